@@ -1,0 +1,246 @@
+"""Batch kernels over ragged arrays. Each is one row of `aimds.kernels.spec`; the backend follows where the input lives.
+
+Ragged input is ``values`` and ``offsets`` int64 (B+1,): row ``r`` is ``values[offsets[r]:offsets[r + 1]]``. ``threads``
+shares the rows out by their sizes and never changes a result. A kernel compiles when first used, or in `warmup`; numba
+keeps the machine code on disk. Arguments that do not fit raise `KernelError` naming the kernel and the argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds.errors import KernelError
+from aimds.kernels import registry, spec
+from aimds.kernels.registry import backend, names
+
+__all__ = [
+    "backend",
+    "build_vocabulary",
+    "dtw",
+    "lcs",
+    "levenshtein",
+    "linear",
+    "names",
+    "ngram_hash",
+    "sketch",
+    "subsequence_dtw",
+    "subsequence_dtw_start",
+    "tokenize",
+    "topk",
+    "warmup",
+    "word_hash",
+]
+
+U8 = npt.NDArray[np.uint8]
+U64 = npt.NDArray[np.uint64]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+F32 = npt.NDArray[np.float32]
+
+
+def warmup(progress: Callable[[str], None] | None = None) -> None:
+    """Load every kernel of the present backend, compiling what is not cached; ``progress`` hears each name first."""
+    for name in names():
+        if progress is not None:
+            progress(name)
+        registry.find(name, backend())
+
+
+def ngram_hash(values: U8, offsets: I64, *, bits: int = 18, threads: int = 1) -> tuple[I64, I32, F32]:
+    """Hashed counts of byte 3–5-grams and word 1–2-grams of folded UTF-8 text, as a sparse matrix (B, 2 ** ``bits``).
+
+    The grams run over the row with ASCII separators squeezed to one space, a space at both ends; the word rule is that
+    of `aimds.kernels.words`. A row without a word has no features.
+
+    Args:
+        values: uint8 (N,) folded bytes. offsets: int64 (B+1,). bits: 12 to 24.
+
+    Returns:
+        indptr int64 (B+1,), indices int32 (Z,) unique and ascending in a row, counts float32 (Z,) occurrences.
+
+    Source: Weinberger et al. 2009, doi:10.1145/1553374.1553516, without the sign.
+    """
+    return cast("tuple[I64, I32, F32]", _run("ngram_hash", threads, values=values, offsets=offsets, bits=bits))
+
+
+def linear(
+    indptr: I64,
+    indices: I32,
+    counts: F32,
+    weights: npt.NDArray[np.int8] | F32,
+    scale: F32,
+    idf: F32,
+    bias: F32,
+    *,
+    threads: int = 1,
+) -> F32:
+    """Logits of H linear heads over the unit vector of ``(1 + ln count) * idf``; a row without features gets the bias.
+
+    Args:
+        indptr, indices, counts: as `ngram_hash` returns them. weights: int8 or float32 (F, H). scale: float32 (H,),
+        multiplies the weights of a head. idf: float32 (F,). bias: float32 (H,).
+
+    Returns:
+        float32 (B, H).
+    """
+    arguments: dict[str, Any] = {"indptr": indptr, "indices": indices, "counts": counts, "weights": weights}
+    return cast(F32, _run("linear", threads, **arguments, scale=scale, idf=idf, bias=bias))
+
+
+def sketch(indptr: I64, indices: I32, counts: F32, idf: F32, dim: int = 256, *, threads: int = 1) -> F32:
+    """Count sketch of ``(1 + ln count) * idf``, scaled to a unit vector; a row without features stays zero.
+
+    Args:
+        indptr, indices, counts: as `ngram_hash` returns them. idf: float32 (F,). dim: columns, 1 to 65536.
+
+    Returns:
+        float32 (B, dim); inner products estimate the cosine of the full vectors.
+
+    Source: Charikar, Chen & Farach-Colton 2004, doi:10.1016/S0304-3975(03)00400-6.
+    """
+    return cast(F32, _run("sketch", threads, indptr=indptr, indices=indices, counts=counts, idf=idf, dim=dim))
+
+
+def topk(queries: F32, bank: F32, k: int, *, threads: int = 1) -> tuple[F32, I32]:
+    """The ``k`` rows of ``bank`` with the largest inner product with each query; equal scores go to the lower id.
+
+    Args:
+        queries: float32 (B, D), finite. bank: float32 (N, D), finite. k: at least 1.
+
+    Returns:
+        scores float32 (B, k) descending (float64 sums, rounded), ids int32 (B, k). Where k > N the rest is -inf and -1.
+    """
+    return cast("tuple[F32, I32]", _run("topk", threads, queries=queries, bank=bank, k=k))
+
+
+def tokenize(
+    values: U8, offsets: I64, keys: U64, ids: I32, *, max_tokens: int = 0, threads: int = 1
+) -> tuple[I32, I64, I32, I32]:
+    """The words of folded UTF-8 text as token ids; a word that is not in the vocabulary gets the number of its words.
+
+    Args:
+        values: uint8 (N,) folded bytes. offsets: int64 (B+1,). keys, ids: from `build_vocabulary`.
+        max_tokens: only so many first words of a row, 0 for all.
+
+    Returns:
+        tokens int32 (T,), token_offsets int64 (B+1,), starts and ends int32 (T,): bytes within the row.
+    """
+    given = {"values": values, "offsets": offsets, "keys": keys, "ids": ids, "max_tokens": max_tokens}
+    arguments = spec.check("tokenize", given)
+    if len(ids) & (len(ids) - 1) or not (ids < 0).any():
+        raise KernelError("tokenize", "ids", "is no table of build_vocabulary: a power of two with an empty slot")
+    return cast("tuple[I32, I64, I32, I32]", _dispatch("tokenize", arguments, threads=threads))
+
+
+def build_vocabulary(words: Sequence[bytes]) -> tuple[U64, I32]:
+    """The open-addressing table of ``words`` for `tokenize`: keys uint64 (S,), ids int32 (S,), S a power of two.
+
+    The id of a word is its place in ``words``. Raises KernelError for an entry that is not one word or comes twice.
+    """
+    from aimds.kernels.cpu.tokenize import hash_words
+
+    size = 1 << max(4, (2 * len(words)).bit_length())
+    keys, ids = np.zeros(size, np.uint64), np.full(size, -1, np.int32)
+    for i, key in enumerate(hash_words(list(words)).tolist()):
+        slot = key & (size - 1)
+        while ids[slot] >= 0:
+            if keys[slot] == key:
+                raise KernelError("tokenize", "words", f"{words[i]!r} and {words[ids[slot]]!r} have the same hash")
+            slot = (slot + 1) & (size - 1)
+        keys[slot], ids[slot] = key, i
+    return keys, ids
+
+
+def word_hash(word: bytes) -> int:
+    """The 64-bit hash of one folded word (FNV-1a, mixed). Raises KernelError if it is not exactly one word."""
+    from aimds.kernels.cpu.tokenize import hash_words
+
+    return int(hash_words([word])[0])
+
+
+def subsequence_dtw(tokens: I32, offsets: I64, cost: U8, *, threads: int = 1) -> tuple[I32, I32]:
+    """The cheapest alignment of each pattern with any stretch of each row.
+
+    D[i, j] = cost[tokens[i], j, p] + min(D[i-1, j-1], D[i-1, j], D[i, j-1]) with D[i, -1] = 0, D[-1, j] = inf. Patterns
+    shorter than L are padded in front with columns of cost 0. P a multiple of 32 is quickest.
+
+    Args:
+        tokens: int32 (N,) in 0 .. V-1. offsets: int64 (B+1,). cost: uint8 (V, L, P).
+
+    Returns:
+        distance int32 (B, P), the least D[i, L-1], and end int32 (B, P), the first i that has it, counted in the row.
+        An empty row: 2 ** 20 and -1.
+
+    Source: Müller 2007, doi:10.1007/978-3-540-74048-3, section 4.4.
+    """
+    return cast("tuple[I32, I32]", _run("subsequence_dtw", threads, tokens=tokens, offsets=offsets, cost=cost))
+
+
+def subsequence_dtw_start(tokens: I32, cost: U8, end: int) -> int:
+    """Where the cheapest alignment that ends at token ``end`` begins; of several, the latest (shortest stretch).
+
+    Args:
+        tokens: int32 (N,), one row. cost: uint8 (V, L), one pattern's columns. end: 0 .. N-1.
+    """
+    name = "subsequence_dtw_start"
+    arguments = spec.check(name, {"tokens": tokens, "cost": cost, "end": end})
+    spec.integer(name, "end", end, 0, len(tokens) - 1)
+    return int(_dispatch(name, arguments))
+
+
+def dtw(values: F32, offsets: I64, patterns: F32, *, threads: int = 1) -> F32:
+    """Dynamic time warping of each row with each pattern, whole against whole: the summed squared difference, no root.
+
+    Args:
+        values: float32 (N,), finite. offsets: int64 (B+1,). patterns: float32 (P, M), finite, M at least 1.
+
+    Returns:
+        float32 (B, P); inf for an empty row.
+
+    Source: Sakoe & Chiba 1978, doi:10.1109/TASSP.1978.1163055, steps of weight 1.
+    """
+    return cast(F32, _run("dtw", threads, values=values, offsets=offsets, patterns=patterns))
+
+
+def lcs(q_values: U8 | I32, q_offsets: I64, p_values: U8 | I32, p_offsets: I64, *, threads: int = 1) -> I32:
+    """Length of the longest common subsequence of each query row with each pattern row, int32 (B, P).
+
+    Args:
+        q_values, p_values: uint8 bytes or int32 token ids, both of one kind. q_offsets: int64 (B+1,).
+        p_offsets: int64 (P+1,).
+
+    Source: Hyyrö 2004, Bit-parallel LCS-length computation revisited.
+    """
+    return _pairs("lcs", q_values, q_offsets, p_values, p_offsets, threads)
+
+
+def levenshtein(q_values: U8 | I32, q_offsets: I64, p_values: U8 | I32, p_offsets: I64, *, threads: int = 1) -> I32:
+    """Least number of insertions, deletions and substitutions between each query and each pattern row, int32 (B, P).
+
+    Args: as `lcs`.
+
+    Source: Myers 1999, doi:10.1145/316542.316550; Hyyrö 2003 for more than 64 columns.
+    """
+    return _pairs("levenshtein", q_values, q_offsets, p_values, p_offsets, threads)
+
+
+def _pairs(name: str, q_values: Any, q_offsets: I64, p_values: Any, p_offsets: I64, threads: int) -> I32:
+    pair = {"q_values": q_values, "q_offsets": q_offsets, "p_values": p_values, "p_offsets": p_offsets}
+    arguments = spec.check(name, pair)
+    if q_values.dtype != p_values.dtype:
+        raise KernelError(name, "p_values", f"dtype {p_values.dtype}, but q_values has {q_values.dtype}")
+    return cast(I32, _dispatch(name, arguments, threads=threads))
+
+
+def _run(name: str, threads: int, **arguments: Any) -> Any:
+    return _dispatch(name, spec.check(name, arguments), threads=threads)
+
+
+def _dispatch(name: str, arguments: list[Any], **options: int) -> Any:
+    for option, value in options.items():
+        spec.integer(name, option, value, 1, 1 << 16)
+    return registry.find(name, registry.choose(name, arguments))(*arguments, **options)

@@ -1,0 +1,144 @@
+"""subsequence_dtw on the CPU: lanes are patterns, four tokens at a time, costs looked up in an integer table.
+
+The state is int16 where no path can leave it (255 * L < 2 ** 15), int32 elsewhere; both give the same integers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from numba import types
+
+from aimds.kernels import ragged
+from aimds.kernels.cpu.jit import I16, I32, I64, U8, compiled, reads, writes
+from aimds.kernels.registry import register
+
+Ints = npt.NDArray[np.int32]
+Costs = npt.NDArray[np.uint8]
+
+LANES: Final = 512
+"""Patterns whose state is kept near the core at once."""
+NO_MATCH: Final = 1 << 20
+"""Distance of every pattern from an empty text."""
+
+
+def _signature(state: Any) -> Any:
+    return types.void(
+        *(reads(I32), reads(I64), reads(U8, 3), I64, I64),
+        *(writes(state, 2), writes(state, 2), writes(state), writes(I32), writes(I32, 2), writes(I32, 2)),
+    )
+
+
+@compiled(_signature(I16), _signature(I32))
+def _rows(
+    tokens: Any,  # int32 (N,)
+    offsets: Any,  # int64 (B+1,)
+    cost: Any,  # uint8 (V, L, P)
+    first: Any,
+    last: Any,
+    above: Any,  # state (L, LANES): D[i - 1, j] of each lane
+    left: Any,  # state (5, LANES): D[i .. i + 3, j - 1] and D[i - 1, j - 1]
+    best: Any,  # state (LANES,)
+    where: Any,  # int32 (LANES,)
+    distance: Any,  # int32 (B, P)
+    end: Any,  # int32 (B, P)
+) -> None:
+    length, patterns = cost.shape[1], cost.shape[2]
+    far = 32767 if above.itemsize == 2 else 1 << 30
+    for row in range(first, last):
+        begin, stop = offsets[row], offsets[row + 1]
+        if begin == stop:
+            distance[row, :] = NO_MATCH
+            end[row, :] = -1
+            continue
+        for base in range(0, patterns, LANES):
+            lanes = min(LANES, patterns - base)
+            above[:, :] = far
+            best[:] = far
+            where[:] = -1
+            i = begin
+            while i + 4 <= stop:
+                token0, token1, token2, token3 = tokens[i], tokens[i + 1], tokens[i + 2], tokens[i + 3]
+                left[:, :] = 0
+                for j in range(length):
+                    cost0, cost1 = cost[token0, j], cost[token1, j]
+                    cost2, cost3 = cost[token2, j], cost[token3, j]
+                    for lane in range(lanes):
+                        up = above[j, lane]
+                        left0, left1, left2, left3 = left[0, lane], left[1, lane], left[2, lane], left[3, lane]
+                        left[0, lane] = cost0[base + lane] + min(min(left[4, lane], up), left0)
+                        left[1, lane] = cost1[base + lane] + min(min(left0, left[0, lane]), left1)
+                        left[2, lane] = cost2[base + lane] + min(min(left1, left[1, lane]), left2)
+                        left[3, lane] = cost3[base + lane] + min(min(left2, left[2, lane]), left3)
+                        left[4, lane] = up
+                        above[j, lane] = left[3, lane]
+                position = np.int32(i - begin)
+                for t in range(4):
+                    for lane in range(lanes):
+                        better = left[t, lane] < best[lane]
+                        best[lane] = left[t, lane] if better else best[lane]
+                        where[lane] = position + np.int32(t) if better else where[lane]
+                i += 4
+            while i < stop:
+                token = tokens[i]
+                left[:, :] = 0
+                for j in range(length):
+                    for lane in range(lanes):
+                        up = above[j, lane]
+                        left[0, lane] = cost[token, j, base + lane] + min(min(left[4, lane], up), left[0, lane])
+                        left[4, lane] = up
+                        above[j, lane] = left[0, lane]
+                position = np.int32(i - begin)
+                for lane in range(lanes):
+                    better = left[0, lane] < best[lane]
+                    best[lane] = left[0, lane] if better else best[lane]
+                    where[lane] = position if better else where[lane]
+                i += 1
+            for lane in range(lanes):
+                distance[row, base + lane] = best[lane]
+                end[row, base + lane] = where[lane]
+
+
+@register("subsequence_dtw", "cpu")
+def subsequence_dtw(tokens: Ints, offsets: npt.NDArray[np.int64], cost: Costs, *, threads: int) -> tuple[Ints, Ints]:
+    length, patterns = cost.shape[1:]
+    distance = np.empty((len(offsets) - 1, patterns), np.int32)
+    end = np.empty_like(distance)
+    state = np.int16 if 255 * length < 1 << 15 else np.int32
+
+    def part(first: int, last: int) -> None:
+        above, left = np.empty((length, LANES), state), np.empty((5, LANES), state)
+        best, where = np.empty(LANES, state), np.empty(LANES, np.int32)
+        _rows(tokens, offsets, cost, first, last, above, left, best, where, distance, end)
+
+    ragged.each(part, offsets, threads)
+    return distance, end
+
+
+@compiled(I64(reads(I32), reads(U8, 2), I64))
+def _start(tokens: Any, cost: Any, end: Any) -> Any:
+    # D and, as second key, the latest start among the paths that cost D.
+    length = cost.shape[1]
+    spent = np.full(length, NO_MATCH * 64, np.int64)
+    begun = np.full(length, -1, np.int64)
+    for i in range(end + 1):
+        corner, corner_start = np.int64(0), i
+        left, left_start = np.int64(0), i
+        for j in range(length):
+            up, up_start = spent[j], begun[j]
+            least, start = corner, corner_start
+            if up < least or (up == least and up_start > start):
+                least, start = up, up_start
+            if left < least or (left == least and left_start > start):
+                least, start = left, left_start
+            corner, corner_start = up, up_start
+            left, left_start = least + np.int64(cost[tokens[i], j]), start
+            spent[j], begun[j] = left, start
+    return begun[length - 1]
+
+
+@register("subsequence_dtw_start", "cpu")
+def subsequence_dtw_start(tokens: Ints, cost: Costs, end: int) -> int:
+    return int(_start(tokens, cost, end))

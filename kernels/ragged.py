@@ -1,0 +1,65 @@
+"""Ragged batches: one array of values and one of offsets, row ``r`` being ``values[offsets[r]:offsets[r + 1]]``.
+
+Offsets are int64 everywhere: a batch may pass 2 GiB.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds.errors import KernelError
+
+Offsets = npt.NDArray[np.int64]
+T = TypeVar("T")
+
+
+def check(kernel: str, argument: str, offsets: Offsets, size: int) -> None:
+    """Refuse ``offsets`` that fall, or that leave an array of ``size`` values.
+
+    Raises:
+        KernelError: naming ``argument`` and the first row that is wrong.
+    """
+    if offsets[0] < 0 or offsets[-1] > size:
+        raise KernelError(kernel, argument, f"runs from {offsets[0]} to {offsets[-1]}, but there are {size} values")
+    falls = np.flatnonzero(offsets[1:] < offsets[:-1])
+    if falls.size:
+        raise KernelError(kernel, argument, f"falls at row {falls[0]}")
+
+
+def split(offsets: Offsets, parts: int) -> list[tuple[int, int]]:
+    """At most ``parts`` runs of rows (first, past the last) that cover all rows and hold about as many values each."""
+    rows = len(offsets) - 1
+    parts = max(1, min(parts, rows))
+    # A row weighs its values and one more, so that many empty rows are shared out too.
+    weight = offsets - offsets[0] + np.arange(rows + 1)
+    cuts = np.searchsorted(weight, np.linspace(0, int(weight[-1]), parts + 1)[1:-1])
+    edges = np.unique(np.concatenate(([0], cuts, [rows])))
+    return [(int(first), int(last)) for first, last in itertools.pairwise(edges)]
+
+
+def each(work: Callable[[int, int], T], offsets: Offsets, threads: int) -> list[T]:
+    """``work(first, last)`` over runs of rows, on ``threads`` threads; the answers come in row order.
+
+    ``work`` must release the GIL to gain from it. No rows: no answers.
+    """
+    runs = split(offsets, threads) if len(offsets) > 1 else []
+    if len(runs) < 2:
+        return [work(first, last) for first, last in runs]
+    return list(_pool(threads).map(lambda run: work(*run), runs))
+
+
+@functools.lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="aimds-kernel")
+
+
+# A forked process inherits the pool but none of its threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)

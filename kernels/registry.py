@@ -1,0 +1,109 @@
+"""One implementation of each kernel per backend, found by where the input lives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+import numpy as np
+
+from aimds.errors import BackendError, ConfigError, KernelError
+from aimds.kernels.spec import SPECS
+
+VARIABLE = "AIMDS_BACKEND"
+BACKENDS = ("cpu", "cuda")
+
+Implementation = Callable[..., Any]
+F = TypeVar("F", bound=Implementation)
+
+_IMPLEMENTATIONS: dict[tuple[str, str], Implementation] = {}
+
+
+def register(name: str, backend: str) -> Callable[[F], F]:
+    """Decorator: the function implements kernel ``name`` on ``backend`` ("cpu" or "cuda").
+
+    Raises:
+        KernelError: no spec row of that name, or it has an implementation on that backend already.
+        BackendError: no such backend.
+    """
+
+    def keep(function: F) -> F:
+        _known(name)
+        if backend not in BACKENDS:
+            raise BackendError(backend, f"the backends are {', '.join(BACKENDS)}")
+        if (name, backend) in _IMPLEMENTATIONS:
+            raise KernelError(name, "backend", f"has an implementation on {backend} already")
+        _IMPLEMENTATIONS[name, backend] = function
+        return function
+
+    return keep
+
+
+def names() -> tuple[str, ...]:
+    """Every kernel, in the order of the spec."""
+    return tuple(SPECS)
+
+
+def find(name: str, backend: str) -> Implementation:
+    """The implementation of kernel ``name`` on ``backend``; loads its module, and so compiles it, on first use.
+
+    Raises:
+        KernelError: no such kernel (the known ones are listed).
+        BackendError: that backend has no such kernel.
+    """
+    _known(name)
+    if (name, backend) not in _IMPLEMENTATIONS:
+        module = f"aimds.kernels.{backend}.{SPECS[name].stem}"
+        if find_spec(f"aimds.kernels.{backend}") is not None and find_spec(module) is not None:
+            import_module(module)
+    if (name, backend) not in _IMPLEMENTATIONS:
+        raise BackendError(backend, f"it has no kernel {name!r}")
+    return _IMPLEMENTATIONS[name, backend]
+
+
+def backend() -> str:
+    """The backend that batches should be put on, as AIMDS_BACKEND (auto, cpu or cuda; default auto) says.
+
+    Raises:
+        ConfigError: another value.
+        BackendError: cuda is asked for and cannot run here; there is no silent fall back.
+    """
+    wanted = os.environ.get(VARIABLE, "auto")
+    if wanted not in ("auto", *BACKENDS):
+        raise ConfigError(VARIABLE, wanted, "auto, cpu or cuda")
+    problem = _cuda_problem() if wanted != "cpu" else ""
+    if wanted == "cuda" and problem:
+        raise BackendError("cuda", problem)
+    return "cuda" if wanted != "cpu" and not problem else "cpu"
+
+
+def choose(kernel: str, arguments: Iterable[Any]) -> str:
+    """The backend for these arguments: the one they live on.
+
+    Raises:
+        KernelError: some live on the CPU and some on a GPU.
+        BackendError: they live elsewhere than AIMDS_BACKEND demands.
+    """
+    arrays = [argument for argument in arguments if not isinstance(argument, int | np.integer)]
+    homes = {"cuda" if hasattr(array, "__cuda_array_interface__") else "cpu" for array in arrays}
+    if len(homes) > 1:
+        raise KernelError(kernel, "arguments", "some live on the CPU and some on a GPU")
+    home = homes.pop() if homes else "cpu"
+    wanted = os.environ.get(VARIABLE, "auto")
+    if wanted != "auto" and backend() != home:
+        raise BackendError(wanted, f"{VARIABLE} demands it, but the arguments of {kernel} live on {home}")
+    return home
+
+
+def _known(name: str) -> None:
+    if name not in SPECS:
+        raise KernelError(name, "name", f"no such kernel; there are {', '.join(SPECS)}")
+
+
+def _cuda_problem() -> str:
+    if find_spec("aimds.kernels.cuda") is None:
+        return "this version has no CUDA kernels"
+    return str(import_module("aimds.kernels.cuda").problem())

@@ -1,0 +1,273 @@
+"""One row per kernel: its arguments, its tolerance, its cost, its naive twin. Every backend is held to these rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aimds.errors import KernelError
+from aimds.kernels import ragged
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument: ``shape`` holds symbols ("B", "B+1", "N"), () is a plain int in ``low`` .. ``high``; ``dtypes`` are
+    those accepted.
+
+    ``into`` names the argument whose first axis it points into: offsets ("B+1") may point past its end, ids not.
+    """
+
+    name: str
+    dtypes: tuple[str, ...]
+    shape: tuple[str, ...]
+    unit: str
+    direction: str = "in"
+    into: str = ""
+    low: int = 0
+    high: int = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a kernel promises. ``tolerance`` is relative, 0 means bit-identical; axes in ``filled`` may not be empty.
+
+    ``stem`` is its module in each backend, ``naive`` its twin in tests/naive.py.
+    """
+
+    name: str
+    stem: str
+    arguments: tuple[Argument, ...]
+    tolerance: float
+    complexity: str
+    source: str
+    filled: tuple[str, ...] = ()
+
+    @property
+    def naive(self) -> str:
+        return self.name
+
+    @property
+    def inputs(self) -> tuple[Argument, ...]:
+        return tuple(argument for argument in self.arguments if argument.direction == "in")
+
+
+def _in(name: str, dtypes: str, shape: str, unit: str, into: str = "") -> Argument:
+    return Argument(name, tuple(dtypes.split("|")), tuple(shape.split()), unit, into=into)
+
+
+def _int(name: str, unit: str, low: int, high: int) -> Argument:
+    return Argument(name, ("int",), (), unit, low=low, high=high)
+
+
+def _out(name: str, dtype: str, shape: str, unit: str) -> Argument:
+    return Argument(name, (dtype,), tuple(shape.split()), unit, "out")
+
+
+_CSR = (
+    _in("indptr", "int64", "B+1", "position in indices", "indices"),
+    _in("indices", "int32", "Z", "feature id", "idf"),
+    _in("counts", "float32", "Z", "occurrences"),
+)
+_PAIR = (
+    _in("q_values", "uint8|int32", "N", "byte or token id"),
+    _in("q_offsets", "int64", "B+1", "position in q_values", "q_values"),
+    _in("p_values", "uint8|int32", "M", "byte or token id"),
+    _in("p_offsets", "int64", "P+1", "position in p_values", "p_values"),
+)
+
+_ROWS = (
+    Spec(
+        "ngram_hash",
+        "ngram_hash",
+        (
+            _in("values", "uint8", "N", "folded UTF-8 byte"),
+            _in("offsets", "int64", "B+1", "byte", "values"),
+            _int("bits", "log2 of the number of features", 12, 24),
+            _out("indptr", "int64", "B+1", "position in indices"),
+            _out("indices", "int32", "Z", "feature id, ascending in a row"),
+            _out("counts", "float32", "Z", "occurrences"),
+        ),
+        0.0,
+        "O(N)",
+        "Weinberger et al. 2009, doi:10.1145/1553374.1553516 (hashing trick, unsigned)",
+    ),
+    Spec(
+        "linear",
+        "linear",
+        (
+            *_CSR,
+            _in("weights", "int8|float32", "F H", "weight / scale"),
+            _in("scale", "float32", "H", "weight"),
+            _in("idf", "float32", "F", "inverse document frequency"),
+            _in("bias", "float32", "H", "logit"),
+            _out("logits", "float32", "B H", "logit"),
+        ),
+        1e-5,
+        "O(Z H)",
+        "Salton & Buckley 1988, doi:10.1016/0306-4573(88)90021-0 (sublinear tf, idf, cosine normalisation)",
+    ),
+    Spec(
+        "sketch",
+        "sketch",
+        (
+            *_CSR,
+            _in("idf", "float32", "F", "inverse document frequency"),
+            _int("dim", "columns", 1, 1 << 16),
+            _out("sketches", "float32", "B D", "unit vector"),
+        ),
+        1e-5,
+        "O(Z + B D)",
+        "Charikar, Chen & Farach-Colton 2004, doi:10.1016/S0304-3975(03)00400-6 (count sketch)",
+    ),
+    Spec(
+        "topk",
+        "topk",
+        (
+            _in("queries", "float32", "B D", "finite"),
+            _in("bank", "float32", "N D", "finite"),
+            _int("k", "results a query", 1, 1 << 30),
+            _out("scores", "float32", "B k", "inner product, descending"),
+            _out("ids", "int32", "B k", "row of bank"),
+        ),
+        0.0,
+        "O(B N D)",
+        "Higham 2002, doi:10.1137/1.9780898718027, section 3.1 (error bound of an inner product)",
+    ),
+    Spec(
+        "tokenize",
+        "tokenize",
+        (
+            _in("values", "uint8", "N", "folded UTF-8 byte"),
+            _in("offsets", "int64", "B+1", "byte", "values"),
+            _in("keys", "uint64", "S", "word hash"),
+            _in("ids", "int32", "S", "token id, -1 for an empty slot"),
+            _int("max_tokens", "tokens a row, 0 for all", 0, 1 << 62),
+            _out("tokens", "int32", "T", "token id"),
+            _out("token_offsets", "int64", "B+1", "token"),
+            _out("starts", "int32", "T", "byte in the row"),
+            _out("ends", "int32", "T", "byte in the row"),
+        ),
+        0.0,
+        "O(N)",
+        "Fowler, Noll & Vo: FNV-1a, draft-eastlake-fnv (word hash); linear probing",
+    ),
+    Spec(
+        "subsequence_dtw",
+        "subsequence_dtw",
+        (
+            _in("tokens", "int32", "N", "token id", "cost"),
+            _in("offsets", "int64", "B+1", "token", "tokens"),
+            _in("cost", "uint8", "V L P", "cost of a token at a place of a pattern"),
+            _out("distance", "int32", "B P", "cost"),
+            _out("end", "int32", "B P", "token in the row, -1 for none"),
+        ),
+        0.0,
+        "O(N L P)",
+        "Müller 2007, doi:10.1007/978-3-540-74048-3, section 4.4 (subsequence DTW)",
+        ("L",),
+    ),
+    Spec(
+        "subsequence_dtw_start",
+        "subsequence_dtw",
+        (
+            _in("tokens", "int32", "N", "token id", "cost"),
+            _in("cost", "uint8", "V L", "cost of a token at a place of the pattern"),
+            _int("end", "token", 0, 1 << 62),
+            _out("start", "int", "", "token"),
+        ),
+        0.0,
+        "O(N L)",
+        "Müller 2007, doi:10.1007/978-3-540-74048-3, section 4.4 (traceback)",
+        ("L",),
+    ),
+    Spec(
+        "dtw",
+        "dtw",
+        (
+            _in("values", "float32", "N", "any, finite"),
+            _in("offsets", "int64", "B+1", "position in values", "values"),
+            _in("patterns", "float32", "P M", "as values"),
+            _out("distance", "float32", "B P", "unit of values, squared"),
+        ),
+        1e-5,
+        "O(N P M)",
+        "Sakoe & Chiba 1978, doi:10.1109/TASSP.1978.1163055 (symmetric steps of weight 1)",
+        ("M",),
+    ),
+    Spec(
+        "lcs",
+        "lcs",
+        (*_PAIR, _out("length", "int32", "B P", "bytes or tokens in common")),
+        0.0,
+        "O(N M / 64)",
+        "Hyyrö, Bit-parallel LCS-length computation revisited, AWOCA 2004",
+    ),
+    Spec(
+        "levenshtein",
+        "levenshtein",
+        (*_PAIR, _out("distance", "int32", "B P", "edits")),
+        0.0,
+        "O(N M / 64)",
+        "Myers 1999, doi:10.1145/316542.316550; Hyyrö 2003, Nordic Journal of Computing 10(1)",
+    ),
+)
+
+SPECS: Mapping[str, Spec] = {row.name: row for row in _ROWS}
+
+
+def check(kernel: str, arguments: Mapping[str, Any]) -> list[Any]:
+    """The input arguments of ``kernel`` in spec order, arrays made C-contiguous and aligned (a copy only where needed).
+
+    Raises:
+        KernelError: an argument is no array, its dtype, its axes or its size do not fit the row, or it points outside
+            the argument it points into (compiled code reads without bounds checks).
+    """
+    row = SPECS[kernel]
+    sizes: dict[str, int] = {}
+    for argument in row.inputs:
+        value = arguments[argument.name]
+        if argument.dtypes == ("int",):
+            integer(kernel, argument.name, value, argument.low, argument.high)
+        else:
+            _check_array(row, argument, value, sizes)
+    for argument in row.inputs:
+        if argument.into and isinstance(arguments[argument.name], np.ndarray):
+            _check_pointers(kernel, argument, arguments[argument.name], len(arguments[argument.into]))
+    values = [arguments[argument.name] for argument in row.inputs]
+    return [np.require(value, requirements=("C", "A")) if isinstance(value, np.ndarray) else value for value in values]
+
+
+def integer(kernel: str, name: str, value: Any, low: int, high: int) -> None:
+    """Refuse a ``value`` that is no int in ``low`` .. ``high``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise KernelError(kernel, name, f"expected an int, got {value!r}")
+    if not low <= value <= high:
+        raise KernelError(kernel, name, f"{value} is outside {low} .. {high}")
+
+
+def _check_array(row: Spec, argument: Argument, value: Any, sizes: dict[str, int]) -> None:
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        raise KernelError(row.name, argument.name, f"expected an array, got {type(value).__name__}")
+    if str(dtype) not in argument.dtypes:
+        raise KernelError(row.name, argument.name, f"dtype {dtype}, expected {' or '.join(argument.dtypes)}")
+    if value.ndim != len(argument.shape):
+        raise KernelError(row.name, argument.name, f"{value.ndim} axes, expected ({', '.join(argument.shape)})")
+    for axis, (symbol, size) in enumerate(zip(argument.shape, value.shape, strict=True)):
+        name, plus, _ = symbol.partition("+")
+        known = size - 1 if plus else size
+        if known < (1 if name in row.filled else 0):
+            raise KernelError(row.name, argument.name, f"axis {axis} is empty")
+        if sizes.setdefault(name, known) != known:
+            problem = f"axis {axis} has {known}, but {name} is {sizes[name]} in another argument"
+            raise KernelError(row.name, argument.name, problem)
+
+
+def _check_pointers(kernel: str, argument: Argument, value: Any, size: int) -> None:
+    if argument.shape[0].endswith("+1"):
+        ragged.check(kernel, argument.name, value, size)
+    elif len(value) and (int(value.min()) < 0 or int(value.max()) >= size):
+        raise KernelError(kernel, argument.name, f"holds ids outside 0 .. {size - 1}, the rows of {argument.into}")

@@ -1,0 +1,265 @@
+"""The oracle of the kernels: plain loops over Python numbers (float64), one function per row of `aimds.kernels.spec`.
+
+It shares no line with an implementation. `agree` is the one comparison that every backend must pass, and every mutant
+made by `mutant` must fail.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from aimds.kernels.spec import SPECS
+
+WORD_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789") | frozenset(range(128, 256))
+WRAP = 1 << 64
+FAR = math.inf
+
+
+def agree(kernel: str, got: Any, expected: Any) -> None:
+    """Assert that ``got`` has the dtypes and shapes of ``expected`` and its values within the tolerance of the spec."""
+    outputs = [argument for argument in SPECS[kernel].arguments if argument.direction == "out"]
+    got, expected = (value if isinstance(value, tuple) else (value,) for value in (got, expected))
+    assert len(got) == len(expected) == len(outputs)
+    for argument, ours, theirs in zip(outputs, got, expected, strict=True):
+        if argument.dtypes == ("int",):
+            assert ours == theirs, argument.name
+            continue
+        assert str(ours.dtype) == argument.dtypes[0], argument.name
+        oracle = np.asarray(theirs, np.float64 if ours.dtype.kind == "f" else ours.dtype)
+        assert ours.shape == oracle.shape, argument.name
+        if SPECS[kernel].tolerance == 0.0:
+            assert np.array_equal(ours, oracle), argument.name
+        else:
+            tolerance = SPECS[kernel].tolerance
+            assert np.allclose(ours, oracle, rtol=tolerance, atol=tolerance), argument.name
+
+
+def mutant(kernel: str, right: str, wrong: str) -> Callable[..., Any]:
+    """The oracle of ``kernel`` with one piece of its text made ``wrong``."""
+    source = inspect.getsource(globals()[kernel])
+    assert source.count(right) == 1, f"{right!r} stands {source.count(right)} times in {kernel}"
+    space = dict(globals())
+    exec(source.replace(right, wrong), space)
+    return space[kernel]  # type: ignore[no-any-return]
+
+
+def ragged(rows: Sequence[Sequence[Any] | bytes], dtype: Any) -> tuple[Any, Any]:
+    """Values and int64 offsets of a list of rows."""
+    offsets = [0]
+    for row in rows:
+        offsets.append(offsets[-1] + len(row))
+    flat = [value for row in rows for value in row]
+    return np.array(flat, dtype), np.array(offsets, np.int64)
+
+
+def rows_of(values: Any, offsets: Any) -> list[list[Any]]:
+    listed = values.tolist()
+    return [listed[a:b] for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
+
+
+def pieces_of(row: list[int]) -> list[tuple[int, bytes]]:
+    """Runs of word bytes, in lower case, each with the place where it begins."""
+    found: list[tuple[int, bytes]] = []
+    for place, raw in enumerate(row):
+        byte = raw + 32 if 65 <= raw <= 90 else raw
+        if byte not in WORD_BYTES:
+            continue
+        if found and found[-1][0] + len(found[-1][1]) == place:
+            found[-1] = (found[-1][0], found[-1][1] + bytes([byte]))
+        else:
+            found.append((place, bytes([byte])))
+    return found
+
+
+def words_of(row: list[int]) -> list[tuple[int, bytes]]:
+    """Words with the place where each begins: pieces, cut around code points of three bytes from U+3000 on."""
+    found = []
+    for begin, piece in pieces_of(row):
+        rest, at = piece, begin
+        while rest:
+            own = [
+                k
+                for k in range(len(rest) - 2)
+                if rest[k] in range(0xE3, 0xF0) and all(b >> 6 == 2 for b in rest[k + 1 : k + 3])
+            ]
+            size = 3 if own[:1] == [0] else own[0] if own else len(rest)
+            found.append((at, rest[:size]))
+            rest, at = rest[size:], at + size
+    return found
+
+
+def fnv(word: bytes) -> int:
+    value = 0xCBF29CE484222325
+    for byte in word:
+        value = (value ^ byte) * 0x100000001B3 % WRAP
+    return value
+
+
+def word_hash(word: bytes) -> int:
+    value = fnv(word)
+    value = (value ^ (value >> 32)) * 0xFF51AFD7ED558CCD % WRAP
+    return value ^ (value >> 32)
+
+
+def ngram_hash(values: Any, offsets: Any, bits: int) -> Any:
+    indptr, indices, counts = [0], [], []
+    factors = {3: 0x9E3779B97F4A7C15, 4: 0xC2B2AE3D27D4EB4F, 5: 0x165667B19E3779F9}
+    for row in rows_of(values, offsets):
+        seen: dict[int, int] = {}
+        text = b"".join(b" " + piece for _, piece in pieces_of(row)) + b" "
+        hashes = [fnv(word) for _, word in words_of(row)]
+        features = [
+            int.from_bytes(text[at : at + size], "big") * factor
+            for size, factor in factors.items()
+            for at in range(len(text) - size + 1)
+        ]
+        features += [value * 0xD6E8FEB86659FD93 for value in hashes]
+        features += [(b + 3 * a) * 0xA0761D6478BD642F for a, b in itertools.pairwise(hashes)]
+        for feature in features:
+            bucket = feature % WRAP // 2 ** (64 - bits)
+            seen[bucket] = seen.get(bucket, 0) + 1
+        for bucket in sorted(seen):
+            indices.append(bucket)
+            counts.append(seen[bucket])
+        indptr.append(len(indices))
+    return np.array(indptr, np.int64), np.array(indices, np.int32), np.array(counts, np.float32)
+
+
+def linear(indptr: Any, indices: Any, counts: Any, weights: Any, scale: Any, idf: Any, bias: Any) -> Any:
+    logits = []
+    for ids, times in zip(rows_of(indices, indptr), rows_of(counts, indptr), strict=True):
+        vector = {i: (1.0 + math.log(n)) * float(idf[i]) for i, n in zip(ids, times, strict=True)}
+        norm = math.sqrt(sum(x * x for x in vector.values()))
+        heads = range(weights.shape[1])
+        dots = [sum(x * float(weights[i, h]) for i, x in vector.items()) for h in heads]
+        logits.append([float(scale[h]) * dots[h] / (norm or 1.0) + float(bias[h]) for h in heads])
+    return np.array(logits).reshape(len(indptr) - 1, weights.shape[1])
+
+
+def sketch(indptr: Any, indices: Any, counts: Any, idf: Any, dim: int) -> Any:
+    factor = 0x9E3779B97F4A7C15
+    sketches = np.zeros((len(indptr) - 1, dim))
+    for r, (ids, times) in enumerate(zip(rows_of(indices, indptr), rows_of(counts, indptr), strict=True)):
+        for i, n in zip(ids, times, strict=True):
+            mixed = (i + 1) * factor % WRAP
+            mixed = (mixed ^ (mixed >> 32)) * factor % WRAP
+            sign = 1.0 if mixed & (1 << 20) else -1.0
+            sketches[r, (mixed >> 32) * dim >> 32] += sign * (1.0 + math.log(n)) * float(idf[i])
+        norm = math.sqrt(sum(x * x for x in sketches[r].tolist()))
+        sketches[r] /= norm or 1.0
+    return sketches
+
+
+def topk(queries: Any, bank: Any, k: int) -> Any:
+    scores, ids = [], []
+    for query in queries.tolist():
+        found = []
+        for n, row in enumerate(bank.tolist()):
+            total = 0.0
+            for a, b in zip(query, row, strict=True):
+                total += a * b
+            found.append((-float(np.float32(total)), n))
+        best = sorted(found)[:k]
+        scores.append([-score for score, _ in best] + [-FAR] * (k - len(best)))
+        ids.append([n for _, n in best] + [-1] * (k - len(best)))
+    shape = (len(queries), k)
+    return np.array(scores, np.float32).reshape(shape), np.array(ids, np.int32).reshape(shape)
+
+
+def tokenize(values: Any, offsets: Any, vocabulary: list[bytes], max_tokens: int) -> Any:
+    tokens, token_offsets, starts, ends = [], [0], [], []
+    for row in rows_of(values, offsets):
+        words = words_of(row)
+        for begin, word in words[: max_tokens or len(words)]:
+            tokens.append(vocabulary.index(word) if word in vocabulary else len(vocabulary))
+            starts.append(begin)
+            ends.append(begin + len(word))
+        token_offsets.append(len(tokens))
+    parts = ((tokens, np.int32), (token_offsets, np.int64), (starts, np.int32), (ends, np.int32))
+    return tuple(np.array(part, dtype) for part, dtype in parts)
+
+
+def subsequence_dtw(tokens: Any, offsets: Any, cost: Any) -> Any:
+    _, length, patterns = cost.shape
+    table = cost.tolist()
+    distance, end = [], []
+    for row in rows_of(tokens, offsets):
+        for p in range(patterns):
+            best, where = 2**20, -1
+            last = [FAR] * length
+            for i, token in enumerate(row):
+                d: list[float] = []
+                for j in range(length):
+                    corner = last[j - 1] if j else 0
+                    beside = d[j - 1] if j else 0
+                    d.append(table[token][j][p] + min(corner, last[j], beside))
+                if d[-1] < best:
+                    best, where = d[-1], i
+                last = d
+            distance.append(best)
+            end.append(where)
+    shape = (len(offsets) - 1, patterns)
+    return np.array(distance, np.int32).reshape(shape), np.array(end, np.int32).reshape(shape)
+
+
+def subsequence_dtw_start(tokens: Any, cost: Any, end: int) -> Any:
+    def least(begin: int) -> float:
+        last = [FAR] * cost.shape[1]
+        for token in tokens[begin : end + 1].tolist():
+            d: list[float] = []
+            for j in range(cost.shape[1]):
+                steps = [last[j], last[j - 1] if j else 0, d[j - 1] if j else 0]
+                d.append(float(cost[token, j]) + min(steps))
+            last = d
+        return last[-1]
+
+    whole = least(0)
+    return max(begin for begin in range(end + 1) if least(begin) == whole)
+
+
+def dtw(values: Any, offsets: Any, patterns: Any) -> Any:
+    distance = []
+    for row in rows_of(values, offsets):
+        for pattern in patterns.tolist():
+            last = [0.0] + [FAR] * len(pattern)
+            for value in row:
+                d = [FAR]
+                for j, place in enumerate(pattern):
+                    d.append((value - place) ** 2 + min(last[j], last[j + 1], d[j]))
+                last = d
+            distance.append(last[-1] if row else FAR)
+    return np.array(distance).reshape(len(offsets) - 1, len(patterns))
+
+
+def lcs(q_values: Any, q_offsets: Any, p_values: Any, p_offsets: Any) -> Any:
+    lengths = []
+    for query in rows_of(q_values, q_offsets):
+        for pattern in rows_of(p_values, p_offsets):
+            last = [0] * (len(pattern) + 1)
+            for symbol in query:
+                d = [0]
+                for j, other in enumerate(pattern):
+                    d.append(last[j] + 1 if symbol == other else max(last[j + 1], d[j]))
+                last = d
+            lengths.append(last[-1])
+    return np.array(lengths, np.int32).reshape(len(q_offsets) - 1, len(p_offsets) - 1)
+
+
+def levenshtein(q_values: Any, q_offsets: Any, p_values: Any, p_offsets: Any) -> Any:
+    distance = []
+    for query in rows_of(q_values, q_offsets):
+        for pattern in rows_of(p_values, p_offsets):
+            last = list(range(len(pattern) + 1))
+            for i, symbol in enumerate(query):
+                d = [i + 1]
+                for j, other in enumerate(pattern):
+                    d.append(min(last[j + 1] + 1, d[j] + 1, last[j] + (symbol != other)))
+                last = d
+            distance.append(last[-1])
+    return np.array(distance, np.int32).reshape(len(q_offsets) - 1, len(p_offsets) - 1)
