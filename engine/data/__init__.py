@@ -1,0 +1,78 @@
+"""Shipped artefacts: taxonomy, signatures, patterns, weights, default policy. Each has a card or a note beside it.
+
+Learnt artefacts (``*.npz``) are named with their SHA-256 in ``manifest.json``; one whose hash differs is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from functools import cache
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds.errors import ArtefactError
+
+MANIFEST = "manifest.json"
+
+
+def path(name: str) -> Path:
+    """The file or folder ``name`` of this package on disk.
+
+    Raises:
+        ArtefactError: it does not exist in this installation.
+    """
+    with as_file(files(__name__).joinpath(name)) as found:
+        if not found.exists():
+            raise ArtefactError(name, "this artefact is not in the installation; reinstall aimds")
+        return found
+
+
+def read_bytes(name: str) -> bytes:
+    """The bytes of the artefact ``name``, checked against the manifest where it is listed there.
+
+    Raises:
+        ArtefactError: missing, or its SHA-256 is not the one in the manifest.
+    """
+    content = path(name).read_bytes()
+    expected = manifest().get(name)
+    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+        raise ArtefactError(name, f"its SHA-256 is not {expected}, the one in {MANIFEST}; reinstall aimds")
+    return content
+
+
+def read_arrays(name: str) -> dict[str, npt.NDArray[np.generic]]:
+    """The arrays of the ``.npz`` artefact ``name``, checked like `read_bytes`; object arrays are refused."""
+    return unpack(name, read_bytes(name))
+
+
+def unpack(name: object, content: bytes) -> dict[str, npt.NDArray[np.generic]]:
+    """The arrays in the bytes of an ``.npz`` file; ``name`` is for the error text.
+
+    Raises:
+        ArtefactError: not an ``.npz`` file, damaged, or holding object arrays.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtefactError(name, f"cannot be read as an .npz file: {error}") from error
+
+
+@cache
+def manifest() -> dict[str, str]:
+    """SHA-256 by artefact name."""
+    entries: dict[str, str] = json.loads(path(MANIFEST).read_bytes())
+    return entries
+
+
+def seal(folder: Path) -> None:
+    """Write the manifest of every ``.npz`` file in ``folder``; for the jobs that make them."""
+    entries = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.glob("*.npz"))}
+    (folder / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n")
+    manifest.cache_clear()

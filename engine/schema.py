@@ -1,0 +1,215 @@
+"""The data contract: REQUESTS in, VERDICTS out, as Arrow schemas, and the checks that name the column and the row.
+
+A batch of requests and its batch of verdicts have the same rows in the same order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aimds.errors import SchemaError
+from aimds.taxonomy import THREATS
+
+CHANNELS = ("user", "system", "assistant", "tool", "document")
+ACTIONS = ("allow", "flag", "redact", "sandwich", "block", "escalate")
+SESSION_ACTIONS = ("none", "rate_limit", "quarantine")
+STATUSES = ("ok", "partial", "error")
+PROFILES = ("fast", "cascade", "full")
+UNTRUSTED_CHANNELS = ("tool", "document")
+
+_ENUM = pa.dictionary(pa.int8(), pa.string())
+_TIME = pa.timestamp("us", tz="UTC")
+
+REQUESTS = pa.schema(
+    [
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("session_id", pa.string()),
+        pa.field("turn", pa.int64()),
+        pa.field("tenant", pa.string()),
+        pa.field("ts", _TIME),
+        pa.field("channel", _ENUM, nullable=False),
+        pa.field("text", pa.large_string()),
+        pa.field("events", pa.list_(pa.string())),
+    ]
+)
+
+EVIDENCE = pa.struct(
+    [
+        pa.field("detector", pa.string(), nullable=False),
+        pa.field("pattern_id", pa.string(), nullable=False),
+        pa.field("start", pa.int32(), nullable=False),
+        pa.field("end", pa.int32(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+    ]
+)
+SPAN = pa.struct(
+    [
+        pa.field("start", pa.int32(), nullable=False),
+        pa.field("end", pa.int32(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+    ]
+)
+
+VERDICTS = pa.schema(
+    [
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("session_id", pa.string()),
+        pa.field("turn", pa.int64()),
+        pa.field("tenant", pa.string()),
+        pa.field("ts", _TIME),
+        pa.field("channel", _ENUM, nullable=False),
+        pa.field("action", _ENUM, nullable=False),
+        pa.field("session_action", _ENUM, nullable=False),
+        pa.field("threat_type", _ENUM, nullable=False),
+        pa.field("scores", pa.map_(_ENUM, pa.float32()), nullable=False),
+        pa.field("score", pa.float32()),
+        pa.field("p_value", pa.float64()),
+        pa.field("harmful_score", pa.float32()),
+        pa.field("severity", pa.float32()),
+        pa.field("evidence", pa.list_(EVIDENCE), nullable=False),
+        pa.field("spans", pa.list_(SPAN), nullable=False),
+        pa.field("mitigated_text", pa.large_string()),
+        pa.field("session_score", pa.float32()),
+        pa.field("attractor", _ENUM),
+        pa.field("violations", pa.list_(pa.string()), nullable=False),
+        pa.field("status", _ENUM, nullable=False),
+        pa.field("error", pa.string()),
+        pa.field("profile", _ENUM, nullable=False),
+        pa.field("backend", _ENUM, nullable=False),
+        pa.field("engine_version", _ENUM, nullable=False),
+        pa.field("model_version", _ENUM, nullable=False),
+        pa.field("signature_version", _ENUM, nullable=False),
+        pa.field("policy_version", _ENUM, nullable=False),
+    ]
+)
+
+_TEXT_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_BINARY_TYPES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+
+
+def enum(values: tuple[str, ...], codes: Any) -> pa.DictionaryArray:
+    """A dictionary column from int8 ``codes`` into ``values``."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), pa.array(values, pa.string()))
+
+
+def constant(value: str, n: int) -> pa.DictionaryArray:
+    """A dictionary column of ``n`` times ``value``."""
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int8()), n), pa.array([value], pa.string()))
+
+
+def text_column(column: pa.Array, name: str = "text") -> pa.Array:
+    """``column`` as large_string, bytes unchanged: invalid UTF-8 is kept for the screener to report per row.
+
+    Raises:
+        SchemaError: it holds neither text nor bytes.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return text_column(column.dictionary_decode(), name)
+    if pa.types.is_null(kind):
+        return pa.nulls(len(column), pa.large_string())
+    if any(test(kind) for test in _TEXT_TYPES):
+        return column.cast(pa.large_string())
+    if any(test(kind) for test in _BINARY_TYPES):
+        return pc.cast(column, options=pc.CastOptions(target_type=pa.large_string(), allow_invalid_utf8=True))
+    raise SchemaError(name, f"holds {kind}, expected text (string) or bytes (binary)")
+
+
+def _channel_column(column: pa.Array) -> pa.Array:
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_null(plain.type):
+        return constant("user", len(plain))
+    if not any(test(plain.type) for test in _TEXT_TYPES):
+        raise SchemaError("channel", f"holds {plain.type}, expected text: one of {', '.join(CHANNELS)}")
+    filled = pc.fill_null(plain.cast(pa.string()), "user")
+    codes = pc.index_in(filled, value_set=pa.array(CHANNELS, pa.string()))
+    if codes.null_count:
+        row = pc.index(codes.is_null(), pa.scalar(True)).as_py()
+        raise SchemaError("channel", f"is {filled[row].as_py()!r}, expected one of {', '.join(CHANNELS)}", row=row)
+    return enum(CHANNELS, codes.cast(pa.int8()))
+
+
+def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
+    if column.type == field.type:
+        return column
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if field.type == _TIME and pa.types.is_timestamp(column.type) and column.type.tz is None:
+        column = pc.assume_timezone(column, "UTC")
+    try:
+        return column.cast(field.type, safe=field.type != _TIME)
+    except pa.ArrowInvalid as error:
+        row = _first_bad_row(column, field)
+        raise SchemaError(field.name, f"cannot become {field.type}: {error}", row=row) from error
+    except pa.ArrowNotImplementedError as error:
+        raise SchemaError(field.name, f"holds {column.type}, expected {field.type}") from error
+
+
+def _first_bad_row(column: pa.Array, field: pa.Field) -> int | None:
+    low, high = 0, len(column)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            column.slice(low, middle - low).cast(field.type)
+            low = middle
+        except pa.ArrowInvalid:
+            high = middle
+    return low if high > low else None
+
+
+def requests(table: pa.RecordBatch | pa.Table, *, first_row: int = 0) -> pa.RecordBatch:
+    """``table`` as one batch of REQUESTS: columns cast, missing optional ones null, unknown ones left out.
+
+    ``request_id`` defaults to the row number counted from ``first_row``; ``channel`` to ``user``. A null text is kept:
+    the screener answers that row alone with status ``error``.
+
+    Raises:
+        SchemaError: no ``text`` column, or a column that cannot be cast (names the column and the first bad row).
+    """
+    names = table.schema.names
+    if "text" not in names:
+        raise SchemaError("text", f"missing; the columns are {', '.join(names) or '(none)'}")
+    n = table.num_rows
+    arrays = []
+    for field in REQUESTS:
+        if field.name not in names:
+            arrays.append(_missing(field, n, first_row))
+            continue
+        column = table.column(field.name)
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+        if field.name == "text":
+            arrays.append(text_column(column))
+        elif field.name == "channel":
+            arrays.append(_channel_column(column))
+        elif field.name == "request_id" and column.null_count:
+            arrays.append(pc.coalesce(_cast(column, field), _missing(field, n, first_row)))
+        else:
+            arrays.append(_cast(column, field))
+    return pa.RecordBatch.from_arrays(arrays, schema=REQUESTS)
+
+
+def _missing(field: pa.Field, n: int, first_row: int) -> pa.Array:
+    if field.name == "request_id":
+        return pa.array(range(first_row, first_row + n), pa.int64()).cast(pa.string())
+    if field.name == "channel":
+        return constant("user", n)
+    return pa.nulls(n, field.type)
+
+
+def check_verdicts(table: pa.Table | pa.RecordBatch) -> None:
+    """Raise SchemaError when ``table`` lacks a column of VERDICTS or holds it in another type."""
+    for field in VERDICTS:
+        index = table.schema.get_field_index(field.name)
+        if index < 0:
+            raise SchemaError(field.name, "missing; this is not a table of verdicts")
+        if table.schema.field(index).type != field.type and field.name not in _STORED_AS_STRING:
+            raise SchemaError(field.name, f"holds {table.schema.field(index).type}, expected {field.type}")
+
+
+_STORED_AS_STRING = frozenset(field.name for field in VERDICTS if pa.types.is_dictionary(field.type))
+
+assert len(THREATS) < 128, "threat codes are int8"
