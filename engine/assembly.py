@@ -1,0 +1,133 @@
+"""Scores and actions become a RecordBatch of VERDICTS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aimds import schema
+from aimds.detect.pii import KINDS
+from aimds.detect.stages import (
+    ERROR,
+    FIRST_SCORE,
+    HARMFUL_SCORE,
+    OK,
+    P_VALUE,
+    SCORE,
+    SEVERITY,
+    STATUS,
+    THREAT,
+    Scores,
+)
+from aimds.detect.texts import Texts
+from aimds.respond import mitigate
+from aimds.respond.policy import Policy, Scored
+from aimds.schema import ACTIONS, SESSION_ACTIONS, STATUSES, VERDICTS
+from aimds.taxonomy import THREATS
+
+SCORED = np.array([code for code, name in enumerate(THREATS) if name not in ("none", "harmful_request")])
+"""Threat codes with an entry in the ``scores`` map; the harmful score is a column of its own."""
+
+
+def verdicts(
+    batch: pa.RecordBatch, texts: Texts, scores: Scores, policy: Policy, profile: str, backend: str, versions: dict[str, str]
+) -> pa.RecordBatch:
+    """The verdicts of ``batch`` (REQUESTS, B rows) from its ``scores`` (B rows) under ``policy``."""
+    n = batch.num_rows
+    numbers = scores.numbers
+    failed = numbers[:, STATUS] != OK
+    decided = policy.decide(_scored(batch, scores, failed))
+    mitigated = mitigate.mitigated(texts, decided.action, scores.spans, batch.column("channel"))
+    error = numbers[:, STATUS] == ERROR
+    columns: dict[str, Any] = {
+        name: batch.column(name) for name in ("request_id", "session_id", "turn", "tenant", "ts", "channel")
+    }
+    columns |= {
+        "action": schema.enum(ACTIONS, decided.action),
+        "session_action": schema.enum(SESSION_ACTIONS, decided.session_action),
+        "threat_type": schema.enum(THREATS, numbers[:, THREAT].astype(np.int8)),
+        "scores": _score_map(numbers[:, FIRST_SCORE:]),
+        "score": pa.array(numbers[:, SCORE].astype(np.float32), mask=error),
+        "p_value": pa.array(numbers[:, P_VALUE], mask=error),
+        "harmful_score": pa.array(numbers[:, HARMFUL_SCORE].astype(np.float32), mask=error),
+        "severity": pa.array(numbers[:, SEVERITY].astype(np.float32), mask=error),
+        "evidence": _evidence(n, scores),
+        "spans": _spans(n, scores),
+        "mitigated_text": mitigated,
+        "violations": pa.ListArray.from_arrays(pa.array(np.zeros(n + 1, np.int32)), pa.array([], pa.string())),
+        "status": schema.enum(STATUSES, numbers[:, STATUS].astype(np.int8)),
+        "error": pa.array([scores.errors.get(row) for row in range(n)], pa.string()) if scores.errors else None,
+        "profile": schema.constant(profile, n),
+        "backend": schema.constant(backend, n),
+        "engine_version": schema.constant(versions["engine"], n),
+        "model_version": schema.constant(versions["model"], n),
+        "signature_version": schema.constant(versions["signatures"], n),
+        "policy_version": schema.constant(versions["policy"], n),
+    }
+    arrays = [pa.nulls(n, field.type) if (made := columns.get(field.name)) is None else made for field in VERDICTS]
+    return pa.RecordBatch.from_arrays(arrays, schema=VERDICTS)
+
+
+def _scored(batch: pa.RecordBatch, scores: Scores, failed: npt.NDArray[np.bool_]) -> Scored:
+    n, numbers = batch.num_rows, scores.numbers
+    has_pii = np.zeros(n, np.bool_)
+    has_secret = np.zeros(n, np.bool_)
+    for row, spans in scores.spans.items():
+        has_secret[row] = any(KINDS[span.kind].secret for span in spans)
+        has_pii[row] = any(not KINDS[span.kind].secret for span in spans)
+    return Scored(
+        n=n,
+        channel=batch.column("channel").indices.to_numpy(zero_copy_only=False),
+        tenant=batch.column("tenant"),
+        p_value=np.where(np.isnan(numbers[:, P_VALUE]), 1.0, numbers[:, P_VALUE]),
+        score=np.nan_to_num(numbers[:, SCORE]).astype(np.float32),
+        threat=numbers[:, THREAT].astype(np.int8),
+        scores=np.nan_to_num(numbers[:, FIRST_SCORE:]).astype(np.float32),
+        harmful=np.nan_to_num(numbers[:, HARMFUL_SCORE]).astype(np.float32),
+        severity=np.nan_to_num(numbers[:, SEVERITY]).astype(np.float32),
+        has_pii=has_pii,
+        has_secret=has_secret,
+        failed=failed,
+    )
+
+
+def _score_map(by_type: npt.NDArray[np.float64]) -> pa.MapArray:
+    judged = ~np.isnan(by_type[:, 0])
+    offsets = np.zeros(len(by_type) + 1, np.int32)
+    np.cumsum(np.where(judged, len(SCORED), 0), out=offsets[1:])
+    keys = schema.enum(THREATS, np.tile(SCORED.astype(np.int8), int(judged.sum())))
+    items = pa.array(by_type[judged][:, SCORED].astype(np.float32).ravel())
+    return pa.MapArray.from_arrays(pa.array(offsets), keys, items)
+
+
+def _offsets(n: int, counts: dict[int, int]) -> pa.Array:
+    sizes = np.zeros(n + 1, np.int32)
+    sizes[np.fromiter(counts.keys(), np.int64, len(counts)) + 1] = np.fromiter(counts.values(), np.int32, len(counts))
+    return pa.array(np.cumsum(sizes, dtype=np.int32))
+
+
+def _evidence(n: int, scores: Scores) -> pa.ListArray:
+    flat = [item for row in sorted(scores.evidence) for item in scores.evidence[row]]
+    columns = [
+        pa.array([item.detector for item in flat], pa.string()),
+        pa.array([item.pattern_id for item in flat], pa.string()),
+        pa.array([item.start for item in flat], pa.int32()),
+        pa.array([item.end for item in flat], pa.int32()),
+        pa.array([item.score for item in flat], pa.float32()),
+    ]
+    offsets = _offsets(n, {row: len(items) for row, items in scores.evidence.items()})
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(columns, fields=list(schema.EVIDENCE)))
+
+
+def _spans(n: int, scores: Scores) -> pa.ListArray:
+    flat = [span for row in sorted(scores.spans) for span in scores.spans[row]]
+    columns = [
+        pa.array([span.start for span in flat], pa.int32()),
+        pa.array([span.end for span in flat], pa.int32()),
+        pa.array([span.kind for span in flat], pa.string()),
+    ]
+    offsets = _offsets(n, {row: len(items) for row, items in scores.spans.items()})
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(columns, fields=list(schema.SPAN)))

@@ -1,0 +1,113 @@
+"""Hashed n-gram classifier: several linear heads over one pass of features.
+
+Heads: ``attack`` (manipulation of any kind against benign text), ``indirect`` (instructions planted in data, used for
+tool and document content only), ``harmful`` (content policy, apart), and one head per type that tells attacks apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds import data, kernels
+from aimds.detect.features import Windows
+from aimds.detect.tail import Tail
+from aimds.errors import ArtefactError
+from aimds.taxonomy import CODES
+
+F32 = npt.NDArray[np.float32]
+
+MODEL = "model.npz"
+FORMAT = 1
+TYPES = ("direct_injection", "indirect_injection", "jailbreak", "prompt_leak", "data_exfiltration")
+HEADS = ("attack", "indirect", "harmful", *TYPES)
+ATTACK, INDIRECT, HARMFUL, FIRST_TYPE = 0, 1, 2, 3
+TYPE_CODES = np.array([CODES[name] for name in TYPES], np.int8)
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """Weights int8 (F, H) with ``scale`` float32 (H,), ``idf`` float32 (F,), ``bias`` float32 (H,), F = 2 ** ``bits``.
+
+    ``tails`` are the benign distributions of each stage's score, ``card`` what the training wrote down about itself.
+    """
+
+    bits: int
+    weights: npt.NDArray[np.int8]
+    scale: F32
+    idf: F32
+    bias: F32
+    tails: dict[str, Tail]
+    card: dict[str, Any]
+    version: str
+
+    def logits(self, windows: Windows, *, threads: int = 1) -> F32:
+        """Scores of each window in each head, float32 (W, H)."""
+        return self.score(windows.values, windows.offsets, threads=threads)
+
+    def score(self, values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], *, threads: int = 1) -> F32:
+        """Scores of ragged folded texts, float32 (W, H)."""
+        indptr, indices, counts = kernels.ngram_hash(values, offsets, bits=self.bits, threads=threads)
+        return kernels.linear(
+            indptr, indices, counts, self.weights, self.scale, self.idf, self.bias, threads=threads
+        )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Classifier:
+        """The shipped model, or the one in ``path``.
+
+        Raises:
+            ArtefactError: missing, damaged, of another format, or not the one the manifest names.
+        """
+        if path is None:
+            return cls.unpack(MODEL, data.read_bytes(MODEL))
+        if not path.is_file():
+            raise ArtefactError(path, "no such model file")
+        return cls.unpack(str(path), path.read_bytes())
+
+    @classmethod
+    def unpack(cls, name: str, content: bytes) -> Classifier:
+        """The model in the bytes of an ``.npz`` file."""
+        arrays = data.unpack(name, content)
+        if "card" not in arrays:
+            raise ArtefactError(name, "has no model card; it is not a model file")
+        card = json.loads(arrays["card"].tobytes())
+        if card.get("format") != FORMAT or tuple(card.get("heads", ())) != HEADS:
+            raise ArtefactError(name, f"is of format {card.get('format')!r}, this version reads format {FORMAT}")
+        tails = {prefix: Tail.from_arrays(arrays, prefix) for prefix in card["tails"]}
+        return cls(
+            bits=int(card["bits"]),
+            weights=np.ascontiguousarray(arrays["weights"], np.int8),
+            scale=np.ascontiguousarray(arrays["scale"], np.float32),
+            idf=np.ascontiguousarray(arrays["idf"], np.float32),
+            bias=np.ascontiguousarray(arrays["bias"], np.float32),
+            tails=tails,
+            card=card,
+            version=hashlib.sha256(content).hexdigest()[:12],
+        )
+
+    def pack(self) -> dict[str, npt.NDArray[np.generic]]:
+        """As named arrays for an ``.npz`` file; `unpack` is the reverse."""
+        card = {**self.card, "format": FORMAT, "heads": list(HEADS), "bits": self.bits, "tails": sorted(self.tails)}
+        arrays: dict[str, npt.NDArray[np.generic]] = {
+            "weights": self.weights,
+            "scale": self.scale,
+            "idf": self.idf.astype(np.float16),
+            "bias": self.bias,
+            "card": np.frombuffer(json.dumps(card, indent=1, sort_keys=True).encode(), np.uint8),
+        }
+        for prefix, tail in sorted(self.tails.items()):
+            arrays.update(tail.arrays(prefix))
+        return arrays
+
+
+def quantise(weights: F32) -> tuple[npt.NDArray[np.int8], F32]:
+    """int8 weights (F, H) and the scale (H,) that undoes it. One part in a million of each head is clipped."""
+    scale = np.maximum(np.quantile(np.abs(weights), 1.0 - 1e-6, axis=0) / 127.0, 1e-12).astype(np.float32)
+    return np.clip(np.rint(weights / scale), -127, 127).astype(np.int8), scale

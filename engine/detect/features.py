@@ -1,0 +1,121 @@
+"""Windows over folded views: the pieces of text that the scoring stages see.
+
+A long text is judged piece by piece, so that an attack in the middle of 100 KB counts as much as one on its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from aimds.detect.normalize import Views
+
+Bytes = npt.NDArray[np.uint8]
+Offsets = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int32]
+
+WINDOW_BYTES = 400
+STRIDE_BYTES = 200
+SINGLE_BYTES = 600
+"""A view up to this long is one window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Pieces of views. ``values`` uint8 (N,) and ``offsets`` int64 (W+1,) hold the text of W windows;
+    ``view`` and ``row`` int32 (W,) say where each comes from, ``base`` int64 (W,) its first byte inside its view."""
+
+    values: Bytes
+    offsets: Offsets
+    view: Ints
+    row: Ints
+    base: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+
+def windows(
+    views: Views, *, window_bytes: int = WINDOW_BYTES, stride_bytes: int = STRIDE_BYTES, single_bytes: int = SINGLE_BYTES
+) -> Windows:
+    """Cut the folded ``views`` into windows of about ``window_bytes``, starting every ``stride_bytes`` at a space.
+
+    Windows of one view come in order and cover it whole; a view up to ``single_bytes`` is one window, also when empty.
+    """
+    values, offsets, view, base = cut(
+        views.values, views.offsets[:-1], views.offsets[1:], window_bytes, stride_bytes, single_bytes
+    )
+    return Windows(values, offsets, view, views.rows[view], base)
+
+
+def cut(
+    values: Bytes, first: Offsets, last: Offsets, window_bytes: int, stride_bytes: int, single_bytes: int
+) -> tuple[Bytes, Offsets, Ints, Offsets]:
+    """Cut the texts ``values[first[i]:last[i]]`` into pieces.
+
+    Returns:
+        values uint8 (N,) and offsets int64 (W+1,) of the pieces, the text of each int32 (W,), and where in its text
+        each begins int64 (W,).
+    """
+    starts, ends, owner = _cuts(values, first, last, window_bytes, stride_bytes, single_bytes)
+    offsets = np.zeros(len(starts) + 1, np.int64)
+    np.cumsum(ends - starts, out=offsets[1:])
+    whole = len(starts) == len(first) and offsets[-1] == len(values)
+    return values if whole else _gather(values, starts, offsets), offsets, owner, starts - first[owner]
+
+
+@njit(cache=True, nogil=True)
+def _boundary(values, position, low, high):  # type: ignore[no-untyped-def]
+    # The byte after the last space at or before `position`, looking back at most to `low`; never inside a UTF-8 sequence.
+    if position >= high:
+        return high
+    at = position
+    while at > low:
+        if values[at - 1] == 32 or values[at - 1] == 10:
+            return at
+        at -= 1
+    at = position
+    while at > low and (values[at] & 0xC0) == 0x80:
+        at -= 1
+    return at if at > low else position
+
+
+@njit(cache=True, nogil=True)
+def _cuts(values, first, last, window_bytes, stride_bytes, single_bytes):  # type: ignore[no-untyped-def]
+    n = len(first)
+    total = 0
+    for v in range(n):
+        length = last[v] - first[v]
+        total += 1 if length <= single_bytes else length // (stride_bytes // 2) + 2
+    starts = np.empty(total, np.int64)
+    ends = np.empty(total, np.int64)
+    view = np.empty(total, np.int32)
+    w = 0
+    slack = stride_bytes // 4
+    for v in range(n):
+        begin, stop = first[v], last[v]
+        if stop - begin <= single_bytes:
+            starts[w], ends[w], view[w] = begin, stop, v
+            w += 1
+            continue
+        at = begin
+        while True:
+            end = _boundary(values, at + window_bytes, at + window_bytes - slack, stop)
+            starts[w], ends[w], view[w] = at, end, v
+            w += 1
+            if end >= stop:
+                break
+            at = _boundary(values, at + stride_bytes, at + stride_bytes - slack, stop)
+    return starts[:w], ends[:w], view[:w]
+
+
+@njit(cache=True, nogil=True)
+def _gather(values, starts, offsets):  # type: ignore[no-untyped-def]
+    out = np.empty(offsets[-1], np.uint8)
+    for w in range(len(starts)):
+        size = offsets[w + 1] - offsets[w]
+        out[offsets[w] : offsets[w + 1]] = values[starts[w] : starts[w] + size]
+    return out

@@ -1,0 +1,141 @@
+"""From stage scores to one p-value, one calibrated score and one threat type per row.
+
+Each stage's score becomes a p-value against benign traffic; a row's p-value is the smallest of them, each divided by
+the share of the false-alarm budget its stage may spend (alpha spending, a weighted Bonferroni bound: Holm 1979). No
+attack labels enter, so nothing is fitted to known attack sources, and the false-positive rate is bounded while
+traffic stays exchangeable with the calibration set. The score is a logistic function of -log10 of that p-value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds.detect.classifier import TYPE_CODES, Classifier
+from aimds.taxonomy import CODES, THREATS, load
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int8]
+
+SHARES = {"attack": 0.6, "patterns": 0.25, "rules": 0.15}
+"""Shares of the false-alarm budget for text in trusted channels; they sum to 1."""
+UNTRUSTED_SHARES = {"attack": 0.35, "indirect": 0.3, "patterns": 0.2, "rules": 0.15}
+"""The same for tool and document content, where the head for planted instructions joins in."""
+NOTABLE_P = 0.01
+"""Above this p-value a row's threat type is none."""
+HARMFUL = CODES["harmful_request"]
+INDIRECT = CODES["indirect_injection"]
+DIRECT = CODES["direct_injection"]
+OBFUSCATION = CODES["obfuscation"]
+_IMPACT = np.array([threat.impact for threat in load()], np.float32)
+
+
+@dataclass(slots=True)
+class StageScores:
+    """What the stages found, B rows.
+
+    ``attack``, ``indirect``, ``harmful`` float32 (B,): highest head score over the row's windows · ``type_code`` int8
+    (B,): type of the window with the highest attack score · ``margin`` float32 (B,) and ``pattern_code`` int8 (B,): the
+    best pattern · ``rules`` float32 (B, T): strength per threat type · ``decoded`` bool (B,): the highest attack score
+    is in a decoded view and the text as written shows nothing of it · ``untrusted`` bool (B,): tool or document content.
+    """
+
+    attack: F32
+    indirect: F32
+    harmful: F32
+    type_code: Codes
+    margin: F32
+    pattern_code: Codes
+    rules: F32
+    decoded: npt.NDArray[np.bool_]
+    untrusted: npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Fused:
+    """Per row: ``p_value`` float64 (B,), ``p_harmful`` float64 (B,), ``score`` float32 (B,), ``scores`` float32 (B, T),
+    ``harmful`` float32 (B,), ``threat`` int8 (B,), ``severity`` float32 (B,)."""
+
+    p_value: F64
+    p_harmful: F64
+    score: F32
+    scores: F32
+    harmful: F32
+    threat: Codes
+    severity: F32
+
+
+def attack_p_value(model: Classifier, scores: F32, untrusted: npt.NDArray[np.bool_]) -> F64:
+    """p-value of ``scores`` float32 (B,) of the attack head; tool and document text has a benign tail of its own."""
+    tails = model.tails
+    return np.where(untrusted, tails["attack.untrusted"].p_value(scores), tails["attack"].p_value(scores))
+
+
+def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
+    """p-value of each stage against benign traffic, float64 (B,), before the budget is shared out."""
+    tails = model.tails
+    strongest = stages.rules.max(axis=1)
+    return {
+        "attack": attack_p_value(model, stages.attack, stages.untrusted),
+        "indirect": tails["indirect"].p_value(stages.indirect),
+        "harmful": tails["harmful"].p_value(stages.harmful),
+        "patterns": np.where(stages.margin > -1.0, tails["patterns"].p_value(stages.margin), 1.0),
+        "rules": np.where(strongest > 0.0, tails["rules"].p_value(strongest), 1.0),
+    }
+
+
+def fuse(model: Classifier, stages: StageScores) -> Fused:
+    """Fuse the stages of B rows."""
+    rows = np.arange(len(stages.attack))
+    alone = stage_p_values(model, stages)
+    by_type = np.ones((len(rows), len(THREATS)))
+
+    def spend(stage: str, codes: Codes, p: F64) -> None:
+        share = np.where(stages.untrusted, UNTRUSTED_SHARES.get(stage, 0.0), SHARES.get(stage, 0.0))
+        spent = np.divide(p, share, out=np.ones_like(p), where=share > 0)
+        by_type[rows, codes] = np.minimum(by_type[rows, codes], spent)
+
+    spend("attack", stages.type_code, alone["attack"])
+    spend("indirect", np.full(len(rows), INDIRECT, np.int8), alone["indirect"])
+    spend("patterns", stages.pattern_code, alone["patterns"])
+    hits, types = np.nonzero(stages.rules)
+    strength = stages.rules[hits, types]
+    share = np.where(stages.untrusted[hits], UNTRUSTED_SHARES["rules"], SHARES["rules"])
+    np.minimum.at(by_type, (hits, types), model.tails["rules"].p_value(strength) / share)
+    # Instructions to the model that stand in tool or document content are indirect injection, whatever their wording.
+    moved = np.minimum(by_type[:, DIRECT], by_type[:, INDIRECT])
+    by_type[:, INDIRECT] = np.where(stages.untrusted, moved, by_type[:, INDIRECT])
+    by_type[:, DIRECT] = np.where(stages.untrusted, 1.0, by_type[:, DIRECT])
+    by_type[:, CODES["none"]] = 1.0
+    best = by_type.min(axis=1)
+    by_type[:, OBFUSCATION] = np.where(stages.decoded, best, by_type[:, OBFUSCATION])
+    p_value = np.minimum(best, 1.0)
+    threat = np.where(stages.decoded, OBFUSCATION, by_type.argmin(axis=1))
+    threat = np.where(p_value <= NOTABLE_P, threat, CODES["none"]).astype(np.int8)
+    by_type[:, HARMFUL] = alone["harmful"]
+    scores = calibrate(model, np.minimum(by_type, 1.0))
+    scores[:, CODES["none"]] = 0.0
+    score = calibrate(model, p_value)
+    return Fused(
+        p_value=p_value,
+        p_harmful=alone["harmful"],
+        score=score,
+        scores=scores,
+        harmful=scores[:, HARMFUL].copy(),
+        threat=threat,
+        severity=np.where(threat > 0, score * _IMPACT[threat], 0.0).astype(np.float32),
+    )
+
+
+def calibrate(model: Classifier, p: F64) -> F32:
+    """Probability of manipulation, float32, at the prevalence the card states; strictly rising as ``p`` falls."""
+    slope, intercept = model.card["calibration"]["slope"], model.card["calibration"]["intercept"]
+    return np.asarray(1.0 / (1.0 + np.exp(-(slope * -np.log10(p) + intercept))), np.float32)
+
+
+def type_of(logits: F32) -> Codes:
+    """Threat code, int8, of the strongest type head; ``logits`` float32 (…, types)."""
+    return np.asarray(TYPE_CODES[logits.argmax(axis=-1)], np.int8)

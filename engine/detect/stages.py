@@ -1,0 +1,264 @@
+"""The stages of tier 1 in their order: normalise, rules, PII, patterns, classifier, fusion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds.detect import fusion
+from aimds.detect.classifier import ATTACK, FIRST_TYPE, HARMFUL, INDIRECT, Classifier
+from aimds.detect.evidence import Evidence, Span
+from aimds.detect.features import Windows, cut, windows
+from aimds.detect.normalize import Flag, Views, normalize
+from aimds.detect.patterns import Bank, Matches
+from aimds.detect.pii import Pii
+from aimds.detect.rules import Rules
+from aimds.detect.texts import Texts
+from aimds.taxonomy import CODES, THREATS
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+Spent = Callable[[str, float], None]
+
+MAX_EVIDENCE = 8
+LOCATE_BYTES = 120
+PII = CODES["pii_exposure"]
+OK, PARTIAL, ERROR = 0, 1, 2
+"""Codes of `aimds.schema.STATUSES`."""
+P_VALUE, P_HARMFUL, SCORE, HARMFUL_SCORE, SEVERITY, THREAT, STATUS, FIRST_SCORE = range(8)
+COLUMNS = FIRST_SCORE + len(THREATS)
+
+
+@dataclass(slots=True)
+class Scores:
+    """Stateless scores of B rows. ``numbers`` float64 (B, COLUMNS): p-value, p of harmful, score, harmful score,
+    severity, threat code, status code, then one score per threat type; NaN where status is error. What few rows have
+    is keyed by row: ``evidence``, ``spans``, ``errors``."""
+
+    numbers: F64
+    evidence: dict[int, tuple[Evidence, ...]] = field(default_factory=dict)
+    spans: dict[int, tuple[Span, ...]] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @classmethod
+    def empty(cls, rows: int) -> Scores:
+        """Room for ``rows`` rows."""
+        return cls(np.full((rows, COLUMNS), np.nan))
+
+    @classmethod
+    def failed(cls, rows: int, reason: str) -> Scores:
+        """``rows`` rows that could not be judged, all for the same ``reason``."""
+        scores = cls.empty(rows)
+        scores.numbers[:, THREAT] = 0
+        scores.numbers[:, STATUS] = ERROR
+        scores.errors = dict.fromkeys(range(rows), reason)
+        return scores
+
+    def row(self, row: int) -> Scores:
+        """One row, as a batch of its own."""
+        return Scores(
+            self.numbers[row : row + 1].copy(),
+            {0: self.evidence[row]} if row in self.evidence else {},
+            {0: self.spans[row]} if row in self.spans else {},
+            {0: self.errors[row]} if row in self.errors else {},
+        )
+
+    def put(self, rows: npt.NDArray[np.int64], other: Scores) -> None:
+        """Copy the rows of ``other`` to the places ``rows`` of this one."""
+        self.numbers[rows] = other.numbers
+        for mine, theirs in ((self.evidence, other.evidence), (self.spans, other.spans), (self.errors, other.errors)):
+            mine.update({int(rows[row]): found for row, found in theirs.items()})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """All stages with their artefacts; immutable, so that a batch sees one version of each."""
+
+    rules: Rules
+    pii: Pii
+    bank: Bank
+    classifier: Classifier
+
+    def score(self, texts: Texts, channels: npt.NDArray[np.int8], *, threads: int = 1, spent: Spent | None = None) -> Scores:
+        """Scores of B ``texts`` in ``channels`` int8 (B,); ``spent(stage, started)`` is told when a stage is over."""
+        clock = spent or (lambda stage, started: None)
+        started = time.perf_counter()
+        views = normalize(texts.values, texts.offsets)
+        pieces = windows(views)
+        clock("normalize", started)
+
+        started = time.perf_counter()
+        found = self.rules.scan((texts.values, texts.offsets), views, channels)
+        clock("rules", started)
+
+        started = time.perf_counter()
+        spans = self.pii.scan((texts.values, texts.offsets), views)
+        clock("pii", started)
+
+        started = time.perf_counter()
+        matches = self.bank.match(pieces, threads=threads)
+        clock("patterns", started)
+
+        started = time.perf_counter()
+        logits = self.classifier.logits(pieces, threads=threads)
+        clock("classifier", started)
+
+        started = time.perf_counter()
+        stages, best = self.combine(views, pieces, logits, matches, found, channels)
+        fused = fusion.fuse(self.classifier, stages)
+        scores = self._collect(texts, views, pieces, matches, found, spans, fused, stages, best)
+        clock("fusion", started)
+        return scores
+
+    def combine(
+        self,
+        views: Views,
+        pieces: Windows,
+        logits: F32,
+        matches: Matches,
+        found: list[Evidence],
+        channels: npt.NDArray[np.int8],
+    ) -> tuple[fusion.StageScores, npt.NDArray[np.int64]]:
+        """What each stage says of each row, and the window with its highest attack score, int64 (B,)."""
+        rows = len(views.flags)
+        attack = _highest(logits[:, ATTACK], pieces.row, rows)
+        best = _first_best(logits[:, ATTACK], attack, pieces.row, rows)
+        as_written = views.depths[pieces.view] == 0
+        plain = _highest(np.where(as_written, logits[:, ATTACK], -np.inf).astype(np.float32), pieces.row, rows)
+        margin = _highest(matches.margin, pieces.row, rows)
+        pattern = matches.pattern[_first_best(matches.margin, margin, pieces.row, rows)]
+        codes = self.bank.codes
+        strengths = np.zeros((rows, len(THREATS)), np.float32)
+        for item in found:
+            code = CODES[item.threat]
+            strengths[item.row, code] = max(strengths[item.row, code], item.score)
+        tail = self.classifier.tails.get("attack")
+        hidden = np.zeros(rows, np.bool_)
+        if tail is not None:
+            hidden = (views.depths[pieces.view[best]] > 0) & (tail.p_value(plain) > 0.05)
+        return fusion.StageScores(
+            attack=attack,
+            indirect=_highest(logits[:, INDIRECT], pieces.row, rows),
+            harmful=_highest(logits[:, HARMFUL], pieces.row, rows),
+            type_code=fusion.type_of(logits[best, FIRST_TYPE:]),
+            margin=margin,
+            pattern_code=np.where(pattern >= 0, codes[pattern], 0).astype(np.int8),
+            rules=strengths,
+            decoded=hidden,
+            untrusted=channels >= 3,
+        ), best
+
+    def _collect(
+        self,
+        texts: Texts,
+        views: Views,
+        pieces: Windows,
+        matches: Matches,
+        found: list[Evidence],
+        spans: list[Span],
+        fused: fusion.Fused,
+        stages: fusion.StageScores,
+        best: npt.NDArray[np.int64],
+    ) -> Scores:
+        out = Scores.empty(len(texts))
+        numbers = out.numbers
+        numbers[:, P_VALUE] = fused.p_value
+        numbers[:, P_HARMFUL] = fused.p_harmful
+        numbers[:, SCORE] = fused.score
+        numbers[:, HARMFUL_SCORE] = fused.harmful
+        numbers[:, SEVERITY] = fused.severity
+        numbers[:, THREAT] = fused.threat
+        numbers[:, STATUS] = np.where(views.truncated, PARTIAL, OK)
+        numbers[:, FIRST_SCORE:] = fused.scores
+        for row in np.flatnonzero(views.truncated):
+            out.errors[int(row)] = "too many or too large encoded parts; the rest was screened undecoded"
+        for row in np.flatnonzero(views.flags & int(Flag.INVALID_UTF8)):
+            numbers[row, STATUS] = PARTIAL
+            out.errors[int(row)] = "invalid UTF-8; the bad bytes were screened as U+FFFD"
+
+        evidence: dict[int, list[Evidence]] = {}
+        for item in found:
+            evidence.setdefault(item.row, []).append(item)
+        for hit in matches.hits:
+            row, view = int(pieces.row[hit.window]), int(pieces.view[hit.window])
+            base = int(pieces.base[hit.window])
+            start, end = views.span(view, base + hit.start, base + hit.end)
+            pattern = self.bank.patterns[hit.pattern]
+            evidence.setdefault(row, []).append(
+                Evidence(row, "patterns", pattern.id, pattern.threat, start, end, float(np.clip(hit.margin, 0.0, 1.0)))
+            )
+        notable = np.flatnonzero(fused.p_value <= fusion.NOTABLE_P)
+        for item in self._located(views, pieces, stages, fused, best, notable):
+            evidence.setdefault(item.row, []).append(item)
+        for row, items in evidence.items():
+            unique = sorted(set(items), key=lambda item: (-item.score, item.start, item.end, item.detector, item.pattern_id))
+            out.evidence[row] = tuple(unique[:MAX_EVIDENCE])
+        by_row: dict[int, list[Span]] = {}
+        for span in spans:
+            by_row.setdefault(span.row, []).append(span)
+        for row, parts in by_row.items():
+            out.spans[row] = tuple(sorted(parts, key=lambda span: (span.start, span.end, span.kind)))
+            numbers[row, FIRST_SCORE + PII] = max(numbers[row, FIRST_SCORE + PII], max(part.score for part in parts))
+
+        null = np.flatnonzero(~texts.valid)
+        if len(null):
+            out.put(null, Scores.failed(len(null), "text is null"))
+            for row in null.tolist():
+                out.evidence.pop(row, None)
+                out.spans.pop(row, None)
+        return out
+
+    def _located(
+        self,
+        views: Views,
+        pieces: Windows,
+        stages: fusion.StageScores,
+        fused: fusion.Fused,
+        best: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64],
+    ) -> list[Evidence]:
+        # Where inside its strongest window the classifier sees the attack: the piece of LOCATE_BYTES that scores highest.
+        p = fusion.attack_p_value(self.classifier, stages.attack[rows], stages.untrusted[rows])
+        rows, p = rows[p <= fusion.NOTABLE_P], p[p <= fusion.NOTABLE_P]
+        if not len(rows):
+            return []
+        chosen = best[rows]
+        first, last = pieces.offsets[chosen], pieces.offsets[chosen + 1]
+        values, offsets, owner, base = cut(pieces.values, first, last, LOCATE_BYTES, LOCATE_BYTES // 3, LOCATE_BYTES)
+        piece_scores = self.classifier.score(values, offsets)[:, ATTACK]
+        top = _highest(piece_scores, owner, len(rows))
+        pick = _first_best(piece_scores, top, owner, len(rows))
+        strength = fusion.calibrate(self.classifier, p)
+        out = []
+        for k, row in enumerate(rows.tolist()):
+            window, piece = int(chosen[k]), int(pick[k])
+            low = int(pieces.base[window] + base[piece])
+            high = low + int(offsets[piece + 1] - offsets[piece])
+            start, end = views.span(int(pieces.view[window]), low, high)
+            threat = THREATS[stages.type_code[row]]
+            name = "classifier.decoded" if views.depths[pieces.view[window]] else "classifier"
+            out.append(Evidence(row, "classifier", f"{name}.{threat}", threat, start, end, float(strength[k])))
+        return out
+
+
+def _highest(scores: F32, owner: npt.NDArray[np.int32], rows: int) -> F32:
+    out = np.full(rows, -np.inf, np.float32)
+    np.maximum.at(out, owner, scores)
+    return out
+
+
+def _first_best(
+    scores: F32, highest: F32, owner: npt.NDArray[np.int32], rows: int
+) -> npt.NDArray[np.int64]:
+    # Every row has at least one window (an empty text has an empty one), so every place is written.
+    at = np.flatnonzero(scores == highest[owner])[::-1]
+    out = np.zeros(rows, np.int64)
+    out[owner[at]] = at
+    return out

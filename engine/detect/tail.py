@@ -1,0 +1,110 @@
+"""p-values against benign traffic: an empirical bulk and a generalised Pareto tail.
+
+The p-value of a score is the share of benign texts that score at least as high. Above a high quantile u the share is
+modelled by a generalised Pareto distribution (Pickands 1975, doi:10.1214/aos/1176343003; peaks over threshold), so that
+scores beyond every calibration text still differ: p falls strictly as the score rises and never ties at a minimum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+F64 = npt.NDArray[np.float64]
+
+SMALLEST_P = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Benign distribution of one score.
+
+    ``values`` float64 (G,) ascending with ``survival`` float64 (G,), the share of benign texts at or above each;
+    beyond the last value u the share is ``rate * (1 + shape * (x - u) / scale) ** (-1 / shape)``, exponential where
+    ``shape`` is 0, with ``rate`` the share above u. ``size`` is the number of benign texts behind it.
+    """
+
+    values: F64
+    survival: F64
+    rate: float
+    shape: float
+    scale: float
+    size: int
+
+    def p_value(self, scores: npt.ArrayLike) -> F64:
+        """p-values, float64, of ``scores`` of any shape; strictly falling in the score above the benign minimum."""
+        x = np.asarray(scores, np.float64)
+        bulk = np.exp(np.interp(x, self.values, np.log(self.survival)))
+        excess = np.maximum(x - self.values[-1], 0.0) / self.scale
+        factor = np.exp(-excess) if self.shape == 0 else np.power(1.0 + self.shape * excess, -1.0 / self.shape)
+        return np.asarray(np.where(excess > 0, np.maximum(self.rate * factor, SMALLEST_P), bulk), np.float64)
+
+    def quantile(self, p: float) -> float:
+        """The lowest score whose p-value is at most ``p``; the inverse of `p_value`."""
+        if p >= self.rate:
+            return float(np.interp(-np.log(p), -np.log(self.survival), self.values))
+        ratio = self.rate / p
+        excess = np.log(ratio) if self.shape == 0 else (ratio**self.shape - 1.0) / self.shape
+        return float(self.values[-1] + self.scale * excess)
+
+    def arrays(self, prefix: str) -> dict[str, npt.NDArray[np.generic]]:
+        """As named arrays for an ``.npz`` file."""
+        return {
+            f"{prefix}.values": self.values,
+            f"{prefix}.survival": self.survival,
+            f"{prefix}.tail": np.array([self.rate, self.shape, self.scale, self.size], np.float64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, npt.NDArray[np.generic]], prefix: str) -> Tail:
+        """The reverse of `arrays`."""
+        rate, shape, scale, size = (float(value) for value in arrays[f"{prefix}.tail"].astype(np.float64))
+        values = arrays[f"{prefix}.values"].astype(np.float64)
+        return cls(values, arrays[f"{prefix}.survival"].astype(np.float64), rate, shape, scale, int(size))
+
+
+def fit(scores: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, above: float = 0.98, points: int = 512) -> Tail:
+    """The tail of benign ``scores`` (n,), each counted with its weight (n,), by default 1.
+
+    ``above`` is the quantile where the Pareto tail begins; it is fitted by probability-weighted moments (Hosking and
+    Wallis 1987, doi:10.2307/1269343) with the shape held in [0, 0.5]: a bounded tail would give p = 0.
+
+    Raises:
+        ValueError: fewer than 50 scores.
+    """
+    x = np.asarray(scores, np.float64)
+    if len(x) < 50:
+        raise ValueError(f"{len(x)} benign scores, at least 50 are needed")
+    w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
+    order = np.argsort(x, kind="stable")
+    x, w = x[order], w[order] / w.sum()
+    at_or_above = np.minimum(np.cumsum(w[::-1])[::-1], 1.0)
+    threshold = float(x[np.searchsorted(-at_or_above, -(1.0 - above), side="left").clip(0, len(x) - 1)])
+    values, first = np.unique(x[x <= threshold], return_index=True)
+    survival = at_or_above[first]
+    if len(values) > points:
+        keep = np.unique(np.linspace(0, len(values) - 1, points).astype(np.int64))
+        values, survival = values[keep], survival[keep]
+    if len(values) == 1:
+        # All of the bulk is one value (a rule that hardly ever fires): anything below it is certain.
+        values, survival = np.array([values[0] - 1.0, values[0]]), np.array([1.0, survival[0]])
+    excess = x[x > threshold] - threshold
+    shape, scale = _pareto(excess, w[x > threshold]) if len(excess) >= 10 else (0.0, max(float(np.std(x)), 1e-3))
+    # Survival must fall strictly for p to be strictly monotone.
+    survival = np.minimum.accumulate(survival) * (1.0 - 1e-12 * np.arange(len(survival)))
+    # With no benign text above u, one more than there was stands for the share not seen.
+    rate = min(max(float(w[x > threshold].sum()), 0.5 / len(x)), float(survival[-1]))
+    return Tail(values, survival, rate, shape, scale, len(x))
+
+
+def _pareto(excess: F64, weights: F64) -> tuple[float, float]:
+    order = np.argsort(excess)
+    excess, weights = excess[order], weights[order] / weights.sum()
+    below = np.cumsum(weights) - 0.5 * weights
+    mean, moment = float(np.sum(weights * excess)), float(np.sum(weights * (1.0 - below) * excess))
+    shape = 2.0 - mean / max(mean - 2.0 * moment, 1e-12)
+    shape = float(np.clip(shape, 0.0, 0.5))
+    # With the shape held, the scale is the one that keeps the mean: E[excess] = scale / (1 - shape).
+    return shape, max(mean * (1.0 - shape), 1e-9)

@@ -1,0 +1,1 @@
+"""Learning from labelled text: the solver behind the shipped linear heads."""

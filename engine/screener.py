@@ -1,0 +1,240 @@
+"""The one engine behind every entrance: a RecordBatch of REQUESTS in, a RecordBatch of VERDICTS out.
+
+Runs the stages of `aimds.detect` over slices of bounded size, hands their scores to `aimds.respond` for an action and
+assembles the verdicts. Knows no socket, no file and no actor. A row that breaks a stage gets status ``error`` for
+itself alone; a verdict depends on its own row only, never on the batch around it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+import aimds
+from aimds import assembly, kernels
+from aimds.detect.cache import Cache, Stats
+from aimds.detect.classifier import Classifier
+from aimds.detect.patterns import Bank
+from aimds.detect.pii import Pii
+from aimds.detect.rules import Rules
+from aimds.detect.stages import ERROR, STATUS, Detector, Scores
+from aimds.detect.texts import Texts
+from aimds.errors import ConfigError, SchemaError
+from aimds.respond.policy import Policy
+from aimds.schema import PROFILES, REQUESTS, VERDICTS, requests
+from aimds.verdicts import Verdicts
+
+SLICE_ROWS = 4096
+SLICE_BYTES = 4 << 20
+DEFAULT_CACHE_BYTES = 64 << 20
+ENTRY_BYTES = 8 * 32
+"""What one cached row costs beside its evidence and spans."""
+ITEM_BYTES = 200
+HAS_DEEP_STAGE = False
+"""Whether the encoder behind the profiles cascade and full is part of this version."""
+
+
+class Screener:
+    """Screens batches. `default` builds one from the shipped artefacts; `screen` takes whatever holds texts.
+
+    Args:
+        detector: the stages that score a text.
+        policy: turns scores into actions.
+        profile: ``fast`` (no deep stage) or ``cascade``; this version has no deep stage, so ``cascade`` runs as
+            ``fast`` and its verdicts say ``fast``. ``full`` is refused.
+        threads: threads for the kernels.
+        cache_bytes: bound of the score cache; 0 turns it off.
+
+    Raises:
+        ConfigError: an unknown profile, or one that cannot run here.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        policy: Policy,
+        *,
+        profile: str = "cascade",
+        threads: int = 1,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
+        if profile not in PROFILES:
+            raise ConfigError("profile", profile, "one of " + ", ".join(PROFILES))
+        if profile == "full" and not HAS_DEEP_STAGE:
+            raise ConfigError("profile", profile, "fast or cascade; this version ships no deep stage")
+        if threads < 1:
+            raise ConfigError("threads", threads, "a whole number of at least 1")
+        if cache_bytes < 0:
+            raise ConfigError("cache_bytes", cache_bytes, "a whole number of bytes, 0 for no cache")
+        self.detector = detector
+        self.policy = policy
+        self.threads = threads
+        self.profile = profile if HAS_DEEP_STAGE else "fast"
+        self.seconds: dict[str, float] = {}
+        """Time spent in each stage since the start, in seconds."""
+        self._cache: Cache[Scores] = Cache(cache_bytes, self.config_hash)
+
+    @classmethod
+    def default(
+        cls,
+        *,
+        profile: str = "cascade",
+        policy: Policy | None = None,
+        threads: int = 1,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> Screener:
+        """A screener with the shipped signatures, patterns, model and, unless given, policy."""
+        detector = Detector(rules=Rules.load(), pii=Pii.load(), bank=Bank.load(), classifier=Classifier.load())
+        return cls(detector, policy or Policy.load(), profile=profile, threads=threads, cache_bytes=cache_bytes)
+
+    def with_classifier(self, classifier: Classifier) -> Screener:
+        """The same screener with another model; its cache begins empty."""
+        detector = dataclasses.replace(self.detector, classifier=classifier)
+        return Screener(
+            detector, self.policy, profile=self.profile, threads=self.threads, cache_bytes=self._cache.max_bytes
+        )
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of all that a verdict depends on: engine, model, signatures, policy."""
+        return {
+            "engine": aimds.__version__,
+            "model": self.detector.classifier.version,
+            "signatures": f"{self.detector.rules.version[:12]}+{self.detector.bank.version[:12]}",
+            "policy": self.policy.version,
+        }
+
+    @property
+    def config_hash(self) -> str:
+        """The same for two screeners that give the same verdicts, whatever their threads and cache."""
+        content = json.dumps({"profile": self.profile, "backend": kernels.backend(), **self.versions}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    @property
+    def cache_stats(self) -> Stats:
+        """Counters of the score cache."""
+        return self._cache.stats
+
+    def screen(self, source: Any) -> Verdicts:
+        """Screen texts.
+
+        Args:
+            source: a list of texts (str, bytes or None), or a table with a ``text`` column and any of the other
+                columns of REQUESTS: an Arrow table, batch or reader, a pandas or a polars frame.
+
+        Raises:
+            SchemaError: no text column, or a column of a type that does not fit; names the column and the row.
+        """
+        return Verdicts(pa.Table.from_batches([self.screen_batch(batch) for batch in _batches(source)], VERDICTS))
+
+    def screen_batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Verdicts (schema VERDICTS) of ``batch`` (schema REQUESTS), same rows, same order.
+
+        Raises:
+            SchemaError: ``batch`` does not fit the contract.
+        """
+        if not batch.schema.equals(REQUESTS):
+            batch = requests(batch)
+        texts = Texts.from_arrow(batch.column("text"))
+        channels = batch.column("channel").indices.to_numpy(zero_copy_only=False)
+        scores = Scores.empty(len(texts))
+        for start, stop in texts.slices(SLICE_ROWS, SLICE_BYTES):
+            scores.put(np.arange(start, stop), self._score(texts.slice(start, stop), channels[start:stop]))
+        started = time.perf_counter()
+        out = assembly.verdicts(batch, texts, scores, self.policy, self.profile, kernels.backend(), self.versions)
+        self._spent("respond", started)
+        return out
+
+    def _score(self, texts: Texts, channels: npt.NDArray[np.int8]) -> Scores:
+        if not self._cache.max_bytes:
+            return self._compute(texts, channels)
+        started = time.perf_counter()
+        out = Scores.empty(len(texts))
+        view, bounds = memoryview(texts.values), texts.offsets.tolist()
+        keys = [self._cache.key(view[bounds[i] : bounds[i + 1]], int(c)) for i, c in enumerate(channels)]
+        missed = []
+        for row, key in enumerate(keys):
+            known = self._cache.get(key) if texts.valid[row] else None
+            if known is None:
+                missed.append(row)
+            else:
+                out.put(np.array([row]), known)
+        self._spent("cache", started)
+        if not missed:
+            return out
+        rows = np.array(missed, np.int64)
+        fresh = self._compute(texts if len(rows) == len(texts) else texts.take(rows), channels[rows])
+        out.put(rows, fresh)
+        started = time.perf_counter()
+        for k, row in enumerate(missed):
+            if texts.valid[row] and fresh.numbers[k, STATUS] != ERROR:
+                kept = fresh.row(k)
+                items = len(kept.evidence.get(0, ())) + len(kept.spans.get(0, ()))
+                self._cache.put(keys[row], kept, ENTRY_BYTES + ITEM_BYTES * items)
+        self._spent("cache", started)
+        return out
+
+    def _compute(self, texts: Texts, channels: npt.NDArray[np.int8]) -> Scores:
+        try:
+            return self.detector.score(texts, channels, threads=self.threads, spent=self._spent)
+        except Exception as error:  # a row that breaks a stage must not fail its neighbours
+            if len(texts) == 1:
+                return Scores.failed(1, f"could not be judged: {type(error).__name__}: {error}")
+        out = Scores.empty(len(texts))
+        middle = len(texts) // 2
+        for start, stop in ((0, middle), (middle, len(texts))):
+            out.put(np.arange(start, stop), self._compute(texts.slice(start, stop), channels[start:stop]))
+        return out
+
+    def _spent(self, stage: str, started: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+
+def _batches(source: Any) -> Iterator[pa.RecordBatch]:
+    if isinstance(source, (str, bytes)):
+        raise SchemaError("text", "is a single text; pass a list of texts")
+    kind = type(source).__module__.partition(".")[0]
+    if kind == "polars":
+        source = (source.collect() if hasattr(source, "collect") else source).to_arrow()
+    elif kind == "pandas":
+        source = pa.Table.from_pandas(source, preserve_index=False)
+    if isinstance(source, pa.RecordBatch):
+        yield requests(source)
+        return
+    first_row = 0
+    for batch in _pieces(source):
+        yield requests(batch, first_row=first_row)
+        first_row += batch.num_rows
+
+
+def _pieces(source: Any) -> Iterator[pa.RecordBatch]:
+    if isinstance(source, pa.Table):
+        yield from source.combine_chunks().to_batches(max_chunksize=65_536)
+        if not source.num_rows:
+            yield pa.RecordBatch.from_arrays(
+                [pa.nulls(0, field.type) for field in source.schema], schema=source.schema
+            )
+    elif isinstance(source, pa.RecordBatchReader):
+        yield from source
+    else:
+        yield pa.RecordBatch.from_arrays([_text_array(source)], names=["text"])
+
+
+def _text_array(source: Any) -> pa.Array:
+    try:
+        items = list(source)
+    except TypeError:
+        raise SchemaError("text", f"cannot screen a {type(source).__name__}; pass a list of texts or a table") from None
+    for row, item in enumerate(items):
+        if item is not None and not isinstance(item, (str, bytes)):
+            raise SchemaError("text", f"holds a {type(item).__name__}, expected str, bytes or None", row=row)
+    encoded = [item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item for item in items]
+    return pa.array(encoded, pa.large_binary())

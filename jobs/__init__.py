@@ -1,0 +1,1 @@
+"""Offline work over files: scan, report, train, evaluate."""

@@ -1,0 +1,119 @@
+"""Fusion: monotone in every stage, bounded by the budget, and honest about channels and decoded text."""
+
+import numpy as np
+import pytest
+from aimds.detect import fusion, tail
+from aimds.detect.classifier import HEADS, Classifier
+from aimds.taxonomy import CODES, THREATS
+from hypothesis import given
+from hypothesis import strategies as st
+
+RNG = np.random.default_rng(0)
+TAILS = {name: tail.fit(RNG.normal(size=20_000)) for name in ("attack", "attack.untrusted", "indirect", "harmful")} | {
+    "patterns": tail.fit(RNG.uniform(-1, 0, 20_000)),
+    "rules": tail.fit((RNG.random(20_000) < 0.001) * 0.5),
+}
+MODEL = Classifier(
+    bits=10,
+    weights=np.zeros((1024, len(HEADS)), np.int8),
+    scale=np.ones(len(HEADS), np.float32),
+    idf=np.ones(1024, np.float32),
+    bias=np.zeros(len(HEADS), np.float32),
+    tails=TAILS,
+    card={"calibration": {"slope": 1.5, "intercept": -4.0}},
+    version="test",
+)
+
+
+def stages(n: int = 1, **changes: object) -> fusion.StageScores:
+    base = {
+        "attack": np.full(n, -1.0, np.float32),
+        "indirect": np.full(n, -1.0, np.float32),
+        "harmful": np.full(n, -1.0, np.float32),
+        "type_code": np.full(n, CODES["jailbreak"], np.int8),
+        "margin": np.full(n, -1.0, np.float32),
+        "pattern_code": np.zeros(n, np.int8),
+        "rules": np.zeros((n, len(THREATS)), np.float32),
+        "decoded": np.zeros(n, np.bool_),
+        "untrusted": np.zeros(n, np.bool_),
+    }
+    return fusion.StageScores(**(base | changes))  # type: ignore[arg-type]
+
+
+def rule(threat: str, strength: float) -> np.ndarray:
+    out = np.zeros((1, len(THREATS)), np.float32)
+    out[0, CODES[threat]] = strength
+    return out
+
+
+def test_shares_of_the_budget_sum_to_one() -> None:
+    assert sum(fusion.SHARES.values()) == pytest.approx(1.0)
+    assert sum(fusion.UNTRUSTED_SHARES.values()) == pytest.approx(1.0)
+
+
+@given(st.floats(-3, 8), st.floats(0.01, 5))
+def test_a_higher_attack_score_never_raises_p_nor_lowers_the_score(low: float, more: float) -> None:
+    fused = fusion.fuse(MODEL, stages(2, attack=np.array([low, low + more], np.float32)))
+    assert fused.p_value[1] <= fused.p_value[0]
+    assert fused.score[1] >= fused.score[0]
+    assert 0 < fused.score[0] < 1
+
+
+def test_benign_rows_are_flagged_no_more_often_than_the_threshold_says() -> None:
+    n = 50_000
+    rng = np.random.default_rng(5)
+    fused = fusion.fuse(MODEL, stages(n, attack=rng.normal(size=n).astype(np.float32)))
+    for level in (0.01, 0.001):
+        assert np.mean(fused.p_value <= level) < 1.3 * level
+
+
+def test_the_threat_type_is_the_one_of_the_stage_with_the_smallest_p() -> None:
+    assert THREATS[fusion.fuse(MODEL, stages(attack=np.array([6], np.float32))).threat[0]] == "jailbreak"
+    assert THREATS[fusion.fuse(MODEL, stages(rules=rule("data_exfiltration", 1.0))).threat[0]] == "data_exfiltration"
+
+
+def test_nothing_notable_has_no_threat_type_and_no_severity() -> None:
+    fused = fusion.fuse(MODEL, stages())
+    assert THREATS[fused.threat[0]] == "none"
+    assert fused.severity[0] == 0
+
+
+def test_direct_injection_in_a_document_is_indirect_injection() -> None:
+    found = rule("direct_injection", 1.0)
+    trusted, document = (
+        fusion.fuse(MODEL, stages(rules=found, untrusted=np.array([flag]))) for flag in (False, True)
+    )
+    assert THREATS[trusted.threat[0]] == "direct_injection"
+    assert THREATS[document.threat[0]] == "indirect_injection"
+    assert document.scores[0, CODES["direct_injection"]] < 0.1
+
+
+def test_the_head_for_planted_instructions_counts_in_untrusted_channels_only() -> None:
+    high = np.array([6], np.float32)
+    assert fusion.fuse(MODEL, stages(indirect=high)).p_value[0] > 0.1
+    assert fusion.fuse(MODEL, stages(indirect=high, untrusted=np.array([True]))).p_value[0] < 0.001
+
+
+def test_an_attack_seen_only_after_decoding_is_obfuscation() -> None:
+    fused = fusion.fuse(MODEL, stages(attack=np.array([6], np.float32), decoded=np.array([True])))
+    assert THREATS[fused.threat[0]] == "obfuscation"
+    assert fused.scores[0, CODES["jailbreak"]] == pytest.approx(fused.scores[0, CODES["obfuscation"]])
+
+
+def test_harmful_requests_never_move_the_p_value() -> None:
+    fused = fusion.fuse(MODEL, stages(harmful=np.array([8], np.float32)))
+    assert fused.p_value[0] == fusion.fuse(MODEL, stages()).p_value[0]
+    assert fused.harmful[0] > 0.5
+    assert THREATS[fused.threat[0]] == "none"
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    rng = np.random.default_rng(9)
+    many = stages(50, attack=rng.normal(size=50).astype(np.float32), margin=rng.uniform(-1, 1, 50).astype(np.float32))
+    together = fusion.fuse(MODEL, many)
+    for row in range(0, 50, 7):
+        alone = fusion.fuse(
+            MODEL, stages(1, attack=many.attack[row : row + 1], margin=many.margin[row : row + 1])
+        )
+        assert alone.p_value[0] == together.p_value[row]
+        assert alone.score[0] == together.score[row]

@@ -1,0 +1,72 @@
+"""p-values fall strictly with the score, agree with the empirical share, and never reach zero."""
+
+import numpy as np
+import pytest
+from aimds.detect import tail
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def benign(n: int = 20_000, seed: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=n)
+
+
+def test_the_p_value_of_fresh_benign_scores_is_close_to_uniform() -> None:
+    fitted = tail.fit(benign(), None)
+    fresh = fitted.p_value(benign(seed=4))
+    for level in (0.5, 0.1, 0.01, 0.001):
+        share = np.mean(fresh <= level)
+        assert abs(share - level) < 4 * np.sqrt(level / len(fresh)) + 0.15 * level
+
+
+@given(st.lists(st.floats(-3, 30), min_size=2, max_size=50, unique=True))
+def test_a_higher_score_never_has_a_higher_p_value_and_beyond_the_bulk_a_lower_one(points: list[float]) -> None:
+    fitted = tail.fit(benign())
+    x = np.sort(np.array(points))
+    p = fitted.p_value(x)
+    assert np.all(np.diff(p) <= 0)
+    beyond = p[(x > fitted.values[-1]) & (p > tail.SMALLEST_P)]
+    apart = np.diff(x[(x > fitted.values[-1]) & (p > tail.SMALLEST_P)]) > 1e-6
+    assert np.all(np.diff(beyond)[apart] < 0)
+    assert np.all(p > 0)
+
+
+@pytest.mark.parametrize("p", [0.5, 0.05, 0.02, 1e-3, 1e-6])
+def test_quantile_is_the_inverse_of_p_value(p: float) -> None:
+    fitted = tail.fit(benign())
+    assert fitted.p_value(fitted.quantile(p)) == pytest.approx(p, rel=1e-3)
+
+
+def test_weights_count_as_repeated_scores() -> None:
+    scores = benign(2000)
+    repeats = np.random.default_rng(0).integers(1, 4, len(scores))
+    weighted = tail.fit(scores, repeats)
+    repeated = tail.fit(np.repeat(scores, repeats))
+    x = np.linspace(-2, 5, 50)
+    np.testing.assert_allclose(weighted.p_value(x), repeated.p_value(x), rtol=0.1)
+
+
+def test_a_score_that_is_nearly_always_zero_still_gives_a_small_p_value_when_it_fires() -> None:
+    scores = np.zeros(10_000)
+    scores[:5] = 0.9
+    fitted = tail.fit(scores)
+    assert fitted.p_value(0.0) == pytest.approx(1.0)
+    assert fitted.p_value(0.9) < 0.01
+
+
+def test_arrays_round_trip() -> None:
+    fitted = tail.fit(benign())
+    again = tail.Tail.from_arrays(fitted.arrays("x"), "x")
+    x = np.linspace(-3, 9, 100)
+    assert np.array_equal(fitted.p_value(x), again.p_value(x))
+
+
+def test_too_few_scores_are_refused() -> None:
+    with pytest.raises(ValueError, match="49 benign scores"):
+        tail.fit(np.zeros(49))
+
+
+def test_a_tail_that_forgets_its_weights_would_be_noticed() -> None:
+    scores, weights = benign(2000), np.ones(2000)
+    weights[scores > 1] = 10
+    assert tail.fit(scores, weights).p_value(1.0) > 2 * tail.fit(scores).p_value(1.0)

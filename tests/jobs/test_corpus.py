@@ -1,0 +1,59 @@
+"""Labelled files: what is read, what is refused, and folds that keep a source together."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from aimds.errors import DataError, SchemaError
+from aimds.jobs import corpus
+from aimds.schema import CHANNELS
+
+
+def write(path: Path, **changes: list[object] | None) -> Path:
+    columns: dict[str, list[object] | None] = {
+        "text": ["a", "b", "c"],
+        "label": [0, 1, 1],
+        "category": ["benign", "jailbreak", "indirect_injection"],
+        "source": ["s1", "s2", "s3"],
+        "terms": ["permissive", "permissive", "other"],
+    }
+    pq.write_table(pa.table({name: column for name, column in (columns | changes).items() if column is not None}), path)
+    return path
+
+
+def test_categories_become_threats_and_channels(tmp_path: Path) -> None:
+    read = corpus.read(write(tmp_path / "x.parquet"))
+    assert read.threat.tolist() == ["none", "jailbreak", "indirect_injection"]
+    assert [CHANNELS[code] for code in read.channel] == ["user", "user", "document"]
+
+
+def test_terms_choose_rows(tmp_path: Path) -> None:
+    assert len(corpus.read(write(tmp_path / "x.parquet"), terms="permissive")) == 2
+    with pytest.raises(DataError, match="no rows with terms == 'none such'"):
+        corpus.read(tmp_path / "x.parquet", terms="none such")
+
+
+def test_a_missing_column_and_an_unknown_category_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="column 'label': missing"):
+        corpus.read(write(tmp_path / "x.parquet", label=None))
+    with pytest.raises(SchemaError, match="row 1: is 'mystery'"):
+        corpus.read(write(tmp_path / "y.parquet", category=["benign", "mystery", "jailbreak"]))
+
+
+def test_a_file_that_is_not_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"no parquet")
+    with pytest.raises(DataError, match=r"x\.parquet: cannot be read"):
+        corpus.read(tmp_path / "x.parquet")
+
+
+def test_no_source_is_in_two_folds_and_every_fold_has_both_classes() -> None:
+    rng = np.random.default_rng(0)
+    source = np.array([f"s{number}" for number in rng.integers(0, 30, 2000)], object)
+    label = np.array([int(name[1:]) % 2 for name in source], np.int8)
+    fold = corpus.folds(source, label, 5)
+    for name in set(source):
+        assert len(set(fold[source == name])) == 1
+    for number in range(5):
+        assert set(label[fold == number]) == {0, 1}
