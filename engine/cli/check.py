@@ -1,0 +1,122 @@
+"""`aimds check`: a verdict on a text, readable or as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from aimds.screener import Screener
+    from aimds.verdicts import Verdict
+
+EXIT_CAUGHT = 1
+HELP = """Judge texts and show why.
+
+Exit code: 0 when every text is allowed, 1 when any is not (or could not be judged), 2 on bad input.
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command(help=HELP)
+    def check(
+        texts: Annotated[list[str] | None, typer.Argument(help="Texts to judge; - reads one from stdin.")] = None,
+        files: Annotated[
+            list[Path] | None, typer.Option("--file", "-f", help="A file that holds one text. Repeatable.")
+        ] = None,
+        channel: Annotated[
+            str, typer.Option(help="Where the text came from: user, system, assistant, tool, document.")
+        ] = "user",
+        profile: Annotated[str, typer.Option(help="fast, cascade or full.")] = "cascade",
+        as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text, a line each.")] = False,
+    ) -> None:
+        from aimds.screener import Screener
+
+        inputs = read_inputs(texts or [], files or [])
+        check_channel(channel)
+        caught = run(Screener.default(profile=profile), inputs, channel, as_json=as_json)
+        raise typer.Exit(EXIT_CAUGHT if caught else 0)
+
+
+def read_inputs(texts: list[str], files: list[Path]) -> list[bytes]:
+    """The texts to judge as bytes: arguments first (``-`` is stdin, once), then files; binary content is kept as it is.
+
+    Raises:
+        ConfigError: nothing to judge, or stdin asked for twice.
+        DataError: a file cannot be read.
+    """
+    from aimds.errors import ConfigError, DataError
+
+    if texts.count("-") > 1:
+        raise ConfigError("texts", "- -", "stdin at most once")
+    if not texts and not files:
+        raise ConfigError("texts", "", 'a text, - for stdin, or --file PATH; for example: aimds check "hello"')
+    inputs = [sys.stdin.buffer.read() if text == "-" else text.encode("utf-8", "surrogateescape") for text in texts]
+    for path in files:
+        try:
+            inputs.append(path.read_bytes())
+        except OSError as error:
+            raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+    return inputs
+
+
+def check_channel(channel: str) -> None:
+    """Raise ConfigError unless ``channel`` is a known one."""
+    from aimds.errors import ConfigError
+    from aimds.schema import CHANNELS
+
+    if channel not in CHANNELS:
+        raise ConfigError("channel", channel, "one of " + ", ".join(CHANNELS))
+
+
+def run(screener: Screener, inputs: list[bytes], channel: str, *, as_json: bool) -> bool:
+    """Judge ``inputs`` and print the verdicts on stdout; True when any was not allowed or could not be judged."""
+    import pyarrow as pa
+
+    from aimds.schema import constant
+
+    columns = {"text": pa.array(inputs, pa.large_binary()), "channel": constant(channel, len(inputs))}
+    verdicts = list(screener.screen(pa.table(columns)))
+    if as_json:
+        for verdict in verdicts:
+            print(json.dumps(plain(verdict), ensure_ascii=True))
+    else:
+        _print_all(verdicts, inputs)
+    return any(verdict.action != "allow" or verdict.status == "error" for verdict in verdicts)
+
+
+def plain(verdict: Verdict) -> dict[str, Any]:
+    """``verdict`` in JSON types; times in ISO 8601."""
+    fields = dataclasses.asdict(verdict)
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
+
+
+def _print_all(verdicts: list[Verdict], inputs: list[bytes]) -> None:
+    from rich.console import Console
+    from rich.rule import Rule
+
+    from aimds.cli.rendering import render_verdict
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    for i, (verdict, text) in enumerate(zip(verdicts, inputs, strict=True)):
+        if len(inputs) > 1:
+            console.print(Rule(f"{i + 1} of {len(inputs)}", style="dim"))
+        render_verdict(verdict, text, console, decoded_views(verdict, text))
+
+
+def decoded_views(verdict: Verdict, text: bytes) -> tuple[Any, ...]:
+    """The decoded views of ``text`` (base64, hex, …) when the verdict names evidence that may lie in one."""
+    if not verdict.evidence:
+        return ()
+    import numpy as np
+
+    from aimds.detect.normalize import normalize
+
+    return normalize(np.frombuffer(text, np.uint8), np.array([0, len(text)], np.int64)).decoded

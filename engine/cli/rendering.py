@@ -1,0 +1,199 @@
+"""A verdict in words and colours for the terminal. Nothing in the text is ever taken for markup or control codes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from aimds.jobs.excerpts import EVIDENCE, GAP, PII, Mark, excerpt, size, tokens, visible
+from aimds.taxonomy import CODES, get
+from aimds.verdicts import Verdict
+
+BUDGET_BYTES = 1600
+_ACTION_STYLES = {
+    "allow": "bold white on green4",
+    "flag": "bold black on gold3",
+    "redact": "bold white on dodger_blue3",
+    "sandwich": "bold white on medium_purple4",
+    "block": "bold white on red3",
+    "escalate": "bold white on deep_pink4",
+}
+_PIECE_STYLES = {EVIDENCE: "bold black on gold1", PII: "bold white on dodger_blue3", GAP: "dim italic"}
+_HIDDEN_STYLE = "bold white on red3"
+_SEVERITIES = ((0.95, "critical"), (0.85, "high"), (0.70, "medium"))
+_MOST_EVIDENCE = 12
+
+
+class Decoded(Protocol):
+    """A decoded view of the text, as `aimds.detect.normalize` gives it."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def text(self) -> bytes: ...
+    @property
+    def starts(self) -> Sequence[int]: ...
+    @property
+    def ends(self) -> Sequence[int]: ...
+
+
+def render_verdict(verdict: Verdict, text: str | bytes, console: Console, decoded: Iterable[Decoded] = ()) -> None:
+    """Print ``verdict`` on ``console``: what was decided, how sure, and where in ``text`` it was seen.
+
+    Args:
+        verdict: one row of VERDICTS; its offsets are bytes in the UTF-8 of ``text``.
+        text: the text that was screened; bytes need not be valid UTF-8.
+        console: where to print; width and colour are its own.
+        decoded: decoded views of ``text``; those in which evidence was found are shown.
+    """
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    console.print(_headline(verdict))
+    console.print(_measures(verdict))
+    ids = _ids(verdict.threat_type)
+    if ids:
+        console.print(Text(ids, style="dim"))
+    if verdict.status != "ok":
+        console.print(Text(f"{verdict.status}: {visible(verdict.error or 'no message', 400)}", style="bold red"))
+    marks = [Mark(item["start"], item["end"], EVIDENCE, str(item["pattern_id"])) for item in verdict.evidence]
+    marks += [Mark(item["start"], item["end"], PII, str(item["kind"])) for item in verdict.spans]
+    _section(console, f"Text, {size(len(raw))}", _marked(raw, marks) if raw else Text("(empty)", style="dim"))
+    if verdict.evidence:
+        _section(console, "Evidence", _evidence(verdict, raw))
+    views = [view for view in decoded if _touches(view, verdict)]
+    for view in views[:4]:
+        where = f"Decoded from {view.kind.replace('_', ' ')}, bytes {int(view.starts[0])}–{int(view.ends[-1])}"
+        _section(console, where, _marked(view.text, []))
+    if verdict.spans:
+        _section(console, "Personal data and secrets", _spans(verdict))
+    if verdict.mitigated_text is not None:
+        _section(console, "Mitigated text", _marked(verdict.mitigated_text.encode("utf-8", "surrogatepass"), []))
+    console.print(_versions(verdict))
+
+
+def severity_word(severity: float) -> str:
+    """critical above 0.95, high above 0.85, medium above 0.70, else low."""
+    return next((word for bound, word in _SEVERITIES if severity > bound), "low")
+
+
+def odds(p_value: float) -> str:
+    """``p_value`` against benign traffic in words: 1 in 5,000 benign requests scores this high."""
+    if p_value >= 0.5:
+        return "as ordinary as most benign requests"
+    if p_value <= 0:
+        return "no benign request scores this high"
+    if p_value > 0.1:
+        return f"{p_value:.0%} of benign requests score this high"
+    n = 1 / p_value
+    step = 10 ** max(0, math.floor(math.log10(n)) - 1)
+    return f"1 in {round(n / step) * step:,.0f} benign requests scores this high"
+
+
+def _headline(verdict: Verdict) -> Text:
+    line = Text()
+    line.append(f" {verdict.action.upper()} ", style=_ACTION_STYLES.get(verdict.action, "bold reverse"))
+    if verdict.threat_type in CODES:
+        threat = get(verdict.threat_type)
+        line.append("  " + threat.title, style="bold")
+        if threat.name != "none":
+            line.append(f"  {threat.name}", style="dim")
+    else:
+        line.append("  " + visible(verdict.threat_type, 60), style="bold")
+    if verdict.session_action != "none":
+        line.append(f"  session: {verdict.session_action.replace('_', ' ')}", style="bold red")
+    return line
+
+
+def _measures(verdict: Verdict) -> Text:
+    parts = [f"score {verdict.score:.3f}" if verdict.score is not None else "no score"]
+    if verdict.severity is not None and verdict.action != "allow":
+        parts.append(f"severity {verdict.severity:.2f} ({severity_word(verdict.severity)})")
+    if verdict.p_value is not None:
+        parts.append(f"{odds(verdict.p_value)} (p = {verdict.p_value:.2g})")
+    if verdict.harmful_score is not None and verdict.harmful_score >= 0.5:
+        parts.append(f"harmful content {verdict.harmful_score:.2f}")
+    parts.append(f"channel {verdict.channel}")
+    return Text(" · ".join(parts))
+
+
+def _ids(threat_type: str) -> str:
+    if threat_type not in CODES or threat_type == "none":
+        return ""
+    threat = get(threat_type)
+    return " · ".join([*(f"OWASP {name}" for name in threat.owasp_llm), *threat.owasp_aitg, *threat.atlas])
+
+
+def _section(console: Console, title: str, content: Text | Table) -> None:
+    console.print()
+    console.print(Text(title, style="bold"))
+    console.print(Padding(content, (0, 0, 0, 2), expand=False))
+
+
+def _append(line: Text, content: str, style: str) -> None:
+    for run, marker in tokens(content):
+        if marker:
+            line.append(f"⟨{run}⟩", style=_HIDDEN_STYLE)
+        else:
+            line.append(run.expandtabs(4), style=style)
+
+
+def _marked(raw: bytes, marks: list[Mark]) -> Text:
+    line = Text()
+    for piece in excerpt(raw, marks, budget=BUDGET_BYTES):
+        if piece.kind == GAP:
+            line.append(f" … {piece.label} … ", style=_PIECE_STYLES[GAP])
+        else:
+            _append(line, piece.text, _PIECE_STYLES.get(piece.kind, ""))
+    return line
+
+
+def _evidence(verdict: Verdict, raw: bytes) -> Table:
+    table = Table.grid(padding=(0, 2))
+    ordered = sorted(verdict.evidence, key=lambda item: (-item["score"], item["start"], item["pattern_id"]))
+    for item in ordered[:_MOST_EVIDENCE]:
+        words = raw[item["start"] : min(item["end"], item["start"] + 400)].decode("utf-8", "replace")
+        table.add_row(
+            Text(visible(item["detector"], 30)),
+            Text(visible(item["pattern_id"], 60), style="bold"),
+            Text(f"{item['start']}–{item['end']}", style="dim"),
+            Text(f"{item['score']:.2f}"),
+            Text(visible(words, 60), style="dim"),
+        )
+    if len(ordered) > _MOST_EVIDENCE:
+        table.add_row(Text(f"and {len(ordered) - _MOST_EVIDENCE} more", style="dim"))
+    return table
+
+
+def _spans(verdict: Verdict) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for item in verdict.spans[:_MOST_EVIDENCE]:
+        table.add_row(
+            Text(visible(item["kind"], 40), style="bold"), Text(f"{item['start']}–{item['end']}", style="dim")
+        )
+    if len(verdict.spans) > _MOST_EVIDENCE:
+        table.add_row(Text(f"and {len(verdict.spans) - _MOST_EVIDENCE} more", style="dim"))
+    return table
+
+
+def _touches(view: Decoded, verdict: Verdict) -> bool:
+    if not len(view.starts) or not view.text:
+        return False
+    start, end = int(view.starts[0]), int(view.ends[-1])
+    return any(item["start"] < end and item["end"] > start for item in verdict.evidence)
+
+
+def _versions(verdict: Verdict) -> Text:
+    parts = [
+        f"aimds {verdict.engine_version}",
+        f"model {verdict.model_version}",
+        f"signatures {verdict.signature_version}",
+        f"policy {verdict.policy_version}",
+        f"profile {verdict.profile}",
+        verdict.backend,
+    ]
+    return Text("\n" + " · ".join(visible(part, 80) for part in parts), style="dim")

@@ -1,0 +1,170 @@
+"""Verdict Parquet files: found, checked and streamed as plain columns, whoever wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from aimds.errors import DataError, SchemaError
+from aimds.schema import VERDICTS
+
+ROWS_PER_BATCH = 65536
+REQUIRED = ("request_id", "channel", "action", "threat_type", "score", "evidence", "status")
+"""Columns without which a file is not taken for verdicts; every other column of VERDICTS reads as null when missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictFile:
+    """One readable file of verdicts."""
+
+    path: Path
+    rows: int
+    columns: frozenset[str]
+
+
+def find(paths: Sequence[str | Path]) -> list[Path]:
+    """The Parquet files that ``paths`` (files, folders, globs) name, each once, in the order given, folders sorted.
+
+    Hidden files and folders and those whose name begins with ``_`` are left out of a folder's or glob's list.
+
+    Raises:
+        DataError: a path or glob names nothing.
+    """
+    found: dict[Path, None] = {}
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            hits = [hit for hit in sorted(path.rglob("*.parquet")) if _shown(hit.relative_to(path)) and hit.is_file()]
+            if not hits:
+                raise DataError(given, "this folder holds no .parquet file")
+        elif path.exists():
+            hits = [path]
+        elif has_magic(str(given)):
+            hits = [Path(hit) for hit in sorted(glob(str(given), recursive=True)) if _shown(Path(Path(hit).name))]
+            if not hits:
+                raise DataError(given, "no file matches")
+        else:
+            raise DataError(given, "no such file or folder")
+        found.update(dict.fromkeys(hits))
+    return list(found)
+
+
+def _shown(path: Path) -> bool:
+    return not any(part.startswith((".", "_")) for part in path.parts)
+
+
+def open_all(paths: Sequence[str | Path]) -> list[VerdictFile]:
+    """Every file of ``paths``, checked.
+
+    Raises:
+        DataError: nothing to read, or a file that is not Parquet.
+        SchemaError: a file without the columns of verdicts, or with one of another type.
+    """
+    files = [_open(path) for path in find(paths)]
+    if not files:
+        raise DataError("(no path)", "name at least one file or folder of verdicts")
+    return files
+
+
+def _open(path: Path) -> VerdictFile:
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(path, f"not a readable Parquet file: {_first_line(error)}") from error
+    for name in REQUIRED:
+        if name not in schema.names:
+            raise SchemaError(name, f"missing in {path}; this is not a file of verdicts (run aimds scan first)")
+    for field in VERDICTS:
+        index = schema.get_field_index(field.name)
+        if index >= 0 and not _fits(schema.field(index).type, field.type):
+            raise SchemaError(field.name, f"holds {schema.field(index).type} in {path}, expected {field.type}")
+    return VerdictFile(path, rows, frozenset(schema.names))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _fits(found: pa.DataType, expected: pa.DataType) -> bool:
+    """Whether ``found`` can be read as ``expected``: others store enums as strings and numbers in other widths."""
+    if pa.types.is_null(found):
+        return True
+    if _is_text(expected):
+        return _is_text(found)
+    if pa.types.is_timestamp(expected):
+        return bool(pa.types.is_timestamp(found))
+    if pa.types.is_floating(expected):
+        return bool(pa.types.is_floating(found) or pa.types.is_integer(found))
+    if pa.types.is_integer(expected):
+        return bool(pa.types.is_integer(found))
+    if pa.types.is_list(expected):
+        if not (pa.types.is_list(found) or pa.types.is_large_list(found)):
+            return False
+        if not pa.types.is_struct(expected.value_type):
+            return _fits(found.value_type, expected.value_type)
+        inside = {field.name: field.type for field in found.value_type} if pa.types.is_struct(found.value_type) else {}
+        return all(field.name in inside and _fits(inside[field.name], field.type) for field in expected.value_type)
+    return True
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def stream(file: VerdictFile, columns: Sequence[str], *, rows: int = ROWS_PER_BATCH) -> Iterator[pl.DataFrame]:
+    """``columns`` of ``file``, ``rows`` rows at a time; missing columns null, enums strings, times UTC microseconds.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    present = [name for name in columns if name in file.columns]
+    try:
+        with pq.ParquetFile(file.path) as parquet:
+            for batch in parquet.iter_batches(batch_size=rows, columns=present):
+                n = batch.num_rows
+                arrays = [
+                    _plain(batch.column(name), _KINDS[name]) if name in present else pa.nulls(n, _KINDS[name])
+                    for name in columns
+                ]
+                yield pl.DataFrame(pa.Table.from_arrays(arrays, names=list(columns)))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(file.path, f"damaged: {_first_line(error)}") from error
+
+
+def _plain_kind(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+_KINDS = {field.name: _plain_kind(field.type) for field in VERDICTS}
+
+
+def _plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if _is_text(kind) and _is_text(column.type):
+        return clean(column)
+    if pa.types.is_timestamp(kind):
+        if pa.types.is_timestamp(column.type) and column.type.tz is None:
+            column = pc.assume_timezone(column, "UTC")
+        return column.cast(kind, safe=False)
+    return column if pa.types.is_list(kind) else column.cast(kind)
+
+
+def clean(column: pa.Array) -> pa.Array:
+    """A text column as valid UTF-8: polars must not see other bytes, and Parquet readers do not check them."""
+    raw = column.cast(pa.large_binary())
+    try:
+        return raw.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        fixed = [None if value is None else value.decode("utf-8", "replace") for value in raw.to_pylist()]
+        return pa.array(fixed, pa.large_string())
