@@ -1,0 +1,120 @@
+"""Literal anchors over a whole batch: one Aho–Corasick pass says which texts deserve a regular expression.
+
+A. V. Aho and M. J. Corasick, Efficient string matching, 1975, doi:10.1145/360825.360855.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+from ahocorasick_rs import BytesAhoCorasick, Implementation
+
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+
+CHUNK_BYTES = 1 << 20
+"""Bytes per call: bounds the Python objects that one call can make."""
+
+_LOWER = bytes(range(256)).lower()
+_WORD = np.zeros(256, np.bool_)
+_WORD[[*range(48, 58), *range(65, 91), *range(97, 123)]] = True
+
+
+def lower(values: U8) -> U8:
+    """``values`` uint8 (N,) with ASCII letters in lower case."""
+    return np.frombuffer(values.tobytes().translate(_LOWER), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """H occurrences of literals: ``text``, ``literal``, ``start`` and ``end`` int64 (H,), bytes relative to the text.
+
+    Ordered by text, then by end.
+    """
+
+    text: I64
+    literal: I64
+    start: I64
+    end: I64
+    _near: dict[tuple[int, int], tuple[list[int], list[int]]] = field(default_factory=dict)
+
+    def texts(self, wanted: npt.NDArray[np.bool_]) -> I64:
+        """Texts, ascending and unique, with an occurrence of a literal in ``wanted`` bool (literals,)."""
+        return np.unique(self.text[wanted[self.literal]])
+
+    def near(
+        self, text: int, group: int, wanted: npt.NDArray[np.bool_], start: int, end: int, before: int, after: int
+    ) -> bool:
+        """Whether a literal in ``wanted`` ends at most ``before`` bytes ahead of ``start`` or begins at most ``after``
+        bytes behind ``end``. ``group`` names ``wanted`` for caching."""
+        key = (text, group)
+        if key not in self._near:
+            low, high = np.searchsorted(self.text, (text, text + 1))
+            keep = wanted[self.literal[low:high]]
+            ends = self.end[low:high][keep]
+            starts = np.sort(self.start[low:high][keep])
+            self._near[key] = (ends.tolist(), starts.tolist())
+        ends_list, starts_list = self._near[key]
+        i = bisect_left(ends_list, start - before)
+        if i < len(ends_list) and ends_list[i] <= start:
+            return True
+        i = bisect_left(starts_list, end)
+        return i < len(starts_list) and starts_list[i] <= end + after
+
+
+class Anchors:
+    """A set of literals, found in a batch in one pass.
+
+    With ``words`` an occurrence counts only where no ASCII letter or digit touches it; a literal in ``*`` may go on.
+    """
+
+    def __init__(self, literals: Iterable[bytes], *, words: bool = False) -> None:
+        self.literals: tuple[bytes, ...] = tuple(sorted(set(literals)))
+        self.index = {literal: i for i, literal in enumerate(self.literals)}
+        bare = [literal[:-1] if words and literal.endswith(b"*") else literal for literal in self.literals]
+        self._open = np.array([not words or literal.endswith(b"*") for literal in self.literals], np.bool_)
+        self._words = words
+        self._longest = max(map(len, bare), default=0)
+        self._machine = BytesAhoCorasick(bare, implementation=Implementation.DFA) if bare else None
+
+    def mask(self, literals: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        """bool (literals,): which of this set are in ``literals``."""
+        out = np.zeros(len(self.literals), np.bool_)
+        out[[self.index[literal] for literal in literals]] = True
+        return out
+
+    def find(self, values: U8, offsets: I64) -> Hits:
+        """Every occurrence, overlapping ones too, inside one of the texts ``values`` (N,), ``offsets`` (B+1,)."""
+        n = len(values)
+        parts: list[I64] = []
+        view = np.ascontiguousarray(values).data
+        for low in range(0, n, CHUNK_BYTES):
+            if self._machine is None:
+                break
+            high = min(low + CHUNK_BYTES, n)
+            piece = view[low : min(high + self._longest - 1, n)]
+            found = self._machine.find_matches_as_indexes(piece, overlapping=True)
+            if not found:
+                continue
+            block = np.fromiter(chain.from_iterable(found), np.int64, 3 * len(found)).reshape(-1, 3)
+            block[:, 1:] += low
+            parts.append(block[block[:, 1] < high])
+        every = np.concatenate(parts) if parts else np.zeros((0, 3), np.int64)
+        literal, start, end = every[:, 0], every[:, 1], every[:, 2]
+        text = np.searchsorted(offsets, start, side="right") - 1
+        keep = end <= offsets[text + 1] if len(text) else np.zeros(0, np.bool_)
+        if self._words and len(text):
+            first, last = offsets[text], offsets[text + 1]
+            keep &= ~(_WORD[values[np.maximum(start - 1, 0)]] & (start > first))
+            keep &= self._open[literal] | ~(_WORD[values[np.minimum(end, n - 1)]] & (end < last))
+        literal, start, end, text = literal[keep], start[keep], end[keep], text[keep]
+        # Only across a chunk's border can occurrences come out of order.
+        order = np.lexsort((end, text))
+        literal, start, end, text = literal[order], start[order], end[order], text[order]
+        base = offsets[text]
+        return Hits(text, literal, start - base, end - base)

@@ -1,0 +1,201 @@
+"""Personal data and secrets: exact byte spans, by pattern, checksum and context, over a whole batch.
+
+The patterns are rows of ``data/pii.toml``. Names and postal addresses need a model and are not found here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds import data
+from aimds.detect.anchors import Anchors, Hits, lower
+from aimds.detect.evidence import Span
+from aimds.detect.identifiers import KINDS, Definitions, Kind, Pattern, parse
+from aimds.detect.normalize import Flag, Views
+from aimds.detect.triage import triage
+
+__all__ = ["KINDS", "Kind", "Pii"]
+
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+
+# A row with one of these plays tricks with characters, so its folded text is searched as well.
+TRICKS = int(Flag.ZERO_WIDTH | Flag.TAGS | Flag.BIDI | Flag.VARIATION | Flag.CONFUSABLE | Flag.COMBINING | Flag.SPACED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    start: int
+    end: int
+    kind: Kind
+    score: float
+
+
+class Pii:
+    """All patterns of one file, ready to scan batches; immutable."""
+
+    def __init__(self, definitions: Definitions, version: str) -> None:
+        self.version = version
+        self.kinds = definitions.kinds
+        self.patterns = definitions.patterns
+        self._anchors = Anchors(a.encode() for p in self.patterns for a in p.anchors)
+        self._words = Anchors((w.encode() for words in definitions.contexts.values() for w in words), words=True)
+        self._anchor_masks = [self._anchors.mask([a.encode() for a in p.anchors]) for p in self.patterns]
+        self._groups = {name: i for i, name in enumerate(definitions.contexts)}
+        self._context_masks = [self._words.mask([w.encode() for w in words]) for words in definitions.contexts.values()]
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Pii:
+        """The patterns of ``path`` (default: the shipped file).
+
+        Raises:
+            ArtefactError: the file is damaged; names the row.
+        """
+        raw = data.read_bytes("pii.toml") if path is None else path.read_bytes()
+        return cls(parse(raw, str(path or "pii.toml")), sha256(raw).hexdigest()[:12])
+
+    def scan(self, texts: tuple[U8, I64], views: Views) -> list[Span]:
+        """Personal data and secrets in B rows, in order of row and start; spans of one row do not overlap.
+
+        Args:
+            texts: raw UTF-8 bytes of the rows, uint8 (N,), and their offsets, int64 (B+1,).
+            views: the views of the same rows; decoded ones are searched too and their findings mapped back.
+        """
+        values, offsets = texts
+        rows = len(offsets) - 1
+        found: dict[int, list[_Found]] = {}
+        features = triage(values, offsets)
+        for row, item in self._search(np.ascontiguousarray(values), offsets, features, folded=False):
+            found.setdefault(row, []).append(item)
+        if views.decoded:
+            pieces = [np.frombuffer(d.text, np.uint8) for d in views.decoded]
+            ends = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+            joined = np.concatenate(pieces)
+            for i, item in self._search(joined, ends, triage(joined, ends), folded=False):
+                decoded = views.decoded[i]
+                span = int(decoded.starts[item.start : item.end].min()), int(decoded.ends[item.start : item.end].max())
+                found.setdefault(decoded.row, []).append(_Found(*span, item.kind, item.score))
+        for row, item in self._folded(views, features, rows):
+            found.setdefault(row, []).append(item)
+        return [Span(row, f.start, f.end, f.kind.name, f.score) for row in sorted(found) for f in _resolve(found[row])]
+
+    def _folded(self, views: Views, features: npt.NDArray[np.int32], rows: int) -> Iterator[tuple[int, _Found]]:
+        # Folding turns full-width digits, soft separators and characters hidden inside a number into plain text.
+        odd = np.flatnonzero(views.flags[:rows] & (TRICKS | int(Flag.NON_ASCII)))
+        if not len(odd):
+            return
+        lengths = views.offsets[odd + 1] - views.offsets[odd]
+        ends = np.zeros(len(odd) + 1, np.int64)
+        np.cumsum(lengths, out=ends[1:])
+        values = views.values[np.arange(ends[-1]) + np.repeat(views.offsets[odd] - ends[:-1], lengths)]
+        clear = triage(values, ends)
+        tricky = (views.flags[odd] & TRICKS) != 0
+        gained = (clear > features[odd]).any(axis=1)
+        clear[~(tricky | gained)] = 0
+        for i, item in self._search(values, ends, clear, folded=True):
+            view = int(odd[i])
+            start, end = views.span(view, item.start, item.end)
+            yield view, _Found(start, end, item.kind, item.score)
+
+    def _search(
+        self, values: U8, offsets: I64, features: npt.NDArray[np.int32], *, folded: bool
+    ) -> Iterator[tuple[int, _Found]]:
+        small = values if folded else lower(values)
+        anchored = self._anchors.find(small, offsets)
+        words = self._words.find(small, offsets)
+        some: npt.NDArray[np.bool_] = np.any(features, axis=1)
+        for number, pattern in enumerate(self.patterns):
+            if folded and not pattern.folded:
+                continue
+            candidates = self._candidates(number, pattern, features, some, anchored, words)
+            for text in candidates.tolist():
+                raw = values[offsets[text] : offsets[text + 1]].tobytes()
+                for item in self._matches(pattern, raw, text, words):
+                    yield text, item
+
+    def _candidates(
+        self,
+        number: int,
+        pattern: Pattern,
+        features: npt.NDArray[np.int32],
+        some: npt.NDArray[np.bool_],
+        anchored: Hits,
+        words: Hits,
+    ) -> I64:
+        chosen = None
+        if pattern.anchors:
+            chosen = anchored.texts(self._anchor_masks[number])
+        if pattern.context and not pattern.bare:
+            named = words.texts(self._context_masks[self._groups[pattern.context]])
+            chosen = named if chosen is None else np.intersect1d(chosen, named, assume_unique=True)
+        if chosen is None:
+            chosen = np.flatnonzero(some)
+        if pattern.needs and len(chosen):
+            rows = features[chosen]
+            able = np.zeros(len(chosen), np.bool_)
+            for alternative in pattern.needs:
+                able |= (rows >= np.array(alternative, np.int32)).all(axis=1)
+            chosen = chosen[able]
+        return chosen
+
+    def _matches(self, pattern: Pattern, raw: bytes, text: int, words: Hits) -> Iterator[_Found]:
+        kind = self.kinds[pattern.kind]
+        position = used = 0
+        while (match := pattern.regex.search(raw, position)) is not None:
+            start, end = match.span(1 if pattern.regex.groups else 0)
+            position = max(end, position + 1)
+            if _continues(raw, start, end):
+                continue
+            value = raw[start:end].decode("utf-8", "replace")
+            passed = pattern.check is None or pattern.check(value)
+            score = pattern.score if passed else pattern.unchecked
+            if pattern.context and (passed or score):
+                group = self._groups[pattern.context]
+                before = pattern.before if pattern.before >= 0 else len(raw)
+                before = min(before, start - used) if pattern.once else before
+                near = words.near(text, group, self._context_masks[group], start, end, before, pattern.after)
+                score = score if near else (pattern.bare if passed else 0.0)
+            if score:
+                used = end
+                yield _Found(start, end, kind, score)
+
+
+def _continues(raw: bytes, start: int, end: int) -> bool:
+    # A number that goes on behind a dot or hyphen (1.2.3.4.5, 12-345-67-89-0) is a part of something longer.
+    first, last = raw[start : start + 1], raw[end - 1 : end]
+    if first.isdigit() and start > 1 and raw[start - 1] in b".-/" and raw[start - 2 : start - 1].isdigit():
+        return True
+    return last.isdigit() and raw[end : end + 1] in (b".", b"-", b"/") and raw[end + 1 : end + 2].isdigit()
+
+
+def _resolve(found: list[_Found]) -> list[_Found]:
+    """What stays of findings that overlap: the higher priority, then the longer, then the surer; ordered by start."""
+    out: list[_Found] = []
+    cluster: list[_Found] = []
+    reach = 0
+    for item in sorted(found, key=lambda f: (f.start, f.end)):
+        if cluster and item.start >= reach:
+            out += _strongest(cluster)
+            cluster = []
+        cluster.append(item)
+        reach = max(reach, item.end) if len(cluster) > 1 else item.end
+    return out + _strongest(cluster)
+
+
+def _strongest(cluster: list[_Found]) -> list[_Found]:
+    if len(cluster) < 2:
+        return cluster
+    taken: list[_Found] = []
+    for item in sorted(cluster, key=lambda f: (-f.kind.priority, f.start - f.end, -f.score, f.start, f.kind.name)):
+        i = bisect_left(taken, item.start, key=lambda f: f.start)
+        if (i < len(taken) and taken[i].start < item.end) or (i and taken[i - 1].end > item.start):
+            continue
+        taken.insert(i, item)
+    return taken
