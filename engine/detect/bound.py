@@ -1,0 +1,84 @@
+"""The bound that spares most windows the alignment, from the set of words of each window alone.
+
+Each token row lists the places of patterns that it makes cheaper, and by how much (`similarity.Index`). What all words
+of a window save on a pattern, each place counted once with its cheapest word, is the most an alignment can save.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def survey(  # type: ignore[no-untyped-def]
+    words: Any,  # int32 (N,)
+    offsets: Any,  # int64 (W+1,)
+    first: Any,
+    last: Any,
+    row_of: Any,  # int32 (vocabulary + 1,)
+    post_offsets: Any,  # int64 (R+1,)
+    post_place: Any,  # int32
+    post_gain: Any,  # int32
+    place_pattern: Any,  # int32
+    heavy: Any,  # bool
+    need: Any,  # int64 (P,): gain over the floor
+    heavy_need: Any,  # int32 (P,): heavy words
+    tokens: Any,  # int32 (N,): those kept of window w, from offsets[w] on
+    origin: Any,  # int64 (N,): word each came from
+    counts: Any,  # int64 (W,)
+    pair_windows: Any,  # int32 (room,)
+    pair_patterns: Any,  # int32 (room,)
+):
+    seen = np.full(len(post_offsets), -1, np.int64)
+    best = np.zeros(len(place_pattern), np.int32)
+    gained = np.zeros(len(need), np.int64)
+    held = np.zeros(len(need), np.int32)
+    used_places = np.empty(len(place_pattern), np.int32)
+    used_patterns = np.empty(len(need), np.int32)
+    found = 0
+    for w in range(first, last):
+        at = offsets[w]
+        n_places = 0
+        n_patterns = 0
+        for k in range(offsets[w], offsets[w + 1]):
+            row = row_of[words[k]]
+            if row < 0:
+                continue
+            tokens[at] = row
+            origin[at] = k
+            at += 1
+            if seen[row] == w:
+                continue
+            seen[row] = w
+            for post in range(post_offsets[row], post_offsets[row + 1]):
+                place = post_place[post]
+                more = post_gain[post] - best[place]
+                if more <= 0:
+                    continue
+                pattern = place_pattern[place]
+                if best[place] == 0:
+                    used_places[n_places] = place
+                    n_places += 1
+                    if heavy[place]:
+                        held[pattern] += 1
+                best[place] += more
+                if gained[pattern] == 0:
+                    used_patterns[n_patterns] = pattern
+                    n_patterns += 1
+                gained[pattern] += more
+        counts[w] = at - offsets[w]
+        for k in range(n_patterns):
+            pattern = used_patterns[k]
+            if gained[pattern] >= need[pattern] and held[pattern] >= heavy_need[pattern]:
+                if found < len(pair_windows):
+                    pair_windows[found] = w
+                    pair_patterns[found] = pattern
+                found += 1
+            gained[pattern] = 0
+            held[pattern] = 0
+        for k in range(n_places):
+            best[used_places[k]] = 0
+    return found

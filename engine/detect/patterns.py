@@ -1,0 +1,243 @@
+"""The pattern bank: short texts of our own writing, each an id, a threat and a threshold, found again in paraphrase.
+
+A window passes an exact bound on word sets (`similarity`), then subsequence DTW over tokens with each pattern near it;
+what comes within a pattern's threshold is confirmed by common subsequence and edit distance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds import data
+from aimds.detect import thresholds
+from aimds.detect.features import Windows
+from aimds.detect.lexicon import Lexicon, fold, split
+from aimds.detect.pattern_file import Pattern, check, parse
+from aimds.detect.similarity import Index, Survey
+from aimds.errors import ArtefactError, ConfigError
+from aimds.taxonomy import CODES
+
+F32 = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+Offsets = npt.NDArray[np.int64]
+
+__all__ = ["Bank", "Hit", "Matches", "Pattern"]
+
+FOLDER = "patterns"
+SYNONYMS = "synonyms.toml"
+THRESHOLDS = "bank.npz"
+MIN_COUNTED = 2
+"""A pattern needs so many words of weight above 0."""
+NEW_THRESHOLD = 0.15
+"""Normalised distance of a pattern that no benign text has calibrated."""
+SLACK = 0.25
+"""Margins down to minus this are computed; below, a window counts as far from every pattern."""
+MAX_HITS = 3
+MAX_CANDIDATES = 8
+"""Patterns of one window that are tried until MAX_HITS are confirmed."""
+
+
+class Hit(NamedTuple):
+    """A confirmed match. ``start`` and ``end`` are folded bytes relative to the window, ``margin`` is in (0, 1]."""
+
+    window: int
+    pattern: int
+    margin: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Matches of W windows.
+
+    ``margin`` float32 (W,): best (threshold - distance) / threshold over the patterns, above 0 for a confirmed match, 0
+    where the best was not confirmed, -1 where no pattern is near. ``pattern`` int32 (W,): the pattern of that margin,
+    -1 for none. ``hits``: at most MAX_HITS for each window, best first, windows in order.
+    """
+
+    margin: F32
+    pattern: Ints
+    hits: list[Hit]
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """P patterns ready to match; immutable, so that a batch sees one version.
+
+    ``limits`` float32 (P,): threshold of each pattern as a normalised distance, 0 for one that is off. ``codes`` int8
+    (P,): threat codes.
+    """
+
+    patterns: tuple[Pattern, ...]
+    limits: F32
+    codes: npt.NDArray[np.int8]
+    version: str
+    lexicon: Lexicon
+    index: Index
+
+    @classmethod
+    def load(cls, folder: Path | None = None, *, calibrated: bool = True) -> Bank:
+        """The bank in ``folder`` (default: the one shipped): ``patterns/*.toml``, ``synonyms.toml``, ``bank.npz``.
+
+        Without ``calibrated`` the thresholds are not read and all are NEW_THRESHOLD.
+
+        Raises:
+            ArtefactError: a file is missing or malformed (the file and the pattern's id are named), or the thresholds
+                are those of other patterns.
+        """
+        home = data.path(SYNONYMS).parent if folder is None else folder
+        files = sorted((home / FOLDER).glob("*.toml"))
+        if not files:
+            raise ArtefactError(home / FOLDER, "holds no pattern files")
+        digest = hashlib.sha256()
+        patterns: list[Pattern] = []
+        seen: dict[str, Path] = {}
+        for file in files:
+            content = file.read_bytes()
+            digest.update(file.name.encode() + b"\0" + content + b"\0")
+            for pattern in parse(file, content):
+                if pattern.id in seen:
+                    raise ArtefactError(file, f"pattern {pattern.id}: the id is taken in {seen[pattern.id].name}")
+                seen[pattern.id] = file
+                patterns.append(pattern)
+        synonyms = home / SYNONYMS
+        if not synonyms.exists():
+            raise ArtefactError(synonyms, "is missing")
+        content = synonyms.read_bytes()
+        digest.update(content)
+        version = digest.hexdigest()
+        patterns.sort(key=_place)
+        limits = np.full(len(patterns), NEW_THRESHOLD, np.float32)
+        if calibrated:
+            file = home / THRESHOLDS
+            if not file.exists():
+                raise ArtefactError(file, "is missing; calibrate the bank")
+            read = data.read_bytes(THRESHOLDS) if folder is None else file.read_bytes()
+            limits = thresholds.unpack(file, read, version, len(patterns))
+        try:
+            return cls.build(patterns, Lexicon.parse(synonyms, content), limits, version)
+        except ConfigError as error:
+            raise ArtefactError(seen[error.key.removeprefix("pattern ")], str(error)) from error
+
+    @classmethod
+    def build(
+        cls, patterns: Sequence[Pattern], lexicon: Lexicon, limits: F32, version: str, *, synonyms: bool = True
+    ) -> Bank:
+        """The bank of these patterns; ``limits`` float32 (P,). Without ``synonyms`` only forms of a word are near it.
+
+        Raises:
+            ConfigError: a pattern has fewer than MIN_COUNTED words of weight above 0.
+        """
+        order = sorted(range(len(patterns)), key=lambda k: _place(patterns[k]))
+        chosen = tuple(patterns[k] for k in order)
+        words = split(fold([pattern.text for pattern in chosen]))
+        for pattern, counted in zip(chosen, words, strict=True):
+            if sum(lexicon.weight(word) > 0 for word in counted) < MIN_COUNTED:
+                raise ConfigError(f"pattern {pattern.id}", pattern.text, f"{MIN_COUNTED} words that count")
+        index = Index.build([(p.lang, ws) for p, ws in zip(chosen, words, strict=True)], lexicon, synonyms=synonyms)
+        codes = np.array([CODES[pattern.threat] for pattern in chosen], np.int8)
+        return cls(chosen, np.asarray(limits, np.float32)[order], codes, version, lexicon, index)
+
+    def with_patterns(
+        self,
+        added: Iterable[Pattern] = (),
+        removed: Iterable[str] = (),
+        *,
+        limits: Mapping[str, float] | None = None,
+        benign: Sequence[str] = (),
+    ) -> Bank:
+        """Another bank with patterns ``added`` and the ids ``removed``; this one stays as it is.
+
+        Args:
+            limits: thresholds of added patterns by id. Others are calibrated on the ``benign`` texts if there are any,
+                else NEW_THRESHOLD.
+
+        Raises:
+            ConfigError: an added pattern does not fit or its id is taken; a removed id is not in the bank.
+        """
+        gone, new = set(removed), list(added)
+        kept = [k for k, pattern in enumerate(self.patterns) if pattern.id not in gone]
+        unknown = gone - {pattern.id for pattern in self.patterns}
+        if unknown:
+            raise ConfigError("removed", sorted(unknown), "ids of patterns in the bank")
+        taken = {self.patterns[k].id for k in kept}
+        for pattern in new:
+            problem = check(pattern)
+            if pattern.id in taken:
+                problem = "an id that is not taken"
+            if problem:
+                raise ConfigError(f"pattern {pattern.id}", pattern.text, problem)
+            taken.add(pattern.id)
+        given = dict(limits or {})
+        values = [*self.limits[kept].tolist(), *(given.get(pattern.id, NEW_THRESHOLD) for pattern in new)]
+        change = repr((self.version, sorted(gone), new, sorted(given.items()), list(benign)))
+        version = hashlib.sha256(change.encode()).hexdigest()
+        bank = Bank.build(
+            [*(self.patterns[k] for k in kept), *new], self.lexicon, np.array(values, np.float32), version
+        )
+        if not benign:
+            return bank
+        fresh = {pattern.id for pattern in new} - given.keys()
+        chosen = np.array([pattern.id in fresh for pattern in bank.patterns])
+        learnt = thresholds.calibrate(bank.index, benign, chosen=chosen)
+        return replace(bank, limits=np.where(chosen, learnt, bank.limits))
+
+    def calibrated(self, benign: Sequence[str], *, threads: int = 1) -> Bank:
+        """This bank with thresholds learnt from ``benign`` texts; `thresholds.pack` makes them the artefact."""
+        return replace(self, limits=thresholds.calibrate(self.index, benign, threads=threads))
+
+    def match(self, windows: Windows, *, threads: int = 1) -> Matches:
+        """Match W ``windows``; a window's result depends on that window only."""
+        n = len(windows)
+        margin, best = np.full(n, -1.0, np.float32), np.full(n, -1, np.int32)
+        survey = self.index.survey(windows.values, windows.offsets, self.limits * (1 + SLACK), threads=threads)
+        near: dict[int, list[tuple[float, int, int]]] = {}
+        for aligned in self.index.align(survey, threads=threads):
+            margins = np.clip(1 - aligned.distance / self.limits[aligned.pattern], -1, 1).astype(np.float32)
+            margins[margins < -SLACK] = -1
+            # Highest margin first, then the lower pattern: the first of each window is its best.
+            order = np.lexsort((aligned.pattern, -margins, aligned.window))
+            order = order[margins[order] <= 0]
+            rows, first = np.unique(aligned.window[order], return_index=True)
+            top = order[first]
+            better = margins[top] > margin[rows]
+            margin[rows[better]] = margins[top[better]]
+            best[rows[better]] = aligned.pattern[top[better]]
+            for k in np.flatnonzero(margins > 0).tolist():
+                found = (-float(margins[k]), int(aligned.pattern[k]), int(aligned.end[k]))
+                near.setdefault(int(aligned.window[k]), []).append(found)
+        hits: list[Hit] = []
+        for window in sorted(near):
+            confirmed = self._confirm(survey, window, sorted(near[window])[:MAX_CANDIDATES])
+            if confirmed:
+                margin[window], best[window] = confirmed[0].margin, confirmed[0].pattern
+            else:
+                margin[window], best[window] = 0.0, min(near[window])[1]
+            hits += confirmed
+        return Matches(margin, best, hits)
+
+    def _confirm(self, survey: Survey, window: int, candidates: list[tuple[float, int, int]]) -> list[Hit]:
+        first = int(survey.offsets[window])
+        tokens = survey.tokens[first : int(survey.offsets[window + 1])]
+        hits: list[Hit] = []
+        for minus_margin, pattern, end in candidates:
+            start = self.index.start(tokens, pattern, end)
+            if self.index.confirmed(tokens[start : end + 1], pattern):
+                span = int(survey.starts[first + start]), int(survey.ends[first + end])
+                hits.append(Hit(window, pattern, -minus_margin, *span))
+                if len(hits) == MAX_HITS:
+                    break
+        return hits
+
+
+def _place(pattern: Pattern) -> tuple[bool, str, str]:
+    # Patterns of one language and threat share words, so they share blocks of the index.
+    return pattern.lang != "en", pattern.lang, pattern.id

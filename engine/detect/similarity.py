@@ -1,0 +1,236 @@
+"""How near a window is to each pattern: token costs, the alignment and what confirms it.
+
+A pattern is a row of places, one for each word of weight above 0, with a gap between each two. At a place of weight w
+any word costs ``255 * w``, a near one as little as the lexicon says; in a gap a word costs ``255 * GAP`` of its own
+weight, and nothing where it is near either side. So a word that is missing costs its weight, a word put in between
+little. Words of weight 0 are skipped in patterns and texts. The distance of a window is its `subsequence_dtw` cost over
+the sum of ``255 * w``.
+
+`bound` spares most windows the alignment and loses nothing: an alignment visits every place, so it costs at least the
+sum over places of the window's cheapest word; and a confirmed match holds most heavy words of its pattern.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds import kernels
+from aimds.detect import bound
+from aimds.detect.lexicon import Lexicon, Word
+from aimds.detect.tables import FULL, LANES, Block, block, price, token_rows
+from aimds.kernels import ragged
+
+Ints = npt.NDArray[np.int32]
+Offsets = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+F32 = npt.NDArray[np.float32]
+
+MAX_REACH = 0.6
+"""No pattern looks farther than this normalised distance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What W windows hold that the bank knows. ``tokens`` int32 (T,) without words of weight 0, ``offsets`` int64
+    (W+1,), ``starts`` and ``ends`` int32 (T,): bytes in the window. ``windows`` and ``patterns`` int32 (C,): the pairs
+    that may match, windows ascending."""
+
+    tokens: Ints
+    offsets: Offsets
+    starts: Ints
+    ends: Ints
+    windows: Ints
+    patterns: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Distances of one block's patterns where they may match: ``window`` and ``pattern`` int32 (C,), the normalised
+    ``distance`` float32 (C,) and the last token of the match ``end`` int32 (C,), counted in the window."""
+
+    window: Ints
+    pattern: Ints
+    distance: F32
+    end: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """All tables of a bank of P patterns, immutable.
+
+    ``words``: numbers of each pattern's words; ``weights``: their weights. ``total`` int64 (P,): cost of a pattern of
+    which nothing matches. ``keys``, ``ids``: vocabulary; ``row_of`` int32: token row of a word, -1 to skip. ``near``:
+    per token row, which pattern words are near, at which cost; ``post_*``: the places it makes cheaper, and by how
+    much. ``place_pattern``, ``heavy``: pattern of a place, and whether it is heavy; ``heavy_need`` int32 (P,): heavy
+    words that a match holds.
+    """
+
+    words: tuple[Ints, ...]
+    weights: tuple[F32, ...]
+    total: Offsets
+    keys: npt.NDArray[np.uint64]
+    ids: Ints
+    row_of: Ints
+    near: tuple[dict[int, int], ...]
+    post_offsets: Offsets
+    post_place: Ints
+    post_gain: Ints
+    place_pattern: Ints
+    heavy: npt.NDArray[np.bool_]
+    heavy_need: Ints
+    blocks: tuple[Block, ...]
+
+    @classmethod
+    def build(cls, patterns: Sequence[tuple[str, list[Word]]], lexicon: Lexicon, *, synonyms: bool = True) -> Index:
+        """The tables for ``patterns``: (language, folded words) each, in bank order; neighbours share a block."""
+        kept = [[word for word in words if lexicon.weight(word) > 0] for _, words in patterns]
+        pairs = sorted({(lang, word) for (lang, _), words in zip(patterns, kept, strict=True) for word in words})
+        names = sorted({word for _, word in pairs})
+        number = {word: k for k, word in enumerate(names)}
+        relations = lexicon.relations(pairs, synonyms=synonyms)
+        skipped = {word for word, weight in lexicon.weights.items() if weight == 0}
+        rows, vocabulary, row_of, row_weight = token_rows(relations, lexicon, number, skipped)
+
+        words = tuple(np.array([number[word] for word in ws], np.int32) for ws in kept)
+        weights = tuple(np.array([lexicon.weight(word) for word in ws], np.float32) for ws in kept)
+        total = np.array([np.rint(FULL * w).sum() for w in weights], np.int64)
+        keys, ids = kernels.build_vocabulary(vocabulary)
+
+        place_pattern = np.repeat(np.arange(len(words), dtype=np.int32), [len(ws) for ws in words])
+        places: dict[int, list[tuple[int, float]]] = {}
+        place = 0
+        for ws, wt in zip(words, weights, strict=True):
+            for word, weight in zip(ws.tolist(), wt.tolist(), strict=True):
+                places.setdefault(word, []).append((place, weight))
+                place += 1
+        posts: list[list[tuple[int, int]]] = []
+        for near in rows:
+            gains = [
+                (at, price(FULL, weight) - price(cost, weight))
+                for word, cost in near.items()
+                for at, weight in places[word]
+            ]
+            posts.append(sorted((at, gain) for at, gain in gains if gain > 0))
+        blocks = tuple(
+            block(range(first, min(first + LANES, len(words))), words, weights, rows, row_weight)
+            for first in range(0, len(words), LANES)
+        )
+        heavy = [_heavy(w) for w in weights]
+        return cls(
+            words,
+            weights,
+            total,
+            keys,
+            ids,
+            row_of,
+            tuple(rows),
+            np.cumsum([0, *map(len, posts)]).astype(np.int64),
+            np.array([at for post in posts for at, _ in post], np.int32),
+            np.array([gain for post in posts for _, gain in post], np.int32),
+            place_pattern,
+            np.concatenate(heavy),
+            np.array([math.ceil(MIN_COMMON * int(h.sum())) for h in heavy], np.int32),
+            blocks,
+        )
+
+    def survey(self, values: Bytes, offsets: Offsets, reach: F32, *, threads: int = 1) -> Survey:
+        """Tokens of W windows, and which patterns may come within ``reach`` float32 (P,), a normalised distance."""
+        words, word_offsets, starts, ends = kernels.tokenize(values, offsets, self.keys, self.ids, threads=threads)
+        need = self.total - np.floor(np.minimum(reach, MAX_REACH).astype(np.float64) * self.total).astype(np.int64)
+        # A pattern that is off (reach 0) needs more than there is.
+        need = np.where(reach > 0, np.maximum(need, 1), np.iinfo(np.int64).max)
+        n = len(offsets) - 1
+        tokens, origin, counts = np.empty(len(words), np.int32), np.empty(len(words), np.int64), np.zeros(n, np.int64)
+
+        def part(first: int, last: int) -> tuple[Ints, Ints]:
+            room = 64 + 8 * (last - first)
+            while True:
+                pair_windows, pair_patterns = np.empty(room, np.int32), np.empty(room, np.int32)
+                found = bound.survey(
+                    words, word_offsets, first, last, self.row_of, self.post_offsets, self.post_place, self.post_gain,
+                    self.place_pattern, self.heavy, need, self.heavy_need,
+                    tokens, origin, counts, pair_windows, pair_patterns,
+                )  # fmt: skip
+                if found <= room:
+                    return pair_windows[:found], pair_patterns[:found]
+                room = found
+
+        parts = ragged.each(part, word_offsets, threads) or [(np.empty(0, np.int32), np.empty(0, np.int32))]
+        token_offsets = np.zeros(n + 1, np.int64)
+        np.cumsum(counts, out=token_offsets[1:])
+        kept = np.repeat(word_offsets[:-1] - token_offsets[:-1], counts) + np.arange(token_offsets[-1])
+        source = origin[kept]
+        return Survey(
+            tokens[kept],
+            token_offsets,
+            starts[source],
+            ends[source],
+            np.concatenate([windows for windows, _ in parts]),
+            np.concatenate([patterns for _, patterns in parts]),
+        )
+
+    def align(self, survey: Survey, *, threads: int = 1) -> Iterator[Alignment]:
+        """Alignments of the pairs of ``survey``, block by block."""
+        owner = survey.patterns // LANES
+        for number in np.unique(owner).tolist():
+            pairs = np.flatnonzero(owner == number)
+            windows, row = np.unique(survey.windows[pairs], return_inverse=True)
+            block = self.blocks[number]
+            lengths = survey.offsets[windows + 1] - survey.offsets[windows]
+            offsets = np.zeros(len(windows) + 1, np.int64)
+            np.cumsum(lengths, out=offsets[1:])
+            kept = np.repeat(survey.offsets[windows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+            tokens = block.local[survey.tokens[kept]]
+            distance, end = kernels.subsequence_dtw(tokens, offsets, block.cost, threads=threads)
+            patterns = survey.patterns[pairs]
+            lane = patterns % LANES
+            near = (distance[row, lane] / self.total[patterns]).astype(np.float32)
+            yield Alignment(survey.windows[pairs], patterns, near, end[row, lane])
+
+    def start(self, tokens: Ints, pattern: int, end: int) -> int:
+        """First token of the alignment of ``pattern`` that ends at token ``end`` of one window's ``tokens``."""
+        block = self.blocks[pattern // LANES]
+        # Only the rows of these tokens: a whole column of the table would cost more than the traceback.
+        cost = np.ascontiguousarray(block.cost[block.local[tokens], :, pattern % LANES])
+        return kernels.subsequence_dtw_start(np.arange(len(tokens), dtype=np.int32), cost, end)
+
+    def confirmed(self, tokens: Ints, pattern: int) -> bool:
+        """Whether the ``tokens`` of a matched stretch hold the pattern's heavy words in order, not too far apart.
+
+        An alignment may stay on one word for several places or several words for one place; common subsequence and
+        edit distance see that.
+        """
+        words, weights = self.words[pattern], self.weights[pattern]
+        place = {int(word): k for k, word in enumerate(words.tolist())}
+        found = np.full(len(tokens), len(self.near), np.int32)
+        for k, token in enumerate(tokens.tolist()):
+            near = [(cost, place[word], word) for word, cost in self.near[token].items() if word in place]
+            if near:
+                found[k] = min(near)[2]
+        wanted = words[_heavy(weights)]
+        ends = np.array([0, len(wanted)], np.int64)
+        common = int(kernels.lcs(found, np.array([0, len(found)], np.int64), wanted, ends)[0, 0])
+        if common < MIN_COMMON * len(wanted):
+            return False
+        edits = kernels.levenshtein(
+            found, np.array([0, len(found)], np.int64), words, np.array([0, len(words)], np.int64)
+        )[0, 0]
+        return int(edits) <= MAX_EDITS * max(len(found), len(words))
+
+
+HEAVY = 0.6
+"""A word of at least this weight is heavy."""
+MIN_COMMON = 0.66
+"""Share of the heavy words that a match must hold in order."""
+MAX_EDITS = 0.6
+"""Edits a match may need, as a share of the longer side."""
+
+
+def _heavy(weights: F32) -> npt.NDArray[np.bool_]:
+    heavy = weights >= HEAVY
+    return heavy if heavy.any() else np.ones(len(weights), np.bool_)

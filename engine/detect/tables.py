@@ -1,0 +1,103 @@
+"""Cost tables of the pattern bank: token rows, one for all words that are near the same pattern words, and blocks of
+patterns, one table each, small enough to stay near the core.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds.detect.lexicon import Lexicon, Relations, Word
+
+Ints = npt.NDArray[np.int32]
+Bytes = npt.NDArray[np.uint8]
+F32 = npt.NDArray[np.float32]
+
+FULL = 255
+GAP = 0.2
+"""Cost of a word between two places, as a share of the word's weight."""
+LANES = 64
+"""Patterns in one block of cost tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Cost table of up to LANES patterns that stand together. ``local`` int32 (R,): row of the
+    table of each token; ``cost`` uint8 (V, L, LANES), shorter patterns padded in front."""
+
+    local: Ints
+    cost: Bytes
+
+
+def price(cost: int, weight: float) -> int:
+    return int(np.rint(cost * weight))
+
+
+def token_rows(
+    relations: Relations, lexicon: Lexicon, number: dict[Word, int], skipped: set[Word]
+) -> tuple[list[dict[int, int]], list[Word], Ints, list[float]]:
+    """Token rows for ``relations``, ``number`` being the numbers of the pattern words.
+
+    Returns per row which pattern words are near at which cost; the vocabulary; the row of each of its words, -1 to
+    skip, and last that of any other word; the weight of each row. The first rows are plain, one for each weight.
+    """
+    levels = sorted({*lexicon.weights.values(), 1.0} - {0.0})
+    rows: list[dict[int, int]] = [{} for _ in levels]
+    weights = list(levels)
+    known: dict[tuple[float, tuple[tuple[int, int], ...]], int] = {(level, ()): k for k, level in enumerate(levels)}
+    plain = {word for word, weight in lexicon.weights.items() if 0 < weight < 1}
+    vocabulary = sorted(relations.keys() | skipped | plain)
+    row_of = np.full(len(vocabulary) + 1, known[1.0, ()], np.int32)
+    for k, word in enumerate(vocabulary):
+        weight = lexicon.weight(word)
+        if weight == 0:
+            row_of[k] = -1
+            continue
+        near = {number[other]: cost for other, cost in relations.get(word, {}).items()}
+        key = (weight, tuple(sorted(near.items())))
+        if key not in known:
+            known[key] = len(rows)
+            rows.append(near)
+            weights.append(weight)
+        row_of[k] = known[key]
+    return rows, vocabulary, row_of, weights
+
+
+def block(
+    members: range,
+    words: tuple[Ints, ...],
+    weights: tuple[F32, ...],
+    rows: list[dict[int, int]],
+    row_weight: list[float],
+) -> Block:
+    length = 2 * max(len(words[p]) for p in members) - 1
+    places: dict[int, list[tuple[int, int, float]]] = {}
+    base = np.zeros((length, LANES), np.uint8)
+    gaps = np.zeros((length, LANES), np.bool_)
+    for lane, p in enumerate(members):
+        pad = length - 2 * len(words[p]) + 1
+        gaps[pad + 1 :: 2, lane] = True
+        for j, (word, weight) in enumerate(zip(words[p].tolist(), weights[p].tolist(), strict=True)):
+            base[pad + 2 * j, lane] = price(FULL, weight)
+            places.setdefault(word, []).append((pad + 2 * j, lane, weight))
+    levels = sorted(set(row_weight))
+    plain = {level: k for k, level in enumerate(levels)}
+    local = np.array([plain[weight] for weight in row_weight], np.int32)
+    tables = [np.where(gaps, np.uint8(np.rint(FULL * GAP * level)), base) for level in levels]
+    for row, near in enumerate(rows):
+        touched = [(word, cost) for word, cost in near.items() if word in places]
+        if not touched:
+            continue
+        table = tables[plain[row_weight[row]]].copy()
+        for word, cost in touched:
+            for j, lane, weight in places[word]:
+                table[j, lane] = price(cost, weight)
+                for beside in (j - 1, j + 1):
+                    if 0 <= beside < length:
+                        # A gap, or padding: both cost nothing here.
+                        table[beside, lane] = 0
+        local[row] = len(tables)
+        tables.append(table)
+    return Block(local, np.ascontiguousarray(np.stack(tables)))

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aimds.detect.lexicon import FORM, SYNONYM, Lexicon, split
+from aimds.detect.similarity import Index, Survey
+from aimds.detect.tables import FULL, GAP, LANES
+
+LEXICON = Lexicon(
+    weights={b"the": 0.0, b"my": 0.5},
+    endings={"en": ("", "s")},
+    stems={},
+    groups={"en": ((SYNONYM, frozenset({b"paint", b"draw"})),)},
+    slips={},
+)
+WORDS = ["the", "my", "paint", "paints", "draw", "boat", "boats", "green", "river", "sails", "zebra", "quietly"]
+PATTERNS = ["paint my green boat", "boat sails the river", "draw draw river green zebra"]
+
+
+def ragged(texts: list[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    encoded = [text.encode() for text in texts]
+    return np.frombuffer(b"".join(encoded), np.uint8), np.cumsum([0, *map(len, encoded)]).astype(np.int64)
+
+
+def index_of(patterns: list[str]) -> Index:
+    return Index.build([("en", words) for words in split([text.encode() for text in patterns])], LEXICON)
+
+
+INDEX = index_of(PATTERNS)
+
+
+def everything(survey: Survey, windows: int) -> Survey:
+    w, p = np.divmod(np.arange(windows * len(PATTERNS)), len(PATTERNS))
+    return Survey(survey.tokens, survey.offsets, survey.starts, survey.ends, w.astype(np.int32), p.astype(np.int32))
+
+
+def distances(texts: list[str]) -> npt.NDArray[np.float64]:
+    survey = INDEX.survey(*ragged(texts), np.full(len(PATTERNS), 0.5, np.float32))
+    out = np.full((len(texts), len(PATTERNS)), np.nan)
+    for part in INDEX.align(everything(survey, len(texts))):
+        out[part.window, part.pattern] = part.distance
+    return out
+
+
+@pytest.mark.parametrize(
+    ("text", "cost"),
+    [
+        ("paint my green boat", 0),
+        ("please paint the my green boat now", 0),
+        ("paint my green boats", FORM),
+        ("draw my green boat", SYNONYM),
+        ("paint green boat", np.rint(FULL * 0.5)),
+        ("paint my boat", FULL),
+        ("paint my big green boat", np.rint(FULL * GAP)),
+        ("paint my green my boat", np.rint(FULL * GAP * 0.5)),
+    ],
+)
+def test_distance_is_what_is_missing_plus_a_little_for_what_is_between(text: str, cost: float) -> None:
+    assert distances([text])[0, 0] == pytest.approx(cost / INDEX.total[0])
+
+
+def test_nothing_in_common_costs_the_whole_pattern_or_more() -> None:
+    assert (distances(["zzz"]) >= 1).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    texts=st.lists(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join), min_size=1, max_size=6),
+    reach=st.floats(0.05, 0.6),
+)
+def test_pair_outside_the_survey_is_beyond_reach_or_lacks_heavy_words(texts: list[str], reach: float) -> None:
+    survey = INDEX.survey(*ragged(texts), np.full(len(PATTERNS), reach, np.float32))
+    kept = set(zip(survey.windows.tolist(), survey.patterns.tolist(), strict=True))
+    for part in INDEX.align(everything(survey, len(texts))):
+        for w, p, distance, end in zip(part.window, part.pattern, part.distance, part.end, strict=True):
+            if (w, p) in kept or distance >= reach:
+                continue
+            tokens = survey.tokens[survey.offsets[w] : survey.offsets[w + 1]]
+            start = INDEX.start(tokens, int(p), int(end))
+            assert not INDEX.confirmed(tokens[start : end + 1], int(p))
+
+
+def test_survey_skips_words_without_weight_and_keeps_their_neighbours_offsets() -> None:
+    survey = INDEX.survey(*ragged(["", "paint the boat", "the the"]), np.full(len(PATTERNS), 0.5, np.float32))
+    assert survey.offsets.tolist() == [0, 0, 2, 2]
+    assert survey.starts.tolist() == [0, 10]
+    assert survey.ends.tolist() == [5, 14]
+
+
+def test_pattern_of_reach_zero_is_never_near() -> None:
+    reach = np.array([0, 0.5, 0.5], np.float32)
+    survey = INDEX.survey(*ragged(["paint my green boat sails river"]), reach)
+    assert 1 in survey.patterns
+    assert 0 not in survey.patterns
+
+
+def test_more_pairs_than_there_is_room_for_are_all_found() -> None:
+    many = index_of([f"paint {a}{b} boat river" for a in "abcdefghijklm" for b in "nopqrstuvw"])
+    survey = many.survey(*ragged(["paint boat river"] * 3), np.full(130, 0.5, np.float32))
+    assert len(many.blocks) == -(-130 // LANES)
+    assert len(survey.windows) == 3 * 130
+
+
+def test_one_word_for_many_places_is_not_confirmed() -> None:
+    index = index_of(["paint draw paints boat"])
+    survey = index.survey(*ragged(["paint zebra", "paint draw paints boat"]), np.full(1, 0.6, np.float32))
+    first, second = survey.tokens[:2], survey.tokens[2:]
+    assert not index.confirmed(first, 0)
+    assert index.confirmed(second, 0)
+
+
+def test_much_text_between_the_words_is_not_confirmed() -> None:
+    survey = INDEX.survey(*ragged(["paint my a b c d e f g h i j green boat"]), np.full(3, 0.6, np.float32))
+    assert not INDEX.confirmed(survey.tokens, 0)
