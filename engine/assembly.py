@@ -39,8 +39,15 @@ def verdicts(
     n = batch.num_rows
     numbers = scores.numbers
     failed = numbers[:, STATUS] != OK
-    decided = policy.decide(_scored(batch, scores, failed))
-    mitigated = mitigate.mitigated(texts, decided.action, scores.spans, batch.column("channel"))
+    decided = policy.decide(_scored(batch, scores, failed, policy))
+    mitigated = mitigate.mitigated(
+        texts,
+        decided.action,
+        scores.spans,
+        batch.column("channel"),
+        kinds=policy.redacted,
+        keep_last4=policy.keep_last4,
+    )
     error = numbers[:, STATUS] == ERROR
     columns: dict[str, Any] = {
         name: batch.column(name) for name in ("request_id", "session_id", "turn", "tenant", "ts", "channel")
@@ -71,13 +78,13 @@ def verdicts(
     return pa.RecordBatch.from_arrays(arrays, schema=VERDICTS)
 
 
-def _scored(batch: pa.RecordBatch, scores: Scores, failed: npt.NDArray[np.bool_]) -> Scored:
+def _scored(batch: pa.RecordBatch, scores: Scores, failed: npt.NDArray[np.bool_], policy: Policy) -> Scored:
     n, numbers = batch.num_rows, scores.numbers
     has_pii = np.zeros(n, np.bool_)
     has_secret = np.zeros(n, np.bool_)
     for row, spans in scores.spans.items():
         has_secret[row] = any(KINDS[span.kind].secret for span in spans)
-        has_pii[row] = any(not KINDS[span.kind].secret for span in spans)
+        has_pii[row] = any(span.kind in policy.redacted and not KINDS[span.kind].secret for span in spans)
     return Scored(
         n=n,
         channel=batch.column("channel").indices.to_numpy(zero_copy_only=False),

@@ -40,7 +40,7 @@ REQUIRED = ("text", "label", "category", "source")
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """N labelled texts: ``label`` int8 (N,), ``category``, ``source`` and ``threat`` object (N,) of str ("none" for
-    benign), ``channel`` int8 (N,) into `aimds.schema.CHANNELS`."""
+    benign), ``channel`` int8 (N,) into `aimds.schema.CHANNELS`, ``licences`` by source where the file states them."""
 
     name: str
     texts: Texts
@@ -49,6 +49,7 @@ class Corpus:
     source: npt.NDArray[np.object_]
     threat: npt.NDArray[np.object_]
     channel: npt.NDArray[np.int8]
+    licences: dict[str, str]
 
     def __len__(self) -> int:
         return len(self.label)
@@ -63,6 +64,7 @@ class Corpus:
             self.source[rows],
             self.threat[rows],
             self.channel[rows],
+            self.licences,
         )
 
 
@@ -100,7 +102,11 @@ def read(path: Path, *, terms: str | None = None) -> Corpus:
         [THREAT_OF_CATEGORY[kind] if attack else "none" for kind, attack in zip(category, label, strict=True)], object
     )
     text = text_column(table.column("text").combine_chunks())
-    return Corpus(path.stem, Texts.from_arrow(text), label, category, source, threat, _channels(table, source, threat))
+    licences: dict[str, str] = {}
+    if "license" in table.column_names:
+        licences = dict(zip(source, table.column("license").to_pylist(), strict=True))
+    channel = _channels(table, source, threat)
+    return Corpus(path.stem, Texts.from_arrow(text), label, category, source, threat, channel, licences)
 
 
 def _channels(

@@ -1,8 +1,8 @@
-"""Train the classifier and calibrate all stages: labelled text in, ``model.npz`` with its card out.
+"""Train the classifier and calibrate all stages: labelled text in, ``model.npz`` with its card and ``bank.npz`` out.
 
-The order is fixed: features, folds by source, out-of-fold scores (each source judged by a model that never saw it),
-benign tails and calibration from those scores, then the final fit on everything. The same data, config and seed give
-the same file.
+The order is fixed: folds by source, pattern thresholds and features, out-of-fold scores (each source judged by a model
+and by thresholds that never saw it), benign tails and calibration from those scores, then the final fit on everything.
+The same data, config and seed give the same files.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ UNTRUSTED = tuple(CHANNELS.index(name) for name in UNTRUSTED_CHANNELS)
 class TrainConfig:
     """How to train.
 
-    ``bits``: 2 ** bits hashed features · ``cost``: penalty C of a mean row · ``folds``: groups of sources for
+    ``bits``: 2 ** bits hashed features · ``bank_texts``: benign texts that set the thresholds of the patterns · ``cost``: penalty C of a mean row · ``folds``: groups of sources for
     out-of-fold scores · ``rounds``: passes of choosing the windows that make a long attack one (multiple-instance
     learning) · ``hard_share``: share of benign_hard text in the traffic the tails are calibrated for ·
     ``document_share``: share of the benign documents at hand in the traffic of tools and documents · ``prevalence``:
@@ -55,6 +55,7 @@ class TrainConfig:
     """
 
     bits: int = 19
+    bank_texts: int = 40_000
     cost: float = 3.0
     folds: int = 5
     rounds: int = 2
@@ -111,8 +112,8 @@ class Heads:
     bias: F32
 
 
-def train(corpus: Corpus, config: TrainConfig, say: Say = lambda text: None) -> Classifier:
-    """A classifier fitted on ``corpus`` and calibrated out of fold by source.
+def train(corpus: Corpus, config: TrainConfig, say: Say = lambda text: None) -> tuple[Classifier, Bank]:
+    """A classifier and a pattern bank fitted on ``corpus`` and calibrated out of fold by source.
 
     Raises:
         DataError: the corpus lacks attacks or benign text, or has fewer sources than folds.
@@ -122,13 +123,15 @@ def train(corpus: Corpus, config: TrainConfig, say: Say = lambda text: None) -> 
         raise DataError(corpus.name, f"has {len(sources)} sources; leave-sources-out needs at least {config.folds}")
     if not 0 < corpus.label.sum() < len(corpus):
         raise DataError(corpus.name, "needs both attacks (label 1) and benign text (label 0)")
-    bank, rules, pii = Bank.load(), Rules.load(), Pii.load()
+    rules, pii = Rules.load(), Pii.load()
+    fold = corpora.folds(corpus.source, corpus.label, config.folds)
+    order = np.argsort(fold, kind="stable")
+    corpus, fold = corpus.take(order), fold[order]
     say(f"{len(corpus):,} texts of {len(sources)} sources; normalising, matching")
-    chunks = [_chunk(corpus, first, bank, rules) for first in range(0, len(corpus), CHUNK_ROWS)]
+    bank, chunks = _chunks(corpus, fold, rules, config)
     features = _features(chunks, config)
     say(f"{len(features.row):,} windows, {len(features.indices):,} features")
 
-    fold = corpora.folds(corpus.source, corpus.label, config.folds)
     logits = np.zeros((len(features.row), len(HEADS)), np.float32)
     for held_out in range(config.folds):
         heads = _fit(corpus, features, fold != held_out, config, say, f"fold {held_out + 1}/{config.folds}")
@@ -171,7 +174,7 @@ def train(corpus: Corpus, config: TrainConfig, say: Say = lambda text: None) -> 
     heads = _fit(corpus, features, np.ones(len(corpus), np.bool_), config, say, "final")
     int8, scale = quantise(heads.weights)
     card = _card(corpus, config, calibration, report, bank, rules)
-    return dataclasses.replace(calibrated, weights=int8, scale=scale, bias=heads.bias, card=card)
+    return dataclasses.replace(calibrated, weights=int8, scale=scale, bias=heads.bias, card=card), bank
 
 
 def write(model: Classifier, path: Path) -> None:
@@ -184,13 +187,31 @@ def write(model: Classifier, path: Path) -> None:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
-def _chunk(corpus: Corpus, first: int, bank: Bank, rules: Rules) -> Chunk:
-    last = min(first + CHUNK_ROWS, len(corpus))
-    texts, channels = corpus.texts.slice(first, last), corpus.channel[first:last]
-    views = normalize(texts.values, texts.offsets)
-    pieces = windows(views)
-    found = rules.scan((texts.values, texts.offsets), views, channels)
-    return Chunk(first, channels, views, pieces, bank.match(pieces), found)
+def _chunks(
+    corpus: Corpus, fold: npt.NDArray[np.int64], rules: Rules, config: TrainConfig
+) -> tuple[Bank, list[Chunk]]:
+    # Rows come sorted by fold. A fold's rows are matched with thresholds learnt from the other folds: on the texts they
+    # were learnt from, patterns raise no false alarm by construction.
+    bare = Bank.load(calibrated=False)
+    chunks = []
+    for held_out in range(config.folds):
+        bank = bare.calibrated(_benign_texts(corpus, fold != held_out, config))
+        first, last = (int(place) for place in np.searchsorted(fold, [held_out, held_out + 1]))
+        for start in range(first, last, CHUNK_ROWS):
+            stop = min(start + CHUNK_ROWS, last)
+            texts, channels = corpus.texts.slice(start, stop), corpus.channel[start:stop]
+            views = normalize(texts.values, texts.offsets)
+            pieces = windows(views)
+            found = rules.scan((texts.values, texts.offsets), views, channels)
+            chunks.append(Chunk(start, channels, views, pieces, bank.match(pieces), found))
+    return bare.calibrated(_benign_texts(corpus, fold >= 0, config)), chunks
+
+
+def _benign_texts(corpus: Corpus, keep: npt.NDArray[np.bool_], config: TrainConfig) -> list[str]:
+    rows = np.flatnonzero(keep & (corpus.label == 0))
+    rng = np.random.default_rng(config.seed)
+    chosen = np.sort(rng.permutation(rows)[: config.bank_texts])
+    return [corpus.texts.raw(int(row)).decode("utf-8", "replace") for row in chosen]
 
 
 def _features(chunks: list[Chunk], config: TrainConfig) -> Features:
@@ -391,6 +412,7 @@ def _card(
         "attacks": int((corpus.label == 1).sum()),
         "data_sha256": digest,
         "sources": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
+        "licences": {str(name): corpus.licences.get(name, "") for name in names},
         "out_of_fold": report,
         "bank": bank.version,
         "rules": rules.version,

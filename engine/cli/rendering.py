@@ -81,12 +81,16 @@ def severity_word(severity: float) -> str:
     return next((word for bound, word in _SEVERITIES if severity > bound), "low")
 
 
+RAREST = 1e-4
+"""Below this a p-value is extrapolated further than the calibration texts can bear out, and no number is put in words."""
+
+
 def odds(p_value: float) -> str:
     """``p_value`` against benign traffic in words: 1 in 5,000 benign requests scores this high."""
     if p_value >= 0.5:
         return "as ordinary as most benign requests"
-    if p_value <= 0:
-        return "no benign request scores this high"
+    if p_value < RAREST:
+        return f"fewer than 1 in {1 / RAREST:,.0f} benign requests score this high"
     if p_value > 0.1:
         return f"{p_value:.0%} of benign requests score this high"
     n = 1 / p_value

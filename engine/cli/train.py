@@ -13,37 +13,45 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def train(
         data: Path = typer.Argument(help="Parquet file with columns text, label (0/1), category, source."),
-        out: Path = typer.Option(Path("model.npz"), "-o", "--out", help="Where to write the model."),
+        out: Path = typer.Option(Path("model"), "-o", "--out", help="Folder for model.npz, bank.npz, model_card.md."),
         terms: str = typer.Option("", help="Keep only rows whose `terms` column equals this, for example permissive."),
         bits: int = typer.Option(19, help="2 ** bits hashed features."),
         cost: float = typer.Option(3.0, help="Penalty C of a mean row."),
         folds: int = typer.Option(5, help="Groups of sources for out-of-fold scores."),
-        seed: int = typer.Option(0, help="Order of the rows; the same seed gives the same file."),
-        overwrite: bool = typer.Option(False, help="Replace an existing file."),
+        seed: int = typer.Option(0, help="Order of the rows; the same seed gives the same files."),
+        overwrite: bool = typer.Option(False, help="Replace existing files."),
         as_json: bool = typer.Option(False, "--json", help="Print the model card as JSON."),
     ) -> None:
         """Train the classifier on labelled text and calibrate all stages, each source judged by a model that never saw it.
 
-        Example: aimds train corpus.parquet --terms permissive -o model.npz
+        Example: aimds train corpus.parquet --terms permissive -o model/
         """
         import json
         import sys
 
+        from aimds import data as artefacts
+        from aimds.detect import thresholds
         from aimds.errors import DataError
-        from aimds.jobs import corpus
+        from aimds.jobs import corpus, model_card
         from aimds.jobs import train as job
 
-        if out.exists() and not overwrite:
-            raise DataError(out, "exists; pass --overwrite to replace it")
-        if not out.parent.is_dir():
-            raise DataError(out.parent, "no such folder")
+        if out.exists() and not out.is_dir():
+            raise DataError(out, "is a file; name a folder")
+        model_file, bank_file = out / "model.npz", out / "bank.npz"
+        for file in (model_file, bank_file):
+            if file.exists() and not overwrite:
+                raise DataError(file, "exists; pass --overwrite to replace it")
         config = job.TrainConfig(bits=bits, cost=cost, folds=folds, seed=seed)
         labelled = corpus.read(data, terms=terms or None)
-        model = job.train(labelled, config, lambda text: print(text, file=sys.stderr, flush=True))
-        partial = out.with_name(out.name + ".partial")
+        model, bank = job.train(labelled, config, lambda text: print(text, file=sys.stderr, flush=True))
+        out.mkdir(parents=True, exist_ok=True)
+        partial = out / "model.npz.partial"
         job.write(model, partial)
-        partial.replace(out)
+        partial.replace(model_file)
+        bank_file.write_bytes(thresholds.pack(bank.limits, bank.version))
+        (out / "model_card.md").write_text(model_card.render(model.card), encoding="utf-8")
+        artefacts.seal(out)
         if as_json:
-            print(json.dumps({"model": str(out), **model.card}))
+            print(json.dumps({"model": str(model_file), "bank": str(bank_file), **model.card}))
         else:
-            print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", file=sys.stderr)
+            print(f"wrote {model_file} ({model_file.stat().st_size / 1e6:.1f} MB) and {bank_file}", file=sys.stderr)

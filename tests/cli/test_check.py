@@ -160,7 +160,8 @@ def test_long_lists_of_evidence_are_cut() -> None:
         (0.25, "25% of benign requests score this high"),
         (0.02, "1 in 50 benign requests scores this high"),
         (0.000123, "1 in 8,100 benign requests scores this high"),
-        (0.0, "no benign request scores this high"),
+        (1e-7, "fewer than 1 in 10,000 benign requests score this high"),
+        (0.0, "fewer than 1 in 10,000 benign requests score this high"),
     ],
 )
 def test_p_values_are_put_into_words(p_value: float, words: str) -> None:

@@ -22,6 +22,7 @@ def judged(name: str, label: list[int], danger: list[float], threat: list[str] |
         np.array(["s"] * n, object),
         np.array(threats, object),
         np.zeros(n, np.int8),
+        {},
     )
     scores = np.array(danger)
     action = np.where(scores > 3, "block", np.where(scores > 2, "flag", "allow")).astype(object)

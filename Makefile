@@ -1,0 +1,66 @@
+# Nothing is asked of a fresh machine but make and Python 3.11 or later: every target makes .venv first where it must.
+
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
+PYTHON ?= $(shell for p in $(CANDIDATES); do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+UNPACKED := .work/unpacked
+BENCHMARKS := kernels
+ROWS ?= 20000
+ARGS ?=
+
+.PHONY: help demo test lint format bench-smoke bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo         make sample traffic, screen it, open the report"
+	@echo "make test         run the tests (ARGS='tests/record -k torn' picks some)"
+	@echo "make lint         ruff, mypy, import layers"
+	@echo "make format       let ruff format the code"
+	@echo "make bench-smoke  run every benchmark briefly: do they work, are the results right"
+	@echo "make bench        run every benchmark in full"
+	@echo "make clean        remove .venv and all that was made"
+
+$(VENV)/.stamp: pyproject.toml
+ifeq ($(strip $(PYTHON)),)
+	@echo "error: no Python 3.11 or later with venv among: $(CANDIDATES)." >&2
+	@echo "Install one (on Debian and Ubuntu also python3-venv), or name it: make PYTHON=/path/to/python3" >&2
+	@exit 1
+endif
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.stamp
+	rm -rf demo
+	$(BIN)/python examples/traffic.py --rows $(ROWS) --files 3 --seed 7 -o demo/logs
+	$(BIN)/aimds scan 'demo/logs/*.parquet' -o demo/verdicts --with-text
+	$(BIN)/aimds report demo/verdicts -o demo/report.html --open
+
+test: $(VENV)/.stamp
+	$(BIN)/python -m pytest $(ARGS)
+
+# mypy and the import linter see the package as it will be installed; build/ would lend stale modules to that install.
+lint: $(VENV)/.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build $(UNPACKED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(UNPACKED) .
+	rm -rf build
+	cd $(UNPACKED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p aimds
+	PYTHONPATH=$(UNPACKED) $(BIN)/lint-imports --config .importlinter
+
+format: $(VENV)/.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-smoke: $(VENV)/.stamp
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --smoke $(ARGS); done
+
+bench: $(VENV)/.stamp
+	set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(ARGS); done
+
+clean:
+	rm -rf $(VENV) .work build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,85 @@
+"""`aimds policy`: check a policy file, or show what it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from aimds.respond.policy import Policy
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    group = typer.Typer(help="Check and show policy files.", no_args_is_help=True)
+    group.command("check")(check)
+    group.command("show")(show)
+    app.add_typer(group, name="policy")
+
+
+def check(file: Annotated[Path, typer.Argument(help="Policy file (TOML).")], as_json: AsJson = False) -> None:
+    """Check a policy file. What is wrong in it is named with its place, and the exit code is 2."""
+    from aimds.respond.policy import Policy
+
+    policy = Policy.load(file)
+    typer.echo(json.dumps(summary(policy)) if as_json else f"{file}: ok, version {policy.version}")
+
+
+def show(
+    file: Annotated[Path | None, typer.Argument(help="Policy file (TOML); without one, the shipped policy.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a policy does: thresholds, actions and exceptions, for everybody and per tenant."""
+    from aimds.respond.policy import Policy
+
+    content = summary(Policy.load(file))
+    if as_json:
+        typer.echo(json.dumps(content))
+    else:
+        _print(content)
+
+
+def summary(policy: Policy) -> dict[str, Any]:
+    """What ``policy`` says, as plain data; under ``tenants``, "*" is everybody without a table of their own."""
+    return {
+        "version": policy.version,
+        "tenants": {name: asdict(part) for name, part in zip(("*", *policy.tenants), policy.settings, strict=True)},
+        "rules": [asdict(rule) for rule in policy.overrides],
+        "redacted": sorted(policy.redacted),
+        "playbook": policy.playbook.steps,
+    }
+
+
+def _print(content: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    console.print(Text(f"policy {content['version']}"))
+    limits = Table("tenant", "mode", "channel", "block at p ≤", "flag at p ≤", "if a detector fails")
+    actions = Table("tenant", "threat", "at block", "at flag", "min severity")
+    for name, part in content["tenants"].items():
+        for channel, row in part["thresholds"].items():
+            if channel:
+                mode, failure = "shadow" if part["shadow"] else "enforce", part["failure"][channel]["action"]
+                cells = (name, mode, channel, f"{row['block']:g}", f"{row['flag']:g}", failure)
+                limits.add_row(*map(Text, cells))
+        for threat, row in part["responses"].items():
+            if threat == "default" or row != part["responses"]["default"]:
+                actions.add_row(*map(Text, (name, threat, row["at_block"], row["at_flag"], f"{row['min_severity']:g}")))
+        harmful = part["harmful"]
+        actions.add_row(*map(Text, (name, f"harmful score ≥ {harmful['threshold']:g}", harmful["action"], "", "")))
+    console.print(limits, actions)
+    for rule in content["rules"]:
+        scope = ", ".join(f"{key} {rule[key]}" for key in ("tenant", "channel", "threat") if rule[key]) or "everything"
+        console.print(Text(f"{'deny' if rule['deny'] else 'allow'} {scope}: {rule['reason']}"))
+    console.print(Text("taken out of texts: " + ", ".join(content["redacted"])))
+    for action, steps in content["playbook"].items():
+        console.print(Text(f"{action}: {' → '.join(steps)}"))

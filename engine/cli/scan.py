@@ -1,0 +1,243 @@
+"""`aimds scan`: verdicts for every row of Parquet (or JSON Lines, CSV) logs; can be killed and run again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from aimds.jobs.progress import Progress
+    from aimds.jobs.summary import Summary
+
+EXIT_SKIPPED = 1
+EXIT_INTERRUPTED = 130
+_SAY_EVERY_S = 5.0
+
+
+def _column(flag: str, what: str) -> Any:
+    return typer.Option(flag, metavar="COLUMN", help=f"Column with the {what}; guessed if not given, - for none.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command()
+    def scan(
+        inputs: Annotated[
+            list[str],
+            typer.Argument(metavar="INPUT...", help="Files, folders, globs or URLs (file://, s3://, gs:// …)."),
+        ],
+        output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the verdicts.")],
+        text: Annotated[
+            str | None, typer.Option("--text-column", metavar="COLUMN", help="Column to screen; guessed if not given.")
+        ] = None,
+        session: Annotated[str | None, _column("--session-column", "conversation id")] = None,
+        tenant: Annotated[str | None, _column("--tenant-column", "tenant")] = None,
+        moment: Annotated[str | None, _column("--time-column", "time")] = None,
+        channel: Annotated[str | None, _column("--channel-column", "channel or role")] = None,
+        turn: Annotated[str | None, _column("--turn-column", "turn number")] = None,
+        ident: Annotated[str | None, _column("--id-column", "request id")] = None,
+        carry: Annotated[
+            list[str] | None,
+            typer.Option("--carry", metavar="COLUMN", help="Column to copy to the verdicts. Repeatable."),
+        ] = None,
+        with_text: Annotated[bool, typer.Option("--with-text", help="Copy the text to the verdicts.")] = False,
+        workers: Annotated[
+            int | None, typer.Option(min=1, help="Processes; 1 works in this one.  [default: the CPUs there are]")
+        ] = None,
+        profile: Annotated[str, typer.Option(help="fast, cascade or full.")] = "cascade",
+        policy: Annotated[Path | None, typer.Option(help="Policy file.  [default: the shipped one]")] = None,
+        overwrite: Annotated[
+            bool, typer.Option("--overwrite", help="Replace verdicts of other settings; retry what was skipped.")
+        ] = False,
+        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the result.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+        screener: Annotated[str | None, typer.Option(hidden=True)] = None,
+    ) -> None:
+        """Screen every row of INPUT and write DIR/<input name>, same rows, same order.
+
+        Memory stays bounded whatever the files hold. A scan that was killed goes on when the same command is run again,
+        and the result is the same to the byte. Exit status: 0 all is done, 1 something had to be skipped (listed in
+        DIR/_skipped.json), 2 nothing could be done, 130 interrupted.
+
+        Example: aimds scan 'logs/*.parquet' -o verdicts/
+        """
+        from aimds.jobs.scan import Columns, Factory, Scan, ScanConfig
+
+        columns = Columns(text, session, tenant, moment, channel, turn, ident)
+        config = ScanConfig(
+            inputs=tuple(inputs),
+            output=output,
+            columns=columns,
+            carry=tuple(carry or ()),
+            with_text=with_text,
+            workers=workers or _cpus(),
+            overwrite=overwrite,
+        )
+        if screener is None:
+            arguments = {"profile": profile, "policy": str(policy.resolve()) if policy else None}
+            factory = Factory("aimds.jobs.shipped:screener", arguments)
+        else:
+            factory = Factory(screener, {})
+        # What a service manager sends to end the job is treated like Ctrl-C.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            summary = Scan(config, factory).run(_progress(quiet))
+        except KeyboardInterrupt:
+            print(
+                f"interrupted; what is finished is kept in {output}: run the same command again to go on",
+                file=sys.stderr,
+            )
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        if as_json:
+            print(json.dumps(summary.to_json(), ensure_ascii=True))
+        else:
+            _print(summary)
+        if summary.skipped:
+            raise typer.Exit(EXIT_SKIPPED)
+
+
+def _cpus() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _print(summary: Summary) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    if summary.nothing_to_do and summary.outputs:
+        console.print(f"nothing to do: all verdicts are there already, in {summary.output}", markup=False)
+    else:
+        resumed = (
+            f", {summary.units_resumed:,} of {summary.units_total:,} units resumed" if summary.units_resumed else ""
+        )
+        console.print(
+            f"{summary.rows_screened:,} rows in {summary.seconds:,.1f} s, {summary.rows_per_s:,.0f} rows/s{resumed}; "
+            f"verdicts in {summary.output}",
+            markup=False,
+        )
+    table = Table(box=None, pad_edge=False)
+    for title in ("action", "rows", "threat", "rows"):
+        table.add_column(title, justify="right" if title == "rows" else "left")
+    actions, threats = (sorted(d.items(), key=lambda kv: (-kv[1], kv[0])) for d in (summary.actions, summary.threats))
+    for i in range(max(len(actions), len(threats))):
+        left = (actions[i][0], f"{actions[i][1]:,}") if i < len(actions) else ("", "")
+        right = (threats[i][0], f"{threats[i][1]:,}") if i < len(threats) else ("", "")
+        table.add_row(*left, *right)
+    if actions:
+        console.print(table)
+    unjudged = sum(count for status, count in summary.statuses.items() if status != "ok")
+    if unjudged:
+        console.print(f"{unjudged:,} rows could not be judged, or not in full: see the columns status and error")
+    for skip in summary.skipped:
+        where = ""
+        if skip.first_row is not None and skip.rows is not None:
+            where = f" rows {skip.first_row:,} to {skip.first_row + skip.rows - 1:,}"
+        print(f"skipped: {skip.file}{where}: {skip.error}", file=sys.stderr)
+    if summary.skipped:
+        print(f"{len(summary.skipped)} skipped, listed in {summary.output}/_skipped.json", file=sys.stderr)
+
+
+def _progress(quiet: bool) -> Progress:
+    from aimds.jobs.progress import Silent
+
+    if quiet:
+        return Silent()
+    return Bar() if sys.stderr.isatty() else Lines(time.monotonic)
+
+
+class Bar:
+    """A bar with rows/s and the time left, for a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar: Any = None
+        self._task: Any = None
+
+    def note(self, text: str) -> None:
+        """Print above the bar."""
+        (self._bar.console if self._bar else self._console).print(text, markup=False)
+
+    def begin(self, rows_total: int, rows_done: int) -> None:
+        """Draw the bar."""
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            ProgressColumn,
+            Task,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from rich.text import Text
+
+        class Speed(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                return Text(f"{task.speed or 0:,.0f} rows/s")
+
+        self._bar = Progress(
+            TextColumn("screening"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            Speed(),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._task = self._bar.add_task("", total=rows_total, completed=rows_done)
+        self._bar.start()
+
+    def advance(self, rows: int) -> None:
+        """Move the bar."""
+        self._bar.advance(self._task, rows)
+
+    def end(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+class Lines:
+    """A line on stderr every five seconds, for a log file."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._total = self._done = self._here = 0
+        self._began = self._said = 0.0
+
+    def note(self, text: str) -> None:
+        """Print the note."""
+        print(text, file=sys.stderr, flush=True)
+
+    def begin(self, rows_total: int, rows_done: int) -> None:
+        """Start the clock."""
+        self._total, self._done = rows_total, rows_done
+        self._began = self._said = self._clock()
+
+    def advance(self, rows: int) -> None:
+        """Count, and now and then say so."""
+        self._done += rows
+        self._here += rows
+        now = self._clock()
+        if now - self._said >= _SAY_EVERY_S:
+            self._said = now
+            speed = self._here / (now - self._began)
+            left = f", {(self._total - self._done) / speed:,.0f} s left" if speed > 0 else ""
+            self.note(f"{self._done:,} of {self._total:,} rows, {speed:,.0f} rows/s{left}")
+
+    def end(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,37 @@
+"""Writing that is whole or not there, and on the disk when the call returns."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def write(file: int, content: bytes) -> None:
+    """Write all of ``content`` to the descriptor ``file``; an OSError may leave a part of it written."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put ``content`` in place of ``path``, which holds the old or the new content at any moment; may raise OSError."""
+    partial = path.with_name(path.name + ".new")
+    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        write(file, content)
+        os.fsync(file)
+    finally:
+        os.close(file)
+    os.replace(partial, path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable: without it a new file may be gone after a power cut."""
+    # Some file systems refuse to sync a folder; there is nothing more to do there.
+    with contextlib.suppress(OSError):
+        file = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)

@@ -1,0 +1,263 @@
+"""The policy file as checked values: every key is known, every value is in range, and a bad one is named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aimds.errors import ConfigError
+from aimds.schema import ACTIONS, CHANNELS
+from aimds.taxonomy import THREATS
+
+MODES = ("enforce", "shadow")
+FAIL_MODES = ("closed", "open")
+EFFECTS = ("allow", "deny")
+HOLDING_ACTIONS = ("flag", "block", "escalate")
+"""What may happen to a row that a detector could not judge."""
+CATEGORIES = tuple(name for name in THREATS if name not in ("none", "harmful_request"))
+"""Threat types with an entry under ``threats``; harmful requests have a section of their own."""
+
+
+class Section:
+    """One table of the file with its key path; `end` rejects the keys nobody asked for."""
+
+    def __init__(self, values: object, path: str) -> None:
+        if not isinstance(values, Mapping):
+            raise ConfigError(path, values, "a table")
+        self.values, self.path = values, path
+        self._asked: list[str] = []
+
+    def key(self, name: str) -> str:
+        """Full path of ``name``."""
+        return f"{self.path}.{name}" if self.path else name
+
+    def has(self, name: str) -> bool:
+        """Whether ``name`` is there; counts as asked."""
+        self._asked.append(name)
+        return name in self.values
+
+    def any(self, name: str, expected: str) -> Any:
+        """The value of ``name``, whatever it is."""
+        if not self.has(name):
+            raise ConfigError(self.key(name), None, f"{expected}; the key is missing")
+        return self.values[name]
+
+    def choice(self, name: str, accepted: tuple[str, ...]) -> str:
+        """A string out of ``accepted``."""
+        expected = "one of " + ", ".join(accepted)
+        value = self.any(name, expected)
+        if not isinstance(value, str) or value not in accepted:
+            raise ConfigError(self.key(name), value, expected)
+        return value
+
+    def number(self, name: str, low: float, high: float, *, open_low: bool = False) -> float:
+        """A finite number from ``low`` to ``high``; ``low`` itself is refused where ``open_low``."""
+        expected = f"a number above {low:g} and up to {high:g}" if open_low else f"a number from {low:g} to {high:g}"
+        value = self.any(name, expected)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ConfigError(self.key(name), value, expected)
+        if not low <= value <= high or (open_low and value == low):
+            raise ConfigError(self.key(name), value, expected)
+        return float(value)
+
+    def flag(self, name: str) -> bool:
+        """True or false."""
+        value = self.any(name, "true or false")
+        if not isinstance(value, bool):
+            raise ConfigError(self.key(name), value, "true or false")
+        return value
+
+    def text(self, name: str) -> str:
+        """A string that is not blank."""
+        value = self.any(name, "a text that is not empty")
+        if not isinstance(value, str) or not value.strip():
+            raise ConfigError(self.key(name), value, "a text that is not empty")
+        return value
+
+    def names(self, name: str, accepted: Iterable[str]) -> tuple[str, ...]:
+        """A list of different strings out of ``accepted``."""
+        known = tuple(accepted)
+        expected = "a list without repeats of " + ", ".join(known)
+        value = self.any(name, expected)
+        if not isinstance(value, list) or len({str(item) for item in value}) != len(value):
+            raise ConfigError(self.key(name), value, expected)
+        for i, item in enumerate(value):
+            if item not in known:
+                raise ConfigError(f"{self.key(name)}[{i}]", item, "one of " + ", ".join(known))
+        return tuple(value)
+
+    def section(self, name: str) -> Section:
+        """The table called ``name``."""
+        return Section(self.any(name, "a table"), self.key(name))
+
+    def sections(self, name: str, accepted: tuple[str, ...] | None = None) -> dict[str, Section]:
+        """The tables inside the optional table ``name``; their names are out of ``accepted`` where it is given."""
+        if not self.has(name):
+            return {}
+        outer = self.section(name)
+        for inner, value in outer.values.items():
+            if accepted is not None and inner not in accepted:
+                raise ConfigError(outer.key(inner), value, "no such key; known here: " + ", ".join(accepted))
+        return {inner: Section(value, outer.key(inner)) for inner, value in outer.values.items()}
+
+    def end(self) -> None:
+        """Reject keys that were not asked for."""
+        for name, value in self.values.items():
+            if name not in self._asked:
+                raise ConfigError(
+                    self.key(name), value, "no such key; known here: " + ", ".join(sorted(set(self._asked)))
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """p-values at or below which a row is blocked, or flagged."""
+
+    block: float
+    flag: float
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What happens to one threat type; below ``min_severity``, ``at_flag`` holds at the block threshold too."""
+
+    at_block: str
+    at_flag: str
+    min_severity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """``action`` where a detector could not judge; allow means fail open."""
+
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Harmful:
+    """Content policy: ``action`` where the harmful score is at or above ``threshold``."""
+
+    threshold: float
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one tenant gets: ``thresholds`` and ``failure`` per channel, ``responses`` per threat type."""
+
+    shadow: bool
+    thresholds: dict[str, Thresholds]
+    responses: dict[str, Response]
+    failure: dict[str, Failure]
+    harmful: Harmful
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A rule that lets findings pass or denies them; None stands for every tenant, channel or threat type."""
+
+    deny: bool
+    tenant: str | None
+    channel: str | None
+    threat: str | None
+    reason: str
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes`` laid over it, table by table."""
+    out = dict(base)
+    for key, value in changes.items():
+        below = out.get(key)
+        out[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return out
+
+
+def read_settings(top: Section) -> Settings:
+    """The keys mode, thresholds, threats, failure and harmful of ``top``.
+
+    Raises:
+        ConfigError: a value is missing or out of range, or a key is unknown.
+    """
+    harmful = top.section("harmful")
+    settings = Settings(
+        shadow=top.choice("mode", MODES) == "shadow",
+        thresholds={name: _thresholds(part) for name, part in _per_channel(top.section("thresholds")).items()},
+        responses=_responses(top),
+        failure={name: _failure(part) for name, part in _per_channel(top.section("failure")).items()},
+        harmful=Harmful(harmful.number("threshold", 0.0, 1.0, open_low=True), harmful.choice("action", ACTIONS)),
+    )
+    harmful.end()
+    return settings
+
+
+def _per_channel(section: Section) -> dict[str, Section]:
+    # A channel's table changes single keys of the general one.
+    own = section.sections("channels", CHANNELS)
+    general = {key: value for key, value in section.values.items() if key != "channels"}
+    checked = {"": Section(general, section.path)}
+    for name in CHANNELS:
+        part = own.get(name)
+        checked[name] = Section(merged(general, part.values), part.path) if part else Section(general, section.path)
+    return checked
+
+
+def _thresholds(section: Section) -> Thresholds:
+    block = section.number("block", 0.0, 1.0)
+    flag = section.number("flag", 0.0, 1.0)
+    if flag < block:
+        raise ConfigError(section.key("flag"), flag, f"a number from block ({block:g}) to 1")
+    section.end()
+    return Thresholds(block, flag)
+
+
+def _failure(section: Section) -> Failure:
+    mode, action = section.choice("mode", FAIL_MODES), section.choice("action", HOLDING_ACTIONS)
+    section.end()
+    return Failure(action if mode == "closed" else "allow")
+
+
+def _responses(top: Section) -> dict[str, Response]:
+    found = top.sections("threats", ("default", *CATEGORIES))
+    if "default" not in found:
+        raise ConfigError(top.key("threats.default"), None, "a table; the key is missing")
+    general = found["default"].values
+    out = {}
+    for name in ("default", *CATEGORIES):
+        part = found.get(name)
+        section = Section(merged(general, part.values), part.path) if part else found["default"]
+        out[name] = Response(
+            section.choice("at_block", ACTIONS),
+            section.choice("at_flag", ACTIONS),
+            section.number("min_severity", 0.0, 1.0),
+        )
+        section.end()
+    return out
+
+
+def read_overrides(top: Section) -> tuple[Override, ...]:
+    """The optional list ``rules`` of ``top``.
+
+    Raises:
+        ConfigError: a value is out of range, or a key is unknown; names the place in the list.
+    """
+    if not top.has("rules"):
+        return ()
+    listed = top.values["rules"]
+    if not isinstance(listed, list):
+        raise ConfigError(top.key("rules"), listed, "a list of tables")
+    out = []
+    for i, item in enumerate(listed):
+        section = Section(item, f"{top.key('rules')}[{i}]")
+        tenant = section.text("tenant") if section.has("tenant") else None
+        channel = section.choice("channel", CHANNELS) if section.has("channel") else None
+        threat = section.choice("threat", CATEGORIES) if section.has("threat") else None
+        deny = section.choice("effect", EFFECTS) == "deny"
+        if not deny and tenant is None and channel is None and threat is None:
+            raise ConfigError(
+                section.path, item, "a tenant, a channel or a threat; this rule would let everything pass"
+            )
+        out.append(Override(deny, tenant, channel, threat, section.text("reason")))
+        section.end()
+    return tuple(out)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from aimds import data
+from aimds.cli import doctor, selftest
+
+
+class Fake:
+    """A screener that answers each self-test case with its first expected action, except where told otherwise."""
+
+    versions = {"engine": "0", "model": "m"}  # noqa: RUF012
+    profile = "fast"
+
+    def __init__(self, **changed: str) -> None:
+        self.actions = {text: expected[0] for _, _, text, expected in selftest.CASES}
+        self.actions |= {text: changed[name] for name, _, text, _ in selftest.CASES if name in changed}
+
+    def screen(self, source: Any) -> Any:
+        if isinstance(source, list):
+            return None
+        actions = [self.actions[text] for text in source.column("text").to_pylist()]
+        return SimpleNamespace(table=pa.table({"action": actions}))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, screener: Any, *arguments: str) -> Result:
+    def load(say: Any) -> Any:
+        if isinstance(screener, Exception):
+            raise screener
+        return screener
+
+    monkeypatch.setattr(doctor, "_load", load)
+    monkeypatch.setattr(doctor, "SELF_TEST_S", 0.01)
+    monkeypatch.setattr(doctor, "_kernels", lambda say: iter([doctor.Check("kernels", "backend", True, "cpu")]))
+    app = typer.Typer()
+    doctor.register(app)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_healthy_machine_gives_exit_code_0_and_names_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(monkeypatch, Fake())
+    assert result.exit_code == 0, result.stdout
+    for word in ("python", "cpu", "memory", "pyarrow", "policy.toml", "deep stage", "rows/s", "all well"):
+        assert word in result.stdout
+    assert "✗" not in result.stdout
+
+
+def test_json_report_lists_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = json.loads(run(monkeypatch, Fake(), "--json").stdout)
+    assert report["ok"] is True
+    groups = list(dict.fromkeys(check["group"] for check in report["checks"]))
+    assert groups == ["system", "packages", "artefacts", "kernels", "gpu", "screener"]
+
+
+def test_attack_that_is_allowed_fails_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(monkeypatch, Fake(**{"an injection": "allow"}), "--json")
+    assert result.exit_code == 1
+    bad = [check for check in json.loads(result.stdout)["checks"] if check["ok"] is False]
+    assert [check["name"] for check in bad] == ["self-test"]
+    assert "an injection got allow" in bad[0]["detail"]
+
+
+def test_screener_that_does_not_load_is_a_line_and_not_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(monkeypatch, ValueError("no weights"))
+    assert result.exit_code == 1
+    assert "ValueError: no weights" in result.stdout
+    assert "1 of" in result.stdout
+
+
+def test_artefact_that_does_not_match_the_manifest_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "manifest", lambda: {"policy.toml": "0" * 64, "gone.npz": "1" * 64})
+    result = run(monkeypatch, Fake(), "--json")
+    bad = {check["name"] for check in json.loads(result.stdout)["checks"] if check["ok"] is False}
+    assert bad == {"policy.toml", "gone.npz"}
+
+
+def test_missing_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = ["numpy>=2", "no_such_package_here>=1; python_version > '3'", "ray>=2; extra == 'ray'"]
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: needed)
+    result = run(monkeypatch, Fake(), "--json")
+    bad = {check["name"] for check in json.loads(result.stdout)["checks"] if check["ok"] is False}
+    assert bad == {"no_such_package_here"}
+
+
+def test_self_test_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {
+        check["name"] for check in json.loads(run(monkeypatch, Fake(), "--json", "--no-self-test").stdout)["checks"]
+    }
+    assert "deep stage" in names
+    assert not names & {"self-test", "speed"}
+
+
+def test_kernels_are_loaded_and_reported_by_name() -> None:
+    heard: list[str] = []
+    checks = list(doctor._kernels(heard.append))
+    assert all(check.ok is not False for check in checks)
+    assert "loading kernel topk" in heard
+    assert {"backend", "topk", "compiled code"} <= {check.name for check in checks}
+
+
+def test_machine_without_proc_still_gets_a_memory_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_lines", lambda path: [])
+    assert doctor._memory().endswith("MiB")
+    monkeypatch.setattr(doctor, "_lines", lambda path: ["1048576"] if "cgroup" in path else [])
+    assert doctor._memory().endswith("limited to 1 MiB")
+
+
+def test_unreadable_system_file_has_no_lines(tmp_path: Path) -> None:
+    assert doctor._lines(str(tmp_path / "none")) == []

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+from typer.testing import CliRunner, Result
+
+from aimds.cli import policy
+from aimds.errors import ConfigError
+
+
+def run(*arguments: object) -> Result:
+    app = typer.Typer()
+    policy.register(app)
+
+    @app.command()
+    def other() -> None:
+        """A second command, so that the group keeps its name."""
+
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_good_file_is_ok_and_shows_its_version(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('format = 1\nversion = "7"\n')
+    result = run("policy", "check", tmp_path / "mine.toml")
+    assert result.exit_code == 0
+    assert "ok, version 7+" in result.stdout
+
+
+def test_bad_file_raises_an_error_that_names_the_key(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('format = 1\nversion = "7"\nmode = "off"\n')
+    error = run("policy", "check", tmp_path / "mine.toml").exception
+    assert isinstance(error, ConfigError)
+    assert error.key == "mode"
+
+
+def test_shipped_policy_is_shown_with_its_thresholds_and_steps() -> None:
+    result = run("policy", "show")
+    assert result.exit_code == 0
+    for word in ("document", "0.001", "0.01", "harmful score", "EMAIL", "block: audit → refuse"):
+        assert word in result.stdout
+
+
+def test_json_holds_tenants_and_rules(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'format = 1\nversion = "7"\n[tenants."[b]x"]\nmode = "shadow"\n'
+        '[[rules]]\neffect = "deny"\nthreat = "jailbreak"\nreason = "never"\n'
+    )
+    content = json.loads(run("policy", "show", tmp_path / "mine.toml", "--json").stdout)
+    assert content["tenants"]["[b]x"]["shadow"] is True
+    assert content["rules"][0]["deny"] is True
+    shown = run("policy", "show", tmp_path / "mine.toml").stdout
+    assert "[b]x" in shown
+    assert "deny threat jailbreak: never" in shown
