@@ -77,9 +77,17 @@ class Classifier:
         arrays = data.unpack(name, content)
         if "card" not in arrays:
             raise ArtefactError(name, "has no model card; it is not a model file")
-        card = json.loads(arrays["card"].tobytes())
+        try:
+            card = json.loads(arrays["card"].tobytes())
+        except ValueError as error:
+            raise ArtefactError(name, f"has a model card that is no JSON: {error}") from error
         if card.get("format") != FORMAT or tuple(card.get("heads", ())) != HEADS:
             raise ArtefactError(name, f"is of format {card.get('format')!r}, this version reads format {FORMAT}")
+        shapes = {"weights": (1 << card["bits"], len(HEADS)), "idf": (1 << card["bits"],)}
+        shapes |= {"scale": (len(HEADS),), "bias": (len(HEADS),)}
+        for key, shape in shapes.items():
+            if key not in arrays or arrays[key].shape != shape:
+                raise ArtefactError(name, f"its array {key!r} is missing or not of shape {shape}")
         tails = {prefix: Tail.from_arrays(arrays, prefix) for prefix in card["tails"]}
         return cls(
             bits=int(card["bits"]),

@@ -1,0 +1,176 @@
+"""Which column of a log means what: named by a flag or guessed from its name, and checked against its type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+from aimds.errors import ConfigError, SchemaError
+from aimds.schema import VERDICTS
+
+UNUSED = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Column of the input behind each REQUESTS field. As a wish, None means guess and "-" means none."""
+
+    text: str | None = None
+    session_id: str | None = None
+    tenant: str | None = None
+    ts: str | None = None
+    channel: str | None = None
+    turn: str | None = None
+    request_id: str | None = None
+
+    def used(self) -> dict[str, str]:
+        """REQUESTS field → input column, for those there are."""
+        return {field: name for field, name in asdict(self).items() if name and name != UNUSED}
+
+
+FLAGS = {
+    "text": "--text-column",
+    "session_id": "--session-column",
+    "tenant": "--tenant-column",
+    "ts": "--time-column",
+    "channel": "--channel-column",
+    "turn": "--turn-column",
+    "request_id": "--id-column",
+}
+NAMES = {
+    "text": (
+        "text prompt content message input query user_input user_prompt prompt_text user_message input_text "
+        "body utterance question instruction request"
+    ),
+    "session_id": "session_id session conversation_id conversation thread_id chat_id dialog_id dialogue_id",
+    "tenant": "tenant tenant_id org_id organization_id organisation_id customer_id account_id",
+    "ts": "ts timestamp time created_at datetime event_time date",
+    "channel": "channel role",
+    "turn": "turn turn_index turn_id turn_number message_index",
+    "request_id": "request_id id message_id event_id uuid",
+}
+
+
+def _values(kind: pa.DataType) -> pa.DataType:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    t = pa.types
+    tests = (
+        t.is_string,
+        t.is_large_string,
+        t.is_string_view,
+        t.is_binary,
+        t.is_large_binary,
+        t.is_binary_view,
+        t.is_null,
+    )
+    return any(test(kind) for test in tests)
+
+
+def _is_name(kind: pa.DataType) -> bool:
+    t = pa.types
+    more = (t.is_fixed_size_binary, t.is_integer, t.is_boolean, t.is_floating, t.is_temporal, t.is_decimal)
+    return _is_text(kind) or any(test(kind) for test in more)
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    t = pa.types
+    return _is_text(kind) or t.is_timestamp(kind) or t.is_date(kind) or t.is_integer(kind) or t.is_floating(kind)
+
+
+def _is_count(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or _is_text(kind)
+
+
+_ACCEPTS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
+    "text": (_is_text, "text (string or binary)"),
+    "session_id": (_is_name, "text or a number"),
+    "tenant": (_is_name, "text or a number"),
+    "ts": (_is_time, "a timestamp, a date, epoch numbers or ISO 8601 text"),
+    "channel": (_is_text, "text"),
+    "turn": (_is_count, "a number"),
+    "request_id": (_is_name, "text or a number"),
+}
+
+
+def resolve(schema: pa.Schema, wanted: Columns, label: str) -> tuple[Columns, list[str]]:
+    """The columns to use of an input with ``schema``, and one note for each that was guessed.
+
+    Raises:
+        SchemaError: a named column is not there, has the wrong type or stands there twice, or no text column can be
+            guessed; the message lists the columns.
+    """
+    chosen: dict[str, str | None] = {}
+    notes: list[str] = []
+    wishes = asdict(wanted)
+    named = {name for name in wishes.values() if name}
+    for field, wish in wishes.items():
+        accepts, expected = _ACCEPTS[field]
+        if wish == UNUSED and field != "text":
+            chosen[field] = None
+        elif wish is not None:
+            index = _index(schema, wish, label)
+            if not accepts(_values(schema.field(index).type)):
+                raise SchemaError(
+                    wish, f"holds {schema.field(index).type} in {label}, expected {expected}; {_listing(schema)}"
+                )
+            chosen[field] = wish
+        else:
+            chosen[field] = _guess(schema, field, named)
+            if chosen[field]:
+                notes.append(f"{FLAGS[field]} {chosen[field]}")
+    if not chosen["text"]:
+        names = ", ".join(NAMES["text"].split()[:6])
+        raise SchemaError(
+            "text",
+            f"no text column ({names}, …) can be guessed in {label}; name it with --text-column; {_listing(schema)}",
+        )
+    return Columns(**chosen), notes
+
+
+def _guess(schema: pa.Schema, field: str, taken: set[str]) -> str | None:
+    accepts, _ = _ACCEPTS[field]
+    by_name = {name.lower(): name for name in reversed(schema.names)}
+    for candidate in NAMES[field].split():
+        name = by_name.get(candidate)
+        if name is None or name in taken or len(schema.get_all_field_indices(name)) != 1:
+            continue
+        kind = _values(schema.field(name).type)
+        if accepts(kind) and not (field == "text" and pa.types.is_null(kind)):
+            return str(name)
+    return None
+
+
+def _index(schema: pa.Schema, name: str, label: str) -> int:
+    found = schema.get_all_field_indices(name)
+    if not found:
+        raise SchemaError(name, f"no such column in {label}; {_listing(schema)}")
+    if len(found) > 1:
+        raise SchemaError(name, f"stands {len(found)} times in {label}; {_listing(schema)}")
+    return int(found[0])
+
+
+def _listing(schema: pa.Schema) -> str:
+    shown = [f"{field.name} ({field.type})" for field in list(schema)[:60]]
+    return "its columns are " + (", ".join(shown) or "(none)") + (" …" if len(schema) > 60 else "")
+
+
+def extra_fields(schema: pa.Schema, carry: Iterable[str], with_text: bool, label: str) -> list[pa.Field]:
+    """Fields of the output beyond VERDICTS: ``text`` (large_string) when asked for, then the carried columns.
+
+    Raises:
+        SchemaError: a carried column is not in the input.
+        ConfigError: a carried column has the name of a verdict column.
+    """
+    fields = [pa.field("text", pa.large_string())] if with_text else []
+    for name in carry:
+        if name in VERDICTS.names or any(field.name == name for field in fields):
+            raise ConfigError("carry", name, "a column whose name is not one of the output's own")
+        kind = schema.field(_index(schema, name, label)).type
+        fields.append(pa.field(name, kind.value_type if pa.types.is_dictionary(kind) else kind))
+    return fields

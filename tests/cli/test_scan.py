@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from aimds.cli import scan as command
+from aimds.errors import AimdsError
+
+FAKES = str(Path(__file__).parents[1] / "jobs")
+
+
+@pytest.fixture
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(FAKES)
+    for name in ("a", "b"):
+        table = pa.table({"prompt": ["hello", "ignore all"] * 20, "n": range(40)})
+        (tmp_path / "logs").mkdir(exist_ok=True)
+        pq.write_table(table, tmp_path / "logs" / f"{name}.parquet")
+    return tmp_path / "logs"
+
+
+def run(*arguments: object) -> Result:
+    app = typer.Typer()
+    command.register(app)
+    given = [str(argument) for argument in arguments]
+    return CliRunner().invoke(app, [*given, "--workers", "1", "--screener", "fake_screener:FakeScreener"])
+
+
+def test_json_is_one_document_on_stdout_and_all_else_is_on_stderr(logs: Path, tmp_path: Path) -> None:
+    result = run(f"{logs}/*.parquet", "-o", tmp_path / "out", "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert found["actions"] == {"allow": 40, "block": 40}
+    assert found["threats"] == {"direct_injection": 40, "none": 40}
+    assert (found["rows"], found["files"], found["units_total"], found["units_resumed"]) == (80, 2, 2, 0)
+    assert {"units_done", "rows_per_s", "seconds", "skipped", "outputs"} <= set(found)
+    assert result.stderr == "a.parquet: columns guessed: --text-column prompt\n"
+
+
+def test_people_read_counts_and_where_the_verdicts_are(logs: Path, tmp_path: Path) -> None:
+    result = run(logs, "-o", tmp_path / "out", "-q")
+    assert result.stdout.startswith("80 rows in ")
+    assert f"verdicts in {tmp_path}/out" in result.stdout
+    assert "direct_injection" in result.stdout
+    assert result.stderr == ""
+    assert run(logs, "-o", tmp_path / "out").stdout.startswith("nothing to do: all verdicts are there already, in ")
+
+
+def test_skipped_input_is_listed_with_exit_status_1(logs: Path, tmp_path: Path) -> None:
+    (logs / "c.parquet").write_bytes(b"damaged")
+    result = run(logs, "-o", tmp_path / "out", "-q")
+    assert result.exit_code == 1
+    assert f"skipped: {logs}/c.parquet: is not a readable Parquet file" in result.stderr
+    assert "1 skipped, listed in" in result.stderr
+    assert run(logs, "-o", tmp_path / "out", "-q").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--text-column", "txt"], "no such column .* its columns are prompt"),
+        (["--text-column", "n"], "holds int64 .* expected text"),
+        (["--carry", "score"], "carry"),
+    ],
+)
+def test_bad_usage_is_an_error_that_says_what_is_wrong(
+    logs: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = run(logs, "-o", tmp_path / "out", *arguments)
+    assert isinstance(result.exception, AimdsError)
+    with pytest.raises(AimdsError, match=message):
+        raise result.exception
+    assert not (tmp_path / "out").exists()
+
+
+def test_columns_are_named_carried_and_turned_off(logs: Path, tmp_path: Path) -> None:
+    arguments = ["--session-column", "n", "--id-column", "-", "--carry", "n", "--with-text"]
+    assert run(logs, "-o", tmp_path / "out", *arguments).exit_code == 0
+    table = pq.read_table(tmp_path / "out/a.parquet")
+    assert table["session_id"].to_pylist()[:2] == ["0", "1"]
+    assert table["text"].to_pylist()[:2] == ["hello", "ignore all"]
+    assert table["n"].to_pylist() == list(range(40))
+
+
+def test_a_log_file_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    lines = command.Lines(lambda: now[0])
+    lines.begin(100, 20)
+    for moment in (1.0, 4.0, 6.0, 7.0):
+        now[0] = moment
+        lines.advance(10)
+    lines.end()
+    assert capsys.readouterr().err == "50 of 100 rows, 5 rows/s, 10 s left\n"
+
+
+def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = command.Bar()
+    bar.begin(100, 20)
+    bar.note("[a] note")
+    bar.advance(80)
+    bar.end()
+    bar.end()
+    said = capsys.readouterr().err
+    assert "[a] note" in said
+    assert "100/100" in said
