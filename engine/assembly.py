@@ -33,7 +33,13 @@ SCORED = np.array([code for code, name in enumerate(THREATS) if name not in ("no
 
 
 def verdicts(
-    batch: pa.RecordBatch, texts: Texts, scores: Scores, policy: Policy, profile: str, backend: str, versions: dict[str, str]
+    batch: pa.RecordBatch,
+    texts: Texts,
+    scores: Scores,
+    policy: Policy,
+    profile: str,
+    backend: str,
+    versions: dict[str, str],
 ) -> pa.RecordBatch:
     """The verdicts of ``batch`` (REQUESTS, B rows) from its ``scores`` (B rows) under ``policy``."""
     n = batch.num_rows

@@ -158,7 +158,7 @@ class Screener:
             return self._compute(texts, channels)
         started = time.perf_counter()
         out = Scores.empty(len(texts))
-        view, bounds = memoryview(texts.values), texts.offsets.tolist()
+        view, bounds = texts.values.data, texts.offsets.tolist()
         keys = [self._cache.key(view[bounds[i] : bounds[i + 1]], int(c)) for i, c in enumerate(channels)]
         missed = []
         for row, key in enumerate(keys):
@@ -219,9 +219,7 @@ def _pieces(source: Any) -> Iterator[pa.RecordBatch]:
     if isinstance(source, pa.Table):
         yield from source.combine_chunks().to_batches(max_chunksize=65_536)
         if not source.num_rows:
-            yield pa.RecordBatch.from_arrays(
-                [pa.nulls(0, field.type) for field in source.schema], schema=source.schema
-            )
+            yield pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in source.schema], schema=source.schema)
     elif isinstance(source, pa.RecordBatchReader):
         yield from source
     else:

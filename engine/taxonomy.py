@@ -1,4 +1,4 @@
-"""Threat types with their OWASP LLM Top 10 (2025), OWASP AITG-APP and MITRE ATLAS ids, read from ``data/taxonomy.toml``."""
+"""Threat types with their OWASP LLM Top 10 (2025), OWASP AITG-APP and MITRE ATLAS ids, from ``data/taxonomy.toml``."""
 
 from __future__ import annotations
 

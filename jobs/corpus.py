@@ -67,6 +67,25 @@ class Corpus:
             self.licences,
         )
 
+    def join(self, other: Corpus) -> Corpus:
+        """The rows of this corpus, then those of ``other``."""
+        mine, theirs = self.texts, other.texts
+        texts = Texts(
+            np.concatenate([mine.values, theirs.values]),
+            np.concatenate([mine.offsets, theirs.offsets[1:] + mine.offsets[-1]]),
+            np.concatenate([mine.valid, theirs.valid]),
+        )
+        return Corpus(
+            self.name,
+            texts,
+            np.concatenate([self.label, other.label]),
+            np.concatenate([self.category, other.category]),
+            np.concatenate([self.source, other.source]),
+            np.concatenate([self.threat, other.threat]),
+            np.concatenate([self.channel, other.channel]),
+            {**self.licences, **other.licences},
+        )
+
 
 def read(path: Path, *, terms: str | None = None) -> Corpus:
     """The corpus in a Parquet file.
@@ -114,7 +133,7 @@ def _channels(
 ) -> npt.NDArray[np.int8]:
     if "channel" in table.column_names:
         codes = pc.index_in(table.column("channel").cast(pa.string()), value_set=pa.array(CHANNELS))
-        return codes.fill_null(0).to_numpy().astype(np.int8)
+        return np.asarray(codes.fill_null(0), np.int8)
     codes = np.zeros(len(source), np.int8)
     for row, name in enumerate(source):
         if any(part in name for part in TOOL_SOURCES):
@@ -134,10 +153,10 @@ def folds(source: npt.NDArray[np.object_], label: npt.NDArray[np.int8], k: int) 
     fold = np.zeros(len(source), np.int64)
     load = np.zeros((k, 2), np.int64)
     families = np.array([str(name).partition(" (")[0] for name in source])
-    names, inverse, counts = np.unique(families, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(families, return_inverse=True, return_counts=True)
     for index in np.argsort(-counts, kind="stable"):
         rows = inverse == index
-        majority = int(round(float(label[rows].mean())))
+        majority = int(label[rows].mean() >= 0.5)
         target = int(np.argmin(load[:, majority]))
         fold[rows] = target
         load[target] += np.bincount(label[rows], minlength=2)[:2]

@@ -17,7 +17,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from aimds.errors import ConfigError, DataError
-from aimds.jobs import corpus as corpora
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.intervals import clopper_pearson
 from aimds.schema import CHANNELS, enum

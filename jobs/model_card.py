@@ -26,20 +26,22 @@ def render(card: dict[str, Any]) -> str:
     lines = [
         "# Model card",
         "",
-        "Linear heads over hashed character 3–5-grams and word 1–2-grams, squared hinge loss, and the benign tails of all",
-        f"stages. Trained by `aimds train` of version {card['engine']} on {card['rows']:,} texts ({card['attacks']:,} attacks)",
-        f"from {len(card['sources'])} public sources; SHA-256 of the texts `{card['data_sha256'][:16]}…`. Settings: {settings}.",
+        "Linear heads over hashed character 3–5-grams and word 1–2-grams, squared hinge loss, and the benign tails of",
+        f"all stages. Trained by `aimds train` of version {card['engine']} on {card['rows']:,} texts,",
+        f"{card['attacks']:,} of them attacks, from {len(card['sources'])} public sources; SHA-256 of the texts",
+        f"`{card['data_sha256'][:16]}…`. Settings: {settings}.",
         "",
-        "Intended for: screening text that goes to or comes from a language model. Not for: judging people, or as the only",
-        "guard in front of a tool that can do harm.",
+        "Intended for: screening text that goes to or comes from a language model. Not for: judging people, or as the",
+        "only guard in front of a tool that can do harm.",
         "",
         "## Out of fold",
         "",
-        f"Every source is judged by a model, pattern thresholds and tails that never saw it or its family. Mean over the",
-        f"{macro['sources']} sources with at least 50 attacks: {_percent(macro['detection'], '0.01')} detected at p ≤ 0.01,",
-        f"{_percent(macro['detection'], '0.001')} at p ≤ 0.001. Weighted benign traffic flagged: "
-        f"{_percent(macro['false_alarms'], '0.01')} and {_percent(macro['false_alarms'], '0.001')}.",
-        "Signatures and patterns were written with some of these sources in view, so their share of this is not held out.",
+        "Every source is judged by a model and by pattern thresholds that never saw it or its family. Mean over the",
+        f"{macro['sources']} sources with at least 50 attacks: {_percent(macro['detection'], '0.01')} detected at",
+        f"p ≤ 0.01, {_percent(macro['detection'], '0.001')} at p ≤ 0.001. Weighted benign traffic flagged:",
+        f"{_percent(macro['false_alarms'], '0.01')} and {_percent(macro['false_alarms'], '0.001')}; the tails are",
+        "fitted to the same texts, so this is how well they fit, not a forecast. Signatures and patterns were written",
+        "with some of these sources in view, so their share of the detection is not held out.",
         "",
         "| source | label | n | p ≤ 0.01, % (95% interval) | p ≤ 0.001, % |",
         "|---|---|---|---|---|",
@@ -50,7 +52,16 @@ def render(card: dict[str, Any]) -> str:
             f"| {row['source']} | {'attack' if row['label'] else 'benign'} | {row['n']:,} "
             f"| {100 * row['0.01']:.1f} ({100 * low:.1f}–{100 * high:.1f}) | {100 * row['0.001']:.1f} |"
         )
-    lines += ["", "## Limits", "", LIMITS, "## Sources and licences", "", "| source | texts | licence |", "|---|---|---|"]
+    lines += [
+        "",
+        "## Limits",
+        "",
+        LIMITS,
+        "## Sources and licences",
+        "",
+        "| source | texts | licence |",
+        "|---|---|---|",
+    ]
     lines += [f"| {name} | {count:,} | {card['licences'].get(name, '')} |" for name, count in card["sources"].items()]
     return "\n".join(lines) + "\n"
 

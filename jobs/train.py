@@ -32,9 +32,10 @@ from aimds.detect.rules import Rules
 from aimds.detect.stages import Detector
 from aimds.errors import ConfigError, DataError
 from aimds.jobs import corpus as corpora
+from aimds.jobs import synthesis
 from aimds.jobs.corpus import Corpus
 from aimds.learn import linear
-from aimds.schema import UNTRUSTED_CHANNELS, CHANNELS
+from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
 
 F32 = npt.NDArray[np.float32]
 Say = Callable[[str], None]
@@ -47,19 +48,22 @@ UNTRUSTED = tuple(CHANNELS.index(name) for name in UNTRUSTED_CHANNELS)
 class TrainConfig:
     """How to train.
 
-    ``bits``: 2 ** bits hashed features · ``bank_texts``: benign texts that set the thresholds of the patterns · ``cost``: penalty C of a mean row · ``folds``: groups of sources for
-    out-of-fold scores · ``rounds``: passes of choosing the windows that make a long attack one (multiple-instance
-    learning) · ``hard_share``: share of benign_hard text in the traffic the tails are calibrated for ·
-    ``document_share``: share of the benign documents at hand in the traffic of tools and documents · ``prevalence``:
-    share of attacks at which the score is a probability.
+    ``bits``: 2 ** bits hashed features · ``bank_texts``: benign texts that set the thresholds of the patterns ·
+    ``pairs``: times each pattern of the bank stands beside a benign text among the training texts · ``cost``: penalty
+    C of a mean row · ``folds``: groups of sources for out-of-fold scores · ``rounds``: passes of choosing the windows
+    that make a long attack one (multiple-instance learning) · ``max_epochs``, ``tolerance``: when a fit stops ·
+    ``hard_share``: share of benign_hard text in the traffic the tails are calibrated for · ``document_share``: share
+    of the benign documents at hand in the traffic of tools and documents · ``prevalence``: share of attacks at which
+    the score is a probability.
     """
 
     bits: int = 19
     bank_texts: int = 40_000
-    cost: float = 3.0
+    pairs: int = 3
+    cost: float = 2.0
     folds: int = 5
     rounds: int = 2
-    max_epochs: int = 25
+    max_epochs: int = 40
     tolerance: float = 0.05
     hard_share: float = 0.02
     document_share: float = 0.05
@@ -125,8 +129,11 @@ def train(corpus: Corpus, config: TrainConfig, say: Say = lambda text: None) -> 
         raise DataError(corpus.name, "needs both attacks (label 1) and benign text (label 0)")
     rules, pii = Rules.load(), Pii.load()
     fold = corpora.folds(corpus.source, corpus.label, config.folds)
+    rng = np.random.default_rng(config.seed)
+    corpus, fold = synthesis.with_own(corpus, fold, Bank.load(calibrated=False), rng, pairs=config.pairs)
+    public = ~synthesis.is_own(corpus.source)
     order = np.argsort(fold, kind="stable")
-    corpus, fold = corpus.take(order), fold[order]
+    corpus, fold, public = corpus.take(order), fold[order], public[order]
     say(f"{len(corpus):,} texts of {len(sources)} sources; normalising, matching")
     bank, chunks = _chunks(corpus, fold, rules, config)
     features = _features(chunks, config)
@@ -149,7 +156,7 @@ def train(corpus: Corpus, config: TrainConfig, say: Say = lambda text: None) -> 
         version="",
     )
     stages = _stage_scores(chunks, Detector(rules, pii, bank, empty), logits)
-    benign = corpus.label == 0
+    benign = (corpus.label == 0) & public
     weights = _benign_weights(corpus, benign & ~stages.untrusted, config)
     untrusted = _untrusted_weights(weights, benign & stages.untrusted, config)
     tails = {
@@ -167,8 +174,8 @@ def train(corpus: Corpus, config: TrainConfig, say: Say = lambda text: None) -> 
     calibrated = dataclasses.replace(empty, tails=tails)
     stages = _stage_scores(chunks, Detector(rules, pii, bank, calibrated), logits)
     fused = fusion.fuse(calibrated, stages)
-    calibration = _calibrate(corpus, fused.p_value, weights, config.prevalence)
-    report = _out_of_fold(corpus, fused, weights)
+    calibration = _calibrate(corpus, public, fused.p_value, weights, config.prevalence)
+    report = _out_of_fold(corpus, public, fused, weights)
     say("out-of-fold by source, at p <= 0.01: " + json.dumps(report["macro"]))
 
     heads = _fit(corpus, features, np.ones(len(corpus), np.bool_), config, say, "final")
@@ -187,14 +194,12 @@ def write(model: Classifier, path: Path) -> None:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
-def _chunks(
-    corpus: Corpus, fold: npt.NDArray[np.int64], rules: Rules, config: TrainConfig
-) -> tuple[Bank, list[Chunk]]:
+def _chunks(corpus: Corpus, fold: npt.NDArray[np.int64], rules: Rules, config: TrainConfig) -> tuple[Bank, list[Chunk]]:
     # Rows come sorted by fold. A fold's rows are matched with thresholds learnt from the other folds: on the texts they
     # were learnt from, patterns raise no false alarm by construction.
     bare = Bank.load(calibrated=False)
     chunks = []
-    for held_out in range(config.folds):
+    for held_out in range(-1, config.folds):
         bank = bare.calibrated(_benign_texts(corpus, fold != held_out, config))
         first, last = (int(place) for place in np.searchsorted(fold, [held_out, held_out + 1]))
         for start in range(first, last, CHUNK_ROWS):
@@ -204,7 +209,7 @@ def _chunks(
             pieces = windows(views)
             found = rules.scan((texts.values, texts.offsets), views, channels)
             chunks.append(Chunk(start, channels, views, pieces, bank.match(pieces), found))
-    return bare.calibrated(_benign_texts(corpus, fold >= 0, config)), chunks
+    return bare.calibrated(_benign_texts(corpus, np.ones(len(fold), np.bool_), config)), chunks
 
 
 def _benign_texts(corpus: Corpus, keep: npt.NDArray[np.bool_], config: TrainConfig) -> list[str]:
@@ -247,7 +252,7 @@ def _fit(
     per_row = np.bincount(row, minlength=len(corpus)).astype(np.float32)
     window_targets = targets[row]
     base = row_costs[row]
-    share = 1.0 / np.sqrt(per_row[row])[:, None]
+    share = (1.0 / np.sqrt(per_row[row])).astype(np.float32)[:, None]
     costs = (base * share).astype(np.float32)
     heads = Heads(np.zeros((1 << config.bits, len(HEADS)), np.float32), np.zeros(len(HEADS), np.float32))
     for turn in range(config.rounds):
@@ -344,7 +349,8 @@ def _untrusted_weights(
     # Tool and document text is ordinary text as well; the few benign documents a corpus holds are a stated part of it.
     if not documents.any():
         return ordinary
-    return ordinary * (1.0 - config.document_share) + documents * (config.document_share / documents.sum())
+    share = config.document_share
+    return np.asarray(ordinary * (1.0 - share) + documents * (share / documents.sum()), np.float64)
 
 
 def _stage_scores(chunks: list[Chunk], detector: Detector, logits: F32) -> fusion.StageScores:
@@ -362,10 +368,14 @@ def _stage_scores(chunks: list[Chunk], detector: Detector, logits: F32) -> fusio
 
 
 def _calibrate(
-    corpus: Corpus, p_value: npt.NDArray[np.float64], benign_weights: npt.NDArray[np.float64], prevalence: float
+    corpus: Corpus,
+    public: npt.NDArray[np.bool_],
+    p_value: npt.NDArray[np.float64],
+    benign_weights: npt.NDArray[np.float64],
+    prevalence: float,
 ) -> dict[str, float]:
     # Logistic regression of attack on -log10 p by Newton's method, classes weighted to the stated prevalence.
-    attack = (corpus.label == 1) & (corpus.threat != "harmful_request")
+    attack = (corpus.label == 1) & (corpus.threat != "harmful_request") & public
     attack_weights = _balanced(corpus.source, attack).astype(np.float64)
     weights = (
         benign_weights / benign_weights.sum() * (1 - prevalence) + attack_weights / attack_weights.sum() * prevalence
@@ -383,10 +393,12 @@ def _calibrate(
     return {"slope": float(max(theta[0], 0.05)), "intercept": float(theta[1]), "prevalence": prevalence}
 
 
-def _out_of_fold(corpus: Corpus, fused: fusion.Fused, benign_weights: npt.NDArray[np.float64]) -> dict[str, Any]:
+def _out_of_fold(
+    corpus: Corpus, public: npt.NDArray[np.bool_], fused: fusion.Fused, benign_weights: npt.NDArray[np.float64]
+) -> dict[str, Any]:
     flagged = {"0.001": fused.p_value <= 0.001, "0.01": fused.p_value <= 0.01}
     rows: list[dict[str, Any]] = []
-    for source in np.unique(corpus.source.astype(str)):
+    for source in np.unique(corpus.source[public].astype(str)):
         mine = corpus.source == source
         for label in (0, 1):
             chosen = mine & (corpus.label == label) & (corpus.threat != "harmful_request")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from aimds import data
 from aimds.errors import ArtefactError
 

@@ -4,6 +4,7 @@ import datetime
 
 import pyarrow as pa
 import pytest
+
 from aimds.errors import SchemaError
 from aimds.schema import REQUESTS, VERDICTS, check_verdicts, requests
 

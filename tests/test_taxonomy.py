@@ -1,6 +1,7 @@
 """The taxonomy file: unique names, well-formed ids, every threat a verdict can carry."""
 
 import pytest
+
 from aimds import taxonomy
 from aimds.errors import ConfigError
 
@@ -20,7 +21,7 @@ def test_ids_belong_to_the_taxonomies_they_name() -> None:
         assert set(threat.owasp_llm) <= LLM_2025, threat.name
         assert set(threat.owasp_aitg) <= AITG_APP, threat.name
         for technique in threat.atlas:
-            prefix, number, *sub = technique.removeprefix("AML.").split(".") + [""]
+            prefix, _, number = technique.removeprefix("AML.").partition(".")
             assert technique.startswith("AML.T"), technique
             assert len(prefix) == 5, technique
             assert prefix[1:].isdigit(), technique

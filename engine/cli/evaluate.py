@@ -76,12 +76,14 @@ def _print(result: dict[str, Any]) -> None:
     console = Console(width=None)
     console.print(table)
     if result["macro_detection"]:
-        parts = [f"{titles.get(name, 'at ' + name)} {100 * value:.1f}" for name, value in result["macro_detection"].items()]
+        parts = [
+            f"{titles.get(name, 'at ' + name)} {100 * value:.1f}" for name, value in result["macro_detection"].items()
+        ]
         console.print("macro detection, %: " + " · ".join(parts).replace("\n", " "))
     reference = result["reference"]
     console.print(
-        f"rates in %, 95% Clopper–Pearson intervals; thresholds at a stated FPR are set on the {reference['n']:,} benign "
-        f"rows of {reference['file']}; harmful_request rows are judged by the harmful score"
+        "rates in %, 95% Clopper–Pearson intervals; thresholds at a stated FPR are set on the "
+        f"{reference['n']:,} benign rows of {reference['file']}; harmful_request rows are judged by the harmful score"
     )
     if result["could_not_judge"]:
         console.print(f"[bold]{result['could_not_judge']} rows could not be judged[/bold]")

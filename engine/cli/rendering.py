@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from aimds.jobs.excerpts import EVIDENCE, GAP, PII, Mark, excerpt, size, tokens, visible
+from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, Mark, excerpt, size, tokens, visible
 from aimds.taxonomy import CODES, get
 from aimds.verdicts import Verdict
 
@@ -82,7 +82,7 @@ def severity_word(severity: float) -> str:
 
 
 RAREST = 1e-4
-"""Below this a p-value is extrapolated further than the calibration texts can bear out, and no number is put in words."""
+"""Below this a p-value is extrapolated further than the calibration texts can bear out, so it is not put in words."""
 
 
 def odds(p_value: float) -> str:

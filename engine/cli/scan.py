@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from aimds.jobs.progress import Progress
-    from aimds.jobs.summary import Summary
+    from aimds.jobs.scan.progress import Progress
+    from aimds.jobs.scan.summary import Summary
 
 EXIT_SKIPPED = 1
 EXIT_INTERRUPTED = 130
@@ -83,7 +83,7 @@ def register(app: typer.Typer) -> None:
         )
         if screener is None:
             arguments = {"profile": profile, "policy": str(policy.resolve()) if policy else None}
-            factory = Factory("aimds.jobs.shipped:screener", arguments)
+            factory = Factory("aimds.jobs.scan.shipped:screener", arguments)
         else:
             factory = Factory(screener, {})
         # What a service manager sends to end the job is treated like Ctrl-C.
@@ -151,7 +151,7 @@ def _print(summary: Summary) -> None:
 
 
 def _progress(quiet: bool) -> Progress:
-    from aimds.jobs.progress import Silent
+    from aimds.jobs.scan.progress import Silent
 
     if quiet:
         return Silent()

@@ -16,13 +16,13 @@ def register(app: typer.Typer) -> None:
         out: Path = typer.Option(Path("model"), "-o", "--out", help="Folder for model.npz, bank.npz, model_card.md."),
         terms: str = typer.Option("", help="Keep only rows whose `terms` column equals this, for example permissive."),
         bits: int = typer.Option(19, help="2 ** bits hashed features."),
-        cost: float = typer.Option(3.0, help="Penalty C of a mean row."),
+        cost: float = typer.Option(2.0, help="Penalty C of a mean row."),
         folds: int = typer.Option(5, help="Groups of sources for out-of-fold scores."),
         seed: int = typer.Option(0, help="Order of the rows; the same seed gives the same files."),
         overwrite: bool = typer.Option(False, help="Replace existing files."),
         as_json: bool = typer.Option(False, "--json", help="Print the model card as JSON."),
     ) -> None:
-        """Train the classifier on labelled text and calibrate all stages, each source judged by a model that never saw it.
+        """Train the classifier on labelled text and calibrate all stages out of fold by source.
 
         Example: aimds train corpus.parquet --terms permissive -o model/
         """

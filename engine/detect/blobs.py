@@ -5,18 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from aimds.detect.candidates import (
-    CLASSES,
-    IN_64,
-    MIN_BASE85,
-    MIN_BLOB,
-    VALUES_64,
-    VALUES_85,
-    printable,
-    start64,
-    start85,
-)
-from aimds.detect.fold import decode_at
+from aimds.detect.candidates import MIN_BASE85, MIN_BLOB, printable, start64, start85
+from aimds.detect.digits import CLASSES, IN_64, VALUES_64, VALUES_85
+from aimds.detect.utf8 import decode_at
 
 MAX_LINE_GAP = 8
 """Bytes of line break, indent and quote sign between two lines of one base64 text."""
@@ -42,9 +33,12 @@ def pack(digits, bits, width):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def clean(values):  # type: ignore[no-untyped-def]
-    """Bytes as UTF-8 text: (copy with each byte that is none as `FILLER`, bytes replaced, the first of them or the length).
+    """Bytes as UTF-8 text: (copy with each byte that is none as `FILLER`, bytes replaced, the first of them or the
+    length).
 
-    Control characters beside tab, line feed and carriage return are no text; zeros are kept where every second byte is one."""
+    Control characters beside tab, line feed and carriage return are no text; zeros are kept where every second byte
+    is one.
+    """
     n = len(values)
     out = values.copy()
     bad = 0
@@ -87,18 +81,38 @@ def _between(src, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def runs64(src, limit):  # type: ignore[no-untyped-def]
-    """Runs of base64 that hold text: int64 (R, 4) of (start, end without padding, padding, number of the text they belong to).
+def _continues(src, start, stop, held, have, buffer):  # type: ignore[no-untyped-def]
+    # Whether the digits src[start:stop] go on with a text of which `have` bits in `held` are not yet used. A character
+    # may be cut in two, and zeros are those of UTF-16.
+    n = 0
+    for i in range(start, stop):
+        held = (held << 6 | np.int64(VALUES_64[src[i]])) & 0xFFFF
+        have += 6
+        if have >= 8:
+            have -= 8
+            byte = held >> have & 0xFF
+            if n > 0 or i - start > 4 or byte & 0xC0 != 0x80:
+                buffer[n] = byte if byte else 32
+                n += 1
+                if n == len(buffer):
+                    break
+    return printable(buffer, n)
 
-    Runs belong to one text when only blanks or line breaks part them. At most ``limit`` runs."""
+
+@njit(cache=True, nogil=True)
+def runs64(src, limit):  # type: ignore[no-untyped-def]
+    """Runs of base64 that hold text: int64 (R, 4) of (start, end without padding, padding, number of the text they
+    belong to). Lines of one wrapped text belong together, and so do chunks of whole digits with blanks or quotes
+    between them. At most ``limit`` runs.
+    """
     out = np.empty((limit, 4), np.int64)
     buffer = np.empty(24, np.uint8)
-    n = text = 0
-    longest = 0
-    total = 0
-    end = np.int64(-100)  # of the last run, padding included
-    i = 0
     size = len(src)
+    n = text = 0
+    total = longest = 0  # digits of the text so far, and of its longest run
+    held = have = pads = 0  # its bits not yet used, and the padding of its last run
+    end = -MAX_LINE_GAP - 1
+    i = 0
     while i < size and n < limit:
         if not CLASSES[src[i]] & IN_64:
             i += 1
@@ -107,49 +121,38 @@ def runs64(src, limit):  # type: ignore[no-untyped-def]
         while i < size and CLASSES[src[i]] & IN_64:
             i += 1
         stop = i
-        pads = 0
-        while i < size and src[i] == 61 and pads < 2:
-            pads += 1
+        padding = 0
+        while i < size and src[i] == 61 and padding < 2:
+            padding += 1
             i += 1
-        gap = _between(src, end, start) if n and 0 < start - end <= MAX_LINE_GAP else 0
         length = stop - start
-        follows = gap == 2 and length <= longest and longest >= MIN_BLOB
-        whole = (length + pads) % 4 == 0 and length >= 2
-        if not follows:
-            begin = np.int64(-1)
+        gap = _between(src, end, start) if n and 0 < start - end <= MAX_LINE_GAP else 0
+        line = gap == 2 and pads == 0 and length <= longest and longest >= MIN_BLOB
+        line = line and (length >= 4 or padding > 0 or i == size)
+        chunk = (length + padding) % 4 == 0 and length >= 2
+        if not ((line or (gap and chunk and have == 0)) and _continues(src, start, stop, held, have, buffer)):
+            begin = -1
             if length >= MIN_BLOB:
-                begin = start64(src, start, stop, buffer)
-            elif whole:
-                m = 0
-                held = 0
-                for k in range(start, stop):
-                    held = held << 6 | np.int64(VALUES_64[src[k]])
-                    if (k - start) % 4 == 3:
-                        for j in range(3):
-                            buffer[m + j] = held >> (16 - 8 * j) & 0xFF
-                        m += 3
-                        held = 0
-                if length % 4 == 3:
-                    buffer[m], buffer[m + 1] = held >> 10 & 0xFF, held >> 2 & 0xFF
-                    m += 2
-                elif length % 4 == 2:
-                    buffer[m] = held >> 4 & 0xFF
-                    m += 1
-                if printable(buffer, m):
-                    begin = start
+                begin = int(start64(src, start, stop, buffer))
+            elif chunk and _continues(src, start, stop, 0, 0, buffer):
+                begin = start
             if begin < 0:
                 continue
-            if gap == 0 or begin != start:
-                if n and total < MIN_BLOB:
-                    while n and out[n - 1, 3] == text:
-                        n -= 1
-                text += 1
-                longest = total = 0
+            if n and total < MIN_BLOB:
+                while n and out[n - 1, 3] == text:
+                    n -= 1
+            text += 1
+            total = longest = held = have = 0
             start = begin
-        out[n, 0], out[n, 1], out[n, 2], out[n, 3] = start, stop, pads, text
+            length = stop - start
+        for k in range(max(start, stop - 4), stop):
+            held = (held << 6 | int(VALUES_64[src[k]])) & 0xFFFF
+        have = 0 if padding else (have + 6 * length) % 8
+        out[n, 0], out[n, 1], out[n, 2], out[n, 3] = start, stop, padding, text
         n += 1
         total += length
-        longest = max(longest, stop - start)
+        longest = max(longest, length)
+        pads = padding
         end = i
     if total < MIN_BLOB:
         while n and out[n - 1, 3] == text:
@@ -159,8 +162,9 @@ def runs64(src, limit):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def decode85(src, start, stop, limit):  # type: ignore[no-untyped-def]
-    """Base 85 in the run ``src[start:stop]``, at most ``limit`` bytes: (bytes, for each the start and the end of its five digits);
-    all empty where it is none."""
+    """Base 85 in the run ``src[start:stop]``, at most ``limit`` bytes: (bytes, for each the start and the end of its
+    five digits); all empty where it is none.
+    """
     room = min((stop - start) // 5 * 4 + 4, limit + 4)
     out = np.empty(room, np.uint8)
     begins = np.empty(room, np.int64)
@@ -197,7 +201,9 @@ def decode85(src, start, stop, limit):  # type: ignore[no-untyped-def]
 def hidden(src, selectors):  # type: ignore[no-untyped-def]
     """What invisible code points of the raw row ``src`` spell: (bytes, start and end of the code point behind each).
 
-    Unicode tags spell ASCII, those that make an emoji flag excepted; runs of variation selectors spell bytes where ``selectors``."""
+    Unicode tags spell ASCII, those that make an emoji flag excepted; runs of variation selectors spell bytes where
+    ``selectors``.
+    """
     out = np.empty(len(src) // 3 + 1, np.uint8)
     begins = np.empty(len(out), np.int64)
     ends = np.empty(len(out), np.int64)

@@ -1,19 +1,31 @@
 """Which decoders could have work in a text: one pass over its bytes, each suspicion tried on its first bytes.
 
 A run of base64 letters is a candidate only if its first bytes decode to printable UTF-8, and so on; so ordinary text,
-identifiers, hashes and images reach no decoder. Reads case-keeping text (`aimds.detect.fold.fold` with ``keep_case``, or raw ASCII).
+identifiers, hashes and images reach no decoder. Reads case-keeping text (`aimds.detect.fold.fold` with ``keep_case``,
+or raw ASCII).
 """
 
 from __future__ import annotations
-
-import string
-from base64 import b85encode
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from aimds.detect.fold import decode_at
+from aimds.detect.digits import (
+    CLASSES,
+    DIGIT,
+    GRAPHIC,
+    IN_16,
+    IN_32,
+    IN_64,
+    SIGN,
+    SIGNAL,
+    VALUES_16,
+    VALUES_32,
+    VALUES_64,
+    VALUES_85,
+)
+from aimds.detect.utf8 import decode_at
 
 BASE64, BASE32, HEX, BASE85, BINARY, DECIMAL, MORSE, URL, HTML, ESCAPES, QUOTED = (1 << k for k in range(11))
 """Bits of the mask that `candidates` gives."""
@@ -24,54 +36,17 @@ MIN_GROUPS = 8
 MIN_OCTETS = 4
 MIN_SIGNALS = 6
 MIN_ESCAPES = 3
-"""The least that is looked at: characters of a run, hex pairs or decimal codes, binary octets, Morse letters, escapes."""
+"""The least that is looked at: characters of a run, hex pairs or decimal codes, binary octets, Morse letters,
+escapes.
+"""
 MAX_GAP = 4
 """Bytes between two groups of one number sequence (``0x41, 0x42``)."""
 
-IN_64, IN_32, IN_16, DIGIT, GRAPHIC, SIGN, SIGNAL = (1 << k for k in range(7))
-
-
-def _classes() -> npt.NDArray[np.uint8]:
-    out = np.zeros(256, np.uint8)
-    for bit, members in (
-        (IN_64, string.ascii_letters + string.digits + "+/-_"),
-        (IN_32, string.ascii_letters + "234567"),
-        (IN_16, string.hexdigits),
-        (DIGIT, string.digits),
-        (GRAPHIC, "".join(map(chr, range(33, 127)))),
-        (SIGN, "%&\\=U"),
-        (SIGNAL, ".-_/|"),
-    ):
-        for char in members:
-            out[ord(char)] |= bit
-    return out
-
-
-def _values(alphabet: str) -> npt.NDArray[np.uint8]:
-    out = np.full(256, 255, np.uint8)
-    for value, char in enumerate(alphabet):
-        out[ord(char)] = value
-    return out
-
-
-def _b85_alphabet() -> str:
-    return "".join(b85encode(value.to_bytes(4, "big")).decode()[-1] for value in range(85))
-
-
-CLASSES = _classes()
-VALUES_64 = _values(string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/")
-VALUES_64[ord("-")], VALUES_64[ord("_")] = 62, 63
-VALUES_32 = _values(string.ascii_uppercase + "234567")
-VALUES_32[97:123] = VALUES_32[65:91]
-VALUES_16 = _values("0123456789abcdef")
-VALUES_16[65:71] = VALUES_16[97:103]
-Z85 = string.digits + string.ascii_lowercase + string.ascii_uppercase + ".-:+=^!/*?&<>()[]{}@%$#"
-VALUES_85 = np.stack([_values("".join(map(chr, range(33, 118)))), _values(_b85_alphabet()), _values(Z85)])
-"""Digit values by byte, 255 for none; of base 85: Adobe's Ascii85, RFC 1924 as in Python, ZeroMQ's Z85."""
-
 
 def candidates(values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-    """Bit masks uint32 (B,) of the decoders worth trying on each row of ``values`` uint8 (N,), ``offsets`` int64 (B+1,)."""
+    """Bit masks uint32 (B,) of the decoders worth trying on each row of ``values`` uint8 (N,), ``offsets`` int64
+    (B+1,).
+    """
     masks = np.zeros(len(offsets) - 1, np.uint32)
     _rows(values, offsets, masks)
     return masks
@@ -131,7 +106,9 @@ def _head(src, start, stop, digits, bits, buffer):  # type: ignore[no-untyped-de
 
 @njit(cache=True, nogil=True)
 def start64(src, start, stop, buffer):  # type: ignore[no-untyped-def]
-    """Where base64 text begins in the run ``src[start:stop]``: at its head or after a sign that paths use too; -1 nowhere."""
+    """Where base64 text begins in the run ``src[start:stop]``: at its head or after a sign that paths use too; -1
+    nowhere.
+    """
     if _head(src, start, stop, VALUES_64, 6, buffer):
         return start
     for i in range(start, stop - MIN_BLOB):
@@ -161,7 +138,9 @@ def is_hex(src, start, stop, buffer):  # type: ignore[no-untyped-def]
 def start85(src, start, stop, buffer):  # type: ignore[no-untyped-def]
     """Where base85 text begins in the run ``src[start:stop]`` and in which alphabet; (-1, 0) nowhere.
 
-    Tried at its head, after up to two signs that may enclose it, and after a colon or an equals sign that may announce it."""
+    Tried at its head, after up to two signs that may enclose it, and after a colon or an equals sign that may
+    announce it.
+    """
     for at in range(start, min(stop - MIN_BASE85, start + 40) + 1):
         if at > start + 2 and src[at - 1] != 58 and src[at - 1] != 61:
             continue
@@ -240,7 +219,9 @@ def _row(src, low, high, buffer):  # type: ignore[no-untyped-def]
             elif run == 2:
                 value = VALUES_16[src[i - 2]] << 4 | VALUES_16[src[i - 1]]
                 before = src[begin16 - 1] if begin16 > low else np.uint8(32)
-                escaped = before == 37 or before == 61 or (before == 120 and begin16 - 2 >= low and src[begin16 - 2] == 92)
+                escaped = (
+                    before == 37 or before == 61 or (before == 120 and begin16 - 2 >= low and src[begin16 - 2] == 92)
+                )
                 near = begin16 - pair_end <= MAX_GAP and not escaped
                 ok = (32 <= value < 127) or value >= 0x80 or value == 10
                 pairs = (pairs + 1 if near else 1) if ok else 0
@@ -265,11 +246,12 @@ def _row(src, low, high, buffer):  # type: ignore[no-untyped-def]
                 if run <= 3:
                     before = src[begin10 - 1] if begin10 > low else np.uint8(32)
                     escaped = before == 37 or before == 61 or before == 35 or before == 120 or before == 92
-                    if begin10 - code_end > MAX_GAP or escaped or not 32 <= value < 127:
+                    fits = 32 <= value < 127 or 128 <= value < 245
+                    if begin10 - code_end > MAX_GAP or escaped or not fits:
                         codes = code_letters = 0
-                    if 32 <= value < 127:
+                    if fits:
                         codes += 1
-                        code_letters += value == 32 or 97 <= (value | 32) <= 122
+                        code_letters += value == 32 or value > 127 or 97 <= (value | 32) <= 122
                         code_end = i
                         if codes >= MIN_GROUPS and code_letters * 4 >= codes * 3:
                             mask |= DECIMAL

@@ -31,12 +31,18 @@ MIN_NATS_PER_LETTER = 0.3
 SAMPLE_LETTERS = 48
 HOPELESS_NATS = -8.0
 MAX_VOWELS = 0.3
-"""Share of vowels that English has under the shift that keeps most of them; twice the standard error is allowed on top."""
+"""Share of vowels that English has under the shift that keeps most of them; twice the standard error is allowed on
+top.
+"""
 MIN_SIGNALS = 5
 MAX_WORD = 48
 
-ALPHABET = "alfa alpha bravo charlie delta echo foxtrot golf hotel india juliet juliett kilo lima mike november oscar papa quebec "\
-    "romeo sierra tango uniform victor whiskey whisky xray ray yankee zulu".split()  # fmt: skip
+ALPHABET = (
+    "alfa", "alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "juliett",
+    "kilo", "lima", "mike", "november", "oscar", "papa", "quebec", "romeo", "sierra", "tango", "uniform", "victor",
+    "whiskey", "whisky", "xray", "ray", "yankee", "zulu",
+)  # fmt: skip
+"""Words of the ICAO spelling alphabet and their usual variants."""
 
 
 def _alphabet_hashes() -> npt.NDArray[np.uint64]:
@@ -53,8 +59,10 @@ ALPHABET_HASHES = _alphabet_hashes()
 
 @dataclass(frozen=True, slots=True)
 class Stretches:
-    """H stretches that read like text under a transformation: ``row``, ``kind`` (see `ATBASH`), ``start`` and ``end`` int32 (H,), bytes
-    relative to the folded row; ``masks`` uint32 (B,) with the bits `NATO` and `PIG_LATIN`; ``cut`` bool (B,): more were there."""
+    """H stretches that read like text under a transformation: ``row``, ``kind`` (see `ATBASH`), ``start`` and ``end``
+    int32 (H,), bytes relative to the folded row; ``masks`` uint32 (B,) with the bits `NATO` and `PIG_LATIN`; ``cut``
+    bool (B,): more were there.
+    """
 
     row: npt.NDArray[np.int32]
     kind: npt.NDArray[np.int32]
@@ -74,8 +82,8 @@ def stretches(values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], voc
 
 @njit(cache=True, nogil=True)
 def _odds(values, start, stop, kind, limit, floor, keys, logs, word):  # type: ignore[no-untyped-def]
-    # (log-odds in nats, known words, letters) of the first `limit` letters under `kind`; 0 keeps them as they are. Gives up
-    # below `floor`.
+    # (log-odds in nats, known words, letters) of the first `limit` letters under `kind`; 0 keeps them as they are.
+    # Gives up below `floor`.
     odds = 0.0
     known = letters = 0
     i = start
@@ -146,15 +154,15 @@ def _extended(values, start, stop, high, kind, lead, keys, logs, word):  # type:
     for k in range(2, -1, -1):
         if lead[k] >= start:
             continue
-        odds, known, letters = _odds(values, lead[k], start, kind, MAX_WORD, -1e9, keys, logs, word)
+        _odds_here, known, _letters = _odds(values, lead[k], start, kind, MAX_WORD, -1e9, keys, logs, word)
         if known == 0:
             break
         start = lead[k]
     while True:
-        begin, end, plain, digits = next_word(values, stop, high)
+        begin, end, _plain, _digits = next_word(values, stop, high)
         if begin >= high:
             return start, stop
-        odds, known, letters = _odds(values, begin, end, kind, MAX_WORD, -1e9, keys, logs, word)
+        _odds_here, known, _letters = _odds(values, begin, end, kind, MAX_WORD, -1e9, keys, logs, word)
         if known == 0:
             return start, stop
         stop = end
@@ -174,7 +182,11 @@ def _rows(values, offsets, keys, logs, alphabet, masks, cut):  # type: ignore[no
         score = best = 0
         start = stop = low  # of the best stretch that ends so far, and where the running one began
         began = low
-        before = lead = first = (low, low, low)  # the words before the one that comes, the running stretch and the best one
+        before = lead = first = (
+            low,
+            low,
+            low,
+        )  # the words before the one that comes, the running stretch and the best one
         letters = 0
         signals = last_signal = 0
         words = pig = 0

@@ -13,34 +13,37 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from aimds.detect.candidates import CLASSES, ESCAPES, HTML, IN_64, QUOTED, URL, VALUES_16
+from aimds.detect.candidates import ESCAPES, HTML, QUOTED, URL
+from aimds.detect.digits import CLASSES, IN_64, VALUES_16
 from aimds.detect.vocabulary import word_hash
 
 MAX_NAME = 32
 
 
 class Unescaped(NamedTuple):
-    """``values`` uint8 (N,), maybe no valid UTF-8; ``begins`` and ``ends`` int64 (N,) byte range in the source; ``made`` bool (N,): came
-    out of an escape."""
+    """``values`` uint8 (N,), maybe no valid UTF-8; ``begins`` and ``ends`` int32 (N,) byte range in the source;
+    ``made`` bool (N,): came out of an escape; ``cut``: more escapes were there than asked for.
+    """
 
     values: npt.NDArray[np.uint8]
-    begins: npt.NDArray[np.int64]
-    ends: npt.NDArray[np.int64]
+    begins: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int32]
     made: npt.NDArray[np.bool_]
+    cut: bool
 
 
-def unescape(values: npt.NDArray[np.uint8], style: int) -> Unescaped:
-    """``values`` uint8 (N,) with the escapes of one ``style`` (URL, HTML, ESCAPES or QUOTED) replaced by what they stand for."""
-    return Unescaped(*_unescape(values, style, *_entities()))
+def unescape(values: npt.NDArray[np.uint8], style: int, limit: int) -> Unescaped:
+    """``values`` uint8 (N,) with the escapes of one ``style`` (URL, HTML, ESCAPES or QUOTED) replaced by what they
+    stand for, up to where ``limit`` bytes came out of escapes.
+    """
+    return Unescaped(*_unescape(values, style, limit, *_entities()))
 
 
 @cache
 def _entities() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     # Named character references of one code point, by hash of the name with its semicolon.
     named = {name: ord(text) for name, text in html5.items() if name.endswith(";") and len(text) == 1}
-    hashes = np.array(
-        [word_hash(np.frombuffer(name.encode(), np.uint8), 0, len(name)) for name in named], np.uint64
-    )
+    hashes = np.array([word_hash(np.frombuffer(name.encode(), np.uint8), 0, len(name)) for name in named], np.uint64)
     order = np.argsort(hashes)
     return hashes[order], np.array(list(named.values()), np.int64)[order]
 
@@ -93,7 +96,8 @@ def _html(src, i, hashes, codes):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _backslash(src, i):  # type: ignore[no-untyped-def]
-    # (value or -1, place after it, whether it is a byte rather than a code point) of the escape at i, several backslashes allowed.
+    # (value or -1, place after it, whether it is a byte rather than a code point) of the escape at i, several
+    # backslashes allowed.
     j = i
     while j < len(src) and src[j] == 92 and j - i < 4:
         j += 1
@@ -127,17 +131,18 @@ def _backslash(src, i):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _unescape(src, style, hashes, codes):  # type: ignore[no-untyped-def]
+def _unescape(src, style, limit, hashes, codes):  # type: ignore[no-untyped-def]
     n = len(src)
     out = np.empty(n + 4, np.uint8)
-    begins = np.empty(n + 4, np.int64)
-    ends = np.empty(n + 4, np.int64)
+    begins = np.empty(n + 4, np.int32)
+    ends = np.empty(n + 4, np.int32)
     made = np.zeros(n + 4, np.bool_)
     o = 0
     i = 0
     in_query = False  # this word holds a percent escape, so that + stands for a blank in it
     word_end = 0
-    while i < n:
+    count = 0
+    while i < n and count < limit:
         b = src[i]
         if style == URL and i >= word_end:
             in_query = False
@@ -166,7 +171,12 @@ def _unescape(src, style, hashes, codes):  # type: ignore[no-untyped-def]
         elif style == ESCAPES:
             if b == 92:
                 value, end, raw = _backslash(src, i)
-            elif b == 85 and i + 1 < n and src[i + 1] == 43 and (i == 0 or not CLASSES[src[i - 1]] & IN_64 or made[o - 1]):
+            elif (
+                b == 85
+                and i + 1 < n
+                and src[i + 1] == 43
+                and (i == 0 or not CLASSES[src[i - 1]] & IN_64 or made[o - 1])
+            ):
                 value, end = _number(src, i + 2, 16, 6)
                 if end - i < 6:
                     value = np.int64(-1)
@@ -206,7 +216,6 @@ def _unescape(src, style, hashes, codes):  # type: ignore[no-untyped-def]
                 o += 4
         for k in range(first, o):
             begins[k], ends[k], made[k] = i, end, True
+        count += o - first if end - i > 1 else 0
         i = end
-    return out[:o], begins[:o], ends[:o], made[:o]
-
-
+    return out[:o], begins[:o], ends[:o], made[:o], count >= limit

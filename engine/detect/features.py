@@ -39,7 +39,11 @@ class Windows:
 
 
 def windows(
-    views: Views, *, window_bytes: int = WINDOW_BYTES, stride_bytes: int = STRIDE_BYTES, single_bytes: int = SINGLE_BYTES
+    views: Views,
+    *,
+    window_bytes: int = WINDOW_BYTES,
+    stride_bytes: int = STRIDE_BYTES,
+    single_bytes: int = SINGLE_BYTES,
 ) -> Windows:
     """Cut the folded ``views`` into windows of about ``window_bytes``, starting every ``stride_bytes`` at a space.
 
@@ -69,7 +73,7 @@ def cut(
 
 @njit(cache=True, nogil=True)
 def _boundary(values, position, low, high):  # type: ignore[no-untyped-def]
-    # The byte after the last space at or before `position`, looking back at most to `low`; never inside a UTF-8 sequence.
+    # The byte after the last space at or before `position`, looking back at most to `low`; never inside a character.
     if position >= high:
         return high
     at = position

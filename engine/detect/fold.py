@@ -6,7 +6,6 @@ scripts, invisible characters out, whitespace squeezed. Bytes that are not UTF-8
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +28,7 @@ from aimds.detect.folding_table import (
     TAG,
     VARIATION,
 )
+from aimds.detect.utf8 import compose, decode_at, put
 from aimds.detect.vocabulary import Vocabulary, lookup, word_hash
 
 Bytes = npt.NDArray[np.uint8]
@@ -36,34 +36,17 @@ Offsets = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int32]
 
 
-class Flag(enum.IntFlag):
-    """What folding and unwrapping met in a row. The invisible kinds are set where they have no ordinary use: zero-width
-    characters between two ASCII characters, tags outside an emoji flag, variation selectors in a run or after an ASCII letter."""
-
-    NON_ASCII = 1
-    ZERO_WIDTH = 2
-    TAGS = 4
-    BIDI = 8
-    VARIATION = 16
-    CONFUSABLE = 32
-    COMBINING = 64
-    DISGUISE = 128
-    SPACED = 256
-    LEET = 512
-    INVALID_UTF8 = 1024
-    ENCODED = 2048
-
-
 NON_ASCII, ZERO_WIDTH, TAGS, BIDI_MARKS, VARIATIONS, CONFUSABLE, COMBINING, DISGUISED = 1, 2, 4, 8, 16, 32, 64, 128
 INVALID = 1024
 DECORATED_MARKS = 4
-"""So many separate diacritics on Latin letters, at one for every three letters or more, are decoration, not spelling."""
+"""So many separate diacritics on Latin letters, one for every three letters or more, are decoration, not spelling."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """``values`` uint8 (N,) folded text, ``offsets`` int64 (B+1,), ``starts`` and ``ends`` int32 (N,) original byte range in the
-    row behind each folded byte, ``flags`` uint32 (B,)."""
+    """``values`` uint8 (N,) folded text, ``offsets`` int64 (B+1,), ``starts`` and ``ends`` int32 (N,) original byte
+    range in the row behind each folded byte, ``flags`` uint32 (B,).
+    """
 
     values: Bytes
     offsets: Offsets
@@ -93,78 +76,10 @@ def fold(values: Bytes, offsets: Offsets, vocabulary: Vocabulary, *, keep_case: 
 
 
 @njit(cache=True, nogil=True)
-def decode_at(src, i, stop):  # type: ignore[no-untyped-def]
-    """The code point at ``i`` and its length in bytes; (-1, 1) where the bytes are not UTF-8 (RFC 3629)."""
-    b = np.int64(src[i])
-    if b < 0x80:
-        return b, 1
-    if b < 0xC2 or b > 0xF4:
-        return np.int64(-1), 1
-    size = 2 if b < 0xE0 else (3 if b < 0xF0 else 4)
-    if i + size > stop:
-        return np.int64(-1), 1
-    code = b & (0x7F >> size)
-    for k in range(1, size):
-        c = np.int64(src[i + k])
-        if c & 0xC0 != 0x80:
-            return np.int64(-1), 1
-        code = code << 6 | (c & 0x3F)
-    if (size == 3 and (code < 0x800 or 0xD800 <= code <= 0xDFFF)) or (size == 4 and (code < 0x10000 or code > 0x10FFFF)):
-        return np.int64(-1), 1
-    return code, size
-
-
-@njit(cache=True, nogil=True)
-def put(out, starts, ends, o, code, start, end):  # type: ignore[no-untyped-def]
-    """Write ``code`` as UTF-8 at ``o``; returns the place after it."""
-    if code < 0x80:
-        out[o] = code
-        size = 1
-    elif code < 0x800:
-        out[o] = 0xC0 | code >> 6
-        out[o + 1] = 0x80 | code & 0x3F
-        size = 2
-    elif code < 0x10000:
-        out[o] = 0xE0 | code >> 12
-        out[o + 1] = 0x80 | code >> 6 & 0x3F
-        out[o + 2] = 0x80 | code & 0x3F
-        size = 3
-    else:
-        out[o] = 0xF0 | code >> 18
-        out[o + 1] = 0x80 | code >> 12 & 0x3F
-        out[o + 2] = 0x80 | code >> 6 & 0x3F
-        out[o + 3] = 0x80 | code & 0x3F
-        size = 4
-    for k in range(o, o + size):
-        starts[k] = start
-        ends[k] = end
-    return o + size
-
-
-@njit(cache=True, nogil=True)
-def _compose(pairs, composed, first, mark):  # type: ignore[no-untyped-def]
-    # Hangul by arithmetic (Unicode Standard, 3.12), everything else from the sorted table; -1 when the two stay apart.
-    if 0x1100 <= first < 0x1113 and 0x1161 <= mark < 0x1176:
-        return 0xAC00 + ((first - 0x1100) * 21 + (mark - 0x1161)) * 28
-    if 0xAC00 <= first < 0xD7A4 and (first - 0xAC00) % 28 == 0 and 0x11A7 < mark < 0x11C3:
-        return first + (mark - 0x11A7)
-    key = np.uint64(first) << np.uint64(21) | np.uint64(mark)
-    low, high = 0, len(pairs)
-    while low < high:
-        middle = (low + high) >> 1
-        if pairs[middle] < key:
-            low = middle + 1
-        else:
-            high = middle
-    if low < len(pairs) and pairs[low] == key:
-        return np.int64(composed[low])
-    return np.int64(-1)
-
-
-@njit(cache=True, nogil=True)
-def _close_word(page, looks, keys, logs, out, starts, ends, start, o, mixed, spare):  # type: ignore[no-untyped-def]
-    # Rewrites the look-alikes of the word out[start:o] in place, which only shrinks it. A word without any Latin letter is
-    # rewritten only where that makes an unknown word a known one. Returns the new end of the word.
+def _close_word(page, classes, looks, keys, logs, out, starts, ends, start, o, mixed, least, spare):  # type: ignore[no-untyped-def]
+    # Rewrites the look-alikes of the word out[start:o] in place, which only shrinks it. A word without any Latin
+    # letter is rewritten only where that makes an unknown word a known one of at least `least` letters. Returns the
+    # new end of the word.
     if not mixed:
         w = 0
         i = start
@@ -173,11 +88,12 @@ def _close_word(page, looks, keys, logs, out, starts, ends, start, o, mixed, spa
             spare[w] = looks[page[code >> 8], code & 255] if code >= 0x80 else np.uint8(code)
             w += 1
             i += size
-        if w < 3 or i < o or lookup(keys, logs, word_hash(out, start, o)) >= 0:
+        if w < least or i < o or lookup(keys, logs, word_hash(out, start, o)) >= 0:
             return o
         if lookup(keys, logs, word_hash(spare, 0, w)) < 0:
             return o
     i = w = start
+    bare = False  # the last letter became a Latin one, so that its marks go
     while i < o:
         code, size = decode_at(out, i, o)
         look = looks[page[code >> 8], code & 255] if code >= 0x80 else np.uint8(0)
@@ -186,7 +102,11 @@ def _close_word(page, looks, keys, logs, out, starts, ends, start, o, mixed, spa
             starts[w] = starts[i]
             ends[w] = ends[i]
             w += 1
+            bare = True
+        elif bare and code >= 0x80 and classes[page[code >> 8], code & 255] & MARK:
+            ends[w - 1] = ends[i]
         else:
+            bare = False
             for k in range(size):
                 out[w + k] = out[i + k]
                 starts[w + k] = starts[i + k]
@@ -279,7 +199,7 @@ def _fold_row(  # type: ignore[no-untyped-def]
             kind = np.int64(classes[page[code >> 8], code & 255])
             if kind & MARK:
                 if last >= 0 and not last_latin:
-                    joined = _compose(pairs, composed, last, code)
+                    joined = compose(pairs, composed, last, code)
                     if joined >= 0:
                         o = put(out, starts, ends, last_at, joined, starts[last_at], end)
                         last = joined
@@ -290,7 +210,7 @@ def _fold_row(  # type: ignore[no-untyped-def]
                         ends[j] = end
                     continue
             elif last >= 0x1100:
-                joined = _compose(pairs, composed, last, code)
+                joined = compose(pairs, composed, last, code)
                 if joined >= 0:
                     o = put(out, starts, ends, last_at, joined, starts[last_at], end)
                     last = joined
@@ -317,7 +237,21 @@ def _fold_row(  # type: ignore[no-untyped-def]
                     if mixed or (latin == 0 and other == 0):
                         before = o
                         if mixed or strict or loose:
-                            o = _close_word(page, looks, keys, logs, out, starts, ends, word, o, mixed, spare)
+                            o = _close_word(
+                                page,
+                                classes,
+                                looks,
+                                keys,
+                                logs,
+                                out,
+                                starts,
+                                ends,
+                                word,
+                                o,
+                                mixed,
+                                2 if loose else 3,
+                                spare,
+                            )
                         if o != before:
                             flags |= CONFUSABLE
                             mixed_words += mixed
@@ -346,7 +280,9 @@ def _fold_row(  # type: ignore[no-untyped-def]
         mixed = latin > 0 and (other == 0 or latin >= alike + other)
         if mixed or (latin == 0 and other == 0 and (strict or loose)):
             before = o
-            o = _close_word(page, looks, keys, logs, out, starts, ends, word, o, mixed, spare)
+            o = _close_word(
+                page, classes, looks, keys, logs, out, starts, ends, word, o, mixed, 2 if loose else 3, spare
+            )
             if o != before:
                 flags |= CONFUSABLE
                 mixed_words += mixed

@@ -26,8 +26,9 @@ TATWEEL = "\u0640"
 
 LETTER, LATIN_LETTER, MARK, DIACRITIC, SPACE, NEWLINE = 1, 2, 4, 8, 16, 32
 INVISIBLE, BIDI, TAG, VARIATION, LOOKALIKE, DISGUISE = 64, 128, 256, 512, 1024, 2048
-"""Class bits. DIACRITIC: a mark that falls away unless it composes. LOOKALIKE: strict. DISGUISE: folds to an ASCII letter or
-digit that is not its plain self (full width, mathematical, circled, phonetic …)."""
+"""Class bits. DIACRITIC: a mark that falls away unless it composes. LOOKALIKE: strict. DISGUISE: folds to an ASCII
+letter or digit that is not its plain self (full width, mathematical, circled, phonetic …).
+"""
 
 MAX_GROWTH = 3
 """No code point folds to more than this many times its own UTF-8 bytes; so a buffer of 3 N always suffices."""
@@ -36,9 +37,10 @@ MAX_GROWTH = 3
 class Table(NamedTuple):
     """Folding as the kernels read it. A code point ``c`` stands at ``page[c >> 8], c & 255``.
 
-    ``page`` uint16 (4352,) · ``classes`` uint16 (P, 256) · ``maps`` uint16 (P, 256): 0 keeps the code point, m > 0 replaces it with
-    ``pool[bounds[m - 1]:bounds[m]]`` (uint32 code points) · ``looks`` uint8 (P, 256): ASCII letter or 0 · ``ascii`` uint8 (128,), 0 for
-    dropped · ``pairs`` uint64 (Q,) ascending ``first << 21 | mark`` and ``composed`` uint32 (Q,).
+    ``page`` uint16 (4352,) · ``classes`` uint16 (P, 256) · ``maps`` uint16 (P, 256): 0 keeps the code point, m > 0
+    replaces it with ``pool[bounds[m - 1]:bounds[m]]`` (uint32 code points) · ``looks`` uint8 (P, 256): ASCII letter
+    or 0 · ``ascii`` uint8 (128,), 0 for dropped · ``pairs`` uint64 (Q,) ascending ``first << 21 | mark`` and
+    ``composed`` uint32 (Q,).
     """
 
     page: npt.NDArray[np.uint16]
@@ -86,9 +88,9 @@ def class_of(char: str) -> int:
 
 def _is_latin(char: str) -> bool:
     # Ideographs and syllables from U+2E80 to U+A4CF and Hangul are most of the code space and never Latin.
-    return not (0x2E80 <= ord(char) <= 0xA4CF or 0xAC00 <= ord(char) <= 0xD7A3 or ord(char) > 0x1F200) and unicodedata.name(
-        char, ""
-    ).startswith("LATIN")
+    return not (
+        0x2E80 <= ord(char) <= 0xA4CF or 0xAC00 <= ord(char) <= 0xD7A3 or ord(char) > 0x1F200
+    ) and unicodedata.name(char, "").startswith("LATIN")
 
 
 def _is_invisible(code: int, category: str) -> bool:
@@ -96,7 +98,21 @@ def _is_invisible(code: int, category: str) -> bool:
         return True
     if category == "Cf":
         return not (0x600 <= code <= 0x605 or code in (0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD))
-    ignorable = (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2065, 0x3164, 0xFFA0, ord(TATWEEL))
+    ignorable = (
+        0x34F,
+        0x115F,
+        0x1160,
+        0x17B4,
+        0x17B5,
+        0x180B,
+        0x180C,
+        0x180D,
+        0x180F,
+        0x2065,
+        0x3164,
+        0xFFA0,
+        ord(TATWEEL),
+    )
     return code in ignorable or 0xFFF0 <= code <= 0xFFF8 or 0xE0080 <= code <= 0xE0FFF
 
 
@@ -136,11 +152,15 @@ def fold_char(char: str, *, keep_case: bool) -> str:
 
 
 def _look_of(char: str, *, keep_case: bool) -> int:
-    if keep_case:
-        look = STRICT.get(char) or LOOSE.get(char) or LOOSE.get(char.lower(), "").upper()
-    else:
-        look = LOOSE.get(char) or STRICT.get(char, "").lower()
-    return ord(look) if look else 0
+    # A letter with a diacritic looks like the one without.
+    for form in (char, unicodedata.normalize("NFD", char)[0]):
+        if keep_case:
+            look = STRICT.get(form) or LOOSE.get(form) or LOOSE.get(form.lower(), "").upper()
+        else:
+            look = LOOSE.get(form) or STRICT.get(form, "").lower()
+        if look:
+            return ord(look)
+    return 0
 
 
 def build(*, keep_case: bool = False) -> Table:
@@ -211,7 +231,9 @@ def _pairs() -> list[tuple[int, int, int]]:
 
 def build_folding_file(path: Path) -> None:
     """Write ``folding.npz``: the lower-casing and the case-keeping table, and the Unicode version behind them."""
-    arrays: dict[str, npt.NDArray[np.generic]] = {"unicode": np.frombuffer(unicodedata.unidata_version.encode(), np.uint8)}
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "unicode": np.frombuffer(unicodedata.unidata_version.encode(), np.uint8)
+    }
     for prefix, keep_case in (("lower", False), ("kept", True)):
         table = build(keep_case=keep_case)
         arrays |= {f"{prefix}_{name}": array for name, array in table._asdict().items()}
@@ -223,7 +245,8 @@ def load() -> tuple[Table, Table]:
     """The shipped tables: (lower case, case kept)."""
     arrays = data.read_arrays(ARTEFACT)
     lower, kept = (
-        Table(*(np.ascontiguousarray(arrays[f"{prefix}_{name}"]) for name in Table._fields)) for prefix in ("lower", "kept")
+        Table(*(np.ascontiguousarray(arrays[f"{prefix}_{name}"]) for name in Table._fields))
+        for prefix in ("lower", "kept")
     )
     return lower, kept
 

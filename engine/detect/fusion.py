@@ -40,7 +40,7 @@ class StageScores:
     ``attack``, ``indirect``, ``harmful`` float32 (B,): highest head score over the row's windows · ``type_code`` int8
     (B,): type of the window with the highest attack score · ``margin`` float32 (B,) and ``pattern_code`` int8 (B,): the
     best pattern · ``rules`` float32 (B, T): strength per threat type · ``decoded`` bool (B,): the highest attack score
-    is in a decoded view and the text as written shows nothing of it · ``untrusted`` bool (B,): tool or document content.
+    is in a decoded view and the text as written shows nothing of it · ``untrusted`` bool (B,): tool or document text.
     """
 
     attack: F32

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from aimds.detect.candidates import candidates
 from aimds.detect.ciphers import stretches
 from aimds.detect.decoders import Text
-from aimds.detect.fold import Flag, Folded, fold
+from aimds.detect.flags import Flag
+from aimds.detect.fold import Folded, fold
 from aimds.detect.spelling import respell
 from aimds.detect.unwrap import KINDS, Limits, Opened, Unwrapping
 from aimds.detect.vocabulary import Vocabulary
@@ -31,8 +32,9 @@ UNWRAPPED = int(Flag.TAGS | Flag.VARIATION | Flag.DISGUISE)
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The unfolded text of one decoded view: ``text`` valid UTF-8 with its case, ``starts`` and ``ends`` int32 (len(text),) the byte
-    range in the row behind each of its bytes, ``kind`` one of `KINDS`, ``depth`` at least 1."""
+    """The unfolded text of one decoded view: ``text`` valid UTF-8 with its case, ``starts`` and ``ends`` int32
+    (len(text),) the byte range in the row behind each of its bytes, ``kind`` one of `KINDS`, ``depth`` at least 1.
+    """
 
     view: int
     row: int
@@ -47,9 +49,10 @@ class Decoded:
 class Views:
     """V views of B rows; the first B are the rows themselves, in order.
 
-    ``rows`` int32 (V,) · ``kinds`` uint8 (V,) into `KINDS` · ``depths`` uint8 (V,), 0 for a row itself · ``values`` uint8 (N,) folded
-    text, valid UTF-8, with ``offsets`` int64 (V+1,) · ``starts``, ``ends`` int32 (N,) original byte range behind each folded byte ·
-    ``decoded`` one per view from B on · ``flags`` uint32 (B,) bits of `Flag` · ``truncated`` bool (B,): a bound cut something off.
+    ``rows`` int32 (V,) · ``kinds`` uint8 (V,) into `KINDS` · ``depths`` uint8 (V,), 0 for a row itself · ``values``
+    uint8 (N,) folded text, valid UTF-8, with ``offsets`` int64 (V+1,) · ``starts``, ``ends`` int32 (N,) original byte
+    range behind each folded byte · ``decoded`` one per view from B on · ``flags`` uint32 (B,) bits of `Flag` ·
+    ``truncated`` bool (B,): a bound cut something off.
     """
 
     rows: Ints
@@ -123,7 +126,10 @@ def normalize(
             cased = Text(raw, places, places + 1)
         low, high = np.searchsorted(enciphered.row, [row, row + 1])
         found = list(
-            zip(*(column[low:high].tolist() for column in (enciphered.kind, enciphered.start, enciphered.end)), strict=True)
+            zip(
+                *(column[low:high].tolist() for column in (enciphered.kind, enciphered.start, enciphered.end)),
+                strict=True,
+            )
         )
         work = Unwrapping(limits, vocabulary)
         work.run(raw, cased, _row(folded, row), flags, int(masks[row]), found)
@@ -155,11 +161,10 @@ def _assembled(folded: Folded, opened: list[tuple[int, Opened]], truncated: npt.
         decoded.append(
             Decoded(rows + len(decoded), row, item.kind, item.depth, text.values.tobytes(), text.starts, text.ends)
         )
-        first, last = view.starts, view.ends - 1
-        values.append(view.values)
-        # Reversed text runs against the row, so the earlier of both ends is where it starts.
-        starts.append(np.minimum(text.starts[first], text.starts[last]))
-        ends.append(np.maximum(text.ends[first], text.ends[last]))
+        mapped = text.take(view.values, view.starts, view.ends - 1)
+        values.append(mapped.values)
+        starts.append(mapped.starts)
+        ends.append(mapped.ends)
         lengths.append(np.diff(view.offsets))
         folded.flags[row] |= Flag.ENCODED
     offsets = np.zeros(rows + len(opened) + 1, np.int64)

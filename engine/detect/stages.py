@@ -73,8 +73,10 @@ class Scores:
     def put(self, rows: npt.NDArray[np.int64], other: Scores) -> None:
         """Copy the rows of ``other`` to the places ``rows`` of this one."""
         self.numbers[rows] = other.numbers
-        for mine, theirs in ((self.evidence, other.evidence), (self.spans, other.spans), (self.errors, other.errors)):
-            mine.update({int(rows[row]): found for row, found in theirs.items()})  # type: ignore[arg-type]
+        places = rows.tolist()
+        self.evidence.update({places[row]: found for row, found in other.evidence.items()})
+        self.spans.update({places[row]: found for row, found in other.spans.items()})
+        self.errors.update({places[row]: reason for row, reason in other.errors.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ class Detector:
     bank: Bank
     classifier: Classifier
 
-    def score(self, texts: Texts, channels: npt.NDArray[np.int8], *, threads: int = 1, spent: Spent | None = None) -> Scores:
+    def score(
+        self, texts: Texts, channels: npt.NDArray[np.int8], *, threads: int = 1, spent: Spent | None = None
+    ) -> Scores:
         """Scores of B ``texts`` in ``channels`` int8 (B,); ``spent(stage, started)`` is told when a stage is over."""
         clock = spent or (lambda stage, started: None)
         started = time.perf_counter()
@@ -177,42 +181,40 @@ class Detector:
         numbers[:, THREAT] = fused.threat
         numbers[:, STATUS] = np.where(views.truncated, PARTIAL, OK)
         numbers[:, FIRST_SCORE:] = fused.scores
-        for row in np.flatnonzero(views.truncated):
-            out.errors[int(row)] = "too many or too large encoded parts; the rest was screened undecoded"
-        for row in np.flatnonzero(views.flags & int(Flag.INVALID_UTF8)):
-            numbers[row, STATUS] = PARTIAL
-            out.errors[int(row)] = "invalid UTF-8; the bad bytes were screened as U+FFFD"
+        for place in np.flatnonzero(views.truncated).tolist():
+            out.errors[place] = "too many or too large encoded parts; the rest was screened undecoded"
+        for place in np.flatnonzero(views.flags & int(Flag.INVALID_UTF8)).tolist():
+            numbers[place, STATUS] = PARTIAL
+            out.errors[place] = "invalid UTF-8; the bad bytes were screened as U+FFFD"
 
         evidence: dict[int, list[Evidence]] = {}
-        for item in found:
-            evidence.setdefault(item.row, []).append(item)
-        for hit in matches.hits:
-            row, view = int(pieces.row[hit.window]), int(pieces.view[hit.window])
-            base = int(pieces.base[hit.window])
-            start, end = views.span(view, base + hit.start, base + hit.end)
-            pattern = self.bank.patterns[hit.pattern]
-            evidence.setdefault(row, []).append(
-                Evidence(row, "patterns", pattern.id, pattern.threat, start, end, float(np.clip(hit.margin, 0.0, 1.0)))
-            )
         notable = np.flatnonzero(fused.p_value <= fusion.NOTABLE_P)
-        for item in self._located(views, pieces, stages, fused, best, notable):
+        located = self._located(views, pieces, stages, fused, best, notable)
+        for item in (*found, *self._matched(views, pieces, matches), *located):
             evidence.setdefault(item.row, []).append(item)
-        for row, items in evidence.items():
-            unique = sorted(set(items), key=lambda item: (-item.score, item.start, item.end, item.detector, item.pattern_id))
-            out.evidence[row] = tuple(unique[:MAX_EVIDENCE])
+        for place, items in evidence.items():
+            unique = sorted(set(items), key=lambda item: (-item.score, item.start, item.end, item.detector, item[2]))
+            out.evidence[place] = tuple(unique[:MAX_EVIDENCE])
         by_row: dict[int, list[Span]] = {}
         for span in spans:
             by_row.setdefault(span.row, []).append(span)
-        for row, parts in by_row.items():
-            out.spans[row] = tuple(sorted(parts, key=lambda span: (span.start, span.end, span.kind)))
-            numbers[row, FIRST_SCORE + PII] = max(numbers[row, FIRST_SCORE + PII], max(part.score for part in parts))
-
+        for place, parts in by_row.items():
+            out.spans[place] = tuple(sorted(parts, key=lambda span: (span.start, span.end, span.kind)))
+            numbers[place, FIRST_SCORE + PII] = max(numbers[place, FIRST_SCORE + PII], *(part.score for part in parts))
         null = np.flatnonzero(~texts.valid)
         if len(null):
             out.put(null, Scores.failed(len(null), "text is null"))
-            for row in null.tolist():
-                out.evidence.pop(row, None)
-                out.spans.pop(row, None)
+        return out
+
+    def _matched(self, views: Views, pieces: Windows, matches: Matches) -> list[Evidence]:
+        out = []
+        for hit in matches.hits:
+            base = int(pieces.base[hit.window])
+            start, end = views.span(int(pieces.view[hit.window]), base + hit.start, base + hit.end)
+            pattern = self.bank.patterns[hit.pattern]
+            strength = float(np.clip(hit.margin, 0.0, 1.0))
+            row = int(pieces.row[hit.window])
+            out.append(Evidence(row, "patterns", pattern.id, pattern.threat, start, end, strength))
         return out
 
     def _located(
@@ -224,7 +226,7 @@ class Detector:
         best: npt.NDArray[np.int64],
         rows: npt.NDArray[np.int64],
     ) -> list[Evidence]:
-        # Where inside its strongest window the classifier sees the attack: the piece of LOCATE_BYTES that scores highest.
+        # Where in its strongest window the classifier sees the attack: the piece of LOCATE_BYTES that scores highest.
         p = fusion.attack_p_value(self.classifier, stages.attack[rows], stages.untrusted[rows])
         rows, p = rows[p <= fusion.NOTABLE_P], p[p <= fusion.NOTABLE_P]
         if not len(rows):
@@ -254,9 +256,7 @@ def _highest(scores: F32, owner: npt.NDArray[np.int32], rows: int) -> F32:
     return out
 
 
-def _first_best(
-    scores: F32, highest: F32, owner: npt.NDArray[np.int32], rows: int
-) -> npt.NDArray[np.int64]:
+def _first_best(scores: F32, highest: F32, owner: npt.NDArray[np.int32], rows: int) -> npt.NDArray[np.int64]:
     # Every row has at least one window (an empty text has an empty one), so every place is written.
     at = np.flatnonzero(scores == highest[owner])[::-1]
     out = np.zeros(rows, np.int64)

@@ -56,7 +56,7 @@ class Texts:
         return Texts(self.values[places], offsets, self.valid[rows])
 
     def slices(self, max_rows: int, max_bytes: int) -> list[tuple[int, int]]:
-        """Row ranges of at most ``max_rows`` rows and ``max_bytes`` bytes each; one longer text is a range of its own."""
+        """Row ranges of at most ``max_rows`` rows and ``max_bytes`` bytes; a longer text is a range of its own."""
         out: list[tuple[int, int]] = []
         start = 0
         while start < len(self):

@@ -1,32 +1,39 @@
-"""Unwrapping: the decoders applied to the rows that call for them, their results judged, nested ones followed, all of it bounded."""
+"""Unwrapping: the decoders applied to the rows that call for them, their results judged, nested ones followed, all of
+it bounded.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from aimds.detect import blobs, candidates, ciphers, word_decoders
 from aimds.detect.decoders import DECODERS, Bytes, Proposal, Text, Trust, joined
-from aimds.detect.fold import Flag, Folded, fold
+from aimds.detect.flags import Flag
+from aimds.detect.fold import Folded, fold
 from aimds.detect.spelling import respell
 from aimds.detect.vocabulary import Vocabulary, text_odds
 from aimds.errors import ConfigError
 
 KINDS: tuple[str, ...] = (
-    "text", "base64", "base32", "base85", "hex", "binary", "decimal", "url", "html", "unicode_escape", "quoted_printable",
-    "rot13", "caesar", "atbash", "reversed", "upside_down", "morse", "nato", "pig_latin", "tags", "variation_selectors",
+    "text", "base64", "base32", "base85", "hex", "binary", "decimal", "url", "html", "unicode_escape",
+    "quoted_printable", "rot13", "caesar", "atbash", "reversed", "upside_down", "morse", "nato", "pig_latin", "tags",
+    "variation_selectors",
 )  # fmt: skip
 """What a view is: the text itself, or what it was decoded from."""
 
 MIN_NATS = 6.0
-MIN_NATS_BETTER = 6.0
+MIN_NATS_BETTER = 9.0
 MIN_NATS_PROSE = 15.0
 MIN_BLANKS_PROSE = 4
 MIN_FOREIGN = 4
 MIN_GOOD_SHARE = 0.85
 MIN_TEXT = 4
+MAX_PROPOSALS = 1024
+"""Decoded runs of one kind that are looked at in one text."""
 
 OPAQUE = candidates.BASE64 | candidates.BASE32 | candidates.HEX | candidates.BASE85 | candidates.BINARY
 """Encodings whose mere presence below the last depth means that something was left undecoded."""
@@ -78,7 +85,9 @@ class Unwrapping:
     _seen: set[bytes] = field(default_factory=set)
     _bytes_left: int = 0
 
-    def run(self, raw: Bytes, kept: Text, folded: Text, flags: int, mask: int, stretches: list[tuple[int, int, int]]) -> None:
+    def run(
+        self, raw: Bytes, kept: Text, folded: Text, flags: int, mask: int, stretches: list[tuple[int, int, int]]
+    ) -> None:
         """Unwrap one row.
 
         Args:
@@ -104,7 +113,12 @@ class Unwrapping:
 
     def _proposals(self, kept: Text, folded: Text, mask: int, stretches: list[tuple[int, int, int]]) -> list[Proposal]:
         limit = self.limits.max_view_bytes
-        found = [proposal for bit, decode in DECODERS if mask & bit for proposal in decode(kept, limit)]
+        found: list[Proposal] = []
+        for bit, decode in DECODERS:
+            if mask & bit:
+                some = list(islice(decode(kept, limit), MAX_PROPOSALS + 1))
+                self.truncated |= len(some) > MAX_PROPOSALS
+                found += some[:MAX_PROPOSALS]
         cased = _with_case(folded, kept)
         for kind, start, stop in stretches:
             if word_decoders.is_reversal(kind):
@@ -125,8 +139,8 @@ class Unwrapping:
             if self._bytes_left <= 0:
                 self.truncated = True
                 break
-            self.truncated |= proposal.cut
             text, good = _cleaned(proposal.text)
+            self.truncated |= proposal.cut and len(text) > len(proposal.text) // 2
             self._bytes_left -= len(proposal.text)
             key = text.values.tobytes()
             if not good or key in self._seen:

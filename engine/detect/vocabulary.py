@@ -49,7 +49,9 @@ class Words(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Known words: ``hashes`` uint64 (W,) ascending, ``logs`` uint8 (W,) eighths of a nat below 0, ``words`` for kernels."""
+    """Known words: ``hashes`` uint64 (W,) ascending, ``logs`` uint8 (W,) eighths of a nat below 0, ``words`` for
+    kernels.
+    """
 
     hashes: Hashes
     logs: Bytes
@@ -121,9 +123,15 @@ class Vocabulary:
     @classmethod
     def _unpack(cls, name: object, arrays: dict[str, npt.NDArray[np.generic]]) -> Vocabulary:
         hashes, logs = arrays.get("hashes"), arrays.get("logs")
-        if hashes is None or logs is None or hashes.shape != logs.shape or hashes.dtype != np.uint64 or logs.dtype != np.uint8:
+        if (
+            hashes is None
+            or logs is None
+            or hashes.shape != logs.shape
+            or hashes.dtype != np.uint64
+            or logs.dtype != np.uint8
+        ):
             raise ArtefactError(name, "is not a vocabulary: expected hashes uint64 (W,) and logs uint8 (W,)")
-        return cls.from_arrays(hashes, logs)
+        return cls.from_arrays(hashes.astype(np.uint64), logs.astype(np.uint8))
 
 
 @cache
@@ -183,13 +191,16 @@ def _word_bytes() -> Bytes:
 
 
 WORD_BYTES = _word_bytes()
-"""Bytes of the word character that a byte of folded text leads, 0 when it leads none. Word characters are a–z, 0–9 and the
-letters of scripts that put spaces between words; punctuation, symbols, kana and ideographs are none."""
+"""Bytes of the word character that a byte of folded text leads, 0 when it leads none. Word characters are a–z, 0–9
+and the letters of scripts that put spaces between words; punctuation, symbols, kana and ideographs are none.
+"""
 
 
 @njit(cache=True, nogil=True)
 def next_word(values, i, stop):  # type: ignore[no-untyped-def]
-    """The next word at or after ``i``: (start, end, letters a–z in it, digits in it); start = ``stop`` when there is none."""
+    """The next word at or after ``i``: (start, end, letters a–z in it, digits in it); start = ``stop`` when there is
+    none.
+    """
     while i < stop and WORD_BYTES[values[i]] == 0:
         i += 1
     start = i
@@ -250,7 +261,7 @@ def _row_words(values, offsets):  # type: ignore[no-untyped-def]
     for row in range(len(offsets) - 1):
         i = offsets[row]
         while True:
-            begin, i, letters, digits = next_word(values, i, offsets[row + 1])
+            begin, i, _letters, digits = next_word(values, i, offsets[row + 1])
             if begin >= offsets[row + 1]:
                 break
             total += 1
@@ -262,7 +273,7 @@ def _row_words(values, offsets):  # type: ignore[no-untyped-def]
         i = offsets[row]
         stop = offsets[row + 1]
         while True:
-            begin, i, letters, digits = next_word(values, i, stop)
+            begin, i, _letters, digits = next_word(values, i, stop)
             if begin >= stop:
                 break
             if i - begin == digits or i - begin > 40:

@@ -1,4 +1,6 @@
-"""Decoders of words and letters: exchanged letters, reversed and upside-down text, spelling alphabets, hidden code points."""
+"""Decoders of words and letters: exchanged letters, reversed and upside-down text, spelling alphabets, hidden code
+points.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +9,17 @@ import re2
 
 from aimds.detect import blobs
 from aimds.detect.ciphers import ALPHABET, ATBASH, REVERSED
-from aimds.detect.decoders import Bytes, Places, Proposal, Text, Trust, spelled
+from aimds.detect.decoders import Bytes, Places, Proposal, Text, Trust, joined, spelled
 from aimds.detect.vocabulary import Vocabulary
 
 EDGE_BYTES = 3
 """Punctuation taken along at either end of a reversed stretch."""
 MAX_WORDS = 4096
 
-TURNED = {
-    pair[0]: pair[1]
-    for pair in "ɐa qb ɔc pd ǝe ɟf ƃg ɓg ɥh ᴉi ıi ɾj ʞk ʅl ןl ɯm un do bq ɹr ʇt nu ʌv ʍw ʎy ¡! ¿? ˙. ∀A ƎE ℲF ⅁G ſJ ⅂L ԀP ΛV ⅄Y".split()
-} | {"o": "o", "d": "p", "'": ",", ",": "'"}
+_TURNED = (
+    "ɐa qb ɔc pd ǝe ɟf ƃg ɓg ɥh ᴉi ıi ɾj ʞk ʅl ןl ɯm un do bq ɹr ʇt nu ʌv ʍw ʎy ¡! ¿? ˙. ∀A ƎE ℲF ⅁G ſJ ⅂L ԀP ΛV ⅄Y"
+)
+TURNED = {pair[0]: pair[1] for pair in _TURNED.split(" ")} | {"d": "p", "'": ",", ",": "'"}
 """Letter of upside-down text → the letter it stands for."""
 SIGNS_OF_TURNED = frozenset("ɐɔǝɟƃɥᴉɾʞɯɹʇʌʍʎ")
 MIN_TURNED = 4
@@ -52,8 +54,14 @@ def turned_round(source: Text, start: int, stop: int) -> list[Proposal]:
     closed_in_front = part.values[0] in b".!?" and part.values[-1] not in b".!?"
     if closed_in_front:
         return [Proposal("reversed", whole, Trust.NONE)]
-    words = np.cumsum(np.diff((part.values <= 32).astype(np.int8), prepend=0) != 0)
-    order = np.concatenate([base + _backwards(part.values[base : base + n]) for base, n in _groups(words)])
+    in_word = (part.values >= 0x80) | ((part.values | 32) - 97 < 26) | (part.values - 48 < 10)
+    words = np.cumsum(np.diff(in_word.astype(np.int8), prepend=0) != 0)
+    order = np.concatenate(
+        [
+            base + (_backwards(part.values[base : base + n]) if in_word[base] else np.arange(n))
+            for base, n in _groups(words)
+        ]
+    )
     by_word = _reordered(part, order)
     closed_behind = part.values[-1] in b".!?"
     if closed_behind:
@@ -79,6 +87,7 @@ def _reordered(text: Text, order: Places) -> Text:
 def spelling_alphabet(source: Text, limit: int) -> list[Proposal]:
     """Runs of words of the ICAO spelling alphabet ("alfa bravo …"), its common variants included."""
     runs: list[list[tuple[str, int, int]]] = [[]]
+    cut = False
     for match in _WORD.finditer(source.values.tobytes().lower()):
         letter = _LETTERS.get(match.group().decode())
         if letter is None or (runs[-1] and match.start() - runs[-1][-1][2] > 4):
@@ -86,8 +95,9 @@ def spelling_alphabet(source: Text, limit: int) -> list[Proposal]:
         if letter is not None:
             runs[-1].append((letter, match.start(), match.end()))
         if len(runs) > MAX_WORDS or len(runs[-1]) >= limit // 2:
+            cut = True
             break
-    return [Proposal("nato", spelled(source, run, wide=2)) for run in runs if len(run) >= 4]
+    return [Proposal("nato", spelled(source, run, wide=2), cut=cut) for run in runs if len(run) >= 4]
 
 
 def pig_latin(source: Text, vocabulary: Vocabulary, limit: int) -> list[Proposal]:
@@ -103,35 +113,49 @@ def pig_latin(source: Text, vocabulary: Vocabulary, limit: int) -> list[Proposal
         known = [(vocabulary.log_probability(option) or -99.0, option) for option in options if option]
         best = max(known)[1] if known and max(known)[0] > -99.0 else word
         places = np.full(len(best), match.start(), np.int64)
-        parts.append(source.take(np.frombuffer(best.encode(), np.uint8), places, places - match.start() + match.end() - 1))
+        parts.append(
+            source.take(np.frombuffer(best.encode(), np.uint8), places, places - match.start() + match.end() - 1)
+        )
         end, size = match.end(), size + len(parts[-2]) + len(best)
         if size > limit or count == MAX_WORDS:
             break
-    values, starts, ends = (np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "starts", "ends"))
-    return [Proposal("pig_latin", Text(values, starts, ends), Trust.BETTER, end < len(source) - EDGE_BYTES and size > limit)]
+    values, starts, ends = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "starts", "ends")
+    )
+    return [
+        Proposal("pig_latin", Text(values, starts, ends), Trust.BETTER, size > limit or end < len(source) - EDGE_BYTES)
+    ]
 
 
 def upside_down(raw: bytes, limit: int) -> list[Proposal]:
-    """Text in turned letters, read from its end. ``raw`` is the row as it came."""
+    """Lines in turned letters, each read from its end. ``raw`` is the row as it came."""
     text = raw[: 4 * limit].decode("utf-8", "surrogateescape")
     if sum(char in SIGNS_OF_TURNED for char in text) < MIN_TURNED:
         return []
-    values, starts, ends = [], [], []
+    lines: list[Text] = []
     at = 0
-    for char in text:
-        size = len(char.encode("utf-8", "surrogateescape"))
-        plain = TURNED.get(char, char).encode("utf-8", "replace")
-        values.append(plain)
-        starts.append(np.full(len(plain), at, np.int32))
-        ends.append(np.full(len(plain), at + size, np.int32))
-        at += size
-    whole = np.frombuffer(b"".join(reversed(values)), np.uint8)
-    back = Text(whole, np.concatenate(starts[::-1]), np.concatenate(ends[::-1]))
+    for line in text.splitlines(keepends=True):
+        turned = not SIGNS_OF_TURNED.isdisjoint(line)
+        values, starts, ends = [], [], []
+        for char in line:
+            size = len(char.encode("utf-8", "surrogateescape"))
+            if turned and char not in "\r\n":
+                plain = TURNED.get(char, char).encode("utf-8", "replace")
+                values.append(plain)
+                starts += [at] * len(plain)
+                ends += [at + size] * len(plain)
+            at += size
+        if turned:
+            places = np.array(starts[::-1], np.int32), np.array(ends[::-1], np.int32)
+            lines.append(Text(np.frombuffer(b"".join(reversed(values)), np.uint8), *places))
+    back = joined(lines)
     return [Proposal("upside_down", back.slice(0, limit), Trust.WORDS, len(raw) > 4 * limit or len(back) > limit)]
 
 
 def hidden(raw: Bytes, limit: int) -> list[Proposal]:
-    """What Unicode tags and runs of variation selectors spell in the row as it came (Unicode Technical Standard 51, annex C)."""
+    """What Unicode tags and runs of variation selectors spell in the row as it came (Unicode Technical Standard 51,
+    annex C).
+    """
     out = []
     for kind, selectors in (("tags", False), ("variation_selectors", True)):
         values, first, last = blobs.hidden(raw, selectors)

@@ -21,7 +21,7 @@ FULL_EPOCH_EVERY = 4
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """``weights`` float32 (F, H), ``bias`` float32 (H,), ``epochs`` used, ``gap`` the last largest projected gradient."""
+    """``weights`` float32 (F, H), ``bias`` float32 (H,), ``epochs`` used, ``gap`` the largest gradient left."""
 
     weights: F32
     bias: F32

@@ -1,8 +1,9 @@
 """The score cache: bounded by bytes, least recently used first out, no two texts under one key."""
 
-from aimds.detect.cache import OVERHEAD_BYTES, Cache
 from hypothesis import given
 from hypothesis import strategies as st
+
+from aimds.detect.cache import OVERHEAD_BYTES, Cache
 
 
 def test_texts_of_equal_length_have_their_own_entries() -> None:

@@ -1,12 +1,14 @@
 """Windows cover each view whole, in order, at spaces, and never cut a character in two."""
 
 import numpy as np
-from aimds.detect.features import STRIDE_BYTES, WINDOW_BYTES, cut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aimds.detect.features import STRIDE_BYTES, WINDOW_BYTES, cut
+
 TEXTS = st.lists(
-    st.builds(lambda unit, times: (unit * times)[:3000], st.text("ab é漢😀\n", max_size=30), st.integers(0, 200)), max_size=5
+    st.builds(lambda unit, times: (unit * times)[:3000], st.text("ab é漢😀\n", max_size=30), st.integers(0, 200)),
+    max_size=5,
 )
 
 

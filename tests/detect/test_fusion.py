@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from aimds.detect import fusion, tail
 from aimds.detect.classifier import HEADS, Classifier
 from aimds.taxonomy import CODES, THREATS
-from hypothesis import given
-from hypothesis import strategies as st
 
 RNG = np.random.default_rng(0)
 TAILS = {name: tail.fit(RNG.normal(size=20_000)) for name in ("attack", "attack.untrusted", "indirect", "harmful")} | {
@@ -80,9 +81,7 @@ def test_nothing_notable_has_no_threat_type_and_no_severity() -> None:
 
 def test_direct_injection_in_a_document_is_indirect_injection() -> None:
     found = rule("direct_injection", 1.0)
-    trusted, document = (
-        fusion.fuse(MODEL, stages(rules=found, untrusted=np.array([flag]))) for flag in (False, True)
-    )
+    trusted, document = (fusion.fuse(MODEL, stages(rules=found, untrusted=np.array([flag]))) for flag in (False, True))
     assert THREATS[trusted.threat[0]] == "direct_injection"
     assert THREATS[document.threat[0]] == "indirect_injection"
     assert document.scores[0, CODES["direct_injection"]] < 0.1
@@ -112,8 +111,6 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
     many = stages(50, attack=rng.normal(size=50).astype(np.float32), margin=rng.uniform(-1, 1, 50).astype(np.float32))
     together = fusion.fuse(MODEL, many)
     for row in range(0, 50, 7):
-        alone = fusion.fuse(
-            MODEL, stages(1, attack=many.attack[row : row + 1], margin=many.margin[row : row + 1])
-        )
+        alone = fusion.fuse(MODEL, stages(1, attack=many.attack[row : row + 1], margin=many.margin[row : row + 1]))
         assert alone.p_value[0] == together.p_value[row]
         assert alone.score[0] == together.score[row]

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from aimds.detect import tail
 from hypothesis import given
 from hypothesis import strategies as st
+
+from aimds.detect import tail
 
 
 def benign(n: int = 20_000, seed: int = 3) -> np.ndarray:

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pyarrow as pa
-from aimds.detect.texts import Texts
 from hypothesis import given
 from hypothesis import strategies as st
+
+from aimds.detect.texts import Texts
 
 COLUMNS = st.lists(st.none() | st.text(max_size=20), max_size=30)
 

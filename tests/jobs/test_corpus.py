@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from aimds.errors import DataError, SchemaError
 from aimds.jobs import corpus
 from aimds.schema import CHANNELS

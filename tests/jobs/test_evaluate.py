@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from aimds.detect.texts import Texts
 from aimds.errors import ConfigError
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.evaluate import Judged, evaluate, threshold_at
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def judged(name: str, label: list[int], danger: list[float], threat: list[str] | None = None) -> Judged:

@@ -1,9 +1,10 @@
 """Clopper–Pearson against published values and its own definition."""
 
 import pytest
+from scipy.stats import binom
+
 from aimds.errors import ConfigError
 from aimds.jobs.intervals import clopper_pearson
-from scipy.stats import binom
 
 
 def test_nothing_in_ten_thousand_means_at_most_three_in_ten_thousand_one_sided() -> None:

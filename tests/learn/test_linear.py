@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from aimds.learn import linear
 from scipy import sparse
 from sklearn.svm import LinearSVC
+
+from aimds.learn import linear
 
 
 def problem(seed: int = 0, rows: int = 300, features: int = 64) -> tuple[sparse.csr_matrix, np.ndarray]:

@@ -1,0 +1,50 @@
+"""Alphabets: which bytes are digits of which encoding, and their values."""
+
+from __future__ import annotations
+
+import string
+from base64 import b85encode
+
+import numpy as np
+import numpy.typing as npt
+
+IN_64, IN_32, IN_16, DIGIT, GRAPHIC, SIGN, SIGNAL = (1 << k for k in range(7))
+
+
+def _classes() -> npt.NDArray[np.uint8]:
+    out = np.zeros(256, np.uint8)
+    for bit, members in (
+        (IN_64, string.ascii_letters + string.digits + "+/-_"),
+        (IN_32, string.ascii_letters + "234567"),
+        (IN_16, string.hexdigits),
+        (DIGIT, string.digits),
+        (GRAPHIC, "".join(map(chr, range(33, 127)))),
+        (SIGN, "%&\\=U"),
+        (SIGNAL, ".-_/|"),
+    ):
+        for char in members:
+            out[ord(char)] |= bit
+    return out
+
+
+def _values(alphabet: str) -> npt.NDArray[np.uint8]:
+    out = np.full(256, 255, np.uint8)
+    for value, char in enumerate(alphabet):
+        out[ord(char)] = value
+    return out
+
+
+def _b85_alphabet() -> str:
+    return "".join(b85encode(value.to_bytes(4, "big")).decode()[-1] for value in range(85))
+
+
+CLASSES = _classes()
+VALUES_64 = _values(string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/")
+VALUES_64[ord("-")], VALUES_64[ord("_")] = 62, 63
+VALUES_32 = _values(string.ascii_uppercase + "234567")
+VALUES_32[97:123] = VALUES_32[65:91]
+VALUES_16 = _values("0123456789abcdef")
+VALUES_16[65:71] = VALUES_16[97:103]
+Z85 = string.digits + string.ascii_lowercase + string.ascii_uppercase + ".-:+=^!/*?&<>()[]{}@%$#"
+VALUES_85 = np.stack([_values("".join(map(chr, range(33, 118)))), _values(_b85_alphabet()), _values(Z85)])
+"""Digit values by byte, 255 for none; of base 85: Adobe's Ascii85, RFC 1924 as in Python, ZeroMQ's Z85."""

@@ -1,0 +1,44 @@
+"""Words and boxes that every part of the report shares."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from aimds.jobs.report.excerpts import visible
+from aimds.jobs.report.markup import Child, Html, h
+from aimds.taxonomy import CODES, get
+
+CAUGHT = ("block", "escalate", "sandwich", "redact", "flag")
+"""Actions other than allow, in the order in which they are drawn."""
+
+
+def card(name: str, *children: Child, note: Child = None, css: str = "") -> Html:
+    """A box with a heading and a note under it."""
+    heading = h("header", h("h2", name), h("p", note) if note else None)
+    return h("section", heading, *children, class_=f"card {css}".strip())
+
+
+def day(at: datetime) -> str:
+    """3 Mar 2025, 09:30."""
+    return f"{at.day} {at:%b %Y, %H:%M}"
+
+
+def period(first: datetime, last: datetime) -> str:
+    """From when to when, in UTC; the date once where it is the same."""
+    if first.date() == last.date():
+        return f"{day(first)} – {last:%H:%M} UTC"
+    return f"{day(first)} – {day(last)} UTC"
+
+
+def threat_title(threat: str) -> str:
+    """The title of a known threat type, the name of another."""
+    return get(threat).title if threat in CODES else visible(threat, 60)
+
+
+def threat_ids(threat: str) -> Html | None:
+    """The ids of a threat type in public taxonomies, as chips."""
+    if threat not in CODES or threat == "none":
+        return None
+    known = get(threat)
+    names = [*(f"OWASP {one}" for one in known.owasp_llm), *known.owasp_aitg, *known.atlas]
+    return h("div", *(h("span", name, class_="id") for name in names), class_="ids") if names else None

@@ -1,0 +1,59 @@
+"""HTML that cannot be broken out of: what is not already `Html` is escaped, its hidden characters shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+from aimds.jobs.report.excerpts import tokens, visible
+
+_VOID = frozenset({"meta", "input", "link", "br"})
+
+
+class Html(str):
+    """Markup we wrote. Only `h`, `text` and `join` make it."""
+
+    __slots__ = ()
+
+
+Child = Html | str | int | None
+
+
+def text(value: str) -> Html:
+    """``value`` as visible text: escaped, each hidden run (controls, bidi, zero width, tags) as a small label."""
+    return Html(
+        "".join(
+            f'<span class="hid" title="hidden characters">{escape(run)}</span>' if marker else escape(run)
+            for run, marker in tokens(value)
+        )
+    )
+
+
+def join(children: Iterable[Child]) -> Html:
+    """``children`` one after the other."""
+    return Html(
+        "".join(child if isinstance(child, Html) else text(str(child)) for child in children if child is not None)
+    )
+
+
+def h(tag: str, *children: Child, **attributes: str | int | float | bool | None) -> Html:
+    """One element. Attribute names: ``class_`` for class, ``_`` becomes ``-``; None and False leave an attribute out.
+
+    Attribute values are escaped and put on one line, at most 400 characters.
+    """
+    parts = [tag]
+    for name, value in attributes.items():
+        if value is None or value is False:
+            continue
+        plain = name.rstrip("_").replace("_", "-")
+        if value is True:
+            parts.append(plain)
+            continue
+        content = visible(_number(value), 400)
+        parts.append(f'{plain}="{escape(content, quote=True)}"')
+    opening = "<" + " ".join(parts) + ">"
+    return Html(opening if tag in _VOID else f"{opening}{join(children)}</{tag}>")
+
+
+def _number(value: str | int | float) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,207 @@
+"""What to read: files, folders, globs and file-system URLs become sources with an output name each.
+
+A URL is anything pyarrow's ``FileSystem.from_uri`` takes (``file://``, ``s3://``, ``gs://``, ``abfs://``, ``hdfs://``
+…).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from aimds.errors import DataError
+from aimds.jobs.scan import manifest
+
+KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+SUFFIXES = (".parquet", ".parq", ".pq", *KINDS)
+_TAIL_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One input file. ``uri`` is empty for local files; ``path`` is the path inside the file system of ``uri``."""
+
+    path: str
+    uri: str
+    name: str
+    kind: str
+
+    @property
+    def label(self) -> str:
+        """What to call it in messages."""
+        return f"{self.uri.split('://', 1)[0]}://{self.path}" if self.uri else self.path
+
+    def open(self) -> pa.NativeFile:
+        """A random-access stream of its bytes.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        return _system(self.uri)[0].open_input_file(self.path)
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this content from another: size, modification time in ns, and a hash of the last 64 KiB.
+
+        For a Parquet file the tail holds the footer, so the hash plays the part an etag plays in an object store.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        info = _system(self.uri)[0].get_file_info(self.path)
+        if info.type != pafs.FileType.File:
+            raise FileNotFoundError(f"no such file: {self.label}")
+        with self.open() as file:
+            size = file.size()
+            file.seek(max(0, size - _TAIL_BYTES))
+            tail = hashlib.sha256(file.read(_TAIL_BYTES)).hexdigest()[:32]
+        return {"size": size, "mtime_ns": info.mtime_ns, "tail": tail}
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    path: str
+    uri: str
+    base: str
+    asked_for: bool
+
+
+def _system(uri: str) -> tuple[pafs.FileSystem, str]:
+    if not uri:
+        return pafs.LocalFileSystem(), ""
+    try:
+        return pafs.FileSystem.from_uri(uri)  # type: ignore[no-any-return]
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, ImportError, OSError) as error:
+        raise DataError(uri, f"this URL cannot be opened: {str(error).splitlines()[0]}") from error
+
+
+def discover(patterns: Iterable[str], output: Path) -> list[Source]:
+    """The files behind ``patterns``, in a stable order, each once; folders and globs leave out what a scan wrote.
+
+    Names are paths below the deepest folder that holds all inputs, so files of one name in two folders stay apart.
+
+    Raises:
+        DataError: a pattern matches nothing, a URL cannot be opened, two inputs would have the same output, or an
+            output would replace an input.
+    """
+    here = os.path.realpath(output)
+    found: dict[tuple[str, str], _Found] = {}
+    for pattern in patterns:
+        matches = list(_remote(pattern) if "://" in pattern else _local(pattern))
+        kept = [m for m in matches if m.asked_for or m.uri or not _is_output(os.path.realpath(m.path), here)]
+        if not kept:
+            raise DataError(pattern, "matches no file (folders are searched for " + ", ".join(SUFFIXES) + ")")
+        for match in kept:
+            found.setdefault((_scheme(match.uri), match.path if match.uri else os.path.realpath(match.path)), match)
+    sources = sorted(_named(list(found.values())), key=lambda source: (source.name, source.path))
+    _check_outputs(sources, Path(here))
+    return sources
+
+
+def _is_output(path: str, folder: str) -> bool:
+    return path.startswith(folder + os.sep) and manifest.wrote(Path(folder), os.path.relpath(path, folder))
+
+
+def _local(pattern: str) -> Iterator[_Found]:
+    if os.path.isdir(pattern):
+        root = os.path.abspath(pattern)
+        for folder, folders, files in os.walk(root):
+            folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+            for name in sorted(files):
+                if name.endswith(SUFFIXES) and not name.startswith((".", "_")):
+                    yield _Found(os.path.join(folder, name), "", root, False)
+    elif os.path.exists(pattern):
+        path = os.path.abspath(pattern)
+        yield _Found(path, "", os.path.dirname(path), True)
+    elif glob.has_magic(pattern):
+        base = os.path.abspath(_fixed_part(pattern, "*?["))
+        for match in sorted(glob.glob(pattern, recursive=True)):
+            if os.path.isfile(match):
+                yield _Found(os.path.abspath(match), "", base, False)
+    else:
+        raise DataError(pattern, "no such file or folder")
+
+
+def _fixed_part(pattern: str, magic: str) -> str:
+    first = min(pattern.index(char) for char in magic if char in pattern)
+    return pattern[:first].rpartition("/")[0] or ("/" if pattern.startswith("/") else ".")
+
+
+def _remote(pattern: str) -> Iterator[_Found]:
+    address, mark, query = pattern.partition("?")
+    magic = [char for char in "*[" if char in address]
+    uri = (_fixed_part(address, "*[") if magic else address) + mark + query
+    system, root = _system(uri)
+    local = isinstance(system, pafs.LocalFileSystem)
+    kept = "" if local else uri
+    if local and not magic:
+        yield from _local(root)
+        return
+    info = system.get_file_info(root)
+    if info.type == pafs.FileType.File:
+        yield _Found(root, kept, root.rpartition("/")[0], True)
+        return
+    if info.type != pafs.FileType.Directory:
+        raise DataError(pattern, "no such file or folder")
+    wanted = root.rstrip("/") + address[len(uri) - len(mark + query) :] if magic else ""
+    for entry in sorted(system.get_file_info(pafs.FileSelector(root, recursive=True)), key=lambda entry: entry.path):
+        if entry.type != pafs.FileType.File:
+            continue
+        if _matches(entry.path, wanted) if magic else _plain_data(entry.path[len(root) :]):
+            yield _Found(entry.path, kept, root.rstrip("/"), False)
+
+
+def _matches(path: str, wanted: str) -> bool:
+    """Glob over whole paths in which ``*`` stays inside one folder and ``**`` spans any number."""
+    parts, globs = path.split("/"), wanted.split("/")
+
+    def match(i: int, j: int) -> bool:
+        if j == len(globs):
+            return i == len(parts)
+        if globs[j] == "**":
+            return any(match(k, j + 1) for k in range(i, len(parts) + 1))
+        return i < len(parts) and fnmatch.fnmatchcase(parts[i], globs[j]) and match(i + 1, j + 1)
+
+    return match(0, 0)
+
+
+def _plain_data(path: str) -> bool:
+    return path.endswith(SUFFIXES) and not any(part.startswith((".", "_")) for part in path.split("/"))
+
+
+def _scheme(uri: str) -> str:
+    return uri.partition("://")[0] if uri else ""
+
+
+def _named(found: list[_Found]) -> Iterator[Source]:
+    groups: dict[str, list[_Found]] = {}
+    for match in found:
+        groups.setdefault(_scheme(match.uri), []).append(match)
+    for group in groups.values():
+        root = os.path.commonpath([match.base for match in group])
+        for match in group:
+            name = os.path.relpath(match.path, root)
+            kind = KINDS.get(os.path.splitext(name)[1].lower(), "parquet")
+            yield Source(match.path, match.uri, name if kind == "parquet" else name + ".parquet", kind)
+
+
+def _check_outputs(sources: list[Source], output: Path) -> None:
+    seen: dict[str, Source] = {}
+    inputs = {os.path.realpath(source.path) for source in sources if not source.uri}
+    for source in sources:
+        if source.name in seen:
+            raise DataError(
+                source.label, f"would be written to the same file as {seen[source.name].label}: {source.name}"
+            )
+        seen[source.name] = source
+        target = os.path.realpath(output / source.name)
+        if target in inputs:
+            raise DataError(target, "the output would replace this input; choose another folder with -o")

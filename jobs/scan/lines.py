@@ -1,0 +1,165 @@
+"""JSON Lines and CSV as tables: cut into byte ranges of whole records, a bad record reported for itself alone.
+
+CSV: the first record is the header, and a quoted field may hold line ends. Both are UTF-8; other bytes are kept as
+they are in text, for the screener to report. Every scalar is read as text. Blank lines are no records.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aimds.jobs.scan.inputs import Source
+from aimds.jobs.scan.reading import DECODE_ROWS, Chunk, Group, ReadError, Slice, reason
+
+MAX_RECORD_BYTES = 256 << 20
+_SAMPLE_RECORDS = 256
+_BUFFER_BYTES = 1 << 20
+_KEEP_BYTES = pc.CastOptions(target_type=pa.large_string(), allow_invalid_utf8=True)
+
+Record = tuple[dict[str, Any], str]
+"""Fields of a record, and what is wrong with it ("" for nothing)."""
+
+
+class _Lines:
+    """Lines of a file as text, and the byte offset of what was not read yet."""
+
+    def __init__(self, source: Source, at: int) -> None:
+        raw = source.open()
+        raw.seek(at)
+        self._file, self._label, self.offset = io.BufferedReader(raw, _BUFFER_BYTES), source.label, at
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(MAX_RECORD_BYTES + 1)
+        if not line:
+            raise StopIteration
+        if len(line) > MAX_RECORD_BYTES:
+            raise ReadError(self._label, f"has a line of more than {MAX_RECORD_BYTES} bytes at byte {self.offset}")
+        first, self.offset = self.offset, self.offset + len(line)
+        if first == 0 and line.startswith(b"\xef\xbb\xbf"):
+            line = line[3:]
+        return line.decode("utf-8", "surrogateescape")
+
+
+class _Reported:
+    """Turns what reading can raise into a ReadError that names the file."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (OSError, csv.Error, pa.ArrowException)) and not isinstance(error, MemoryError):
+            raise ReadError(self._source.label, f"cannot be read as {self._source.kind}: {reason(error)}") from error
+
+
+class LineTable:
+    """A file of records as a single row group."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._header: list[str] = []
+        self._first = 0
+        with _Reported(source):
+            if source.kind == "csv":
+                lines = _Lines(source, 0)
+                self._header = next(_csv(lines), [])
+                self._first = lines.offset
+            records = islice(self._records(self._first), _SAMPLE_RECORDS)
+            sample = [fields for fields, problem in records if not problem]
+        if not self._header and not sample:
+            raise ReadError(source.label, f"holds no {source.kind} record")
+        names = self._header or list(dict.fromkeys(name for fields in sample for name in fields))
+        self.schema = pa.schema([(name, _kind([fields.get(name) for fields in sample])) for name in names])
+
+    def layout(self, unit_rows: int) -> list[Group]:
+        rows, offsets = 0, [self._first]
+        with _Reported(self._source):
+            lines = _Lines(self._source, self._first)
+            for _ in self._raw(lines):
+                rows += 1
+                if rows % unit_rows == 0:
+                    offsets.append(lines.offset)
+        return [Group(rows, tuple(offsets[: -(-rows // unit_rows)]))]
+
+    def chunks(self, where: Slice, columns: list[str]) -> Iterator[Chunk]:
+        wanted = where.stop - where.start
+        number = where.first_row + where.start
+        seen = 0
+        with _Reported(self._source):
+            records = islice(self._records(where.at), wanted)
+            while held := list(islice(records, DECODE_ROWS)):
+                seen += len(held)
+                yield _chunk(held, number, columns)
+                number += len(held)
+        if seen < wanted:
+            raise ReadError(self._source.label, f"ends {wanted - seen} records early: it has become shorter")
+
+    def _raw(self, lines: _Lines) -> Iterator[Any]:
+        if self._source.kind == "csv":
+            return filter(None, _csv(lines))
+        return (line for line in lines if not line.isspace())
+
+    def _records(self, at: int) -> Iterator[Record]:
+        rows = self._raw(_Lines(self._source, at))
+        return map(self._record, rows) if self._source.kind == "csv" else map(_parse, rows)
+
+    def _record(self, row: list[str]) -> Record:
+        expected = len(self._header)
+        problem = "" if len(row) == expected else f"not a CSV record: {len(row)} fields, the header has {expected}"
+        return dict(zip(self._header, row, strict=False)), problem
+
+
+def _csv(lines: _Lines) -> Iterator[list[str]]:
+    # csv pulls one line at a time, so after each record the offset of ``lines`` is where the next record begins.
+    csv.field_size_limit(MAX_RECORD_BYTES)
+    return csv.reader(lines)
+
+
+def _parse(line: str) -> Record:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return {}, f"not a JSON record: {reason(error)}"
+    return (value, "") if isinstance(value, dict) else ({}, "not a JSON record: expected an object")
+
+
+def _kind(values: list[Any]) -> pa.DataType:
+    given = [value for value in values if value is not None]
+    if given and all(isinstance(value, list) for value in given):
+        return pa.list_(pa.null())
+    if given and all(isinstance(value, dict) for value in given):
+        return pa.struct([])
+    return pa.large_string()
+
+
+def _chunk(records: list[Record], number: int, columns: list[str]) -> Chunk:
+    arrays = [
+        pc.cast(pa.array([_cell(fields.get(name)) for fields, _ in records], pa.large_binary()), options=_KEEP_BYTES)
+        for name in columns
+    ]
+    problems = {row: problem for row, (_, problem) in enumerate(records) if problem}
+    numbers = pa.array(range(number, number + len(records)), pa.int64())
+    return Chunk(pa.RecordBatch.from_arrays(arrays, names=columns), numbers, problems)
+
+
+def _cell(value: Any) -> bytes | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")

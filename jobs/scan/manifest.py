@@ -1,0 +1,162 @@
+"""What a scan remembers on disk, per input file, so that it can be killed at any moment and resumed.
+
+``DIR/.aimds/<hash of the output's name>/`` holds ``input.json`` (the configuration and the input it belongs to), one
+part per finished unit, and at the end ``done.json``, written after the output stands under its name; only then are the
+parts deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from aimds.errors import DataError
+from aimds.jobs.scan import durable, parts
+from aimds.jobs.scan.summary import Skip
+
+FOLDER = ".aimds"
+SKIPPED = "_skipped.json"
+_INPUT, _DONE = "input.json", "done.json"
+
+
+def digest(value: Any) -> str:
+    """A hash of ``value`` (JSON)."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _folder(root: Path, name: str) -> Path:
+    return root / FOLDER / digest(name)[:16]
+
+
+def wrote(root: Path, name: str) -> bool:
+    """Whether ``root``/``name`` is the output of a scan into ``root``, finished or not."""
+    return (_folder(root, name) / _INPUT).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The state of one output file. ``belongs`` = {"config": …, "input": …}: what the verdicts depend on."""
+
+    root: Path
+    name: str
+    belongs: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        return _folder(self.root, self.name)
+
+    @property
+    def output(self) -> Path:
+        return self.root / self.name
+
+    @property
+    def key(self) -> str:
+        """What the parts are marked with."""
+        return digest([self.name, self.belongs])
+
+    def conflict(self) -> str | None:
+        """Why what is on disk is not of this scan; None where it is, or where nothing is there."""
+        before = durable.read_json(self.folder / _INPUT)
+        if before is None:
+            return "exists and was not written by a scan that is known here" if self.output.exists() else None
+        if before.get("belongs") != self.belongs:
+            return f"holds verdicts of another scan ({_difference(before.get('belongs') or {}, self.belongs)})"
+        done = self.done()
+        if done and done["bytes"] is not None and self.output.exists() and self.output.stat().st_size != done["bytes"]:
+            return "was changed after the scan wrote it"
+        return None
+
+    def done(self) -> dict[str, Any] | None:
+        """The record of the finished file, if it is finished and its output is still there."""
+        record = durable.read_json(self.folder / _DONE)
+        return record if isinstance(record, dict) and self.output.exists() else None
+
+    def begin(self, *, afresh: bool) -> dict[tuple[int, int], dict[str, Any]]:
+        """Make the folder ready; return the trailers of the parts that are finished and good, by (group, slice).
+
+        ``afresh`` forgets everything that was done before. Damaged and foreign parts are deleted.
+
+        Raises:
+            OutputError: the operating system refuses.
+        """
+        if afresh:
+            self.forget()
+        with durable.guarded(self.folder, "prepare this folder"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for stale in self.folder.glob(f".*{durable.TEMPORARY}"):
+                stale.unlink()
+            (self.folder / _DONE).unlink(missing_ok=True)
+        if durable.read_json(self.folder / _INPUT) is None:
+            durable.write_json(self.folder / _INPUT, {"name": self.name, "belongs": self.belongs})
+        good = {}
+        for group, slice_, path in parts.listed(self.folder):
+            trailer = parts.verify(path, self.key)
+            if trailer is None:
+                path.unlink()
+            else:
+                good[group, slice_] = trailer
+        return good
+
+    def forget(self) -> None:
+        """Remove all memory of this file; the output itself stays until the new one replaces it."""
+        with durable.guarded(self.folder, "remove this folder"):
+            # The marker goes last: without it what is left would look like someone else's output.
+            if self.folder.exists():
+                for path in self.folder.iterdir():
+                    if path.name != _INPUT:
+                        path.unlink()
+                if self.output.exists():
+                    durable.write_json(self.folder / _INPUT, {"name": self.name, "belongs": self.belongs})
+                else:
+                    shutil.rmtree(self.folder)
+
+    def finish(self, record: dict[str, Any]) -> None:
+        """Write the record of the finished file, then delete its parts."""
+        durable.write_json(self.folder / _DONE, record)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Delete the parts of a finished file."""
+        with durable.guarded(self.folder, "delete parts"):
+            for _, _, path in parts.listed(self.folder):
+                path.unlink()
+
+
+def list_skipped(root: Path, now: set[Path], skipped: list[Skip]) -> None:
+    """Write ``_skipped.json``: what this run skipped, and what earlier runs over other inputs (not in ``now``) skipped.
+
+    Raises:
+        OutputError: the operating system refuses.
+    """
+    listed = [asdict(skip) for skip in skipped]
+    for record in sorted((root / FOLDER).glob(f"*/{_DONE}")):
+        if record.parent not in now:
+            listed += (durable.read_json(record) or {}).get("skipped", [])
+    path = root / SKIPPED
+    if listed:
+        durable.write_json(path, listed)
+    else:
+        with durable.guarded(path, "delete"):
+            path.unlink(missing_ok=True)
+
+
+def refuse(conflicts: list[tuple[Memory, str]]) -> None:
+    """Raise DataError for the first of ``conflicts``, if there is one."""
+    if conflicts:
+        memory, problem = conflicts[0]
+        more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""
+        raise DataError(
+            memory.output, f"{problem}{more}; choose another folder with -o, or replace it with --overwrite"
+        )
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    changed = []
+    for part in ("input", "config"):
+        old, new = before.get(part) or {}, now[part]
+        changed += [f"{part} {key}" for key in new if old.get(key) != new[key]]
+    return "different: " + ", ".join(changed or ["format"])
