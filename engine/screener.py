@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,25 +21,27 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import aimds
-from aimds import assembly, kernels
+from aimds import assembly, data, kernels
+from aimds.detect import thresholds
 from aimds.detect.cache import Cache, Stats
-from aimds.detect.classifier import Classifier
+from aimds.detect.classifier import MODEL, Classifier
 from aimds.detect.patterns import Bank
 from aimds.detect.pii import Pii
 from aimds.detect.rules import Rules
 from aimds.detect.stages import ERROR, STATUS, Detector, Scores
 from aimds.detect.texts import Texts
-from aimds.errors import ConfigError, SchemaError
+from aimds.errors import ArtefactError, BackendError, ConfigError, SchemaError
 from aimds.respond.policy import Policy
-from aimds.schema import PROFILES, REQUESTS, VERDICTS, requests
+from aimds.schema import CHANNELS, PROFILES, REQUESTS, VERDICTS, requests
 from aimds.verdicts import Verdicts
 
+BANK = "bank.npz"
 SLICE_ROWS = 4096
 SLICE_BYTES = 4 << 20
 DEFAULT_CACHE_BYTES = 64 << 20
-ENTRY_BYTES = 8 * 32
+ENTRY_BYTES = 1000
 """What one cached row costs beside its evidence and spans."""
-ITEM_BYTES = 200
+ITEM_BYTES = 400
 HAS_DEEP_STAGE = False
 """Whether the encoder behind the profiles cascade and full is part of this version."""
 
@@ -88,19 +92,22 @@ class Screener:
         *,
         profile: str = "cascade",
         policy: Policy | None = None,
+        model: Path | None = None,
         threads: int = 1,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> Screener:
-        """A screener with the shipped signatures, patterns, model and, unless given, policy."""
-        detector = Detector(rules=Rules.load(), pii=Pii.load(), bank=Bank.load(), classifier=Classifier.load())
-        return cls(detector, policy or Policy.load(), profile=profile, threads=threads, cache_bytes=cache_bytes)
+        """A screener with the shipped signatures, patterns, model and policy.
 
-    def with_classifier(self, classifier: Classifier) -> Screener:
-        """The same screener with another model; its cache begins empty."""
-        detector = dataclasses.replace(self.detector, classifier=classifier)
-        return Screener(
-            detector, self.policy, profile=self.profile, threads=self.threads, cache_bytes=self._cache.max_bytes
-        )
+        Args:
+            policy: instead of the shipped one.
+            model: a folder that `aimds train` wrote, instead of the shipped model and pattern thresholds.
+        """
+        if model is None:
+            bank, classifier = Bank.load(), Classifier.load()
+        else:
+            bank, classifier = _trained_bank(model / BANK), Classifier.load(model / MODEL)
+        detector = Detector(rules=Rules.load(), pii=Pii.load(), bank=bank, classifier=classifier)
+        return cls(detector, policy or Policy.load(), profile=profile, threads=threads, cache_bytes=cache_bytes)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -108,14 +115,15 @@ class Screener:
         return {
             "engine": aimds.__version__,
             "model": self.detector.classifier.version,
-            "signatures": f"{self.detector.rules.version[:12]}+{self.detector.bank.version[:12]}",
+            "signatures": self.detector.signature_version,
             "policy": self.policy.version,
         }
 
     @property
     def config_hash(self) -> str:
         """The same for two screeners that give the same verdicts, whatever their threads and cache."""
-        content = json.dumps({"profile": self.profile, "backend": kernels.backend(), **self.versions}, sort_keys=True)
+        depends_on = {"profile": self.profile, "backend": kernels.backend(), **self.versions, **data.manifest()}
+        content = json.dumps(depends_on, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
@@ -141,7 +149,9 @@ class Screener:
         Raises:
             SchemaError: ``batch`` does not fit the contract.
         """
-        if not batch.schema.equals(REQUESTS):
+        # Equal types may hold another dictionary; a channel read by the wrong one would get another verdict.
+        channel = batch.column("channel") if "channel" in batch.schema.names else None
+        if not batch.schema.equals(REQUESTS) or channel.null_count or channel.dictionary.to_pylist() != [*CHANNELS]:
             batch = requests(batch)
         texts = Texts.from_arrow(batch.column("text"))
         channels = batch.column("channel").indices.to_numpy(zero_copy_only=False)
@@ -185,6 +195,8 @@ class Screener:
     def _compute(self, texts: Texts, channels: npt.NDArray[np.int8]) -> Scores:
         try:
             return self.detector.score(texts, channels, threads=self.threads, spent=self._spent)
+        except (ArtefactError, BackendError):
+            raise
         except Exception as error:  # a row that breaks a stage must not fail its neighbours
             if len(texts) == 1:
                 return Scores.failed(1, f"could not be judged: {type(error).__name__}: {error}")
@@ -198,14 +210,28 @@ class Screener:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
 
+def _trained_bank(file: Path) -> Bank:
+    if not file.is_file():
+        raise ArtefactError(file, "no such file; name a folder that `aimds train` wrote")
+    bank = Bank.load(calibrated=False)
+    limits = thresholds.unpack(file, file.read_bytes(), bank.version, len(bank.patterns))
+    return dataclasses.replace(bank, limits=limits)
+
+
 def _batches(source: Any) -> Iterator[pa.RecordBatch]:
     if isinstance(source, (str, bytes)):
         raise SchemaError("text", "is a single text; pass a list of texts")
+    if isinstance(source, (Mapping, io.IOBase)):
+        raise SchemaError("text", f"cannot screen a {type(source).__name__}; pass a list of texts or a table")
     kind = type(source).__module__.partition(".")[0]
     if kind == "polars":
         source = (source.collect() if hasattr(source, "collect") else source).to_arrow()
-    elif kind == "pandas":
+    elif kind == "pandas" and hasattr(source, "columns"):
         source = pa.Table.from_pandas(source, preserve_index=False)
+    if kind == "pandas" and not isinstance(source, pa.Table):
+        source = pa.array(source, from_pandas=True)
+    if isinstance(source, (pa.Array, pa.ChunkedArray)):
+        source = pa.table({"text": source})
     if isinstance(source, pa.RecordBatch):
         yield requests(source)
         return

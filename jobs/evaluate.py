@@ -89,10 +89,20 @@ def judge(screener: Screener, corpus: Corpus, progress: Callable[[int], None] = 
         p_value = table.column("p_value").to_numpy()
         danger.append(-np.log10(np.where(np.isnan(p_value), 1.0, p_value)))
         harmful.append(np.nan_to_num(table.column("harmful_score").to_numpy()).astype(np.float64))
-        actions.append(table.column("action").combine_chunks().dictionary_decode().to_numpy(zero_copy_only=False))
+        actions.append(_manipulation_actions(screener, table, p_value))
         failed += int(np.sum(table.column("status").to_numpy() == "error"))
         progress(last - first)
     return Judged(corpus, np.concatenate(danger), np.concatenate(harmful), np.concatenate(actions), failed)
+
+
+def _manipulation_actions(
+    screener: Screener, table: pa.Table, p_value: npt.NDArray[np.float64]
+) -> npt.NDArray[np.object_]:
+    # A redacted row is a finding of manipulation only where its p-value alone would have been flagged.
+    action = np.array(table.column("action").to_pylist(), object)
+    thresholds = screener.policy.settings[0].thresholds
+    flag = np.array([thresholds[name].flag for name in table.column("channel").to_pylist()])
+    return np.where((action == "redact") & (p_value <= flag), "flag", action).astype(object)
 
 
 def threshold_at(scores: npt.NDArray[np.float64], rate: float) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 import aimds
-from aimds import kernels
-from aimds.detect import fusion, tail
+from aimds import data, kernels
+from aimds.detect import fusion, tail, thresholds
 from aimds.detect.classifier import FIRST_TYPE, HEADS, TYPES, Classifier, quantise
 from aimds.detect.evidence import Evidence
 from aimds.detect.features import Windows, windows
@@ -32,8 +31,9 @@ from aimds.detect.rules import Rules
 from aimds.detect.stages import Detector
 from aimds.errors import ConfigError, DataError
 from aimds.jobs import corpus as corpora
-from aimds.jobs import synthesis
+from aimds.jobs import model_card, synthesis
 from aimds.jobs.corpus import Corpus
+from aimds.jobs.intervals import upper_bound
 from aimds.learn import linear
 from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
 
@@ -160,17 +160,16 @@ def train(corpus: Corpus, config: TrainConfig, say: Say = lambda text: None) -> 
     weights = _benign_weights(corpus, benign & ~stages.untrusted, config)
     untrusted = _untrusted_weights(weights, benign & stages.untrusted, config)
     tails = {
-        name: tail.fit(scores[benign], weight[benign], above=above)
-        for name, scores, weight, above in (
-            ("attack", stages.attack, weights, 0.98),
-            ("attack.untrusted", stages.attack, untrusted, 0.98),
-            ("indirect", stages.indirect, untrusted, 0.98),
-            ("harmful", stages.harmful, weights, 0.98),
-            ("patterns", stages.margin, weights, 0.98),
-            # Signatures take few values and hardly ever fire on benign text: counted, not modelled, nearly to the end.
-            ("rules", stages.rules.max(axis=1), weights, 0.9998),
+        name: tail.fit(scores[benign], weight[benign])
+        for name, scores, weight in (
+            ("attack", stages.attack, weights),
+            ("attack.untrusted", stages.attack, untrusted),
+            ("indirect", stages.indirect, untrusted),
+            ("harmful", stages.harmful, weights),
+            ("patterns", stages.margin, weights),
         )
     }
+    tails["rules"] = _counted(stages.rules.max(axis=1)[benign], weights[benign])
     calibrated = dataclasses.replace(empty, tails=tails)
     stages = _stage_scores(chunks, Detector(rules, pii, bank, calibrated), logits)
     fused = fusion.fuse(calibrated, stages)
@@ -184,14 +183,19 @@ def train(corpus: Corpus, config: TrainConfig, say: Say = lambda text: None) -> 
     return dataclasses.replace(calibrated, weights=int8, scale=scale, bias=heads.bias, card=card), bank
 
 
-def write(model: Classifier, path: Path) -> None:
-    """Write ``model`` as an ``.npz`` file whose bytes depend on its content alone (no times of day inside)."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, array in model.pack().items():
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(info, "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+def write(model: Classifier, bank: Bank, folder: Path) -> None:
+    """Write model.npz, bank.npz, model_card.md and their manifest into ``folder``; each appears whole or not."""
+    contents = {
+        "model.npz": data.pack(model.pack()),
+        "bank.npz": thresholds.pack(bank.limits, bank.version),
+        "model_card.md": model_card.render(model.card).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        partial = folder / f"{name}.partial"
+        partial.write_bytes(content)
+        partial.replace(folder / name)
+    data.seal(folder)
 
 
 def _chunks(corpus: Corpus, fold: npt.NDArray[np.int64], rules: Rules, config: TrainConfig) -> tuple[Bank, list[Chunk]]:
@@ -351,6 +355,17 @@ def _untrusted_weights(
         return ordinary
     share = config.document_share
     return np.asarray(ordinary * (1.0 - share) + documents * (share / documents.sum()), np.float64)
+
+
+def _counted(scores: F32, weights: npt.NDArray[np.float64]) -> tail.Tail:
+    # Signatures take few values and hardly ever fire on benign text, so there is no tail to model: the p-value of a
+    # strength is the upper 95% Clopper–Pearson bound of the benign share at or above it.
+    size = tail.effective_size(weights)
+    share = weights / weights.sum()
+    values = np.unique(np.concatenate([[0.0], np.round(scores[scores > 0].astype(np.float64), 6), [1.0]]))
+    survival = [upper_bound(float(share[scores >= value - 1e-6].sum()) * size, size) for value in values[1:]]
+    fallen = np.minimum.accumulate(np.concatenate([[1.0], survival]))
+    return tail.Tail(values, fallen, rate=float(fallen[-1]), shape=0.0, scale=1.0, size=size)
 
 
 def _stage_scores(chunks: list[Chunk], detector: Detector, logits: F32) -> fusion.StageScores:

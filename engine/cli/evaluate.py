@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
         ),
         fpr: list[float] = typer.Option([0.01, 0.001], help="False-positive rates to judge at; repeat for several."),
         recall: list[float] = typer.Option([], help="Macro recalls to judge false positives at; repeat for several."),
-        model: Path | None = typer.Option(None, help="A model file other than the shipped one."),
+        model: Path | None = typer.Option(None, help="A folder `aimds train` wrote, instead of the shipped model."),
         as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
     ) -> None:
         """Judge the detector on labelled text: one row per file, rates with Clopper–Pearson intervals at 95%.
@@ -31,7 +31,6 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
         from rich.progress import Progress
 
-        from aimds.detect.classifier import Classifier
         from aimds.jobs import corpus
         from aimds.jobs import evaluate as job
         from aimds.screener import Screener
@@ -40,9 +39,7 @@ def register(app: typer.Typer) -> None:
         names = [item.name for item in found]
         chosen = reference or next((name for name in names if name == "clean_dev"), "")
         chosen = chosen or next((item.name for item in found if (item.label == 0).any()), names[0])
-        screener = Screener.default(cache_bytes=0)
-        if model is not None:
-            screener = screener.with_classifier(Classifier.load(model))
+        screener = Screener.default(cache_bytes=0, model=model)
         errors = Console(stderr=True)
         with Progress(console=errors, transient=True) as progress:
             task = progress.add_task("screening", total=sum(len(item) for item in found))

@@ -29,10 +29,8 @@ def register(app: typer.Typer) -> None:
         import json
         import sys
 
-        from aimds import data as artefacts
-        from aimds.detect import thresholds
         from aimds.errors import DataError
-        from aimds.jobs import corpus, model_card
+        from aimds.jobs import corpus
         from aimds.jobs import train as job
 
         if out.exists() and not out.is_dir():
@@ -44,13 +42,7 @@ def register(app: typer.Typer) -> None:
         config = job.TrainConfig(bits=bits, cost=cost, folds=folds, seed=seed)
         labelled = corpus.read(data, terms=terms or None)
         model, bank = job.train(labelled, config, lambda text: print(text, file=sys.stderr, flush=True))
-        out.mkdir(parents=True, exist_ok=True)
-        partial = out / "model.npz.partial"
-        job.write(model, partial)
-        partial.replace(model_file)
-        bank_file.write_bytes(thresholds.pack(bank.limits, bank.version))
-        (out / "model_card.md").write_text(model_card.render(model.card), encoding="utf-8")
-        artefacts.seal(out)
+        job.write(model, bank, out)
         if as_json:
             print(json.dumps({"model": str(model_file), "bank": str(bank_file), **model.card}))
         else:

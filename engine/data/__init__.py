@@ -10,6 +10,7 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -63,6 +64,18 @@ def unpack(name: object, content: bytes) -> dict[str, npt.NDArray[np.generic]]:
             return {key: arrays[key] for key in arrays.files}
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ArtefactError(name, f"cannot be read as an .npz file: {error}") from error
+
+
+def pack(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
+    """The bytes of an ``.npz`` file of ``arrays``; they depend on its content alone, no time of day is inside."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, array in arrays.items():
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(info, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+    return out.getvalue()
 
 
 @cache

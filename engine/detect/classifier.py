@@ -28,6 +28,8 @@ FORMAT = 1
 TYPES = ("direct_injection", "indirect_injection", "jailbreak", "prompt_leak", "data_exfiltration")
 HEADS = ("attack", "indirect", "harmful", *TYPES)
 ATTACK, INDIRECT, HARMFUL, FIRST_TYPE = 0, 1, 2, 3
+TAILS = ("attack", "attack.untrusted", "indirect", "harmful", "patterns", "rules")
+"""Scores with a benign distribution in the model."""
 TYPE_CODES = np.array([CODES[name] for name in TYPES], np.int8)
 
 
@@ -81,16 +83,31 @@ class Classifier:
             card = json.loads(arrays["card"].tobytes())
         except ValueError as error:
             raise ArtefactError(name, f"has a model card that is no JSON: {error}") from error
+        if not isinstance(card, dict):
+            raise ArtefactError(name, "has a model card that is no JSON object")
         if card.get("format") != FORMAT or tuple(card.get("heads", ())) != HEADS:
             raise ArtefactError(name, f"is of format {card.get('format')!r}, this version reads format {FORMAT}")
-        shapes = {"weights": (1 << card["bits"], len(HEADS)), "idf": (1 << card["bits"],)}
+        bits = card.get("bits")
+        if not isinstance(bits, int) or not 10 <= bits <= 24:
+            raise ArtefactError(name, f"has 2 ** {bits!r} features, expected 2 ** 10 to 2 ** 24")
+        shapes = {"weights": (1 << bits, len(HEADS)), "idf": (1 << bits,)}
         shapes |= {"scale": (len(HEADS),), "bias": (len(HEADS),)}
         for key, shape in shapes.items():
             if key not in arrays or arrays[key].shape != shape:
                 raise ArtefactError(name, f"its array {key!r} is missing or not of shape {shape}")
-        tails = {prefix: Tail.from_arrays(arrays, prefix) for prefix in card["tails"]}
+            if not np.isfinite(arrays[key].astype(np.float32)).all():
+                raise ArtefactError(name, f"its array {key!r} holds a value that is not finite")
+        try:
+            tails = {prefix: Tail.from_arrays(arrays, prefix) for prefix in TAILS}
+            slope, intercept = (float(card["calibration"][key]) for key in ("slope", "intercept"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(name, f"its calibration is incomplete: {error!r}") from error
+        if not (
+            slope > 0 and np.isfinite([slope, intercept]).all() and all(tail.is_sound() for tail in tails.values())
+        ):
+            raise ArtefactError(name, "its calibration holds a value that cannot be")
         return cls(
-            bits=int(card["bits"]),
+            bits=bits,
             weights=np.ascontiguousarray(arrays["weights"], np.int8),
             scale=np.ascontiguousarray(arrays["scale"], np.float32),
             idf=np.ascontiguousarray(arrays["idf"], np.float32),
@@ -102,7 +119,7 @@ class Classifier:
 
     def pack(self) -> dict[str, npt.NDArray[np.generic]]:
         """As named arrays for an ``.npz`` file; `unpack` is the reverse."""
-        card = {**self.card, "format": FORMAT, "heads": list(HEADS), "bits": self.bits, "tails": sorted(self.tails)}
+        card = {**self.card, "format": FORMAT, "heads": list(HEADS), "bits": self.bits}
         arrays: dict[str, npt.NDArray[np.generic]] = {
             "weights": self.weights,
             "scale": self.scale,

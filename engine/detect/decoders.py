@@ -163,7 +163,7 @@ def base32(source: Text, limit: int) -> Iterator[Proposal]:
     """RFC 4648 §6, either case, padding optional."""
     buffer = np.empty(24, np.uint8)
     for match in _BASE32.finditer(source.values.tobytes()):
-        if candidates.is_base32(source.values, *match.span(), buffer):
+        if candidates.is_base32(source.values, match.start(), match.end(), buffer):
             at = np.arange(*match.span(), dtype=np.int64)
             text, cut = _from_digits(source, at, VALUES_32[source.values[at]], 5, limit)
             yield Proposal("base32", text, cut=cut)
@@ -208,7 +208,7 @@ def decimal(source: Text, limit: int) -> Iterator[Proposal]:
 def base85(source: Text, limit: int) -> Iterator[Proposal]:
     """Ascii85 as of Adobe, the alphabet of RFC 1924, and Z85."""
     for match in _GRAPHIC.finditer(source.values.tobytes()):
-        values, first, last = blobs.decode85(source.values, *match.span(), limit)
+        values, first, last = blobs.decode85(source.values, match.start(), match.end(), limit)
         if len(values):
             yield Proposal("base85", source.take(values, first, last - 1), cut=len(values) >= limit)
 

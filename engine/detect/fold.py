@@ -201,6 +201,14 @@ def _fold_row(  # type: ignore[no-untyped-def]
                 if last >= 0 and not last_latin:
                     joined = compose(pairs, composed, last, code)
                     if joined >= 0:
+                        was = looks[page[last >> 8], last & 255] != 0
+                        now = looks[page[joined >> 8], joined & 255] != 0
+                        if was and not now:
+                            alike -= 1
+                            other += 1
+                        elif now and not was:
+                            alike += 1
+                            other -= 1
                         o = put(out, starts, ends, last_at, joined, starts[last_at], end)
                         last = joined
                         continue

@@ -152,15 +152,11 @@ def fold_char(char: str, *, keep_case: bool) -> str:
 
 
 def _look_of(char: str, *, keep_case: bool) -> int:
-    # A letter with a diacritic looks like the one without.
-    for form in (char, unicodedata.normalize("NFD", char)[0]):
-        if keep_case:
-            look = STRICT.get(form) or LOOSE.get(form) or LOOSE.get(form.lower(), "").upper()
-        else:
-            look = LOOSE.get(form) or STRICT.get(form, "").lower()
-        if look:
-            return ord(look)
-    return 0
+    if keep_case:
+        look = STRICT.get(char) or LOOSE.get(char) or LOOSE.get(char.lower(), "").upper()
+    else:
+        look = LOOSE.get(char) or STRICT.get(char, "").lower()
+    return ord(look) if look else 0
 
 
 def build(*, keep_case: bool = False) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -87,6 +88,12 @@ class Detector:
     pii: Pii
     bank: Bank
     classifier: Classifier
+
+    @property
+    def signature_version(self) -> str:
+        """Changes whenever a signature, a kind of personal data, a pattern or a pattern's threshold does."""
+        parts = (self.rules.version, self.pii.version, self.bank.version)
+        return hashlib.sha256("+".join(parts).encode() + self.bank.limits.tobytes()).hexdigest()[:12]
 
     def score(
         self, texts: Texts, channels: npt.NDArray[np.int8], *, threads: int = 1, spent: Spent | None = None
@@ -181,6 +188,7 @@ class Detector:
         numbers[:, THREAT] = fused.threat
         numbers[:, STATUS] = np.where(views.truncated, PARTIAL, OK)
         numbers[:, FIRST_SCORE:] = fused.scores
+        unfit = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
         for place in np.flatnonzero(views.truncated).tolist():
             out.errors[place] = "too many or too large encoded parts; the rest was screened undecoded"
         for place in np.flatnonzero(views.flags & int(Flag.INVALID_UTF8)).tolist():
@@ -201,9 +209,9 @@ class Detector:
         for place, parts in by_row.items():
             out.spans[place] = tuple(sorted(parts, key=lambda span: (span.start, span.end, span.kind)))
             numbers[place, FIRST_SCORE + PII] = max(numbers[place, FIRST_SCORE + PII], *(part.score for part in parts))
-        null = np.flatnonzero(~texts.valid)
-        if len(null):
-            out.put(null, Scores.failed(len(null), "text is null"))
+        for rows, reason in ((unfit, "a stage gave no finite score"), (np.flatnonzero(~texts.valid), "text is null")):
+            if len(rows):
+                out.put(rows, Scores.failed(len(rows), reason))
         return out
 
     def _matched(self, views: Views, pieces: Windows, matches: Matches) -> list[Evidence]:

@@ -2,7 +2,7 @@
 
 The p-value of a score is the share of benign texts that score at least as high. Above a high quantile u the share is
 modelled by a generalised Pareto distribution (Pickands 1975, doi:10.1214/aos/1176343003; peaks over threshold), so that
-scores beyond every calibration text still differ: p falls strictly as the score rises and never ties at a minimum.
+scores beyond every calibration text still differ: p falls as the score rises, down to SMALLEST_P.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 F64 = npt.NDArray[np.float64]
 
-SMALLEST_P = 1e-12
+SMALLEST_P = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class Tail:
 
     ``values`` float64 (G,) ascending with ``survival`` float64 (G,), the share of benign texts at or above each;
     beyond the last value u the share is ``rate * (1 + shape * (x - u) / scale) ** (-1 / shape)``, exponential where
-    ``shape`` is 0, with ``rate`` the share above u. ``size`` is the number of benign texts behind it.
+    ``shape`` is 0, with ``rate`` the share above u. ``size`` is the number of benign texts behind it; of weighted
+    texts, how many of equal weight would say as much.
     """
 
     values: F64
@@ -48,6 +49,15 @@ class Tail:
         ratio = self.rate / p
         excess = np.log(ratio) if self.shape == 0 else (ratio**self.shape - 1.0) / self.shape
         return float(self.values[-1] + self.scale * excess)
+
+    def is_sound(self) -> bool:
+        """Whether every number is one a distribution can have."""
+        finite = np.isfinite(self.values).all() and np.isfinite([self.rate, self.shape, self.scale]).all()
+        falling = len(self.values) > 0 and bool(
+            np.all(np.diff(self.values) > 0) and np.all(np.diff(self.survival) <= 0)
+        )
+        shares = bool(np.all((self.survival > 0) & (self.survival <= 1)) and 0 < self.rate <= 1)
+        return bool(finite and falling and shares and self.shape >= 0 and self.scale > 0)
 
     def arrays(self, prefix: str) -> dict[str, npt.NDArray[np.generic]]:
         """As named arrays for an ``.npz`` file."""
@@ -96,7 +106,12 @@ def fit(scores: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, above: f
     survival = np.minimum.accumulate(survival) * (1.0 - 1e-12 * np.arange(len(survival)))
     # With no benign text above u, one more than there was stands for the share not seen.
     rate = min(max(float(w[x > threshold].sum()), 0.5 / len(x)), float(survival[-1]))
-    return Tail(values, survival, rate, shape, scale, len(x))
+    return Tail(values, survival, rate, shape, scale, effective_size(w))
+
+
+def effective_size(weights: F64) -> int:
+    """How many texts of equal weight say as much as these (Kish, Survey Sampling, 1965)."""
+    return round(float(weights.sum() ** 2 / np.sum(weights**2)))
 
 
 def _pareto(excess: F64, weights: F64) -> tuple[float, float]:

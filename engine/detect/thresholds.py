@@ -7,7 +7,6 @@ the bank they belong to.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,9 +74,7 @@ def _matches(index: Index, survey: Survey, window: int, pattern: int, end: int) 
 
 def pack(limits: F32, version: str) -> bytes:
     """The bytes of the artefact: thresholds float32 (P,) of the bank of that version."""
-    out = io.BytesIO()
-    np.savez(out, limits=limits.astype(np.float32), version=np.frombuffer(version.encode(), np.uint8))
-    return out.getvalue()
+    return data.pack({"limits": limits.astype(np.float32), "version": np.frombuffer(version.encode(), np.uint8)})
 
 
 def unpack(name: object, content: bytes, version: str, count: int) -> F32:

@@ -24,8 +24,8 @@ Fold = Callable[[list[bytes]], Folded]
 codecs.register_error("each-byte", lambda error: ("\ufffd", error.start + 1))  # type: ignore[attr-defined]
 
 SCRIPTS = (
-    "aeopcxAEOTBzié ßŁø\t\n\r \u00a0\u2003\u3000.-’“—…ﬁ½①ＡｂｃÅ𝐢🅰🇺ⅷªаеорсхАВЕКяжбйиёαβοΩάΐᾳ한글ᄒ\u1161\u11a8ㅎㅏ가ｶﾞかは"
-    "\u3099漢字لامحمد\u064b\u0640עברִית\u0301\u0308\u0306\u0327\u0338\u200b\u200d\u00ad\ufeff\u202e\u2066\ufe0f\U000e0101"
+    "aeopcxAEOTBzié ßŁø\t\n\r \u00a0\u2003\u3000.-’“—…ﬁ½①ＡｂｃÅ𝐢🅰🇺ⅷªаеорсхАВЕКяжбйиёαβοΩάΐᾳ한글ᄒ\u1161\u11a8ㅎㅏ가ｶﾞ"
+    "かは\u3099漢字لامحمد\u064b\u0640עברִית\u0301\u0308\u0306\u0327\u0338\u200b\u200d\u00ad\ufeff\u202e\u2066\ufe0f\U000e0101"
     "\U000e0041\U0001f3f4\u00b4\u0344\u0958क\u093cिไทย\ufdfa\u3300\u0000\u0007\u0085\ufffd\u00df\u0130ıſ"
 )
 
@@ -104,9 +104,7 @@ def oracle(raw: bytes) -> bytes:
 
 
 def undisguised(chars: list[str], strict: list[bool], *, loose: bool) -> str:
-    table = {char: look.lower() for char, look in (STRICT | LOOSE).items()}
-    bases = {char: char if char in table else unicodedata.normalize("NFD", char)[0] for char in chars}
-    looks = {char: table[base] for char, base in bases.items() if base in table}
+    looks = {char: look.lower() for char, look in (STRICT | LOOSE).items()}
     words: list[list[int]] = [[]]
     for k, char in enumerate(chars):
         if unicodedata.category(char)[0] in "LM" or char in "0123456789":

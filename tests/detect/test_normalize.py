@@ -163,10 +163,11 @@ def check_structure(raw: list[bytes], views: Views) -> None:
 
 
 PARTS = [
-    b64(ATTACK), b64("привет, как дела у тебя"), ATTACK.encode().hex(), caesar(ATTACK, 13), ATTACK[::-1], "%69%67%6e%6f%72%65 ",
-    "&#105;&#103;&#110; ", "\\u0069\\x67\\156 ", "=69=67=6E", "i g n o r e  a l l ", "1gn0r3 4ll", "\u200b", "\U000e0069\U000e0067", "😊\ufe01\ufe02",
-    "ǝɹouƃᴉ llɐ", "іgnоrе", "hotel echo lima lima oscar ", ".... . .-.. .-.. --- ", " ", "\n", "漢", "é", ".", "==", "eyJhbGciOiJub25lIn0.",
-    "Donaudampfschifffahrt", "\x00", "105 103 110 111 114 101 32 97 ", "0110100101100111",
+    b64(ATTACK), b64("привет, как дела у тебя"), ATTACK.encode().hex(), caesar(ATTACK, 13), ATTACK[::-1],
+    "%69%67%6e%6f%72%65 ", "&#105;&#103;&#110; ", "\\u0069\\x67\\156 ", "=69=67=6E", "i g n o r e  a l l ", "1gn0r3 4ll",
+    "\u200b", "\U000e0069\U000e0067", "😊\ufe01\ufe02", "ǝɹouƃᴉ llɐ", "іgnоrе", "hotel echo lima lima oscar ",
+    ".... . .-.. .-.. --- ", " ", "\n", "漢", "é", ".", "==", "eyJhbGciOiJub25lIn0.", "Donaudampfschifffahrt", "\x00",
+    "105 103 110 111 114 101 32 97 ", "0110100101100111",
 ]  # fmt: skip
 rows = st.one_of(
     st.binary(max_size=60), st.lists(st.sampled_from(PARTS), max_size=6).map(lambda parts: "".join(parts).encode())
