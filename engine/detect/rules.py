@@ -127,9 +127,8 @@ class Rules:
                 for row in np.flatnonzero(torn[:, 0] >= SUFFIX_SCORE).tolist():
                     yield number, row, int(torn[row, 1]), int(torn[row, 2])
             elif signature.native == "repetition":
-                repeated = repetitions(values, offsets)
-                for row in np.flatnonzero(repeated[:, 1]).tolist():
-                    yield number, row, int(repeated[row, 0]), int(repeated[row, 1])
+                for row, start, end in repetitions(values, offsets).tolist():
+                    yield number, row, start, end
 
 
 class _Index:

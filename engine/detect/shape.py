@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import combining
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
@@ -22,7 +24,8 @@ _CLASS[[*b")]}"]] = _CLOSE | _SYMBOL
 
 SUFFIX_TOKENS = 24
 MAX_DEPTH = 32
-REPEAT_BYTES = 2048
+REPEAT_BYTES = 50_000
+"""Shorter repetition is ordinary: a column of equal values, a table, a log that says one thing a thousand times."""
 MAX_PERIOD = 64
 
 
@@ -38,13 +41,26 @@ def suffixes(values: U8, offsets: I64) -> npt.NDArray[np.int32]:
 
 
 def repetitions(values: U8, offsets: I64) -> npt.NDArray[np.int32]:
-    """The longest stretch of each text that repeats one piece of at most ``MAX_PERIOD`` bytes, int32 (B, 2).
+    """Stretches that repeat one piece of words, int32 (R, 3): text, first byte, end (both relative to the text).
 
-    First byte and end, relative to the text; both 0 where the stretch is shorter than ``REPEAT_BYTES``. O(N).
+    In order of text and place, each of ``REPEAT_BYTES`` or more with a piece of at most ``MAX_PERIOD`` bytes. Only
+    pieces of letters and white space count: separators, numbers, markup and runs inside encoded data are ordinary. O(N):
+    at most two comparisons of each byte for each length of a piece, and next to none for text that does not repeat.
     """
     values, offsets = np.ascontiguousarray(values), np.ascontiguousarray(offsets)
-    out: npt.NDArray[np.int32] = _repetitions(values, offsets, MAX_PERIOD, REPEAT_BYTES)
+    found, _ = _repetitions(values, offsets, MAX_PERIOD, REPEAT_BYTES)
+    kept = [k for k, (t, at, _, period) in enumerate(found.tolist()) if _worded(values[offsets[t] + at :], period)]
+    out: npt.NDArray[np.int32] = found[kept, :3]
     return out
+
+
+def _worded(stretch: U8, period: int) -> bool:
+    # Twice the piece holds every one of its characters whole, wherever the stretch begins.
+    piece = stretch[: 2 * period].tobytes().decode("utf-8", "ignore")
+    letters = [c for c in piece if c.isalpha()]
+    # ASCII letters in one solid run are zeros in base64, hexadecimal digits or padding.
+    divided = any(c.isspace() for c in piece) or any(not c.isascii() for c in letters)
+    return bool(letters) and divided and all(c.isalpha() or c.isspace() or combining(c) for c in piece)
 
 
 @njit(cache=True, nogil=True)
@@ -143,29 +159,43 @@ def _suffixes(values, offsets, kinds):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _repetitions(values, offsets, max_period, least):  # type: ignore[no-untyped-def]
+    # Returns rows of text, first byte, end, period; and the comparisons made. Two stretches of different pieces share
+    # fewer than 2 * max_period bytes (Fine and Wilf 1965, doi:10.2307/2034009), which bounds their number.
     n = len(offsets) - 1
-    out = np.zeros((n, 2), np.int32)
+    overlap = 2 * max_period
+    room = 0
+    for t in range(n):
+        if offsets[t + 1] - offsets[t] >= least:
+            room += (offsets[t + 1] - offsets[t]) // (least - overlap) + 1
+    out = np.zeros((room, 4), np.int32)
+    reached = np.zeros(max_period + 1, np.int64)
+    found = compared = 0
     for t in range(n):
         low, high = offsets[t], offsets[t + 1]
-        if high - low < least:
-            continue
-        longest = least - 1
+        reached[:] = low
         at = low
         while at + least <= high:
             # Any stretch of `least` bytes covers a probe, so only probes are tried for each period.
+            probe = at + least // 2
+            at += least // 2
             for period in range(1, max_period + 1):
-                probe = at + least // 2
-                if values[probe] != values[probe + period] or values[probe + 1] != values[probe + 1 + period]:
+                # Up to `reached` the period is measured: it broke there.
+                if probe < reached[period]:
                     continue
-                begin = probe
-                while begin > low and values[begin - 1] == values[begin - 1 + period]:
+                compared += 1
+                if values[probe] != values[probe + period]:
+                    continue
+                begin = end = probe
+                while begin > reached[period] and values[begin - 1] == values[begin - 1 + period]:
                     begin -= 1
-                end = probe
                 while end + period < high and values[end] == values[end + period]:
                     end += 1
-                if end + period - begin > longest:
-                    longest = end + period - begin
-                    out[t, 0], out[t, 1] = begin - low, end + period - low
+                compared += end - begin
+                reached[period] = end + 1
+                if end + period - begin >= least:
+                    out[found, 0], out[found, 3] = t, period
+                    out[found, 1], out[found, 2] = begin - low, end + period - low
+                    found += 1
+                    at = max(at, end + period - overlap)
                     break
-            at = max(at + least // 2, low + out[t, 1])
-    return out
+    return out[:found], compared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimds.detect.flags import Flag
-from aimds.detect.normalize import KINDS, Decoded, Limits, Views, normalize
+from aimds.detect.normalize import KINDS, Limits, Views, normalize
 
 ENGLISH = [
     ATTACK,
@@ -97,15 +98,7 @@ def test_a_character_trick_is_undone_by_folding(name: str, text: str) -> None:
 
 def _shifted(texts: list[str]) -> Views:
     good = views_of(texts)
-    return Views(*(getattr(good, name) for name in Views.__slots__[:5]), good.starts * 2, good.ends * 2, *_rest(good))
-
-
-def _rest(
-    views: Views,
-) -> tuple[
-    tuple[Decoded, ...], np.ndarray[tuple[int], np.dtype[np.uint32]], np.ndarray[tuple[int], np.dtype[np.bool_]]
-]:
-    return views.decoded, views.flags, views.truncated
+    return replace(good, starts=good.starts * 2, ends=good.ends * 2)
 
 
 def _undecoded(texts: list[str]) -> Views:
@@ -114,13 +107,12 @@ def _undecoded(texts: list[str]) -> Views:
 
 def _misnamed(texts: list[str]) -> Views:
     good = views_of(texts)
-    return Views(good.rows, good.kinds + 1, *(getattr(good, name) for name in Views.__slots__[2:]))  # type: ignore[arg-type]
+    return replace(good, kinds=good.kinds + np.uint8(1))
 
 
 def _whole_row(texts: list[str]) -> Views:
     good = views_of(texts)
-    ends = np.full_like(good.ends, len(texts[0].encode()))
-    return Views(*(getattr(good, name) for name in Views.__slots__[:5]), good.starts * 0, ends, *_rest(good))
+    return replace(good, starts=good.starts * 0, ends=np.full_like(good.ends, len(texts[0].encode())))
 
 
 @pytest.mark.parametrize("mutant", [_shifted, _undecoded, _misnamed, _whole_row])
@@ -164,7 +156,8 @@ def check_structure(raw: list[bytes], views: Views) -> None:
 
 PARTS = [
     b64(ATTACK), b64("привет, как дела у тебя"), ATTACK.encode().hex(), caesar(ATTACK, 13), ATTACK[::-1],
-    "%69%67%6e%6f%72%65 ", "&#105;&#103;&#110; ", "\\u0069\\x67\\156 ", "=69=67=6E", "i g n o r e  a l l ", "1gn0r3 4ll",
+    "%69%67%6e%6f%72%65 ", "&#105;&#103;&#110; ", "\\u0069\\x67\\156 ", "=69=67=6E", "i g n o r e  a l l ",
+    "1gn0r3 4ll",
     "\u200b", "\U000e0069\U000e0067", "😊\ufe01\ufe02", "ǝɹouƃᴉ llɐ", "іgnоrе", "hotel echo lima lima oscar ",
     ".... . .-.. .-.. --- ", " ", "\n", "漢", "é", ".", "==", "eyJhbGciOiJub25lIn0.", "Donaudampfschifffahrt", "\x00",
     "105 103 110 111 114 101 32 97 ", "0110100101100111",

@@ -38,7 +38,8 @@ LOOK_ALIKES = {
     "hex dump": "\n".join(f"{k * 16:08x}  {noise(16).hex(' ')}  |................|" for k in range(40)),
     "MAC and IPv6": "00:1b:44:11:3a:b7 00:1B:44:11:3A:B7 2001:0db8:85a3:0000:0000:8a2e:0370:7334",
     "minified script": '!function(e,t){"object"==typeof exports&&"undefined"!=typeof module?module.exports=t():'
-    '"function"==typeof define&&define.amd?define(t):(e=e||self).Vue=t()}(this,function(){"use strict";var e=Object.freeze({});});',
+    '"function"==typeof define&&define.amd?define(t):(e=e||self).Vue=t()}'
+    '(this,function(){"use strict";var e=Object.freeze({});});',
     "expression": r"^(?:[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9]+)*|[\x01-\x08\x0b\x0c\x0e-\x1f\x21])*@",
     "path": "/usr/local/lib/python3.11/site-packages/numpy/core/include/numpy/ndarraytypes.h",
     "link": "https://www.example.com/watch?v=dQw4w9WgXcQ&list=PLrAXtmErZgOeiKm4sgNOknGvNjby9efdf&index=12",
