@@ -20,6 +20,11 @@ STATUSES = ("ok", "partial", "error")
 PROFILES = ("fast", "cascade", "full")
 UNTRUSTED_CHANNELS = ("tool", "document")
 
+YEARS_S = (-62_135_596_800, 253_402_300_800)
+"""The years 1 to 9999 UTC in seconds since 1970, end exclusive: all that a datetime can hold."""
+_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_INT64 = (-(1 << 63), (1 << 63) - 1)
+
 _ENUM = pa.dictionary(pa.int8(), pa.string())
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -132,15 +137,44 @@ def _channel_column(column: pa.Array) -> pa.Array:
     return enum(CHANNELS, codes.cast(pa.int8()))
 
 
+def outside_years(column: pa.Array) -> pa.BooleanArray:
+    """Where the timestamps or dates of ``column`` lie outside the years 1 to 9999 UTC; null where they are null."""
+    kind = column.type
+    per_s = _PER_S[kind.unit] if pa.types.is_timestamp(kind) else _PER_S["ms"]
+    if pa.types.is_date32(kind):
+        ticks, (low, high) = column.cast(pa.int32()), (edge // 86400 for edge in YEARS_S)
+    else:
+        ticks = column.cast(pa.int64())
+        low, high = (max(_INT64[0], min(edge * per_s, _INT64[1])) for edge in YEARS_S)
+    return pc.or_(pc.less(ticks, low), pc.greater_equal(ticks, high))
+
+
+def _time_column(column: pa.Array, field: pa.Field) -> pa.Array:
+    """``column`` as UTC microseconds, finer ones cut off."""
+    if not pa.types.is_timestamp(column.type) and not pa.types.is_date(column.type):
+        column = _checked(column, field)
+    wrong = pc.index(outside_years(column), pa.scalar(True)).as_py()
+    if wrong >= 0:
+        # The text of such a time cannot be asked of Arrow or Python.
+        ticks = column.slice(wrong, 1).cast(pa.int32() if pa.types.is_date32(column.type) else pa.int64())[0].as_py()
+        problem = f"is {ticks} ({column.type}), outside the years 1 to 9999"
+        raise SchemaError(field.name, problem, row=wrong)
+    if pa.types.is_timestamp(column.type) and column.type.tz is None:
+        column = pc.assume_timezone(column, "UTC")
+    return column.cast(field.type, safe=False)
+
+
 def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
-    if column.type == field.type:
-        return column
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if field.type == _TIME and pa.types.is_timestamp(column.type) and column.type.tz is None:
-        column = pc.assume_timezone(column, "UTC")
+    return _time_column(column, field) if field.type == _TIME else _checked(column, field)
+
+
+def _checked(column: pa.Array, field: pa.Field) -> pa.Array:
+    if column.type == field.type:
+        return column
     try:
-        return column.cast(field.type, safe=field.type != _TIME)
+        return column.cast(field.type)
     except pa.ArrowInvalid as error:
         row = _first_bad_row(column, field)
         raise SchemaError(field.name, f"cannot become {field.type}: {error}", row=row) from error
@@ -167,11 +201,15 @@ def requests(table: pa.RecordBatch | pa.Table, *, first_row: int = 0) -> pa.Reco
     the screener answers that row alone with status ``error``.
 
     Raises:
-        SchemaError: no ``text`` column, or a column that cannot be cast (names the column and the first bad row).
+        SchemaError: no ``text`` column, two columns of one name, or a column that cannot be cast or holds a time
+            outside the years 1 to 9999 (names the column and the first bad row).
     """
     names = table.schema.names
     if "text" not in names:
         raise SchemaError("text", f"missing; the columns are {', '.join(names) or '(none)'}")
+    for field in REQUESTS:
+        if names.count(field.name) > 1:
+            raise SchemaError(field.name, f"there are {names.count(field.name)} columns of this name, expected one")
     n = table.num_rows
     arrays = []
     for field in REQUESTS:

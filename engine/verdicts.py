@@ -8,13 +8,17 @@ from dataclasses import dataclass, fields
 from typing import Any, overload
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from aimds.schema import check_verdicts
+from aimds.schema import check_verdicts, outside_years
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One row of VERDICTS (`aimds.schema`); offsets are bytes in the original UTF-8 text, end exclusive."""
+    """One row of VERDICTS (`aimds.schema`); offsets are bytes in the original UTF-8 text, end exclusive.
+
+    ``ts`` is None too where the table holds a time outside the years 1 to 9999.
+    """
 
     request_id: str
     session_id: str | None
@@ -49,6 +53,15 @@ class Verdict:
 _FIELDS = tuple(field.name for field in fields(Verdict))
 
 
+def _with_datetimes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    index = batch.schema.get_field_index("ts")
+    column = batch.column(index)
+    outside = outside_years(column)
+    if not pc.any(outside).as_py():
+        return batch
+    return batch.set_column(index, batch.schema.field(index), pc.if_else(outside, None, column))
+
+
 class Verdicts:
     """Verdicts of one call, in the order of the requests. Iterate for `Verdict` rows; ``table`` is the Arrow table."""
 
@@ -61,7 +74,7 @@ class Verdicts:
 
     def __iter__(self) -> Iterator[Verdict]:
         for batch in self.table.to_batches(max_chunksize=4096):
-            for row in batch.to_pylist(maps_as_pydicts="strict"):
+            for row in _with_datetimes(batch).to_pylist(maps_as_pydicts="strict"):
                 yield Verdict(**{name: row[name] for name in _FIELDS})
 
     @overload

@@ -1,4 +1,4 @@
-"""Ways to hide a text, written plainly and apart from the product: the other side of `aimds.detect.unwrap`."""
+"""Ways to hide a text, written plainly and apart from the product: the other side of `aimds.detect.normalize.unwrap`."""
 
 from __future__ import annotations
 

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aimds.printable import visible
+
 if TYPE_CHECKING:
     from aimds.record.verification import Report
 
 EXIT_PROBLEMS = 1
+_LINE = 2000
+"""Most characters of one printed line."""
 
 LogFile = Annotated[Path, typer.Argument(help="The audit log; its head is expected beside it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -72,14 +76,15 @@ def key(file: Annotated[Path, typer.Argument(help="Where to write the key; must 
     from aimds.record.chain import create_key
 
     create_key(file)
-    typer.echo(f"{file}: new key; keep it away from the machine that holds the log")
+    typer.echo(f"{visible(str(file), _LINE)}: new key; keep it away from the machine that holds the log")
 
 
 def _checkpoint(text: str) -> tuple[int, str]:
     from aimds.errors import ConfigError
 
     seq, _, digest = text.partition(":")
-    if not (seq.isascii() and seq.isdigit() and len(digest) == 64 and set(digest) <= set("0123456789abcdef")):
+    numbered = seq.isascii() and seq.isdigit() and len(seq) < 19
+    if not (numbered and len(digest) == 64 and set(digest) <= set("0123456789abcdef")):
         raise ConfigError("--expect", text, "SEQ:HASH, a record's number and its 64 hexadecimal digits")
     return int(seq), digest
 
@@ -88,16 +93,19 @@ def _print(report: Report) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    def line(content: str) -> Text:
+        return Text(visible(content, _LINE))
+
     console = Console(soft_wrap=True)
     verdict = Text("ok", "bold green") if report.ok else Text(f"{report.problem_count} problems", "bold red")
-    console.print(Text(f"{report.path}: {report.records} records, "), verdict, sep="")
+    console.print(line(f"{report.path}: {report.records} records,"), verdict)
     for problem in report.problems:
         where = f"line {problem.line}" if problem.line else "log"
-        console.print(Text(f"  ✗ {where}: {problem.kind}: {problem.message}"))
+        console.print("  ✗", line(f"{where}: {problem.kind}: {problem.message}"))
     if report.problem_count > len(report.problems):
-        console.print(Text(f"  … and {report.problem_count - len(report.problems)} more"))
+        console.print("  …", line(f"and {report.problem_count - len(report.problems)} more"))
     for sentence in report.proved:
-        console.print(Text(f"  ✓ {sentence}"))
+        console.print("  ✓", line(sentence))
     for sentence in report.unproved:
-        console.print(Text(f"  – not proved {sentence}"))
-    console.print(Text(f"last record {report.seq}:{report.hash}"))
+        console.print("  –", line(f"not proved {sentence}"))
+    console.print(line(f"last record {report.seq}:{report.hash}"))

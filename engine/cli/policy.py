@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aimds.printable import visible
+
 if TYPE_CHECKING:
     from aimds.respond.policy import Policy
 
+_LINE = 2000
+"""Most characters of one printed line or cell."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -25,10 +29,9 @@ def register(app: typer.Typer) -> None:
 
 def check(file: Annotated[Path, typer.Argument(help="Policy file (TOML).")], as_json: AsJson = False) -> None:
     """Check a policy file. What is wrong in it is named with its place, and the exit code is 2."""
-    from aimds.respond.policy import Policy
-
-    policy = Policy.load(file)
-    typer.echo(json.dumps(summary(policy)) if as_json else f"{file}: ok, version {policy.version}")
+    policy = _load(file)
+    line = visible(f"{file}: ok, version {policy.version}", _LINE)
+    typer.echo(json.dumps(summary(policy)) if as_json else line)
 
 
 def show(
@@ -36,13 +39,21 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show what a policy does: thresholds, actions and exceptions, for everybody and per tenant."""
-    from aimds.respond.policy import Policy
-
-    content = summary(Policy.load(file))
+    content = summary(_load(file))
     if as_json:
         typer.echo(json.dumps(content))
     else:
         _print(content)
+
+
+def _load(file: Path | None) -> Policy:
+    from aimds.errors import DataError
+    from aimds.respond.policy import Policy
+
+    try:
+        return Policy.load(file)
+    except RecursionError:
+        raise DataError(file, "is not a policy: its values are nested too deep to be read") from None
 
 
 def summary(policy: Policy) -> dict[str, Any]:
@@ -61,8 +72,11 @@ def _print(content: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    def line(content: str) -> Text:
+        return Text(visible(content, _LINE))
+
     console = Console()
-    console.print(Text(f"policy {content['version']}"))
+    console.print(line(f"policy {content['version']}"))
     limits = Table("tenant", "mode", "channel", "block at p ≤", "flag at p ≤", "if a detector fails")
     actions = Table("tenant", "threat", "at block", "at flag", "min severity")
     for name, part in content["tenants"].items():
@@ -70,16 +84,16 @@ def _print(content: dict[str, Any]) -> None:
             if channel:
                 mode, failure = "shadow" if part["shadow"] else "enforce", part["failure"][channel]["action"]
                 cells = (name, mode, channel, f"{row['block']:g}", f"{row['flag']:g}", failure)
-                limits.add_row(*map(Text, cells))
+                limits.add_row(*map(line, cells))
         for threat, row in part["responses"].items():
             if threat == "default" or row != part["responses"]["default"]:
-                actions.add_row(*map(Text, (name, threat, row["at_block"], row["at_flag"], f"{row['min_severity']:g}")))
+                actions.add_row(*map(line, (name, threat, row["at_block"], row["at_flag"], f"{row['min_severity']:g}")))
         harmful = part["harmful"]
-        actions.add_row(*map(Text, (name, f"harmful score ≥ {harmful['threshold']:g}", harmful["action"], "", "")))
+        actions.add_row(*map(line, (name, f"harmful score ≥ {harmful['threshold']:g}", harmful["action"], "", "")))
     console.print(limits, actions)
     for rule in content["rules"]:
         scope = ", ".join(f"{key} {rule[key]}" for key in ("tenant", "channel", "threat") if rule[key]) or "everything"
-        console.print(Text(f"{'deny' if rule['deny'] else 'allow'} {scope}: {rule['reason']}"))
-    console.print(Text("taken out of texts: " + ", ".join(content["redacted"])))
+        console.print(line(f"{'deny' if rule['deny'] else 'allow'} {scope}: {rule['reason']}"))
+    console.print(line("taken out of texts: " + ", ".join(content["redacted"])))
     for action, steps in content["playbook"].items():
-        console.print(Text(f"{action}: {' → '.join(steps)}"))
+        console.print(line(f"{action}: {' → '.join(steps)}"))

@@ -11,7 +11,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, Mark, excerpt, size, tokens, visible
+from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, Mark, excerpt, size
+from aimds.printable import tokens, visible
+from aimds.respond.policy import BANDS, severity_band
 from aimds.taxonomy import CODES, get
 from aimds.verdicts import Verdict
 
@@ -26,7 +28,6 @@ _ACTION_STYLES = {
 }
 _PIECE_STYLES = {EVIDENCE: "bold black on gold1", PII: "bold white on dodger_blue3", GAP: "dim italic"}
 _HIDDEN_STYLE = "bold white on red3"
-_SEVERITIES = ((0.95, "critical"), (0.85, "high"), (0.70, "medium"))
 _MOST_EVIDENCE = 12
 
 
@@ -77,8 +78,8 @@ def render_verdict(verdict: Verdict, text: str | bytes, console: Console, decode
 
 
 def severity_word(severity: float) -> str:
-    """critical above 0.95, high above 0.85, medium above 0.70, else low."""
-    return next((word for bound, word in _SEVERITIES if severity > bound), "low")
+    """The band that a policy puts ``severity`` in: low, medium, high or critical."""
+    return BANDS[int(severity_band(severity))]
 
 
 RAREST = 1e-4

@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
         The page needs no network and runs no script. Personal data and secrets are left out of its excerpts.
         """
         from aimds.jobs.report import report as write_report
+        from aimds.printable import visible
 
         target = out if out is not None or as_json else DEFAULT_OUT
         findings = write_report(
@@ -55,7 +56,7 @@ def register(app: typer.Typer) -> None:
         if target is not None:
             size = target.stat().st_size / 1000
             print(
-                f"{target} ({size:,.0f} KB): {findings.rows:,} requests, {findings.caught:,} caught, "
+                f"{visible(str(target), 2000)} ({size:,.0f} KB): {findings.rows:,} requests, {findings.caught:,} caught, "
                 f"{findings.unjudged:,} not fully judged",
                 file=sys.stderr if as_json else sys.stdout,
             )

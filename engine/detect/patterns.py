@@ -20,7 +20,7 @@ from aimds.detect import thresholds
 from aimds.detect.features import Windows
 from aimds.detect.lexicon import Lexicon, fold, split
 from aimds.detect.pattern_file import Pattern, check, parse
-from aimds.detect.similarity import Index, Survey
+from aimds.detect.similarity import Index
 from aimds.errors import ArtefactError, ConfigError
 from aimds.taxonomy import CODES
 
@@ -92,6 +92,7 @@ class Bank:
         Raises:
             ArtefactError: a file is missing or malformed (the file and the pattern's id are named), or the thresholds
                 are those of other patterns.
+            ConfigError: AIMDS_BACKEND has a value that nobody knows.
         """
         home = data.path(SYNONYMS).parent if folder is None else folder
         files = sorted((home / FOLDER).glob("*.toml"))
@@ -125,7 +126,10 @@ class Bank:
         try:
             return cls.build(patterns, Lexicon.parse(synonyms, content), limits, version)
         except ConfigError as error:
-            raise ArtefactError(seen[error.key.removeprefix("pattern ")], str(error)) from error
+            at_fault = seen.get(error.key.removeprefix("pattern "))
+            if at_fault is None:  # a setting, not a pattern
+                raise
+            raise ArtefactError(at_fault, str(error)) from error
 
     @classmethod
     def build(
@@ -199,7 +203,7 @@ class Bank:
         n = len(windows)
         margin, best = np.full(n, -1.0, np.float32), np.full(n, -1, np.int32)
         survey = self.index.survey(windows.values, windows.offsets, self.limits * (1 + SLACK), threads=threads)
-        near: dict[int, list[tuple[float, int, int]]] = {}
+        near: list[tuple[Ints, Ints, Ints, F32]] = []
         for aligned in self.index.align(survey, threads=threads):
             margins = np.clip(1 - aligned.distance / self.limits[aligned.pattern], -1, 1).astype(np.float32)
             margins[margins < -SLACK] = -1
@@ -211,31 +215,33 @@ class Bank:
             better = margins[top] > margin[rows]
             margin[rows[better]] = margins[top[better]]
             best[rows[better]] = aligned.pattern[top[better]]
-            for k in np.flatnonzero(margins > 0).tolist():
-                found = (-float(margins[k]), int(aligned.pattern[k]), int(aligned.end[k]))
-                near.setdefault(int(aligned.window[k]), []).append(found)
-        hits: list[Hit] = []
-        for window in sorted(near):
-            confirmed = self._confirm(survey, window, sorted(near[window])[:MAX_CANDIDATES])
-            if confirmed:
-                margin[window], best[window] = confirmed[0].margin, confirmed[0].pattern
-            else:
-                margin[window], best[window] = 0.0, min(near[window])[1]
-            hits += confirmed
-        return Matches(margin, best, hits)
+            within = margins > 0
+            near.append((aligned.window[within], aligned.pattern[within], aligned.end[within], margins[within]))
+        if not near:
+            return Matches(margin, best, [])
+        window, pattern = np.concatenate([part[0] for part in near]), np.concatenate([part[1] for part in near])
+        end, strength = np.concatenate([part[2] for part in near]), np.concatenate([part[3] for part in near])
+        order = np.lexsort((pattern, -strength, window))
+        order = order[_rank(window[order]) < MAX_CANDIDATES]
+        window, pattern, end, strength = window[order], pattern[order], end[order], strength[order]
+        rows, first = np.unique(window, return_index=True)
+        margin[rows], best[rows] = 0.0, pattern[first]
 
-    def _confirm(self, survey: Survey, window: int, candidates: list[tuple[float, int, int]]) -> list[Hit]:
-        first = int(survey.offsets[window])
-        tokens = survey.tokens[first : int(survey.offsets[window + 1])]
-        hits: list[Hit] = []
-        for minus_margin, pattern, end in candidates:
-            start = self.index.start(tokens, pattern, end)
-            if self.index.confirmed(tokens[start : end + 1], pattern):
-                span = int(survey.starts[first + start]), int(survey.ends[first + end])
-                hits.append(Hit(window, pattern, -minus_margin, *span))
-                if len(hits) == MAX_HITS:
-                    break
-        return hits
+        start, sure = self.index.confirm(survey, window, pattern, end)
+        window, pattern, start, end, strength = window[sure], pattern[sure], start[sure], end[sure], strength[sure]
+        kept = _rank(window) < MAX_HITS
+        window, pattern, start, end, strength = window[kept], pattern[kept], start[kept], end[kept], strength[kept]
+        rows, first = np.unique(window, return_index=True)
+        margin[rows], best[rows] = strength[first], pattern[first]
+        base = survey.offsets[window]
+        begins, stops = survey.starts[base + start], survey.ends[base + end]
+        columns = (column.tolist() for column in (window, pattern, strength, begins, stops))
+        return Matches(margin, best, [Hit(*row) for row in zip(*columns, strict=True)])
+
+
+def _rank(windows: Ints) -> Offsets:
+    """Place of each among those of its window; ``windows`` ascend."""
+    return np.arange(len(windows)) - np.searchsorted(windows, windows)
 
 
 def _place(pattern: Pattern) -> tuple[bool, str, str]:

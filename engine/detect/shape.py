@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unicodedata import combining
+from unicodedata import category
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +60,7 @@ def _worded(stretch: U8, period: int) -> bool:
     letters = [c for c in piece if c.isalpha()]
     # ASCII letters in one solid run are zeros in base64, hexadecimal digits or padding.
     divided = any(c.isspace() for c in piece) or any(not c.isascii() for c in letters)
-    return bool(letters) and divided and all(c.isalpha() or c.isspace() or combining(c) for c in piece)
+    return bool(letters) and divided and all(c.isspace() or category(c)[0] in "LM" for c in piece)
 
 
 @njit(cache=True, nogil=True)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds import kernels
-from aimds.detect import bound
+from aimds.detect import bound, traceback
 from aimds.detect.lexicon import Lexicon, Word
 from aimds.detect.tables import FULL, LANES, Block, block, price, token_rows
 from aimds.kernels import ragged
@@ -181,23 +181,35 @@ class Index:
             pairs = np.flatnonzero(owner == number)
             windows, row = np.unique(survey.windows[pairs], return_inverse=True)
             block = self.blocks[number]
-            lengths = survey.offsets[windows + 1] - survey.offsets[windows]
-            offsets = np.zeros(len(windows) + 1, np.int64)
-            np.cumsum(lengths, out=offsets[1:])
-            kept = np.repeat(survey.offsets[windows] - offsets[:-1], lengths) + np.arange(offsets[-1])
-            tokens = block.local[survey.tokens[kept]]
-            distance, end = kernels.subsequence_dtw(tokens, offsets, block.cost, threads=threads)
+            tokens, offsets = _pieces(survey.tokens, survey.offsets[windows], survey.offsets[windows + 1])
+            distance, end = kernels.subsequence_dtw(block.local[tokens], offsets, block.cost, threads=threads)
             patterns = survey.patterns[pairs]
             lane = patterns % LANES
             near = (distance[row, lane] / self.total[patterns]).astype(np.float32)
             yield Alignment(survey.windows[pairs], patterns, near, end[row, lane])
 
+    def confirm(self, survey: Survey, windows: Ints, patterns: Ints, ends: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
+        """First token int32 (C,) of the alignments that end at tokens ``ends``, and whether each is `confirmed`.
+
+        Args:
+            windows, patterns, ends: int32 (C,), as `align` yields them.
+        """
+        starts, sure = np.zeros(len(windows), np.int32), np.zeros(len(windows), np.bool_)
+        for pattern in np.unique(patterns).tolist():
+            rows = np.flatnonzero(patterns == pattern)
+            first = survey.offsets[windows[rows]]
+            tokens, offsets = _pieces(survey.tokens, first, first + ends[rows] + 1)
+            owner = self.blocks[pattern // LANES]
+            begun = traceback.starts(tokens, offsets, ends[rows], owner.local, owner.cost, pattern % LANES)
+            starts[rows] = begun
+            sure[rows] = self._confirmed(pattern, *_pieces(tokens, offsets[:-1] + begun, offsets[1:]))
+        return starts, sure
+
     def start(self, tokens: Ints, pattern: int, end: int) -> int:
         """First token of the alignment of ``pattern`` that ends at token ``end`` of one window's ``tokens``."""
-        block = self.blocks[pattern // LANES]
-        # Only the rows of these tokens: a whole column of the table would cost more than the traceback.
-        cost = np.ascontiguousarray(block.cost[block.local[tokens], :, pattern % LANES])
-        return kernels.subsequence_dtw_start(np.arange(len(tokens), dtype=np.int32), cost, end)
+        owner = self.blocks[pattern // LANES]
+        offsets, ends = np.array([0, len(tokens)], np.int64), np.array([end], np.int32)
+        return int(traceback.starts(tokens, offsets, ends, owner.local, owner.cost, pattern % LANES)[0])
 
     def confirmed(self, tokens: Ints, pattern: int) -> bool:
         """Whether the ``tokens`` of a matched stretch hold the pattern's heavy words in order, not too far apart.
@@ -205,22 +217,26 @@ class Index:
         An alignment may stay on one word for several places or several words for one place; common subsequence and
         edit distance see that.
         """
+        return bool(self._confirmed(pattern, tokens, np.array([0, len(tokens)], np.int64))[0])
+
+    def _confirmed(self, pattern: int, tokens: Ints, offsets: Offsets) -> npt.NDArray[np.bool_]:
         words, weights = self.words[pattern], self.weights[pattern]
         place = {int(word): k for k, word in enumerate(words.tolist())}
-        found = np.full(len(tokens), len(self.near), np.int32)
-        for k, token in enumerate(tokens.tolist()):
+        known, at = np.unique(tokens, return_inverse=True)
+        nearest = np.full(len(known), len(self.near), np.int32)
+        for k, token in enumerate(known.tolist()):
             near = [(cost, place[word], word) for word, cost in self.near[token].items() if word in place]
             if near:
-                found[k] = min(near)[2]
+                nearest[k] = min(near)[2]
+        found = nearest[at]
         wanted = words[_heavy(weights)]
-        ends = np.array([0, len(wanted)], np.int64)
-        common = int(kernels.lcs(found, np.array([0, len(found)], np.int64), wanted, ends)[0, 0])
-        if common < MIN_COMMON * len(wanted):
-            return False
-        edits = kernels.levenshtein(
-            found, np.array([0, len(found)], np.int64), words, np.array([0, len(words)], np.int64)
-        )[0, 0]
-        return int(edits) <= MAX_EDITS * max(len(found), len(words))
+        common = kernels.lcs(found, offsets, wanted, np.array([0, len(wanted)], np.int64))[:, 0]
+        sure: npt.NDArray[np.bool_] = common >= MIN_COMMON * len(wanted)
+        rows = np.flatnonzero(sure)
+        found, offsets = _pieces(found, offsets[rows], offsets[rows + 1])
+        edits = kernels.levenshtein(found, offsets, words, np.array([0, len(words)], np.int64))[:, 0]
+        sure[rows] = edits <= MAX_EDITS * np.maximum(np.diff(offsets), len(words))
+        return sure
 
 
 HEAVY = 0.6
@@ -234,3 +250,10 @@ MAX_EDITS = 0.6
 def _heavy(weights: F32) -> npt.NDArray[np.bool_]:
     heavy = weights >= HEAVY
     return heavy if heavy.any() else np.ones(len(weights), np.bool_)
+
+
+def _pieces(values: Ints, first: Offsets, last: Offsets) -> tuple[Ints, Offsets]:
+    """Values and offsets of the rows ``values[first[i]:last[i]]``."""
+    offsets = np.zeros(len(first) + 1, np.int64)
+    np.cumsum(last - first, out=offsets[1:])
+    return values[np.repeat(first - offsets[:-1], last - first) + np.arange(offsets[-1])], offsets

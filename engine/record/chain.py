@@ -81,7 +81,7 @@ def decode(line: bytes) -> Record:
         raise ValueError("the line is not a record")
     seq, body = fields["seq"], fields["body"]
     texts = [fields[name] for name in ("time", "kind", "prev", "hash")]
-    if type(seq) is not int or not isinstance(body, dict) or not all(isinstance(text, str) for text in texts):
+    if not _is_number(seq) or not isinstance(body, dict) or not all(isinstance(text, str) for text in texts):
         raise ValueError("the line is not a record")
     try:
         rebuilt, digest = encode(seq, fields["time"], fields["kind"], body, fields["prev"])
@@ -90,6 +90,11 @@ def decode(line: bytes) -> Record:
     if rebuilt != line or digest != fields["hash"]:
         raise ValueError("the content does not have the hash that the record states")
     return Record(seq, fields["time"], fields["kind"], body, fields["prev"], digest)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether ``value`` can be the number of a record. Python writes no number of 4,301 digits, so there is a bound."""
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 def _canonical(value: Any) -> str:
@@ -194,7 +199,7 @@ def read_head(path: Path, key: bytes | None) -> tuple[Head, bool] | None:
         raise DataError(file, f"cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError):
         raise DataError(file, "is damaged: not the head of an audit log") from None
-    if not isinstance(fields, dict) or fields.keys() != HEAD_KEYS or type(fields["seq"]) is not int:
+    if not isinstance(fields, dict) or fields.keys() != HEAD_KEYS or not _is_number(fields["seq"]):
         raise DataError(file, "is damaged: not the head of an audit log")
     head = Head(str(fields["chain"]), fields["seq"], str(fields["hash"]), str(fields["time"]))
     return head, hmac.compare_digest(encode_head(head, key), content)

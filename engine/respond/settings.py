@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,8 +55,9 @@ class Section:
         """A finite number from ``low`` to ``high``; ``low`` itself is refused where ``open_low``."""
         expected = f"a number above {low:g} and up to {high:g}" if open_low else f"a number from {low:g} to {high:g}"
         value = self.any(name, expected)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(self.key(name), value, expected)
+        # Compared as it is: a whole number may be too large for a float. NaN is in no range.
         if not low <= value <= high or (open_low and value == low):
             raise ConfigError(self.key(name), value, expected)
         return float(value)

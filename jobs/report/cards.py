@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from aimds.jobs.report import charts
 from aimds.jobs.report.charts import Series, action_css, number, percent
 from aimds.jobs.report.elements import CAUGHT, card, threat_ids, threat_title
-from aimds.jobs.report.excerpts import visible
 from aimds.jobs.report.findings import Findings, Group
 from aimds.jobs.report.markup import Html, h
+from aimds.printable import visible
 
 SHOWN_THREATS = 7
 """Threat types with a colour of their own over time; the rest are drawn together."""
@@ -41,7 +41,7 @@ def over_time(findings: Findings) -> Html:
     """Caught requests per time bin, by action or by threat type, over the volume of all requests."""
     found = findings.timeline
     if found is None:
-        return card("Over time", h("p", "No request carries a time.", class_="empty"))
+        return card("Over time", h("p", "No request carries a time in the years 1 to 9999.", class_="empty"))
     n = len(found.starts)
     everything = [sum(values[i] for values in found.actions.values()) for i in range(n)]
     volume = charts.columns(

@@ -8,11 +8,12 @@ from itertools import groupby
 from aimds.jobs.report import charts
 from aimds.jobs.report.charts import action_css, number
 from aimds.jobs.report.elements import card, day, period, threat_title
-from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, visible
+from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII
 from aimds.jobs.report.findings import Findings
 from aimds.jobs.report.markup import Child, Html, h
 from aimds.jobs.report.samples import Sample
 from aimds.jobs.report.session_risk import SessionRisk
+from aimds.printable import visible
 
 
 def sessions(findings: Findings) -> Html:
@@ -40,7 +41,7 @@ def _session(risk: SessionRisk) -> Html:
     line = charts.sparkline(
         risk.scores, risk.actions, alt=f"Score per turn, {risk.turns} turns, highest {risk.max_score:.2f}"
     )
-    figures = [("turns", number(risk.turns)), ("caught", number(risk.caught)), ("highest", f"{risk.max_score:.3f}")]
+    figures = [("turns", number(risk.turns) + ("" if risk.whole else "+")), ("caught", number(risk.caught)), ("highest", f"{risk.max_score:.3f}")]
     if risk.session_score is not None:
         figures.append(("session", f"{risk.session_score:.3f}"))
     cells = [h("div", h("dd", value), h("dt", name)) for name, value in figures]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from aimds.jobs.report.excerpts import visible
 from aimds.jobs.report.markup import Child, Html, h
+from aimds.printable import visible
 from aimds.taxonomy import CODES, get
 
 CAUGHT = ("block", "escalate", "sandwich", "redact", "flag")

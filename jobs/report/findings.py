@@ -61,7 +61,7 @@ class Timeline:
     """Rows not allowed, by threat type."""
     untimed: int
     outside: int
-    """Rows whose time lies far from all others."""
+    """Rows whose time lies far from all others, or outside the years 1 to 9999."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from aimds.jobs.report.excerpts import tokens, visible
+from aimds.printable import tokens, visible
 
 _VOID = frozenset({"meta", "input", "link", "br"})
 

@@ -8,9 +8,9 @@ from aimds import data
 from aimds.jobs.report import cards, cases
 from aimds.jobs.report.charts import number
 from aimds.jobs.report.elements import day, period
-from aimds.jobs.report.excerpts import visible
 from aimds.jobs.report.findings import Findings
 from aimds.jobs.report.markup import Html, h
+from aimds.printable import visible
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _SHIELD = "M8 0l7 2.5v5C15 12 12 15 8 16 4 15 1 12 1 7.5v-5z"

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from aimds.errors import DataError
 from aimds.jobs.report.excerpts import EVIDENCE, PII, Mark, Piece, excerpt
-from aimds.jobs.report.verdict_files import VerdictFile, find
+from aimds.jobs.report.verdict_files import DATETIME, VerdictFile, find
 from aimds.jobs.scan.columns import Columns, resolve
 from aimds.taxonomy import CODES
 
@@ -92,6 +92,7 @@ class Chooser:
         lead = pl.col("evidence").list.get(0, null_on_oob=True).struct.field("pattern_id").fill_null("")
         best = (
             caught.select(*_FIELDS, lead=lead)
+            .with_columns(DATETIME)
             .sort(pl.col("score").fill_null(-1.0), "row", descending=[True, False])
             .unique(["threat_type", "lead"], keep="first", maintain_order=True)
             .group_by("threat_type", maintain_order=True)

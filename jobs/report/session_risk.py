@@ -8,14 +8,16 @@ from datetime import datetime
 
 import polars as pl
 
-from aimds.jobs.report.verdict_files import VerdictFile, stream
+from aimds.jobs.report.verdict_files import DATETIME, VerdictFile, stream
 from aimds.schema import SESSION_ACTIONS
 
 EXACT_SESSIONS = 4_000_000
 """Distinct sessions counted exactly (8 bytes each); beyond, the count stays there and says so."""
 _MOST_CANDIDATES = 500_000
 _MOST_POINTS = 60
-_MOST_TURNS = 100_000
+MOST_TURNS = 50_000
+"""Turns that are followed of one session."""
+_PENDING_ROWS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class SessionRisk:
     """Score per turn, oldest first; longer sessions keep the maximum of each of ``_MOST_POINTS`` stretches."""
     actions: list[str]
     """Action per point of ``scores``: the one of the turn with that score."""
+    whole: bool
+    """False where there were more than MOST_TURNS turns: the figures are those of the first ones in the files."""
 
 
 class Candidates:
@@ -103,7 +107,10 @@ class Candidates:
 
 
 def follow(files: Sequence[VerdictFile], ids: Sequence[str]) -> list[SessionRisk]:
-    """Every turn of the sessions ``ids``, in the order of ``ids``; turns by time, then number, then place."""
+    """The turns of the sessions ``ids``, in the order of ``ids``; turns by time, then number, then place.
+
+    At most MOST_TURNS turns of a session are followed, those met first.
+    """
     if not ids:
         return []
     columns = (
@@ -118,18 +125,27 @@ def follow(files: Sequence[VerdictFile], ids: Sequence[str]) -> list[SessionRisk
         "session_score",
     )
     wanted = pl.Series(list(ids))
-    parts = []
+    parts: list[pl.DataFrame] = []
+    pending = 0
     for file in files:
         for frame in stream(file, columns):
-            parts.append(frame.filter(pl.col("session_id").is_in(wanted.implode())))
-            if len(parts) > 256:
-                parts = [pl.concat(parts).head(_MOST_TURNS)]
-    turns = pl.concat(parts).head(_MOST_TURNS).sort("ts", "turn", nulls_last=True, maintain_order=True)
-    split = {str(key[0]): group for key, group in turns.group_by("session_id", maintain_order=True)}
-    return [_risk(name, split[name]) for name in ids]
+            found = frame.filter(pl.col("session_id").is_in(wanted.implode())).with_columns(DATETIME)
+            if found.height:
+                parts.append(found)
+                pending += found.height
+            if pending > _PENDING_ROWS:
+                parts, pending = [_first_turns(parts)], 0
+    split = {str(key[0]): group for key, group in _first_turns(parts).group_by("session_id")} if parts else {}
+    return [_risk(name, split[name]) for name in ids if name in split]
 
 
-def _risk(name: str, turns: pl.DataFrame) -> SessionRisk:
+def _first_turns(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    # One turn more than is followed shows that there are more.
+    return pl.concat(parts).group_by("session_id", maintain_order=True).head(MOST_TURNS + 1)
+
+
+def _risk(name: str, found: pl.DataFrame) -> SessionRisk:
+    turns = found.head(MOST_TURNS).sort("ts", "turn", nulls_last=True, maintain_order=True)
     caught = turns.filter(pl.col("action") != "allow")
     threats = sorted(caught["threat_type"].value_counts().iter_rows(), key=lambda item: (-item[1], item[0]))
     times = turns["ts"].drop_nulls()
@@ -150,6 +166,7 @@ def _risk(name: str, turns: pl.DataFrame) -> SessionRisk:
         threats=dict(threats),
         scores=[score for score, _ in points],
         actions=[action for _, action in points],
+        whole=found.height <= MOST_TURNS,
     )
 
 

@@ -16,7 +16,7 @@ from aimds.jobs.report import timeline
 from aimds.jobs.report.findings import Findings, Group, Histogram, Pattern, Timeline
 from aimds.jobs.report.samples import Chooser, attach_texts
 from aimds.jobs.report.session_risk import Candidates, follow
-from aimds.jobs.report.verdict_files import VerdictFile, open_all, stream
+from aimds.jobs.report.verdict_files import BEYOND_US, VerdictFile, open_all, stream
 from aimds.schema import ACTIONS, SESSION_ACTIONS, STATUSES
 from aimds.taxonomy import THREATS
 
@@ -42,7 +42,6 @@ COLUMNS = (
     *("engine_version", "model_version", "signature_version", "policy_version"),
 )
 VERSIONS = ("engine_version", "model_version", "signature_version", "policy_version", "profile", "backend")
-_OLDEST_US, _NEWEST_US = -62_135_596_800_000_000, 253_402_300_799_000_000  # years 1 to 9999
 _ORDER = {name: place for place, name in enumerate((*ACTIONS, *THREATS))}
 _CAUGHT = pl.col("action") != "allow"
 
@@ -140,7 +139,7 @@ def _times(files: Sequence[VerdictFile]) -> _Times:
         for frame in stream(file, ("ts",), rows=1 << 20):
             at = frame["ts"].drop_nulls().to_physical()
             untimed += frame.height - len(at)
-            sane = at.filter((at >= _OLDEST_US) & (at <= _NEWEST_US))
+            sane = at.filter(at < BEYOND_US)
             each = pl.DataFrame({"at": sane, "day": sane // timeline.DAY_US}).group_by("day")
             for day, n, low, high in each.agg(n=pl.len(), low=pl.col("at").min(), high=pl.col("at").max()).iter_rows():
                 days.add(day, n, low, high)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from aimds.jobs.report.verdict_files import OLDEST_US
+
 MOST_BINS = 96
 DAY_US = 86_400_000_000
 _SECOND_US = 1_000_000
@@ -50,7 +52,7 @@ def choose(days: Mapping[int, tuple[int, int, int]]) -> Range | None:
     first, last = days[kept[0]][1], days[kept[-1]][2]
     for width_s in _WIDTHS_S:
         width = width_s * _SECOND_US
-        start = first // width * width
+        start = max(first // width * width, OLDEST_US)
         bins = (last - start) // width + 1
         if bins <= MOST_BINS:
             return Range(start, width, bins)

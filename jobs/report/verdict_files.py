@@ -13,11 +13,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aimds.errors import DataError, SchemaError
-from aimds.schema import VERDICTS
+from aimds.schema import VERDICTS, YEARS_S, outside_years
 
 ROWS_PER_BATCH = 65536
 REQUIRED = ("request_id", "channel", "action", "threat_type", "score", "evidence", "status")
 """Columns without which a file is not taken for verdicts; every other column of VERDICTS reads as null when missing."""
+OLDEST_US, BEYOND_US = (edge * 1_000_000 for edge in YEARS_S)
+"""The times that a datetime can hold, end exclusive. `stream` gives BEYOND_US for every other."""
+DATETIME = pl.when(pl.col("ts").to_physical() < BEYOND_US).then(pl.col("ts")).alias("ts")
+"""The column ``ts`` with null for BEYOND_US: what may become a datetime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,8 @@ def _is_text(kind: pa.DataType) -> bool:
 def stream(file: VerdictFile, columns: Sequence[str], *, rows: int = ROWS_PER_BATCH) -> Iterator[pl.DataFrame]:
     """``columns`` of ``file``, ``rows`` rows at a time; missing columns null, enums strings, times UTC microseconds.
 
+    Times outside the years 1 to 9999 are BEYOND_US; before they become datetimes, they have to pass DATETIME.
+
     Raises:
         DataError: the file is damaged.
     """
@@ -153,10 +159,11 @@ def _plain(column: pa.Array, kind: pa.DataType) -> pa.Array:
         column = column.dictionary_decode()
     if _is_text(kind) and _is_text(column.type):
         return clean(column)
-    if pa.types.is_timestamp(kind):
-        if pa.types.is_timestamp(column.type) and column.type.tz is None:
+    if pa.types.is_timestamp(kind) and pa.types.is_timestamp(column.type):
+        outside = outside_years(column)
+        if column.type.tz is None:
             column = pc.assume_timezone(column, "UTC")
-        return column.cast(kind, safe=False)
+        return pc.if_else(outside, pa.scalar(BEYOND_US, kind), column.cast(kind, safe=False))
     return column if pa.types.is_list(kind) else column.cast(kind)
 
 

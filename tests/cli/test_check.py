@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from aimds.cli import check as command
 from aimds.cli.rendering import odds, render_verdict, severity_word
 from aimds.errors import ConfigError, DataError
-from aimds.jobs.report.excerpts import hidden
+from aimds.printable import hidden
 from aimds.verdicts import Verdict, Verdicts
 
 

@@ -16,8 +16,8 @@ import verdict_factory as factory
 
 from aimds.errors import DataError, SchemaError
 from aimds.jobs.report import report
-from aimds.jobs.report.excerpts import hidden
 from aimds.jobs.report.tally import tally
+from aimds.printable import hidden
 
 AT = datetime(2025, 3, 10, 9, tzinfo=UTC)
 ATTACKS = (

@@ -1,0 +1,294 @@
+"""Which decoders could have work in a text: one pass over its bytes, each suspicion tried on its first bytes.
+
+A run of base64 letters is a candidate only if its first bytes decode to printable UTF-8, and so on; so ordinary text,
+identifiers, hashes and images reach no decoder. Reads case-keeping text (`fold.fold` with ``keep_case``, or raw ASCII).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from aimds.detect.normalize.digits import (
+    CLASSES,
+    DIGIT,
+    GRAPHIC,
+    IN_16,
+    IN_32,
+    IN_64,
+    SIGN,
+    SIGNAL,
+    VALUES_16,
+    VALUES_32,
+    VALUES_64,
+    VALUES_85,
+)
+from aimds.detect.normalize.utf8 import decode_at
+
+BASE64, BASE32, HEX, BASE85, BINARY, DECIMAL, MORSE, URL, HTML, ESCAPES, QUOTED = (1 << k for k in range(11))
+"""Bits of the mask that `candidates` gives."""
+
+MIN_BLOB = 16
+MIN_BASE85 = 20
+MIN_GROUPS = 8
+MIN_OCTETS = 4
+MIN_SIGNALS = 6
+MIN_ESCAPES = 3
+"""The least that is looked at: characters of a run, hex pairs or decimal codes, binary octets, Morse letters,
+escapes.
+"""
+MAX_GAP = 4
+"""Bytes between two groups of one number sequence (``0x41, 0x42``)."""
+
+
+def candidates(values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+    """Bit masks uint32 (B,) of the decoders worth trying on each row of ``values`` uint8 (N,), ``offsets`` int64
+    (B+1,).
+    """
+    masks = np.zeros(len(offsets) - 1, np.uint32)
+    _rows(values, offsets, masks)
+    return masks
+
+
+@njit(cache=True, nogil=True)
+def printable(buffer, n):  # type: ignore[no-untyped-def]
+    """Whether ``buffer[:n]`` is printable UTF-8, or UTF-16 of ASCII; the last character may be cut off.
+
+    One byte in eight may be something else from sixteen bytes on, so that a stray one does not hide the rest."""
+    if n == 0:
+        return False
+    spare = n >> 3 if n >= 16 else 0
+    wide = n >= 4
+    for k in range(n):
+        wide = wide and ((buffer[k] == 0) if k & 1 else (buffer[k] != 0))
+    k = 0
+    while k < n:
+        b = buffer[k]
+        if b == 0 and wide:
+            k += 1
+            continue
+        if b < 0x80:
+            if (b < 32 and b != 9 and b != 10 and b != 13) or b == 127:
+                spare -= 1
+                if spare < 0:
+                    return False
+            k += 1
+            continue
+        code, size = decode_at(buffer, k, n)
+        if code < 0xA0 or 0xE000 <= code <= 0xF8FF or code >= 0xF0000:
+            need = 2 if b < 0xE0 else (3 if b < 0xF0 else 4)
+            spare -= not (code < 0 and 0xC2 <= b <= 0xF4 and k + need > n)
+            if spare < 0:
+                return False
+        k += size
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _head(src, start, stop, digits, bits, buffer):  # type: ignore[no-untyped-def]
+    # Whether the first bytes of the digits src[start:stop] are printable.
+    held = 0
+    have = 0
+    n = 0
+    for i in range(start, stop):
+        held = (held << bits | np.int64(digits[src[i]])) & 0xFFFF
+        have += bits
+        if have >= 8:
+            have -= 8
+            buffer[n] = held >> have & 0xFF
+            n += 1
+            if n == len(buffer):
+                break
+    return printable(buffer, n)
+
+
+@njit(cache=True, nogil=True)
+def start64(src, start, stop, buffer):  # type: ignore[no-untyped-def]
+    """Where base64 text begins in the run ``src[start:stop]``: at its head or after a sign that paths use too; -1
+    nowhere.
+    """
+    if _head(src, start, stop, VALUES_64, 6, buffer):
+        return start
+    for i in range(start, stop - MIN_BLOB):
+        b = src[i]
+        if (b == 47 or b == 45 or b == 95 or b == 43) and _head(src, i + 1, stop, VALUES_64, 6, buffer):
+            return i + 1
+    return np.int64(-1)
+
+
+@njit(cache=True, nogil=True)
+def is_base32(src, start, stop, buffer):  # type: ignore[no-untyped-def]
+    """Whether the run ``src[start:stop]`` is base32 of text, in one case."""
+    upper = lower = False
+    for i in range(start, min(stop, start + 64)):
+        upper = upper or 65 <= src[i] <= 90
+        lower = lower or 97 <= src[i] <= 122
+    return not (upper and lower) and _head(src, start, stop, VALUES_32, 5, buffer)
+
+
+@njit(cache=True, nogil=True)
+def is_hex(src, start, stop, buffer):  # type: ignore[no-untyped-def]
+    """Whether the run ``src[start:stop]`` is hexadecimal of text."""
+    return _head(src, start, stop, VALUES_16, 4, buffer)
+
+
+@njit(cache=True, nogil=True)
+def start85(src, start, stop, buffer):  # type: ignore[no-untyped-def]
+    """Where base85 text begins in the run ``src[start:stop]`` and in which alphabet; (-1, 0) nowhere.
+
+    Tried at its head, after up to two signs that may enclose it, and after a colon or an equals sign that may
+    announce it.
+    """
+    for at in range(start, min(stop - MIN_BASE85, start + 40) + 1):
+        if at > start + 2 and src[at - 1] != 58 and src[at - 1] != 61:
+            continue
+        for variant in range(3):
+            n = 0
+            i = at
+            while i + 5 <= stop and n + 4 <= len(buffer):
+                word = np.int64(0)
+                for k in range(5):
+                    digit = VALUES_85[variant, src[i + k]]
+                    if digit == 255:
+                        word = np.int64(-1)
+                        break
+                    word = word * 85 + digit
+                if word < 0 or word > 0xFFFFFFFF:
+                    break
+                for k in range(4):
+                    buffer[n + k] = word >> (24 - 8 * k) & 0xFF
+                n += 4
+                i += 5
+            if n >= 12 and printable(buffer, n):
+                return at, variant
+    return np.int64(-1), 0
+
+
+@njit(cache=True, nogil=True)
+def _hex_at(src, i, stop):  # type: ignore[no-untyped-def]
+    return i + 1 < stop and CLASSES[src[i]] & IN_16 != 0 and CLASSES[src[i + 1]] & IN_16 != 0
+
+
+@njit(cache=True, nogil=True)
+def _row(src, low, high, buffer):  # type: ignore[no-untyped-def]
+    mask = 0
+    begin64 = begin32 = begin16 = begin10 = token = low
+    grouped = pairs = octets = codes = code_letters = 0
+    group_end = pair_end = octet_end = code_end = low
+    urls = entities = escapes = quoted = 0
+    signals = dots = dashes = 0
+    morse = True
+    signs = 0
+    for i in range(low, high + 1):
+        b = src[i] if i < high else np.uint8(32)
+        kind = CLASSES[b]
+        if kind & SIGN and i + 2 < high:
+            follow = src[i + 1]
+            if b == 37:
+                urls += _hex_at(src, i + 1, high) or follow == 117
+            elif b == 38:
+                entities += follow == 35 or 97 <= (follow | 32) <= 122
+            elif b == 92:
+                escapes += follow == 120 or (follow | 32) == 117 or 48 <= follow <= 55
+            elif b == 61:
+                quoted += _hex_at(src, i + 1, high)
+            else:
+                escapes += follow == 43 and _hex_at(src, i + 2, high) and (i == low or not CLASSES[src[i - 1]] & IN_64)
+        if not kind & IN_64:
+            if i - begin64 >= MIN_BLOB and not mask & BASE64 and start64(src, begin64, i, buffer) >= 0:
+                mask |= BASE64
+            elif i - begin64 >= 2 and not mask & BASE64:
+                pads = (b == 61) + (b == 61 and i + 1 < high and src[i + 1] == 61)
+                if (i - begin64 + pads) % 4 == 0 and _head(src, begin64, i, VALUES_64, 6, buffer):
+                    grouped = (grouped if begin64 - group_end <= MAX_GAP else 0) + i - begin64
+                    group_end = i + pads
+                    if grouped >= MIN_BLOB:
+                        mask |= BASE64
+            begin64 = i + 1
+        if not kind & IN_32:
+            if i - begin32 >= MIN_BLOB and not mask & BASE32 and is_base32(src, begin32, i, buffer):
+                mask |= BASE32
+            begin32 = i + 1
+        if not kind & IN_16:
+            run = i - begin16
+            if run >= MIN_BLOB:
+                if not mask & HEX and is_hex(src, begin16, i, buffer):
+                    mask |= HEX
+            elif run == 2:
+                value = VALUES_16[src[i - 2]] << 4 | VALUES_16[src[i - 1]]
+                before = src[begin16 - 1] if begin16 > low else np.uint8(32)
+                escaped = (
+                    before == 37 or before == 61 or (before == 120 and begin16 - 2 >= low and src[begin16 - 2] == 92)
+                )
+                near = begin16 - pair_end <= MAX_GAP and not escaped
+                ok = (32 <= value < 127) or value >= 0x80 or value == 10
+                pairs = (pairs + 1 if near else 1) if ok else 0
+                pair_end = i
+                if pairs >= MIN_GROUPS:
+                    mask |= HEX
+            begin16 = i + 1
+        if not kind & DIGIT:
+            run = i - begin10
+            if run >= 2:
+                bits = True
+                value = np.int64(0)
+                for k in range(begin10, min(i, begin10 + 64)):
+                    bits = bits and src[k] <= 49
+                    value = value * (2 if run > 3 else 10) + (src[k] - 48) if k - begin10 < 8 else value
+                if bits and run > 6:
+                    fits = run >= 32 or ((run == 7 or run == 8) and 32 <= value < 127) or (run == 8 and value >= 0x80)
+                    octets = (octets + 1 if begin10 - octet_end <= MAX_GAP else 1) if fits else 0
+                    octet_end = i
+                    if octets >= MIN_OCTETS or (run >= 32 and run % 8 == 0):
+                        mask |= BINARY
+                if run <= 3:
+                    before = src[begin10 - 1] if begin10 > low else np.uint8(32)
+                    escaped = before == 37 or before == 61 or before == 35 or before == 120 or before == 92
+                    fits = 32 <= value < 127 or 128 <= value < 245
+                    if begin10 - code_end > MAX_GAP or escaped or not fits:
+                        codes = code_letters = 0
+                    if fits:
+                        codes += 1
+                        code_letters += value == 32 or value > 127 or 97 <= (value | 32) <= 122
+                        code_end = i
+                        if codes >= MIN_GROUPS and code_letters * 4 >= codes * 3:
+                            mask |= DECIMAL
+            begin10 = i + 1
+        if kind & GRAPHIC:
+            morse = morse and kind & SIGNAL != 0
+            signs += kind & IN_64 == 0
+        else:
+            size = i - token
+            if size >= MIN_BASE85 and signs >= 2 and not mask & BASE85 and start85(src, token, i, buffer)[0] >= 0:
+                mask |= BASE85
+            if size > 0:
+                if morse and size <= 7:
+                    signals += 1
+                    for k in range(token, i):
+                        dots += src[k] == 46
+                        dashes += src[k] == 45 or src[k] == 95
+                    if signals >= MIN_SIGNALS and dots > 2 and dashes > 2:
+                        mask |= MORSE
+                else:
+                    signals = dots = dashes = 0
+            token = i + 1
+            morse = True
+            signs = 0
+    if urls >= MIN_ESCAPES:
+        mask |= URL
+    if entities >= MIN_ESCAPES:
+        mask |= HTML
+    if escapes >= MIN_ESCAPES:
+        mask |= ESCAPES
+    if quoted >= MIN_ESCAPES:
+        mask |= QUOTED
+    return mask
+
+
+@njit(cache=True, nogil=True)
+def _rows(src, offsets, masks):  # type: ignore[no-untyped-def]
+    buffer = np.empty(24, np.uint8)
+    for row in range(len(masks)):
+        if offsets[row + 1] - offsets[row] >= MIN_SIGNALS:
+            masks[row] = _row(src, offsets[row], offsets[row + 1], buffer)

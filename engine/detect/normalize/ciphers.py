@@ -1,0 +1,247 @@
+"""Text whose letters were exchanged or turned round: Caesar shifts (ROT13 among them), Atbash, reversed words.
+
+Works on folded text. Stretches of unknown words are found first, then read under each transformation; one is believed
+where it turns them into known words. Telephony-alphabet and pig-latin words are counted on the way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from aimds.detect.normalize.vocabulary import Vocabulary, lookup, next_word, word_hash, word_odds
+
+NATO, PIG_LATIN = 1 << 16, 1 << 17
+"""Bits of the mask beside those of `aimds.detect.normalize.candidates`."""
+
+ATBASH, REVERSED = 26, 27
+"""Transformations: 1 to 25 shift each letter forward by so many places, then these two."""
+
+MIN_UNKNOWN = 9
+"""Letters of unknown words, less twice those of known ones, from which a stretch is looked at."""
+MAX_STRETCH = 400
+MAX_DROP = 24
+MAX_HITS = 8
+"""Stretches per row; more set ``cut``."""
+MIN_NATS = 9.0
+MIN_NATS_PER_LETTER = 0.3
+SAMPLE_LETTERS = 48
+HOPELESS_NATS = -8.0
+MAX_VOWELS = 0.3
+"""Share of vowels that English has under the shift that keeps most of them; twice the standard error is allowed on
+top.
+"""
+MIN_SIGNALS = 5
+MAX_WORD = 48
+
+ALPHABET = (
+    "alfa", "alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "juliett",
+    "kilo", "lima", "mike", "november", "oscar", "papa", "quebec", "romeo", "sierra", "tango", "uniform", "victor",
+    "whiskey", "whisky", "xray", "ray", "yankee", "zulu",
+)  # fmt: skip
+"""Words of the ICAO spelling alphabet and their usual variants."""
+
+
+def _alphabet_hashes() -> npt.NDArray[np.uint64]:
+    out = np.zeros((26, 2), np.uint64)
+    for word in ALPHABET:
+        slot = out[ord(word[0]) - 97]
+        raw = np.frombuffer(word.encode(), np.uint8)
+        slot[int(slot[0] != 0)] = np.uint64(word_hash(raw, 0, len(raw)))
+    return out
+
+
+ALPHABET_HASHES = _alphabet_hashes()
+
+
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """H stretches that read like text under a transformation: ``row``, ``kind`` (see `ATBASH`), ``start`` and ``end``
+    int32 (H,), bytes relative to the folded row; ``masks`` uint32 (B,) with the bits `NATO` and `PIG_LATIN`; ``cut``
+    bool (B,): more were there.
+    """
+
+    row: npt.NDArray[np.int32]
+    kind: npt.NDArray[np.int32]
+    start: npt.NDArray[np.int32]
+    end: npt.NDArray[np.int32]
+    masks: npt.NDArray[np.uint32]
+    cut: npt.NDArray[np.bool_]
+
+
+def stretches(values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], vocabulary: Vocabulary) -> Stretches:
+    """Enciphered stretches in B rows of folded text, ``values`` uint8 (N,), ``offsets`` int64 (B+1,)."""
+    rows = len(offsets) - 1
+    masks, cut = np.zeros(rows, np.uint32), np.zeros(rows, np.bool_)
+    hits = _rows(values, offsets, *vocabulary.words, ALPHABET_HASHES, masks, cut)
+    return Stretches(hits[0], hits[1], hits[2], hits[3], masks, cut)
+
+
+@njit(cache=True, nogil=True)
+def _odds(values, start, stop, kind, limit, floor, keys, logs, word):  # type: ignore[no-untyped-def]
+    # (log-odds in nats, known words, letters) of the first `limit` letters under `kind`; 0 keeps them as they are.
+    # Gives up below `floor`.
+    odds = 0.0
+    known = letters = 0
+    i = start
+    while letters < limit and odds > floor:
+        begin, i, plain, digits = next_word(values, i, stop)
+        if begin >= stop:
+            break
+        size = i - begin
+        if digits or size > MAX_WORD or (plain < size and kind != 0 and kind != REVERSED):
+            continue
+        length = 0
+        if kind == REVERSED:
+            w = size
+            k = begin
+            while k < i:
+                b = values[k]
+                n = 1 if b < 0x80 else (2 if b < 0xE0 else (3 if b < 0xF0 else 4))
+                w -= n
+                for j in range(n):
+                    word[w + j] = values[k + j]
+                k += n
+                length += 1
+        else:
+            for k in range(size):
+                b = values[begin + k]
+                if kind == ATBASH:
+                    b = 219 - b
+                elif kind:
+                    b = 97 + (b - 97 + kind) % 26
+                word[k] = b
+                length += b & 0xC0 != 0x80
+        letters += length
+        found = lookup(keys, logs, word_hash(word, 0, size))
+        known += found >= 0 and length > 1
+        odds += word_odds(found, min(length, 12))
+    return odds, known, letters
+
+
+@njit(cache=True, nogil=True)
+def _transformation(values, start, stop, keys, logs, word):  # type: ignore[no-untyped-def]
+    # The transformation under which values[start:stop] reads like text, 0 for none.
+    plain, known, letters = _odds(values, start, stop, 0, MAX_STRETCH, -1e9, keys, logs, word)
+    vowels = known = letters = 0
+    for i in range(start, stop):
+        b = values[i]
+        letters += 97 <= b <= 122
+        vowels += b == 97 or b == 101 or b == 105 or b == 111 or b == 117
+    best = 0
+    best_odds = -1e9
+    # No shift of a language leaves as many vowels as a language has, so that text in another one is not searched.
+    exchanged = letters > 0 and vowels < MAX_VOWELS * letters + 0.5 * np.sqrt(letters)
+    for kind in range(1 if exchanged else REVERSED, REVERSED + 1):
+        odds, known, seen = _odds(values, start, stop, kind, SAMPLE_LETTERS, HOPELESS_NATS, keys, logs, word)
+        if odds > best_odds and seen > 0:
+            best, best_odds = kind, odds
+    if best_odds <= HOPELESS_NATS:
+        return 0
+    odds, known, letters = _odds(values, start, stop, best, MAX_STRETCH, -1e9, keys, logs, word)
+    enough = known >= 3 or (known == 2 and odds >= MIN_NATS + 3)
+    if enough and odds >= MIN_NATS and odds >= plain + MIN_NATS and odds >= MIN_NATS_PER_LETTER * letters:
+        return best
+    return 0
+
+
+@njit(cache=True, nogil=True)
+def _extended(values, start, stop, high, kind, lead, keys, logs, word):  # type: ignore[no-untyped-def]
+    # The stretch with the words on either side that are known under `kind`: short words often are known both ways.
+    for k in range(2, -1, -1):
+        if lead[k] >= start:
+            continue
+        _odds_here, known, _letters = _odds(values, lead[k], start, kind, MAX_WORD, -1e9, keys, logs, word)
+        if known == 0:
+            break
+        start = lead[k]
+    while True:
+        begin, end, _plain, _digits = next_word(values, stop, high)
+        if begin >= high:
+            return start, stop
+        _odds_here, known, _letters = _odds(values, begin, end, kind, MAX_WORD, -1e9, keys, logs, word)
+        if known == 0:
+            return start, stop
+        stop = end
+
+
+@njit(cache=True, nogil=True)
+def _rows(values, offsets, keys, logs, alphabet, masks, cut):  # type: ignore[no-untyped-def]
+    hit_row = np.empty(64, np.int32)
+    hit_kind = np.empty(64, np.int32)
+    hit_start = np.empty(64, np.int32)
+    hit_end = np.empty(64, np.int32)
+    word = np.empty(MAX_WORD, np.uint8)
+    n = 0
+    for row in range(len(offsets) - 1):
+        low, high = offsets[row], offsets[row + 1]
+        found_here = 0
+        score = best = 0
+        start = stop = low  # of the best stretch that ends so far, and where the running one began
+        began = low
+        before = lead = first = (
+            low,
+            low,
+            low,
+        )  # the words before the one that comes, the running stretch and the best one
+        letters = 0
+        signals = last_signal = 0
+        words = pig = 0
+        i = low
+        while True:
+            begin, i, plain, digits = next_word(values, i, high)
+            size = i - begin
+            done = begin >= high
+            if not done and digits == 0 and size <= MAX_WORD:
+                h = word_hash(values, begin, i)
+                found = lookup(keys, logs, h)
+                length = plain if plain == size else (size + 1) // 2
+                if plain == size:
+                    slot = np.int64(values[begin]) - 97
+                    if size > 2 and (alphabet[slot, 0] == h or alphabet[slot, 1] == h):
+                        signals = signals + 1 if begin - last_signal <= 4 else 1
+                        last_signal = i
+                        if signals >= MIN_SIGNALS:
+                            masks[row] |= NATO
+                    words += size > 2
+                    pig += size > 3 and values[i - 1] == 121 and values[i - 2] == 97
+                if score == 0:
+                    began = begin
+                    lead = before
+                if found < 0:
+                    score += length if length > 1 else 0
+                    letters += length
+                elif length > 1:
+                    score -= length if length <= 3 else 2 * length
+                if score > best:
+                    best, start, stop, first = score, began, i, lead
+                before = (before[1], before[2], begin)
+            if done or score <= 0 or best - score > MAX_DROP or letters > MAX_STRETCH:
+                if best >= MIN_UNKNOWN:
+                    kind = _transformation(values, start, stop, keys, logs, word)
+                    if kind:
+                        start, stop = _extended(values, start, stop, high, kind, first, keys, logs, word)
+                        i = max(i, stop)
+                    if kind and found_here == MAX_HITS:
+                        cut[row] = True
+                    elif kind:
+                        if n == len(hit_row):
+                            hit_row = np.concatenate((hit_row, hit_row))
+                            hit_kind = np.concatenate((hit_kind, hit_kind))
+                            hit_start = np.concatenate((hit_start, hit_start))
+                            hit_end = np.concatenate((hit_end, hit_end))
+                        if found_here and hit_kind[n - 1] == kind and start - low - hit_end[n - 1] <= MAX_DROP:
+                            hit_end[n - 1] = max(hit_end[n - 1], stop - low)
+                        else:
+                            hit_row[n], hit_kind[n], hit_start[n], hit_end[n] = row, kind, start - low, stop - low
+                            found_here += 1
+                            n += 1
+                score = best = letters = 0
+            if done:
+                break
+        if pig >= 4 and pig * 2 >= words:
+            masks[row] |= PIG_LATIN
+    return hit_row[:n], hit_kind[:n], hit_start[:n], hit_end[:n]

@@ -1,0 +1,299 @@
+"""The decoders: each reads one kind of encoding out of a text and says which original bytes each decoded byte came
+from.
+
+A decoder proposes; whether a proposal reads like text is judged in `unwrap`. Every decoder is linear in
+its input and gives at most ``limit`` bytes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice, pairwise
+
+import numpy as np
+import numpy.typing as npt
+import re2
+
+from aimds.detect.normalize import blobs, candidates, escapes
+from aimds.detect.normalize.candidates import MIN_ESCAPES
+from aimds.detect.normalize.digits import VALUES_16, VALUES_32, VALUES_64
+
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int32]
+Places = npt.NDArray[np.int64]
+
+RUNS_AT_ONCE = 4096
+MAX_CLUSTERS = 1024
+"""Places with escapes that are kept of a text too long to be given whole."""
+CONTEXT_BYTES = 256
+"""What stays around each escape when a text is too long to be given whole."""
+SPARSE = 32
+"""With fewer escaped bytes than one in so many, a text must show words to be believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """``values`` uint8 (N,) with ``starts`` and ``ends`` int32 (N,): the original byte range in the row behind each
+    byte.
+    """
+
+    values: Bytes
+    starts: Ints
+    ends: Ints
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def slice(self, start: int, stop: int) -> Text:
+        """Bytes ``start`` to ``stop``."""
+        return Text(self.values[start:stop], self.starts[start:stop], self.ends[start:stop])
+
+    def take(self, values: Bytes, first: Places | Ints, last: Places | Ints) -> Text:
+        """``values`` (M,) of which byte k came from this text's bytes ``first[k]`` to ``last[k]``, both included."""
+        # Reversed text runs against the row, so the earlier of both ends is where it starts.
+        starts = np.minimum(self.starts[first], self.starts[last])
+        return Text(values, starts, np.maximum(self.ends[first], self.ends[last]))
+
+
+class Trust(enum.Enum):
+    """What a proposal must show. WORDS: known words, or letters of another script. PRINTABLE: only that it is text;
+    nobody hides noise. BETTER: more known words than the text it came from. PROSE: a sentence, not a list of names.
+    NONE: was shown already.
+    """
+
+    WORDS = enum.auto()
+    PRINTABLE = enum.auto()
+    BETTER = enum.auto()
+    PROSE = enum.auto()
+    NONE = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One decoded text; ``cut``: its end was left out."""
+
+    kind: str
+    text: Text
+    trust: Trust = Trust.WORDS
+    cut: bool = False
+
+
+def joined(parts: list[Text], gap: int = 10) -> Text:
+    """``parts`` as one text, the byte ``gap`` between two of them; it stands for what lay between them."""
+    if len(parts) == 1:
+        return parts[0]
+    values: list[Bytes] = []
+    starts: list[Ints] = []
+    ends: list[Ints] = []
+    for before, part in zip([None, *parts], parts, strict=False):
+        if before is not None:
+            low, high = sorted((int(before.ends[-1]), int(part.starts[0])))
+            values.append(np.array([gap], np.uint8))
+            starts.append(np.array([min(low, high - 1)], np.int32))
+            ends.append(np.array([high], np.int32))
+        values.append(part.values)
+        starts.append(part.starts)
+        ends.append(part.ends)
+    return Text(np.concatenate(values), np.concatenate(starts), np.concatenate(ends))
+
+
+def _from_digits(source: Text, at: Places, digits: Bytes, bits: int, limit: int, width: int = 8) -> tuple[Text, bool]:
+    most = (limit * width + bits - 1) // bits
+    cut = len(at) > most
+    at, digits = at[:most], digits[:most]
+    values = blobs.pack(digits, bits, width)
+    k = np.arange(len(values), dtype=np.int64)
+    return source.take(values, at[k * width // bits], at[(k * width + width - 1) // bits]), cut
+
+
+def _is_text(text: Text) -> bool:
+    return bool(candidates.printable(text.values[:24], min(24, len(text))))
+
+
+def base64(source: Text, limit: int) -> Iterator[Proposal]:
+    """RFC 4648 §4 and §5: one run, wrapped lines, chunks, or a row of separately encoded words; padding optional."""
+    at = 0
+    while True:
+        runs = blobs.runs64(source.values[at:], RUNS_AT_ONCE)
+        runs[:, :2] += at
+        for number in np.unique(runs[:, 3]):
+            yield _base64_text(source, runs[runs[:, 3] == number], limit)
+        if len(runs) < RUNS_AT_ONCE:
+            return
+        at = int(runs[-1, 1])
+
+
+def _base64_text(source: Text, runs: npt.NDArray[np.int64], limit: int) -> Proposal:
+    start, stop = int(runs[0, 0]), int(runs[-1, 1])
+    separate = bool((runs[:-1, 2] > 0).any())
+    parts: list[Text] = []
+    cut = False
+    for group in [runs[k : k + 1] for k in range(len(runs))] if separate else [runs]:
+        at = np.concatenate([np.arange(low, high, dtype=np.int64) for low, high, _, _ in group.tolist()])
+        part, over = _from_digits(source, at, VALUES_64[source.values[at]], 6, limit)
+        cut |= over
+        if len(part):
+            parts.append(part)
+        if sum(map(len, parts)) >= limit:
+            cut |= separate
+            break
+    # The parts of a JSON Web Token (RFC 7519) are names and numbers; only a sentence in one is worth a look.
+    beside = source.values[max(0, start - 1) : start].tobytes() + source.values[stop : stop + 1].tobytes()
+    token = source.values[start : start + 3].tobytes() == b"eyJ" and b"." in beside
+    text = joined(parts, 32) if parts else source.slice(0, 0)
+    trust = Trust.PROSE if token else Trust.WORDS
+    return Proposal("base64", text.slice(0, limit), trust, cut or len(text) > limit)
+
+
+_BASE32 = re2.compile(rb"[A-Za-z2-7]{16,}")
+_HEX = re2.compile(rb"[0-9A-Fa-f]{16,}|(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ \t\r\n,:;-]{0,3}){7,}(?:0x|\\x)?[0-9A-Fa-f]{2}")
+_BINARY = re2.compile(
+    rb"(?:[01]{8}[ \t\r\n,;|/-]{0,3}){3,}[01]{8}|(?:[01]{7}[ \t\r\n,;|/-]{1,3}){3,}[01]{7}|(?:[01]{7}){5,}"
+)
+_DECIMAL = re2.compile(rb"(?:[0-9]{2,3}[ \t\r\n,;|/-]{1,3}){7,}[0-9]{2,3}")
+_NUMBER = re2.compile(rb"[0-9]+")
+_GRAPHIC = re2.compile(rb"[!-~]{20,}")
+_MORSE = re2.compile(rb"[._-]{1,7}(?:[ \t\r\n/|]{1,5}[._-]{1,7}){5,}")
+_SIGNAL = re2.compile(rb"[._-]+")
+
+
+def base32(source: Text, limit: int) -> Iterator[Proposal]:
+    """RFC 4648 §6, either case, padding optional."""
+    buffer = np.empty(24, np.uint8)
+    for match in _BASE32.finditer(source.values.tobytes()):
+        if candidates.is_base32(source.values, match.start(), match.end(), buffer):
+            at = np.arange(*match.span(), dtype=np.int64)
+            text, cut = _from_digits(source, at, VALUES_32[source.values[at]], 5, limit)
+            yield Proposal("base32", text, cut=cut)
+
+
+def hexadecimal(source: Text, limit: int) -> Iterator[Proposal]:
+    """RFC 4648 §8: one run, or pairs with blanks, colons, ``0x`` or ``\\x`` between them."""
+    for match in _HEX.finditer(source.values.tobytes()):
+        region = source.values[slice(*match.span())]
+        keep = VALUES_16[region] != 255
+        keep[:-1] &= (region[1:] | 32) != 120
+        at = np.flatnonzero(keep) + match.start()
+        text, cut = _from_digits(source, at, VALUES_16[source.values[at]], 4, limit)
+        if _is_text(text):
+            yield Proposal("hex", text, cut=cut)
+
+
+def binary(source: Text, limit: int) -> Iterator[Proposal]:
+    """Eight binary digits a byte, or seven, with or without separators."""
+    for match in _BINARY.finditer(source.values.tobytes()):
+        region = source.values[slice(*match.span())]
+        at = np.flatnonzero((region == 48) | (region == 49)) + match.start()
+        groups = np.diff(np.flatnonzero(np.diff(at) > 1), prepend=-1)
+        seven = bool((groups == 7).all()) if len(groups) else len(at) % 8 != 0
+        text, cut = _from_digits(source, at, source.values[at] - 48, 1, limit, 7 if seven else 8)
+        if _is_text(text):
+            yield Proposal("binary", text, cut=cut)
+
+
+def decimal(source: Text, limit: int) -> Iterator[Proposal]:
+    """Decimal character codes with separators."""
+    for match in _DECIMAL.finditer(source.values.tobytes()):
+        start = match.start()
+        found = islice(_NUMBER.finditer(match.group()), limit + 1)
+        codes = [(min(int(number.group()), 255), start + number.start(), start + number.end() - 1) for number in found]
+        values, first, last = np.array(codes[:limit], np.int64).reshape(-1, 3).T
+        text = source.take(values.astype(np.uint8), first, last)
+        if _is_text(text):
+            yield Proposal("decimal", text, cut=len(codes) > limit)
+
+
+def base85(source: Text, limit: int) -> Iterator[Proposal]:
+    """Ascii85 as of Adobe, the alphabet of RFC 1924, and Z85."""
+    for match in _GRAPHIC.finditer(source.values.tobytes()):
+        values, first, last = blobs.decode85(source.values, match.start(), match.end(), limit)
+        if len(values):
+            yield Proposal("base85", source.take(values, first, last - 1), cut=len(values) >= limit)
+
+
+_SIGNALS = (
+    ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.. "
+    "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .-.-.- --..-- ..--.. .----. -.-.-- -..-. ---... -....-"
+)
+MORSE = dict(zip(_SIGNALS.split(" "), "abcdefghijklmnopqrstuvwxyz0123456789.,?'!/:-", strict=True))
+"""ITU-R M.1677-1."""
+
+
+def morse(source: Text, limit: int) -> Iterator[Proposal]:
+    """Morse code; words parted by a slash, a bar, a line break or two blanks."""
+    for match in _MORSE.finditer(source.values.tobytes()):
+        letters = []
+        for signal in islice(_SIGNAL.finditer(match.group()), limit // 2 + 1):
+            name = signal.group().decode().replace("_", "-")
+            letters.append((MORSE.get(name, "?"), match.start() + signal.start(), match.start() + signal.end()))
+        cut = len(letters) > limit // 2
+        yield Proposal("morse", spelled(source, letters[: limit // 2], wide=2), cut=cut)
+
+
+def spelled(source: Text, letters: list[tuple[str, int, int]], *, wide: int) -> Text:
+    """``letters`` (letter, start, end) as text. Without any word gap each stands alone: folding joins and cuts them
+    by frequency.
+    """
+
+    def is_gap(before: int, after: int) -> bool:
+        between = source.values[before:after].tobytes()
+        return after - before >= wide or not between.isspace() or b"\n" in between
+
+    gaps = [is_gap(a[2], b[1]) for a, b in pairwise(letters)]
+    none = not any(gaps)
+    values, first, last = [], [], []
+    for k, (letter, begin, end) in enumerate(letters):
+        values.append(ord(letter))
+        first.append(begin)
+        last.append(end - 1)
+        if k < len(gaps) and (none or gaps[k]):
+            values.append(32)
+            first.append(end)
+            last.append(letters[k + 1][1] - 1)
+    return source.take(np.array(values, np.uint8), np.array(first, np.int64), np.array(last, np.int64))
+
+
+def _escapes(kind: str, style: int) -> Callable[[Text, int], Iterator[Proposal]]:
+    def decode(source: Text, limit: int) -> Iterator[Proposal]:
+        found = escapes.unescape(source.values, style, limit)
+        at = np.flatnonzero(found.made & (found.ends - found.begins > 1))
+        if np.count_nonzero(np.diff(found.begins[at], prepend=-1)) < MIN_ESCAPES:
+            return
+        out = found.values[at]
+        if np.count_nonzero((out < 32) & (out != 9) & (out != 10) & (out != 13)) * 4 > len(at):
+            return
+        if len(found.values) <= limit:
+            ranges = [(0, len(found.values))]
+        else:
+            breaks = np.flatnonzero(np.diff(at) > 2 * CONTEXT_BYTES)
+            low = np.maximum(at[np.r_[0, breaks + 1]] - CONTEXT_BYTES, 0)
+            high = np.minimum(at[np.r_[breaks, len(at) - 1]] + CONTEXT_BYTES, len(found.values))
+            ranges = list(zip(low[:MAX_CLUSTERS].tolist(), high[:MAX_CLUSTERS].tolist(), strict=True))
+        text = joined(
+            [source.take(found.values[lo:hi], found.begins[lo:hi], found.ends[lo:hi] - 1) for lo, hi in ranges]
+        )
+        cut = found.cut or len(text) > limit or len(ranges) == MAX_CLUSTERS
+        # A few signs that look like escapes turn up in noise of many signs by chance.
+        dense = len(at) * SPARSE >= len(found.values)
+        trust = Trust.BETTER if style == candidates.QUOTED else Trust.PRINTABLE if dense else Trust.WORDS
+        yield Proposal(kind, text.slice(0, limit), trust, cut)
+
+    return decode
+
+
+DECODERS: tuple[tuple[int, Callable[[Text, int], Iterator[Proposal]]], ...] = (
+    (candidates.BASE64, base64),
+    (candidates.BASE32, base32),
+    (candidates.HEX, hexadecimal),
+    (candidates.BASE85, base85),
+    (candidates.BINARY, binary),
+    (candidates.DECIMAL, decimal),
+    (candidates.MORSE, morse),
+    (candidates.URL, _escapes("url", candidates.URL)),
+    (candidates.HTML, _escapes("html", candidates.HTML)),
+    (candidates.ESCAPES, _escapes("unicode_escape", candidates.ESCAPES)),
+    (candidates.QUOTED, _escapes("quoted_printable", candidates.QUOTED)),
+)
+"""Decoders of case-keeping text, with the bit of `aimds.detect.normalize.candidates` that calls for each."""

@@ -1,0 +1,235 @@
+"""Unwrapping: the decoders applied to the rows that call for them, their results judged, nested ones followed, all of
+it bounded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds.detect.normalize import blobs, candidates, ciphers, word_decoders
+from aimds.detect.normalize.decoders import DECODERS, Bytes, Proposal, Text, Trust, joined
+from aimds.detect.normalize.flags import Flag
+from aimds.detect.normalize.fold import Folded, fold
+from aimds.detect.normalize.spelling import respell
+from aimds.detect.normalize.vocabulary import Vocabulary, text_odds
+from aimds.errors import ConfigError
+
+KINDS: tuple[str, ...] = (
+    "text", "base64", "base32", "base85", "hex", "binary", "decimal", "url", "html", "unicode_escape",
+    "quoted_printable", "rot13", "caesar", "atbash", "reversed", "upside_down", "morse", "nato", "pig_latin", "tags",
+    "variation_selectors",
+)  # fmt: skip
+"""What a view is: the text itself, or what it was decoded from."""
+
+MIN_NATS = 6.0
+MIN_NATS_BETTER = 9.0
+MIN_NATS_PROSE = 15.0
+MIN_BLANKS_PROSE = 4
+MIN_FOREIGN = 4
+MIN_GOOD_SHARE = 0.85
+MIN_TEXT = 4
+MAX_PROPOSALS = 1024
+"""Decoded runs of one kind that are looked at in one text."""
+
+OPAQUE = candidates.BASE64 | candidates.BASE32 | candidates.HEX | candidates.BASE85 | candidates.BINARY
+"""Encodings whose mere presence below the last depth means that something was left undecoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what one row may be unwrapped into; what they cut off sets ``truncated``.
+
+    Args:
+        max_depth: decodings inside one another.
+        max_views: decoded views kept per row.
+        max_view_bytes: bytes of one decoded view.
+        max_row_bytes: decoded bytes looked at per row, kept or not.
+
+    Raises:
+        ConfigError: a negative bound.
+    """
+
+    max_depth: int = 2
+    max_views: int = 8
+    max_view_bytes: int = 65_536
+    max_row_bytes: int = 524_288
+
+    def __post_init__(self) -> None:
+        for name in ("max_depth", "max_views", "max_view_bytes", "max_row_bytes"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"limits.{name}", getattr(self, name), "a whole number of at least 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One decoded text that reads like text, folded: ``folded`` has one row, its offsets are bytes of ``text``."""
+
+    kind: str
+    depth: int
+    text: Text
+    folded: Folded
+
+
+@dataclass(slots=True)
+class Unwrapping:
+    """The unwrapping of one row: ``opened`` in the order found, ``truncated`` when a bound cut something off."""
+
+    limits: Limits
+    vocabulary: Vocabulary
+    opened: list[Opened] = field(default_factory=list)
+    truncated: bool = False
+    _seen: set[bytes] = field(default_factory=set)
+    _bytes_left: int = 0
+
+    def run(
+        self, raw: Bytes, kept: Text, folded: Text, flags: int, mask: int, stretches: list[tuple[int, int, int]]
+    ) -> None:
+        """Unwrap one row.
+
+        Args:
+            raw: uint8 (N,), the row as it came.
+            kept: the row folded with its case.
+            folded: the row folded.
+            flags: what folding met, bits of `Flag`.
+            mask: bits of `aimds.detect.normalize.candidates` and `aimds.detect.normalize.ciphers`.
+            stretches: (transformation, start, end) in ``folded``.
+        """
+        self._bytes_left = self.limits.max_row_bytes
+        self._seen = {kept.values.tobytes()}
+        if not self.limits.max_depth:
+            return
+        limit = self.limits.max_view_bytes
+        proposals: list[Proposal] = []
+        if flags & (Flag.TAGS | Flag.VARIATION):
+            proposals += word_decoders.hidden(raw, limit)
+        if flags & Flag.DISGUISE:
+            proposals += word_decoders.upside_down(raw.tobytes(), limit)
+        proposals += self._proposals(kept, folded, mask, stretches)
+        self._follow(proposals, folded.values, 1)
+
+    def _proposals(self, kept: Text, folded: Text, mask: int, stretches: list[tuple[int, int, int]]) -> list[Proposal]:
+        limit = self.limits.max_view_bytes
+        found: list[Proposal] = []
+        for bit, decode in DECODERS:
+            if mask & bit:
+                some = list(islice(decode(kept, limit), MAX_PROPOSALS + 1))
+                self.truncated |= len(some) > MAX_PROPOSALS
+                found += some[:MAX_PROPOSALS]
+        cased = _with_case(folded, kept)
+        for kind, start, stop in stretches:
+            if word_decoders.is_reversal(kind):
+                found += word_decoders.turned_round(cased, start, stop)
+            else:
+                found.append(word_decoders.shifted(cased, start, stop, kind))
+        if mask & ciphers.NATO:
+            found += word_decoders.spelling_alphabet(folded, limit)
+        if mask & ciphers.PIG_LATIN:
+            found += word_decoders.pig_latin(folded, self.vocabulary, limit)
+        return found
+
+    def _follow(self, proposals: list[Proposal], before: Bytes, depth: int) -> None:
+        # What is accepted of one kind becomes one view, so that a payload in pieces is read whole.
+        accepted: dict[str, list[Text]] = {}
+        inner: list[tuple[Text, Folded]] = []
+        for proposal in proposals:
+            if self._bytes_left <= 0:
+                self.truncated = True
+                break
+            text, good = _cleaned(proposal.text)
+            self.truncated |= proposal.cut and len(text) > len(proposal.text) // 2
+            self._bytes_left -= len(proposal.text)
+            key = text.values.tobytes()
+            if not good or key in self._seen:
+                continue
+            self._seen.add(key)
+            folded = respell(fold(text.values, _one(text), self.vocabulary), self.vocabulary)
+            if self._reads(proposal.trust, folded.values, before):
+                accepted.setdefault(proposal.kind, []).append(text)
+            elif proposal.trust is Trust.PROSE:
+                continue
+            inner.append((text, folded))
+        for kind, parts in accepted.items():
+            # Both readings of reversed text are views of their own; everything else is joined.
+            for group in [[part] for part in parts] if kind == "reversed" else [parts]:
+                self._open(kind, joined(group), depth)
+        for text, folded in inner:
+            self._descend(text, folded, depth)
+
+    def _open(self, kind: str, text: Text, depth: int) -> None:
+        if len(self.opened) >= self.limits.max_views:
+            self.truncated = True
+            return
+        if len(text) > self.limits.max_view_bytes:
+            self.truncated = True
+            text, _ = _cleaned(text.slice(0, self.limits.max_view_bytes))
+        self._seen.add(text.values.tobytes())
+        folded = respell(fold(text.values, _one(text), self.vocabulary), self.vocabulary)
+        self.opened.append(Opened(kind, depth, text, folded))
+
+    def _descend(self, text: Text, folded: Folded, depth: int) -> None:
+        mask = int(candidates.candidates(text.values, _one(text))[0])
+        if depth >= self.limits.max_depth:
+            self.truncated |= bool(mask & OPAQUE)
+            return
+        found = ciphers.stretches(folded.values, folded.offsets, self.vocabulary)
+        self.truncated |= bool(found.cut[0])
+        mask |= int(found.masks[0])
+        if not mask and not len(found.row):
+            return
+        inner = text.take(folded.values, folded.starts.astype(np.int64), folded.ends.astype(np.int64) - 1)
+        places = list(zip(found.kind.tolist(), found.start.tolist(), found.end.tolist(), strict=True))
+        self._follow(self._proposals(text, inner, mask, places), folded.values, depth + 1)
+
+    def _reads(self, trust: Trust, values: Bytes, before: Bytes) -> bool:
+        if trust is Trust.NONE:
+            return True
+        if trust is Trust.PRINTABLE:
+            return len(values) >= MIN_TEXT
+        odds, words, known = text_odds(values, 0, len(values), *self.vocabulary.words)
+        if trust is Trust.BETTER:
+            was, _, _ = text_odds(before, 0, len(before), *self.vocabulary.words)
+            return bool(odds >= was + MIN_NATS_BETTER) or _is_foreign(values) > _is_foreign(before)
+        if trust is Trust.PROSE:
+            return bool(odds >= MIN_NATS_PROSE and int((values == 32).sum()) >= MIN_BLANKS_PROSE)
+        return bool(odds >= MIN_NATS and 2 * known >= words) or _is_foreign(values)
+
+
+def _one(text: Text) -> npt.NDArray[np.int64]:
+    return np.array([0, len(text)], np.int64)
+
+
+def _cleaned(text: Text) -> tuple[Text, bool]:
+    # (valid UTF-8 without control characters, whether it is text at all). A tail that is no text is cut off.
+    values, bad, first = blobs.clean(text.values)
+    if bad > (1 - MIN_GOOD_SHARE) * len(values):
+        values, bad = values[:first], 0
+        text = text.slice(0, int(first))
+    keep = values != 0
+    if not keep.all():
+        values = values[keep]
+        text = Text(values, text.starts[keep], text.ends[keep])
+    good = len(values) >= MIN_TEXT
+    return Text(values, text.starts, text.ends), good
+
+
+def _is_foreign(values: Bytes) -> bool:
+    # Mostly letters beyond Latin, which random bytes never are: valid UTF-8 of several bytes a character.
+    high = int((values >= 0xC3).sum())
+    plain = int(((values >= 97) & (values <= 122)).sum())
+    marks = int(((values > 32) & (values < 97)).sum())
+    return high >= MIN_FOREIGN and high >= plain and high >= marks
+
+
+def _with_case(folded: Text, kept: Text) -> Text:
+    # The folded text with the capitals that stand at the same original place.
+    at = np.searchsorted(kept.starts, folded.starts)
+    at = np.minimum(at, max(0, len(kept) - 1))
+    if not len(kept):
+        return folded
+    capital = kept.values[at]
+    same = (kept.starts[at] == folded.starts) & (capital >= 65) & (capital <= 90) & (capital + 32 == folded.values)
+    return Text(np.where(same, capital, folded.values).astype(np.uint8), folded.starts, folded.ends)

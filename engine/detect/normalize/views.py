@@ -1,0 +1,183 @@
+"""Normalisation: every text of a batch as the later stages see it, folded, and what was found encoded in it.
+
+The first views are the rows themselves; the decoded views follow, row by row. All of them carry the way back to the
+bytes that came in. A row's views depend on that row only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds.detect.normalize.candidates import candidates
+from aimds.detect.normalize.ciphers import stretches
+from aimds.detect.normalize.decoders import Text
+from aimds.detect.normalize.flags import Flag
+from aimds.detect.normalize.fold import Folded, fold
+from aimds.detect.normalize.spelling import respell
+from aimds.detect.normalize.unwrap import KINDS, Limits, Opened, Unwrapping
+from aimds.detect.normalize.vocabulary import Vocabulary
+
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int32]
+Offsets = npt.NDArray[np.int64]
+
+
+UNWRAPPED = int(Flag.TAGS | Flag.VARIATION | Flag.DISGUISE)
+"""Flags that by themselves call for unwrapping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The unfolded text of one decoded view: ``text`` valid UTF-8 with its case, ``starts`` and ``ends`` int32
+    (len(text),) the byte range in the row behind each of its bytes, ``kind`` one of `KINDS`, ``depth`` at least 1.
+    """
+
+    view: int
+    row: int
+    kind: str
+    depth: int
+    text: bytes
+    starts: Ints
+    ends: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """V views of B rows; the first B are the rows themselves, in order.
+
+    ``rows`` int32 (V,) · ``kinds`` uint8 (V,) into `KINDS` · ``depths`` uint8 (V,), 0 for a row itself · ``values``
+    uint8 (N,) folded text, valid UTF-8, with ``offsets`` int64 (V+1,) · ``starts``, ``ends`` int32 (N,) original byte
+    range behind each folded byte · ``decoded`` one per view from B on · ``flags`` uint32 (B,) bits of `Flag` ·
+    ``truncated`` bool (B,): a bound cut something off.
+    """
+
+    rows: Ints
+    kinds: npt.NDArray[np.uint8]
+    depths: npt.NDArray[np.uint8]
+    values: Bytes
+    offsets: Offsets
+    starts: Ints
+    ends: Ints
+    decoded: tuple[Decoded, ...]
+    flags: npt.NDArray[np.uint32]
+    truncated: npt.NDArray[np.bool_]
+
+    def span(self, view: int, start: int, end: int) -> tuple[int, int]:
+        """The original byte range behind the folded bytes ``start`` to ``end`` of ``view``, relative to the view.
+
+        An empty range gives an empty one at the same place.
+        """
+        base, stop = int(self.offsets[view]), int(self.offsets[view + 1])
+        low, high = min(max(base + start, base), stop), min(base + end, stop)
+        if low < high:
+            return int(self.starts[low:high].min()), int(self.ends[low:high].max())
+        if base == stop:
+            return 0, 0
+        at = int(self.starts[low]) if low < stop else int(self.ends[stop - 1])
+        return at, at
+
+
+def normalize(
+    values: Bytes, offsets: Offsets, limits: Limits | None = None, *, vocabulary: Vocabulary | None = None
+) -> Views:
+    """Fold and unwrap B texts.
+
+    Args:
+        values: uint8 (N,), UTF-8; bytes that are not become U+FFFD and set `Flag.INVALID_UTF8`.
+        offsets: int64 (B+1,), need not begin at 0.
+        limits: bounds on unwrapping.
+        vocabulary: known words; the shipped ones by default.
+
+    Raises:
+        ArtefactError: the shipped vocabulary or folding table is missing or damaged.
+    """
+    limits = limits or Limits()
+    vocabulary = vocabulary or Vocabulary.load()
+    values = np.ascontiguousarray(values[offsets[0] : offsets[-1]], np.uint8)
+    offsets = np.ascontiguousarray(offsets - offsets[0], np.int64)
+    rows = len(offsets) - 1
+    folded = respell(fold(values, offsets, vocabulary), vocabulary)
+    truncated = np.zeros(rows, np.bool_)
+    if not limits.max_depth:
+        return _assembled(folded, [], truncated)
+
+    enciphered = stretches(folded.values, folded.offsets, vocabulary)
+    truncated |= enciphered.cut
+    masks = enciphered.masks
+    foreign = np.flatnonzero(folded.flags & Flag.NON_ASCII)
+    kept = fold(*_taken(values, offsets, foreign), vocabulary, keep_case=True)
+    masks |= np.where(folded.flags & Flag.NON_ASCII, 0, candidates(values, offsets)).astype(np.uint32)
+    masks[foreign] |= candidates(kept.values, kept.offsets)
+
+    called = masks | (folded.flags & UNWRAPPED)
+    called[enciphered.row] |= 1
+    opened: list[tuple[int, Opened]] = []
+    for row in np.flatnonzero(called).tolist():
+        raw = values[offsets[row] : offsets[row + 1]]
+        flags = int(folded.flags[row])
+        if flags & Flag.NON_ASCII:
+            cased = _row(kept, int(np.searchsorted(foreign, row)))
+        else:
+            places = np.arange(len(raw), dtype=np.int32)
+            cased = Text(raw, places, places + 1)
+        low, high = np.searchsorted(enciphered.row, [row, row + 1])
+        found = list(
+            zip(
+                *(column[low:high].tolist() for column in (enciphered.kind, enciphered.start, enciphered.end)),
+                strict=True,
+            )
+        )
+        work = Unwrapping(limits, vocabulary)
+        work.run(raw, cased, _row(folded, row), flags, int(masks[row]), found)
+        truncated[row] |= work.truncated
+        opened.extend((row, item) for item in work.opened)
+    return _assembled(folded, opened, truncated)
+
+
+def _row(folded: Folded, row: int) -> Text:
+    low, high = folded.offsets[row], folded.offsets[row + 1]
+    return Text(folded.values[low:high], folded.starts[low:high], folded.ends[low:high])
+
+
+def _taken(values: Bytes, offsets: Offsets, rows: npt.NDArray[np.int64]) -> tuple[Bytes, Offsets]:
+    lengths = offsets[rows + 1] - offsets[rows]
+    out = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(lengths, out=out[1:])
+    if not len(rows):
+        return np.zeros(0, np.uint8), out
+    return np.concatenate([values[offsets[row] : offsets[row + 1]] for row in rows.tolist()]), out
+
+
+def _assembled(folded: Folded, opened: list[tuple[int, Opened]], truncated: npt.NDArray[np.bool_]) -> Views:
+    rows = len(folded.flags)
+    decoded: list[Decoded] = []
+    values, starts, ends, lengths = [folded.values], [folded.starts], [folded.ends], [np.diff(folded.offsets)]
+    for row, item in opened:
+        text, view = item.text, item.folded
+        decoded.append(
+            Decoded(rows + len(decoded), row, item.kind, item.depth, text.values.tobytes(), text.starts, text.ends)
+        )
+        mapped = text.take(view.values, view.starts, view.ends - 1)
+        values.append(mapped.values)
+        starts.append(mapped.starts)
+        ends.append(mapped.ends)
+        lengths.append(np.diff(view.offsets))
+        folded.flags[row] |= Flag.ENCODED
+    offsets = np.zeros(rows + len(opened) + 1, np.int64)
+    np.cumsum(np.concatenate(lengths), out=offsets[1:])
+    of_decoded = np.array([row for row, _ in opened], np.int32)
+    return Views(
+        rows=np.concatenate([np.arange(rows, dtype=np.int32), of_decoded]),
+        kinds=np.array([0] * rows + [KINDS.index(item.kind) for _, item in opened], np.uint8),
+        depths=np.array([0] * rows + [item.depth for _, item in opened], np.uint8),
+        values=np.concatenate(values) if opened else folded.values,
+        offsets=offsets,
+        starts=np.concatenate(starts) if opened else folded.starts,
+        ends=np.concatenate(ends) if opened else folded.ends,
+        decoded=tuple(decoded),
+        flags=folded.flags,
+        truncated=truncated,
+    )

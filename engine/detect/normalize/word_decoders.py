@@ -1,0 +1,170 @@
+"""Decoders of words and letters: exchanged letters, reversed and upside-down text, spelling alphabets, hidden code
+points.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import re2
+
+from aimds.detect.normalize import blobs
+from aimds.detect.normalize.ciphers import ALPHABET, ATBASH, REVERSED
+from aimds.detect.normalize.decoders import Bytes, Places, Proposal, Text, Trust, joined, spelled
+from aimds.detect.normalize.vocabulary import Vocabulary
+
+EDGE_BYTES = 3
+"""Punctuation taken along at either end of a reversed stretch."""
+MAX_WORDS = 4096
+
+_TURNED = (
+    "ɐa qb ɔc pd ǝe ɟf ƃg ɓg ɥh ᴉi ıi ɾj ʞk ʅl ןl ɯm un do bq ɹr ʇt nu ʌv ʍw ʎy ¡! ¿? ˙. ∀A ƎE ℲF ⅁G ſJ ⅂L ԀP ΛV ⅄Y"
+)
+TURNED = {pair[0]: pair[1] for pair in _TURNED.split(" ")} | {"d": "p", "'": ",", ",": "'"}
+"""Letter of upside-down text → the letter it stands for."""
+SIGNS_OF_TURNED = frozenset("ɐɔǝɟƃɥᴉɾʞɯɹʇʌʍʎ")
+MIN_TURNED = 4
+
+_WORD = re2.compile(rb"[a-z]+(?:-ray)?")
+_LETTERS = {word: word[0] for word in ALPHABET} | {"ray": "x", "x-ray": "x"}
+
+
+def shifted(source: Text, start: int, stop: int, kind: int) -> Proposal:
+    """``source[start:stop]`` under transformation ``kind`` (`aimds.detect.normalize.ciphers`), a shift or Atbash."""
+    part = source.slice(start, stop)
+    values = part.values.copy()
+    for first in (65, 97):
+        letters = (values >= first) & (values < first + 26)
+        if kind == ATBASH:
+            values[letters] = 2 * first + 25 - values[letters]
+        else:
+            values[letters] = first + (values[letters] - first + kind) % 26
+    name = "atbash" if kind == ATBASH else "rot13" if kind == 13 else "caesar"
+    return Proposal(name, Text(values, part.starts, part.ends), Trust.NONE)
+
+
+def turned_round(source: Text, start: int, stop: int) -> list[Proposal]:
+    """``source[start:stop]`` read backwards as a whole and, unless its punctuation rules that out, word by word."""
+    low, high = start, stop
+    while low > 0 and start - low < EDGE_BYTES and 33 <= source.values[low - 1] < 48:
+        low -= 1
+    while high < len(source) and high - stop < EDGE_BYTES and 33 <= source.values[high] < 48:
+        high += 1
+    part = source.slice(low, high)
+    whole = _reordered(part, _backwards(part.values))
+    closed_in_front = part.values[0] in b".!?" and part.values[-1] not in b".!?"
+    if closed_in_front:
+        return [Proposal("reversed", whole, Trust.NONE)]
+    in_word = (part.values >= 0x80) | ((part.values | 32) - 97 < 26) | (part.values - 48 < 10)
+    words = np.cumsum(np.diff(in_word.astype(np.int8), prepend=0) != 0)
+    order = np.concatenate(
+        [
+            base + (_backwards(part.values[base : base + n]) if in_word[base] else np.arange(n))
+            for base, n in _groups(words)
+        ]
+    )
+    by_word = _reordered(part, order)
+    closed_behind = part.values[-1] in b".!?"
+    if closed_behind:
+        return [Proposal("reversed", by_word, Trust.NONE)]
+    return [Proposal("reversed", whole, Trust.NONE), Proposal("reversed", by_word, Trust.NONE)]
+
+
+def _groups(labels: Places) -> list[tuple[int, int]]:
+    _, first, counts = np.unique(labels, return_index=True, return_counts=True)
+    return list(zip(first.tolist(), counts.tolist(), strict=True))
+
+
+def _backwards(values: Bytes) -> Places:
+    # Order of the bytes that reads the characters backwards, each character's own bytes forwards.
+    char = np.cumsum((values & 0xC0) != 0x80)
+    return np.argsort(-char, kind="stable")
+
+
+def _reordered(text: Text, order: Places) -> Text:
+    return Text(text.values[order], text.starts[order], text.ends[order])
+
+
+def spelling_alphabet(source: Text, limit: int) -> list[Proposal]:
+    """Runs of words of the ICAO spelling alphabet ("alfa bravo …"), its common variants included."""
+    runs: list[list[tuple[str, int, int]]] = [[]]
+    cut = False
+    for match in _WORD.finditer(source.values.tobytes().lower()):
+        letter = _LETTERS.get(match.group().decode())
+        if letter is None or (runs[-1] and match.start() - runs[-1][-1][2] > 4):
+            runs.append([])
+        if letter is not None:
+            runs[-1].append((letter, match.start(), match.end()))
+        if len(runs) > MAX_WORDS or len(runs[-1]) >= limit // 2:
+            cut = True
+            break
+    return [Proposal("nato", spelled(source, run, wide=2), cut=cut) for run in runs if len(run) >= 4]
+
+
+def pig_latin(source: Text, vocabulary: Vocabulary, limit: int) -> list[Proposal]:
+    """Words ending in "ay", back to where their first consonants stood."""
+    parts: list[Text] = []
+    end = size = 0
+    for count, match in enumerate(_WORD.finditer(source.values.tobytes().lower())):
+        word = match.group().decode()
+        parts.append(source.slice(end, match.start()))
+        stem = word[:-2] if word.endswith("ay") and len(word) > 3 else ""
+        options = [stem[-k:] + stem[:-k] for k in range(1, min(4, len(stem) - 1) + 1)]
+        options += [stem[:-1] if stem[-1:] in ("w", "y", "h") else stem, stem]
+        known = [(vocabulary.log_probability(option) or -99.0, option) for option in options if option]
+        best = max(known)[1] if known and max(known)[0] > -99.0 else word
+        places = np.full(len(best), match.start(), np.int64)
+        parts.append(
+            source.take(np.frombuffer(best.encode(), np.uint8), places, places - match.start() + match.end() - 1)
+        )
+        end, size = match.end(), size + len(parts[-2]) + len(best)
+        if size > limit or count == MAX_WORDS:
+            break
+    values, starts, ends = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "starts", "ends")
+    )
+    return [
+        Proposal("pig_latin", Text(values, starts, ends), Trust.BETTER, size > limit or end < len(source) - EDGE_BYTES)
+    ]
+
+
+def upside_down(raw: bytes, limit: int) -> list[Proposal]:
+    """Lines in turned letters, each read from its end. ``raw`` is the row as it came."""
+    text = raw[: 4 * limit].decode("utf-8", "surrogateescape")
+    if sum(char in SIGNS_OF_TURNED for char in text) < MIN_TURNED:
+        return []
+    lines: list[Text] = []
+    at = 0
+    for line in text.splitlines(keepends=True):
+        turned = not SIGNS_OF_TURNED.isdisjoint(line)
+        values, starts, ends = [], [], []
+        for char in line:
+            size = len(char.encode("utf-8", "surrogateescape"))
+            if turned and char not in "\r\n":
+                plain = TURNED.get(char, char).encode("utf-8", "replace")
+                values.append(plain)
+                starts += [at] * len(plain)
+                ends += [at + size] * len(plain)
+            at += size
+        if turned:
+            places = np.array(starts[::-1], np.int32), np.array(ends[::-1], np.int32)
+            lines.append(Text(np.frombuffer(b"".join(reversed(values)), np.uint8), *places))
+    back = joined(lines)
+    return [Proposal("upside_down", back.slice(0, limit), Trust.WORDS, len(raw) > 4 * limit or len(back) > limit)]
+
+
+def hidden(raw: Bytes, limit: int) -> list[Proposal]:
+    """What Unicode tags and runs of variation selectors spell in the row as it came (Unicode Technical Standard 51,
+    annex C).
+    """
+    out = []
+    for kind, selectors in (("tags", False), ("variation_selectors", True)):
+        values, first, last = blobs.hidden(raw, selectors)
+        if len(values) >= 2:
+            text = Text(values, first.astype(np.int32), last.astype(np.int32))
+            out.append(Proposal(kind, text.slice(0, limit), Trust.PRINTABLE, len(values) > limit))
+    return out
+
+
+def is_reversal(kind: int) -> bool:
+    """Whether transformation ``kind`` turns words round instead of exchanging letters."""
+    return kind == REVERSED
