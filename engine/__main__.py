@@ -12,8 +12,6 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """What a shell gives for a program that SIGPIPE ended: neither 0 nor 1, which are verdicts of some commands."""
-_MESSAGE = 2000
-"""Most characters of an error."""
 
 
 @runtime_checkable
@@ -76,10 +74,10 @@ def _run(arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    from aimds.printable import visible
+    from aimds.printable import LINE, visible
 
     with suppress(OSError):
-        print(visible(message, _MESSAGE), file=sys.stderr, flush=True)
+        print(visible(message, LINE), file=sys.stderr, flush=True)
     return code
 
 

@@ -12,6 +12,8 @@ _KEPT_CONTROLS = frozenset("\n\t")
 _EMOJI_SELECTOR = "\ufe0f"
 _MAX_COMBINING = 3
 _MAX_TAG_TEXT = 200
+LINE = 2000
+"""Most characters of a line on a terminal, for `visible`."""
 
 
 def hidden(character: str) -> bool:

@@ -142,11 +142,12 @@ def outside_years(column: pa.Array) -> pa.BooleanArray:
     kind = column.type
     per_s = _PER_S[kind.unit] if pa.types.is_timestamp(kind) else _PER_S["ms"]
     if pa.types.is_date32(kind):
-        ticks, (low, high) = column.cast(pa.int32()), (edge // 86400 for edge in YEARS_S)
+        ticks, first, last = column.cast(pa.int32()), YEARS_S[0] // 86400, YEARS_S[1] // 86400 - 1
     else:
+        # 64 bits of nanoseconds end before the years do.
         ticks = column.cast(pa.int64())
-        low, high = (max(_INT64[0], min(edge * per_s, _INT64[1])) for edge in YEARS_S)
-    return pc.or_(pc.less(ticks, low), pc.greater_equal(ticks, high))
+        first, last = max(YEARS_S[0] * per_s, _INT64[0]), min(YEARS_S[1] * per_s - 1, _INT64[1])
+    return pc.or_(pc.less(ticks, first), pc.greater(ticks, last))
 
 
 def _time_column(column: pa.Array, field: pa.Field) -> pa.Array:

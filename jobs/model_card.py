@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aimds.jobs.intervals import clopper_pearson
+from aimds.jobs.synthesis import OWN
 
 LIMITS = """\
 - Detection varies by source from nearly nothing to nearly everything (table below). A figure for one public set says
@@ -22,14 +23,16 @@ def render(card: dict[str, Any]) -> str:
     """``card`` of a trained model (`aimds.jobs.train`) as Markdown."""
     config, report = card["config"], card["out_of_fold"]
     macro = report["macro"]
+    public = [name for name in card["sources"] if not name.startswith(OWN)]
+    own = sum(count for name, count in card["sources"].items() if name.startswith(OWN))
     settings = ", ".join(f"{name} {value:g}" for name, value in config.items())
     lines = [
         "# Model card",
         "",
         "Linear heads over hashed character 3–5-grams and word 1–2-grams, squared hinge loss, and the benign tails of",
         f"all stages. Trained by `aimds train` of version {card['engine']} on {card['rows']:,} texts,",
-        f"{card['attacks']:,} of them attacks, from {len(card['sources'])} public sources; SHA-256 of the texts",
-        f"`{card['data_sha256'][:16]}…`. Settings: {settings}.",
+        f"{card['attacks']:,} of them attacks: {len(public)} public sources, and {own:,} texts made from the project's own",
+        f"patterns. SHA-256 of the texts `{card['data_sha256'][:16]}…`. Settings: {settings}.",
         "",
         "Intended for: screening text that goes to or comes from a language model. Not for: judging people, or as the",
         "only guard in front of a tool that can do harm.",
@@ -42,7 +45,8 @@ def render(card: dict[str, Any]) -> str:
         f"{_percent(macro['false_alarms'], '0.01')} and {_percent(macro['false_alarms'], '0.001')}. The benign tails",
         "and the calibration of the score are fitted to these same out-of-fold scores, so those two shares say how",
         "well the tails fit and forecast nothing. Signatures and patterns were written with some of these sources in",
-        "view, so their share of the detection is not held out.",
+        "view, so their share of the detection is not held out. Sources named as composed or encoded are made from",
+        "other sources of the table.",
         "",
         "| source | label | n | p ≤ 0.01, % (95% interval) | p ≤ 0.001, % |",
         "|---|---|---|---|---|",

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aimds.printable import visible
+from aimds.printable import LINE, visible
 
 if TYPE_CHECKING:
     from aimds.record.verification import Report
 
 EXIT_PROBLEMS = 1
-_LINE = 2000
-"""Most characters of one printed line."""
 
 LogFile = Annotated[Path, typer.Argument(help="The audit log; its head is expected beside it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -76,7 +74,7 @@ def key(file: Annotated[Path, typer.Argument(help="Where to write the key; must 
     from aimds.record.chain import create_key
 
     create_key(file)
-    typer.echo(f"{visible(str(file), _LINE)}: new key; keep it away from the machine that holds the log")
+    typer.echo(f"{visible(str(file), LINE)}: new key; keep it away from the machine that holds the log")
 
 
 def _checkpoint(text: str) -> tuple[int, str]:
@@ -94,7 +92,7 @@ def _print(report: Report) -> None:
     from rich.text import Text
 
     def line(content: str) -> Text:
-        return Text(visible(content, _LINE))
+        return Text(visible(content, LINE))
 
     console = Console(soft_wrap=True)
     verdict = Text("ok", "bold green") if report.ok else Text(f"{report.problem_count} problems", "bold red")

@@ -225,14 +225,16 @@ def _print(checks: list[Check], ok: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from aimds.printable import visible
+    from aimds.printable import LINE, visible
 
     marks = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("·", "dim")}
     table = Table(box=None, pad_edge=False, show_header=False)
     group = ""
     for check in checks:
         first = check.group if check.group != group else ""
-        table.add_row(Text(first, "bold"), marks[check.ok], Text(visible(check.name)), Text(visible(check.detail, 2000)))
+        table.add_row(
+            Text(first, "bold"), marks[check.ok], Text(visible(check.name)), Text(visible(check.detail, LINE))
+        )
         group = check.group
     console = Console()
     console.print(table)

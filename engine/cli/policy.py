@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aimds.printable import visible
+from aimds.printable import LINE, visible
 
 if TYPE_CHECKING:
     from aimds.respond.policy import Policy
 
-_LINE = 2000
-"""Most characters of one printed line or cell."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -30,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def check(file: Annotated[Path, typer.Argument(help="Policy file (TOML).")], as_json: AsJson = False) -> None:
     """Check a policy file. What is wrong in it is named with its place, and the exit code is 2."""
     policy = _load(file)
-    line = visible(f"{file}: ok, version {policy.version}", _LINE)
+    line = visible(f"{file}: ok, version {policy.version}", LINE)
     typer.echo(json.dumps(summary(policy)) if as_json else line)
 
 
@@ -73,7 +71,7 @@ def _print(content: dict[str, Any]) -> None:
     from rich.text import Text
 
     def line(content: str) -> Text:
-        return Text(visible(content, _LINE))
+        return Text(visible(content, LINE))
 
     console = Console()
     console.print(line(f"policy {content['version']}"))

@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         The page needs no network and runs no script. Personal data and secrets are left out of its excerpts.
         """
         from aimds.jobs.report import report as write_report
-        from aimds.printable import visible
+        from aimds.printable import LINE, visible
 
         target = out if out is not None or as_json else DEFAULT_OUT
         findings = write_report(
@@ -55,8 +55,9 @@ def register(app: typer.Typer) -> None:
             print(json.dumps(findings.as_dict(), ensure_ascii=True))
         if target is not None:
             size = target.stat().st_size / 1000
+            name = visible(str(target), LINE)
             print(
-                f"{visible(str(target), 2000)} ({size:,.0f} KB): {findings.rows:,} requests, {findings.caught:,} caught, "
+                f"{name} ({size:,.0f} KB): {findings.rows:,} requests, {findings.caught:,} caught, "
                 f"{findings.unjudged:,} not fully judged",
                 file=sys.stderr if as_json else sys.stdout,
             )

@@ -6,7 +6,8 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,6 +55,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
         profile: Annotated[str, typer.Option(help="fast, cascade or full.")] = "cascade",
         policy: Annotated[Path | None, typer.Option(help="Policy file.  [default: the shipped one]")] = None,
+        audit: Annotated[
+            Path | None, typer.Option(metavar="FILE", help="Append each output and its SHA-256 to this audit log.")
+        ] = None,
         overwrite: Annotated[
             bool, typer.Option("--overwrite", help="Replace verdicts of other settings; retry what was skipped.")
         ] = False,
@@ -98,6 +102,8 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(EXIT_INTERRUPTED) from None
         finally:
             signal.signal(signal.SIGTERM, before)
+        if audit is not None:
+            _record(audit, summary)
         if as_json:
             print(json.dumps(summary.to_json(), ensure_ascii=True))
         else:
@@ -110,6 +116,22 @@ def _cpus() -> int:
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _record(path: Path, summary: Summary) -> None:
+    import hashlib
+
+    from aimds.record.audit import AuditLog
+
+    def bodies() -> Iterator[dict[str, Any]]:
+        for output in summary.outputs:
+            with open(output["output"], "rb") as file:
+                yield {**output, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        for skip in summary.skipped:
+            yield {"skipped": asdict(skip)}
+
+    with AuditLog(path) as log:
+        log.append_many("scan", bodies())
 
 
 def _print(summary: Summary) -> None:

@@ -41,7 +41,11 @@ def _session(risk: SessionRisk) -> Html:
     line = charts.sparkline(
         risk.scores, risk.actions, alt=f"Score per turn, {risk.turns} turns, highest {risk.max_score:.2f}"
     )
-    figures = [("turns", number(risk.turns) + ("" if risk.whole else "+")), ("caught", number(risk.caught)), ("highest", f"{risk.max_score:.3f}")]
+    figures = [
+        ("turns", number(risk.turns) + ("" if risk.whole else "+")),
+        ("caught", number(risk.caught)),
+        ("highest", f"{risk.max_score:.3f}"),
+    ]
     if risk.session_score is not None:
         figures.append(("session", f"{risk.session_score:.3f}"))
     cells = [h("div", h("dd", value), h("dt", name)) for name, value in figures]

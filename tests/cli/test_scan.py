@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from typer.testing import CliRunner, Result
 
 from aimds.cli import scan as command
 from aimds.errors import AimdsError
+from aimds.record.verification import verify
 
-FAKES = str(Path(__file__).parents[1] / "jobs")
+FAKES = str(Path(__file__).parents[1] / "jobs" / "scan")
 
 
 @pytest.fixture
@@ -109,3 +111,16 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err
     assert "[a] note" in said
     assert "100/100" in said
+
+
+def test_the_audit_log_names_every_output_with_its_hash(logs: Path, tmp_path: Path) -> None:
+    (logs / "c.parquet").write_bytes(b"damaged")
+    audit = tmp_path / "audit.jsonl"
+    assert run(logs, "-o", tmp_path / "out", "-q", "--audit", audit).exit_code == 1
+    assert verify(audit).ok
+    bodies = [json.loads(line)["body"] for line in audit.read_text().splitlines() if '"kind":"scan"' in line]
+    hashes = {Path(body["output"]).name: body["sha256"] for body in bodies if "output" in body}
+    assert hashes == {
+        name: hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() for name in ("a.parquet", "b.parquet")
+    }
+    assert any("damaged" in str(body) or "not a readable" in str(body) for body in bodies)
