@@ -26,8 +26,10 @@ from aimds.detect.texts import Texts
 from aimds.respond import mitigate
 from aimds.respond.policy import Policy, Scored
 from aimds.schema import ACTIONS, SESSION_ACTIONS, STATUSES, VERDICTS
-from aimds.taxonomy import THREATS
+from aimds.taxonomy import CODES, THREATS, load
 
+NONE, PII, HARMFUL = (CODES[name] for name in ("none", "pii_exposure", "harmful_request"))
+IMPACT = np.array([threat.impact for threat in load()], np.float32)
 SCORED = np.array([code for code, name in enumerate(THREATS) if name not in ("none", "harmful_request")])
 """Threat codes with an entry in the ``scores`` map; the harmful score is a column of its own."""
 
@@ -45,7 +47,9 @@ def verdicts(
     n = batch.num_rows
     numbers = scores.numbers
     failed = numbers[:, STATUS] != OK
-    decided = policy.decide(_scored(batch, scores, failed, policy))
+    scored = _scored(batch, scores, failed, policy)
+    decided = policy.decide(scored)
+    threat, severity = _reported(scored, policy)
     mitigated = mitigate.mitigated(
         texts,
         decided.action,
@@ -61,12 +65,12 @@ def verdicts(
     columns |= {
         "action": schema.enum(ACTIONS, decided.action),
         "session_action": schema.enum(SESSION_ACTIONS, decided.session_action),
-        "threat_type": schema.enum(THREATS, numbers[:, THREAT].astype(np.int8)),
+        "threat_type": schema.enum(THREATS, threat),
         "scores": _score_map(numbers[:, FIRST_SCORE:]),
         "score": pa.array(numbers[:, SCORE].astype(np.float32), mask=error),
         "p_value": pa.array(numbers[:, P_VALUE], mask=error),
         "harmful_score": pa.array(numbers[:, HARMFUL_SCORE].astype(np.float32), mask=error),
-        "severity": pa.array(numbers[:, SEVERITY].astype(np.float32), mask=error),
+        "severity": pa.array(severity, mask=error),
         "evidence": _evidence(n, scores),
         "spans": _spans(n, scores),
         "mitigated_text": mitigated,
@@ -105,6 +109,20 @@ def _scored(batch: pa.RecordBatch, scores: Scores, failed: npt.NDArray[np.bool_]
         has_secret=has_secret,
         failed=failed,
     )
+
+
+def _reported(scored: Scored, policy: Policy) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    # A row without a sign of manipulation is named after what else the policy acts on: data it redacts, then content.
+    threat, severity = scored.threat.copy(), scored.severity.copy()
+    named = [
+        (PII, scored.has_pii | scored.has_secret, scored.scores[:, PII]),
+        (HARMFUL, scored.harmful >= policy.settings[0].harmful.threshold, scored.harmful),
+    ]
+    for code, found, strength in named:
+        rows = found & (threat == NONE) & ~scored.failed
+        threat[rows] = code
+        severity[rows] = strength[rows] * IMPACT[code]
+    return threat, severity
 
 
 def _score_map(by_type: npt.NDArray[np.float64]) -> pa.MapArray:

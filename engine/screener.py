@@ -150,8 +150,7 @@ class Screener:
             SchemaError: ``batch`` does not fit the contract.
         """
         # Equal types may hold another dictionary; a channel read by the wrong one would get another verdict.
-        channel = batch.column("channel") if "channel" in batch.schema.names else None
-        if not batch.schema.equals(REQUESTS) or channel.null_count or channel.dictionary.to_pylist() != [*CHANNELS]:
+        if not (batch.schema.equals(REQUESTS) and _has_known_channels(batch.column("channel"))):
             batch = requests(batch)
         texts = Texts.from_arrow(batch.column("text"))
         channels = batch.column("channel").indices.to_numpy(zero_copy_only=False)
@@ -208,6 +207,10 @@ class Screener:
 
     def _spent(self, stage: str, started: float) -> None:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+
+def _has_known_channels(column: pa.DictionaryArray) -> bool:
+    return column.null_count == 0 and column.dictionary.to_pylist() == [*CHANNELS]
 
 
 def _trained_bank(file: Path) -> Bank:

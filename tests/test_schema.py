@@ -4,9 +4,11 @@ import datetime
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aimds.errors import SchemaError
-from aimds.schema import REQUESTS, VERDICTS, check_verdicts, requests
+from aimds.schema import CHANNELS, REQUESTS, VERDICTS, check_verdicts, outside_years, requests
 
 
 def test_a_text_column_alone_is_enough() -> None:
@@ -63,3 +65,56 @@ def test_a_table_that_holds_no_verdicts_is_refused() -> None:
     with pytest.raises(SchemaError, match="not a table of verdicts"):
         check_verdicts(pa.table({"text": ["a"]}))
     check_verdicts(VERDICTS.empty_table())
+
+
+@pytest.mark.parametrize("name", ["text", "channel", "ts"])
+def test_two_columns_of_one_name_are_refused(name: str) -> None:
+    names = ["text", "channel", "ts", name]
+    columns = [pa.array(["x"]), pa.array([CHANNELS[0]]), pa.array([0], pa.timestamp("us")), pa.nulls(1)]
+    with pytest.raises(SchemaError, match=f"column '{name}': there are 2 columns of this name"):
+        requests(pa.table(columns, names))
+
+
+def test_two_columns_of_a_name_that_nobody_reads_do_not_matter() -> None:
+    assert requests(pa.table([pa.array(["x"])] * 3, ["text", "note", "note"])).num_rows == 1
+
+
+ABSURD = [
+    pa.array([0, 2**62], pa.timestamp("s")),
+    pa.array([None, 2**62], pa.timestamp("s", "Europe/Prague")),
+    pa.array([0, -(2**62)], pa.timestamp("us")),
+    pa.array([0, -(2**62)], pa.timestamp("us", "UTC")),
+    pa.array([0, 253_402_300_800_000], pa.timestamp("ms", "UTC")),
+    pa.array([0, -62_135_596_801], pa.timestamp("s")),
+    pa.array([0, 2**30], pa.date32()),
+    pa.array([0, -(2**60)], pa.date64()),
+    pa.array([0, 2**62]),
+    pa.array(["2026-01-01T00:00:00Z", "0000-12-31T23:59:59Z"]),
+]
+
+
+@pytest.mark.parametrize("column", ABSURD, ids=lambda column: str(column.type))
+def test_a_time_outside_the_years_1_to_9999_names_its_row(column: pa.Array) -> None:
+    for given_column in (column, column.dictionary_encode()):
+        with pytest.raises(SchemaError, match="outside the years 1 to 9999") as caught:
+            requests(pa.table({"text": ["a", "b"], "ts": given_column}))
+        assert (caught.value.column, caught.value.row) == ("ts", 1)
+    with pytest.raises(SchemaError, match="row 0"):
+        requests(pa.table({"text": ["b"], "ts": column.slice(1)}))
+
+
+@given(st.datetimes(timezones=st.just(datetime.UTC)), st.sampled_from(["s", "ms", "us"]))
+def test_every_datetime_passes_and_finer_units_are_cut_off(at: datetime.datetime, unit: str) -> None:
+    per_s = {"s": 1, "ms": 1000, "us": 1_000_000}[unit]
+    seconds = (at.replace(microsecond=0) - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(
+        0, 1
+    )
+    ticks = seconds * per_s + at.microsecond * per_s // 1_000_000
+    batch = requests(pa.table({"text": ["x"], "ts": pa.array([ticks], pa.timestamp(unit))}))
+    assert batch.column("ts")[0].as_py() == at.replace(microsecond=ticks % per_s * (1_000_000 // per_s))
+
+
+def test_no_time_in_nanoseconds_lies_outside() -> None:
+    column = pa.array([-(2**63), 2**63 - 1, None], pa.timestamp("ns"))
+    assert outside_years(column).to_pylist() == [False, False, None]
+    assert requests(pa.table({"text": ["x"] * 3, "ts": column})).column("ts").null_count == 1

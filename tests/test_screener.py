@@ -154,6 +154,9 @@ def test_spans_and_redaction_are_exact_in_multibyte_text() -> None:
     (span,) = verdict.spans
     assert encoded[span["start"] : span["end"]].decode() == "4111 1111 1111 1111"
     assert verdict.action == "redact"
+    assert verdict.threat_type == "pii_exposure"
+    assert verdict.severity is not None
+    assert verdict.severity > 0
     assert "4111" not in str(verdict.mitigated_text)
     assert str(verdict.mitigated_text).startswith("Füße 😀 ")
 

@@ -55,7 +55,10 @@ def register(app: typer.Typer) -> None:
 def _print(result: dict[str, Any]) -> None:
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
+
+    from aimds.printable import visible
 
     columns = ["flag", "block", *result["thresholds"]]
     titles = {"flag": "flagged\nas shipped", "block": "blocked\nas shipped"}
@@ -69,7 +72,7 @@ def _print(result: dict[str, Any]) -> None:
             f"{100 * row[name]['rate']:.2f} [dim]{100 * row[name]['low']:.1f}–{100 * row[name]['high']:.1f}[/dim]"
             for name in columns
         ]
-        table.add_row(row["file"], row["group"], f"{row['n']:,}", *cells)
+        table.add_row(escape(visible(row["file"], 60)), row["group"], f"{row['n']:,}", *cells)
     console = Console(width=None)
     console.print(table)
     if result["macro_detection"]:
@@ -80,7 +83,7 @@ def _print(result: dict[str, Any]) -> None:
     reference = result["reference"]
     console.print(
         "rates in %, 95% Clopper–Pearson intervals; thresholds at a stated FPR are set on the "
-        f"{reference['n']:,} benign rows of {reference['file']}; harmful_request rows are judged by the harmful score"
+        f"{reference['n']:,} benign rows of {escape(visible(reference['file'], 60))}; harmful_request rows are judged by the harmful score"
     )
     if result["could_not_judge"]:
         console.print(f"[bold]{result['could_not_judge']} rows could not be judged[/bold]")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +29,10 @@ I64 = npt.NDArray[np.int64]
 # A row with one of these plays tricks with characters, so its folded text is searched as well.
 TRICKS = int(Flag.ZERO_WIDTH | Flag.TAGS | Flag.BIDI | Flag.VARIATION | Flag.CONFUSABLE | Flag.COMBINING | Flag.SPACED)
 
+_DIGITS = b"0123456789"
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+
+class _Found(NamedTuple):
     start: int
     end: int
     kind: Kind
@@ -147,9 +148,10 @@ class Pii:
 
     def _matches(self, pattern: Pattern, raw: bytes, text: int, words: Hits) -> Iterator[_Found]:
         kind = self.kinds[pattern.kind]
+        group = 1 if pattern.regex.groups else 0
         position = used = 0
         while (match := pattern.regex.search(raw, position)) is not None:
-            start, end = match.span(1 if pattern.regex.groups else 0)
+            start, end = match.span(group)
             position = max(end, position + 1)
             if _continues(raw, start, end):
                 continue
@@ -157,10 +159,10 @@ class Pii:
             passed = pattern.check is None or pattern.check(value)
             score = pattern.score if passed else pattern.unchecked
             if pattern.context and (passed or score):
-                group = self._groups[pattern.context]
+                named = self._groups[pattern.context]
                 before = pattern.before if pattern.before >= 0 else len(raw)
                 before = min(before, start - used) if pattern.once else before
-                near = words.near(text, group, self._context_masks[group], start, end, before, pattern.after)
+                near = words.near(text, named, self._context_masks[named], start, end, before, pattern.after)
                 score = score if near else (pattern.bare if passed else 0.0)
             if score:
                 used = end
@@ -169,10 +171,9 @@ class Pii:
 
 def _continues(raw: bytes, start: int, end: int) -> bool:
     # A number that goes on behind a dot or hyphen (1.2.3.4.5, 12-345-67-89-0) is a part of something longer.
-    first, last = raw[start : start + 1], raw[end - 1 : end]
-    if first.isdigit() and start > 1 and raw[start - 1] in b".-/" and raw[start - 2 : start - 1].isdigit():
+    if 1 < start < end and raw[start - 1] in b".-/" and raw[start] in _DIGITS and raw[start - 2] in _DIGITS:
         return True
-    return last.isdigit() and raw[end : end + 1] in (b".", b"-", b"/") and raw[end + 1 : end + 2].isdigit()
+    return end + 1 < len(raw) and raw[end] in b".-/" and raw[end - 1] in _DIGITS and raw[end + 1] in _DIGITS
 
 
 def _resolve(found: list[_Found]) -> list[_Found]:

@@ -44,8 +44,8 @@ def repetitions(values: U8, offsets: I64) -> npt.NDArray[np.int32]:
     """Stretches that repeat one piece of words, int32 (R, 3): text, first byte, end (both relative to the text).
 
     In order of text and place, each of ``REPEAT_BYTES`` or more with a piece of at most ``MAX_PERIOD`` bytes. Only
-    pieces of letters and white space count: separators, numbers, markup and runs inside encoded data are ordinary. O(N):
-    at most two comparisons of each byte for each length of a piece, and next to none for text that does not repeat.
+    pieces of letters and white space count: separators, numbers, markup and runs inside encoded data are ordinary.
+    O(N): each length of a piece is compared about once at each byte, and hardly at all in text that does not repeat.
     """
     values, offsets = np.ascontiguousarray(values), np.ascontiguousarray(offsets)
     found, _ = _repetitions(values, offsets, MAX_PERIOD, REPEAT_BYTES)

@@ -114,7 +114,8 @@ class Policy:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         top = Section(values, "")
-        if top.any("format", str(FORMAT)) != FORMAT:
+        found = top.any("format", str(FORMAT))
+        if type(found) is not int or found != FORMAT:
             raise ConfigError("format", values["format"], f"{FORMAT}, the only format this version reads")
         declared = top.text("version")
         redaction = top.section("redaction")
@@ -150,7 +151,7 @@ class Policy:
             values = tomllib.loads(path.read_bytes().decode())
         except OSError as error:
             raise DataError(path, f"cannot be read: {error.strerror}") from error
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(path, f"is not TOML: {error}") from error
         return cls({key: shipped[key] for key in SECTIONS} | values)
 

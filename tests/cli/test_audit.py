@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from aimds.cli import audit, policy
 from aimds.errors import ConfigError, DataError
+from aimds.printable import hidden
 from aimds.record.audit import AuditLog
 from aimds.record.chain import create_key, load_key
 
@@ -77,7 +78,9 @@ def test_last_line_is_a_checkpoint_that_verifies_later(log: Path) -> None:
     assert run("audit", "verify", log, "--expect", "9" + noted).exit_code == 1
 
 
-@pytest.mark.parametrize("text", ["7", "x:y", "1:" + "g" * 64, ":" + "0" * 64, "-1:" + "0" * 64])
+@pytest.mark.parametrize(
+    "text", ["7", "x:y", "1:" + "g" * 64, ":" + "0" * 64, "-1:" + "0" * 64, "9" * 5000 + ":" + "0" * 64]
+)
 def test_malformed_checkpoint_is_refused(log: Path, text: str) -> None:
     result = run("audit", "verify", log, f"--expect={text}")
     assert isinstance(result.exception, ConfigError)
@@ -89,3 +92,12 @@ def test_last_records_are_shown_without_control_characters(log: Path) -> None:
     shown = run("audit", "show", log, "--last", "2").stdout.splitlines()
     assert json.loads(shown[0])["body"] == {"i": 4}
     assert shown[1] == '\\x1b[31mred\\xff\\x07"'
+
+
+def test_control_characters_in_a_file_name_stay_off_the_terminal(tmp_path: Path) -> None:
+    for arguments in (("key", tmp_path / "\x1b[31mkey"), ("verify", tmp_path / "\x1b[31mlog")):
+        with AuditLog(tmp_path / "\x1b[31mlog"):
+            pass
+        shown = run("audit", *arguments).stdout
+        assert "⟨U+001B⟩[31m" in shown.replace("\n", "")
+        assert not [c for c in shown if hidden(c)]

@@ -171,7 +171,7 @@ def test_p_values_are_put_into_words(p_value: float, words: str) -> None:
 @pytest.mark.parametrize(
     ("severity", "word"), [(0.96, "critical"), (0.95, "high"), (0.8, "medium"), (0.7, "low"), (0, "low")]
 )
-def test_severity_has_four_names(severity: float, word: str) -> None:
+def test_severity_has_the_names_of_the_policy(severity: float, word: str) -> None:
     assert severity_word(severity) == word
 
 

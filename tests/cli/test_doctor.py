@@ -115,3 +115,10 @@ def test_machine_without_proc_still_gets_a_memory_line(monkeypatch: pytest.Monke
 
 def test_unreadable_system_file_has_no_lines(tmp_path: Path) -> None:
     assert doctor._lines(str(tmp_path / "none")) == []
+
+
+def test_control_characters_of_the_environment_stay_off_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    doctor._print([doctor.Check("kernels", "backend\x07", False, "AIMDS_BACKEND=\x1b[31mfoo")], ok=False)
+    shown = capsys.readouterr().out
+    assert "backend⟨U+0007⟩" in shown
+    assert "AIMDS_BACKEND=⟨U+001B⟩[31mfoo" in shown

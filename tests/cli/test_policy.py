@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import typer
 from typer.testing import CliRunner, Result
 
 from aimds.cli import policy
-from aimds.errors import ConfigError
+from aimds.errors import ConfigError, DataError
+from aimds.printable import hidden
 
 
 def run(*arguments: object) -> Result:
@@ -53,3 +55,24 @@ def test_json_holds_tenants_and_rules(tmp_path: Path) -> None:
     shown = run("policy", "show", tmp_path / "mine.toml").stdout
     assert "[b]x" in shown
     assert "deny threat jailbreak: never" in shown
+
+
+def test_control_characters_in_a_policy_stay_off_the_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "\x1b[35mmine.toml"
+    file.write_text(
+        'format = 1\nversion = "7\\u001b[31m"\n[tenants."\\u001b[32mx"]\nmode = "shadow"\n'
+        '[[rules]]\neffect = "deny"\ntenant = "\\u202ey"\nreason = "\\u001b[33mnever"\n'
+    )
+    shown = run("policy", "show", file).stdout + run("policy", "check", file).stdout
+    for word in ("7⟨U+001B⟩[31m", "⟨U+001B⟩[32mx", "⟨U+001B⟩[33mnever", "⟨U+202E⟩y", "⟨U+001B⟩[35mmine.toml"):
+        assert word in shown
+    assert not [c for c in shown if hidden(c)]
+
+
+@pytest.mark.parametrize("command", ["check", "show"])
+@pytest.mark.parametrize("content", ["a=" + "[" * 5000, ".".join("a" * 5000) + "=1"])
+def test_values_nested_too_deep_are_an_error_that_names_the_file(tmp_path: Path, content: str, command: str) -> None:
+    (tmp_path / "deep.toml").write_text(f'{content}\nformat = 1\nversion = "7"\n')
+    error = run("policy", command, tmp_path / "deep.toml").exception
+    assert isinstance(error, DataError)
+    assert "deep.toml" in str(error)

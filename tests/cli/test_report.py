@@ -81,3 +81,8 @@ def test_open_with_a_display_asks_the_browser(app: typer.Typer, source: Path, mo
     monkeypatch.setattr("webbrowser.open", lambda address: bool(opened.append(address)) or True)
     CliRunner().invoke(app, ["report", str(source), "--open"])
     assert opened == [Path("report.html").resolve().as_uri()]
+
+
+def test_control_characters_in_the_name_of_the_page_stay_off_the_terminal(app: typer.Typer, source: Path) -> None:
+    result = CliRunner().invoke(app, ["report", str(source), "--out", "\x1b[31mpage.html"])
+    assert result.stdout.startswith("⟨U+001B⟩[31mpage.html (")

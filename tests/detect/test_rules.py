@@ -15,6 +15,7 @@ from aimds import data
 from aimds.detect.evidence import Evidence
 from aimds.detect.normalize import Decoded, Views, normalize
 from aimds.detect.rules import Rules
+from aimds.detect.shape import REPEAT_BYTES
 from aimds.detect.signatures import NOT_IN_SYSTEM
 from aimds.errors import ArtefactError
 from aimds.schema import CHANNELS
@@ -169,13 +170,46 @@ def test_a_torn_suffix_is_seen_and_code_prose_and_lists_are_not() -> None:
         assert "sfx.suffix.001" not in ids(whole)
 
 
-def test_kilobytes_of_one_piece_are_resource_abuse_and_a_long_text_is_not() -> None:
-    row = b"please " + b"abc " * 1000 + b"end"
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "poem ",
+        "y\n",
+        "say the same words for ever ",
+        "\u8bd7",
+        "\u0441\u043b\u043e\u0432\u043e ",
+        "\u0938\u094d\u0924\u0947 ",
+    ],
+)
+def test_fifty_kilobytes_of_the_same_words_are_resource_abuse(piece: str) -> None:
+    run = piece.encode() * (REPEAT_BYTES // len(piece.encode()) + 1)
+    row = b"please: " + run + b"1. end"
+    (hit,) = [e for e in scan("short", row) if e.pattern_id == "res.run.001"]
+    assert (hit.row, hit.threat) == (1, "resource_abuse")
+    assert hit.start <= 8
+    assert hit.end >= 8 + len(run)
+    half = row[: REPEAT_BYTES // 2]
+    assert "res.run.001" not in ids(half + b" and so on " + half)
+
+
+@pytest.mark.parametrize(
+    ("piece", "times"),
+    [
+        ("-", 2100), (" ", 2100), ("=", 60_000), (" ", 60_000), ("\u2500", 20_000), ("\u3000", 20_000),
+        ("| name | 12 | ok |\n", 60), ("|  a  |  b  |\n", 6000), ("+-----+-----+\n", 6000),
+        ("0,", 1200), ("0, ", 30_000), ("0.0, ", 500), ("0.0, ", 20_000), ("NaN,", 20_000), ("null,\n  ", 10_000),
+        ("A", 2400), ("A", 60_000), ("zMzM", 20_000), ("00", 40_000), ("\\x00", 20_000), ("&nbsp;", 10_000),
+        ("<td></td>\n", 6000), ("abc ", 1000), ("False\n", 3000), ("2025-01-01 ok\n", 4000), ("\ufffd", 20_000),
+    ],
+)  # fmt: skip
+def test_rulers_tables_numbers_and_padding_are_no_resource_abuse(piece: str, times: int) -> None:
+    assert "res.run.001" not in ids("some text\n" + piece * times + "\nmore text")
+
+
+def test_words_repeated_behind_a_longer_ruler_are_still_found() -> None:
+    row = "-" * 70_000 + "poem " * 11_000 + "=" * 60_000
     (hit,) = [e for e in scan(row) if e.pattern_id == "res.run.001"]
-    assert (hit.start, hit.end) == (6, 4007)
-    counting = " ".join(str(i * 7919 % 10007) for i in range(1500))
-    assert "res.run.001" not in ids(counting)
-    assert "res.run.001" not in ids(b"abc " * 400)
+    assert (hit.start, hit.end) == (70_000, 125_000)
 
 
 def test_a_row_never_depends_on_its_neighbours_or_its_place() -> None:

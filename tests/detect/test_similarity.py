@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aimds import kernels
 from aimds.detect.lexicon import FORM, SYNONYM, Lexicon, split
-from aimds.detect.similarity import Index, Survey
+from aimds.detect.similarity import HEAVY, MAX_EDITS, MIN_COMMON, Index, Survey
 from aimds.detect.tables import FULL, GAP, LANES
 
 LEXICON = Lexicon(
@@ -116,3 +117,40 @@ def test_one_word_for_many_places_is_not_confirmed() -> None:
 def test_much_text_between_the_words_is_not_confirmed() -> None:
     survey = INDEX.survey(*ragged(["paint my a b c d e f g h i j green boat"]), np.full(3, 0.6, np.float32))
     assert not INDEX.confirmed(survey.tokens, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=14).map(" ".join), min_size=1, max_size=6))
+def test_confirming_many_matches_at_once_is_the_kernels_on_each(texts: list[str]) -> None:
+    survey = everything(INDEX.survey(*ragged(texts), np.full(len(PATTERNS), 0.5, np.float32)), len(texts))
+    none = np.flatnonzero(np.diff(survey.offsets) == 0)
+    for part in INDEX.align(survey):
+        kept = ~np.isin(part.window, none)
+        window, pattern, end = part.window[kept], part.pattern[kept], part.end[kept]
+        starts, sure = INDEX.confirm(survey, window, pattern, end)
+        for w, p, e, start, is_sure in zip(window, pattern, end, starts, sure, strict=True):
+            tokens = survey.tokens[survey.offsets[w] : survey.offsets[w + 1]]
+            table = INDEX.blocks[0]
+            column = np.ascontiguousarray(table.cost[:, :, p])
+            assert start == kernels.subsequence_dtw_start(table.local[tokens], column, int(e))
+            assert is_sure == confirmed(tokens[start : e + 1], int(p))
+
+
+def confirmed(tokens: npt.NDArray[np.int32], pattern: int) -> bool:
+    """The rule of `Index.confirmed`, one text and the textbook tables of common subsequence and edit distance."""
+    words = INDEX.words[pattern].tolist()
+    found: list[int] = []
+    for token in tokens.tolist():
+        near = [(cost, words.index(word), word) for word, cost in INDEX.near[token].items() if word in words]
+        found.append(min(near)[2] if near else -1)
+    wanted = [word for word, weight in zip(words, INDEX.weights[pattern], strict=True) if weight >= HEAVY]
+    common = np.zeros((len(found) + 1, len(wanted) + 1), np.int64)
+    for i, a in enumerate(found):
+        for j, b in enumerate(wanted):
+            common[i + 1, j + 1] = common[i, j] + 1 if a == b else max(common[i, j + 1], common[i + 1, j])
+    edits = np.add.outer(np.arange(len(found) + 1), np.arange(len(words) + 1))
+    for i, a in enumerate(found):
+        for j, b in enumerate(words):
+            edits[i + 1, j + 1] = min(edits[i, j] + (a != b), edits[i, j + 1] + 1, edits[i + 1, j] + 1)
+    longest = max(len(found), len(words))
+    return bool(common[-1, -1] >= MIN_COMMON * len(wanted) and edits[-1, -1] <= MAX_EDITS * longest)

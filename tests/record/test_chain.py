@@ -154,3 +154,13 @@ def test_damaged_head_is_refused(tmp_path: Path, content: bytes) -> None:
     head_path(tmp_path / "log").write_bytes(content)
     with pytest.raises(DataError, match="damaged"):
         read_head(tmp_path / "log", None)
+
+
+@pytest.mark.parametrize("seq", [-1, 1 << 63, 10**4299])
+def test_number_that_no_log_reaches_is_refused(tmp_path: Path, seq: int) -> None:
+    line, digest = encode(seq, "2025-01-01T00:00:00+00:00", "verdict", {}, "0" * 64)
+    with pytest.raises(ValueError, match="not a record"):
+        decode(line)
+    head_path(tmp_path / "log").write_bytes(encode_head(Head("c", seq, digest, "t"), None))
+    with pytest.raises(DataError, match="not the head"):
+        read_head(tmp_path / "log", None)

@@ -419,3 +419,13 @@ def test_severity_bands_have_open_lower_ends() -> None:
     values = [0.0, 0.70, 0.7001, 0.85, 0.8501, 0.95, 0.9501, 1.0, float("nan")]
     bands = [BANDS[code] for code in severity_band(values)]
     assert bands == ["low", "low", "medium", "medium", "high", "high", "critical", "critical", "low"]
+
+
+def test_a_format_that_is_true_is_not_format_one_and_a_deep_file_is_a_data_error(tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text('format = true\nversion = "1"\n')
+    with pytest.raises(ConfigError, match="format = True"):
+        Policy.load(file)
+    file.write_text("a=" + "[" * 5000)
+    with pytest.raises(DataError, match="is not TOML"):
+        Policy.load(file)

@@ -1,4 +1,9 @@
-"""Raw text becomes views: the folded text of each row, and one more view for each part that could be decoded."""
+"""Raw text becomes views: the folded text of each row, and one more view for each part that could be decoded.
+
+Encodings inside encodings are followed, ciphers inside encodings too. Of the encodings inside a cipher, base64 and
+hexadecimal are read where they were reversed or put into ROT13; base64 under Atbash or another shift, other encodings
+under any cipher and decimal codes of hexadecimal are not read, and nothing says that they are there.
+"""
 
 from __future__ import annotations
 

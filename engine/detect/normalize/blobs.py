@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from aimds.detect.normalize.candidates import MIN_BASE85, MIN_BLOB, printable, start64, start85
 from aimds.detect.normalize.digits import CLASSES, IN_64, VALUES_64, VALUES_85
+from aimds.detect.normalize.heads import MIN_BASE85, MIN_BLOB, printable, start64, start85
 from aimds.detect.normalize.utf8 import decode_at
 
 MAX_LINE_GAP = 8

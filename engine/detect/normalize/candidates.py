@@ -20,22 +20,32 @@ from aimds.detect.normalize.digits import (
     SIGN,
     SIGNAL,
     VALUES_16,
-    VALUES_32,
     VALUES_64,
-    VALUES_85,
 )
-from aimds.detect.normalize.utf8 import decode_at
+from aimds.detect.normalize.heads import (
+    MIN_BASE85,
+    MIN_BLOB,
+    ROTATED,
+    enciphered,
+    head,
+    is_base32,
+    is_hex,
+    start64,
+    start85,
+)
 
 BASE64, BASE32, HEX, BASE85, BINARY, DECIMAL, MORSE, URL, HTML, ESCAPES, QUOTED = (1 << k for k in range(11))
-"""Bits of the mask that `candidates` gives."""
+TURNED_BLOB, ROTATED_BLOB = 1 << 11, 1 << 12
+"""Bits of the mask that `candidates` gives; the last two are base64 or hexadecimal that was reversed or put into
+ROT13.
+"""
 
-MIN_BLOB = 16
-MIN_BASE85 = 20
+MIN_ENCIPHERED = 24
 MIN_GROUPS = 8
 MIN_OCTETS = 4
 MIN_SIGNALS = 6
 MIN_ESCAPES = 3
-"""The least that is looked at: characters of a run, hex pairs or decimal codes, binary octets, Morse letters,
+"""The least that is looked at: characters of an enciphered run, hex pairs or decimal codes, binary octets, Morse letters,
 escapes.
 """
 MAX_GAP = 4
@@ -52,120 +62,6 @@ def candidates(values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) ->
 
 
 @njit(cache=True, nogil=True)
-def printable(buffer, n):  # type: ignore[no-untyped-def]
-    """Whether ``buffer[:n]`` is printable UTF-8, or UTF-16 of ASCII; the last character may be cut off.
-
-    One byte in eight may be something else from sixteen bytes on, so that a stray one does not hide the rest."""
-    if n == 0:
-        return False
-    spare = n >> 3 if n >= 16 else 0
-    wide = n >= 4
-    for k in range(n):
-        wide = wide and ((buffer[k] == 0) if k & 1 else (buffer[k] != 0))
-    k = 0
-    while k < n:
-        b = buffer[k]
-        if b == 0 and wide:
-            k += 1
-            continue
-        if b < 0x80:
-            if (b < 32 and b != 9 and b != 10 and b != 13) or b == 127:
-                spare -= 1
-                if spare < 0:
-                    return False
-            k += 1
-            continue
-        code, size = decode_at(buffer, k, n)
-        if code < 0xA0 or 0xE000 <= code <= 0xF8FF or code >= 0xF0000:
-            need = 2 if b < 0xE0 else (3 if b < 0xF0 else 4)
-            spare -= not (code < 0 and 0xC2 <= b <= 0xF4 and k + need > n)
-            if spare < 0:
-                return False
-        k += size
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _head(src, start, stop, digits, bits, buffer):  # type: ignore[no-untyped-def]
-    # Whether the first bytes of the digits src[start:stop] are printable.
-    held = 0
-    have = 0
-    n = 0
-    for i in range(start, stop):
-        held = (held << bits | np.int64(digits[src[i]])) & 0xFFFF
-        have += bits
-        if have >= 8:
-            have -= 8
-            buffer[n] = held >> have & 0xFF
-            n += 1
-            if n == len(buffer):
-                break
-    return printable(buffer, n)
-
-
-@njit(cache=True, nogil=True)
-def start64(src, start, stop, buffer):  # type: ignore[no-untyped-def]
-    """Where base64 text begins in the run ``src[start:stop]``: at its head or after a sign that paths use too; -1
-    nowhere.
-    """
-    if _head(src, start, stop, VALUES_64, 6, buffer):
-        return start
-    for i in range(start, stop - MIN_BLOB):
-        b = src[i]
-        if (b == 47 or b == 45 or b == 95 or b == 43) and _head(src, i + 1, stop, VALUES_64, 6, buffer):
-            return i + 1
-    return np.int64(-1)
-
-
-@njit(cache=True, nogil=True)
-def is_base32(src, start, stop, buffer):  # type: ignore[no-untyped-def]
-    """Whether the run ``src[start:stop]`` is base32 of text, in one case."""
-    upper = lower = False
-    for i in range(start, min(stop, start + 64)):
-        upper = upper or 65 <= src[i] <= 90
-        lower = lower or 97 <= src[i] <= 122
-    return not (upper and lower) and _head(src, start, stop, VALUES_32, 5, buffer)
-
-
-@njit(cache=True, nogil=True)
-def is_hex(src, start, stop, buffer):  # type: ignore[no-untyped-def]
-    """Whether the run ``src[start:stop]`` is hexadecimal of text."""
-    return _head(src, start, stop, VALUES_16, 4, buffer)
-
-
-@njit(cache=True, nogil=True)
-def start85(src, start, stop, buffer):  # type: ignore[no-untyped-def]
-    """Where base85 text begins in the run ``src[start:stop]`` and in which alphabet; (-1, 0) nowhere.
-
-    Tried at its head, after up to two signs that may enclose it, and after a colon or an equals sign that may
-    announce it.
-    """
-    for at in range(start, min(stop - MIN_BASE85, start + 40) + 1):
-        if at > start + 2 and src[at - 1] != 58 and src[at - 1] != 61:
-            continue
-        for variant in range(3):
-            n = 0
-            i = at
-            while i + 5 <= stop and n + 4 <= len(buffer):
-                word = np.int64(0)
-                for k in range(5):
-                    digit = VALUES_85[variant, src[i + k]]
-                    if digit == 255:
-                        word = np.int64(-1)
-                        break
-                    word = word * 85 + digit
-                if word < 0 or word > 0xFFFFFFFF:
-                    break
-                for k in range(4):
-                    buffer[n + k] = word >> (24 - 8 * k) & 0xFF
-                n += 4
-                i += 5
-            if n >= 12 and printable(buffer, n):
-                return at, variant
-    return np.int64(-1), 0
-
-
-@njit(cache=True, nogil=True)
 def _hex_at(src, i, stop):  # type: ignore[no-untyped-def]
     return i + 1 < stop and CLASSES[src[i]] & IN_16 != 0 and CLASSES[src[i + 1]] & IN_16 != 0
 
@@ -173,6 +69,7 @@ def _hex_at(src, i, stop):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _row(src, low, high, buffer):  # type: ignore[no-untyped-def]
     mask = 0
+    both = TURNED_BLOB | ROTATED_BLOB
     begin64 = begin32 = begin16 = begin10 = token = low
     grouped = pairs = octets = codes = code_letters = 0
     group_end = pair_end = octet_end = code_end = low
@@ -200,11 +97,15 @@ def _row(src, low, high, buffer):  # type: ignore[no-untyped-def]
                 mask |= BASE64
             elif i - begin64 >= 2 and not mask & BASE64:
                 pads = (b == 61) + (b == 61 and i + 1 < high and src[i + 1] == 61)
-                if (i - begin64 + pads) % 4 == 0 and _head(src, begin64, i, VALUES_64, 6, buffer):
+                if (i - begin64 + pads) % 4 == 0 and head(src, begin64, i, VALUES_64, 6, buffer):
                     grouped = (grouped if begin64 - group_end <= MAX_GAP else 0) + i - begin64
                     group_end = i + pads
                     if grouped >= MIN_BLOB:
                         mask |= BASE64
+            if i - begin64 >= MIN_ENCIPHERED and mask & both != both:
+                cipher = enciphered(src, begin64, i, buffer)
+                if cipher:
+                    mask |= ROTATED_BLOB if cipher == ROTATED else TURNED_BLOB
             begin64 = i + 1
         if not kind & IN_32:
             if i - begin32 >= MIN_BLOB and not mask & BASE32 and is_base32(src, begin32, i, buffer):

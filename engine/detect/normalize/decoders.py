@@ -7,10 +7,8 @@ its input and gives at most ``limit`` bytes.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +16,9 @@ import re2
 
 from aimds.detect.normalize import blobs, candidates, escapes
 from aimds.detect.normalize.candidates import MIN_ESCAPES
-from aimds.detect.normalize.digits import VALUES_16, VALUES_32, VALUES_64
-
-Bytes = npt.NDArray[np.uint8]
-Ints = npt.NDArray[np.int32]
-Places = npt.NDArray[np.int64]
+from aimds.detect.normalize.digits import ROT13, VALUES_16, VALUES_32, VALUES_64
+from aimds.detect.normalize.heads import is_base32, printable
+from aimds.detect.normalize.proposals import Bytes, Places, Proposal, Text, Trust, joined, spelled
 
 RUNS_AT_ONCE = 4096
 MAX_CLUSTERS = 1024
@@ -31,72 +27,6 @@ CONTEXT_BYTES = 256
 """What stays around each escape when a text is too long to be given whole."""
 SPARSE = 32
 """With fewer escaped bytes than one in so many, a text must show words to be believed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """``values`` uint8 (N,) with ``starts`` and ``ends`` int32 (N,): the original byte range in the row behind each
-    byte.
-    """
-
-    values: Bytes
-    starts: Ints
-    ends: Ints
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def slice(self, start: int, stop: int) -> Text:
-        """Bytes ``start`` to ``stop``."""
-        return Text(self.values[start:stop], self.starts[start:stop], self.ends[start:stop])
-
-    def take(self, values: Bytes, first: Places | Ints, last: Places | Ints) -> Text:
-        """``values`` (M,) of which byte k came from this text's bytes ``first[k]`` to ``last[k]``, both included."""
-        # Reversed text runs against the row, so the earlier of both ends is where it starts.
-        starts = np.minimum(self.starts[first], self.starts[last])
-        return Text(values, starts, np.maximum(self.ends[first], self.ends[last]))
-
-
-class Trust(enum.Enum):
-    """What a proposal must show. WORDS: known words, or letters of another script. PRINTABLE: only that it is text;
-    nobody hides noise. BETTER: more known words than the text it came from. PROSE: a sentence, not a list of names.
-    NONE: was shown already.
-    """
-
-    WORDS = enum.auto()
-    PRINTABLE = enum.auto()
-    BETTER = enum.auto()
-    PROSE = enum.auto()
-    NONE = enum.auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """One decoded text; ``cut``: its end was left out."""
-
-    kind: str
-    text: Text
-    trust: Trust = Trust.WORDS
-    cut: bool = False
-
-
-def joined(parts: list[Text], gap: int = 10) -> Text:
-    """``parts`` as one text, the byte ``gap`` between two of them; it stands for what lay between them."""
-    if len(parts) == 1:
-        return parts[0]
-    values: list[Bytes] = []
-    starts: list[Ints] = []
-    ends: list[Ints] = []
-    for before, part in zip([None, *parts], parts, strict=False):
-        if before is not None:
-            low, high = sorted((int(before.ends[-1]), int(part.starts[0])))
-            values.append(np.array([gap], np.uint8))
-            starts.append(np.array([min(low, high - 1)], np.int32))
-            ends.append(np.array([high], np.int32))
-        values.append(part.values)
-        starts.append(part.starts)
-        ends.append(part.ends)
-    return Text(np.concatenate(values), np.concatenate(starts), np.concatenate(ends))
 
 
 def _from_digits(source: Text, at: Places, digits: Bytes, bits: int, limit: int, width: int = 8) -> tuple[Text, bool]:
@@ -109,7 +39,7 @@ def _from_digits(source: Text, at: Places, digits: Bytes, bits: int, limit: int,
 
 
 def _is_text(text: Text) -> bool:
-    return bool(candidates.printable(text.values[:24], min(24, len(text))))
+    return bool(printable(text.values[:24], min(24, len(text))))
 
 
 def base64(source: Text, limit: int) -> Iterator[Proposal]:
@@ -163,7 +93,7 @@ def base32(source: Text, limit: int) -> Iterator[Proposal]:
     """RFC 4648 §6, either case, padding optional."""
     buffer = np.empty(24, np.uint8)
     for match in _BASE32.finditer(source.values.tobytes()):
-        if candidates.is_base32(source.values, match.start(), match.end(), buffer):
+        if is_base32(source.values, match.start(), match.end(), buffer):
             at = np.arange(*match.span(), dtype=np.int64)
             text, cut = _from_digits(source, at, VALUES_32[source.values[at]], 5, limit)
             yield Proposal("base32", text, cut=cut)
@@ -179,6 +109,20 @@ def hexadecimal(source: Text, limit: int) -> Iterator[Proposal]:
         text, cut = _from_digits(source, at, VALUES_16[source.values[at]], 4, limit)
         if _is_text(text):
             yield Proposal("hex", text, cut=cut)
+
+
+def turned_blob(source: Text, limit: int) -> Iterator[Proposal]:
+    """Base64 and hexadecimal whose characters stand in reverse order."""
+    back = Text(*(np.ascontiguousarray(column[::-1]) for column in (source.values, source.starts, source.ends)))
+    yield from base64(back, limit)
+    yield from hexadecimal(back, limit)
+
+
+def rotated_blob(source: Text, limit: int) -> Iterator[Proposal]:
+    """Base64 and hexadecimal under ROT13."""
+    plain = Text(ROT13[source.values], source.starts, source.ends)
+    yield from base64(plain, limit)
+    yield from hexadecimal(plain, limit)
 
 
 def binary(source: Text, limit: int) -> Iterator[Proposal]:
@@ -229,30 +173,7 @@ def morse(source: Text, limit: int) -> Iterator[Proposal]:
             name = signal.group().decode().replace("_", "-")
             letters.append((MORSE.get(name, "?"), match.start() + signal.start(), match.start() + signal.end()))
         cut = len(letters) > limit // 2
-        yield Proposal("morse", spelled(source, letters[: limit // 2], wide=2), cut=cut)
-
-
-def spelled(source: Text, letters: list[tuple[str, int, int]], *, wide: int) -> Text:
-    """``letters`` (letter, start, end) as text. Without any word gap each stands alone: folding joins and cuts them
-    by frequency.
-    """
-
-    def is_gap(before: int, after: int) -> bool:
-        between = source.values[before:after].tobytes()
-        return after - before >= wide or not between.isspace() or b"\n" in between
-
-    gaps = [is_gap(a[2], b[1]) for a, b in pairwise(letters)]
-    none = not any(gaps)
-    values, first, last = [], [], []
-    for k, (letter, begin, end) in enumerate(letters):
-        values.append(ord(letter))
-        first.append(begin)
-        last.append(end - 1)
-        if k < len(gaps) and (none or gaps[k]):
-            values.append(32)
-            first.append(end)
-            last.append(letters[k + 1][1] - 1)
-    return source.take(np.array(values, np.uint8), np.array(first, np.int64), np.array(last, np.int64))
+        yield spelled("morse", source, letters[: limit // 2], wide=2, cut=cut)
 
 
 def _escapes(kind: str, style: int) -> Callable[[Text, int], Iterator[Proposal]]:
@@ -289,6 +210,8 @@ DECODERS: tuple[tuple[int, Callable[[Text, int], Iterator[Proposal]]], ...] = (
     (candidates.HEX, hexadecimal),
     (candidates.BASE85, base85),
     (candidates.BINARY, binary),
+    (candidates.TURNED_BLOB, turned_blob),
+    (candidates.ROTATED_BLOB, rotated_blob),
     (candidates.DECIMAL, decimal),
     (candidates.MORSE, morse),
     (candidates.URL, _escapes("url", candidates.URL)),

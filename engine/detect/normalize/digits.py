@@ -43,6 +43,10 @@ VALUES_64 = _values(string.ascii_uppercase + string.ascii_lowercase + string.dig
 VALUES_64[ord("-")], VALUES_64[ord("_")] = 62, 63
 VALUES_32 = _values(string.ascii_uppercase + "234567")
 VALUES_32[97:123] = VALUES_32[65:91]
+ROT13 = np.arange(256, dtype=np.uint8)
+for _first in (65, 97):
+    ROT13[_first : _first + 26] = np.roll(ROT13[_first : _first + 26], 13)
+"""Each byte under ROT13."""
 VALUES_16 = _values("0123456789abcdef")
 VALUES_16[65:71] = VALUES_16[97:103]
 Z85 = string.digits + string.ascii_lowercase + string.ascii_uppercase + ".-:+=^!/*?&<>()[]{}@%$#"

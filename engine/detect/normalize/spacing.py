@@ -19,7 +19,8 @@ MIN_LETTERS = 5
 """So many single letters in a row are spaced-out text rather than a list."""
 MAX_LETTERS = 256
 """Longer runs are taken in pieces of this many."""
-MAX_GAP_BYTES = 3
+MAX_GAP = 3
+"""Signs between two letters, an emoji counting as one."""
 MIN_SPACED_NATS = 6.0
 MAX_WORD = 20
 WHOLE_WORD = 12
@@ -46,8 +47,16 @@ def _letter(values, i, high):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _is_gap(b):  # type: ignore[no-untyped-def]
-    return b < 0x80 and not (97 <= b <= 122 or 48 <= b <= 57)
+def _gap(values, i, high):  # type: ignore[no-untyped-def]
+    # Bytes of the sign or emoji (U+2600 to U+27BF, U+1F000 to U+1FFFF) at i, 0 for everything else.
+    b = values[i]
+    if b < 0x80:
+        return 0 if 97 <= b <= 122 or 48 <= b <= 57 else 1
+    if b == 0xF0 and i + 4 <= high and values[i + 1] == 0x9F:
+        return 4
+    if b == 0xE2 and i + 3 <= high and 0x98 <= values[i + 1] <= 0x9E:
+        return 3
+    return 0
 
 
 @njit(cache=True, nogil=True)
@@ -84,7 +93,7 @@ def _join(values, starts, ends, unit, n, high, keys, logs, at, letters, words, b
     # Writes the n letters at unit[0:n] joined at o when that reads like text: (place after them, whether it was
     # written).
     wide = np.zeros(n + 1, np.bool_)
-    counts = np.zeros(128 * 4, np.int32)
+    counts = np.zeros(256 * 4, np.int32)
     total = 0
     ascii_letters = ideographs = digits = 0
     for j in range(n):
@@ -172,15 +181,20 @@ def _join_row(values, starts, ends, low, high, o, keys, logs, unit, at, letters,
         after = i
         while edge and p < high and n < MAX_LETTERS:
             size = _letter(values, p, high)
-            if size == 0 or (p + size < high and not _is_gap(values[p + size])):
+            if size == 0 or (p + size < high and _gap(values, p + size, high) == 0):
                 break
             unit[n] = p
             n += 1
             after = p + size
             p = after
-            while p < high and p - after <= MAX_GAP_BYTES and _is_gap(values[p]):
-                p += 1
-            if p - after > MAX_GAP_BYTES:
+            signs = 0
+            while p < high and signs <= MAX_GAP:
+                size = _gap(values, p, high)
+                if size == 0:
+                    break
+                p += size
+                signs += 1
+            if signs > MAX_GAP:
                 break
         if n >= MIN_LETTERS:
             o, done = _join(values, starts, ends, unit, n, high, keys, logs, at, letters, words, best, back, o)
@@ -191,7 +205,8 @@ def _join_row(values, starts, ends, low, high, o, keys, logs, unit, at, letters,
                 continue
         stop = max(after, i + 1)
         while i < stop:
-            edge = _is_gap(values[i])
+            if values[i] & 0xC0 != 0x80:
+                edge = _gap(values, i, high) > 0
             if o != i:
                 values[o], starts[o], ends[o] = values[i], starts[i], ends[i]
             o += 1

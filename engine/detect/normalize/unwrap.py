@@ -4,16 +4,17 @@ it bounded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from aimds.detect.normalize import blobs, candidates, ciphers, word_decoders
-from aimds.detect.normalize.decoders import DECODERS, Bytes, Proposal, Text, Trust, joined
+from aimds.detect.normalize.decoders import DECODERS
 from aimds.detect.normalize.flags import Flag
 from aimds.detect.normalize.fold import Folded, fold
+from aimds.detect.normalize.proposals import Bytes, Proposal, Text, Trust, joined
 from aimds.detect.normalize.spelling import respell
 from aimds.detect.normalize.vocabulary import Vocabulary, text_odds
 from aimds.errors import ConfigError
@@ -35,7 +36,10 @@ MIN_TEXT = 4
 MAX_PROPOSALS = 1024
 """Decoded runs of one kind that are looked at in one text."""
 
-OPAQUE = candidates.BASE64 | candidates.BASE32 | candidates.HEX | candidates.BASE85 | candidates.BINARY
+OPAQUE = (
+    candidates.BASE64 | candidates.BASE32 | candidates.HEX | candidates.BASE85 | candidates.BINARY
+    | candidates.TURNED_BLOB | candidates.ROTATED_BLOB
+)  # fmt: skip
 """Encodings whose mere presence below the last depth means that something was left undecoded."""
 
 
@@ -102,14 +106,17 @@ class Unwrapping:
         self._seen = {kept.values.tobytes()}
         if not self.limits.max_depth:
             return
-        limit = self.limits.max_view_bytes
-        proposals: list[Proposal] = []
-        if flags & (Flag.TAGS | Flag.VARIATION):
-            proposals += word_decoders.hidden(raw, limit)
-        if flags & Flag.DISGUISE:
-            proposals += word_decoders.upside_down(raw.tobytes(), limit)
-        proposals += self._proposals(kept, folded, mask, stretches)
+        proposals = self._disguised(raw, flags) + self._proposals(kept, folded, mask, stretches)
         self._follow(proposals, folded.values, 1)
+
+    def _disguised(self, raw: Bytes, flags: int) -> list[Proposal]:
+        limit = self.limits.max_view_bytes
+        found: list[Proposal] = []
+        if flags & (Flag.TAGS | Flag.VARIATION):
+            found += word_decoders.hidden(raw, limit)
+        if flags & Flag.DISGUISE:
+            found += word_decoders.upside_down(raw.tobytes(), limit)
+        return found
 
     def _proposals(self, kept: Text, folded: Text, mask: int, stretches: list[tuple[int, int, int]]) -> list[Proposal]:
         limit = self.limits.max_view_bytes
@@ -136,28 +143,54 @@ class Unwrapping:
         accepted: dict[str, list[Text]] = {}
         inner: list[tuple[Text, Folded]] = []
         for proposal in proposals:
-            if self._bytes_left <= 0:
-                self.truncated = True
-                break
-            text, good = _cleaned(proposal.text)
-            self.truncated |= proposal.cut and len(text) > len(proposal.text) // 2
-            self._bytes_left -= len(proposal.text)
-            key = text.values.tobytes()
-            if not good or key in self._seen:
-                continue
-            self._seen.add(key)
-            folded = respell(fold(text.values, _one(text), self.vocabulary), self.vocabulary)
-            if self._reads(proposal.trust, folded.values, before):
-                accepted.setdefault(proposal.kind, []).append(text)
-            elif proposal.trust is Trust.PROSE:
-                continue
-            inner.append((text, folded))
+            for reading in (proposal.text, proposal.otherwise):
+                if reading is None:
+                    continue
+                if self._bytes_left <= 0:
+                    self.truncated = True
+                    break
+                text, good = _cleaned(reading)
+                self.truncated |= proposal.cut and len(text) > len(reading) // 2
+                self._bytes_left -= len(reading)
+                key = text.values.tobytes()
+                if not good or key in self._seen:
+                    continue
+                self._seen.add(key)
+                folded = respell(fold(text.values, _one(text), self.vocabulary), self.vocabulary)
+                reads = self._reads(proposal.trust, folded.values, before)
+                if reads:
+                    accepted.setdefault(proposal.kind, []).append(text)
+                if reads or proposal.trust is not Trust.PROSE:
+                    inner.append((text, folded))
+                if reads:
+                    break
         for kind, parts in accepted.items():
             # Both readings of reversed text are views of their own; everything else is joined.
             for group in [[part] for part in parts] if kind == "reversed" else [parts]:
                 self._open(kind, joined(group), depth)
         for text, folded in inner:
             self._descend(text, folded, depth)
+
+    def _goes_on(self, proposals: list[Proposal], before: Bytes) -> bool:
+        # Whether one of the proposals, which are a level too deep to be followed, reads or is enciphered in its turn.
+        left = self.limits.max_row_bytes
+        for proposal in proposals:
+            for reading in (proposal.text, proposal.otherwise):
+                if reading is None or proposal.trust is Trust.PROSE:
+                    continue
+                if left <= 0:
+                    return True
+                left -= len(reading)
+                text, good = _cleaned(reading)
+                if not good or text.values.tobytes() in self._seen:
+                    continue
+                folded = respell(fold(text.values, _one(text), self.vocabulary), self.vocabulary)
+                if self._reads(proposal.trust, folded.values, before):
+                    return True
+                deeper = ciphers.stretches(folded.values, folded.offsets, self.vocabulary)
+                if len(deeper.row) or candidates.candidates(text.values, _one(text))[0] & OPAQUE:
+                    return True
+        return False
 
     def _open(self, kind: str, text: Text, depth: int) -> None:
         if len(self.opened) >= self.limits.max_views:
@@ -172,17 +205,22 @@ class Unwrapping:
 
     def _descend(self, text: Text, folded: Folded, depth: int) -> None:
         mask = int(candidates.candidates(text.values, _one(text))[0])
-        if depth >= self.limits.max_depth:
-            self.truncated |= bool(mask & OPAQUE)
+        last = depth >= self.limits.max_depth
+        if last and (self.truncated or mask & OPAQUE):
+            self.truncated = True
             return
         found = ciphers.stretches(folded.values, folded.offsets, self.vocabulary)
         self.truncated |= bool(found.cut[0])
         mask |= int(found.masks[0])
-        if not mask and not len(found.row):
-            return
-        inner = text.take(folded.values, folded.starts.astype(np.int64), folded.ends.astype(np.int64) - 1)
-        places = list(zip(found.kind.tolist(), found.start.tolist(), found.end.tolist(), strict=True))
-        self._follow(self._proposals(text, inner, mask, places), folded.values, depth + 1)
+        proposals = [_mapped(proposal, text) for proposal in self._disguised(text.values, int(folded.flags[0]))]
+        if mask or len(found.row):
+            inner = text.take(folded.values, folded.starts.astype(np.int64), folded.ends.astype(np.int64) - 1)
+            places = list(zip(found.kind.tolist(), found.start.tolist(), found.end.tolist(), strict=True))
+            proposals += self._proposals(text, inner, mask, places)
+        if last:
+            self.truncated |= self._goes_on(proposals, folded.values)
+        elif proposals:
+            self._follow(proposals, folded.values, depth + 1)
 
     def _reads(self, trust: Trust, values: Bytes, before: Bytes) -> bool:
         if trust is Trust.NONE:
@@ -200,6 +238,12 @@ class Unwrapping:
 
 def _one(text: Text) -> npt.NDArray[np.int64]:
     return np.array([0, len(text)], np.int64)
+
+
+def _mapped(proposal: Proposal, source: Text) -> Proposal:
+    # A proposal with places in ``source`` as one with places in the row.
+    text = proposal.text
+    return replace(proposal, text=source.take(text.values, text.starts, text.ends - 1))
 
 
 def _cleaned(text: Text) -> tuple[Text, bool]:

@@ -13,18 +13,21 @@ import numpy.typing as npt
 
 from aimds.detect.normalize.candidates import candidates
 from aimds.detect.normalize.ciphers import stretches
-from aimds.detect.normalize.decoders import Text
 from aimds.detect.normalize.flags import Flag
 from aimds.detect.normalize.fold import Folded, fold
+from aimds.detect.normalize.proposals import Text
 from aimds.detect.normalize.spelling import respell
 from aimds.detect.normalize.unwrap import KINDS, Limits, Opened, Unwrapping
 from aimds.detect.normalize.vocabulary import Vocabulary
+from aimds.errors import KernelError
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 
 
+MAX_ROW_BYTES = 1 << 30
+"""Places in a row are int32, and decoding and folding may make it longer."""
 UNWRAPPED = int(Flag.TAGS | Flag.VARIATION | Flag.DISGUISE)
 """Flags that by themselves call for unwrapping."""
 
@@ -93,7 +96,11 @@ def normalize(
 
     Raises:
         ArtefactError: the shipped vocabulary or folding table is missing or damaged.
+        KernelError: a row is longer than `MAX_ROW_BYTES`.
     """
+    longest = int(np.diff(offsets).max(initial=0))
+    if longest > MAX_ROW_BYTES:
+        raise KernelError("normalize", "values", f"a row has {longest} bytes, more than {MAX_ROW_BYTES}")
     limits = limits or Limits()
     vocabulary = vocabulary or Vocabulary.load()
     values = np.ascontiguousarray(values[offsets[0] : offsets[-1]], np.uint8)

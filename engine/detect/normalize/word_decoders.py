@@ -9,12 +9,15 @@ import re2
 
 from aimds.detect.normalize import blobs
 from aimds.detect.normalize.ciphers import ALPHABET, ATBASH, REVERSED
-from aimds.detect.normalize.decoders import Bytes, Places, Proposal, Text, Trust, joined, spelled
+from aimds.detect.normalize.proposals import Bytes, Places, Proposal, Text, Trust, joined, spelled
 from aimds.detect.normalize.vocabulary import Vocabulary
 
 EDGE_BYTES = 3
 """Punctuation taken along at either end of a reversed stretch."""
 MAX_WORDS = 4096
+MIN_SPELLED = 4
+MAX_SPELLED = 1024
+"""Letters of a run of the spelling alphabet, and runs of one text."""
 
 _TURNED = (
     "ɐa qb ɔc pd ǝe ɟf ƃg ɓg ɥh ᴉi ıi ɾj ʞk ʅl ןl ɯm un do bq ɹr ʇt nu ʌv ʍw ʎy ¡! ¿? ˙. ∀A ƎE ℲF ⅁G ſJ ⅂L ԀP ΛV ⅄Y"
@@ -86,25 +89,38 @@ def _reordered(text: Text, order: Places) -> Text:
 
 def spelling_alphabet(source: Text, limit: int) -> list[Proposal]:
     """Runs of words of the ICAO spelling alphabet ("alfa bravo …"), its common variants included."""
-    runs: list[list[tuple[str, int, int]]] = [[]]
+    runs: list[list[tuple[str, int, int]]] = []
+    run: list[tuple[str, int, int]] = []
+    kept = 0
     cut = False
     for match in _WORD.finditer(source.values.tobytes().lower()):
         letter = _LETTERS.get(match.group().decode())
-        if letter is None or (runs[-1] and match.start() - runs[-1][-1][2] > 4):
-            runs.append([])
-        if letter is not None:
-            runs[-1].append((letter, match.start(), match.end()))
-        if len(runs) > MAX_WORDS or len(runs[-1]) >= limit // 2:
+        if run and (letter is None or match.start() - run[-1][2] > 4):
+            if len(run) >= MIN_SPELLED:
+                runs.append(run)
+                kept += len(run)
+            run = []
+        if letter is None:
+            continue
+        # A run is kept from its fourth letter on, so that whatever is cut off leaves one that says so.
+        if (len(run) >= MIN_SPELLED and kept + len(run) >= limit // 2) or len(runs) == MAX_SPELLED:
             cut = True
             break
-    return [Proposal("nato", spelled(source, run, wide=2), cut=cut) for run in runs if len(run) >= 4]
+        run.append((letter, match.start(), match.end()))
+    if len(run) >= MIN_SPELLED:
+        runs.append(run)
+    return [spelled("nato", source, run, wide=2, cut=cut) for run in runs]
 
 
 def pig_latin(source: Text, vocabulary: Vocabulary, limit: int) -> list[Proposal]:
     """Words ending in "ay", back to where their first consonants stood."""
     parts: list[Text] = []
     end = size = 0
+    cut = False
     for count, match in enumerate(_WORD.finditer(source.values.tobytes().lower())):
+        if size > limit or count == MAX_WORDS:
+            cut = True
+            break
         word = match.group().decode()
         parts.append(source.slice(end, match.start()))
         stem = word[:-2] if word.endswith("ay") and len(word) > 3 else ""
@@ -117,14 +133,10 @@ def pig_latin(source: Text, vocabulary: Vocabulary, limit: int) -> list[Proposal
             source.take(np.frombuffer(best.encode(), np.uint8), places, places - match.start() + match.end() - 1)
         )
         end, size = match.end(), size + len(parts[-2]) + len(best)
-        if size > limit or count == MAX_WORDS:
-            break
     values, starts, ends = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "starts", "ends")
     )
-    return [
-        Proposal("pig_latin", Text(values, starts, ends), Trust.BETTER, size > limit or end < len(source) - EDGE_BYTES)
-    ]
+    return [Proposal("pig_latin", Text(values, starts, ends), Trust.BETTER, cut or size > limit)]
 
 
 def upside_down(raw: bytes, limit: int) -> list[Proposal]:

@@ -7,7 +7,8 @@ import pytest
 from encoders import ATTACK, BLOBS, ESCAPES, in_morse
 
 from aimds.detect.normalize import decoders
-from aimds.detect.normalize.decoders import DECODERS, Proposal, Text, Trust, joined
+from aimds.detect.normalize.decoders import DECODERS
+from aimds.detect.normalize.proposals import Proposal, Text, Trust, joined
 
 BY_KIND = {
     "base64": decoders.base64,

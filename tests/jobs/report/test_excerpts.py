@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, PLAIN, Mark, excerpt, size
-from aimds.printable import hidden, tokens, visible
 
 HIDDEN = "\u202e\u2066\u200b\u200d\ufeff\x00\x1b\x07\r\u2028\u00ad\U000e0041\U000e0001\ue000\u3164\u2800\U000e0100"
 texts = st.text(st.one_of(st.characters(), st.sampled_from(HIDDEN + "ab \n\t́")), max_size=300)
@@ -79,41 +76,6 @@ def test_long_evidence_loses_its_middle_and_keeps_both_ends() -> None:
 
 def test_invalid_utf8_is_shown_as_replacement_characters() -> None:
     assert excerpt(b"ok \xff\xfe", [])[0].text == "ok \ufffd\ufffd"
-
-
-@given(texts)
-def test_no_hidden_character_survives(text: str) -> None:
-    shown = "".join(run for run, _ in tokens(text))
-    assert not [c for c in shown if hidden(c)]
-    stacked = 0
-    for character in shown:
-        stacked = stacked + 1 if unicodedata.combining(character) else 0
-        assert stacked <= 3
-
-
-@given(texts)
-def test_visible_text_is_one_bounded_line(text: str) -> None:
-    line = visible(text, 50)
-    assert len(line) <= 50
-    assert not [c for c in line if hidden(c) or c in "\n\t"]
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a\u202eb", "a⟨U+202E⟩b"),
-        ("a\u200b\u200b\u200b", "a⟨3 × U+200B⟩"),
-        ("".join(chr(0xE0000 + ord(c)) for c in "do it"), "⟨tags “do it”⟩"),
-        ("\x1b[31mred", "⟨U+001B⟩[31mred"),
-        ("\u2764\ufe0f", "\u2764\ufe0f"),
-        ("a\ufe0f", "a⟨U+FE0F⟩"),
-        ("x" + "\u0301" * 9, "x\u0301\u0301\u0301⟨+6 marks⟩"),
-        ("one\r\ntwo", "one two"),
-        ("\x00", "⟨U+0000⟩"),
-    ],
-)
-def test_hidden_characters_are_named(text: str, shown: str) -> None:
-    assert visible(text) == shown
 
 
 @pytest.mark.parametrize(("n", "words"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (10_000_000, "10 MB")])

@@ -15,8 +15,9 @@ import pytest
 import verdict_factory as factory
 
 from aimds.errors import DataError, SchemaError
-from aimds.jobs.report import report
+from aimds.jobs.report import report, session_risk
 from aimds.jobs.report.tally import tally
+from aimds.jobs.report.verdict_files import open_all
 from aimds.printable import hidden
 
 AT = datetime(2025, 3, 10, 9, tzinfo=UTC)
@@ -330,6 +331,64 @@ def test_absurd_times_do_not_break_the_timeline(tmp_path: Path) -> None:
     assert found.timeline.outside == 3
     assert found.first is not None
     assert found.first.year == 2025
+
+
+UNITS = [("us", -(2**62)), ("us", 2**62), ("ms", 2**62), ("ms", -(2**62)), ("ms", 253_402_300_800_000)]
+
+
+@pytest.mark.parametrize(("unit", "odd"), UNITS)
+@pytest.mark.parametrize("zone", ["UTC", None])
+def test_times_no_datetime_can_hold_are_left_out_with_a_note(
+    tmp_path: Path, unit: str, odd: int, zone: str | None
+) -> None:
+    per_s = {"ms": 1000, "us": 1_000_000}[unit]
+    ticks = [int(factory.START.timestamp()) * per_s, odd, None]
+    table = factory.table([factory.attack(i, session_id="s", turn=i, tenant=f"t{i}") for i in range(3)])
+    index = table.schema.get_field_index("ts")
+    source = tmp_path / "v.parquet"
+    pq.write_table(table.set_column(index, "ts", pa.array(ticks, pa.timestamp(unit, zone))), source)
+    found = report([source], made_at=AT, out=tmp_path / "r.html")
+    assert found.timeline is not None
+    assert (found.timeline.outside, found.timeline.untimed) == (1, 1)
+    assert (found.first, found.last) == (factory.START, factory.START)
+    (risk,) = found.risks
+    assert (risk.turns, risk.first, risk.last) == (3, factory.START, factory.START)
+    assert {sample.ts for sample in found.samples} <= {factory.START, None}
+    assert "1 far outside this period" in Page((tmp_path / "r.html").read_text(encoding="utf-8")).text
+    json.dumps(found.as_dict())
+
+
+def test_verdicts_with_nothing_but_absurd_times_still_give_a_page(tmp_path: Path) -> None:
+    table = factory.table([factory.attack(0)])
+    index = table.schema.get_field_index("ts")
+    times = pa.array([-(2**62)]).cast(table.schema.field(index).type)
+    pq.write_table(table.set_column(index, "ts", times), tmp_path / "v.parquet")
+    found = report([tmp_path / "v.parquet"], made_at=AT, out=tmp_path / "r.html")
+    assert found.timeline is None
+    assert found.samples[0].ts is None
+    assert "No request carries a time in the years 1 to 9999" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_a_huge_session_neither_hides_others_nor_is_cut_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_risk, "MOST_TURNS", 100)
+    monkeypatch.setattr(session_risk, "_PENDING_ROWS", 150)
+    huge = [factory.attack(i, session_id="huge", turn=i) for i in range(400)]
+    late = [factory.attack(i, session_id="late", turn=i) for i in range(100)]
+    factory.write(tmp_path / "a.parquet", huge)
+    factory.write(tmp_path / "b.parquet", [late[0], *huge[:50], *late[1:]])
+    report([tmp_path], made_at=AT, out=tmp_path / "r.html")
+    found = {risk.session_id: (risk.turns, risk.whole) for risk in tally([tmp_path]).risks}
+    assert found == {"huge": (100, False), "late": (100, True)}
+    assert "100+" in Page((tmp_path / "r.html").read_text(encoding="utf-8")).text
+
+
+def test_a_session_that_is_gone_from_the_files_is_left_out(tmp_path: Path) -> None:
+    source = factory.write(tmp_path / "v.parquet", [factory.attack(0, session_id="here")])
+    found = session_risk.follow(open_all([source]), ["gone", "here"])
+    assert [risk.session_id for risk in found] == ["here"]
+    assert session_risk.follow(open_all([source]), ["gone"]) == []
 
 
 def test_bad_input_names_the_file_and_the_column(tmp_path: Path) -> None:

@@ -65,3 +65,14 @@ def test_labels_under_the_axis_are_few_and_in_order(span_us: int) -> None:
     assert len(places) <= 8
     assert places == sorted(set(places))
     assert all(0 <= index < found.bins for index in places)
+
+
+@pytest.mark.parametrize("first", [-62_135_596_800_000_000, 253_402_300_799_999_999])
+@pytest.mark.parametrize("days", [0, 1, 30, 200, 2000, 20_000, 40_000])
+def test_bins_at_either_end_of_time_can_be_named(first: int, days: int) -> None:
+    stretch = days * timeline.DAY_US
+    last = first + stretch if first < 0 else first - stretch
+    found = timeline.choose(days_of([first, last]))
+    assert found is not None
+    assert [timeline.label(found, i) for i in range(found.bins)]
+    assert timeline.ticks(found)
