@@ -80,10 +80,10 @@ def _print(result: dict[str, Any]) -> None:
             f"{titles.get(name, 'at ' + name)} {100 * value:.1f}" for name, value in result["macro_detection"].items()
         ]
         console.print("macro detection, %: " + " · ".join(parts).replace("\n", " "))
-    reference = result["reference"]
+    clean, file = result["reference"]["n"], escape(visible(result["reference"]["file"], 60))
     console.print(
         "rates in %, 95% Clopper–Pearson intervals; thresholds at a stated FPR are set on the "
-        f"{reference['n']:,} benign rows of {escape(visible(reference['file'], 60))}; harmful_request rows are judged by the harmful score"
+        f"{clean:,} benign rows of {file}; harmful_request rows are judged by the harmful score"
     )
     if result["could_not_judge"]:
         console.print(f"[bold]{result['could_not_judge']} rows could not be judged[/bold]")
