@@ -45,8 +45,8 @@ MIN_GROUPS = 8
 MIN_OCTETS = 4
 MIN_SIGNALS = 6
 MIN_ESCAPES = 3
-"""The least that is looked at: characters of an enciphered run, hex pairs or decimal codes, binary octets, Morse letters,
-escapes.
+"""The least that is looked at: characters of an enciphered run, hex pairs or decimal codes, binary octets, Morse
+letters, escapes.
 """
 MAX_GAP = 4
 """Bytes between two groups of one number sequence (``0x41, 0x42``)."""

@@ -113,7 +113,8 @@ def hexadecimal(source: Text, limit: int) -> Iterator[Proposal]:
 
 def turned_blob(source: Text, limit: int) -> Iterator[Proposal]:
     """Base64 and hexadecimal whose characters stand in reverse order."""
-    back = Text(*(np.ascontiguousarray(column[::-1]) for column in (source.values, source.starts, source.ends)))
+    places = np.arange(len(source), dtype=np.int64)[::-1]
+    back = source.take(source.values[places], places, places)
     yield from base64(back, limit)
     yield from hexadecimal(back, limit)
 

@@ -47,11 +47,14 @@ def _letter(values, i, high):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _gap(values, i, high):  # type: ignore[no-untyped-def]
-    # Bytes of the sign or emoji (U+2600 to U+27BF, U+1F000 to U+1FFFF) at i, 0 for everything else.
+def _is_sign(b):  # type: ignore[no-untyped-def]
+    return b < 0x80 and not (97 <= b <= 122 or 48 <= b <= 57)
+
+
+@njit(cache=True, nogil=True)
+def _emoji(values, i, high):  # type: ignore[no-untyped-def]
+    # Bytes of the emoji (U+2600 to U+27BF, U+1F000 to U+1FFFF) at i, 0 for everything else.
     b = values[i]
-    if b < 0x80:
-        return 0 if 97 <= b <= 122 or 48 <= b <= 57 else 1
     if b == 0xF0 and i + 4 <= high and values[i + 1] == 0x9F:
         return 4
     if b == 0xE2 and i + 3 <= high and 0x98 <= values[i + 1] <= 0x9E:
@@ -181,15 +184,17 @@ def _join_row(values, starts, ends, low, high, o, keys, logs, unit, at, letters,
         after = i
         while edge and p < high and n < MAX_LETTERS:
             size = _letter(values, p, high)
-            if size == 0 or (p + size < high and _gap(values, p + size, high) == 0):
+            if size == 0:
                 break
-            unit[n] = p
+            p += size
+            if p < high and not _is_sign(values[p]) and (values[p] < 0xE2 or _emoji(values, p, high) == 0):
+                break
+            unit[n] = p - size
             n += 1
-            after = p + size
-            p = after
+            after = p
             signs = 0
             while p < high and signs <= MAX_GAP:
-                size = _gap(values, p, high)
+                size = 1 if _is_sign(values[p]) else _emoji(values, p, high)
                 if size == 0:
                     break
                 p += size
@@ -205,8 +210,9 @@ def _join_row(values, starts, ends, low, high, o, keys, logs, unit, at, letters,
                 continue
         stop = max(after, i + 1)
         while i < stop:
-            if values[i] & 0xC0 != 0x80:
-                edge = _gap(values, i, high) > 0
+            b = values[i]
+            if b & 0xC0 != 0x80:
+                edge = _is_sign(b) or (b >= 0xE2 and _emoji(values, i, high) > 0)
             if o != i:
                 values[o], starts[o], ends[o] = values[i], starts[i], ends[i]
             o += 1

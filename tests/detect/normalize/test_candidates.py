@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimds.detect.normalize import candidates as module
-from aimds.detect.normalize.candidates import candidates, printable
+from aimds.detect.normalize.candidates import candidates
+from aimds.detect.normalize.heads import printable
 
 BITS = {
     "base64": module.BASE64,
