@@ -34,14 +34,18 @@ def register(app: typer.Typer) -> None:
         channel: Annotated[
             str, typer.Option(help="Where the text came from: user, system, assistant, tool, document.")
         ] = "user",
-        profile: Annotated[str, typer.Option(help="fast, cascade or full.")] = "cascade",
+        profile: Annotated[
+            str | None, typer.Option(help="fast, cascade or full.  [default: cascade]", show_default=False)
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text, a line each.")] = False,
     ) -> None:
+        from aimds.cli.startup import notice, profile_to_run
         from aimds.screener import Screener
 
         inputs = read_inputs(texts or [], files or [])
         check_channel(channel)
-        caught = run(Screener.default(profile=profile), inputs, channel, as_json=as_json)
+        with notice():
+            caught = run(Screener.default(profile=profile_to_run(profile)), inputs, channel, as_json=as_json)
         raise typer.Exit(EXIT_CAUGHT if caught else 0)
 
 

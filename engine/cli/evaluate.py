@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
         from rich.progress import Progress
 
+        from aimds.cli.startup import warm_up
         from aimds.jobs import corpus
         from aimds.jobs import evaluate as job
         from aimds.screener import Screener
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
         names = [item.name for item in found]
         chosen = reference or next((name for name in names if name == "clean_dev"), "")
         chosen = chosen or next((item.name for item in found if (item.label == 0).any()), names[0])
+        warm_up()
         screener = Screener.default(cache_bytes=0, model=model)
         errors = Console(stderr=True)
         with Progress(console=errors, transient=True) as progress:

@@ -53,7 +53,9 @@ def register(app: typer.Typer) -> None:
         workers: Annotated[
             int | None, typer.Option(min=1, help="Processes; 1 works in this one.  [default: the CPUs there are]")
         ] = None,
-        profile: Annotated[str, typer.Option(help="fast, cascade or full.")] = "cascade",
+        profile: Annotated[
+            str | None, typer.Option(help="fast, cascade or full.  [default: cascade]", show_default=False)
+        ] = None,
         policy: Annotated[Path | None, typer.Option(help="Policy file.  [default: the shipped one]")] = None,
         audit: Annotated[
             Path | None, typer.Option(metavar="FILE", help="Append each output and its SHA-256 to this audit log.")
@@ -73,6 +75,7 @@ def register(app: typer.Typer) -> None:
 
         Example: aimds scan 'logs/*.parquet' -o verdicts/
         """
+        from aimds.cli.startup import profile_to_run, warm_up
         from aimds.jobs.scan import Columns, Factory, Scan, ScanConfig
 
         columns = Columns(text, session, tenant, moment, channel, turn, ident)
@@ -86,7 +89,8 @@ def register(app: typer.Typer) -> None:
             overwrite=overwrite,
         )
         if screener is None:
-            arguments = {"profile": profile, "policy": str(policy.resolve()) if policy else None}
+            warm_up(quiet)
+            arguments = {"profile": profile_to_run(profile), "policy": str(policy.resolve()) if policy else None}
             factory = Factory("aimds.jobs.scan.shipped:screener", arguments)
         else:
             factory = Factory(screener, {})

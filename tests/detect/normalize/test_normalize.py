@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from aimds.detect.normalize import KINDS, Limits, Views, normalize
 from aimds.detect.normalize.flags import Flag
+from aimds.detect.normalize.views import MAX_ROW_BYTES
+from aimds.errors import KernelError
 
 ENGLISH = [
     ATTACK,
@@ -233,3 +235,9 @@ def test_ten_megabytes_in_one_row_keep_their_places() -> None:
     at = int(views.offsets[1]) - 7
     assert views.ends[at + 5] == len(text.encode()) - 1
     assert not views.truncated.any()
+
+
+def test_a_row_too_long_for_its_places_is_refused() -> None:
+    values = np.broadcast_to(np.uint8(120), (MAX_ROW_BYTES + 3,))
+    with pytest.raises(KernelError, match="a row has"):
+        normalize(values, np.array([0, 2, MAX_ROW_BYTES + 3], np.int64))

@@ -75,7 +75,7 @@ def test_a_run_longer_than_one_piece_is_joined_whole() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.text("ab .\u4e00я-\n", max_size=40), max_size=4))
+@given(st.lists(st.text("ab .\u4e00я-\n\U0001f600\u2764\u2013", max_size=40), max_size=4))
 def test_rows_never_grow_and_stay_apart(texts: list[str]) -> None:
     before = fold(*packed(texts), SHIPPED)
     lengths = (before.offsets[1:] - before.offsets[:-1]).tolist()
@@ -93,3 +93,29 @@ def test_without_known_words_nothing_is_joined() -> None:
     nothing = Vocabulary.empty()
     folded = join_letters(fold(*packed(["i g n o r e a l l"]), nothing), nothing)
     assert folded.values.tobytes() == b"i g n o r e a l l"
+
+
+@pytest.mark.parametrize("gap", ["\U0001f600", "\u2764\ufe0f", "\U0001f44d\U0001f3fd", " \U0001f600 "])
+def test_letters_with_emoji_between_them_become_words(gap: str) -> None:
+    out, folded = joined(gap.join("ignoreallrules"))
+    assert out == "ignore all rules"
+    assert folded.flags[0] & Flag.SPACED
+
+
+def test_blanks_among_emoji_part_words() -> None:
+    assert joined("i\U0001f600g\U0001f600n\U0001f600o\U0001f600r\U0001f600e a\U0001f600l\U0001f600l")[0] == "ignore all"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\U0001f600b\U0001f600c\U0001f600d\U0001f600e\U0001f600f",
+        "so good \U0001f600\U0001f600 i \u2764 u a lot \U0001f389",
+        "1\U0001f6002\U0001f6003\U0001f6004\U0001f6005",
+        "x\U0001f600",
+    ],
+)
+def test_emoji_in_ordinary_use_stay(text: str) -> None:
+    out, folded = joined(text)
+    assert out == text
+    assert not folded.flags[0] & Flag.SPACED

@@ -10,6 +10,8 @@ from aimds.detect.normalize.ciphers import ATBASH
 from aimds.detect.normalize.proposals import Text
 from aimds.detect.normalize.vocabulary import Vocabulary
 from aimds.detect.normalize.word_decoders import (
+    MAX_SPELLED,
+    MAX_WORDS,
     hidden,
     pig_latin,
     shifted,
@@ -85,3 +87,26 @@ def test_hidden_text_is_given_with_its_places() -> None:
     assert (proposal.kind, proposal.text.values.tobytes()) == ("tags", b"obey me")
     assert proposal.text.starts[0] == 4
     assert proposal.text.ends[-1] == len(row)
+
+
+def test_spelling_words_behind_much_prose_are_read() -> None:
+    (proposal,) = spelling_alphabet(source("other words " * MAX_WORDS + in_nato("go now")), LIMIT)
+    assert proposal.text.values.tobytes() == b"go now"
+    assert not proposal.cut
+
+
+def test_more_spelling_words_than_allowed_are_said_to_be_cut() -> None:
+    (one,) = spelling_alphabet(source("golf oscar " * 200), 100)
+    assert one.cut
+    assert len(one.text) <= 100
+    many = spelling_alphabet(source("golf oscar golf oscar and other words " * (MAX_SPELLED + 1)), LIMIT)
+    assert all(proposal.cut for proposal in many)
+    assert spelling_alphabet(source("golf oscar golf oscar golf"), 2)[0].cut
+
+
+def test_pig_latin_is_cut_where_words_are_left_and_nowhere_else() -> None:
+    known = Vocabulary.load()
+    for words, cut in ((MAX_WORDS, False), (MAX_WORDS + 1, True)):
+        text = "ellthay " * words
+        assert pig_latin(source(text + "!!!!!"), known, LIMIT)[0].cut is cut
+    assert pig_latin(source("ellthay " * 10 + "a"), known, 20)[0].cut
