@@ -208,6 +208,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[FakeScreener]:
 
     module = ModuleType("aimds.screener")
     module.Screener = Screener  # type: ignore[attr-defined]
+    module.HAS_DEEP_STAGE = False  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "aimds.screener", module)
     monkeypatch.setattr(command, "decoded_views", lambda verdict, text: ())
     return screeners

@@ -67,7 +67,7 @@ def _hex_at(src, i, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _row(src, low, high, buffer):  # type: ignore[no-untyped-def]
+def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
     mask = 0
     both = TURNED_BLOB | ROTATED_BLOB
     begin64 = begin32 = begin16 = begin10 = token = low
@@ -103,7 +103,7 @@ def _row(src, low, high, buffer):  # type: ignore[no-untyped-def]
                     if grouped >= MIN_BLOB:
                         mask |= BASE64
             if i - begin64 >= MIN_ENCIPHERED and mask & both != both:
-                cipher = enciphered(src, begin64, i, buffer)
+                cipher = enciphered(src, begin64, i, digits, buffer)
                 if cipher:
                     mask |= ROTATED_BLOB if cipher == ROTATED else TURNED_BLOB
             begin64 = i + 1
@@ -190,6 +190,7 @@ def _row(src, low, high, buffer):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _rows(src, offsets, masks):  # type: ignore[no-untyped-def]
     buffer = np.empty(24, np.uint8)
+    digits = np.empty(2 * len(buffer), np.uint8)
     for row in range(len(masks)):
         if offsets[row + 1] - offsets[row] >= MIN_SIGNALS:
-            masks[row] = _row(src, offsets[row], offsets[row + 1], buffer)
+            masks[row] = _row(src, offsets[row], offsets[row + 1], digits, buffer)

@@ -130,12 +130,11 @@ def start85(src, start, stop, buffer):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def enciphered(src, start, stop, buffer):  # type: ignore[no-untyped-def]
+def enciphered(src, start, stop, digits, buffer):  # type: ignore[no-untyped-def]
     """Whether the run ``src[start:stop]`` of base64 digits is base64 or hexadecimal of text once it is read backwards
-    (`TURNED`) or each letter is shifted by thirteen places (`ROTATED`); 0 neither.
+    (`TURNED`) or each letter is shifted by thirteen places (`ROTATED`); 0 neither. ``digits`` uint8 is overwritten.
     """
-    n = min(stop - start, 2 * len(buffer))
-    digits = np.empty(n, np.uint8)
+    n = min(stop - start, len(digits))
     for kind in (TURNED, ROTATED):
         hexadecimal = True
         for k in range(n):
