@@ -22,10 +22,9 @@ import pyarrow as pa
 
 import aimds
 from aimds import assembly, data, kernels
-from aimds.detect import thresholds
 from aimds.detect.cache import Cache, Stats
 from aimds.detect.classifier import MODEL, Classifier
-from aimds.detect.patterns import Bank
+from aimds.detect.patterns import Bank, thresholds
 from aimds.detect.pii import Pii
 from aimds.detect.rules import Rules
 from aimds.detect.stages import ERROR, STATUS, Detector, Scores

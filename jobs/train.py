@@ -20,12 +20,12 @@ import numpy.typing as npt
 
 import aimds
 from aimds import data, kernels
-from aimds.detect import fusion, tail, thresholds
+from aimds.detect import fusion, tail
 from aimds.detect.classifier import FIRST_TYPE, HEADS, TYPES, Classifier, quantise
 from aimds.detect.evidence import Evidence
 from aimds.detect.features import Windows, windows
 from aimds.detect.normalize import Views, normalize
-from aimds.detect.patterns import Bank, Matches
+from aimds.detect.patterns import Bank, Matches, thresholds
 from aimds.detect.pii import Pii
 from aimds.detect.rules import Rules
 from aimds.detect.stages import Detector

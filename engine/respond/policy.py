@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds import data
-from aimds.detect.identifiers import KINDS
+from aimds.detect.pii.identifiers import KINDS
 from aimds.errors import ConfigError, DataError, SchemaError
 from aimds.respond.playbook import Playbook
 from aimds.respond.settings import Override, Section, Settings, merged, read_overrides, read_settings

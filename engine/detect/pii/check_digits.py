@@ -1,4 +1,4 @@
-"""Check-digit algorithms: what the identifiers of `aimds.detect.checksums` and wallet addresses are made of.
+"""Check-digit algorithms: what the identifiers of `aimds.detect.pii.checksums` and wallet addresses are made of.
 
 Every function takes a candidate with its separators, ignores what is not an ASCII letter or digit, and never raises.
 """

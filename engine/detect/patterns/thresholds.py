@@ -15,7 +15,7 @@ import numpy.typing as npt
 from aimds import data
 from aimds.detect.features import windows
 from aimds.detect.normalize import normalize
-from aimds.detect.similarity import Index, Survey
+from aimds.detect.patterns.similarity import Index, Survey
 from aimds.errors import ArtefactError
 
 F32 = npt.NDArray[np.float32]

@@ -17,15 +17,15 @@ from aimds import data
 from aimds.detect.anchors import Anchors, Hits
 from aimds.detect.evidence import Evidence
 from aimds.detect.normalize import Views
-from aimds.detect.shape import repetitions, suffixes
-from aimds.detect.signatures import Signature, compiled, forms, parse
+from aimds.detect.rules.shape import repetitions, suffixes
+from aimds.detect.rules.signatures import Signature, compiled, forms, parse
 from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 
 SUFFIX_SCORE = 9
-"""Least score of `aimds.detect.shape.suffixes` that counts."""
+"""Least score of `aimds.detect.rules.shape.suffixes` that counts."""
 ENCODED_SCORE = 0.7
 """Least score of a signature in a decoded view that makes the encoding itself evidence."""
 

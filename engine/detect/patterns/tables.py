@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from aimds.detect.lexicon import Lexicon, Relations, Word
+from aimds.detect.patterns.lexicon import Lexicon, Relations, Word
 
 Ints = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.uint8]

@@ -15,8 +15,8 @@ from aimds import data
 from aimds.detect.evidence import Evidence
 from aimds.detect.normalize import Decoded, Views, normalize
 from aimds.detect.rules import Rules
-from aimds.detect.shape import REPEAT_BYTES
-from aimds.detect.signatures import NOT_IN_SYSTEM
+from aimds.detect.rules.shape import REPEAT_BYTES
+from aimds.detect.rules.signatures import NOT_IN_SYSTEM
 from aimds.errors import ArtefactError
 from aimds.schema import CHANNELS
 from aimds.taxonomy import THREATS

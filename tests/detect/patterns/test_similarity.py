@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimds import kernels
-from aimds.detect.lexicon import FORM, SYNONYM, Lexicon, split
-from aimds.detect.similarity import HEAVY, MAX_EDITS, MIN_COMMON, Index, Survey
-from aimds.detect.tables import FULL, GAP, LANES
+from aimds.detect.patterns.lexicon import FORM, SYNONYM, Lexicon, split
+from aimds.detect.patterns.similarity import HEAVY, MAX_EDITS, MIN_COMMON, Index, Survey
+from aimds.detect.patterns.tables import FULL, GAP, LANES
 
 LEXICON = Lexicon(
     weights={b"the": 0.0, b"my": 0.5},

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimds import data, kernels
-from aimds.detect import patterns, thresholds
+from aimds.detect import patterns
 from aimds.detect.features import Windows, windows
-from aimds.detect.lexicon import split
 from aimds.detect.normalize import normalize
-from aimds.detect.patterns import Bank, Hit, Matches, Pattern
-from aimds.detect.similarity import Index, Survey
+from aimds.detect.patterns import Bank, Hit, Matches, Pattern, thresholds
+from aimds.detect.patterns.lexicon import split
+from aimds.detect.patterns.similarity import Index, Survey
 from aimds.errors import ArtefactError, ConfigError
 from aimds.taxonomy import THREATS
 

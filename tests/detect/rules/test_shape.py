@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimds.detect.shape import MAX_PERIOD, REPEAT_BYTES, _repetitions, repetitions
+from aimds.detect.rules.shape import MAX_PERIOD, REPEAT_BYTES, _repetitions, repetitions
 
 LEAST, PERIODS = 200, 8
 

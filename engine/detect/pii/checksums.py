@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aimds.detect.check_digits import (
+from aimds.detect.pii.check_digits import (
     alphanumerics,
     base58check,
     bech32,

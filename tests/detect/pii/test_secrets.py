@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimds.detect import secrets
-from aimds.detect.secrets import CHECKS
+from aimds.detect.pii import secrets
+from aimds.detect.pii.secrets import CHECKS
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 

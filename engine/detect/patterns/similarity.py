@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds import kernels
-from aimds.detect import bound, traceback
-from aimds.detect.lexicon import Lexicon, Word
-from aimds.detect.tables import FULL, LANES, Block, block, price, token_rows
+from aimds.detect.patterns import bound, traceback
+from aimds.detect.patterns.lexicon import Lexicon, Word
+from aimds.detect.patterns.tables import FULL, LANES, Block, block, price, token_rows
 from aimds.kernels import ragged
 
 Ints = npt.NDArray[np.int32]

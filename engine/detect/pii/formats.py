@@ -8,8 +8,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 
-from aimds.detect.check_digits import alphanumerics, digits
-from aimds.detect.checksums import IBAN_LENGTHS
+from aimds.detect.pii.check_digits import alphanumerics, digits
+from aimds.detect.pii.checksums import IBAN_LENGTHS
 
 # Endings that are files or code, not top-level domains, in the shape name@2x.png or user@module.py.
 _ENDINGS = (

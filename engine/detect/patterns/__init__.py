@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds import data
-from aimds.detect import thresholds
 from aimds.detect.features import Windows
-from aimds.detect.lexicon import Lexicon, fold, split
-from aimds.detect.pattern_file import Pattern, check, parse
-from aimds.detect.similarity import Index
+from aimds.detect.patterns import thresholds
+from aimds.detect.patterns.lexicon import Lexicon, fold, split
+from aimds.detect.patterns.pattern_file import Pattern, check, parse
+from aimds.detect.patterns.similarity import Index
 from aimds.errors import ArtefactError, ConfigError
 from aimds.taxonomy import CODES
 

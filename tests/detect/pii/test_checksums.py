@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimds.detect import checksums
-from aimds.detect.checksums import CHECKS
+from aimds.detect.pii import checksums
+from aimds.detect.pii.checksums import CHECKS
 
 VALID = {
     "luhn": ["79927398713", "4111 1111 1111 1111"],

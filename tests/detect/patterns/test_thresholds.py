@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aimds.detect import thresholds
-from aimds.detect.lexicon import Lexicon, split
-from aimds.detect.similarity import Index
+from aimds.detect.patterns import thresholds
+from aimds.detect.patterns.lexicon import Lexicon, split
+from aimds.detect.patterns.similarity import Index
 from aimds.errors import ArtefactError
 
 PATTERNS = [b"seven purple walrus commands teapot", b"green boats sail over mountains"]

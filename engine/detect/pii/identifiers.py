@@ -10,7 +10,7 @@ from typing import Any
 import re2
 
 from aimds import data
-from aimds.detect import checksums, formats, secrets
+from aimds.detect.pii import checksums, formats, secrets
 from aimds.detect.triage import FEATURES
 from aimds.errors import ArtefactError
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from aimds.detect.lexicon import FORM, INFLECTED, SYNONYM, Lexicon, fold, split
+from aimds.detect.patterns.lexicon import FORM, INFLECTED, SYNONYM, Lexicon, fold, split
 from aimds.errors import ArtefactError
 
 WORDS = """

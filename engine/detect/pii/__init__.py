@@ -17,8 +17,8 @@ import numpy.typing as npt
 from aimds import data
 from aimds.detect.anchors import Anchors, Hits, lower
 from aimds.detect.evidence import Span
-from aimds.detect.identifiers import KINDS, Definitions, Kind, Pattern, parse
 from aimds.detect.normalize import Flag, Views
+from aimds.detect.pii.identifiers import KINDS, Definitions, Kind, Pattern, parse
 from aimds.detect.triage import triage
 
 __all__ = ["KINDS", "Kind", "Pii"]
