@@ -19,10 +19,3 @@ def clopper_pearson(hits: int, n: int, confidence: float = 0.95) -> tuple[float,
     low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
     high = float(beta.ppf(1.0 - tail, hits + 1, n - hits)) if hits < n else 1.0
     return low, high
-
-
-def upper_bound(hits: float, n: float, confidence: float = 0.95) -> float:
-    """The one-sided upper Clopper–Pearson bound of ``hits`` out of ``n``; weighted counts need not be whole."""
-    from scipy.stats import beta
-
-    return float(beta.ppf(confidence, hits + 1.0, n - hits)) if hits < n else 1.0

@@ -10,7 +10,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,6 @@ from aimds.errors import ConfigError, DataError
 from aimds.jobs import corpus as corpora
 from aimds.jobs import model_card, synthesis
 from aimds.jobs.corpus import Corpus
-from aimds.jobs.intervals import upper_bound
 from aimds.learn import linear
 from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
 
@@ -140,10 +141,18 @@ def train(corpus: Corpus, config: TrainConfig, say: Say = lambda text: None) -> 
     say(f"{len(features.row):,} windows, {len(features.indices):,} features")
 
     logits = np.zeros((len(features.row), len(HEADS)), np.float32)
-    for held_out in range(config.folds):
-        heads = _fit(corpus, features, fold != held_out, config, say, f"fold {held_out + 1}/{config.folds}")
-        rows = np.flatnonzero(fold[features.row] == held_out)
-        logits[rows] = _logits(features, heads)[rows]
+    final = config.folds
+
+    def fit(held_out: int) -> Heads:
+        name = "final" if held_out == final else f"fold {held_out + 1}/{config.folds}"
+        fitted = _fit(corpus, features, fold != held_out, config, say, name)
+        if held_out != final:
+            rows = np.flatnonzero(fold[features.row] == held_out)
+            logits[rows] = _logits(features, fitted)[rows]
+        return fitted
+
+    with ThreadPoolExecutor(max_workers=min(config.folds, os.cpu_count() or 1)) as pool:
+        *_, heads = pool.map(fit, range(final + 1))
 
     empty = Classifier(
         bits=config.bits,
@@ -177,7 +186,6 @@ def train(corpus: Corpus, config: TrainConfig, say: Say = lambda text: None) -> 
     report = _out_of_fold(corpus, public, fused, weights)
     say("out-of-fold by source, at p <= 0.01: " + json.dumps(report["macro"]))
 
-    heads = _fit(corpus, features, np.ones(len(corpus), np.bool_), config, say, "final")
     int8, scale = quantise(heads.weights)
     card = _card(corpus, config, calibration, report, bank, rules)
     return dataclasses.replace(calibrated, weights=int8, scale=scale, bias=heads.bias, card=card), bank
@@ -359,13 +367,13 @@ def _untrusted_weights(
 
 def _counted(scores: F32, weights: npt.NDArray[np.float64]) -> tail.Tail:
     # Signatures take few values and hardly ever fire on benign text, so there is no tail to model: the p-value of a
-    # strength is the upper 95% Clopper–Pearson bound of the benign share at or above it.
+    # strength is the benign share at or above it, with half a text added for those not seen.
     size = tail.effective_size(weights)
     share = weights / weights.sum()
     values = np.unique(np.concatenate([[0.0], np.round(scores[scores > 0].astype(np.float64), 6), [1.0]]))
-    survival = [upper_bound(float(share[scores >= value - 1e-6].sum()) * size, size) for value in values[1:]]
-    fallen = np.minimum.accumulate(np.concatenate([[1.0], survival]))
-    return tail.Tail(values, fallen, rate=float(fallen[-1]), shape=0.0, scale=1.0, size=size)
+    at_or_above = np.array([share[scores >= value - 1e-6].sum() for value in values])
+    survival = np.minimum((at_or_above * size + 0.5) / (size + 0.5), 1.0)
+    return tail.Tail(values, survival, rate=float(survival[-1]), shape=0.0, scale=1.0, size=size)
 
 
 def _stage_scores(chunks: list[Chunk], detector: Detector, logits: F32) -> fusion.StageScores:
