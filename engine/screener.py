@@ -209,7 +209,7 @@ class Screener:
 
 
 def _has_known_channels(column: pa.DictionaryArray) -> bool:
-    return column.null_count == 0 and column.dictionary.to_pylist() == [*CHANNELS]
+    return bool(column.null_count == 0 and column.dictionary.to_pylist() == [*CHANNELS])
 
 
 def _trained_bank(file: Path) -> Bank:
