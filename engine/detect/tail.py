@@ -35,7 +35,7 @@ class Tail:
     size: int
 
     def p_value(self, scores: npt.ArrayLike) -> F64:
-        """p-values, float64, of ``scores`` of any shape; strictly falling in the score above the benign minimum."""
+        """p-values, float64, of ``scores`` of any shape; a higher score never has a higher one."""
         x = np.asarray(scores, np.float64)
         bulk = np.exp(np.interp(x, self.values, np.log(self.survival)))
         excess = np.maximum(x - self.values[-1], 0.0) / self.scale
