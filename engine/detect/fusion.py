@@ -131,7 +131,7 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
 
 
 def calibrate(model: Classifier, p: F64) -> F32:
-    """Probability of manipulation, float32, at the prevalence of the card; rises as ``p`` falls, to float32 precision."""
+    """Probability of manipulation, float32, at the prevalence of the card; rises as ``p`` falls."""
     slope, intercept = model.card["calibration"]["slope"], model.card["calibration"]["intercept"]
     return np.asarray(1.0 / (1.0 + np.exp(-(slope * -np.log10(p) + intercept))), np.float32)
 
