@@ -1,0 +1,7 @@
+"""Training texts of our own writing: attack templates in carriers, each family with look-alikes that share its words."""
+
+from aimds.jobs.grammar.generator import Grammar
+from aimds.jobs.grammar.planting import planted
+from aimds.jobs.grammar.sample import Sample
+
+__all__ = ["Grammar", "Sample", "planted"]
