@@ -63,7 +63,7 @@ def beside(text: str, carrier: str, between: str, rng: np.random.Generator) -> s
     if place < 0.7:
         return f"{text}{between}{carrier}"
     cut = break_near(carrier, int(rng.integers(len(carrier) + 1)))
-    return f"{carrier[:cut].rstrip()}{between}{text}{between}{carrier[cut:].lstrip()}"
+    return f"{carrier[:cut].rstrip()}{between}{text}{between}{carrier[cut:].lstrip()}".strip()
 
 
 def break_near(text: str, at: int) -> int:

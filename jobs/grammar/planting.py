@@ -79,4 +79,4 @@ def _text(label: int, rng: np.random.Generator, documents: Sequence[str], instru
     if between.strip():
         between = " "
     cut = break_near(document, int(rng.integers(len(document) + 1)))
-    return f"{document[:cut].rstrip()}{between}{sentence}{between}{document[cut:].lstrip()}"
+    return f"{document[:cut].rstrip()}{between}{sentence}{between}{document[cut:].lstrip()}".strip()

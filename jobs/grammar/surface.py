@@ -33,7 +33,7 @@ def tidy(text: str) -> str:
 def noised(text: str, lang: str, rng: np.random.Generator) -> str:
     """``text`` as somebody might type it: about half of the texts stay as they are but for a capital at the start."""
     if rng.random() < 0.85:
-        text = text[:1].upper() + text[1:]
+        text = _capitals(text[:1].upper() + text[1:])
     if rng.random() < 0.08 and lang in _POLITE:
         text = _POLITE[lang][rng.integers(len(_POLITE[lang]))] + text
     if rng.random() < 0.10:
@@ -53,6 +53,14 @@ def noised(text: str, lang: str, rng: np.random.Generator) -> str:
     if case < 0.14:
         return text.upper()
     return string.capwords(text, " ") if case < 0.16 else text
+
+
+def _capitals(text: str) -> str:
+    """``text`` with a capital after a full stop, question or exclamation mark and a blank."""
+    for mark in (". ", "! ", "? "):
+        first, *others = text.split(mark)
+        text = mark.join([first, *(part[:1].upper() + part[1:] for part in others)])
+    return text
 
 
 def _mistyped(text: str, rng: np.random.Generator) -> str:
