@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aimds.jobs.report import charts
 from aimds.jobs.report.charts import Series, action_css, number, percent
-from aimds.jobs.report.elements import CAUGHT, card, threat_ids, threat_title
+from aimds.jobs.report.elements import CAUGHT, card, threat_ids, threat_title, tile
 from aimds.jobs.report.findings import Findings, Group
 from aimds.jobs.report.markup import Html, h
 from aimds.printable import visible
@@ -20,20 +20,17 @@ def headline(findings: Findings) -> Html:
     """The figures everybody asks for first."""
     rows = findings.rows
 
-    def tile(name: str, n: int, css: str, note: str) -> Html:
-        return h("div", h("dt", name), h("dd", number(n)), h("p", note), class_=f"tile {css}")
-
     floor = "" if findings.sessions_exact else "over "
     reach = f"{floor}{number(findings.sessions)} sessions" if findings.sessions else "no session ids"
-    tiles = [tile("Requests", rows, "", reach)]
-    tiles.append(tile("Caught", findings.caught, "", f"{percent(findings.caught, rows)} of requests"))
+    tiles = [tile("Requests", number(rows), reach)]
+    tiles.append(tile("Caught", number(findings.caught), f"{percent(findings.caught, rows)} of requests"))
     always = {"block", "flag", "redact"}
     shown = [action for action in CAUGHT if findings.actions.get(action, 0) or action in always]
     for action in sorted(shown, key=lambda one: ("block", "flag", "redact", "sandwich", "escalate").index(one)):
         n = findings.actions.get(action, 0)
-        tiles.append(tile(_DONE[action], n, action_css(action), percent(n, rows)))
+        tiles.append(tile(_DONE[action], number(n), percent(n, rows), action_css(action)))
     n = findings.unjudged
-    tiles.append(tile("Not fully judged", n, "warn" if n else "", percent(n, rows)))
+    tiles.append(tile("Not fully judged", number(n), percent(n, rows), "warn" if n else ""))
     return h("dl", *tiles, class_="tiles")
 
 

@@ -79,12 +79,14 @@ def legend(series: Sequence[Series]) -> Html:
     return h("ul", *items, class_="legend")
 
 
-def _svg(*children: Html, css: str = "") -> Html:
+def svg(*children: Html, css: str = "") -> Html:
+    """A plot of 1000 × 100 units that stretches with its box."""
     view = {"viewBox": "0 0 1000 100", "preserveAspectRatio": "none", "aria_hidden": "true"}
     return h("svg", *children, class_=f"plot {css}".strip(), **view)
 
 
-def _rect(x: float, y: float, width: float, height: float, css: str) -> Html:
+def rect(x: float, y: float, width: float, height: float, css: str) -> Html:
+    """A bar, in units of the plot, coloured by the class ``css``."""
     return Html(f'<rect class="{css}" x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}"/>')
 
 
@@ -125,7 +127,7 @@ def columns(
         for one in series:
             if one.values[i]:
                 height = 100 * one.values[i] / top
-                bars.append(_rect(i * slot + (slot - width) / 2, 100 - below - height, width, height, one.css))
+                bars.append(rect(i * slot + (slot - width) / 2, 100 - below - height, width, height, one.css))
                 below += height
         title = h("title", f"{labels[i]}: " + (", ".join(told) if told else "none"))
         hovers.append(
@@ -134,7 +136,7 @@ def columns(
     shown = range(0, steps + 1, steps if css else 1)
     lines, words = _grid([(k / steps, short(top * k / steps)) for k in shown])
     axis = _xaxis([((i + 0.5) / n, word, major) for i, word, major in ticks])
-    plot = h("div", words, _svg(lines, join(bars), join(hovers), css="bars"), axis, class_=f"chart {css}".strip())
+    plot = h("div", words, svg(lines, join(bars), join(hovers), css="bars"), axis, class_=f"chart {css}".strip())
     return h("figure", plot, role="img", aria_label=alt)
 
 
@@ -157,7 +159,7 @@ def histogram(
     for i, (whole, part) in enumerate(zip(every, caught, strict=True)):
         for count, css in ((whole, "a-allow"), (part, "caught")):
             if count:
-                bars.append(_rect(i * slot + slot * 0.08, 100 - height(count), slot * 0.84, height(count), css))
+                bars.append(rect(i * slot + slot * 0.08, 100 - height(count), slot * 0.84, height(count), css))
         title = h("title", f"score {i / n:.2f}–{(i + 1) / n:.2f}: {number(whole)} rows, {number(part)} caught")
         hovers.append(
             Html(f'<rect class="hover" x="{i * slot:.2f}" y="0" width="{slot:.2f}" height="100">{title}</rect>')
@@ -173,7 +175,7 @@ def histogram(
         side = f"right:{100 - 100 * score:.2f}%" if score > 0.5 else f"left:{100 * score:.2f}%"
         notes.append(h("span", word, class_=f"note {css}", style=f"{side};top:{1.45 * place:.2f}em"))
     axis = _xaxis([(at / 5, f"{at / 5:.1f}", True) for at in range(6)])
-    plot = _svg(lines, join(bars), join(rules), join(hovers), css="bars")
+    plot = svg(lines, join(bars), join(rules), join(hovers), css="bars")
     return h("figure", h("div", words, plot, axis, *notes, class_="chart histogram"), role="img", aria_label=alt)
 
 

@@ -12,10 +12,15 @@ CAUGHT = ("block", "escalate", "sandwich", "redact", "flag")
 """Actions other than allow, in the order in which they are drawn."""
 
 
-def card(name: str, *children: Child, note: Child = None, css: str = "") -> Html:
-    """A box with a heading and a note under it."""
+def card(name: str, *children: Child, note: Child = None, css: str = "", anchor: str | None = None) -> Html:
+    """A box with a heading and a note under it; ``anchor`` is what links on the page call it."""
     heading = h("header", h("h2", name), h("p", note) if note else None)
-    return h("section", heading, *children, class_=f"card {css}".strip())
+    return h("section", heading, *children, class_=f"card {css}".strip(), id=anchor)
+
+
+def tile(name: str, figure: str, note: str, css: str = "") -> Html:
+    """A headline figure with a remark under it."""
+    return h("div", h("dt", name), h("dd", figure), h("p", note), class_=f"tile {css}".strip())
 
 
 def day(at: datetime) -> str:
