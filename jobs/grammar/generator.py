@@ -18,6 +18,9 @@ ENGLISH = 0.4
 """English's share of the samples where other languages are drawn too."""
 _DOCUMENTARY = "indirect"
 _TRIES = 60
+_PREFACED, _CODA = 0.2, 0.15
+"""Shares of attacks and look-alikes alike that follow a harmless sentence, or that are followed by one, where a language
+has the slots "preface" and "coda"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +103,13 @@ def _draw(
     instructions: Sequence[str],
 ) -> Sample:
     if label:
-        threat, template = family.attacks[rng.integers(len(family.attacks))]
+        threat, template = family.attacks[rng.choice(len(family.attacks), p=family.attack_odds)]
     else:
-        threat, template = "none", family.lookalikes[rng.integers(len(family.lookalikes))]
+        threat, template = "none", family.lookalikes[rng.choice(len(family.lookalikes), p=family.lookalike_odds)]
+    if "preface" in language.slots and rng.random() < _PREFACED:
+        template = "{preface} " + template
+    if "coda" in language.slots and rng.random() < _CODA and not template.endswith((">", "```")):
+        template += " {coda}"
     text = noised(tidy(language.expand(template, rng, instructions)), language.lang, rng)
     text, channel = carried(text, rng, carriers, family.name == _DOCUMENTARY)
     return Sample(text, label, threat, family.name, language.lang, channel)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import string
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from aimds import taxonomy
 from aimds.errors import ArtefactError
@@ -15,15 +17,22 @@ from aimds.errors import ArtefactError
 _NAME = frozenset(string.ascii_lowercase + string.digits + "_")
 INSTRUCTION = "instruction"
 """The slot that a caller's own ordinary requests may stand for."""
+_MOST = 4.0
+"""From 10 to this power variants on, a template gets no better odds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Attack templates of one kind as (threat, template), and the look-alike templates that share their words."""
+    """Attack templates of one kind as (threat, template), and the look-alike templates that share their words.
+
+    The odds of a template, float64 that sum to 1, rise with the logarithm of how many texts it can give.
+    """
 
     name: str
     attacks: tuple[tuple[str, str], ...]
+    attack_odds: npt.NDArray[np.float64]
     lookalikes: tuple[str, ...]
+    lookalike_odds: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +113,35 @@ def parse(content: bytes, path: str) -> Language:
         raise ArtefactError(path, f"attack family {bare[0]!r} has no lookalike; every attack needs its look-alikes")
     if not attacks:
         raise ArtefactError(path, "has no [[attack]]")
-    families = tuple(Family(name, tuple(attacks[name]), tuple(lookalikes[name])) for name in attacks)
+    counts: dict[str, int] = {}
+    families = tuple(
+        Family(
+            name,
+            tuple(attacks[name]),
+            _odds([template for _, template in attacks[name]], slots, counts),
+            tuple(lookalikes[name]),
+            _odds(lookalikes[name], slots, counts),
+        )
+        for name in attacks
+    )
     return Language(lang, slots, families)
+
+
+def _odds(
+    templates: Sequence[str], slots: Mapping[str, Sequence[str]], counts: dict[str, int]
+) -> npt.NDArray[np.float64]:
+    def variants(template: str) -> int:
+        number = 1
+        for _, slot in pieces(template):
+            if slot is not None:
+                if slot not in counts:
+                    counts[slot] = sum(variants(fragment) for fragment in slots[slot])
+                number *= counts[slot]
+        return number
+
+    weights = np.array([1.0 + min(math.log10(variants(template)), _MOST) for template in templates])
+    odds: npt.NDArray[np.float64] = weights / weights.sum()
+    return odds
 
 
 def _texts(value: object, path: str, where: str) -> tuple[str, ...]:

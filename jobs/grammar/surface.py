@@ -14,6 +14,7 @@ _POLITE = {
 }
 _EMOJI = ("🙂", "🙏", "😊", "👍", "😉", "🔥", "🤖", "👀", "😂", "🚀", "⚠️", "✅")
 _END = (".", "!", "...", "!!", " .", "")
+_ASKED = ("", "", "", "??", "?!", " ?")
 
 
 def tidy(text: str) -> str:
@@ -38,6 +39,8 @@ def noised(text: str, lang: str, rng: np.random.Generator) -> str:
         text = _POLITE[lang][rng.integers(len(_POLITE[lang]))] + text
     if rng.random() < 0.10:
         text = text.rstrip(".!") + _END[rng.integers(len(_END))]
+    if rng.random() < 0.2:
+        text = text.rstrip("?") + _ASKED[rng.integers(len(_ASKED))] if text.endswith("?") else text
     if rng.random() < 0.06:
         text = text.replace("'", "").replace("’", "")
     if rng.random() < 0.04:
