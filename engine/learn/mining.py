@@ -1,0 +1,200 @@
+"""From confirmed attacks to patterns for the bank: of each text the few stretches that tell most.
+
+A stretch tells much where its n-grams are rare in ordinary text (the classifier's document frequencies, and those of
+benign texts at hand) and stand in several of the confirmed attacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds import data, kernels
+from aimds.detect.classifier import ATTACK, Classifier
+from aimds.detect.normalize import normalize
+from aimds.detect.patterns import MIN_COUNTED, SYNONYMS, Pattern
+from aimds.detect.patterns.lexicon import Lexicon, Word, fold, split
+from aimds.detect.patterns.pattern_file import MAX_CHARACTERS, MIN_WORDS, UNSPACED, check
+from aimds.errors import ConfigError
+
+F32 = npt.NDArray[np.float32]
+
+LEAST_WORDS, MOST_WORDS = 6, 12
+"""Words of a stretch; a text of fewer, but at least MIN_WORDS, is one stretch."""
+ENOUGH = 5.0
+"""A stretch of LEAST_WORDS grows until its words weigh this much in the lexicon."""
+SHARED = 0.5
+"""How much it counts that the n-grams of a stretch stand in other confirmed attacks too."""
+ALIKE = 0.6
+"""Stretches that share this part of their words are one pattern."""
+RAREST = 8.0
+"""No n-gram counts as rarer: names and random letters are rare and tell nothing."""
+RARE = 0.5
+"""What rarity counts for beside the score of the attack head."""
+MAX_STRETCHES = 2000
+"""Stretches of one text that are looked at, evenly spread over a longer one."""
+SEVERITY = 0.8
+NOTE = "mined from confirmed attacks"
+
+_OWN_WORD = 0xE3
+"""From this first byte on a character is a word of its own, to which no ending of another language belongs."""
+_KANA, _HAN, _HANGUL = range(0x3040, 0x3100), range(0x4E00, 0xA000), range(0xAC00, 0xD7B0)
+
+
+class _Stretch(NamedTuple):
+    text: str
+    row: int
+    view: int
+    first: int
+    last: int
+    words: frozenset[Word]
+    lang: str
+
+
+def patterns_of(
+    texts: Sequence[str],
+    *,
+    threat: str = "direct_injection",
+    prefix: str,
+    per_text: int = 3,
+    benign: Sequence[str] = (),
+    classifier: Classifier | None = None,
+    lexicon: Lexicon | None = None,
+) -> list[Pattern]:
+    """Patterns of at most ``per_text`` stretches of each of ``texts``, confirmed attacks, most telling first.
+
+    Encoded parts are decoded first. Two stretches with mostly the same words are one pattern; a text that is too
+    short, or all common words, gives none. The same texts give the same patterns.
+
+    Args:
+        prefix: the ids are ``prefix.0001`` and so on.
+        benign: confirmed benign texts; a stretch that they could hold as well is ranked lower.
+        classifier, lexicon: whose n-gram and word weights say what is rare; by default those shipped.
+
+    Raises:
+        ConfigError: ``per_text`` below 1, an empty ``prefix`` or an unknown ``threat``.
+    """
+    if per_text < 1:
+        raise ConfigError("per_text", per_text, "a whole number of at least 1")
+    if not prefix or prefix != prefix.strip():
+        raise ConfigError("prefix", prefix, "the first part of an id, for example mined.2026")
+    problem = check(Pattern(f"{prefix}.0001", threat, SEVERITY, "en", NOTE, "a text of words"))
+    if problem:
+        raise ConfigError("threat", threat, problem)
+    model = classifier or Classifier.load()
+    words_of = lexicon or Lexicon.parse(SYNONYMS, data.read_bytes(SYNONYMS))
+    stretches = _fit(_stretches(texts, words_of), words_of)
+    if not stretches:
+        return []
+    scores = _scores(stretches, len(texts), benign, model)
+    chosen: list[_Stretch] = []
+    taken = [0] * len(texts)
+    for place in np.argsort(-scores, kind="stable").tolist():
+        stretch = stretches[place]
+        if taken[stretch.row] < per_text and not any(_same(stretch, other) for other in chosen):
+            chosen.append(stretch)
+            taken[stretch.row] += 1
+    return [
+        Pattern(f"{prefix}.{number:04d}", threat, SEVERITY, stretch.lang, NOTE, stretch.text)
+        for number, stretch in enumerate(chosen, 1)
+    ]
+
+
+def _stretches(texts: Sequence[str], lexicon: Lexicon) -> list[_Stretch]:
+    encoded = [text.encode("utf-8", "replace") for text in texts]
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(text) for text in encoded], out=offsets[1:])
+    views = normalize(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+    folded = [views.values[a:b].tobytes() for a, b in zip(views.offsets[:-1], views.offsets[1:], strict=True)]
+    out: list[_Stretch] = []
+    seen: set[tuple[int, str]] = set()
+    for view, (row, words) in enumerate(zip(views.rows.tolist(), split(folded), strict=True)):
+        lang = _language(words, lexicon)
+        for first in range(0, len(words), max(1, len(words) // MAX_STRETCHES)):
+            last = _end(words, first, lang in UNSPACED, lexicon)
+            if last == first or (last == len(words) and first and last - first < LEAST_WORDS):
+                break
+            part = words[first:last]
+            text = (b"" if lang in UNSPACED else b" ").join(part).decode("utf-8", "replace")
+            counted = frozenset(word for word in part if lexicon.weight(word) > 0)
+            mixed = lang not in UNSPACED and any(word[0] >= _OWN_WORD for word in part)
+            if (row, text) not in seen and len(counted) >= MIN_COUNTED and not mixed:
+                seen.add((row, text))
+                out.append(_Stretch(text, row, view, first, last, counted, lang))
+    return out
+
+
+def _end(words: list[Word], first: int, unspaced: bool, lexicon: Lexicon) -> int:
+    if unspaced:
+        last, characters = first, 0
+        while last < len(words) and characters + len(words[last].decode("utf-8", "replace")) <= MAX_CHARACTERS:
+            characters += len(words[last].decode("utf-8", "replace"))
+            last += 1
+            if characters >= MAX_CHARACTERS // 2:
+                break
+        return last if characters >= MIN_WORDS else first
+    last = min(first + LEAST_WORDS, len(words))
+    weight = sum(lexicon.weight(word) for word in words[first:last])
+    while last < len(words) and last - first < MOST_WORDS and weight < ENOUGH:
+        weight += lexicon.weight(words[last])
+        last += 1
+    return last if last - first >= MIN_WORDS else first
+
+
+def _fit(stretches: list[_Stretch], lexicon: Lexicon) -> list[_Stretch]:
+    # A pattern's text is folded again when the bank is built: spaced-out letters become a word, for example.
+    kept = []
+    for stretch, words in zip(stretches, split(fold([stretch.text for stretch in stretches])), strict=True):
+        pattern = Pattern("", "direct_injection", SEVERITY, stretch.lang, NOTE, stretch.text)
+        if not check(pattern) and sum(lexicon.weight(word) > 0 for word in words) >= MIN_COUNTED:
+            kept.append(stretch)
+    return kept
+
+
+def _scores(stretches: list[_Stretch], rows: int, benign: Sequence[str], model: Classifier) -> F32:
+    indptr, indices, counts = _grams([stretch.text.encode() for stretch in stretches], model)
+    row = np.repeat([stretch.row for stretch in stretches], np.diff(indptr))
+    holders = np.bincount(np.unique(row.astype(np.int64) << 32 | indices) & 0xFFFFFFFF, minlength=len(model.idf))
+    telling = np.minimum(model.idf, RAREST) + SHARED * np.log(np.maximum(holders, 1) / rows).astype(np.float32)
+    if benign:
+        _, held, _ = _grams(fold(benign), model)
+        share = (np.bincount(held, minlength=len(model.idf)) + 0.5) / (len(benign) + 1)
+        telling = telling - np.maximum(0.0, np.log(share * (len(benign) + 1))).astype(np.float32)
+    sums = np.add.reduceat(telling[indices], indptr[:-1])
+    logits = kernels.linear(indptr, indices, counts, model.weights, model.scale, model.idf, model.bias)[:, ATTACK]
+    return np.asarray(RARE * sums / np.diff(indptr) + logits, np.float32)
+
+
+def _grams(texts: Sequence[bytes], model: Classifier) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], F32]:
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum([len(text) for text in texts], out=offsets[1:])
+    return kernels.ngram_hash(np.frombuffer(b"".join(texts), np.uint8), offsets, bits=model.bits)
+
+
+def _same(stretch: _Stretch, other: _Stretch) -> bool:
+    if stretch.view == other.view and stretch.first < other.last - 2 and other.first < stretch.last - 2:
+        return True
+    common = len(stretch.words & other.words)
+    return common >= ALIKE * min(len(stretch.words), len(other.words))
+
+
+def _language(words: list[Word], lexicon: Lexicon) -> str:
+    """The language whose endings and synonyms a pattern of these words gets: by script, then by the words it lists."""
+    letters = [word.decode("utf-8", "replace") for word in words]
+    single = [ord(text) for text in letters if len(text) == 1]
+    for lang, block in (("ko", _HANGUL), ("ja", _KANA), ("zh", _HAN)):
+        inside = sum(code in block for code in single)
+        if 2 * sum(code in _HAN or code in block for code in single) > len(words) and 10 * inside > len(words):
+            return lang
+    known = set(words)
+    hits = {
+        lang: sum(len(known & group) for group in lexicon.stems.get(lang, ()))
+        + sum(len(known & group) for _, group in groups)
+        for lang, groups in lexicon.groups.items()
+        if lang not in UNSPACED
+    }
+    # English first: it is the language of most attacks, and its lists are the longest.
+    return max(hits, key=lambda lang: (hits[lang], lang == "en"), default="en") if any(hits.values()) else "en"
