@@ -1,4 +1,4 @@
-"""Training texts of our own writing: attack templates in carriers, each family with look-alikes that share its words."""
+"""Training texts of our own writing: attack templates in carriers, each family with look-alikes of the same words."""
 
 from aimds.jobs.grammar.generator import Grammar
 from aimds.jobs.grammar.planting import planted

@@ -12,20 +12,69 @@ import numpy as np
 
 BARE = 0.35
 """The share of texts that stand alone, without frame or carrier."""
-_SEPARATORS = (" ", " ", "\n", "\n\n", "\n\n", "\n---\n", "\n\n***\n\n", " - ", "\n====\n", " // ", "\n\n\n\n", "; ", " | ")
+_SEPARATORS = (
+    " ",
+    " ",
+    "\n",
+    "\n\n",
+    "\n\n",
+    "\n---\n",
+    "\n\n***\n\n",
+    " - ",
+    "\n====\n",
+    " // ",
+    "\n\n\n\n",
+    "; ",
+    " | ",
+)
 _FRAMES = (
-    '"{}"', "'{}'", "“{}”", "[{}]", "({})", "<<{}>>", "- {}", "* {}", "1. {}", "> {}", "# {}", "**{}**", "`{}`", "// {}",
-    "/* {} */", "<!-- {} -->", "<p>{}</p>", '<div class="note">{}</div>', "```\n{}\n```", '"""\n{}\n"""', "### {}\n",
-    "Subject: {}", "Note: {}", "Comment: {}", "User: {}", "Message: {}", "Re: question\n\n{}", "Text: {}", "Question: {}",
-    "### Input:\n{}", "### Instruction:\n{}", "[INST] {} [/INST]", "<user>{}</user>", "<text>{}</text>", "TODO: {}",
-    "[{}](https://example.com/a)", "| note | {} |", "P.S. {}", "Q: {}\nA:", "Description: {}", "body: {}", "*{}*",
-)  # fmt: skip
+    '"{}"',
+    "'{}'",
+    "“{}”",
+    "[{}]",
+    "({})",
+    "<<{}>>",
+    "- {}",
+    "* {}",
+    "1. {}",
+    "> {}",
+    "# {}",
+    "**{}**",
+    "`{}`",
+    "// {}",
+    "/* {} */",
+    "<!-- {} -->",
+    "<p>{}</p>",
+    '<div class="note">{}</div>',
+    "```\n{}\n```",
+    '"""\n{}\n"""',
+    "### {}\n",
+    "Subject: {}",
+    "Note: {}",
+    "Comment: {}",
+    "User: {}",
+    "Message: {}",
+    "Re: question\n\n{}",
+    "Text: {}",
+    "Question: {}",
+    "### Input:\n{}",
+    "### Instruction:\n{}",
+    "[INST] {} [/INST]",
+    "<user>{}</user>",
+    "<text>{}</text>",
+    "TODO: {}",
+    "[{}](https://example.com/a)",
+    "| note | {} |",
+    "P.S. {}",
+    "Q: {}\nA:",
+    "Description: {}",
+    "body: {}",
+    "*{}*",
+)
 _KEYS = ("text", "message", "content", "comment", "note", "description", "query", "body", "title", "input")
 
 
-def carried(
-    text: str, rng: np.random.Generator, carriers: Sequence[str], documentary: bool = False
-) -> tuple[str, str]:
+def carried(text: str, rng: np.random.Generator, carriers: Sequence[str], documentary: bool = False) -> tuple[str, str]:
     """``text`` where it comes to stand, and its channel; ``documentary`` texts come by documents and tools only."""
     if rng.random() < BARE:
         return text, ("document" if rng.random() < 0.7 else "tool") if documentary else "user"
@@ -33,7 +82,7 @@ def carried(
     if alone or rng.random() < 0.45:
         text = _framed(text, rng)
     if not alone and rng.random() < 0.8:
-        carrier = window(carriers[rng.integers(len(carriers))], rng)
+        carrier = window(carriers[int(rng.integers(len(carriers)))], rng)
         text = beside(text, carrier, separator(rng), rng)
     kind = rng.random()
     if documentary:
@@ -43,11 +92,11 @@ def carried(
 
 def separator(rng: np.random.Generator) -> str:
     """What stands between two texts."""
-    return _SEPARATORS[rng.integers(len(_SEPARATORS))]
+    return _SEPARATORS[int(rng.integers(len(_SEPARATORS)))]
 
 
 def window(text: str, rng: np.random.Generator, longest: int = 1200) -> str:
-    """``text``, or where it is longer than a random length up to ``longest`` characters, so much of it, cut at blanks."""
+    """``text``, or where it is longer than a random length up to ``longest`` characters, that much of it."""
     size = int(rng.integers(200, longest))
     if len(text) <= size:
         return text.strip()
@@ -77,7 +126,7 @@ def _framed(text: str, rng: np.random.Generator) -> str:
     if kind < len(_FRAMES):
         before, _, after = _FRAMES[kind].partition("{}")
         return before + text + after
-    key = _KEYS[rng.integers(len(_KEYS))]
+    key = _KEYS[int(rng.integers(len(_KEYS)))]
     if kind < len(_FRAMES) + 3:
         return json.dumps({"id": int(rng.integers(1, 9999)), key: text}, ensure_ascii=bool(rng.random() < 0.3))
     return f"<{key}>{text}</{key}>" if kind < len(_FRAMES) + 5 else f"{key} = {json.dumps(text, ensure_ascii=False)}"

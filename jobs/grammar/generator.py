@@ -19,8 +19,8 @@ ENGLISH = 0.4
 _DOCUMENTARY = "indirect"
 _TRIES = 60
 _PREFACED, _CODA = 0.2, 0.15
-"""Shares of attacks and look-alikes alike that follow a harmless sentence, or that are followed by one, where a language
-has the slots "preface" and "coda"."""
+"""Shares of texts, attacks and look-alikes alike, with a harmless sentence before or after them, where a language has
+the slots "preface" and "coda"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class Grammar:
         seen: set[str] = set()
         while len(samples) < size:
             for _ in range(_TRIES):
-                language = chosen[rng.choice(len(chosen), p=weights)]
-                family = language.families[rng.integers(len(language.families))]
+                language = chosen[int(rng.choice(len(chosen), p=weights))]
+                family = language.families[int(rng.integers(len(language.families)))]
                 pair = [_draw(language, family, label, rng, carriers, instructions) for label in (1, 0)]
                 texts = {sample.text for sample in pair}
                 if len(texts) == 2 and not texts & seen:
@@ -103,9 +103,9 @@ def _draw(
     instructions: Sequence[str],
 ) -> Sample:
     if label:
-        threat, template = family.attacks[rng.choice(len(family.attacks), p=family.attack_odds)]
+        threat, template = family.attacks[int(rng.choice(len(family.attacks), p=family.attack_odds))]
     else:
-        threat, template = "none", family.lookalikes[rng.choice(len(family.lookalikes), p=family.lookalike_odds)]
+        threat, template = "none", family.lookalikes[int(rng.choice(len(family.lookalikes), p=family.lookalike_odds))]
     if "preface" in language.slots and rng.random() < _PREFACED:
         template = "{preface} " + template
     if "coda" in language.slots and rng.random() < _CODA and not template.endswith((">", "```")):

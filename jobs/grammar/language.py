@@ -54,10 +54,10 @@ class Language:
             if slot is None:
                 continue
             if slot == INSTRUCTION and len(instructions) and rng.random() < 0.5:
-                out.append(instructions[rng.integers(len(instructions))].strip())
+                out.append(instructions[int(rng.integers(len(instructions)))].strip())
                 continue
             fragments = self.slots[slot]
-            out.append(self.expand(fragments[rng.integers(len(fragments))], rng, instructions))
+            out.append(self.expand(fragments[int(rng.integers(len(fragments)))], rng, instructions))
         return "".join(out)
 
 
@@ -79,8 +79,8 @@ def parse(content: bytes, path: str) -> Language:
     """The language of a grammar file's ``content``.
 
     Raises:
-        ArtefactError: bad TOML, a missing or misshapen entry, an unknown or cyclic slot, an unknown threat, or look-alikes
-            of a family that has no attack. The message names ``path``, the family and the slot.
+        ArtefactError: bad TOML, a missing or misshapen entry, an unknown or cyclic slot, an unknown threat, or a family
+            without attack or without look-alike. The message names ``path``, the family and the slot.
     """
     try:
         table = tomllib.loads(content.decode())
@@ -102,13 +102,15 @@ def parse(content: bytes, path: str) -> Language:
         threat = entry.get("threat")
         if threat not in taxonomy.CODES or threat == "none":
             known = ", ".join(name for name in taxonomy.THREATS if name != "none")
-            raise ArtefactError(path, f"attack family {family!r}: threat {threat!r} is unknown, expected one of {known}")
+            problem = f"threat {threat!r} is unknown, expected one of {known}"
+            raise ArtefactError(path, f"attack family {family!r}: {problem}")
         attacks.setdefault(family, []).extend((threat, template) for template in templates)
     for entry in table.get("lookalike", ()):
         family, templates = _templates(entry, slots, path, "lookalike")
         lookalikes.setdefault(family, []).extend(templates)
     if orphans := [name for name in lookalikes if name not in attacks]:
-        raise ArtefactError(path, f"lookalike family {orphans[0]!r} has no attack; attack families: {', '.join(attacks)}")
+        known = ", ".join(attacks)
+        raise ArtefactError(path, f"lookalike family {orphans[0]!r} has no attack; attack families: {known}")
     if bare := [name for name in attacks if name not in lookalikes]:
         raise ArtefactError(path, f"attack family {bare[0]!r} has no lookalike; every attack needs its look-alikes")
     if not attacks:

@@ -1,4 +1,4 @@
-"""How a text looks: case, punctuation, typing errors, emoji and polite openings, the same for attacks and look-alikes."""
+"""How a text looks: case, punctuation, typing errors, emoji, polite openings; the same for attacks and look-alikes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import string
 import numpy as np
 
 _POLITE = {
-    "en": ("Hi! ", "Hello, ", "Hey, ", "Hi there. ", "Please help. ", "Good morning, ", "Ok so ", "Thanks in advance. "),
+    "en": (
+        "Hi! ",
+        "Hello, ",
+        "Hey, ",
+        "Hi there. ",
+        "Please help. ",
+        "Good morning, ",
+        "Ok so ",
+        "Thanks in advance. ",
+    ),
     "de": ("Hallo! ", "Guten Tag, ", "Hi, ", "Danke im Voraus. "),
     "es": ("¡Hola! ", "Buenos días, ", "Hola, ", "Gracias de antemano. "),
     "fr": ("Bonjour ! ", "Salut, ", "Bonsoir, ", "Merci d'avance. "),
@@ -36,11 +45,11 @@ def noised(text: str, lang: str, rng: np.random.Generator) -> str:
     if rng.random() < 0.85:
         text = _capitals(text[:1].upper() + text[1:])
     if rng.random() < 0.08 and lang in _POLITE:
-        text = _POLITE[lang][rng.integers(len(_POLITE[lang]))] + text
+        text = _POLITE[lang][int(rng.integers(len(_POLITE[lang])))] + text
     if rng.random() < 0.10:
-        text = text.rstrip(".!") + _END[rng.integers(len(_END))]
+        text = text.rstrip(".!") + _END[int(rng.integers(len(_END)))]
     if rng.random() < 0.2:
-        text = text.rstrip("?") + _ASKED[rng.integers(len(_ASKED))] if text.endswith("?") else text
+        text = text.rstrip("?") + _ASKED[int(rng.integers(len(_ASKED)))] if text.endswith("?") else text
     if rng.random() < 0.06:
         text = text.replace("'", "").replace("’", "")
     if rng.random() < 0.04:
@@ -48,7 +57,7 @@ def noised(text: str, lang: str, rng: np.random.Generator) -> str:
     if rng.random() < 0.12:
         text = _mistyped(text, rng)
     if rng.random() < 0.04:
-        emoji = _EMOJI[rng.integers(len(_EMOJI))]
+        emoji = _EMOJI[int(rng.integers(len(_EMOJI)))]
         text = f"{text} {emoji}" if rng.random() < 0.7 else f"{emoji} {text}"
     case = rng.random()
     if case < 0.10:
