@@ -1,8 +1,8 @@
 """The offline scan: verdicts for every row of many files, restartable at any moment, the same bytes however it went.
 
 A unit of work is up to 65,536 rows of one row group. Each finished unit is a part file; the parts of a file are
-assembled into one output in row order. Workers decide nothing but verdicts, so their number and their deaths leave no
-trace in the output.
+assembled into one output in row order. Workers decide nothing but what becomes of a row, so their number and their
+deaths leave no trace in the output. `Files` does this for any `Work`; a scan is the one whose work are verdicts.
 """
 
 from __future__ import annotations
@@ -10,18 +10,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from aimds.jobs.scan import durable, manifest
+from aimds.jobs.scan import screening
 from aimds.jobs.scan.columns import Columns
-from aimds.jobs.scan.inputs import discover
-from aimds.jobs.scan.plan import Planned, plan
+from aimds.jobs.scan.files import Files
 from aimds.jobs.scan.progress import Progress, Silent
-from aimds.jobs.scan.reading import ReadError
-from aimds.jobs.scan.run import Run
 from aimds.jobs.scan.settings import ScanConfig
 from aimds.jobs.scan.summary import Skip, Summary
 from aimds.jobs.scan.tasks import Factory, Limits
+from aimds.jobs.scan.work import Counts, Kind, Work
 
-__all__ = ["Columns", "Factory", "Limits", "Progress", "Scan", "ScanConfig", "Silent", "Skip", "Summary"]
+__all__ = [
+    "Columns",
+    "Counts",
+    "Factory",
+    "Files",
+    "Kind",
+    "Limits",
+    "Progress",
+    "Scan",
+    "ScanConfig",
+    "Silent",
+    "Skip",
+    "Summary",
+    "Work",
+]
 
 
 class Scan:
@@ -30,7 +42,7 @@ class Scan:
     def __init__(
         self, config: ScanConfig, make_screener: Factory, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._config, self._factory, self._clock = config, make_screener, clock
+        self._files = Files(config, screening.KIND, screening.factory(make_screener), clock=clock)
 
     def run(self, progress: Progress | None = None) -> Summary:
         """Do what is left to do and describe the whole.
@@ -40,31 +52,8 @@ class Scan:
             SchemaError: a column is missing or does not fit.
             ConfigError: a setting, or the screener's own, cannot be used.
         """
-        progress = progress or Silent()
-        started = self._clock()
-        config = self._config
-        planned, unreadable = self._plan(progress)
-        state = config.output / manifest.FOLDER
-        durable.make_folder(state)
-        busy = "another scan is writing here; wait for it, or choose another folder with -o"
-        with durable.locked(state / "lock", busy):
-            summary = Run(config, self._factory, planned, unreadable, progress).go(self._clock)
-        summary.seconds = round(self._clock() - started, 3)
-        summary.rows_per_s = round(summary.rows_screened / summary.seconds, 1) if summary.seconds else 0.0
+        summary, counts = self._files.run(progress)
+        summary.actions = counts.get("actions", {})
+        summary.threats = counts.get("threats", {})
+        summary.statuses = counts.get("statuses", {})
         return summary
-
-    def _plan(self, progress: Progress) -> tuple[list[Planned], list[Skip]]:
-        config = self._config
-        planned, unreadable, said = [], [], set()
-        for source in discover(config.inputs, config.output):
-            try:
-                one = plan(source, config.columns, config.carry, config.with_text, config.unit_rows)
-            except ReadError as error:
-                unreadable.append(Skip(source.label, None, None, None, error.problem))
-                progress.note(f"{source.label}: {error.problem}")
-                continue
-            planned.append(one)
-            if one.notes and one.notes not in said:
-                said.add(one.notes)
-                progress.note(f"{source.name}: columns guessed: {', '.join(one.notes)}")
-        return planned, unreadable

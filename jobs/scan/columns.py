@@ -160,8 +160,10 @@ def _listing(schema: pa.Schema) -> str:
     return "its columns are " + (", ".join(shown) or "(none)") + (" …" if len(schema) > 60 else "")
 
 
-def extra_fields(schema: pa.Schema, carry: Iterable[str], with_text: bool, label: str) -> list[pa.Field]:
-    """Fields of the output beyond VERDICTS: ``text`` (large_string) when asked for, then the carried columns.
+def extra_fields(
+    schema: pa.Schema, carry: Iterable[str], with_text: bool, label: str, own: pa.Schema = VERDICTS
+) -> list[pa.Field]:
+    """Fields of the output beyond its ``own``: ``text`` (large_string) when asked for, then the carried columns.
 
     Raises:
         SchemaError: a carried column is not in the input.
@@ -169,7 +171,7 @@ def extra_fields(schema: pa.Schema, carry: Iterable[str], with_text: bool, label
     """
     fields = [pa.field("text", pa.large_string())] if with_text else []
     for name in carry:
-        if name in VERDICTS.names or any(field.name == name for field in fields):
+        if name in own.names or any(field.name == name for field in fields):
             raise ConfigError("carry", name, "a column whose name is not one of the output's own")
         kind = schema.field(_index(schema, name, label)).type
         fields.append(pa.field(name, kind.value_type if pa.types.is_dictionary(kind) else kind))

@@ -160,6 +160,14 @@ def plain(array: pa.Array) -> pa.Array:
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
+def carried(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """``column`` of a log as a column of type ``kind`` of the output; text in it becomes valid UTF-8."""
+    column = plain(column) if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        column = valid_text(column)
+    return column if column.type == kind else column.cast(kind)
+
+
 def to_requests(batch: pa.RecordBatch, used: dict[str, str], rows: pa.Array) -> tuple[pa.RecordBatch, dict[int, str]]:
     """``batch`` as REQUESTS, and for each row that needs one a note for its verdict.
 

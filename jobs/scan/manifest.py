@@ -39,11 +39,14 @@ def wrote(root: Path, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The state of one output file. ``belongs`` = {"config": …, "input": …}: what the verdicts depend on."""
+    """The state of one output file. ``belongs`` = {"config": …, "input": …}: what its content depends on. ``job`` and
+    ``makes`` are the words for who writes it and what it holds."""
 
     root: Path
     name: str
     belongs: dict[str, Any]
+    job: str = "scan"
+    makes: str = "verdicts"
 
     @property
     def folder(self) -> Path:
@@ -62,12 +65,14 @@ class Memory:
         """Why what is on disk is not of this scan; None where it is, or where nothing is there."""
         before = durable.read_json(self.folder / _INPUT)
         if before is None:
-            return "exists and was not written by a scan that is known here" if self.output.exists() else None
+            unknown = f"exists and was not written by a {self.job} that is known here"
+            return unknown if self.output.exists() else None
         if before.get("belongs") != self.belongs:
-            return f"holds verdicts of another scan ({_difference(before.get('belongs') or {}, self.belongs)})"
+            changed = _difference(before.get("belongs") or {}, self.belongs)
+            return f"does not hold {self.makes} of this {self.job} ({changed})"
         done = self.done()
         if done and done["bytes"] is not None and self.output.exists() and self.output.stat().st_size != done["bytes"]:
-            return "was changed after the scan wrote it"
+            return f"was changed after the {self.job} wrote it"
         return None
 
     def done(self) -> dict[str, Any] | None:

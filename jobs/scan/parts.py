@@ -1,7 +1,7 @@
 """Part files: the verdicts of one finished unit, on disk whole and fsynced or not there at all.
 
-Layout: an Arrow IPC stream (LZ4), a JSON trailer, then 24 bytes: magic, CRC-32 of the stream, length of the stream,
-length of the trailer. The trailer carries the key of the scan that wrote it, so a part of another configuration is
+Layout: an Arrow IPC stream (LZ4), a JSON trailer, then 24 bytes: magic, CRC-32 of both, length of the stream, length of
+the trailer. The trailer carries the key of the scan that wrote it, so a part of another configuration is
 never mixed in.
 """
 
@@ -18,10 +18,9 @@ from typing import IO, Any
 import pyarrow as pa
 
 from aimds.jobs.scan import durable
-from aimds.jobs.scan.durable import OutputError
 
 _TAIL = struct.Struct("<8sIQI")
-_MAGIC = b"AIMDSP1\n"
+_MAGIC = b"AIMDSP2\n"
 _SUFFIX = ".part"
 _READ_BYTES = 1 << 20
 
@@ -76,7 +75,7 @@ def write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], trai
 
         durable.finish(put, writer.close)
         tail = json.dumps(trailer, sort_keys=True).encode()
-        file.write(tail + _TAIL.pack(_MAGIC, checked.crc, checked.size, len(tail)))
+        file.write(tail + _TAIL.pack(_MAGIC, zlib.crc32(tail, checked.crc), checked.size, len(tail)))
 
 
 def verify(path: Path, key: str) -> dict[str, Any] | None:
@@ -86,30 +85,17 @@ def verify(path: Path, key: str) -> dict[str, Any] | None:
             found = _trailer(file)
             if found is None or found[1].get("key") != key:
                 return None
-            crc, size = found[0]
+            crc, left = found[0]
             file.seek(0)
             got = 0
-            while size:
-                data = file.read(min(size, _READ_BYTES))
+            while left:
+                data = file.read(min(left, _READ_BYTES))
                 if not data:
                     return None
-                got, size = zlib.crc32(data, got), size - len(data)
+                got, left = zlib.crc32(data, got), left - len(data)
             return found[1] if got == crc else None
     except (OSError, ValueError):
         return None
-
-
-def trailer(path: Path) -> dict[str, Any]:
-    """The trailer of a part known to be good.
-
-    Raises:
-        OutputError: it is damaged.
-    """
-    with durable.guarded(path, "read"), open(path, "rb") as file:
-        found = _trailer(file)
-    if found is None:
-        raise OutputError(path, "is damaged; run the scan again to redo it")
-    return found[1]
 
 
 def _trailer(file: IO[bytes]) -> tuple[tuple[int, int], dict[str, Any]] | None:
@@ -122,7 +108,7 @@ def _trailer(file: IO[bytes]) -> tuple[tuple[int, int], dict[str, Any]] | None:
         return None
     file.seek(size)
     value = json.loads(file.read(length))
-    return ((crc, size), value) if isinstance(value, dict) else None
+    return ((crc, size + length), value) if isinstance(value, dict) else None
 
 
 def read(path: Path) -> Iterator[pa.RecordBatch]:

@@ -13,6 +13,7 @@ from aimds.jobs.scan.columns import FLAGS, Columns, extra_fields, resolve
 from aimds.jobs.scan.convert import to_requests
 from aimds.jobs.scan.inputs import Source
 from aimds.jobs.scan.reading import Group, ReadError, Slice, Table, open_table, reason
+from aimds.jobs.scan.settings import ScanConfig
 from aimds.schema import VERDICTS
 
 _SAMPLE_ROWS = 256
@@ -46,12 +47,12 @@ class Planned:
         return Slice(group, start, min(start + unit_rows, here.rows), self.firsts[group], at)
 
 
-def plan(source: Source, wanted: Columns, carry: tuple[str, ...], with_text: bool, unit_rows: int) -> Planned:
-    """Open ``source`` and decide how to read it.
+def plan(source: Source, config: ScanConfig, own: pa.Schema = VERDICTS) -> Planned:
+    """Open ``source`` and decide how to read it; ``own`` are the columns of the output before what is carried.
 
     Raises:
         ReadError: it cannot be opened or is not what its name says; other inputs may be fine.
-        SchemaError, ConfigError: a column asked for is not there or does not fit; the whole scan should stop.
+        SchemaError, ConfigError: a column asked for is not there or does not fit; the whole job should stop.
     """
     try:
         identity = source.identity()
@@ -62,15 +63,15 @@ def plan(source: Source, wanted: Columns, carry: tuple[str, ...], with_text: boo
         raise ReadError(source.label, f"cannot be opened: {reason(error)}") from error
     if identity["size"] == 0:
         raise ReadError(source.label, "is empty")
-    columns, notes = resolve(table.schema, wanted, source.label)
-    groups = tuple(table.layout(unit_rows))
-    if wanted.channel is None and columns.channel:
+    columns, notes = resolve(table.schema, config.columns, source.label)
+    groups = tuple(table.layout(config.unit_rows))
+    if config.columns.channel is None and columns.channel:
         odd = _odd_channel(table, groups, columns)
         if odd:
             notes = [note for note in notes if not note.startswith(FLAGS["channel"])]
             notes.append(f"column {columns.channel!r} is not used as channel ({odd}); {FLAGS['channel']} would use it")
             columns = replace(columns, channel=None)
-    schema = pa.schema([*VERDICTS, *extra_fields(table.schema, carry, with_text, source.label)])
+    schema = pa.schema([*own, *extra_fields(table.schema, config.carry, config.with_text, source.label, own)])
     firsts = tuple(accumulate((group.rows for group in groups), initial=0))[:-1]
     return Planned(source, identity, groups, firsts, columns.used(), schema, tuple(notes))
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -111,7 +112,8 @@ class ParquetTable:
             cursor = _Cursor(self._file, where.group, columns, self._source.label)
         row = where.first_row + where.start
         for batch in cursor.take(where.start, where.stop):
-            yield Chunk(batch, pa.array(range(row, row + batch.num_rows), pa.int64()))
+            # Not from a range: pyarrow would look at its numbers one by one.
+            yield Chunk(batch, pa.array(np.arange(row, row + batch.num_rows, dtype=np.int64)))
             row += batch.num_rows
         self._cursor = cursor
 
@@ -122,7 +124,7 @@ class _Cursor:
     def __init__(self, file: pq.ParquetFile, group: int, columns: list[str], label: str) -> None:
         self._group, self._columns, self._label = group, columns, label
         schema = file.schema_arrow
-        coded = any(pa.types.is_dictionary(schema.field(name).type) for name in columns)
+        self._coded = coded = any(pa.types.is_dictionary(schema.field(name).type) for name in columns)
         self._batches = file.iter_batches(
             batch_size=DECODE_ROWS_DICTIONARY if coded else DECODE_ROWS,
             row_groups=[group],
@@ -143,7 +145,11 @@ class _Cursor:
                 self._rest = batch.slice(stop - first)
                 batch, self._position = batch.slice(0, stop - first), stop
             if self._position > start:
-                yield from _decoded(batch.slice(max(0, start - first)))
+                batch = batch.slice(start - first) if start > first else batch
+                if self._coded:
+                    yield from _decoded(batch)
+                else:
+                    yield batch
 
     def _next(self, stop: int) -> pa.RecordBatch:
         if self._rest is not None:
@@ -161,9 +167,6 @@ class _Cursor:
 
 
 def _decoded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    if not any(pa.types.is_dictionary(kind) for kind in batch.schema.types):
-        yield batch
-        return
     for start in range(0, batch.num_rows, DECODE_ROWS):
         part = batch.slice(start, DECODE_ROWS)
         yield pa.RecordBatch.from_arrays(
@@ -179,9 +182,15 @@ def gather(chunks: Iterator[Chunk], max_rows: int, max_bytes: int) -> Iterator[C
     """
     held: list[Chunk] = []
     rows = size = 0
+    # All buffers together are never less than the real bytes and 20 times faster to ask for: while they stay within the
+    # bound, so do the real bytes, and the cuts are the same.
+    exact = False
     for chunk in chunks:
         for piece in _split(chunk, max_rows, max_bytes):
-            piece_bytes = piece.batch.nbytes
+            piece_bytes = piece.batch.nbytes if exact else piece.batch.get_total_buffer_size()
+            if not exact and size + piece_bytes > max_bytes:
+                exact = True
+                size, piece_bytes = sum(one.batch.nbytes for one in held), piece.batch.nbytes
             if held and (rows + piece.batch.num_rows > max_rows or size + piece_bytes > max_bytes):
                 yield _joined(held)
                 held, rows, size = [], 0, 0
@@ -192,8 +201,8 @@ def gather(chunks: Iterator[Chunk], max_rows: int, max_bytes: int) -> Iterator[C
 
 
 def _split(chunk: Chunk, max_rows: int, max_bytes: int) -> Iterator[Chunk]:
-    n = chunk.batch.num_rows
-    if n <= 1 or (n <= max_rows and chunk.batch.nbytes <= max_bytes):
+    n, batch = chunk.batch.num_rows, chunk.batch
+    if n <= 1 or (n <= max_rows and (batch.get_total_buffer_size() <= max_bytes or batch.nbytes <= max_bytes)):
         yield chunk
         return
     half = n // 2

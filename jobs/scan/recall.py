@@ -1,4 +1,4 @@
-"""What is on disk of the files to scan: finished, begun, not begun, or someone else's."""
+"""What is on disk of the files to work on: finished, begun, not begun, or someone else's."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from aimds.jobs.scan.plan import Planned
 from aimds.jobs.scan.settings import ScanConfig
 from aimds.jobs.scan.summary import Gap, Skip
 from aimds.jobs.scan.tasks import Job, pack_schema
+from aimds.jobs.scan.work import Kind
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(slots=True)
@@ -39,15 +40,16 @@ class File:
         return Skip(self.planned.source.label, gap.group, self.planned.firsts[gap.group] + first, rows, gap.error)
 
 
-def recall(config: ScanConfig, config_hash: str, planned: list[Planned]) -> list[File]:
+def recall(config: ScanConfig, kind: Kind, config_hash: str, planned: list[Planned]) -> list[File]:
     """Compare each output with what is on disk, before anything is touched.
 
     Raises:
-        DataError: an output is not of this scan, and it was not said that it may be replaced.
+        DataError: an output is not of this job, and it was not said that it may be replaced.
     """
     conflicts, files = [], []
     for one in planned:
-        memory = Memory(config.output, one.source.name, _belongs(config, config_hash, one))
+        belongs = _belongs(config, kind, config_hash, one)
+        memory = Memory(config.output, one.source.name, belongs, kind.name, kind.makes)
         problem = memory.conflict()
         if problem and not config.overwrite:
             conflicts.append((memory, problem))
@@ -58,8 +60,9 @@ def recall(config: ScanConfig, config_hash: str, planned: list[Planned]) -> list
     return files
 
 
-def _belongs(config: ScanConfig, config_hash: str, planned: Planned) -> dict[str, Any]:
+def _belongs(config: ScanConfig, kind: Kind, config_hash: str, planned: Planned) -> dict[str, Any]:
     settings = {
+        "job": kind.name,
         "screener": config_hash,
         "columns": planned.used,
         "carry": list(config.carry),

@@ -13,11 +13,11 @@ from aimds.jobs.scan.plan import Planned
 from aimds.jobs.scan.pool import InProcess, Pool, Processes
 from aimds.jobs.scan.progress import Progress
 from aimds.jobs.scan.recall import File, recall
-from aimds.jobs.scan.rows import add_counts
 from aimds.jobs.scan.schedule import Schedule, Unit
 from aimds.jobs.scan.settings import ScanConfig
 from aimds.jobs.scan.summary import Gap, Skip, Summary, merged
 from aimds.jobs.scan.tasks import Answer, Factory, Task
+from aimds.jobs.scan.work import Counts, Kind
 
 _WAIT_S = 0.5
 
@@ -35,9 +35,16 @@ class Run:
     """The state of a run. The lock on the output folder is held by the caller."""
 
     def __init__(
-        self, config: ScanConfig, factory: Factory, planned: list[Planned], unreadable: list[Skip], progress: Progress
+        self,
+        config: ScanConfig,
+        kind: Kind,
+        factory: Factory,
+        planned: list[Planned],
+        unreadable: list[Skip],
+        progress: Progress,
     ) -> None:
-        self._config, self._planned, self._unreadable, self._progress = config, planned, unreadable, progress
+        self._config, self._kind, self._planned = config, kind, planned
+        self._unreadable, self._progress = unreadable, progress
         self._pool: Pool = InProcess(factory, self._on_rows) if config.workers == 1 else Processes(factory)
         self._summary = Summary(str(config.output))
         self._schedule = Schedule()
@@ -50,8 +57,8 @@ class Run:
         self._doing: dict[int, _Doing] = {}
         self._config_hash = ""
 
-    def go(self, clock: Callable[[], float]) -> Summary:
-        """Do everything that is left; see ``Scan.run``."""
+    def go(self, clock: Callable[[], float]) -> tuple[Summary, Counts]:
+        """Do everything that is left; what was done, and the counts of all outputs."""
         started = clock()
         try:
             if self._planned:
@@ -59,7 +66,7 @@ class Run:
                 while self._starting:
                     self._listen()
                 self._summary.startup_seconds = round(clock() - started, 3)
-                self._files = recall(self._config, self._config_hash, self._planned)
+                self._files = recall(self._config, self._kind, self._config_hash, self._planned)
                 self._begin()
                 self._work()
         finally:
@@ -89,7 +96,7 @@ class Run:
             file.trailers = {unit: found[unit] for unit in found if unit[0] < len(units) and unit[1] < units[unit[0]]}
             file.resumed = len(file.trailers)
             file.left = sum(units) - file.resumed
-            rows_done += sum(trailer["rows"] for trailer in file.trailers.values())
+            rows_done += sum(trailer["read"] for trailer in file.trailers.values())
             done: dict[int, set[int]] = {}
             for group, slice_ in file.trailers:
                 done.setdefault(group, set()).add(slice_)
@@ -178,7 +185,7 @@ class Run:
         elif answer.kind == "done":
             self._files[index].trailers[group, slice_] = answer.value
             self._summary.units_done += 1
-            self._summary.rows_screened += answer.value["rows"]
+            self._summary.rows_screened += answer.value["read"]
             self._settle(index, 1)
         elif answer.kind == "unreadable":
             self._progress.advance(-doing.rows)
@@ -222,14 +229,12 @@ class Run:
 
     def _assembled(self, index: int, written: dict[str, Any]) -> None:
         file = self._files[index]
-        screened = sum(trailer["rows"] for trailer in file.trailers.values())
-        if written["rows"] != screened:
-            raise DataError(
-                file.memory.output, f"holds {written['rows']} rows where {screened} were screened; run again"
-            )
-        counts: dict[str, dict[str, int]] = {}
+        made = sum(trailer["rows"] for trailer in file.trailers.values())
+        if written["rows"] != made:
+            raise DataError(file.memory.output, f"holds {written['rows']} rows where {made} were made; run again")
+        counts: Counts = {}
         for trailer in file.trailers.values():
-            add_counts(counts, trailer["counts"])
+            self._kind.add(counts, trailer["counts"])
         gaps = [asdict(gap) for gap in merged(file.gaps)]
         skips = [asdict(file.skip(gap, self._config.unit_rows)) for gap in merged(file.gaps)]
         file.record = written | {"units": len(file.trailers), "counts": counts, "gaps": gaps, "skipped": skips}
@@ -237,16 +242,16 @@ class Run:
 
     # -- after ------------------------------------------------------------------------------------------------------
 
-    def _finish(self) -> Summary:
+    def _finish(self) -> tuple[Summary, Counts]:
         summary = self._summary
-        counts: dict[str, dict[str, int]] = {}
+        counts: Counts = {}
         summary.skipped = list(self._unreadable)
         for file in self._files:
             assert file.record is not None
             skipped = [Skip(**skip) for skip in file.record["skipped"]]
             summary.skipped += skipped
             summary.rows += file.record["rows"]
-            add_counts(counts, file.record["counts"])
+            self._kind.add(counts, file.record["counts"])
             summary.outputs.append(
                 {
                     "input": file.planned.source.label,
@@ -256,8 +261,5 @@ class Run:
                 }
             )
         summary.files = len(self._files)
-        summary.actions = counts.get("actions", {})
-        summary.threats = counts.get("threats", {})
-        summary.statuses = counts.get("statuses", {})
         manifest.list_skipped(self._config.output, {file.memory.folder for file in self._files}, summary.skipped)
-        return summary
+        return summary, counts

@@ -1,24 +1,41 @@
-"""What crosses from the scan to its workers and back: plain records that become one line of JSON each."""
+"""What crosses from a job to its workers and back: plain records that become one line of JSON each."""
 
 from __future__ import annotations
 
 import base64
+import importlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from aimds.errors import ConfigError
 from aimds.jobs.scan.inputs import Source
 from aimds.jobs.scan.reading import Slice
 
 
 @dataclass(frozen=True, slots=True)
 class Factory:
-    """How a worker makes its screener: ``module:callable`` (the callable may be a dotted path) and JSON arguments."""
+    """How a worker makes what it needs: ``module:callable`` (the callable may be a dotted path) and JSON arguments."""
 
     target: str
     arguments: dict[str, Any]
+
+    def make(self, called: str = "work") -> Any:
+        """Import and call it; ``called`` names it in errors.
+
+        Raises:
+            ConfigError: there is no such module or callable.
+        """
+        module, _, path = self.target.partition(":")
+        try:
+            target: Any = importlib.import_module(module)
+            for attribute in path.split("."):
+                target = getattr(target, attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigError(called, self.target, f"module:callable ({error})") from error
+        return target(**self.arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,7 @@ def pack_schema(schema: pa.Schema) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Screen one unit, or (``where`` None) assemble a file whose units are finished."""
+    """Work on one unit, or (``where`` None) assemble a file whose units are finished."""
 
     job: Job
     slice: int = 0
@@ -99,8 +116,8 @@ class Task:
 class Answer:
     """What became of a task.
 
-    ``kind``: ``ready`` (the screener is made; ``value`` has its config_hash) · ``rows`` (``value["rows"]`` more are
-    screened) · ``done`` (``value`` is the part's trailer or the output's size) · ``unreadable`` (input rows cannot be
+    ``kind``: ``ready`` (the work is made; ``value`` has its config_hash) · ``rows`` (``value["rows"]`` more are
+    done) · ``done`` (``value`` is the part's trailer or the output's size) · ``unreadable`` (input rows cannot be
     read) · ``broken`` (something failed that may not fail again) · ``fatal`` (the scan must stop; ``value`` has path
     and problem) · ``died`` (the process is gone).
     """

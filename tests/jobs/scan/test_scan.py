@@ -296,7 +296,7 @@ def test_an_output_with_fewer_rows_than_were_screened_is_never_called_done(
     path = log(tmp_path / "a.parquet", 100)
     with monkeypatch.context() as patch:
         patch.setattr("aimds.jobs.scan.executor.parts.listed", lambda folder: [])
-        with pytest.raises(DataError, match=r"holds 0 rows where 100 were screened"):
+        with pytest.raises(DataError, match=r"holds 0 rows where 100 were made"):
             scan(path, tmp_path / "out")
     assert scan(path, tmp_path / "out").rows == 100
     assert pq.read_metadata(tmp_path / "out/a.parquet").num_rows == 100

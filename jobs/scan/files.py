@@ -1,0 +1,62 @@
+"""A job over many files, whatever it makes of them: planned, done in units, remembered, restartable at any moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from aimds.jobs.scan import durable, manifest
+from aimds.jobs.scan.inputs import discover
+from aimds.jobs.scan.plan import Planned, plan
+from aimds.jobs.scan.progress import Progress, Silent
+from aimds.jobs.scan.reading import ReadError
+from aimds.jobs.scan.run import Run
+from aimds.jobs.scan.settings import ScanConfig
+from aimds.jobs.scan.summary import Skip, Summary
+from aimds.jobs.scan.tasks import Factory
+from aimds.jobs.scan.work import Counts, Kind
+
+
+class Files:
+    """One run over the files of ``config``; ``factory`` makes the `Work` of each worker."""
+
+    def __init__(
+        self, config: ScanConfig, kind: Kind, factory: Factory, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._config, self._kind, self._factory, self._clock = config, kind, factory, clock
+
+    def run(self, progress: Progress | None = None) -> tuple[Summary, Counts]:
+        """Do what is left to do; what was done, and the counts of all outputs as they stand.
+
+        Raises:
+            DataError: no input, the output belongs to another job, another run is at work there, or writing fails.
+            SchemaError: a column is missing or does not fit.
+            ConfigError: a setting, or the work's own, cannot be used.
+        """
+        progress = progress or Silent()
+        started = self._clock()
+        config, kind = self._config, self._kind
+        planned, unreadable = self._plan(progress)
+        state = config.output / manifest.FOLDER
+        durable.make_folder(state)
+        busy = f"another {kind.name} is writing here; wait for it, or choose another folder with -o"
+        with durable.locked(state / "lock", busy):
+            summary, counts = Run(config, kind, self._factory, planned, unreadable, progress).go(self._clock)
+        summary.seconds = round(self._clock() - started, 3)
+        summary.rows_per_s = round(summary.rows_screened / summary.seconds, 1) if summary.seconds else 0.0
+        return summary, counts
+
+    def _plan(self, progress: Progress) -> tuple[list[Planned], list[Skip]]:
+        planned, unreadable, said = [], [], set()
+        for source in discover(self._config.inputs, self._config.output):
+            try:
+                one = plan(source, self._config, self._kind.schema)
+            except ReadError as error:
+                unreadable.append(Skip(source.label, None, None, None, error.problem))
+                progress.note(f"{source.label}: {error.problem}")
+                continue
+            planned.append(one)
+            if one.notes and one.notes not in said:
+                said.add(one.notes)
+                progress.note(f"{source.name}: columns guessed: {', '.join(one.notes)}")
+        return planned, unreadable

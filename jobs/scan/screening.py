@@ -1,0 +1,72 @@
+"""The work of a scan: a verdict for every row, from a screener that may be slow, wrong or broken on some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aimds.jobs.scan import rows
+from aimds.jobs.scan.convert import carried, to_requests, valid_text
+from aimds.jobs.scan.reading import Chunk
+from aimds.jobs.scan.tasks import Factory, Job, Limits
+from aimds.jobs.scan.work import Counts, Kind
+from aimds.schema import VERDICTS
+
+KIND = Kind("scan", "verdicts", VERDICTS, rows.add_counts)
+
+
+def factory(screener: Factory) -> Factory:
+    """What makes a `Screening` with the screener that ``screener`` makes."""
+    return Factory(f"{__name__}:make", {"target": screener.target, "arguments": screener.arguments})
+
+
+def make(target: str, arguments: dict[str, Any]) -> Screening:
+    """The work with the screener that ``target`` called with ``arguments`` is.
+
+    Raises:
+        ConfigError: there is no such module or callable.
+    """
+    return Screening(Factory(target, arguments).make("screener"))
+
+
+class Screening:
+    """Verdicts of ``screener``, one a row."""
+
+    def __init__(self, screener: rows.Screener) -> None:
+        self._screener = screener
+        self.config_hash = str(screener.config_hash)
+
+    def rows(self, job: Job, chunk: Chunk, counts: Counts) -> Iterator[pa.RecordBatch]:
+        """Verdicts with the text and the carried columns, where they are asked for."""
+        schema = job.output_schema
+        requests, notes = to_requests(chunk.batch, job.used, chunk.numbers)
+        problems = too_long(requests.column("text"), job.limits) | chunk.problems
+        start = 0
+        for verdicts in rows.screen_except(self._screener, requests, problems):
+            stop = start + verdicts.num_rows
+            here = {row - start: note for row, note in notes.items() if start <= row < stop and row not in problems}
+            verdicts = rows.noted(verdicts, here)
+            rows.add_counts(counts, rows.counts(verdicts))
+            columns = verdicts.columns
+            if job.with_text:
+                columns.append(valid_text(requests.column("text").slice(start, verdicts.num_rows)))
+            for name in job.carry:
+                columns.append(
+                    carried(chunk.batch.column(name).slice(start, verdicts.num_rows), schema.field(name).type)
+                )
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+            start = stop
+
+
+def too_long(texts: pa.Array, limits: Limits) -> dict[int, str]:
+    """Rows of ``texts`` (large_string) that are longer than ``limits`` allows, and what to say of them."""
+    lengths = pc.binary_length(texts)
+    if (pc.max(lengths).as_py() or 0) <= limits.max_text_bytes:
+        return {}
+    found = pc.indices_nonzero(pc.greater(lengths, limits.max_text_bytes).fill_null(False)).to_pylist()
+    return {
+        row: f"text of {lengths[row].as_py()} bytes; more than {limits.max_text_bytes} are not screened" for row in found
+    }

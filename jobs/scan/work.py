@@ -1,0 +1,42 @@
+"""The seam between reading, remembering and writing files, which every job over files shares, and what it makes of them.
+
+A worker holds one `Work`, made by a `Factory`; the process that plans and remembers knows the job by its `Kind`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from aimds.jobs.scan.reading import Chunk
+from aimds.jobs.scan.tasks import Job
+
+Counts = dict[str, dict[str, int]]
+"""What is counted along the way, by group and name; it is kept with each part and each finished output."""
+
+
+class Work(Protocol):
+    """What a worker does with rows. What it makes of a row depends on that row only."""
+
+    config_hash: str
+    """The same for two that make the same of the same rows."""
+
+    def rows(self, job: Job, chunk: Chunk, counts: Counts) -> Iterator[pa.RecordBatch]:
+        """What becomes of ``chunk``: batches of the job's output schema, in row order; ``counts`` gains their figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What tells one kind of job from another before any worker has started.
+
+    ``name`` and ``makes`` are its name and what its outputs hold, for messages; ``schema`` are the columns of every
+    output, before those that are carried; ``add`` adds counts to others in place.
+    """
+
+    name: str
+    makes: str
+    schema: pa.Schema
+    add: Callable[[Counts, Counts], None]
