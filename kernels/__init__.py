@@ -25,6 +25,7 @@ __all__ = [
     "levenshtein",
     "linear",
     "names",
+    "nearest",
     "ngram_hash",
     "sketch",
     "subsequence_dtw",
@@ -103,6 +104,42 @@ def sketch(indptr: I64, indices: I32, counts: F32, idf: F32, dim: int = 256, *, 
     Source: Charikar, Chen & Farach-Colton 2004, doi:10.1016/S0304-3975(03)00400-6.
     """
     return cast(F32, _run("sketch", threads, indptr=indptr, indices=indices, counts=counts, idf=idf, dim=dim))
+
+
+def nearest(
+    indptr: I64,
+    indices: I32,
+    counts: F32,
+    idf: F32,
+    terms: I32,
+    post_offsets: I64,
+    post_rows: I32,
+    post_values: F32,
+    owner: I32,
+    k: int,
+    *,
+    threads: int = 1,
+) -> tuple[F32, I32]:
+    """Mean cosine of each row with the ``k`` nearest groups of a sparse bank, from the bank's inverted index.
+
+    A row is the unit vector of ``(1 + ln count) * idf``; a group is as near as the nearest of its rows.
+
+    Args:
+        indptr, indices, counts: as `ngram_hash` returns them. idf: float32 (F,). terms: int32 (T,) ascending, the
+        features the bank knows. post_offsets: int64 (T+1,). post_rows: int32 (E,) in 0 .. N-1 and post_values: float32
+        (E,), the bank's unit vectors by feature. owner: int32 (N,) ascending, the group of each. k: at least 1; of
+        fewer groups, all count.
+
+    Returns:
+        score float32 (B,), 0 where nothing is shared, and nearest int32 (B,), the nearest group (of equals, the
+        first), -1 where nothing is shared.
+
+    Source: Zobel & Moffat 2006, doi:10.1145/1132956.1132959, section 3.
+    """
+    bank: dict[str, Any] = {"terms": terms, "post_offsets": post_offsets, "post_rows": post_rows}
+    bank |= {"post_values": post_values, "owner": owner, "k": k}
+    given = {"indptr": indptr, "indices": indices, "counts": counts, "idf": idf, **bank}
+    return cast("tuple[F32, I32]", _run("nearest", threads, **given))
 
 
 def topk(queries: F32, bank: F32, k: int, *, threads: int = 1) -> tuple[F32, I32]:

@@ -156,6 +156,37 @@ def sketch(indptr: Any, indices: Any, counts: Any, idf: Any, dim: int) -> Any:
     return sketches
 
 
+def nearest(
+    indptr: Any,
+    indices: Any,
+    counts: Any,
+    idf: Any,
+    terms: Any,
+    post_offsets: Any,
+    post_rows: Any,
+    post_values: Any,
+    owner: Any,
+    k: int,
+) -> Any:
+    bank: list[dict[int, float]] = [{} for _ in owner]
+    for term, rows, parts in zip(terms, rows_of(post_rows, post_offsets), rows_of(post_values, post_offsets), strict=True):
+        for n, part in zip(rows, parts, strict=True):
+            bank[n][int(term)] = part
+    scores, groups = [], []
+    for ids, times in zip(rows_of(indices, indptr), rows_of(counts, indptr), strict=True):
+        vector = {i: (1.0 + math.log(n)) * float(idf[i]) for i, n in zip(ids, times, strict=True)}
+        norm = math.sqrt(sum(x * x for x in vector.values()))
+        near: dict[int, float] = {}
+        for group, known in zip(owner.tolist(), bank, strict=True):
+            dot = sum(x * known.get(i, 0.0) for i, x in vector.items())
+            near[group] = max(near.get(group, -FAR), dot)
+        ranked = sorted(near, key=lambda group: (-near[group], group))[:k]
+        shared = norm > 0.0 and any(i in known for known in bank for i in vector)
+        scores.append(sum(near[group] for group in ranked) / len(ranked) / norm if shared else 0.0)
+        groups.append(ranked[0] if shared else -1)
+    return np.array(scores, np.float32), np.array(groups, np.int32)
+
+
 def topk(queries: Any, bank: Any, k: int) -> Any:
     scores, ids = [], []
     for query in queries.tolist():
