@@ -1,7 +1,7 @@
 """From confirmed attacks to patterns for the bank: of each text the few stretches that tell most.
 
-A stretch tells much where its n-grams are rare in ordinary text (the classifier's document frequencies, and those of
-benign texts at hand) and stand in several of the confirmed attacks.
+A stretch tells much where the attack head scores it high and its n-grams are rare in ordinary text: by the classifier's
+document frequencies, and by the benign texts at hand.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ LEAST_WORDS, MOST_WORDS = 6, 12
 """Words of a stretch; a text of fewer, but at least MIN_WORDS, is one stretch."""
 ENOUGH = 5.0
 """A stretch of LEAST_WORDS grows until its words weigh this much in the lexicon."""
-SHARED = 0.5
-"""How much it counts that the n-grams of a stretch stand in other confirmed attacks too."""
 ALIKE = 0.6
 """Stretches that share this part of their words are one pattern."""
 RAREST = 8.0
@@ -89,7 +87,7 @@ def patterns_of(
     stretches = _fit(_stretches(texts, words_of), words_of)
     if not stretches:
         return []
-    scores = _scores(stretches, len(texts), benign, model)
+    scores = _scores(stretches, benign, model)
     chosen: list[_Stretch] = []
     taken = [0] * len(texts)
     for place in np.argsort(-scores, kind="stable").tolist():
@@ -154,15 +152,12 @@ def _fit(stretches: list[_Stretch], lexicon: Lexicon) -> list[_Stretch]:
     return kept
 
 
-def _scores(stretches: list[_Stretch], rows: int, benign: Sequence[str], model: Classifier) -> F32:
+def _scores(stretches: list[_Stretch], benign: Sequence[str], model: Classifier) -> F32:
     indptr, indices, counts = _grams([stretch.text.encode() for stretch in stretches], model)
-    row = np.repeat([stretch.row for stretch in stretches], np.diff(indptr))
-    holders = np.bincount(np.unique(row.astype(np.int64) << 32 | indices) & 0xFFFFFFFF, minlength=len(model.idf))
-    telling = np.minimum(model.idf, RAREST) + SHARED * np.log(np.maximum(holders, 1) / rows).astype(np.float32)
+    telling = np.minimum(model.idf, RAREST)
     if benign:
         _, held, _ = _grams(fold(benign), model)
-        share = (np.bincount(held, minlength=len(model.idf)) + 0.5) / (len(benign) + 1)
-        telling = telling - np.maximum(0.0, np.log(share * (len(benign) + 1))).astype(np.float32)
+        telling = telling - np.log1p(np.bincount(held, minlength=len(telling))).astype(np.float32)
     sums = np.add.reduceat(telling[indices], indptr[:-1])
     logits = kernels.linear(indptr, indices, counts, model.weights, model.scale, model.idf, model.bias)[:, ATTACK]
     return np.asarray(RARE * sums / np.diff(indptr) + logits, np.float32)
