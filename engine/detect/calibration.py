@@ -111,9 +111,7 @@ class Calibration:
                 "calibration", self.version, f"one made for model {model.version}, not {self.card['model']}"
             )
         if profile not in (None, self.card["profile"]):
-            raise ConfigError(
-                "calibration", self.version, f"one made in profile {profile}, not {self.card['profile']}"
-            )
+            raise ConfigError("calibration", self.version, f"one made in profile {profile}, not {self.card['profile']}")
         version = f"{model.version}+{self.version}"
         return dataclasses.replace(model, tails={**model.tails, **self.tails}, version=version)
 

@@ -1,0 +1,119 @@
+"""The card of a calibration as a page of Markdown: what it rests on, what may be claimed, and what may not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+LIMITS = """\
+- The bounds hold for traffic like the rows that were judged. Another tenant, a new product or another season is other
+  traffic: calibrate again.
+- Every alarm on the rows held back counts as false. Attacks among them make the bounds larger than they need be.
+- Each different text counts once. Turns of one conversation resemble each other, so that many rows of few conversations
+  say less than their number.
+- A group whose threshold is not claimed is judged by the larger of two p-values, its own and that of wider traffic: it
+  raises fewer alarms than the threshold would allow rather than more, and may miss what finer tails would show.
+- The calibration belongs to one model and one profile. It does not move the score's probability, nor the patterns.
+"""
+
+
+def statement(at: dict[str, Any], confidence: float) -> str:
+    """One threshold in a sentence: alarms, rate, interval, bound; "no alarm in n rows means at most 3/n" where none."""
+    after = at["after"]
+    if not after["n"]:
+        return "no row was held back here, so nothing can be said"
+    none = f", which is 3 / {after['n']:,}" if not after["hits"] else ""
+    return (
+        f"{after['hits']:,} alarms in {after['n']:,} rows held back, {_percent(after['rate'])} "
+        f"({_percent(after['low'])}–{_percent(after['high'])}); the rate of false alarms is at most "
+        f"{_percent(after['bound'])} at {confidence:.0%} confidence{none}"
+    )
+
+
+def support(at: dict[str, Any]) -> str:
+    """Whose tails decide at a threshold: the group's ``own``, where it has the rows to claim it, or ``pooled`` ones."""
+    return "own" if at["claimed"] else "pooled"
+
+
+def need(card: dict[str, Any]) -> str:
+    """From how many texts on a threshold can be claimed, and what is done below."""
+    flag, block = card["total"]["flag"], card["total"]["block"]
+    return (
+        f"A group can claim a threshold from 10 · k / alpha texts on, k = {card['stages']} stages sharing the budget: "
+        f"{flag['needed']:,} for {flag['alpha']:g}, {block['needed']:,} for {block['alpha']:g}. Below, its tails are "
+        "pooled with those of wider traffic and at last with the shipped ones: text counts as rare only where both "
+        "find it rare."
+    )
+
+
+def render(card: dict[str, Any]) -> str:
+    """``card`` of a calibration (`aimds.jobs.calibrate`) as Markdown."""
+    rows, config, total = card["rows"], card["config"], card["total"]
+    lines = [
+        "# Card of a calibration",
+        "",
+        f"Made by `aimds calibrate` of version {card['engine']} for model `{card['model']}` in profile "
+        f"{card['profile']}, signatures `{card['signatures']}`, from {rows['read']:,} rows of {card['files']} files "
+        f"({rows['there']:,} rows there), {rows['different']:,} different texts: {card['channels']['trusted']:,} of "
+        f"users and the system, {card['channels']['untrusted']:,} of tools and documents. Tails are fitted to "
+        f"{total['fitted']:,} texts and judged on {total['judged']:,} others, dealt out by seed {config['seed']}.",
+    ]
+    if rows["not_judged"]:
+        lines.append(f"{rows['not_judged']:,} texts could not be judged and are in neither part.")
+    if card["trimmed"]:
+        lines += [
+            "",
+            f"The {card['trimmed']:,} texts that the shipped tails found the rarest ({_percent(config['trim'])}) were "
+            "kept out of the fit, taken for attacks. Had they been benign, the rate of false alarms would be that of "
+            "all rows below; without them it is the one in brackets.",
+        ]
+    suspects = card["suspects"]
+    lines += [
+        "",
+        f"{suspects['rows']:,} texts ({_percent(suspects['share'])}) have a p-value of at most {suspects['at']:g} by "
+        "the shipped tails.",
+        "",
+        "## What may be claimed",
+        "",
+    ]
+    for name in ("flag", "block"):
+        at = total[name]
+        lines.append(f"- {name}, p ≤ {at['alpha']:g}: {statement(at, card['confidence'])}.")
+        if "after_without_trimmed" in at:
+            kept = at["after_without_trimmed"]
+            lines.append(
+                f"  (Without the trimmed {kept['hits']:,} of {kept['n']:,}, at most {_percent(kept['bound'])}.)"
+            )
+    lines += [
+        "",
+        need(card),
+        "",
+        "## By channel and script",
+        "",
+        "| group | fitted to | tails of | texts behind them | flag | block | judged "
+        "| flag: alarms before → after (at most) | block: alarms before → after (at most) |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for line in (*card["groups"], total):
+        cells = [line["name"], f"{line['fitted']:,}", line["judged_by"] or "–", f"{line['behind']:,}"]
+        cells += [support(line[name]) for name in ("flag", "block")]
+        cells.append(f"{line['judged']:,}")
+        cells += [moved(line[name]) for name in ("flag", "block")]
+        lines.append("| " + " | ".join(cells) + " |")
+    if card["as_shipped"]:
+        lines += [
+            "",
+            f"Left as shipped, since profile {card['profile']} does not run them: {', '.join(card['as_shipped'])}.",
+        ]
+    return "\n".join([*lines, "", "## Limits", "", LIMITS])
+
+
+def moved(at: dict[str, Any]) -> str:
+    """Alarms before and after, with the rate and its bound."""
+    before, after = at["before"], at["after"]
+    if not after["n"]:
+        return "–"
+    return f"{before['hits']:,} → {after['hits']:,}, {_percent(after['rate'])} ({_percent(after['bound'])})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

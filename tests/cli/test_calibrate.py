@@ -1,0 +1,88 @@
+"""`aimds calibrate` on the command line, on sample traffic of our own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from aimds import Screener
+from aimds.cli import calibrate as command
+from aimds.detect.calibration import Calibration
+from aimds.errors import DataError
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        import traffic
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    folder = tmp_path_factory.mktemp("logs")
+    traffic.write(folder, 1500, 2, 11, 3)
+    return folder
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.callback()(lambda: None)
+    command.register(app)
+    return app
+
+
+def test_benign_traffic_is_calibrated_and_the_model_takes_the_result(
+    app: typer.Typer, logs: Path, tmp_path: Path
+) -> None:
+    benign = tmp_path / "benign.parquet"
+    table = pq.read_table(logs)
+    pq.write_table(table.filter(pc.equal(table["expected"], "none")), benign)
+    out = tmp_path / "calibration"
+    result = CliRunner().invoke(app, ["calibrate", str(benign), "-o", str(out), "--json"])
+    assert result.exit_code == 0, result.output
+    card = json.loads(result.stdout)
+    total = card["total"]
+    assert total["fitted"] + total["judged"] == card["rows"]["different"]
+    assert total["flag"]["after"]["hits"] <= total["flag"]["before"]["hits"] + 3
+    assert "warning" not in result.stderr
+    made = Calibration.load(out)
+    detector = Screener.default(profile="fast", cache_bytes=0).detector
+    assert made.apply(detector.classifier, profile="fast").version.endswith(made.version)
+    with pytest.raises(DataError, match="--overwrite"):
+        CliRunner().invoke(app, ["calibrate", str(benign), "-o", str(out)], catch_exceptions=False)
+
+
+def test_attacks_in_the_traffic_are_warned_of_and_written_out_for_review(
+    app: typer.Typer, logs: Path, tmp_path: Path
+) -> None:
+    look = tmp_path / "look.parquet"
+    arguments = [
+        "calibrate",
+        str(logs / "*.parquet"),
+        "-o",
+        str(tmp_path / "c"),
+        "--review",
+        str(look),
+        "--trim",
+        "0.04",
+    ]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "warning" in result.stderr
+    assert "--trim" in result.stderr
+    written = pq.read_table(look)
+    assert written.column_names == ["file", "row", "times", "p_value", "text"]
+    assert max(written["p_value"].to_pylist()) <= 0.001
+    log = pq.read_table(written["file"][0].as_py())
+    assert log["text"][written["row"][0].as_py()].as_py() == written["text"][0].as_py()
+    assert "at 95% confidence" in result.stdout
+    assert "pooled" in result.stdout

@@ -1,0 +1,102 @@
+"""Tails are a group's own where the rows bear it out, and more cautious than any behind them where they do not."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from score_factory import scores, shipped
+
+from aimds.detect import calibration, fusion, tail
+from aimds.errors import ConfigError
+from aimds.jobs.calibrate import fitting
+from aimds.jobs.calibrate.fitting import Levels, cautious, counted, fit
+
+MODEL = shipped()
+LEVELS = Levels()
+X = np.linspace(-4, 30, 400)
+
+
+def normal(n: int, shift: float = 0.0, scale: float = 1.0) -> tail.Tail:
+    return tail.fit(np.random.default_rng(7).normal(size=n) * scale + shift)
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(2.0, 1.0), (-2.0, 1.0), (0.0, 3.0), (1.0, 0.2), (0.0, 1.0)])
+@pytest.mark.parametrize("floor", [1.0, 0.0025])
+def test_a_cautious_tail_is_the_larger_of_both_and_the_own_one_down_to_its_floor(
+    shift: float, scale: float, floor: float
+) -> None:
+    own, wider = normal(2000, shift, scale), normal(20_000)
+    made = cautious(own, wider, floor)
+    assert made.is_sound()
+    expected = np.maximum(own.p_value(X), np.minimum(wider.p_value(X), floor))
+    far = expected > fitting.FARTHEST_P
+    np.testing.assert_allclose(made.p_value(X)[far], expected[far], rtol=0.05)
+    assert np.all(np.diff(made.p_value(X)) <= 0)
+    if floor < 1:
+        np.testing.assert_array_equal(made.p_value(X) <= floor, own.p_value(X) <= floor)
+
+
+def test_far_beyond_both_a_cautious_tail_falls_no_faster_than_either() -> None:
+    own, wider = normal(2000, 0, 2.0), normal(20_000)
+    x = np.array([40.0, 80.0, 160.0])
+    assert np.all(cautious(own, wider, 1.0).p_value(x) >= 0.5 * np.maximum(own.p_value(x), wider.p_value(x)))
+
+
+def test_counted_tails_count_the_rows_at_or_above() -> None:
+    made = counted(np.array([0.0] * 95 + [0.5] * 4 + [0.9], np.float32))
+    assert made.p_value(0.0) == 1.0
+    assert made.p_value(0.5) == pytest.approx(5.5 / 100.5)
+    assert made.p_value(0.9) == pytest.approx(1.5 / 100.5)
+    assert made.p_value(1.0) == pytest.approx(0.5 / 100.5)
+
+
+def test_needed_rows_follow_the_stages_and_the_threshold() -> None:
+    assert (LEVELS.needed(0.01), LEVELS.needed(0.001)) == (4000, 40_000)
+    assert [LEVELS.borne_out(n) for n in (3999, 4000, 39_999, 40_000)] == [1.0, 0.01, 0.01, 0.001]
+    with pytest.raises(ConfigError, match="block <= flag"):
+        Levels(flag=0.001, block=0.01)
+
+
+def test_few_rows_make_no_group_and_never_a_smaller_p_value_than_the_shipped_tails() -> None:
+    rng = np.random.default_rng(1)
+    rows = scores(rng, 900, shift=-1.0)
+    fitted = fit(MODEL, rows, rng.integers(0, 5, 900).astype(np.int8), LEVELS)
+    assert set(fitted.rows) == {""}
+    for name, made in fitted.tails.items():
+        x = np.linspace(-1, 8, 60)
+        assert np.all(made.p_value(x) >= 0.98 * MODEL.tails[name].p_value(x)), name
+
+
+def test_a_channel_and_a_script_with_rows_enough_get_tails_of_their_own() -> None:
+    rng = np.random.default_rng(2)
+    n = 24_000
+    rows = scores(rng, n)
+    script = np.where(rng.random(n) < 0.4, 1, 0).astype(np.int8)
+    rows.attack[script == 1] += 3
+    fitted = fit(MODEL, rows, script, LEVELS)
+    assert set(fitted.rows) == {"", "trusted", "untrusted", "trusted.latin", "trusted.cyrillic", "untrusted.latin"}
+    after = dataclasses.replace(MODEL, tails={**MODEL.tails, **fitted.tails})
+    fresh, its = scores(rng, 30_000), np.where(rng.random(30_000) < 0.4, 1, 0).astype(np.int8)
+    fresh.attack[its == 1] += 3
+    p = calibration.fuse(after, fresh, its).p_value
+    for code in (0, 1):
+        mine = (its == code) & ~fresh.untrusted
+        assert 0.003 < np.mean(p[mine] <= 0.01) < 0.015
+    pooled = fusion.fuse(calibration.for_group(after, ""), fresh).p_value
+    assert np.mean(pooled[(its == 1) & ~fresh.untrusted] <= 0.01) > 0.015
+
+
+def test_traffic_of_one_channel_is_not_split_by_it() -> None:
+    rng = np.random.default_rng(3)
+    fitted = fit(MODEL, scores(rng, 6000, untrusted=0.0), np.zeros(6000, np.int8), LEVELS)
+    assert set(fitted.rows) == {""}
+    assert fitted.rows[""]["trusted"] == 6000
+    assert fitted.rows[""]["untrusted"] == 0
+
+
+def test_a_stage_that_saw_few_rows_counts_the_others_as_lower() -> None:
+    seen = np.full(5000, -np.inf, np.float32)
+    seen[:250] = np.linspace(0, 1, 250)
+    made = fitting._own("deep", seen)
+    assert made.p_value(0.5) == pytest.approx(125 / 5000, rel=0.1)
+    assert made.is_sound()
