@@ -15,14 +15,15 @@ import typer
 
 if TYPE_CHECKING:
     from aimds.jobs.scan.progress import Progress
-    from aimds.jobs.scan.summary import Summary
+    from aimds.jobs.scan.summary import Skip, Summary
 
 EXIT_SKIPPED = 1
 EXIT_INTERRUPTED = 130
 _SAY_EVERY_S = 5.0
 
 
-def _column(flag: str, what: str) -> Any:
+def column(flag: str, what: str) -> Any:
+    """The option that names the column with the ``what``."""
     return typer.Option(flag, metavar="COLUMN", help=f"Column with the {what}; guessed if not given, - for none.")
 
 
@@ -39,12 +40,12 @@ def register(app: typer.Typer) -> None:
         text: Annotated[
             str | None, typer.Option("--text-column", metavar="COLUMN", help="Column to screen; guessed if not given.")
         ] = None,
-        session: Annotated[str | None, _column("--session-column", "conversation id")] = None,
-        tenant: Annotated[str | None, _column("--tenant-column", "tenant")] = None,
-        moment: Annotated[str | None, _column("--time-column", "time")] = None,
-        channel: Annotated[str | None, _column("--channel-column", "channel or role")] = None,
-        turn: Annotated[str | None, _column("--turn-column", "turn number")] = None,
-        ident: Annotated[str | None, _column("--id-column", "request id")] = None,
+        session: Annotated[str | None, column("--session-column", "conversation id")] = None,
+        tenant: Annotated[str | None, column("--tenant-column", "tenant")] = None,
+        moment: Annotated[str | None, column("--time-column", "time")] = None,
+        channel: Annotated[str | None, column("--channel-column", "channel or role")] = None,
+        turn: Annotated[str | None, column("--turn-column", "turn number")] = None,
+        ident: Annotated[str | None, column("--id-column", "request id")] = None,
         carry: Annotated[
             list[str] | None,
             typer.Option("--carry", metavar="COLUMN", help="Column to copy to the verdicts. Repeatable."),
@@ -85,7 +86,7 @@ def register(app: typer.Typer) -> None:
             columns=columns,
             carry=tuple(carry or ()),
             with_text=with_text,
-            workers=workers or _cpus(),
+            workers=workers or cpus(),
             overwrite=overwrite,
         )
         if screener is None:
@@ -97,7 +98,7 @@ def register(app: typer.Typer) -> None:
         # What a service manager sends to end the job is treated like Ctrl-C.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            summary = Scan(config, factory).run(_progress(quiet))
+            summary = Scan(config, factory).run(progress(quiet))
         except KeyboardInterrupt:
             print(
                 f"interrupted; what is finished is kept in {output}: run the same command again to go on",
@@ -116,7 +117,8 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(EXIT_SKIPPED)
 
 
-def _cpus() -> int:
+def cpus() -> int:
+    """The CPUs that this process may use."""
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -167,16 +169,22 @@ def _print(summary: Summary) -> None:
     unjudged = sum(count for status, count in summary.statuses.items() if status != "ok")
     if unjudged:
         console.print(f"{unjudged:,} rows could not be judged, or not in full: see the columns status and error")
-    for skip in summary.skipped:
+    print_skipped(summary.skipped, summary.output)
+
+
+def print_skipped(skipped: list[Skip], output: str) -> None:
+    """Say on stderr what could not be read, and where the list of it is."""
+    for skip in skipped:
         where = ""
         if skip.first_row is not None and skip.rows is not None:
             where = f" rows {skip.first_row:,} to {skip.first_row + skip.rows - 1:,}"
         print(f"skipped: {skip.file}{where}: {skip.error}", file=sys.stderr)
-    if summary.skipped:
-        print(f"{len(summary.skipped)} skipped, listed in {summary.output}/_skipped.json", file=sys.stderr)
+    if skipped:
+        print(f"{len(skipped)} skipped, listed in {output}/_skipped.json", file=sys.stderr)
 
 
-def _progress(quiet: bool) -> Progress:
+def progress(quiet: bool) -> Progress:
+    """Who tells of the work: a bar on a terminal, a line now and then elsewhere, nobody where ``quiet``."""
     from aimds.jobs.scan.progress import Silent
 
     if quiet:

@@ -68,5 +68,6 @@ def too_long(texts: pa.Array, limits: Limits) -> dict[int, str]:
         return {}
     found = pc.indices_nonzero(pc.greater(lengths, limits.max_text_bytes).fill_null(False)).to_pylist()
     return {
-        row: f"text of {lengths[row].as_py()} bytes; more than {limits.max_text_bytes} are not screened" for row in found
+        row: f"text of {lengths[row].as_py()} bytes; more than {limits.max_text_bytes} are not screened"
+        for row in found
     }

@@ -1,4 +1,4 @@
-"""The seam between reading, remembering and writing files, which every job over files shares, and what it makes of them.
+"""The seam between what every job over files shares (reading, remembering, writing) and what it makes of the rows.
 
 A worker holds one `Work`, made by a `Factory`; the process that plans and remembers knows the job by its `Kind`.
 """
@@ -25,7 +25,7 @@ class Work(Protocol):
     """The same for two that make the same of the same rows."""
 
     def rows(self, job: Job, chunk: Chunk, counts: Counts) -> Iterator[pa.RecordBatch]:
-        """What becomes of ``chunk``: batches of the job's output schema, in row order; ``counts`` gains their figures."""
+        """What becomes of ``chunk``: batches of the output's schema, in row order; ``counts`` gains their figures."""
 
 
 @dataclass(frozen=True, slots=True)
