@@ -21,6 +21,7 @@ from aimds.detect.patterns.pattern_file import MAX_CHARACTERS, MIN_WORDS, UNSPAC
 from aimds.errors import ConfigError
 
 F32 = npt.NDArray[np.float32]
+Grams = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], F32]
 
 LEAST_WORDS, MOST_WORDS = 6, 12
 """Words of a stretch; a text of fewer, but at least MIN_WORDS, is one stretch."""
@@ -32,8 +33,8 @@ RAREST = 8.0
 """No n-gram counts as rarer: names and random letters are rare and tell nothing."""
 RARE = 0.5
 """What rarity counts for beside the score of the attack head."""
-MAX_STRETCHES = 2000
-"""Stretches of one text that are looked at, evenly spread over a longer one."""
+MAX_STRETCHES, MAX_KEPT = 400, 60
+"""Stretches of one view that are looked at, evenly spread over a longer one, and of one text that may be chosen."""
 SEVERITY = 0.8
 NOTE = "mined from confirmed attacks"
 
@@ -84,14 +85,10 @@ def patterns_of(
         raise ConfigError("threat", threat, problem)
     model = classifier or Classifier.load()
     words_of = lexicon or Lexicon.parse(SYNONYMS, data.read_bytes(SYNONYMS))
-    stretches = _fit(_stretches(texts, words_of), words_of)
-    if not stretches:
-        return []
-    scores = _scores(stretches, benign, model)
+    stretches = _fit(_telling(_stretches(texts, words_of), benign, model), words_of)
     chosen: list[_Stretch] = []
     taken = [0] * len(texts)
-    for place in np.argsort(-scores, kind="stable").tolist():
-        stretch = stretches[place]
+    for stretch in stretches:
         if taken[stretch.row] < per_text and not any(_same(stretch, other) for other in chosen):
             chosen.append(stretch)
             taken[stretch.row] += 1
@@ -152,18 +149,29 @@ def _fit(stretches: list[_Stretch], lexicon: Lexicon) -> list[_Stretch]:
     return kept
 
 
-def _scores(stretches: list[_Stretch], benign: Sequence[str], model: Classifier) -> F32:
+def _telling(stretches: list[_Stretch], benign: Sequence[str], model: Classifier) -> list[_Stretch]:
+    """At most MAX_KEPT stretches of each text, most telling first."""
+    if not stretches:
+        return []
     indptr, indices, counts = _grams([stretch.text.encode() for stretch in stretches], model)
-    telling = np.minimum(model.idf, RAREST)
+    rarity = np.minimum(model.idf, RAREST)
     if benign:
         _, held, _ = _grams(fold(benign), model)
-        telling = telling - np.log1p(np.bincount(held, minlength=len(telling))).astype(np.float32)
-    sums = np.add.reduceat(telling[indices], indptr[:-1])
-    logits = kernels.linear(indptr, indices, counts, model.weights, model.scale, model.idf, model.bias)[:, ATTACK]
-    return np.asarray(RARE * sums / np.diff(indptr) + logits, np.float32)
+        rarity = rarity - np.log1p(np.bincount(held, minlength=len(rarity))).astype(np.float32)
+    mean = np.add.reduceat(rarity[indices], indptr[:-1]) / np.diff(indptr)
+    logits = kernels.linear(indptr, indices, counts, model.weights, model.scale, model.idf, model.bias)
+    order = np.argsort(-(RARE * mean + logits[:, ATTACK]), kind="stable")
+    kept: list[_Stretch] = []
+    held_by: dict[int, int] = {}
+    for place in order.tolist():
+        row = stretches[place].row
+        held_by[row] = held_by.get(row, 0) + 1
+        if held_by[row] <= MAX_KEPT:
+            kept.append(stretches[place])
+    return kept
 
 
-def _grams(texts: Sequence[bytes], model: Classifier) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], F32]:
+def _grams(texts: Sequence[bytes], model: Classifier) -> Grams:
     offsets = np.zeros(len(texts) + 1, np.int64)
     np.cumsum([len(text) for text in texts], out=offsets[1:])
     return kernels.ngram_hash(np.frombuffer(b"".join(texts), np.uint8), offsets, bits=model.bits)
