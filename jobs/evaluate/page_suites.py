@@ -109,8 +109,13 @@ def removal(result: Row) -> Html | None:
             keyed = zip(names, ("score_falls", "below_flag"), strict=True)
             shares = [plots.share(name, css, part[key]) for (name, css), key in keyed]
             lines.append((words, f"{number(shares[0].n)} texts", plots.whiskers(shares), shares))
+    whole = plots.share("", "", found.get("covered"))
+    aside = (
+        f"Of {whole.said} of these texts, nearly all is evidence; they have no other text to cut." if whole.n else None
+    )
     note = "Flagged attacks, screened again without the bytes that their evidence names; below flag: no longer flagged"
-    return card("Evidence removed", plots.rows(names, lines, plots.axis()), note=note, anchor="removal")
+    told = h("p", aside, class_="aside") if aside else None
+    return card("Evidence removed", plots.rows(names, lines, plots.axis()), told, note=note, anchor="removal")
 
 
 def personal_data(result: Row) -> Html | None:

@@ -31,7 +31,7 @@ class Shortfall(NamedTuple):
 def shortfalls(result: Row) -> list[Shortfall]:
     """Where ``result`` stays behind: sources under `FOUND`, also after teaching; disguises that keep less than `KEPT`
     of the detection; benign sets above the `NOMINAL` rate; over-defence below `RIGHT`; entities of personal data below
-    `ENTITY`; stages that cost detection; rows that could not be judged. Empty where nothing does.
+    `ENTITY`; stages that cost detection; rows that could not be judged or explained. Empty where nothing does.
     """
     return [
         *_not_judged(result),
@@ -65,8 +65,9 @@ def stage_name(step: Row) -> str:
 
 
 def _not_judged(result: Row) -> list[Shortfall]:
-    n = result.get("could_not_judge") or 0
-    return [Shortfall(f"{n:,} rows could not be judged", ())] if n else []
+    n, bare = result.get("could_not_judge") or 0, (result.get("removal") or {}).get("unexplained", 0)
+    out = [Shortfall(f"{n:,} rows could not be judged", ())] if n else []
+    return [*out, Shortfall(f"{bare:,} flagged attacks whose verdict names no evidence", ())] if bare else out
 
 
 def _below(rows: Sequence[Row], column: str, limit: float, least: int = MIN_ROWS) -> list[Row]:

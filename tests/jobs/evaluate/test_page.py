@@ -60,7 +60,7 @@ RESULT: dict[str, Any] = {
         for k in (0, 10, 30)
     ],
     "removal": {
-        "n": 77, "score_falls": rate(71, 77), "below_flag": rate(66, 77),
+        "n": 77, "unexplained": 0, "covered": rate(33, 77), "score_falls": rate(71, 77), "below_flag": rate(66, 77),
         "strongest": {"score_falls": rate(69, 77), "below_flag": rate(40, 77)},
         "control": {"score_falls": rate(20, 60), "below_flag": rate(3, 60)},
     },
@@ -132,7 +132,7 @@ def test_every_part_is_drawn_with_its_figures() -> None:
     assert page.cards == CARDS
     for words in (
         "84.4 %", "80.0–88.2", "321 attacks", "50 harmful requests", "base64", "75.0 %", "Buried in other text", "93.3 %",
-        "learnt in 0.3 s", "92.2 %", "EMAIL", "97.5 %", "PERSON 87", "9,123", "encoder on 4.3 %", "+ patterns", "34.7 %",
+        "learnt in 0.3 s", "92.2 %", "Of 42.9 % of these", "EMAIL", "97.5 %", "PERSON 87", "9,123", "encoder on 4.3 %", "+ patterns", "34.7 %",
         "71.1 % at p ≤ 0.01", "left out", "3 rows could not be judged", "m123", "87.6 %", "mean of 2 sources",
     ):  # fmt: skip
         assert words in page.text, words

@@ -78,9 +78,11 @@ def test_over_defence_teaching_entities_and_stages_are_named() -> None:
             ]
         },
         could_not_judge=2,
+        removal={"n": 9, "unexplained": 1},
     )
     assert list(whats) == [
         "2 rows could not be judged",
+        "1 flagged attacks whose verdict names no evidence",
         "After 30 exemplars still under 85 % at 0.1 %: 1 of 1 sources",
         "Over-defence: less than 95 % of harmless text left alone",
         "Personal data: recall under 90 %",
