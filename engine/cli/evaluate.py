@@ -1,11 +1,13 @@
-"""`aimds evaluate`: detection and false positives on labelled files, with exact intervals."""
+"""`aimds evaluate`: what the detector finds, misses and falsely flags on labelled files, suite by suite."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any
 
 import typer
+
+EXIT_INCOMPLETE = 1
 
 
 def register(app: typer.Typer) -> None:
@@ -13,79 +15,84 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def evaluate(
-        paths: list[Path] = typer.Argument(help="Labelled Parquet files, or folders of them."),
+        paths: list[Path] = typer.Argument(
+            None, help="Labelled Parquet files, or folders of them; files with spans_json feed the suite pii."
+        ),
+        suite: list[str] = typer.Option(
+            ["files"], help="files, robustness, overdefence, fewshot, throughput, pii (commas or repeated), or all."
+        ),
         reference: str = typer.Option(
             "", help="File (without .parquet) whose benign rows set the thresholds; default: the one named clean_dev."
         ),
         fpr: list[float] = typer.Option([0.01, 0.001], help="False-positive rates to judge at; repeat for several."),
         recall: list[float] = typer.Option([], help="Macro recalls to judge false positives at; repeat for several."),
+        profile: list[str] = typer.Option(
+            ["cascade"], help="fast, cascade or full. The first judges; the suite throughput times each. Repeatable."
+        ),
         model: Path | None = typer.Option(None, help="A folder `aimds train` wrote, instead of the shipped model."),
+        out_of_fold: bool = typer.Option(
+            False, "--out-of-fold", help="Show what the model's training measured on sources it left out."
+        ),
+        overdefence: list[Path] = typer.Option([], help="More files of harmless look-alikes; one text a row."),
+        sample: int = typer.Option(100, help="Attacks of each file for robustness and fewshot; 0 for all."),
+        seed: int = typer.Option(0, help="Of samples, disguises and the bootstrap."),
+        html: Path | None = typer.Option(None, help="Write one HTML page with plots."),
         as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
     ) -> None:
-        """Judge the detector on labelled text: one row per file, rates with Clopper–Pearson intervals at 95%.
+        """Judge the detector on labelled text; rates carry 95% intervals.
 
-        Example: aimds evaluate devset/ --fpr 0.01 --fpr 0.001
+        Exit code 0: all rows judged; 1: some could not be, so the figures are incomplete; 2: bad input.
+
+        Examples:
+
+            aimds evaluate devset/ --fpr 0.01 --fpr 0.001
+
+            aimds evaluate devset/ pii.parquet --suite all --html page.html
+
+            aimds evaluate --out-of-fold --model model/
         """
         import json
 
-        from rich.console import Console
-        from rich.progress import Progress
-
+        from aimds.cli import evaluation
         from aimds.cli.startup import warm_up
-        from aimds.jobs import corpus
-        from aimds.jobs import evaluate as job
+        from aimds.errors import ConfigError
+        from aimds.jobs.evaluate import card, run
         from aimds.screener import Screener
 
-        found = [corpus.read(path) for path in job.files(paths)]
-        names = [item.name for item in found]
-        chosen = reference or next((name for name in names if name == "clean_dev"), "")
-        chosen = chosen or next((item.name for item in found if (item.label == 0).any()), names[0])
-        warm_up()
-        screener = Screener.default(cache_bytes=0, model=model)
-        errors = Console(stderr=True)
-        with Progress(console=errors, transient=True) as progress:
-            task = progress.add_task("screening", total=sum(len(item) for item in found))
-            judged = [job.judge(screener, item, lambda rows: progress.advance(task, rows)) for item in found]
-        result = job.evaluate(judged, reference=chosen, rates=fpr, recalls=recall)
-        result["versions"] = screener.versions
+        settings = run.Settings(
+            suites=tuple(name for part in suite for name in part.split(",")),
+            reference=reference,
+            rates=tuple(fpr),
+            recalls=tuple(recall),
+            sample=sample,
+            seed=seed,
+            overdefence=tuple(overdefence),
+        )
+        if not paths and not out_of_fold and settings.suites != ("overdefence",):
+            raise ConfigError("paths", "", "labelled Parquet files or folders of them, or --out-of-fold")
+        result = {}
+        if paths or not out_of_fold:
+            material = run.read(paths or [])
+            warm_up()
+            screeners = {}
+            for asked in profile:
+                made = Screener.default(profile=asked, cache_bytes=0, model=model)
+                if made.profile != asked:
+                    print(f"this model has no deep stage: {asked} runs as {made.profile}", file=sys.stderr)
+                screeners.setdefault(made.profile, made)
+            with evaluation.bars() as progress:
+                result = run.run(screeners, material, settings, progress)
+        if out_of_fold:
+            result["out_of_fold"] = card.out_of_fold(model)
+        if html is not None:
+            from aimds.jobs.evaluate.page import render
+            from aimds.jobs.report import write
+
+            write(html, render(result))
+            print(f"wrote {html}", file=sys.stderr)
         if as_json:
             print(json.dumps(result))
         else:
-            _print(result)
-
-
-def _print(result: dict[str, Any]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from aimds.printable import visible
-
-    columns = ["flag", "block", *result["thresholds"]]
-    titles = {"flag": "flagged\nas shipped", "block": "blocked\nas shipped"}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("file", "rows", "n"):
-        table.add_column(name, justify="right" if name == "n" else "left", no_wrap=True)
-    for name in columns:
-        table.add_column(titles.get(name, f"at {name.replace('fpr', 'FPR')}"), justify="right", no_wrap=True)
-    for row in result["rows"]:
-        cells = [
-            f"{100 * row[name]['rate']:.2f} [dim]{100 * row[name]['low']:.1f}–{100 * row[name]['high']:.1f}[/dim]"
-            for name in columns
-        ]
-        table.add_row(escape(visible(row["file"], 60)), row["group"], f"{row['n']:,}", *cells)
-    console = Console(width=None)
-    console.print(table)
-    if result["macro_detection"]:
-        parts = [
-            f"{titles.get(name, 'at ' + name)} {100 * value:.1f}" for name, value in result["macro_detection"].items()
-        ]
-        console.print("macro detection, %: " + " · ".join(parts).replace("\n", " "))
-    clean, file = result["reference"]["n"], escape(visible(result["reference"]["file"], 60))
-    console.print(
-        "rates in %, 95% Clopper–Pearson intervals; thresholds at a stated FPR are set on the "
-        f"{clean:,} benign rows of {file}; harmful_request rows are judged by the harmful score"
-    )
-    if result["could_not_judge"]:
-        console.print(f"[bold]{result['could_not_judge']} rows could not be judged[/bold]")
+            evaluation.show(result)
+        if result.get("could_not_judge"):
+            raise typer.Exit(EXIT_INCOMPLETE)

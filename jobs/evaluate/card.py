@@ -1,0 +1,35 @@
+"""What a training wrote into its model: figures on sources left out, and what each stage adds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aimds.detect.classifier import MODEL, Classifier
+from aimds.errors import DataError
+
+DETAILS = ("macro", "sources", "ablation")
+
+
+def out_of_fold(folder: Path | None = None) -> dict[str, Any]:
+    """The out-of-fold part of a model card: ``macro``, ``sources``, and ``ablation`` (empty where the training measured
+    none). Rates are keyed by profile and p-value as in `profiles`.
+
+    Args:
+        folder: a folder that `aimds train` wrote, instead of the shipped model.
+
+    Raises:
+        ArtefactError: no model there. DataError: its card holds no such figures.
+    """
+    card = Classifier.load(None if folder is None else folder / MODEL).card
+    report = card.get("out_of_fold")
+    if not isinstance(report, dict) or "macro" not in report or "sources" not in report:
+        raise DataError(folder or MODEL, "its card holds no out-of-fold figures; train it again with `aimds train`")
+    return {"ablation": card.get("ablation", []), **report}
+
+
+def profiles(rates: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Profile → p-value → rate, out of a macro or a source row of a card; a model without an encoder has ``fast`` only,
+    and its rates stand in the row itself."""
+    nested = {name: value for name, value in rates.items() if isinstance(value, dict)}
+    return nested or {"fast": {name: value for name, value in rates.items() if name.startswith("0.")}}
