@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aimds.cli.readings import Reading
     from aimds.screener import Screener
     from aimds.verdicts import Verdict
 
 EXIT_CAUGHT = 1
+MOST_WORDS = 2000
+"""Most characters of what was read at one piece of evidence, in JSON."""
 HELP = """Judge texts and show why.
 
 Exit code: 0 when every text is allowed, 1 when any is not (or could not be judged), 2 on bad input.
@@ -89,16 +94,23 @@ def run(screener: Screener, inputs: list[bytes], channel: str, *, as_json: bool)
     columns = {"text": pa.array(inputs, pa.large_binary()), "channel": constant(channel, len(inputs))}
     verdicts = list(screener.screen(pa.table(columns)))
     if as_json:
-        for verdict in verdicts:
-            print(json.dumps(plain(verdict), ensure_ascii=True))
+        for verdict, text in zip(verdicts, inputs, strict=True):
+            print(json.dumps(plain(verdict, text, ways_of(verdict, text)), ensure_ascii=True))
     else:
         _print_all(verdicts, inputs)
     return any(verdict.action != "allow" or verdict.status == "error" for verdict in verdicts)
 
 
-def plain(verdict: Verdict) -> dict[str, Any]:
-    """``verdict`` in JSON types; times in ISO 8601."""
+def plain(verdict: Verdict, text: bytes = b"", ways: Sequence[Reading] = ()) -> dict[str, Any]:
+    """``verdict`` in JSON types; times in ISO 8601. Evidence that was read in another form than ``text`` has it says
+    so in ``read_as``: the form (a kind of `aimds.detect.normalize`, ``text`` for folded characters) and the words."""
+    from aimds.cli.readings import read_as
+
     fields = dataclasses.asdict(verdict)
+    for item in fields["evidence"]:
+        found = read_as(item["start"], item["end"], text, ways)
+        if found is not None:
+            item["read_as"] = {"kind": found[0].kind, "text": found[1][:MOST_WORDS]}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
 
 
@@ -112,15 +124,11 @@ def _print_all(verdicts: list[Verdict], inputs: list[bytes]) -> None:
     for i, (verdict, text) in enumerate(zip(verdicts, inputs, strict=True)):
         if len(inputs) > 1:
             console.print(Rule(f"{i + 1} of {len(inputs)}", style="dim"))
-        render_verdict(verdict, text, console, decoded_views(verdict, text))
+        render_verdict(verdict, text, console, ways_of(verdict, text))
 
 
-def decoded_views(verdict: Verdict, text: bytes) -> tuple[Any, ...]:
-    """The decoded views of ``text`` (base64, hex, …) when the verdict names evidence that may lie in one."""
-    if not verdict.evidence:
-        return ()
-    import numpy as np
+def ways_of(verdict: Verdict, text: bytes) -> tuple[Reading, ...]:
+    """How ``text`` was read besides as it is written, when the verdict names evidence that may lie there."""
+    from aimds.cli.readings import readings
 
-    from aimds.detect.normalize import normalize
-
-    return normalize(np.frombuffer(text, np.uint8), np.array([0, len(text)], np.int64)).decoded
+    return readings(text) if verdict.evidence else ()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from aimds.cli.readings import FOLDED, Reading, evidence_in, read_as
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, Mark, excerpt, size
 from aimds.printable import tokens, visible
 from aimds.respond.policy import BANDS, severity_band
@@ -29,29 +31,19 @@ _ACTION_STYLES = {
 _PIECE_STYLES = {EVIDENCE: "bold black on gold1", PII: "bold white on dodger_blue3", GAP: "dim italic"}
 _HIDDEN_STYLE = "bold white on red3"
 _MOST_EVIDENCE = 12
+_MOST_READINGS = 4
+_MOST_WORDS = 60
+_LEAST_WORDS = 40
 
 
-class Decoded(Protocol):
-    """A decoded view of the text, as `aimds.detect.normalize` gives it."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def text(self) -> bytes: ...
-    @property
-    def starts(self) -> Sequence[int]: ...
-    @property
-    def ends(self) -> Sequence[int]: ...
-
-
-def render_verdict(verdict: Verdict, text: str | bytes, console: Console, decoded: Iterable[Decoded] = ()) -> None:
+def render_verdict(verdict: Verdict, text: str | bytes, console: Console, ways: Sequence[Reading] = ()) -> None:
     """Print ``verdict`` on ``console``: what was decided, how sure, and where in ``text`` it was seen.
 
     Args:
         verdict: one row of VERDICTS; its offsets are bytes in the UTF-8 of ``text``.
         text: the text that was screened; bytes need not be valid UTF-8.
         console: where to print; width and colour are its own.
-        decoded: decoded views of ``text``; those in which evidence was found are shown.
+        ways: how ``text`` was read besides as it is written; those in which evidence was found are shown.
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     console.print(_headline(verdict))
@@ -65,11 +57,8 @@ def render_verdict(verdict: Verdict, text: str | bytes, console: Console, decode
     marks += [Mark(item["start"], item["end"], PII, str(item["kind"])) for item in verdict.spans]
     _section(console, f"Text, {size(len(raw))}", _marked(raw, marks) if raw else Text("(empty)", style="dim"))
     if verdict.evidence:
-        _section(console, "Evidence", _evidence(verdict, raw))
-    views = [view for view in decoded if _touches(view, verdict)]
-    for view in views[:4]:
-        where = f"Decoded from {view.kind.replace('_', ' ')}, bytes {int(view.starts[0])}–{int(view.ends[-1])}"
-        _section(console, where, _marked(view.text, []))
+        _section(console, "Evidence", _evidence(verdict, raw, ways, console.width))
+        _readings(console, verdict, raw, ways)
     if verdict.spans:
         _section(console, "Personal data and secrets", _spans(verdict))
     if verdict.mitigated_text is not None:
@@ -157,21 +146,55 @@ def _marked(raw: bytes, marks: list[Mark]) -> Text:
     return line
 
 
-def _evidence(verdict: Verdict, raw: bytes) -> Table:
-    table = Table.grid(padding=(0, 2))
+def _evidence(verdict: Verdict, raw: bytes, ways: Sequence[Reading], width: int) -> Text:
+    # Stage, id and bytes are never cut; the words stand beside them where there is room, else on a line of their own.
     ordered = sorted(verdict.evidence, key=lambda item: (-item["score"], item["start"], item["pattern_id"]))
-    for item in ordered[:_MOST_EVIDENCE]:
-        words = raw[item["start"] : min(item["end"], item["start"] + 400)].decode("utf-8", "replace")
-        table.add_row(
-            Text(visible(item["detector"], 30)),
-            Text(visible(item["pattern_id"], 60), style="bold"),
-            Text(f"{item['start']}–{item['end']}", style="dim"),
-            Text(f"{item['score']:.2f}"),
-            Text(visible(words, 60), style="dim"),
-        )
+    shown = ordered[:_MOST_EVIDENCE]
+    columns = [
+        [visible(item["detector"], 30) for item in shown],
+        [visible(item["pattern_id"], 60) for item in shown],
+        [f"{item['start']}–{item['end']}" for item in shown],
+        [f"{item['score']:.2f}" for item in shown],
+    ]
+    widths = [max(map(cell_len, column)) for column in columns]
+    left = width - 2 - sum(widths) - 2 * len(widths)
+    beside = left >= _LEAST_WORDS
+    styles = ("", "bold", "dim", "")
+    lines = []
+    for k, item in enumerate(shown):
+        line = Text()
+        for column, wide, style in zip(columns, widths, styles, strict=True):
+            line.append(column[k] + " " * (wide - cell_len(column[k]) + 2), style=style)
+        origin, words = _words(item, raw, ways)
+        room = left if beside else width - 6
+        line.append("" if beside else "\n    ")
+        line.append(origin, style="italic dim")
+        line.append(visible(words, max(8, min(_MOST_WORDS, room - len(origin)))), style="dim")
+        lines.append(line)
     if len(ordered) > _MOST_EVIDENCE:
-        table.add_row(Text(f"and {len(ordered) - _MOST_EVIDENCE} more", style="dim"))
-    return table
+        lines.append(Text(f"and {len(ordered) - _MOST_EVIDENCE} more", style="dim"))
+    return Text("\n").join(lines)
+
+
+def _words(item: dict[str, Any], raw: bytes, ways: Sequence[Reading]) -> tuple[str, str]:
+    found = read_as(item["start"], item["end"], raw, ways)
+    if found is None:
+        return "", raw[item["start"] : min(item["end"], item["start"] + 400)].decode("utf-8", "replace")
+    way, words = found
+    return "read as: " if way.kind == FOLDED else f"decoded from {way.name}: ", words
+
+
+def _readings(console: Console, verdict: Verdict, raw: bytes, ways: Sequence[Reading]) -> None:
+    spans = [(item["start"], item["end"]) for item in verdict.evidence]
+    used = {id(found[0]) for span in spans if (found := read_as(*span, raw, ways)) is not None}
+    for way in [one for one in ways if id(one) in used][:_MOST_READINGS]:
+        where = f"bytes {int(way.starts.min())}–{int(way.ends.max())}"
+        inner = f", {way.depth} decodings deep" if way.depth > 1 else ""
+        title = (
+            f"Characters read plainly, {where}" if way.kind == FOLDED else f"Decoded from {way.name}, {where}{inner}"
+        )
+        marks = [Mark(start, end, EVIDENCE, "") for start, end in evidence_in(way, spans)]
+        _section(console, title, _marked(way.text, marks))
 
 
 def _spans(verdict: Verdict) -> Table:
@@ -183,13 +206,6 @@ def _spans(verdict: Verdict) -> Table:
     if len(verdict.spans) > _MOST_EVIDENCE:
         table.add_row(Text(f"and {len(verdict.spans) - _MOST_EVIDENCE} more", style="dim"))
     return table
-
-
-def _touches(view: Decoded, verdict: Verdict) -> bool:
-    if not len(view.starts) or not view.text:
-        return False
-    start, end = int(view.starts[0]), int(view.ends[-1])
-    return any(item["start"] < end and item["end"] > start for item in verdict.evidence)
 
 
 def _versions(verdict: Verdict) -> Text:
