@@ -100,7 +100,7 @@ def register(app: typer.Typer) -> None:
         Example: aimds hunt 'logs/*.parquet' --pattern new.toml -o hits/
         """
         from aimds.cli.startup import warm_up
-        from aimds.jobs.hunt import Hunt, Options, sought
+        from aimds.jobs.hunt import LIMITS, Hunt, Options, sought
         from aimds.jobs.hunt.sought import lines
         from aimds.jobs.scan import Columns, ScanConfig
 
@@ -111,6 +111,7 @@ def register(app: typer.Typer) -> None:
             carry=tuple(carry or ()),
             workers=workers or cpus(),
             overwrite=overwrite,
+            limits=LIMITS,
         )
         warm_up(quiet)
         wanted = sought(

@@ -15,10 +15,12 @@ from aimds.jobs.hunt.page import render
 from aimds.jobs.hunt.sought import Sought, sought
 from aimds.jobs.hunt.tally import Tally
 from aimds.jobs.report import timeline, write
-from aimds.jobs.scan import Counts, Files, Progress, ScanConfig, Summary
+from aimds.jobs.scan import Counts, Factory, Files, Limits, Progress, ScanConfig, Summary
 
-__all__ = ["Findings", "Hunt", "Options", "Result", "Sought", "sought"]
+__all__ = ["LIMITS", "Findings", "Hunt", "Options", "Result", "Sought", "sought"]
 
+LIMITS = Limits(batch_rows=16_384)
+"""The stages of a hunt cost more a batch and less a row than those of a scan, so that longer batches pay."""
 TOP = 12
 SAMPLES = 18
 
@@ -56,7 +58,8 @@ class Result:
 
 
 class Hunt:
-    """One run of ``aimds hunt`` over the files of ``config``."""
+    """One run of ``aimds hunt`` over the files of ``config``; ``factory`` makes the `work.Hunting` of each worker, by
+    default from what is ``wanted``."""
 
     def __init__(
         self,
@@ -64,12 +67,16 @@ class Hunt:
         wanted: Sought,
         options: Options | None = None,
         *,
+        factory: Factory | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options = options or Options()
         user = self._options.user
         carry = config.carry if user is None or user in config.carry else (*config.carry, user)
         self._config, self._wanted, self._clock = replace(config, carry=carry), wanted, clock
+        self._factory = factory or work.factory(
+            wanted, decode=self._options.decode, excerpts=self._options.excerpts, mask=self._options.mask
+        )
 
     def run(self, progress: Progress | None = None) -> Result:
         """Do what is left to do, sum up all hits and write the page.
@@ -80,8 +87,7 @@ class Hunt:
             ConfigError: a setting, or what is sought, cannot be used.
         """
         options = self._options
-        making = work.factory(self._wanted, decode=options.decode, excerpts=options.excerpts, mask=options.mask)
-        run, counts = Files(self._config, hits.KIND, making, clock=self._clock).run(progress)
+        run, counts = Files(self._config, hits.KIND, self._factory, clock=self._clock).run(progress)
         findings = self._findings(run, counts)
         if options.page is not None:
             write(options.page, render(findings, title=options.title, engine_version=__version__))
