@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 VENV := .venv
 BIN := $(VENV)/bin
 UNPACKED := .work/unpacked
-BENCHMARKS := kernels scan_log kill_resume
+BENCHMARKS := kernels scan_log kill_resume peers
 ROWS ?= 20000
 ARGS ?=
 

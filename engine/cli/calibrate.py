@@ -63,7 +63,7 @@ def register(app: typer.Typer) -> None:
         from aimds.screener import Screener
 
         if find_spec("scipy") is None:
-            raise ConfigError("scipy", "not installed", "pip install 'aimds[train]': the intervals need it")
+            raise ConfigError("scipy", "not installed", "pip install scipy; the intervals need it")
         if (out / CALIBRATION).exists() and not overwrite:
             raise DataError(out / CALIBRATION, "exists; pass --overwrite to replace it")
         if out.exists() and not out.is_dir():
