@@ -24,6 +24,8 @@ import aimds
 from aimds import assembly, data, kernels
 from aimds.detect.cache import Cache, Stats
 from aimds.detect.classifier import MODEL, Classifier
+from aimds.detect.deep import DEEP, Deep
+from aimds.detect.gray import GRAY
 from aimds.detect.patterns import Bank, thresholds
 from aimds.detect.pii import Pii
 from aimds.detect.rules import Rules
@@ -41,23 +43,19 @@ DEFAULT_CACHE_BYTES = 64 << 20
 ENTRY_BYTES = 1000
 """What one cached row costs beside its evidence and spans."""
 ITEM_BYTES = 400
-HAS_DEEP_STAGE = False
-"""Whether the encoder behind the profiles cascade and full is part of this version."""
 
 
 class Screener:
     """Screens batches. `default` builds one from the shipped artefacts; `screen` takes whatever holds texts.
 
     Args:
-        detector: the stages that score a text.
+        detector: the stages that score a text, with the profile they run in.
         policy: turns scores into actions.
-        profile: ``fast`` (no deep stage) or ``cascade``; this version has no deep stage, so ``cascade`` runs as
-            ``fast`` and its verdicts say ``fast``. ``full`` is refused.
-        threads: threads for the kernels.
+        threads: threads for the kernels and the encoder.
         cache_bytes: bound of the score cache; 0 turns it off.
 
     Raises:
-        ConfigError: an unknown profile, or one that cannot run here.
+        ConfigError: a value that cannot be.
     """
 
     def __init__(
@@ -65,14 +63,9 @@ class Screener:
         detector: Detector,
         policy: Policy,
         *,
-        profile: str = "cascade",
         threads: int = 1,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
-        if profile not in PROFILES:
-            raise ConfigError("profile", profile, "one of " + ", ".join(PROFILES))
-        if profile == "full" and not HAS_DEEP_STAGE:
-            raise ConfigError("profile", profile, "fast or cascade; this version ships no deep stage")
         if threads < 1:
             raise ConfigError("threads", threads, "a whole number of at least 1")
         if cache_bytes < 0:
@@ -80,7 +73,6 @@ class Screener:
         self.detector = detector
         self.policy = policy
         self.threads = threads
-        self.profile = profile if HAS_DEEP_STAGE else "fast"
         self.seconds: dict[str, float] = {}
         """Time spent in each stage since the start, in seconds."""
         self._cache: Cache[Scores] = Cache(cache_bytes, self.config_hash)
@@ -90,6 +82,7 @@ class Screener:
         cls,
         *,
         profile: str = "cascade",
+        gray: float = GRAY,
         policy: Policy | None = None,
         model: Path | None = None,
         threads: int = 1,
@@ -98,22 +91,51 @@ class Screener:
         """A screener with the shipped signatures, patterns, model and policy.
 
         Args:
+            profile: ``fast`` (no encoder), ``cascade`` (the encoder judges the gray zone) or ``full`` (every text). Of a
+                model that was trained without an encoder, ``cascade`` runs as ``fast`` and its verdicts say so.
+            gray: p-value at which the gray zone of ``cascade`` begins.
             policy: instead of the shipped one.
             model: a folder that `aimds train` wrote, instead of the shipped model and pattern thresholds.
+
+        Raises:
+            ConfigError: an unknown profile, or ``full`` with a model that has no encoder.
+            ArtefactError: an artefact is missing or damaged.
         """
+        if profile not in PROFILES:
+            raise ConfigError("profile", profile, "one of " + ", ".join(PROFILES))
+        if not 0 < gray <= 1:
+            raise ConfigError("gray", gray, "a p-value above 0, at most 1")
         if model is None:
             bank, classifier = Bank.load(), Classifier.load()
         else:
             bank, classifier = _trained_bank(model / BANK), Classifier.load(model / MODEL)
-        detector = Detector(rules=Rules.load(), pii=Pii.load(), bank=bank, classifier=classifier)
-        return cls(detector, policy or Policy.load(), profile=profile, threads=threads, cache_bytes=cache_bytes)
+        deep = None
+        if profile != "fast" and classifier.judges_deep:
+            deep = Deep.load(None if model is None else model / DEEP)
+        elif profile == "full":
+            raise ConfigError("profile", profile, "fast or cascade; this model was trained without an encoder")
+        detector = Detector(
+            rules=Rules.load(),
+            pii=Pii.load(),
+            bank=bank,
+            classifier=classifier,
+            deep=deep,
+            profile="fast" if deep is None else profile,
+            gray=gray,
+        )
+        return cls(detector, policy or Policy.load(), threads=threads, cache_bytes=cache_bytes)
+
+    @property
+    def profile(self) -> str:
+        """The profile that runs."""
+        return self.detector.profile
 
     @property
     def versions(self) -> dict[str, str]:
         """Versions of all that a verdict depends on: engine, model, signatures, policy."""
         return {
             "engine": aimds.__version__,
-            "model": self.detector.classifier.version,
+            "model": self.detector.model_version,
             "signatures": self.detector.signature_version,
             "policy": self.policy.version,
         }
@@ -121,7 +143,7 @@ class Screener:
     @property
     def config_hash(self) -> str:
         """The same for two screeners that give the same verdicts, whatever their threads and cache."""
-        depends_on = {"profile": self.profile, "backend": kernels.backend(), **self.versions, **data.manifest()}
+        depends_on = {"profile": self.profile, "gray": repr(self.detector.gray), "backend": kernels.backend(), **self.versions, **data.manifest()}
         content = json.dumps(depends_on, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 

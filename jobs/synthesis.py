@@ -1,7 +1,8 @@
-"""Training texts of our own: the attack patterns of the bank, alone and among ordinary text.
+"""Training texts of our own: what the grammar makes, and the attack patterns of the bank, alone and among ordinary text.
 
 A pattern beside a benign text teaches that company does not make an attack harmless; two benign texts beside each other
-teach that company does not make one either. All pairs stay inside one fold, so nothing held out is trained on.
+teach that company does not make one either. Texts that carry a public text stay inside its fold, so nothing held out is
+trained on.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ import pyarrow as pa
 from aimds.detect.patterns import Bank
 from aimds.detect.texts import Texts
 from aimds.jobs.corpus import Corpus
+from aimds.jobs.grammar import Grammar, Sample, planted
+from aimds.jobs.train.config import TrainConfig
+from aimds.schema import CHANNELS
 
 OWN = "aimds "
 """Names of sources made here begin with this; they are trained on and never judged."""
 SEPARATORS = (" ", "\n", ". ")
 MAX_BYTES = 300
+DOCUMENT_BYTES = (150, 1500)
+SAMPLED = 600
+"""Benign texts of one fold that the grammar may use as carriers, instructions or documents."""
 
 
 def is_own(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
@@ -26,46 +33,67 @@ def is_own(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
 
 
 def with_own(
-    corpus: Corpus, fold: npt.NDArray[np.int64], bank: Bank, rng: np.random.Generator, *, pairs: int
+    corpus: Corpus, fold: npt.NDArray[np.int64], bank: Bank, config: TrainConfig
 ) -> tuple[Corpus, npt.NDArray[np.int64]]:
     """``corpus`` and ``fold`` with the texts made here added.
 
-    Every pattern stands alone once, in no fold (-1), and ``pairs`` times beside a benign text of a fold.
+    Every pattern of ``bank`` stands alone once, in no fold (-1), and ``config.pairs`` times beside a benign text of a
+    fold; what the grammar makes is dealt over the folds, whose texts it may carry.
     """
-    rows: list[tuple[str, int, str, str, str]] = []
-    folds: list[int] = []
-    for pattern in bank.patterns:
-        rows.append((pattern.text, 1, pattern.threat, f"{OWN}bank {pattern.lang}", pattern.threat))
-        folds.append(-1)
+    rng = np.random.default_rng(config.seed)
+    rows: list[Sample] = [
+        Sample(pattern.text, 1, pattern.threat, "bank", pattern.lang, "user") for pattern in bank.patterns
+    ]
+    folds = [-1] * len(rows)
     lengths = np.diff(corpus.texts.offsets)
-    short = np.flatnonzero((corpus.label == 0) & (corpus.category == "benign") & (lengths > 0) & (lengths < MAX_BYTES))
-    for number in np.unique(fold) if len(short) else ():
-        mine = short[fold[short] == number]
-        if not len(mine):
-            continue
-        _, inverse, counts = np.unique(corpus.source[mine].astype(str), return_inverse=True, return_counts=True)
-        weight = 1.0 / np.sqrt(counts[inverse])
-        chosen = rng.permutation(len(bank.patterns))[: len(bank.patterns) * pairs // len(np.unique(fold))]
-        for index in chosen:
-            pattern = bank.patterns[index]
-            beside, one, other = (
-                corpus.texts.raw(int(row)).decode("utf-8", "replace")
-                for row in rng.choice(mine, 3, p=weight / weight.sum())
-            )
-            separator = SEPARATORS[rng.integers(len(SEPARATORS))]
-            parts = (beside, pattern.text) if rng.random() < 0.6 else (pattern.text, beside)
-            rows.append((separator.join(parts), 1, pattern.threat, f"{OWN}pairs", pattern.threat))
-            rows.append((separator.join((one, other)), 0, "benign", f"{OWN}benign pairs", "none"))
-            folds += [int(number)] * 2
-    text, label, category, source, threat = zip(*rows, strict=True)
+    ordinary = (corpus.label == 0) & (corpus.category == "benign")
+    short = np.flatnonzero(ordinary & (lengths > 0) & (lengths < MAX_BYTES))
+    long = np.flatnonzero(ordinary & (lengths >= DOCUMENT_BYTES[0]) & (lengths < DOCUMENT_BYTES[1]))
+    numbers = np.unique(fold)
+    grammar = Grammar.load()
+    for number in numbers:
+        brief, whole = (_texts(corpus, rows_of[fold[rows_of] == number], rng) for rows_of in (short, long))
+        made = _pairs(bank, brief, config.pairs / len(numbers), rng) if len(brief) > 2 else []
+        made += grammar.generate(rng, config.grammar // len(numbers), carriers=brief)
+        if brief and whole and config.planted:
+            made += planted(rng, config.planted // len(numbers), whole, brief)
+        rows += made
+        folds += [int(number)] * len(made)
+    source = [f"{OWN}{_kind(row)} {row.lang}{'' if row.label else ' look-alike'}" for row in rows]
     own = Corpus(
         corpus.name,
-        Texts.from_arrow(pa.array(text, pa.large_string())),
-        np.array(label, np.int8),
-        np.array(category, object),
+        Texts.from_arrow(pa.array([row.text for row in rows], pa.large_string())),
+        np.array([row.label for row in rows], np.int8),
+        np.array([row.threat if row.label else "benign" for row in rows], object),
         np.array(source, object),
-        np.array(threat, object),
-        np.zeros(len(rows), np.int8),
+        np.array([row.threat for row in rows], object),
+        np.array([CHANNELS.index(row.channel) for row in rows], np.int8),
         dict.fromkeys(source, "Apache-2.0 (this project)"),
     )
     return corpus.join(own), np.concatenate([fold, np.array(folds, np.int64)])
+
+
+def _kind(row: Sample) -> str:
+    return row.family if row.family in ("bank", "pairs", "planted") else "grammar"
+
+
+def _texts(corpus: Corpus, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> list[str]:
+    # A source gives by the square root of its size, so that the largest does not give nearly all.
+    if not len(rows):
+        return []
+    _, inverse, counts = np.unique(corpus.source[rows].astype(str), return_inverse=True, return_counts=True)
+    weight = 1.0 / np.sqrt(counts[inverse])
+    chosen = rng.choice(rows, min(SAMPLED, len(rows)), replace=False, p=weight / weight.sum())
+    return [corpus.texts.raw(int(row)).decode("utf-8", "replace") for row in chosen]
+
+
+def _pairs(bank: Bank, benign: list[str], share: float, rng: np.random.Generator) -> list[Sample]:
+    made = []
+    for index in rng.integers(len(bank.patterns), size=round(len(bank.patterns) * share)).tolist():
+        pattern = bank.patterns[index]
+        beside, one, other = (benign[k] for k in rng.choice(len(benign), 3, replace=False).tolist())
+        separator = SEPARATORS[rng.integers(len(SEPARATORS))]
+        parts = (beside, pattern.text) if rng.random() < 0.6 else (pattern.text, beside)
+        made.append(Sample(separator.join(parts), 1, pattern.threat, "pairs", "mixed", "user"))
+        made.append(Sample(separator.join((one, other)), 0, "none", "pairs", "mixed", "user"))
+    return made

@@ -294,3 +294,45 @@ def levenshtein(q_values: Any, q_offsets: Any, p_values: Any, p_offsets: Any) ->
                 last = d
             distance.append(last[-1])
     return np.array(distance, np.int32).reshape(len(q_offsets) - 1, len(p_offsets) - 1)
+
+
+def encoder(weights, ids, untrusted, layers, heads):
+    """Logits float64 (classes,) of one text through a BERT encoder, straight from Devlin et al. 2019."""
+
+    def norm(x, name):
+        out = []
+        for row in x:
+            mean = sum(row) / len(row)
+            deviation = math.sqrt(sum((v - mean) ** 2 for v in row) / len(row) + 1e-12)
+            scale, shift = weights[f"{name}.weight"], weights[f"{name}.bias"]
+            out.append([(v - mean) / deviation * float(scale[k]) + float(shift[k]) for k, v in enumerate(row)])
+        return np.array(out)
+
+    def dense(x, name):
+        return x @ weights[f"{name}.weight"].astype(np.float64) + weights[f"{name}.bias"].astype(np.float64)
+
+    x = np.array([
+        weights["word"][piece].astype(np.float64) + weights["position"][place] + weights["channel"][int(untrusted)]
+        for place, piece in enumerate(ids)
+    ])  # fmt: skip
+    x = norm(x, "norm")
+    width = x.shape[1]
+    size = width // heads
+    for layer in range(layers):
+        at = f"layer.{layer}"
+        joined = dense(x, f"{at}.qkv")
+        mixed = np.zeros_like(x)
+        for head in range(heads):
+            query, key, value = (joined[:, part * width + head * size :][:, :size] for part in range(3))
+            for i in range(len(x)):
+                scores = [float(query[i] @ key[j]) / math.sqrt(size) for j in range(len(x))]
+                top = max(scores)
+                share = [math.exp(score - top) for score in scores]
+                total = sum(share)
+                for j in range(len(x)):
+                    mixed[i, head * size : (head + 1) * size] += share[j] / total * value[j]
+        x = norm(x + dense(mixed, f"{at}.out"), f"{at}.norm1")
+        raised = dense(x, f"{at}.up")
+        active = np.array([[0.5 * v * (1.0 + math.erf(v / math.sqrt(2.0))) for v in row] for row in raised])
+        x = norm(x + dense(active, f"{at}.down"), f"{at}.norm2")
+    return dense(x.mean(axis=0)[None], "head")[0]

@@ -211,8 +211,9 @@ def _loaded(screener: Any) -> Iterator[Check]:
     for name, version in screener.versions.items():
         yield Check("screener", name, True, version)
     yield Check("screener", "profile", None, screener.profile)
-    deep = getattr(sys.modules[type(screener).__module__], "HAS_DEEP_STAGE", False)
-    yield Check("screener", "deep stage", None, "ready" if deep else "none in this version")
+    deep = screener.detector.deep
+    detail = "none in this model" if deep is None else f"{deep.card['layers']} layers, {deep.version}, onnxruntime"
+    yield Check("screener", "deep stage", None, detail)
 
 
 def _say(message: str) -> None:

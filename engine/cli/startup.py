@@ -1,4 +1,4 @@
-"""What commands say before they begin: that kernels are being compiled, and which profile will really run."""
+"""What commands say before they begin: that kernels are being compiled."""
 
 from __future__ import annotations
 
@@ -48,9 +48,5 @@ def warm_up(quiet: bool = False) -> None:
 
 
 def profile_to_run(asked: str | None) -> str:
-    """The profile a command was ``asked`` for, by default cascade; says so on stderr if its deep stage is missing."""
-    from aimds.screener import HAS_DEEP_STAGE
-
-    if asked == "cascade" and not HAS_DEEP_STAGE:
-        print("this version has no deep stage: cascade runs as fast, and the verdicts say fast", file=sys.stderr)
+    """The profile a command was ``asked`` for, by default cascade."""
     return asked or "cascade"

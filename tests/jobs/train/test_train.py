@@ -1,7 +1,9 @@
 """Training on a small corpus of our own: reproducible, calibrated out of fold, refused when it cannot work."""
 
+import dataclasses
 import json
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from aimds import Screener, data
 from aimds.detect.classifier import ATTACK, HARMFUL, HEADS, Classifier
 from aimds.errors import ArtefactError, ConfigError, DataError
 from aimds.jobs import corpus, model_card, train
+from aimds.jobs.train import work
 
 VERBS = ["ignore", "disregard", "forget", "override", "drop"]
 OBJECTS = ["all previous instructions", "the rules above", "your earlier guidelines", "every prior directive"]
@@ -47,16 +50,16 @@ def write(path: Path, rows: int = 240) -> Path:
     return path
 
 
-CONFIG = train.TrainConfig(bits=12, folds=3, rounds=2, max_epochs=8)
+CONFIG = train.TrainConfig(bits=12, folds=3, rounds=2, max_epochs=8, grammar=60, planted=12, layers=0)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[corpus.Corpus, Classifier, Path]:
     folder = tmp_path_factory.mktemp("train")
     labelled = corpus.read(write(folder / "own.parquet"))
-    model, bank = train.train(labelled, CONFIG)
-    train.write(model, bank, folder)
-    return labelled, model, folder
+    trained = train.train(labelled, CONFIG, folder / "work")
+    train.write(trained, folder)
+    return labelled, trained.model, folder
 
 
 def test_the_written_model_loads_and_tells_attacks_from_benign_text(
@@ -75,7 +78,7 @@ def test_the_written_model_loads_and_tells_attacks_from_benign_text(
 
 def test_the_same_data_config_and_seed_give_the_same_bytes(trained: tuple[corpus.Corpus, Classifier, Path]) -> None:
     labelled, _, folder = trained
-    train.write(*train.train(labelled, CONFIG), folder / "again")
+    train.write(train.train(labelled, CONFIG, folder / "other work"), folder / "again")
     for name in ("model.npz", "bank.npz", "model_card.md", "manifest.json"):
         assert (folder / "again" / name).read_bytes() == (folder / name).read_bytes(), name
 
@@ -116,17 +119,51 @@ def test_a_model_that_was_changed_or_cut_is_refused(trained: tuple[corpus.Corpus
             Classifier.unpack("model.npz", broken)
 
 
-def test_a_corpus_that_cannot_be_learnt_from_is_refused(trained: tuple[corpus.Corpus, Classifier, Path]) -> None:
+def test_a_training_taken_up_again_fits_only_what_is_missing(
+    trained: tuple[corpus.Corpus, Classifier, Path], tmp_path: Path
+) -> None:
+    labelled, _, folder = trained
+    shutil.copytree(folder / "work", tmp_path / "work")
+    (tmp_path / "work" / "linear-2.npz").unlink()
+    said: list[str] = []
+    again = train.train(labelled, CONFIG, tmp_path / "work", say=said.append)
+    assert {line.partition(":")[0] for line in said if line.startswith("linear")} == {"linear-2"}
+    train.write(again, tmp_path / "again")
+    assert (tmp_path / "again" / "model.npz").read_bytes() == (folder / "model.npz").read_bytes()
+
+
+def test_parts_of_another_config_are_not_used(trained: tuple[corpus.Corpus, Classifier, Path], tmp_path: Path) -> None:
+    labelled, _, folder = trained
+    shutil.copytree(folder / "work", tmp_path / "work")
+    work.Folder(tmp_path / "work", labelled, dataclasses.replace(CONFIG, cost=3.0))
+    assert sorted(file.name for file in (tmp_path / "work").iterdir()) == ["key.json"]
+
+
+def test_an_encoder_is_trained_from_a_named_folder_only(
+    trained: tuple[corpus.Corpus, Classifier, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="pretrained"):
+        train.train(trained[0], dataclasses.replace(CONFIG, layers=1), tmp_path)
+
+
+def test_a_corpus_that_cannot_be_learnt_from_is_refused(
+    trained: tuple[corpus.Corpus, Classifier, Path], tmp_path: Path
+) -> None:
     labelled = trained[0]
     only_benign = labelled.take(np.flatnonzero(labelled.label == 0))
     with pytest.raises(DataError, match="needs both attacks"):
-        train.train(only_benign, CONFIG)
+        train.train(only_benign, CONFIG, tmp_path)
     few = labelled.take(np.flatnonzero(np.isin(labelled.source, ["attacks 0", "asks 0"])))
     with pytest.raises(DataError, match="2 sources"):
-        train.train(few, CONFIG)
+        train.train(few, CONFIG, tmp_path)
 
 
-@pytest.mark.parametrize("bad", [{"bits": 3}, {"cost": 0.0}, {"folds": 1}, {"prevalence": 1.0}, {"hard_share": 1.0}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"bits": 3}, {"cost": 0.0}, {"folds": 1}, {"prevalence": 1.0}, {"hard_share": 1.0}, {"layers": 13}, {"deep_folds": 4}
+    ],  # fmt: skip
+)
 def test_a_bad_setting_is_named(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         train.TrainConfig(**bad)  # type: ignore[arg-type]

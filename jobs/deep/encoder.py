@@ -1,0 +1,115 @@
+"""The encoder in torch: the first layers of a pretrained BERT, mean pooling, one linear head over the classes.
+
+Source: Devlin et al. 2019 (doi:10.18653/v1/N19-1423). The segment embedding says which channel a text comes from, so
+that the same sentence can be harmless from a user and planted in a document. Word embeddings stay as pretrained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+F32 = npt.NDArray[np.float32]
+
+WIDTH, HEADS, HIDDEN = 384, 12, 1536
+CLASSES = ("benign", "attack", "harmful")
+EPSILON = 1e-12
+
+
+class Layer(nn.Module):
+    """One transformer layer, normalised after each residual sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.up, self.down = nn.Linear(WIDTH, HIDDEN), nn.Linear(HIDDEN, WIDTH)
+        self.norm1, self.norm2 = nn.LayerNorm(WIDTH, eps=EPSILON), nn.LayerNorm(WIDTH, eps=EPSILON)
+
+    def forward(self, x: Tensor, mask: Tensor, dropout: float) -> Tensor:
+        rows, tokens, _ = x.shape
+        query, key, value = self.qkv(x).view(rows, tokens, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        flat = mixed.transpose(1, 2).reshape(rows, tokens, WIDTH)
+        x = self.norm1(x + functional.dropout(self.out(flat), dropout))
+        raised: Tensor = self.norm2(
+            x + functional.dropout(self.down(functional.gelu(self.up(x))), dropout)
+        )
+        return raised
+
+
+class Encoder(nn.Module):
+    """``layers`` first layers and a head.
+
+    Args:
+        pretrained: a BERT checkpoint of width 384 as safetensors.
+    """
+
+    def __init__(self, pretrained: Path, *, layers: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        from safetensors.torch import load_file
+
+        self.dropout = dropout
+        weights = load_file(str(pretrained))
+        kinds = weights["embeddings.token_type_embeddings.weight"]
+        self.word = nn.Parameter(weights["embeddings.word_embeddings.weight"].clone(), requires_grad=False)
+        self.position = nn.Parameter(weights["embeddings.position_embeddings.weight"].clone())
+        self.channel = nn.Parameter(kinds.clone())
+        self.norm = nn.LayerNorm(WIDTH, eps=EPSILON)
+        self.layer = nn.ModuleList(Layer() for _ in range(layers))
+        self.head = nn.Linear(WIDTH, len(CLASSES))
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        names = {"norm": "embeddings.LayerNorm"}
+        for at in range(layers):
+            theirs = f"encoder.layer.{at}."
+            for part in ("weight", "bias"):
+                joined = [weights[f"{theirs}attention.self.{name}.{part}"] for name in ("query", "key", "value")]
+                weights[f"{theirs}qkv.{part}"] = torch.cat(joined)
+            names |= {
+                f"layer.{at}.qkv": f"{theirs}qkv",
+                f"layer.{at}.out": f"{theirs}attention.output.dense",
+                f"layer.{at}.norm1": f"{theirs}attention.output.LayerNorm",
+                f"layer.{at}.up": f"{theirs}intermediate.dense",
+                f"layer.{at}.down": f"{theirs}output.dense",
+                f"layer.{at}.norm2": f"{theirs}output.LayerNorm",
+            }
+        with torch.no_grad():
+            for mine, theirs in names.items():
+                module = self.get_submodule(mine)
+                for part in ("weight", "bias"):
+                    getattr(module, part).copy_(weights[f"{theirs}.{part}"])
+
+    def forward(self, ids: Tensor, mask: Tensor, untrusted: Tensor) -> Tensor:
+        """Logits (B, classes) of ``ids`` int64 (B, T), where ``mask`` bool (B, T), of channels int64 (B,)."""
+        dropout = self.dropout if self.training else 0.0
+        places = self.position[: ids.shape[1]] + self.channel[untrusted][:, None]
+        x = functional.dropout(self.norm(functional.embedding(ids, self.word) + places), dropout)
+        seen = mask[:, None, None, :]
+        for layer in self.layer:
+            x = layer(x, seen, dropout)
+        weight = mask[..., None].to(x.dtype)
+        logits: Tensor = self.head((x * weight).sum(1) / weight.sum(1))
+        return logits
+
+    def arrays(self) -> dict[str, F32]:
+        """Weights by name, float32, matrices as (in, out); `restore` is the reverse."""
+        out = {}
+        for name, tensor in self.state_dict().items():
+            array = tensor.detach().numpy().astype(np.float32)
+            out[name] = np.ascontiguousarray(array.T) if _is_turned(name) else array.copy()
+        return out
+
+    def restore(self, arrays: Mapping[str, F32]) -> None:
+        """Take over weights that `arrays` gave."""
+        turned = {name: array.T if _is_turned(name) else array for name, array in arrays.items()}
+        self.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in turned.items()})
+
+
+def _is_turned(name: str) -> bool:
+    return name.endswith(".weight") and "norm" not in name

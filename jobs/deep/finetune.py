@@ -1,0 +1,183 @@
+"""Fine-tune the encoder on prepared rows, once for each group of sources left out and once on all of them.
+
+A run is a function of its rows and its seed: the order of batches, dropout and the schedule follow from the step number
+alone, so that a run taken up again at a checkpoint ends with the weights of an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+F32 = npt.NDArray[np.float32]
+
+WARM_UP = 0.06
+"""Share of the steps in which the rate rises."""
+SMOOTHING = 0.02
+CHECKPOINT_STEPS = 150
+HEAD_RATE = 10.0
+"""The new head learns so many times faster than the pretrained layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """R windows as word pieces: ``tokens`` int32 (N,), ``offsets`` int64 (R+1,), ``label`` int64 (R,) into
+    `aimds.jobs.deep.encoder.CLASSES`, ``untrusted`` bool (R,), ``fold`` int64 (R,), -1 for rows in every fit."""
+
+    tokens: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    label: npt.NDArray[np.int64]
+    untrusted: npt.NDArray[np.bool_]
+    fold: npt.NDArray[np.int64]
+
+    def write(self, file: Path) -> None:
+        """Keep the rows in ``file``."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        _write(file, fields)
+
+    @classmethod
+    def read(cls, file: Path) -> Rows:
+        """The rows that `write` kept."""
+        with np.load(file, allow_pickle=False) as arrays:
+            return cls(**{name: arrays[name] for name in cls.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``layers`` kept of the pretrained encoder · ``rate``: highest learning rate of its layers · ``batch_tokens``:
+    tokens of a batch, padding included · ``fold_share``: share of the rows that a fit with sources left out sees ·
+    ``epochs`` · ``seed``."""
+
+    layers: int = 3
+    rate: float = 1.5e-4
+    fold_share: float = 0.45
+    batch_tokens: int = 2048
+    epochs: int = 1
+    seed: int = 0
+
+
+def finetune(
+    rows_file: Path, pretrained: Path, out: Path, settings: Settings, *, held_out: int | None, threads: int
+) -> None:
+    """Fit on the rows of ``rows_file`` outside fold ``held_out`` (None: on all); write the weights to ``out``, ``.npz``.
+
+    A checkpoint lies beside ``out`` until the run is done; the same call goes on from it.
+    """
+    import torch
+    from aimds.jobs.deep.encoder import Encoder
+
+    if out.exists():
+        return
+    rows = Rows.read(rows_file)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(settings.seed)
+    model = Encoder(pretrained, layers=settings.layers)
+    head = [p for name, p in model.named_parameters() if name.startswith("head.")]
+    body = [p for name, p in model.named_parameters() if not name.startswith("head.") and p.requires_grad]
+    optimiser = torch.optim.AdamW(
+        [{"params": body, "base": settings.rate}, {"params": head, "base": settings.rate * HEAD_RATE}],
+        weight_decay=0.01,
+    )
+    batches = _batches(rows, held_out, settings)
+    checkpoint = out.with_suffix(".partial.npz")
+    first = _resume(checkpoint, model, optimiser) if checkpoint.exists() else 0
+    model.train()
+    loss_sum = 0.0
+    for step in range(first, len(batches)):
+        torch.manual_seed(settings.seed * 1_000_003 + step)
+        ids, mask = _padded(rows, batches[step])
+        for group in optimiser.param_groups:
+            group["lr"] = group["base"] * _rate(step, len(batches))
+        logits = model(
+            torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(rows.untrusted[batches[step]].astype(np.int64))
+        )
+        target = torch.from_numpy(rows.label[batches[step]])
+        loss = torch.nn.functional.cross_entropy(logits, target, label_smoothing=SMOOTHING)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_([*body, *head], 1.0)
+        optimiser.step()
+        loss_sum += loss.item()
+        if (step + 1) % CHECKPOINT_STEPS == 0:
+            told = f"{out.stem}: step {step + 1}/{len(batches)}, loss {loss_sum / CHECKPOINT_STEPS:.4f}"
+            print(told, file=sys.stderr, flush=True)
+            loss_sum = 0.0
+            _keep(checkpoint, step + 1, model, optimiser)
+    _write(out, model.arrays())
+    checkpoint.unlink(missing_ok=True)
+
+
+def _rate(step: int, steps: int) -> float:
+    done = (step + 1) / steps
+    return min(done / WARM_UP, (1.0 - done) / (1.0 - WARM_UP) + 1.0 / steps)
+
+
+def _batches(rows: Rows, held_out: int | None, settings: Settings) -> list[npt.NDArray[np.int64]]:
+    # Rows of like length share a batch; the noise on the length keeps the company of a row from being always the same.
+    chosen = np.arange(len(rows.label))
+    if held_out is not None:
+        drawn = np.random.default_rng((settings.seed, held_out, 1)).random(len(chosen)) < settings.fold_share
+        chosen = chosen[drawn & (rows.fold != held_out)]
+    lengths = np.diff(rows.offsets)
+    out: list[npt.NDArray[np.int64]] = []
+    for epoch in range(settings.epochs):
+        rng = np.random.default_rng((settings.seed, epoch))
+        order = chosen[np.argsort(lengths[chosen] * rng.uniform(0.9, 1.1, len(chosen)), kind="stable")]
+        batch: list[int] = []
+        longest = 0
+        made: list[npt.NDArray[np.int64]] = []
+        for row in order.tolist():
+            longest = max(longest, int(lengths[row]))
+            if batch and longest * (len(batch) + 1) > settings.batch_tokens:
+                made.append(np.array(batch, np.int64))
+                batch, longest = [], int(lengths[row])
+            batch.append(row)
+        made.append(np.array(batch, np.int64))
+        out += [made[k] for k in rng.permutation(len(made))]
+    return out
+
+
+def _padded(rows: Rows, batch: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    lengths = rows.offsets[batch + 1] - rows.offsets[batch]
+    ids = np.zeros((len(batch), int(lengths.max())), np.int64)
+    for k, row in enumerate(batch.tolist()):
+        ids[k, : lengths[k]] = rows.tokens[rows.offsets[row] : rows.offsets[row + 1]]
+    return ids, np.arange(ids.shape[1]) < lengths[:, None]
+
+
+def _keep(file: Path, step: int, model: "Encoder", optimiser: "torch.optim.Optimizer") -> None:  # noqa: F821, UP037
+    arrays: dict[str, npt.NDArray[np.generic]] = {"step": np.array(step)}
+    arrays |= {f"model.{name}": array for name, array in model.arrays().items() if name != "word"}
+    for at, group in enumerate(optimiser.param_groups):
+        for k, parameter in enumerate(group["params"]):
+            state = optimiser.state[parameter]
+            for name in ("exp_avg", "exp_avg_sq", "step"):
+                arrays[f"state.{at}.{k}.{name}"] = state[name].numpy()
+    _write(file, arrays)
+
+
+def _resume(file: Path, model: "Encoder", optimiser: "torch.optim.Optimizer") -> int:  # noqa: F821, UP037
+    import torch
+
+    with np.load(file, allow_pickle=False) as arrays:
+        kept = {name.removeprefix("model."): arrays[name] for name in arrays.files if name.startswith("model.")}
+        model.restore({**model.arrays(), **kept})
+        for at, group in enumerate(optimiser.param_groups):
+            for k, parameter in enumerate(group["params"]):
+                optimiser.state[parameter] = {
+                    name: torch.from_numpy(np.array(arrays[f"state.{at}.{k}.{name}"]))
+                    for name in ("exp_avg", "exp_avg_sq", "step")
+                }
+        return int(arrays["step"])
+
+
+def _write(file: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
+    partial = file.with_suffix(".writing")
+    with partial.open("wb") as out:
+        np.savez(out, **arrays)
+    partial.replace(file)

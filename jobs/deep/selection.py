@@ -1,0 +1,105 @@
+"""Which windows of a labelled corpus the encoder learns from, and in which measure.
+
+Of a long attack the window that a linear model of other sources scores highest is taken, of a long benign text that one
+or any one: the look-alikes among benign windows are what there is to learn. A source counts by the square root of its
+size, so that a large one does not speak for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds.detect.deep import MAX_TOKENS, Tokenizer
+from aimds.jobs.corpus import Corpus
+from aimds.jobs.deep.finetune import Rows
+from aimds.jobs.train.windows import Chunk
+from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
+
+BENIGN, ATTACK, HARMFUL = range(3)
+UNTRUSTED = tuple(CHANNELS.index(name) for name in UNTRUSTED_CHANNELS)
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Rows of public sources by class, ``attacks``, ``benign``, ``harmful``, and of texts made here, ``own``."""
+
+    attacks: int
+    benign: int
+    harmful: int
+    own: int
+
+
+def select(
+    corpus: Corpus,
+    fold: npt.NDArray[np.int64],
+    public: npt.NDArray[np.bool_],
+    chunks: list[Chunk],
+    attack: npt.NDArray[np.float32],
+    measure: Measure,
+    tokenizer: Tokenizer,
+    rng: np.random.Generator,
+) -> Rows:
+    """Training rows.
+
+    Args:
+        fold: int64 (N,) of each text. public: bool (N,), False for texts made here.
+        attack: float32 (W,), out-of-fold score of each window of ``chunks``.
+    """
+    harmful = corpus.threat == "harmful_request"
+    label = np.where(harmful, HARMFUL, np.where(corpus.label == 1, ATTACK, BENIGN))
+    rows = [np.sort(rng.permutation(np.flatnonzero(~public))[: measure.own])]
+    for kind, size in ((ATTACK, measure.attacks), (BENIGN, measure.benign), (HARMFUL, measure.harmful)):
+        rows.append(by_source(corpus.source, np.flatnonzero(public & (label == kind)), size, rng))
+    chosen = np.sort(np.concatenate(rows))
+    row = np.concatenate([chunk.pieces.row.astype(np.int64) + chunk.first_row for chunk in chunks])
+    window = np.sort(_windows(row, attack, chosen, label, rng))
+    texts: list[str] = []
+    first = 0
+    for chunk in chunks:
+        mine = window[(window >= first) & (window < first + len(chunk.pieces))] - first
+        values, offsets = chunk.pieces.take(mine)
+        texts += [values[offsets[k] : offsets[k + 1]].tobytes().decode("utf-8", "replace") for k in range(len(mine))]
+        first += len(chunk.pieces)
+    ids = [parts[0][:MAX_TOKENS] for parts in tokenizer.encode(texts)]
+    starts = np.zeros(len(ids) + 1, np.int64)
+    np.cumsum([len(part) for part in ids], out=starts[1:])
+    return Rows(
+        tokens=np.array([piece for part in ids for piece in part], np.int32),
+        offsets=starts,
+        label=label[chosen].astype(np.int64),
+        untrusted=np.isin(corpus.channel[chosen], UNTRUSTED),
+        fold=fold[chosen],
+    )
+
+
+def by_source(
+    source: npt.NDArray[np.object_], rows: npt.NDArray[np.int64], size: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """About ``size`` of ``rows``, ascending: a source gives by the square root of what it has, at most all."""
+    if not len(rows):
+        return rows
+    _, inverse, counts = np.unique(source[rows].astype(str), return_inverse=True, return_counts=True)
+    quota = np.minimum(counts, np.ceil(size * np.sqrt(counts) / np.sqrt(counts).sum())).astype(np.int64)
+    order = rng.permutation(len(rows))
+    order = order[np.argsort(inverse[order], kind="stable")]
+    rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(rows[order[rank < np.repeat(quota, counts)]])
+
+
+def _windows(
+    row: npt.NDArray[np.int64],
+    attack: npt.NDArray[np.float32],
+    chosen: npt.NDArray[np.int64],
+    label: npt.NDArray[np.int64],
+    rng: np.random.Generator,
+) -> npt.NDArray[np.int64]:
+    # The windows of a row, best first: attacks give their first, benign rows their first or any.
+    order = np.lexsort((-attack, row))
+    first = np.searchsorted(row[order], chosen)
+    count = np.searchsorted(row[order], chosen, side="right") - first
+    anyone = (rng.random(len(chosen)) * count).astype(np.int64)
+    free = (label[chosen] != ATTACK) & (rng.random(len(chosen)) < 0.5)
+    return np.asarray(order[first + np.where(free, anyone, 0)], np.int64)

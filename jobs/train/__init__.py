@@ -1,0 +1,166 @@
+"""Train the classifier and the encoder and calibrate all stages: labelled text in, the artefacts of a model out.
+
+The order is fixed: folds by source, pattern thresholds and features, out-of-fold scores (each source judged by heads, by
+an encoder and by thresholds that never saw it), benign tails and calibration from those scores, and the fits on everything.
+The same data, config and seed give the same files. What takes long is kept in a work folder as soon as it is done, and
+the same call goes on from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aimds import data
+from aimds.detect import fusion
+from aimds.detect.classifier import HEADS, MODEL, Classifier, quantise
+from aimds.detect.deep import DEEP
+from aimds.detect.patterns import Bank, thresholds
+from aimds.detect.pii import Pii
+from aimds.detect.rules import Rules
+from aimds.detect.stages import Detector
+from aimds.errors import ConfigError, DataError
+from aimds.jobs import corpus as corpora
+from aimds.jobs import model_card, synthesis
+from aimds.jobs.corpus import Corpus
+from aimds.jobs.train import encoder, heads, outcome, tails, windows, work
+from aimds.jobs.train.config import TrainConfig
+
+__all__ = ["TrainConfig", "Trained", "train", "write"]
+
+Say = Callable[[str], None]
+BANK = "bank.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model: the linear heads with all tails and the card, the bank's thresholds, and the encoder's file, if any."""
+
+    model: Classifier
+    bank: Bank
+    deep: bytes | None
+
+
+def train(
+    corpus: Corpus,
+    config: TrainConfig,
+    folder: Path,
+    *,
+    pretrained: Path | None = None,
+    say: Say = lambda text: None,
+) -> Trained:
+    """A model fitted on ``corpus`` and calibrated out of fold by source.
+
+    Args:
+        folder: where finished parts are kept until the whole is done; another corpus or config starts anew there.
+        pretrained: folder of the pretrained encoder (model.safetensors, vocab.txt); needed unless ``layers`` is 0.
+
+    Raises:
+        ConfigError: an encoder is wanted and ``pretrained`` is not given.
+        DataError: the corpus lacks attacks or benign text, or has fewer sources than folds.
+    """
+    if config.layers and pretrained is None:
+        raise ConfigError("pretrained", None, "a folder with the pretrained encoder, or layers = 0 for no deep stage")
+    sources = np.unique(corpus.source.astype(str))
+    if len(sources) < config.folds:
+        raise DataError(corpus.name, f"has {len(sources)} sources; leave-sources-out needs at least {config.folds}")
+    if not 0 < corpus.label.sum() < len(corpus):
+        raise DataError(corpus.name, "needs both attacks (label 1) and benign text (label 0)")
+    rules = Rules.load()
+    fold = corpora.folds(corpus.source, corpus.label, config.folds)
+    corpus, fold = synthesis.with_own(corpus, fold, Bank.load(calibrated=False), config)
+    order = np.argsort(fold, kind="stable")
+    corpus, fold = corpus.take(order), fold[order]
+    public = ~synthesis.is_own(corpus.source)
+    kept = work.Folder(folder, corpus, config)
+    say(f"{len(corpus):,} texts of {len(sources)} public sources and our own; normalising, matching")
+    bank, chunks = windows.chunks(corpus, fold, rules, config)
+    features = windows.features_of(chunks, config)
+    say(f"{len(features.row):,} windows, {len(features.indices):,} features")
+
+    logits, final = _linear(corpus, fold, features, config, kept, say)
+    empty = Classifier(
+        bits=config.bits,
+        weights=np.zeros((1, len(HEADS)), np.int8),
+        scale=np.ones(len(HEADS), np.float32),
+        idf=features.idf,
+        bias=np.zeros(len(HEADS), np.float32),
+        tails={},
+        card={"calibration": {"slope": 1.0, "intercept": 0.0}},
+        version="",
+    )
+    detector = Detector(rules, Pii.load(), bank, empty)
+    stages = windows.stage_scores(chunks, detector, logits)
+    deep = None
+    if config.layers and pretrained is not None:
+        deep, stages.deep = encoder.train(
+            corpus, fold, public, chunks, logits, stages.untrusted, config, pretrained, kept, say
+        )
+
+    calibrated = dataclasses.replace(empty, tails=tails.fit(corpus, public, stages, config))
+    stages = windows.with_tails(chunks, dataclasses.replace(detector, classifier=calibrated), logits, stages)
+    judged = public & (np.isfinite(stages.deep) if stages.deep is not None else True)
+    fused = fusion.fuse(calibrated, stages)
+    weights = tails.benign_weights(corpus, judged & (corpus.label == 0) & ~stages.untrusted, config)
+    calibration = tails.calibrate(corpus, judged, fused.p_value, weights, config.prevalence)
+    report = outcome.out_of_fold(corpus, judged, calibrated, stages, weights)
+    say("out of fold by source, at p <= 0.01 and 0.001: " + str(report["macro"]["detection"]))
+
+    int8, scale = quantise(final.weights)
+    card = outcome.card(corpus, config, calibration, report, bank, rules)
+    model = dataclasses.replace(calibrated, weights=int8, scale=scale, bias=final.bias, card=card)
+    return Trained(model, bank, deep)
+
+
+def write(trained: Trained, folder: Path) -> None:
+    """Write the artefacts, the model card and their manifest into ``folder``; each appears whole or not."""
+    contents = {
+        MODEL: data.pack(trained.model.pack()),
+        BANK: thresholds.pack(trained.bank.limits, trained.bank.version),
+        "model_card.md": model_card.render(trained.model.card).encode(),
+    }
+    if trained.deep is not None:
+        contents[DEEP] = trained.deep
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        partial = folder / f"{name}.partial"
+        partial.write_bytes(content)
+        partial.replace(folder / name)
+    data.seal(folder)
+
+
+def _linear(
+    corpus: Corpus,
+    fold: np.ndarray[tuple[int], np.dtype[np.int64]],
+    features: windows.Features,
+    config: TrainConfig,
+    kept: work.Folder,
+    say: Say,
+) -> tuple[windows.F32, heads.Heads]:
+    # Out-of-fold scores of every window, and the heads fitted on everything.
+    logits = np.zeros((len(features.row), len(HEADS)), np.float32)
+    last = config.folds
+
+    def fit(held_out: int) -> heads.Heads:
+        name = "linear" if held_out == last else f"linear-{held_out + 1}"
+        arrays = kept.load(name)
+        if arrays is None:
+            fitted = heads.fit(corpus, features, fold != held_out, config, say, name)
+            kept.save(name, {"weights": fitted.weights, "bias": fitted.bias})
+        else:
+            fitted = heads.Heads(arrays["weights"], arrays["bias"])
+        rows = np.flatnonzero(fold[features.row] == held_out)
+        if held_out == last:  # texts in no fold are in every fit; they are judged by none
+            rows = np.flatnonzero(fold[features.row] < 0)
+        logits[rows] = heads.logits_of(features, fitted)[rows]
+        return fitted
+
+    with ThreadPoolExecutor(max_workers=min(config.folds, os.cpu_count() or 1)) as pool:
+        *_, final = pool.map(fit, range(last + 1))
+    return logits, final

@@ -1,0 +1,72 @@
+"""How to train: every number that decides what `aimds train` makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aimds.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """How to train.
+
+    Texts. ``bank_texts``: benign texts that set the thresholds of the patterns · ``pairs``: times each pattern of the
+    bank stands beside a benign text among the training texts · ``grammar``: texts the grammar makes, half of them
+    attacks · ``planted``: documents with and without a planted instruction.
+
+    Linear heads. ``bits``: 2 ** bits hashed features · ``cost``: penalty C of a mean row · ``folds``: groups of sources
+    for out-of-fold scores · ``rounds``: passes of choosing the windows that make a long attack one (multiple-instance
+    learning) · ``max_epochs``, ``tolerance``: when a fit stops.
+
+    Encoder. ``layers`` of the pretrained encoder that are kept, 0 for no deep stage · ``deep_folds``: groups of folds
+    for its out-of-fold scores, a divisor of ``folds`` · ``deep_attacks``, ``deep_benign``, ``deep_harmful``: rows of
+    public sources it learns from · ``deep_own``: rows of our own writing · ``rate``: highest learning rate ·
+    ``fold_share``: share of the rows that its fits with sources left out see · ``epochs`` · ``calibration_rows``: benign
+    rows that it scores out of fold.
+
+    Calibration. ``hard_share``: share of benign_hard text in the traffic the tails are calibrated for ·
+    ``document_share``: share of the benign documents at hand in the traffic of tools and documents · ``prevalence``:
+    share of attacks at which the score is a probability.
+    """
+
+    bank_texts: int = 40_000
+    pairs: int = 3
+    grammar: int = 14_000
+    planted: int = 4000
+    bits: int = 19
+    cost: float = 2.0
+    folds: int = 6
+    rounds: int = 2
+    max_epochs: int = 60
+    tolerance: float = 0.05
+    layers: int = 3
+    deep_folds: int = 3
+    deep_attacks: int = 8000
+    deep_benign: int = 11_000
+    deep_harmful: int = 1500
+    deep_own: int = 15_000
+    rate: float = 1.5e-4
+    fold_share: float = 0.45
+    epochs: int = 1
+    calibration_rows: int = 20_000
+    hard_share: float = 0.02
+    document_share: float = 0.05
+    prevalence: float = 0.01
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 10 <= self.bits <= 24:
+            raise ConfigError("bits", self.bits, "10 to 24")
+        if not 0 < self.cost < 1e6:
+            raise ConfigError("cost", self.cost, "a positive number")
+        if not 2 <= self.folds <= 20:
+            raise ConfigError("folds", self.folds, "2 to 20")
+        if not 0 <= self.layers <= 12:
+            raise ConfigError("layers", self.layers, "0 to 12, 0 for no deep stage")
+        if self.layers and not (2 <= self.deep_folds <= self.folds and self.folds % self.deep_folds == 0):
+            raise ConfigError("deep_folds", self.deep_folds, f"a divisor of folds = {self.folds} from 2 on")
+        if not 0 < self.prevalence < 1:
+            raise ConfigError("prevalence", self.prevalence, "a share between 0 and 1")
+        if not 0 <= self.hard_share < 1:
+            raise ConfigError("hard_share", self.hard_share, "a share from 0 to below 1")

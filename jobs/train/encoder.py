@@ -1,0 +1,141 @@
+"""The deep stage's share of a training: rows chosen, fits out of fold and whole, scores out of fold, the artefact."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds import data
+from aimds.detect import deep, gray
+from aimds.detect.deep import Deep, Tokenizer
+from aimds.errors import ArtefactError
+from aimds.jobs.corpus import Corpus
+from aimds.jobs.deep import graph, selection
+from aimds.jobs.deep.finetune import Rows, Settings, finetune
+from aimds.jobs.train.config import TrainConfig
+from aimds.jobs.train.windows import Chunk
+from aimds.jobs.train.work import Folder
+
+F32 = npt.NDArray[np.float32]
+Say = Callable[[str], None]
+
+WEIGHTS, VOCABULARY = "model.safetensors", "vocab.txt"
+HEADS = 12
+BATCH_WINDOWS = 2048
+
+
+def train(
+    corpus: Corpus,
+    fold: npt.NDArray[np.int64],
+    public: npt.NDArray[np.bool_],
+    chunks: list[Chunk],
+    logits: F32,
+    untrusted: npt.NDArray[np.bool_],
+    config: TrainConfig,
+    pretrained: Path,
+    kept: Folder,
+    say: Say,
+) -> tuple[bytes, F32]:
+    """The bytes of ``deep.npz``, and margins out of fold float32 (N,), -inf for rows that were not judged.
+
+    Args:
+        logits: float32 (W, H), the linear heads' out-of-fold scores of all windows of ``chunks``.
+
+    Raises:
+        ArtefactError: ``pretrained`` lacks a file.
+    """
+    for name in (WEIGHTS, VOCABULARY):
+        if not (pretrained / name).is_file():
+            raise ArtefactError(pretrained / name, "no such file; name the folder of the pretrained encoder")
+    vocabulary = "\n".join((pretrained / VOCABULARY).read_text("utf-8").split("\n")[:-1]).encode()
+    tokenizer = Tokenizer(vocabulary)
+    group = np.where(fold < 0, -1, fold % config.deep_folds)
+    rows_file = kept.file("rows")
+    if not rows_file.exists():
+        measure = selection.Measure(
+            config.deep_attacks, config.deep_benign, config.deep_harmful, config.deep_own
+        )
+        rng = np.random.default_rng(config.seed + 1)
+        selection.select(corpus, group, public, chunks, logits[:, 0], measure, tokenizer, rng).write(rows_file)
+    rows = Rows.read(rows_file)
+    say(f"encoder: {len(rows.label):,} windows, {len(rows.tokens):,} word pieces")
+    held_out = [*range(config.deep_folds), None]
+    names = [f"deep-{k + 1}" if k is not None else "deep" for k in held_out]
+    settings = Settings(
+        config.layers, config.rate, fold_share=config.fold_share, epochs=config.epochs, seed=config.seed
+    )
+    cores = os.cpu_count() or 1
+    with ProcessPoolExecutor(min(len(names), cores), mp_context=get_context("spawn")) as pool:
+        fits = [
+            pool.submit(
+                finetune, rows_file, pretrained / WEIGHTS, kept.file(name), settings,
+                held_out=k, threads=max(cores // len(names), 1),
+            )
+            for name, k in zip(reversed(names), reversed(held_out), strict=True)
+        ]  # fmt: skip
+        for fitted in fits:
+            fitted.result()
+    card = {"format": deep.FORMAT, "classes": list(deep.CLASSES), "layers": config.layers}
+    packed = {name: _pack(kept, name, vocabulary, card, config.layers) for name in names}
+    margins = kept.load("margins")
+    if margins is None:
+        margin = np.full(len(corpus), -np.inf, np.float32)
+        asked = _asked(corpus, public, config)
+        for k, name in zip(held_out[:-1], names[:-1], strict=True):
+            mine = asked[group[asked] == k]
+            say(f"{name}: judging {len(mine):,} texts it never saw")
+            margin[mine] = _scores(Deep.unpack(name, packed[name]), chunks, logits, mine, untrusted)
+        kept.save("margins", {"margin": margin})
+    else:
+        margin = margins["margin"]
+    return packed[names[-1]], margin
+
+
+def _asked(corpus: Corpus, public: npt.NDArray[np.bool_], config: TrainConfig) -> npt.NDArray[np.int64]:
+    # All public attacks, and of benign text a part by source: the encoder is slow and tails need thousands, not all.
+    rng = np.random.default_rng(config.seed + 2)
+    attacks = np.flatnonzero(public & (corpus.label == 1) & (corpus.threat != "harmful_request"))
+    benign = selection.by_source(
+        corpus.source, np.flatnonzero(public & (corpus.label == 0)), config.calibration_rows, rng
+    )
+    return np.sort(np.concatenate([attacks, benign]))
+
+
+def _scores(
+    encoder: Deep, chunks: list[Chunk], logits: F32, rows: npt.NDArray[np.int64], untrusted: npt.NDArray[np.bool_]
+) -> F32:
+    out = np.full(len(untrusted), -np.inf, np.float32)
+    first = 0
+    for chunk in chunks:
+        last = first + len(chunk.pieces)
+        mine = rows[(rows >= chunk.first_row) & (rows < chunk.first_row + len(chunk.channels))] - chunk.first_row
+        here = untrusted[chunk.first_row : chunk.first_row + len(chunk.channels)]
+        window = gray.windows(chunk.pieces, logits[first:last], mine, here)
+        for start in range(0, len(window), BATCH_WINDOWS):
+            part = window[start : start + BATCH_WINDOWS]
+            owner = chunk.pieces.row[part]
+            margin = encoder.score(*chunk.pieces.take(part), here[owner], threads=os.cpu_count() or 1)[:, 0]
+            np.maximum.at(out, owner + chunk.first_row, margin)
+        first = last
+    return out[rows]
+
+
+def _pack(kept: Folder, name: str, vocabulary: bytes, card: dict[str, object], layers: int) -> bytes:
+    weights = kept.load(name)
+    assert weights is not None
+    shapes = {key: array.shape for key, array in weights.items()}
+    skeleton = graph.build(shapes, layers=layers, heads=HEADS, classes=len(deep.CLASSES))
+    arrays = {
+        **deep.quantised(weights),
+        "graph": np.frombuffer(skeleton, np.uint8),
+        "vocabulary": np.frombuffer(vocabulary, np.uint8),
+        "card": np.frombuffer(json.dumps(card, sort_keys=True).encode(), np.uint8),
+    }
+    return data.pack(arrays)

@@ -1,0 +1,138 @@
+"""What a training reached on sources it left out, and the card that says so."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import aimds
+from aimds.detect import fusion, gray
+from aimds.detect.classifier import Classifier
+from aimds.detect.fusion import StageScores
+from aimds.detect.patterns import Bank
+from aimds.detect.rules import Rules
+from aimds.jobs.corpus import Corpus
+from aimds.jobs.train.config import TrainConfig
+
+F64 = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+RATES = (0.01, 0.001)
+MIN_ATTACKS = 50
+"""Attacks a source needs to count in a mean over sources."""
+STEPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("classifier", ("attack",), "fast"),
+    ("+ planted instructions", ("attack", "indirect"), "fast"),
+    ("+ patterns", ("attack", "indirect", "patterns"), "fast"),
+    ("+ signatures (fast)", ("attack", "indirect", "patterns", "rules"), "fast"),
+    ("+ encoder in the gray zone (cascade)", ("attack", "indirect", "patterns", "rules", "deep"), "cascade"),
+    ("+ encoder on every text (full)", ("attack", "indirect", "patterns", "rules", "deep"), "full"),
+    ("encoder and classifier alone", ("deep",), "full"),
+)
+"""Stages added one after another: what a reader calls the set, its stages, and the profile that runs them."""
+
+
+def as_profile(model: Classifier, stages: StageScores, profile: str, zone: float = gray.GRAY) -> StageScores:
+    """The scores as ``profile`` would have them: without the encoder's where it does not look."""
+    if stages.deep is None or profile == "full":
+        return stages
+    before = dataclasses.replace(stages, deep=None)
+    if profile == "fast":
+        return before
+    seen = np.zeros(len(stages.attack), np.bool_)
+    seen[gray.rows(profile, fusion.fuse(model, before).p_value, zone)] = True
+    return dataclasses.replace(stages, deep=np.where(seen, stages.deep, -np.inf).astype(np.float32))
+
+
+def out_of_fold(corpus: Corpus, judged: Mask, model: Classifier, stages: StageScores, weights: F64) -> dict[str, Any]:
+    """Detection and false alarms by source and profile at fixed p-values, and by stage at true rates of false alarms.
+
+    Args:
+        judged: bool (N,), rows that every stage judged out of fold.
+        weights: float64 (N,), what each benign row counts in ordinary traffic.
+    """
+    profiles = gray.PROFILES if stages.deep is not None else gray.PROFILES[:1]
+    p_values = {name: fusion.fuse(model, as_profile(model, stages, name)).p_value for name in profiles}
+    rows: list[dict[str, Any]] = []
+    for source in np.unique(corpus.source[judged].astype(str)):
+        mine = judged & (corpus.source == source) & (corpus.threat != "harmful_request")
+        for label in (0, 1):
+            chosen = mine & (corpus.label == label)
+            if not chosen.any():
+                continue
+            rates = {name: {f"{t:g}": round(float((p[chosen] <= t).mean()), 4) for t in RATES} for name, p in p_values.items()}
+            rows.append({"source": str(source), "label": label, "n": int(chosen.sum()), **rates})
+    attacks = [row for row in rows if row["label"] == 1 and row["n"] >= MIN_ATTACKS]
+    macro: dict[str, Any] = {"sources": len(attacks), "detection": {}, "false_alarms": {}}
+    for name, p in p_values.items():
+        if attacks:
+            macro["detection"][name] = {
+                f"{t:g}": round(float(np.mean([row[name][f"{t:g}"] for row in attacks])), 4) for t in RATES
+            }
+        macro["false_alarms"][name] = {f"{t:g}": round(float(np.sum(weights * (p <= t))), 5) for t in RATES}
+    return {"macro": macro, "sources": rows, "ablation": ablation(corpus, judged, model, stages, weights)}
+
+
+def ablation(
+    corpus: Corpus, judged: Mask, model: Classifier, stages: StageScores, weights: F64
+) -> list[dict[str, Any]]:
+    """Mean detection over sources at true rates of false alarms in ordinary traffic, stages added one after another."""
+    out = []
+    for title, names, profile in STEPS:
+        if "deep" in names and stages.deep is None:
+            continue
+        then = as_profile(model, stages, profile)
+        alone = fusion.stage_p_values(model, then)
+        trusted, untrusted = fusion.shares(then)
+        p = np.ones(len(judged))
+        for name in names:
+            share = np.where(stages.untrusted, untrusted.get(name, 0.0), trusted.get(name, 0.0))
+            p = np.minimum(p, np.divide(alone[name], share, out=np.ones_like(p), where=share > 0))
+        detection = {}
+        for rate in RATES:
+            limit = _quantile(p, weights, rate)
+            found = judged & (p <= limit) if limit > 0 else np.zeros(len(p), np.bool_)
+            detection[f"{rate:g}"] = round(_macro(corpus, judged, found), 4)
+        out.append({"stages": title, "profile": profile, "detection": detection})
+    return out
+
+
+def _quantile(p: F64, weights: F64, rate: float) -> float:
+    # The highest p-value such that benign rows up to it make up at most `rate` of the traffic.
+    rows = np.flatnonzero(weights > 0)
+    order = rows[np.argsort(p[rows], kind="stable")]
+    share = np.cumsum(weights[order]) / weights[order].sum()
+    within = int(np.searchsorted(share, rate, side="right"))
+    return float(np.nextafter(p[order[within]], 0.0)) if within < len(order) else 1.0
+
+
+def _macro(corpus: Corpus, judged: Mask, found: Mask) -> float:
+    attacks = judged & (corpus.label == 1) & (corpus.threat != "harmful_request")
+    names, counts = np.unique(corpus.source[attacks].astype(str), return_counts=True)
+    rates = [float(found[attacks & (corpus.source == name)].mean()) for name in names[counts >= MIN_ATTACKS]]
+    return float(np.mean(rates)) if rates else 0.0
+
+
+def card(
+    corpus: Corpus, config: TrainConfig, calibration: dict[str, float], report: dict[str, Any], bank: Bank, rules: Rules
+) -> dict[str, Any]:
+    """What a model says of itself, as plain data."""
+    names, counts = np.unique(corpus.source.astype(str), return_counts=True)
+    digest = hashlib.sha256(corpus.texts.values.tobytes() + corpus.texts.offsets.tobytes()).hexdigest()
+    return {
+        "engine": aimds.__version__,
+        "config": dataclasses.asdict(config),
+        "calibration": calibration,
+        "rows": len(corpus),
+        "attacks": int((corpus.label == 1).sum()),
+        "data_sha256": digest,
+        "sources": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
+        "licences": {str(name): corpus.licences.get(name, "") for name in names},
+        "out_of_fold": report,
+        "bank": bank.version,
+        "rules": rules.version,
+    }
