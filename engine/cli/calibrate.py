@@ -144,7 +144,7 @@ def _print(card: dict[str, Any]) -> None:
         table.add_column(title)
     for line in (*card["groups"], total):
         cells = [line["name"], f"{line['fitted']:,}", line["judged_by"] or "–", f"{line['behind']:,}"]
-        cells += [support(line[name]) for name in ("flag", "block")]
+        cells += [support(line, line[name]) for name in ("flag", "block")]
         table.add_row(*cells, f"{line['judged']:,}", moved(line["flag"]), moved(line["block"]))
     console.print(table)
     for name in ("flag", "block"):

@@ -29,9 +29,12 @@ def statement(at: dict[str, Any], confidence: float) -> str:
     )
 
 
-def support(at: dict[str, Any]) -> str:
-    """Whose tails decide at a threshold: the group's ``own``, where it has the rows to claim it, or ``pooled`` ones."""
-    return "own" if at["claimed"] else "pooled"
+def support(line: dict[str, Any], at: dict[str, Any]) -> str:
+    """Whose tails decide at a threshold: the group's ``own``, ``shared`` ones of a wider group, both with the texts to
+    claim it, or ``pooled`` ones, without."""
+    if not at["claimed"]:
+        return "pooled"
+    return "own" if line["judged_by"] in (line["name"], "") else "shared"
 
 
 def need(card: dict[str, Any]) -> str:
@@ -39,9 +42,9 @@ def need(card: dict[str, Any]) -> str:
     flag, block = card["total"]["flag"], card["total"]["block"]
     return (
         f"A group can claim a threshold from 10 · k / alpha texts on, k = {card['stages']} stages sharing the budget: "
-        f"{flag['needed']:,} for {flag['alpha']:g}, {block['needed']:,} for {block['alpha']:g}. Below, its tails are "
-        "pooled with those of wider traffic and at last with the shipped ones: text counts as rare only where both "
-        "find it rare."
+        f"{flag['needed']:,} for {flag['alpha']:g}, {block['needed']:,} for {block['alpha']:g}. shared: the tails are "
+        "right for the wider group as a whole, while this one's rate is the one in its row. pooled: too few texts, so "
+        "a text counts as rare only where it is by these tails and by those of wider traffic, at last the shipped ones."
     )
 
 
@@ -95,7 +98,7 @@ def render(card: dict[str, Any]) -> str:
     ]
     for line in (*card["groups"], total):
         cells = [line["name"], f"{line['fitted']:,}", line["judged_by"] or "–", f"{line['behind']:,}"]
-        cells += [support(line[name]) for name in ("flag", "block")]
+        cells += [support(line, line[name]) for name in ("flag", "block")]
         cells.append(f"{line['judged']:,}")
         cells += [moved(line[name]) for name in ("flag", "block")]
         lines.append("| " + " | ".join(cells) + " |")

@@ -16,7 +16,7 @@ from aimds.detect.texts import Texts
 from aimds.errors import ConfigError, DataError
 from aimds.jobs import calibrate as job
 from aimds.jobs.calibrate import fitting, observed
-from aimds.jobs.calibrate.card import render, statement
+from aimds.jobs.calibrate.card import render, statement, support
 from aimds.jobs.calibrate.fitting import Levels
 from aimds.jobs.calibrate.traffic import Sample
 
@@ -56,6 +56,13 @@ def test_claims_are_those_the_rows_bear_out() -> None:
     for n, claims in ((600, (False, False)), (24_000, (True, False))):
         total = once(4, n)[0]["total"]
         assert (total["flag"]["claimed"], total["block"]["claimed"]) == claims  # type: ignore[index]
+
+
+def test_a_group_says_whether_its_tails_are_its_own_shared_or_pooled() -> None:
+    line = {"name": "trusted.cjk", "judged_by": "all"}
+    assert support(line, {"claimed": True}) == "shared"
+    assert support({**line, "judged_by": "trusted.cjk"}, {"claimed": True}) == "own"
+    assert support(line, {"claimed": False}) == "pooled"
 
 
 def test_no_alarm_in_n_rows_bounds_the_rate_by_three_over_n() -> None:
