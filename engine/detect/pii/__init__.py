@@ -18,6 +18,7 @@ from aimds import data
 from aimds.detect.anchors import Anchors, Hits, lower
 from aimds.detect.evidence import Span
 from aimds.detect.normalize import Flag, Views
+from aimds.detect.pii.columns import Columns
 from aimds.detect.pii.identifiers import KINDS, Definitions, Kind, Pattern, parse
 from aimds.detect.triage import triage
 
@@ -112,13 +113,14 @@ class Pii:
         anchored = self._anchors.find(small, offsets)
         words = self._words.find(small, offsets)
         some: npt.NDArray[np.bool_] = np.any(features, axis=1)
+        tables: dict[int, Columns] = {}
         for number, pattern in enumerate(self.patterns):
             if folded and not pattern.folded:
                 continue
             candidates = self._candidates(number, pattern, features, some, anchored, words)
             for text in candidates.tolist():
                 raw = values[offsets[text] : offsets[text + 1]].tobytes()
-                for item in self._matches(pattern, raw, text, words):
+                for item in self._matches(pattern, raw, text, words, tables):
                     yield text, item
 
     def _candidates(
@@ -146,7 +148,9 @@ class Pii:
             chosen = chosen[able]
         return chosen
 
-    def _matches(self, pattern: Pattern, raw: bytes, text: int, words: Hits) -> Iterator[_Found]:
+    def _matches(
+        self, pattern: Pattern, raw: bytes, text: int, words: Hits, tables: dict[int, Columns]
+    ) -> Iterator[_Found]:
         kind = self.kinds[pattern.kind]
         group = 1 if pattern.regex.groups else 0
         position = used = 0
@@ -162,7 +166,14 @@ class Pii:
                 named = self._groups[pattern.context]
                 before = pattern.before if pattern.before >= 0 else len(raw)
                 before = min(before, start - used) if pattern.once else before
-                near = words.near(text, named, self._context_masks[named], start, end, before, pattern.after)
+                wanted = self._context_masks[named]
+                near = words.near(text, named, wanted, start, end, before, pattern.after)
+                if not near and b"\n" in raw:
+                    columns = tables.setdefault(text, Columns(raw))
+                    near = any(
+                        words.near(text, named, wanted, high, high, high - low, 0)
+                        for low, high in columns.headings(start)
+                    )
                 score = score if near else (pattern.bare if passed else 0.0)
             if score:
                 used = end
