@@ -19,7 +19,8 @@ def register(app: typer.Typer) -> None:
             None, help="Labelled Parquet files, or folders of them; files with spans_json feed the suite pii."
         ),
         suite: list[str] = typer.Option(
-            ["files"], help="files, robustness, overdefence, fewshot, throughput, pii (commas or repeated), or all."
+            ["files"],
+            help="files, robustness, overdefence, fewshot, removal, throughput, pii (commas or repeated), or all.",
         ),
         reference: str = typer.Option(
             "", help="File (without .parquet) whose benign rows set the thresholds; default: the one named clean_dev."
@@ -34,7 +35,7 @@ def register(app: typer.Typer) -> None:
             False, "--out-of-fold", help="Show what the model's training measured on sources it left out."
         ),
         overdefence: list[Path] = typer.Option([], help="More files of harmless look-alikes; one text a row."),
-        sample: int = typer.Option(100, help="Attacks of each file for robustness and fewshot; 0 for all."),
+        sample: int = typer.Option(100, help="Attacks of each file for robustness, fewshot and removal; 0 for all."),
         seed: int = typer.Option(0, help="Of samples, disguises and the bootstrap."),
         html: Path | None = typer.Option(None, help="Write one HTML page with plots."),
         as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),

@@ -96,6 +96,20 @@ def _fewshot(console: Console, result: Result) -> None:
     console.print(table)
 
 
+def _removal(console: Console, result: Result) -> None:
+    found = result["removal"]
+    table = _table("cut out", right=("score falls", "no longer flagged"))
+    parts = (
+        ("all evidence", found),
+        ("that of the strongest stage", found["strongest"]),
+        ("as much elsewhere", found["control"]),
+    )
+    for name, part in parts:
+        table.add_row(name, _rate(part["score_falls"]), _rate(part["below_flag"]))
+    console.print(table)
+    console.print(f"{found['n']:,} flagged attacks with evidence, {found['unexplained']:,} without")
+
+
 def _throughput(console: Console, result: Result) -> None:
     stages = list(dict.fromkeys(stage for row in result["throughput"] for stage in row["stages"]))
     table = _table("profile", right=("rows", "rows/s", "deep share", *(f"{name} s" for name in stages)))
@@ -150,6 +164,7 @@ _PARTS: dict[str, Callable[[Console, Result], None]] = {
     "robustness": _robustness,
     "overdefence": _overdefence,
     "fewshot": _fewshot,
+    "removal": _removal,
     "throughput": _throughput,
     "pii": _pii,
     "out_of_fold": _out_of_fold,

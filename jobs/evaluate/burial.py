@@ -86,7 +86,8 @@ def _list_of_parts(text: str, random: Random) -> str:
 
 def _table(text: str, random: Random) -> str:
     words = text.split()
-    cells = [" ".join(words[at : at + 4]) for at in range(0, len(words), 4)]
+    width = max(1, min(4, len(words) // 3))
+    cells = [" ".join(words[at : at + width]) for at in range(0, len(words), width)]
     rows = [" | ".join(cells[at : at + 3]) for at in range(0, len(cells), 3)]
     return "| a | b | c |\n|---|---|---|\n" + "\n".join(f"| {row} |" for row in rows)
 

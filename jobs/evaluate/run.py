@@ -13,15 +13,16 @@ import pyarrow.parquet as pq
 from aimds.errors import ConfigError, DataError
 from aimds.jobs import corpus
 from aimds.jobs.corpus import Corpus
-from aimds.jobs.evaluate import detection, fewshot, overdefence, robustness, sample, throughput
+from aimds.jobs.evaluate import detection, fewshot, overdefence, removal, robustness, sample, throughput
 from aimds.jobs.evaluate.judging import Advance, Judged, files, judge
 from aimds.jobs.evaluate.points import Points
 from aimds.jobs.pii_evaluation import evaluate_pii
 
-SUITES = ("files", "robustness", "overdefence", "fewshot", "throughput", "pii")
+SUITES = ("files", "robustness", "overdefence", "fewshot", "removal", "throughput", "pii")
 """In the order they run."""
 ALL = "all"
 REFERENCE = "clean_dev"
+NO_LABELLED_FILE = "no labelled file was named"
 Progress = Callable[[str, int, int], None]
 """Told the suite, and how much of it is done out of how much."""
 
@@ -37,10 +38,10 @@ class Subject(throughput.Timed, fewshot.Pupil, Protocol):
 class Settings:
     """What to measure.
 
-    ``suites``: names of SUITES; what ``all`` stands for is what there is material for · ``reference``: file, without
-    its ending, whose harmless rows set the thresholds; by default `REFERENCE`, else the first with harmless rows ·
+    ``suites``: names of SUITES; ``all`` stands for those there is material for · ``reference``: file, without its
+    ending, whose harmless rows set the thresholds; by default `REFERENCE`, else the first with harmless rows ·
     ``rates``: false-positive rates to judge at · ``recalls``: macro recalls to judge false positives at · ``sample``:
-    rows of each file that robustness and few-shot use, 0 for all · ``overdefence``: files of harmless look-alikes.
+    attacks of each file for robustness, few-shot and removal, 0 for all · ``overdefence``: files of look-alikes.
     """
 
     suites: tuple[str, ...] = ("files",)
@@ -149,7 +150,7 @@ def run(
                 if suite in settings.suites:
                     raise
                 result["left_out"][suite] = reason.problem
-    failed = sum(row.get("failed", 0) for suite in SUITES for row in result.get(suite, ()))
+    failed = sum(row["failed"] for suite in ("robustness", "overdefence", "fewshot") for row in result.get(suite, ()))
     result["could_not_judge"] = failed + sum(item.outcomes.failed for item in judged)
     return result
 
@@ -180,7 +181,7 @@ class _NothingToDo(DataError):
 
 def _files(bench: Bench) -> dict[str, Any]:
     if not bench.judged:
-        raise _NothingToDo("files", "no labelled file was named")
+        raise _NothingToDo("files", NO_LABELLED_FILE)
     return detection.suite(bench.judged, bench.points, seed=bench.settings.seed)
 
 
@@ -222,9 +223,18 @@ def _fewshot(bench: Bench) -> dict[str, Any]:
     return {"fewshot": rows}
 
 
+def _removal(bench: Bench) -> dict[str, Any]:
+    if not bench.judged:
+        raise _NothingToDo("removal", NO_LABELLED_FILE)
+    settings = bench.settings
+    tell = bench.meter("removal", len(bench.judged) * settings.sample)
+    found = removal.suite(bench.screener, bench.judged, most=settings.sample, seed=settings.seed, advance=tell)
+    return {"removal": found}
+
+
 def _throughput(bench: Bench) -> dict[str, Any]:
     if not bench.judged:
-        raise _NothingToDo("throughput", "no labelled file was named")
+        raise _NothingToDo("throughput", NO_LABELLED_FILE)
     corpora = bench.material.corpora
     tell = bench.meter("throughput", len(bench.screeners) * sum(map(len, corpora)))
     return {"throughput": throughput.suite(bench.screeners, corpora, seed=bench.settings.seed, advance=tell)}
@@ -246,6 +256,7 @@ _SUITES: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "robustness": _robustness,
     "overdefence": _overdefence,
     "fewshot": _fewshot,
+    "removal": _removal,
     "throughput": _throughput,
     "pii": _pii,
 }

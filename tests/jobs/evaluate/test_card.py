@@ -1,0 +1,51 @@
+"""Out-of-fold figures as the model card holds them, old and new."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aimds.detect.classifier import Classifier
+from aimds.errors import ArtefactError, DataError
+from aimds.jobs.evaluate import card
+
+
+def test_the_shipped_model_says_what_its_training_measured() -> None:
+    report = card.out_of_fold()
+    assert report["macro"]["sources"] > 0
+    assert report["sources"]
+    assert isinstance(report["ablation"], list)
+    assert 0 < card.profiles(report["macro"]["detection"])["fast"]["0.01"] < 1
+
+
+def test_rates_are_read_with_and_without_profiles() -> None:
+    old = {"source": "a", "n": 3, "label": 1, "0.01": 0.5, "0.001": 0.25}
+    new = {"source": "a", "n": 3, "label": 1, "fast": {"0.01": 0.5}, "full": {"0.01": 0.75}}
+    assert card.profiles(old) == {"fast": {"0.01": 0.5, "0.001": 0.25}}
+    assert card.profiles(new) == {"fast": {"0.01": 0.5}, "full": {"0.01": 0.75}}
+
+
+def loads(monkeypatch: pytest.MonkeyPatch, content: dict[str, Any]) -> None:
+    monkeypatch.setattr(Classifier, "load", lambda path=None: SimpleNamespace(card=content))
+
+
+def test_an_ablation_is_found_beside_the_report_or_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [{"stages": "classifier", "detection": {"0.01": 0.5}}]
+    report: dict[str, Any] = {"macro": {}, "sources": []}
+    loads(monkeypatch, {"out_of_fold": report, "ablation": steps})
+    assert card.out_of_fold()["ablation"] == steps
+    loads(monkeypatch, {"out_of_fold": {**report, "ablation": steps}})
+    assert card.out_of_fold()["ablation"] == steps
+    loads(monkeypatch, {"out_of_fold": report})
+    assert card.out_of_fold()["ablation"] == []
+
+
+def test_a_card_without_figures_and_a_folder_without_a_model_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(ArtefactError, match="no such model file"):
+        card.out_of_fold(tmp_path)
+    loads(monkeypatch, {"rows": 3})
+    with pytest.raises(DataError, match="holds no out-of-fold figures"):
+        card.out_of_fold(tmp_path)
