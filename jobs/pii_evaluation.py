@@ -1,15 +1,14 @@
 """How exactly PII is found: precision and recall per source and entity on a labelled Parquet file.
 
 The file has the columns ``text``, ``spans_json`` (a list of {start, end, type} in characters) and ``source``. Entity
-names of known corpora are mapped onto our kinds; what has no kind here (names, addresses, organisations) is left out of
-both sides.
+names of known corpora are mapped onto our kinds; what has no kind here (names, addresses, organisations) is counted
+apart as not covered and left out of both sides.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -64,21 +63,26 @@ NAMES: dict[str, str] = {
     "DRIVER_LICENSE_NUMBER": "DRIVER_LICENSE",
     "NATIONAL_ID_NUMBER": "NATIONAL_ID",
 } | {name: name for name in ENTITIES}
-"""Entity names of labelled corpora → names of ENTITIES; a name that is not here is not scored."""
+"""Entity names of labelled corpora → names of ENTITIES; a name that is not here is not covered, so it is not scored."""
+
+ANY = "ANY"
+"""Entity of the row on a source without labels: any span there is a false alarm."""
 
 _ENTITY_OF = {kind: entity for entity, kinds in ENTITIES.items() for kind in kinds}
 
 
 def evaluate_pii(path: str | Path) -> list[dict[str, Any]]:
-    """One row per source × entity of the labelled file ``path``.
+    """One row per source × entity of the labelled file ``path``, those that are not covered last.
 
     A label is found when a span of its entity overlaps it (``recall``), exactly when the ends agree too (``exact``). A
     span is ``correct`` when it overlaps any label of its text, ``typed`` when that label is of its entity. Spans of an
-    entity that their source never labels are not scored, but all spans in a source without labels are.
+    entity that their source never labels are not scored, but all spans in a source without labels are, and such a
+    source has a row `ANY` with their sum.
 
     Returns:
-        dicts with source, entity, n (labels), found, recall, recall_low, recall_high, exact, predicted, correct,
-        precision, precision_low, precision_high, typed; shares in [0, 1], None where there is nothing to divide by.
+        dicts with source, texts (of that source), entity, covered, n (labels), found, recall, recall_low, recall_high,
+        exact, predicted, correct, precision, precision_low, precision_high, typed; shares in [0, 1], None where there
+        is nothing to divide by. An entity that is not covered has its name in the corpus, n and otherwise nothing.
 
     Raises:
         DataError: the file cannot be read. SchemaError: a column is missing.
@@ -91,25 +95,21 @@ def evaluate_pii(path: str | Path) -> list[dict[str, Any]]:
         if column not in table.column_names:
             raise SchemaError(column, "missing; a PII file has text and spans_json")
     sources = table["source"].to_pylist() if "source" in table.column_names else [Path(path).name] * table.num_rows
-    texts = table["text"].to_pylist()
-    labels = [
-        _labels(text or "", raw or "[]") for text, raw in zip(texts, table["spans_json"].to_pylist(), strict=True)
-    ]
-    found = _scan(table["text"])
-    return _table(zip(sources, labels, found, strict=True))
+    raw = [json.loads(one or "[]") for one in table["spans_json"].to_pylist()]
+    labels = [_labels(text or "", spans) for text, spans in zip(table["text"].to_pylist(), raw, strict=True)]
+    rows = _table(list(zip(sources, labels, _scan(table["text"]), strict=True))) + _not_covered(sources, raw)
+    texts = Counter(sources)
+    return [{"source": row["source"], "texts": texts[row["source"]], **row} for row in rows]
 
 
 Interval = tuple[int, int, str]
 
 
-def _labels(text: str, raw: str) -> list[Interval]:
+def _labels(text: str, spans: list[dict[str, Any]]) -> list[Interval]:
     # Labels are in characters; spans are in bytes.
     ends = np.cumsum([0, *(len(c.encode("utf-8", "replace")) for c in text)])
     last = len(ends) - 1
-    return [
-        (int(ends[min(s["start"], last)]), int(ends[min(s["end"], last)]), NAMES.get(s["type"], ""))
-        for s in json.loads(raw)
-    ]
+    return [(int(ends[min(s["start"], last)]), int(ends[min(s["end"], last)]), NAMES.get(s["type"], "")) for s in spans]
 
 
 def _scan(column: pa.ChunkedArray) -> list[list[Interval]]:
@@ -125,13 +125,13 @@ def _scan(column: pa.ChunkedArray) -> list[list[Interval]]:
     return out
 
 
-def _table(rows: Iterable[tuple[str, list[Interval], list[Interval]]]) -> list[dict[str, Any]]:
-    kept = list(rows)
+def _table(rows: list[tuple[str, list[Interval], list[Interval]]]) -> list[dict[str, Any]]:
     counts: dict[tuple[str, str], dict[str, int]] = defaultdict(
         lambda: dict.fromkeys(("n", "found", "exact", "predicted", "correct", "typed"), 0)
     )
-    labelled = {(source, entity) for source, labels, _ in kept for _, _, entity in labels if entity}
-    for source, labels, spans in kept:
+    labelled = {(source, entity) for source, labels, _ in rows for _, _, entity in labels if entity}
+    known = {source for source, _ in labelled}
+    for source, labels, spans in rows:
         for start, end, entity in labels:
             if not entity:
                 continue
@@ -141,14 +141,30 @@ def _table(rows: Iterable[tuple[str, list[Interval], list[Interval]]]) -> list[d
             cell["found"] += bool(same)
             cell["exact"] += (start, end, entity) in same
         for start, end, entity in spans:
-            if (source, entity) not in labelled and any(s == source for s, _ in labelled):
+            if (source, entity) not in labelled and source in known:
                 continue
             cell = counts[source, entity]
             over = [label for label in labels if label[0] < end and label[1] > start]
             cell["predicted"] += 1
             cell["correct"] += bool(over)
             cell["typed"] += any(label[2] == entity for label in over)
+    for source in {source for source, labels, _ in rows} - {source for source, labels, _ in rows if labels}:
+        counts[source, ANY]["predicted"] = sum(cell["predicted"] for (of, _), cell in counts.items() if of == source)
     return [_row(source, entity, cell) for (source, entity), cell in sorted(counts.items())]
+
+
+def _not_covered(sources: list[str], labels: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    other = Counter(
+        (source, str(span["type"]))
+        for source, spans in zip(sources, labels, strict=True)
+        for span in spans
+        if span["type"] not in NAMES
+    )
+    nothing = dict.fromkeys(("found", "exact", "predicted", "correct", "typed"), 0)
+    return [
+        _row(source, entity, {**nothing, "n": n}) | {"covered": False, "recall": None, "exact": None}
+        for (source, entity), n in sorted(other.items())
+    ]
 
 
 def _row(source: str, entity: str, cell: dict[str, int]) -> dict[str, Any]:
@@ -157,6 +173,7 @@ def _row(source: str, entity: str, cell: dict[str, int]) -> dict[str, Any]:
     return {
         "source": source,
         "entity": entity,
+        "covered": True,
         "n": cell["n"],
         "found": cell["found"],
         "recall": cell["found"] / cell["n"] if cell["n"] else None,

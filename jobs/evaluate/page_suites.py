@@ -8,6 +8,7 @@ from typing import Any
 from aimds.jobs.evaluate import plots
 from aimds.jobs.evaluate.plots import Share
 from aimds.jobs.evaluate.shortfalls import KEPT, NOMINAL
+from aimds.jobs.pii_evaluation import ANY
 from aimds.jobs.report import charts
 from aimds.jobs.report.charts import number, percent
 from aimds.jobs.report.elements import card
@@ -127,23 +128,24 @@ def personal_data(result: Row) -> Html | None:
     parts = []
     for source in dict.fromkeys(row["source"] for row in rows):
         lines, apart = [], []
-        for row in rows:
-            if row["source"] != source:
-                continue
-            if not row.get("covered", True):
-                apart.append(h("span", f"{row['entity']} {number(row['n'])}", class_="id"))
-                continue
-            shares = [_measured(row, name, css, n) for (name, css), n in zip(names, ("n", "predicted"), strict=True)]
-            remark = f"{number(row['n'])} labelled, {number(row['predicted'])} found"
-            lines.append((row["entity"], remark, plots.whiskers(shares), shares))
         parts.append(h("h3", source))
+        for row in (row for row in rows if row["source"] == source):
+            if row["entity"] == ANY:
+                found = f"{number(row['texts'])} texts without labels: {number(row['predicted'])} spans found"
+                parts.append(h("p", found, class_="aside"))
+            elif not row.get("covered", True):
+                apart.append(h("span", f"{row['entity']} {number(row['n'])}", class_="id"))
+            else:
+                shares = [
+                    _measured(row, name, css, n) for (name, css), n in zip(names, ("n", "predicted"), strict=True)
+                ]
+                remark = f"{number(row['n'])} labelled, {number(row['predicted'])} found"
+                lines.append((row["entity"], remark, plots.whiskers(shares), shares))
         if lines:
             parts.append(plots.rows(names, lines, plots.axis()))
         if apart:
-            parts.append(
-                h("p", "Labelled but not covered (names, addresses, dates and the like need a model):", class_="aside")
-            )
-            parts.append(h("div", *apart, class_="ids"))
+            why = "Labelled there, but not covered: names, addresses and the like need a model"
+            parts += [h("p", why, class_="aside"), h("div", *apart, class_="ids")]
     note = (
         "Recall: labels that a span of the same entity overlaps. Precision: spans that overlap any label; a source "
         "that leaves some of its data unlabelled makes it look worse than it is"

@@ -74,6 +74,27 @@ def test_an_entity_its_source_never_labels_is_not_scored_but_a_source_without_la
     assert found["clean", "EMAIL"]["recall"] is None
 
 
+def test_what_has_no_kind_here_is_counted_apart_and_not_scored(tmp_path: Path) -> None:
+    rows = [
+        ("a", "Anna of 1 Elm Road, anna@example.com", [("Anna", "PERSON"), ("1 Elm Road", "STREET_ADDRESS")]),
+        ("a", "Eva", [("Eva", "PERSON")]),
+    ]
+    found = table(write(tmp_path / "pii.parquet", rows))
+    assert {key[1]: (row["covered"], row["n"], row["texts"]) for key, row in found.items() if key[1] != "EMAIL"} == {
+        "PERSON": (False, 2, 2),
+        "STREET_ADDRESS": (False, 1, 2),
+    }
+    assert found["a", "PERSON"]["recall"] is None
+    assert found["a", "PERSON"]["precision"] is None
+
+
+def test_a_source_without_labels_says_how_many_spans_are_false_alarms(tmp_path: Path) -> None:
+    rows = [("clean", "mail anna@example.com or bob@example.com", []), ("clean", "hello", []), ("quiet", "hello", [])]
+    found = table(write(tmp_path / "pii.parquet", rows))
+    assert (found["clean", "ANY"]["texts"], found["clean", "ANY"]["predicted"]) == (2, 2)
+    assert (found["quiet", "ANY"]["texts"], found["quiet", "ANY"]["predicted"]) == (1, 0)
+
+
 def test_every_name_maps_to_an_entity_and_every_entity_to_known_kinds() -> None:
     assert set(NAMES.values()) == set(ENTITIES)
     assert all(kinds <= set(KINDS) for kinds in ENTITIES.values())

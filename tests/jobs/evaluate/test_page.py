@@ -31,6 +31,16 @@ def entity(name: str, n: int, found: int, predicted: int, correct: int) -> dict[
     return out
 
 
+SILENT = {
+    "source": "chat",
+    "texts": 812,
+    "entity": "ANY",
+    "covered": True,
+    "n": 0,
+    "predicted": 2,
+    "recall": None,
+    "precision": None,
+}
 DISGUISE = {"n": 80, "plain": 64, "kept": rate(48, 64), "benign": rate(3, 200), "at": "fpr 0.01"}
 RESULT: dict[str, Any] = {
     "reference": {"file": "quiet", "n": 1000},
@@ -64,7 +74,7 @@ RESULT: dict[str, Any] = {
         "strongest": {"score_falls": rate(69, 77), "below_flag": rate(40, 77)},
         "control": {"score_falls": rate(20, 60), "below_flag": rate(3, 60)},
     },
-    "pii": [entity("EMAIL", 40, 39, 41, 40), {"source": "letters", "entity": "PERSON", "covered": False, "n": 87}],
+    "pii": [entity("EMAIL", 40, 39, 41, 40), {"source": "letters", "entity": "PERSON", "covered": False, "n": 87}, SILENT],
     "throughput": [
         {"profile": "fast", "rows": 1000, "rows_per_s": 9123.0, "stages": {"normalize": 0.02, "rules": 0.08}, "deep_share": None},
         {"profile": "cascade", "rows": 1000, "rows_per_s": 3210.0, "stages": {"normalize": 0.02, "deep": 0.28}, "deep_share": 0.043},
@@ -132,7 +142,7 @@ def test_every_part_is_drawn_with_its_figures() -> None:
     assert page.cards == CARDS
     for words in (
         "84.4 %", "80.0–88.2", "321 attacks", "50 harmful requests", "base64", "75.0 %", "Buried in other text", "93.3 %",
-        "learnt in 0.3 s", "92.2 %", "Of 42.9 % of these", "EMAIL", "97.5 %", "PERSON 87", "9,123", "encoder on 4.3 %", "+ patterns", "34.7 %",
+        "learnt in 0.3 s", "92.2 %", "Of 42.9 % of these", "EMAIL", "97.5 %", "PERSON 87", "812 texts without labels: 2 spans found", "9,123", "encoder on 4.3 %", "+ patterns", "34.7 %",
         "71.1 % at p ≤ 0.01", "left out", "3 rows could not be judged", "m123", "87.6 %", "mean of 2 sources",
     ):  # fmt: skip
         assert words in page.text, words
