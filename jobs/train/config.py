@@ -38,8 +38,8 @@ class TrainConfig:
     cost: float = 2.0
     folds: int = 6
     rounds: int = 2
-    max_epochs: int = 60
-    tolerance: float = 0.05
+    max_epochs: int = 40
+    tolerance: float = 0.1
     layers: int = 3
     deep_folds: int = 3
     deep_attacks: int = 8000

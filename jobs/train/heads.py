@@ -54,7 +54,9 @@ def fit(
         last = turn == config.rounds - 1  # the rounds before it only choose windows
         if turn:
             costs = _choose(features, heads, window_targets, base, share, per_row)
-        # The type heads see attacks only, so they are fitted apart from those that also see all benign text.
+        # The type heads see attacks only, so they are fitted apart from those that also see all benign text; they do
+        # not choose windows.
+        groups = (slice(0, FIRST_TYPE), slice(FIRST_TYPE, len(HEADS)))
         parts = [
             linear.fit(
                 features.indptr,
@@ -67,11 +69,14 @@ def fit(
                 tolerance=config.tolerance,
                 seed=config.seed,
             )
-            for group in (slice(0, FIRST_TYPE), slice(FIRST_TYPE, len(HEADS)))
+            for group in (groups if last else groups[:1])
         ]
         heads = Heads(
             np.concatenate([part.weights for part in parts], axis=1), np.concatenate([part.bias for part in parts])
         )
+        if not last:  # the type heads come with the last round
+            more = len(HEADS) - FIRST_TYPE
+            heads = Heads(np.pad(heads.weights, ((0, 0), (0, more))), np.pad(heads.bias, (0, more)))
         say(f"{name}: round {turn + 1}/{config.rounds}, {parts[0].epochs} epochs, gap {parts[0].gap:.3f}")
     return heads
 
