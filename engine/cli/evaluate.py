@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -71,11 +72,11 @@ def register(app: typer.Typer) -> None:
         )
         if not paths and not out_of_fold and settings.suites != ("overdefence",):
             raise ConfigError("paths", "", "labelled Parquet files or folders of them, or --out-of-fold")
-        result = {}
+        result: dict[str, Any] = {}
         if paths or not out_of_fold:
             material = run.read(paths or [])
             warm_up()
-            screeners = {}
+            screeners: dict[str, run.Subject] = {}
             for asked in profile:
                 made = Screener.default(profile=asked, cache_bytes=0, model=model)
                 if made.profile != asked:

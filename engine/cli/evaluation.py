@@ -123,13 +123,12 @@ def _throughput(console: Console, result: Result) -> None:
 def _pii(console: Console, result: Result) -> None:
     table = _table("source", "entity", right=("labels", "recall", "found", "precision"))
     for row in result["pii"]:
-        cells = [
-            f"{100 * row[name]:.1f} [dim]{100 * row[f'{name}_low']:.1f}–{100 * row[f'{name}_high']:.1f}[/dim]"
-            if row[name] is not None
-            else "–"
-            for name in ("recall", "precision")
-        ]
-        table.add_row(_name(row["source"]), row["entity"], f"{row['n']:,}", cells[0], f"{row['predicted']:,}", cells[1])
+        cells = (
+            _pair(row, "recall") if row["covered"] else "not covered",
+            f"{row['predicted']:,}",
+            _pair(row, "precision"),
+        )
+        table.add_row(_name(row["source"]), _name(row["entity"]), f"{row['n']:,}", *cells)
     console.print(table)
 
 
@@ -209,6 +208,10 @@ def _rate(rate: dict[str, Any]) -> str:
     if rate["rate"] is None:
         return "–"
     return f"{100 * rate['rate']:.2f} [dim]{100 * rate['low']:.1f}–{100 * rate['high']:.1f}[/dim]"
+
+
+def _pair(row: dict[str, Any], name: str) -> str:
+    return _rate({"rate": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]})
 
 
 def _mean(value: float | dict[str, float]) -> str:

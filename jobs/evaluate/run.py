@@ -27,8 +27,8 @@ Progress = Callable[[str, int, int], None]
 """Told the suite, and how much of it is done out of how much."""
 
 
-class Subject(throughput.Timed, fewshot.Pupil, Protocol):
-    """What all suites together need of a screener."""
+class Subject(throughput.Timed, Protocol):
+    """What the suites need of a screener; few-shot also needs a `fewshot.Pupil`."""
 
     @property
     def versions(self) -> dict[str, str]: ...
@@ -205,14 +205,14 @@ def _overdefence(bench: Bench) -> dict[str, Any]:
 
 
 def _fewshot(bench: Bench) -> dict[str, Any]:
-    found = fewshot.sources(bench.judged)
+    found, pupil = fewshot.sources(bench.judged), bench.screener
     if not found:
         raise _NothingToDo("fewshot", f"no source holds {fewshot.MIN_ATTACKS} attacks")
-    if not hasattr(bench.screener, "taught"):
+    if not isinstance(pupil, fewshot.Pupil):
         raise _NothingToDo("fewshot", "this screener cannot be taught")
     tell = bench.meter("fewshot", len(found) * (len(fewshot.EXEMPLARS) - 1))
     rows = fewshot.suite(
-        bench.screener,
+        pupil,
         found,
         detection.reference_rows(bench.judged, bench.reference),
         bench.points,
