@@ -170,10 +170,12 @@ def _print(result: Result, page: Path) -> None:
     )
     table = Table(box=None, pad_edge=False)
     for name in ("pattern", "rows", "first", "last", "text"):
-        table.add_column(name, justify="right" if name == "rows" else "left", no_wrap=name != "text")
+        table.add_column(name, justify="right" if name == "rows" else "left")
+    # What the other columns leave: rich would narrow dates and ids before it cuts a text.
+    room = max(16, console.width - 50 - max((len(visible(one.id, 40)) for one in found.patterns), default=0))
     for one in found.patterns:
         dates = (_day(one.first), _day(one.last))
-        table.add_row(visible(one.id, 40), f"{one.rows:,}", *dates, visible(one.text, 80))
+        table.add_row(visible(one.id, 40), f"{one.rows:,}", *dates, visible(one.text, room))
     console.print(table, markup=False)
     if found.unjudged:
         say(f"{found.unjudged:,} rows could not be searched: no text, too long, not readable, or a stage broke on it")
@@ -186,4 +188,4 @@ def _some(holders: Holders, name: str) -> str:
 
 
 def _day(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M}" if at else ""
+    return f"{at:%Y-%m-%d %H:%M}" if at else "–"

@@ -51,7 +51,7 @@ def _heading(findings: Findings, title: str) -> Html:
 
 def _headline(findings: Findings) -> Html:
     def seen(name: str, at: datetime | None) -> Html:
-        return tile(name, f"{at.day} {at:%b %Y}" if at else "–", f"{at:%H:%M} UTC" if at else "no hit with a time")
+        return tile(name, f"{at.day} {at:%b}" if at else "–", f"{at:%Y, %H:%M} UTC" if at else "no hit with a time")
 
     tiles = [
         tile("Rows searched", number(findings.rows), _decoding(findings)),
@@ -123,12 +123,11 @@ def _sought(findings: Findings) -> Html:
 
     def row(one: Found) -> Html:
         reach = f"threshold {one.threshold:.2f}" if one.threshold is not None else "signature"
-        when = period(one.first, one.last) if one.first and one.last else "not seen"
         name = h(
             "div",
             h("code", visible(one.id, 60)),
             h("small", visible(one.text, 200)),
-            h("small", f"{threat_title(one.threat)} · {reach} · {when if one.rows else 'not met'}"),
+            h("small", f"{threat_title(one.threat)} · {reach} · {_when(one) if one.rows else 'not met'}"),
             threat_ids(one.threat),
             class_="name",
         )
@@ -158,8 +157,10 @@ def _holders(name: str, holders: Holders, what: str) -> Html:
     return card(name, h("ol", *rows, class_="bars-list patterns"), note=f"Rows hit{more}")
 
 
-def _when(group: Group) -> str:
-    return period(group.first, group.last) if group.first and group.last else "no times"
+def _when(met: Group | Found) -> str:
+    if met.first is None or met.last is None:
+        return "no times"
+    return f"{day(met.first)} UTC" if met.first == met.last else period(met.first, met.last)
 
 
 def _places(findings: Findings) -> Html:

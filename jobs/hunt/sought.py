@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,12 @@ class Sought:
         Raises:
             ConfigError: a pattern has too few words that count.
         """
-        lexicon = Lexicon.parse(SYNONYMS, data.read_bytes(SYNONYMS))
-        return Bank.build(self.patterns, lexicon, np.array(self.limits, np.float32), "hunt")
+        return Bank.build(self.patterns, _lexicon(), np.array(self.limits, np.float32), "hunt")
+
+
+@cache
+def _lexicon() -> Lexicon:
+    return Lexicon.parse(SYNONYMS, data.read_bytes(SYNONYMS))
 
 
 def read(file: Path) -> tuple[list[Pattern], str]:
