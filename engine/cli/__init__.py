@@ -6,7 +6,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("check", "scan", "report", "train", "evaluate", "calibrate", "policy", "audit", "doctor")
+COMMANDS = ("check", "scan", "hunt", "report", "train", "evaluate", "calibrate", "policy", "audit", "doctor")
 
 
 def build() -> typer.Typer:
