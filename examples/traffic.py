@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from disguises import disguise
 from phrases import Phrases, load
+
+from aimds.jobs.evaluate.disguise import CHARACTERS, ENCODINGS
 
 START = datetime(2025, 3, 3, tzinfo=UTC)
 ROW_GROUP_ROWS = 16384
@@ -59,6 +60,13 @@ TENANTS = (
     Tenant("lowtide-software", 4, -5, 0.90, 0.06, 0.22),
     Tenant("northwind-orchard", 3, 8, 0.45, 0.05, 0.06),
 )
+DISGUISES = {one.name: one for one in (*ENCODINGS, *CHARACTERS)}
+CODECS = (
+    *("base64", "base32", "hex", "URL encoding", "HTML entities", "ROT13", "reversed text", "Morse code", "binary"),
+    *("Unicode escapes", "leetspeak", "spaced letters", "zero-width characters", "full-width letters"),
+    *("Cyrillic letters", "invisible tags"),
+)
+"""Disguises whose name a writer could give with the text."""
 _WAVE_TENANT = TENANTS[0].name
 _WAVE_HOURS = range(13, 17)
 _SINGLE, _BURST, _RAMP = 0.062, 0.006, 0.0075
@@ -136,7 +144,8 @@ class Writer:
                 if one["threat"] in ("direct_injection", "prompt_leak") and "lang" not in one
             ]
             sentence = self._say(self.random.choice(self.random.choice(plain)["texts"]))
-            given["payload"], given["codec"] = disguise(sentence, self.random)
+            given["codec"] = self.random.choice(CODECS)
+            given["payload"] = DISGUISES[given["codec"]].hide(sentence, self.random)
         if chosen["threat"] == "indirect_injection":
             given["document"] = self.document(self.random.choice((2, 3, 4, 20)))
         template = self.random.choice(chosen["texts"])
