@@ -19,6 +19,7 @@ from aimds.kernels.registry import backend, names
 
 __all__ = [
     "backend",
+    "build_postings",
     "build_vocabulary",
     "dtw",
     "lcs",
@@ -111,7 +112,7 @@ def nearest(
     indices: I32,
     counts: F32,
     idf: F32,
-    terms: I32,
+    keys: I32,
     post_offsets: I64,
     post_rows: I32,
     post_values: F32,
@@ -125,10 +126,9 @@ def nearest(
     A row is the unit vector of ``(1 + ln count) * idf``; a group is as near as the nearest of its rows.
 
     Args:
-        indptr, indices, counts: as `ngram_hash` returns them. idf: float32 (F,). terms: int32 (T,) ascending, the
-        features the bank knows. post_offsets: int64 (T+1,). post_rows: int32 (E,) in 0 .. N-1 and post_values: float32
-        (E,), the bank's unit vectors by feature. owner: int32 (N,) ascending, the group of each. k: at least 1; of
-        fewer groups, all count.
+        indptr, indices, counts: as `ngram_hash` returns them. idf: float32 (F,). keys, post_offsets, post_rows,
+        post_values: from `build_postings`. owner: int32 (N,) ascending, the group of each row of the bank. k: at least
+        1; of fewer groups, all count.
 
     Returns:
         score float32 (B,), 0 where nothing is shared, and nearest int32 (B,), the nearest group (of equals, the
@@ -136,10 +136,39 @@ def nearest(
 
     Source: Zobel & Moffat 2006, doi:10.1145/1132956.1132959, section 3.
     """
-    bank: dict[str, Any] = {"terms": terms, "post_offsets": post_offsets, "post_rows": post_rows}
+    bank: dict[str, Any] = {"keys": keys, "post_offsets": post_offsets, "post_rows": post_rows}
     bank |= {"post_values": post_values, "owner": owner, "k": k}
     given = {"indptr": indptr, "indices": indices, "counts": counts, "idf": idf, **bank}
-    return cast("tuple[F32, I32]", _run("nearest", threads, **given))
+    arguments = spec.check("nearest", given)
+    if len(keys) & (len(keys) - 1) or not (keys < 0).any():
+        raise KernelError("nearest", "keys", "is no table of build_postings: a power of two with an empty slot")
+    return cast("tuple[F32, I32]", _dispatch("nearest", arguments, threads=threads))
+
+
+def build_postings(indptr: I64, indices: I32, values: F32) -> tuple[I32, I64, I32, F32]:
+    """The inverted index of the sparse rows of a bank for `nearest`: keys int32 (S,), an open-addressing table of the
+    features, S a power of two; post_offsets int64 (S+1,) by slot; post_rows int32 (E,); post_values float32 (E,).
+
+    Args:
+        indptr: int64 (N+1,). indices: int32 (E,), unique in a row. values: float32 (E,).
+    """
+    features = np.unique(indices)
+    mask = (1 << max(4, (2 * len(features)).bit_length())) - 1
+    keys = np.full(mask + 1, -1, np.int32)
+    left, step = features, 0
+    while len(left):
+        # Of those that want one free slot the first gets it; a slot passed over is taken, as lookups need.
+        slots, first = np.unique((left + step) & mask, return_index=True)
+        free = keys[slots] < 0
+        keys[slots[free]] = left[first[free]]
+        left, step = np.delete(left, first[free]), step + 1
+    slot_of = np.flatnonzero(keys >= 0)
+    place = slot_of[np.argsort(keys[slot_of])][np.searchsorted(features, indices)]
+    order = np.argsort(place, kind="stable")
+    post_offsets = np.zeros(len(keys) + 1, np.int64)
+    np.cumsum(np.bincount(place, minlength=len(keys)), out=post_offsets[1:])
+    rows = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
+    return keys, post_offsets, rows[order], values[order]
 
 
 def topk(queries: F32, bank: F32, k: int, *, threads: int = 1) -> tuple[F32, I32]:

@@ -128,8 +128,8 @@ _ROWS = (
         (
             *_CSR,
             _in("idf", "float32", "F", "inverse document frequency"),
-            _in("terms", "int32", "T", "feature id of the bank, ascending", "idf"),
-            _in("post_offsets", "int64", "T+1", "position in post_rows", "post_rows"),
+            _in("keys", "int32", "S", "feature id of the bank, -1 for an empty slot"),
+            _in("post_offsets", "int64", "S+1", "position in post_rows", "post_rows"),
             _in("post_rows", "int32", "E", "row of the bank", "owner"),
             _in("post_values", "float32", "E", "part of a unit vector"),
             _in("owner", "int32", "N", "group of the bank's row, ascending"),
@@ -138,7 +138,7 @@ _ROWS = (
             _out("nearest", "int32", "B", "group, -1 for none"),
         ),
         1e-5,
-        "O(Z log T + postings met + B N)",
+        "O(Z + postings met + B N)",
         "Zobel & Moffat 2006, doi:10.1145/1132956.1132959, section 3 (inverted index, term at a time)",
     ),
     Spec(

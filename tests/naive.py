@@ -161,7 +161,7 @@ def nearest(
     indices: Any,
     counts: Any,
     idf: Any,
-    terms: Any,
+    keys: Any,
     post_offsets: Any,
     post_rows: Any,
     post_values: Any,
@@ -169,7 +169,9 @@ def nearest(
     k: int,
 ) -> Any:
     bank: list[dict[int, float]] = [{} for _ in owner]
-    for term, rows, parts in zip(terms, rows_of(post_rows, post_offsets), rows_of(post_values, post_offsets), strict=True):
+    for term, rows, parts in zip(
+        keys, rows_of(post_rows, post_offsets), rows_of(post_values, post_offsets), strict=True
+    ):
         for n, part in zip(rows, parts, strict=True):
             bank[n][int(term)] = part
     scores, groups = [], []

@@ -1,8 +1,8 @@
-"""Confirmed attacks and confirmed benign texts, and how near a window is to them: nearest neighbours that can be taught.
+"""Taught attacks and taught benign texts, and how much nearer a window is to the former: nearest neighbours.
 
-A text is the unit vector of the classifier's n-grams, each weighted by the square of its inverse document frequency:
-what several windows share with half of all text must not make them alike. A window's score is its mean cosine to the
-nearest NEIGHBOURS attacks; benign texts take away from it, those half as near a little, those as near everything.
+A text is the unit vector of its rare n-grams. A window's score is its mean cosine to the nearest NEIGHBOURS attacks
+less its cosine to the nearest benign text, taught or of the reference. Which score is unusual depends on what was
+taught, so the benign tail is fitted to the reference anew each time.
 """
 
 from __future__ import annotations
@@ -15,32 +15,40 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds import kernels
-from aimds.detect.classifier import ATTACK, Classifier
-from aimds.detect.features import Windows, windows
-from aimds.detect.normalize import normalize
+from aimds.detect import tail
+from aimds.detect.classifier import Classifier
+from aimds.detect.features import Windows
+from aimds.detect.reference import Grams, Reference, grams, weights
+from aimds.detect.tail import Tail
+from aimds.errors import ConfigError
 
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 
 NEIGHBOURS = 3
 """Attacks that a score is the mean over: one chance likeness weighs less."""
 WINDOWS = 2
-"""Windows kept of a text, those with the highest attack score: the rest of a long attack is what surrounds it."""
+"""Windows kept of a taught text: the rest of a long attack is what surrounds it."""
+LEAST = 0.02
+"""A lower mean cosine is as good as none."""
+NOTHING = -1.0
+"""The score of a window that is near no attack, and of every window where nothing was taught."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bank:
-    """Texts of one kind. ``ids`` one a text; ``indptr`` int64 (R+1,), ``indices`` int32, ``values`` float32: unit
-    vectors of R windows, ``owner`` int32 (R,) ascending: the text of each. ``terms``, ``post_offsets``, ``post_rows``,
-    ``post_values``: the same by feature (`kernels.nearest`)."""
+class Vectors:
+    """Texts as unit vectors of R windows: CSR ``indptr`` int64 (R+1,), ``indices`` int32, ``values`` float32; ``owner``
+    int32 (R,) ascending, the text of each, and ``ids``, one a text. ``keys``, ``post_offsets``, ``post_rows``,
+    ``post_values``: the same by n-gram (`kernels.build_postings`)."""
 
     ids: tuple[str, ...]
     indptr: Offsets
     indices: Ints
     values: F32
     owner: Ints
-    terms: Ints
+    keys: Ints
     post_offsets: Offsets
     post_rows: Ints
     post_values: F32
@@ -49,133 +57,170 @@ class Bank:
         return len(self.ids)
 
     @classmethod
-    def build(cls, ids: tuple[str, ...], indptr: Offsets, indices: Ints, values: F32, owner: Ints) -> Bank:
-        """The bank of these vectors, with its inverted index."""
-        order = np.argsort(indices, kind="stable")
-        terms, first = np.unique(indices[order], return_index=True)
-        row = np.repeat(np.arange(len(owner), dtype=np.int32), np.diff(indptr))
-        bounds = np.append(first, len(order)).astype(np.int64)
-        return cls(ids, indptr, indices, values, owner, terms.astype(np.int32), bounds, row[order], values[order])
+    def build(cls, ids: tuple[str, ...], indptr: Offsets, indices: Ints, values: F32, owner: Ints) -> Vectors:
+        """These vectors with their inverted index."""
+        return cls(ids, indptr, indices, values, owner, *kernels.build_postings(indptr, indices, values))
 
     @classmethod
-    def of(cls, texts: Sequence[str], features: Classifier, idf: F32) -> Bank:
-        """The bank of ``texts``; one that comes twice, or has no word, counts once or not at all."""
-        unique = {exemplar_id(text): text for text in texts}
-        encoded = [text.encode("utf-8", "replace") for text in unique.values()]
-        offsets = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum([len(text) for text in encoded], out=offsets[1:])
-        pieces = windows(normalize(np.frombuffer(b"".join(encoded), np.uint8), offsets))
-        logits = features.logits(pieces)[:, ATTACK]
-        order = np.lexsort((-logits, pieces.row))
-        rank = np.arange(len(order)) - np.searchsorted(pieces.row[order], pieces.row[order])
-        chosen = np.sort(order[rank < WINDOWS])
-        chosen = chosen[np.argsort(pieces.row[chosen], kind="stable")]
-        values, bounds = _text(pieces, chosen)
-        indptr, indices, counts = kernels.ngram_hash(values, bounds, bits=features.bits)
-        row = np.repeat(np.arange(len(chosen)), np.diff(indptr))
+    def of(cls, ids: Sequence[str], held: Grams, idf: F32) -> Vectors:
+        """The vectors of the windows ``held``, whose texts are ``ids``; texts without an n-gram that counts are left
+        out."""
+        rows = len(held.row)
+        counted = idf[held.indices] > 0
+        row = np.repeat(np.arange(rows), np.diff(held.indptr))[counted]
+        indices, counts = held.indices[counted], held.counts[counted]
         weighted = (1.0 + np.log(counts.astype(np.float64))) * idf[indices]
-        norm = np.sqrt(np.bincount(row, weighted**2, len(chosen)))
+        norm = np.sqrt(np.bincount(row, weighted**2, rows))
+        sizes = np.bincount(row, minlength=rows)
+        texts, owner = np.unique(held.row[sizes > 0], return_inverse=True)
+        bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes[sizes > 0])])
         unit = (weighted / norm[row]).astype(np.float32)
-        return cls._kept(tuple(unique), indptr, indices, unit, pieces.row[chosen])
+        return cls.build(tuple(ids[k] for k in texts.tolist()), bounds, indices, unit, owner.astype(np.int32))
 
     @classmethod
-    def _kept(cls, ids: tuple[str, ...], indptr: Offsets, indices: Ints, values: F32, owner: Ints) -> Bank:
-        # Windows without a word have no vector, and texts without such a window no place.
-        sizes = np.diff(indptr)
-        texts, owner = np.unique(owner[sizes > 0], return_inverse=True)
-        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes[sizes > 0])])
-        return cls.build(tuple(ids[k] for k in texts.tolist()), indptr, indices, values, owner.astype(np.int32))
+    def empty(cls) -> Vectors:
+        """No text."""
+        ints, floats = np.zeros(0, np.int32), np.zeros(0, np.float32)
+        return cls.build((), np.zeros(1, np.int64), ints, floats, ints)
 
-    def joined(self, other: Bank) -> Bank:
-        """The texts of this bank, then those of ``other`` that are new."""
-        new = np.array([name not in self.ids for name in other.ids], np.bool_)
-        place = len(self) + np.cumsum(new, dtype=np.int32) - 1
+    def joined(self, other: Vectors) -> Vectors:
+        """These texts, then those of ``other`` that are new."""
+        known = set(self.ids)
+        new = np.array([name not in known for name in other.ids], np.bool_)
+        place = (len(self) + np.cumsum(new) - 1).astype(np.int32)
         rows = new[other.owner]
         inside = np.repeat(rows, np.diff(other.indptr))
-        return Bank.build(
-            self.ids + tuple(name for name, kept in zip(other.ids, new.tolist(), strict=True) if kept),
+        return Vectors.build(
+            self.ids + tuple(name for name in other.ids if name not in known),
             np.concatenate([self.indptr, self.indptr[-1] + np.cumsum(np.diff(other.indptr)[rows])]),
             np.concatenate([self.indices, other.indices[inside]]),
             np.concatenate([self.values, other.values[inside]]),
-            np.concatenate([self.owner, place[other.owner[rows]].astype(np.int32)]),
+            np.concatenate([self.owner, place[other.owner[rows]]]),
         )
 
-    def nearest(
-        self, grams: tuple[Offsets, Ints, F32], idf: F32, neighbours: int, *, threads: int = 1
-    ) -> tuple[F32, Ints]:
-        """Mean cosine float32 (W,) of each row of ``grams`` with the nearest texts, and the nearest int32 (W,), or -1."""
+    def nearest(self, held: Grams, idf: F32, neighbours: int, *, threads: int = 1) -> tuple[F32, Ints]:
+        """Mean cosine float32 (W,) of each window with the nearest texts, and the nearest text int32 (W,) or -1."""
         return kernels.nearest(
-            *grams, idf, self.terms, self.post_offsets, self.post_rows, self.post_values, self.owner, neighbours,
-            threads=threads,
+            held.indptr, held.indices, held.counts, idf, self.keys, self.post_offsets, self.post_rows,
+            self.post_values, self.owner, neighbours, threads=threads,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Exemplars:
-    """What a detector was taught; immutable. ``idf`` float32 (2 ** ``bits``,): weights of the n-grams."""
+    """What a detector was taught; immutable. ``beside``: benign texts of the reference. ``idf`` float32 (F,), F = 2 **
+    ``bits``: weights of the n-grams. ``tail``: benign distribution of a row's highest score, None if no attack was
+    taught."""
 
-    attacks: Bank
-    benign: Bank
+    attacks: Vectors
+    benign: Vectors
+    beside: Vectors
     bits: int
     idf: F32
+    reference: Reference | None
+    tail: Tail | None
 
     def __len__(self) -> int:
         return len(self.attacks)
 
     @property
     def version(self) -> str:
-        """Changes whenever a text is added."""
+        """Changes whenever a text is taught."""
         names = ",".join(self.attacks.ids) + "|" + ",".join(self.benign.ids)
-        return hashlib.sha256(names.encode()).hexdigest()[:12] if self.attacks.ids or self.benign.ids else "none"
+        return hashlib.sha256(names.encode()).hexdigest()[:12] if len(self.attacks) or len(self.benign) else "none"
 
     @classmethod
     def empty(cls) -> Exemplars:
-        """Nothing taught: every score is 0."""
-        nothing = _nothing()
-        return cls(nothing, nothing, 0, np.zeros(0, np.float32))
+        """Nothing taught: no score, and every p-value is 1."""
+        nothing = Vectors.empty()
+        return cls(nothing, nothing, nothing, 0, np.zeros(0, np.float32), None, None)
 
     @classmethod
-    def of(cls, attacks: Sequence[str], benign: Sequence[str] = (), *, features: Classifier) -> Exemplars:
-        """The exemplars of these texts, in the n-grams and document frequencies of ``features``."""
-        idf = (features.idf * features.idf).astype(np.float32)
-        return cls(Bank.of(attacks, features, idf), Bank.of(benign, features, idf), features.bits, idf)
+    def of(
+        cls,
+        attacks: Sequence[str],
+        benign: Sequence[str] = (),
+        *,
+        features: Classifier,
+        reference: Reference | None = None,
+    ) -> Exemplars:
+        """The exemplars of these texts in the n-grams of ``features``; a text that comes twice counts once.
+
+        Args:
+            reference: ordinary text to hold them against, by default the one shipped.
+
+        Raises:
+            ConfigError: ``reference`` has other n-grams than ``features``.
+        """
+        ordinary = reference or Reference.load()
+        if ordinary.bits != features.bits:
+            raise ConfigError("reference", f"2 ** {ordinary.bits} n-grams", f"2 ** {features.bits}, as the model has")
+        idf = weights(features)
+        beside = ordinary.grams.of_rows(0, ordinary.beside)
+        vectors = Vectors.of([f"reference.{k}" for k in range(ordinary.beside)], beside, idf)
+        taught = (_taught(attacks, features, idf), _taught(benign, features, idf))
+        return cls(*taught, vectors, features.bits, idf, ordinary, None)._calibrated()
 
     def joined(self, other: Exemplars) -> Exemplars:
-        """These and those of ``other``, made with the same ``features``."""
-        if not (self.attacks.ids or self.benign.ids):
+        """These and those of ``other``, made with the same features and reference."""
+        if self.reference is None:
             return other
-        return Exemplars(self.attacks.joined(other.attacks), self.benign.joined(other.benign), self.bits, self.idf)
+        return Exemplars(
+            self.attacks.joined(other.attacks),
+            self.benign.joined(other.benign),
+            self.beside,
+            self.bits,
+            self.idf,
+            self.reference,
+            None,
+        )._calibrated()
 
     def score(self, pieces: Windows, *, threads: int = 1) -> tuple[F32, Ints]:
-        """How much nearer W windows are to taught attacks than to taught benign texts.
+        """How much nearer W windows are to taught attacks than to benign text.
 
         Returns:
-            contrast float32 (W,) in [0, 1], and the nearest attack int32 (W,), -1 where nothing is shared. A window's
-            result depends on that window only.
+            contrast float32 (W,) in [-1, 1], NOTHING where no attack is near, and the nearest attack int32 (W,) into
+            ``attacks.ids``, -1 where nothing is shared. A window's result depends on that window only.
         """
         if not len(self):
-            return np.zeros(len(pieces), np.float32), np.full(len(pieces), -1, np.int32)
-        grams = kernels.ngram_hash(pieces.values, pieces.offsets, bits=self.bits, threads=threads)
-        near, nearest = self.attacks.nearest(grams, self.idf, NEIGHBOURS, threads=threads)
+            return np.full(len(pieces), NOTHING, np.float32), np.full(len(pieces), -1, np.int32)
+        indptr, indices, counts = kernels.ngram_hash(pieces.values, pieces.offsets, bits=self.bits, threads=threads)
+        return self._contrast(Grams(indptr, indices, counts, pieces.row), threads=threads)
+
+    def p_value(self, scores: F32) -> F64:
+        """p-values against benign text, float64, of rows' highest scores."""
+        if self.tail is None:
+            return np.ones(np.shape(scores))
+        return np.asarray(np.where(scores > NOTHING, self.tail.p_value(scores), 1.0), np.float64)
+
+    def _contrast(self, held: Grams, *, threads: int = 1) -> tuple[F32, Ints]:
+        near, nearest = self.attacks.nearest(held, self.idf, NEIGHBOURS, threads=threads)
+        out = np.full(len(near), NOTHING, np.float32)
+        # Few windows come near at all; only those are held against benign text.
+        some = np.flatnonzero(near >= LEAST)
+        few = held.of(some)
+        against, _ = self.beside.nearest(few, self.idf, 1, threads=threads)
         if len(self.benign):
-            beside, _ = self.benign.nearest(grams, self.idf, 1, threads=threads)
-            near = np.minimum(near, 2.0 * (near - beside))
-        return np.clip(near, 0.0, 1.0).astype(np.float32), nearest
+            taught, _ = self.benign.nearest(few, self.idf, 1, threads=threads)
+            against = np.maximum(against, taught)
+        out[some] = near[some] - against
+        return out, nearest
+
+    def _calibrated(self) -> Exemplars:
+        if self.reference is None or not len(self):
+            return self
+        ordinary = self.reference.grams.of_rows(self.reference.beside, self.reference.texts)
+        highest = np.full(self.reference.texts - self.reference.beside, NOTHING, np.float32)
+        np.maximum.at(highest, ordinary.row, self._contrast(ordinary)[0])
+        fitted = tail.fit(highest)
+        return Exemplars(self.attacks, self.benign, self.beside, self.bits, self.idf, self.reference, fitted)
 
 
 def exemplar_id(text: str) -> str:
-    """Id of a taught text: a hash of its content, so that evidence can name it without quoting it."""
+    """Id of a taught text: a hash of its content, so that evidence names it without quoting it."""
     return "exemplar." + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
 
 
-def _nothing() -> Bank:
-    zero = np.zeros(1, np.int64)
-    ints, floats = np.zeros(0, np.int32), np.zeros(0, np.float32)
-    return Bank.build((), zero, ints, floats, ints)
-
-
-def _text(pieces: Windows, chosen: Offsets) -> tuple[npt.NDArray[np.uint8], Offsets]:
-    bounds = np.zeros(len(chosen) + 1, np.int64)
-    np.cumsum(pieces.offsets[chosen + 1] - pieces.offsets[chosen], out=bounds[1:])
-    places = np.arange(bounds[-1]) + np.repeat(pieces.offsets[chosen] - bounds[:-1], np.diff(bounds))
-    return pieces.values[places], bounds
+def _taught(texts: Sequence[str], features: Classifier, idf: F32) -> Vectors:
+    unique = {exemplar_id(text): text for text in texts}
+    return Vectors.of(list(unique), grams(list(unique.values()), features, most=WINDOWS), idf)

@@ -30,8 +30,8 @@ def _rows(
     indices: Any,  # int32 (Z,)
     counts: Any,  # float32 (Z,)
     idf: Any,  # float32 (F,)
-    terms: Any,  # int32 (T,), ascending
-    post_offsets: Any,  # int64 (T+1,)
+    keys: Any,  # int32 (S,), S a power of two, -1 for an empty slot
+    post_offsets: Any,  # int64 (S+1,)
     post_rows: Any,  # int32 (E,)
     post_values: Any,  # float32 (E,)
     owner: Any,  # int32 (N,), ascending
@@ -42,6 +42,7 @@ def _rows(
     nearest: Any,  # int32 (B,)
 ) -> None:
     size = len(owner)
+    mask = len(keys) - 1
     dots = np.zeros(size, np.float64)
     best = np.empty(k, np.float64)
     for row in range(first, last):
@@ -53,16 +54,12 @@ def _rows(
             if counts[z] != 1.0:
                 value *= 1.0 + math.log(np.float64(counts[z]))
             square += value * value
-            low, high = 0, len(terms)
-            while low < high:
-                middle = (low + high) >> 1
-                if terms[middle] < feature:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low < len(terms) and terms[low] == feature:
+            slot = feature & mask
+            while keys[slot] >= 0 and keys[slot] != feature:
+                slot = (slot + 1) & mask
+            if keys[slot] == feature:
                 met = True
-                for post in range(post_offsets[low], post_offsets[low + 1]):
+                for post in range(post_offsets[slot], post_offsets[slot + 1]):
                     dots[post_rows[post]] += value * np.float64(post_values[post])
         score[row] = np.float32(0.0)
         nearest[row] = -1
@@ -104,7 +101,7 @@ def nearest(
     indices: I32Array,
     counts: F32Array,
     idf: F32Array,
-    terms: I32Array,
+    keys: I32Array,
     post_offsets: I64Array,
     post_rows: I32Array,
     post_values: F32Array,
@@ -117,7 +114,7 @@ def nearest(
 
     def part(first: int, last: int) -> None:
         _rows(
-            indptr, indices, counts, idf, terms, post_offsets, post_rows, post_values, owner, k,
+            indptr, indices, counts, idf, keys, post_offsets, post_rows, post_values, owner, k,
             first, last, score, found,
         )  # fmt: skip
 
