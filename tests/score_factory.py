@@ -12,11 +12,13 @@ from aimds.taxonomy import CODES, THREATS
 F32 = np.float32
 
 
-def shipped(version: str = "shipped", seed: int = 0) -> Classifier:
-    """A model calibrated on scores that are all standard normal."""
-    rng, n = np.random.default_rng(seed), 20_000
-    heads = ("attack", "attack.untrusted", "indirect", "harmful")
+def shipped(version: str = "shipped", *, deep: bool = False) -> Classifier:
+    """A model calibrated on scores that are all standard normal, ``deep`` with the tails of an encoder."""
+    rng, n = np.random.default_rng(0), 20_000
+    heads = ("attack", "attack.untrusted", "indirect", "harmful", *(("deep", "deep.untrusted") if deep else ()))
     tails = {name: tail.fit(rng.normal(size=n)) for name in heads}
+    for name in ("joint", "joint.untrusted") if deep else ():
+        tails[name] = tail.fit(-np.log10(rng.random(n)) - np.log10(rng.random(n)))
     tails["patterns"] = tail.fit(np.where(rng.random(n) < 0.97, -1, rng.uniform(-1, 0.2, n)))
     tails["rules"] = counted(((rng.random(n) < 0.001) * 0.5).astype(F32))
     return Classifier(

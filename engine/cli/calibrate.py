@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
         max_rows: int = typer.Option(200_000, help="Sample evenly above this many rows."),
         flag: float = typer.Option(0.01, help="p-value at which a row is flagged."),
         block: float = typer.Option(0.001, help="p-value at which a row is blocked."),
-        profile: str = typer.Option("fast", help="Profile the calibration is for: fast, cascade or full."),
+        profile: str = typer.Option("cascade", help="Profile the calibration is for: fast, cascade or full."),
         model: Path | None = typer.Option(None, help="A folder `aimds train` wrote, instead of the shipped model."),
         seed: int = typer.Option(0, help="Deals the texts out; the same seed gives the same files."),
         overwrite: bool = typer.Option(False, help="Replace an existing calibration."),

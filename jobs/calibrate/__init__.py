@@ -146,17 +146,22 @@ def judge(
     fit_cell = calibration.cells(stages.untrusted[split.fit], script[split.fit])
     groups = calibration.groups_of(after.tails)
     owner = calibration.owners(groups, rows.untrusted, script[held])
-    table = []
+    table: list[dict[str, Any]] = []
     for index, name in enumerate(CELLS):
         mine = np.flatnonzero(cell == index)
         if not len(mine) and not (fit_cell == index).any():
             continue
         group = groups[owner[mine[0]]] if len(mine) and owner[mine[0]] >= 0 else ""
         behind = fitted.rows[group][name.partition(".")[0]]
-        line = {"name": name, "fitted": int((fit_cell == index).sum()), "judged_by": group or "all", "behind": behind}
+        line: dict[str, Any] = {
+            "name": name,
+            "fitted": int((fit_cell == index).sum()),
+            "judged_by": group or "all",
+            "behind": behind,
+        }
         table.append(line | _alarms(p_before[mine], p_after[mine], split.trimmed[held][mine], levels, behind))
     least = min(line["behind"] for line in table)
-    total = {"name": "all", "fitted": len(split.fit), "judged_by": "", "behind": least}
+    total: dict[str, Any] = {"name": "all", "fitted": len(split.fit), "judged_by": "", "behind": least}
     total |= _alarms(p_before, p_after, split.trimmed[held], levels, least)
     return {"groups": table, "total": total}
 
@@ -164,7 +169,11 @@ def judge(
 def _alarms(before: F64, after: F64, trimmed: Flags, levels: Levels, behind: int) -> dict[str, Any]:
     out: dict[str, Any] = {"judged": len(after)}
     for name, alpha in (("flag", levels.flag), ("block", levels.block)):
-        at = {"alpha": alpha, "claimed": levels.borne_out(behind) <= alpha, "needed": levels.needed(alpha)}
+        at: dict[str, Any] = {
+            "alpha": alpha,
+            "claimed": levels.borne_out(behind) <= alpha,
+            "needed": levels.needed(alpha),
+        }
         for when, p in (("before", before), ("after", after)):
             at[when] = rate(int((p <= alpha).sum()), len(p))
         if trimmed.any():
@@ -206,11 +215,11 @@ def _about(
     sample: Sample, detector: Detector, config: CalibrateConfig, levels: Levels, split: Split, lost: int
 ) -> dict[str, Any]:
     untouched = sorted(name for name in detector.classifier.tails if name.partition(".")[0] in ("deep", "joint"))
-    profile = getattr(detector, "profile", "fast")
     return {
         "engine": aimds.__version__,
         "model": detector.classifier.version,
-        "profile": profile,
+        "profile": detector.profile,
+        "gray": detector.gray,
         "signatures": detector.signature_version,
         "config": asdict(config),
         "stages": levels.stages,
@@ -219,7 +228,7 @@ def _about(
         "files": len(sample.files),
         "trimmed": int(split.trimmed.sum()),
         "channels": {name: int(((sample.channel >= 3) == bool(place)).sum()) for place, name in enumerate(CHANNELS)},
-        "as_shipped": untouched if profile == "fast" else [],
+        "as_shipped": untouched if detector.profile == "fast" else [],
     }
 
 

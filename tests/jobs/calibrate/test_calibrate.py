@@ -12,6 +12,7 @@ from score_factory import scores, shipped
 from aimds import Screener, data
 from aimds.detect import calibration, fusion
 from aimds.detect.calibration import Calibration
+from aimds.detect.classifier import DEEP_TAILS
 from aimds.detect.texts import Texts
 from aimds.errors import ConfigError, DataError
 from aimds.jobs import calibrate as job
@@ -21,6 +22,7 @@ from aimds.jobs.calibrate.fitting import Levels
 from aimds.jobs.calibrate.traffic import Sample
 
 MODEL = shipped()
+MODEL_DEEP = shipped(deep=True)
 LEVELS = Levels()
 
 
@@ -139,6 +141,39 @@ def test_real_texts_are_calibrated_written_and_read_back_the_same_each_time(tmp_
     assert (tmp_path / "a" / "card.md").read_text("utf-8") == page
     assert "80 others" in page
     assert "| trusted.latin |" in page
+
+
+class Encoder:
+    """In place of the deep stage: the margin of a window is its length."""
+
+    version = "lengths"
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def score(self, values: np.ndarray, offsets: np.ndarray, untrusted: np.ndarray, *, threads: int = 1) -> np.ndarray:
+        self.asked.append(len(offsets) - 1)
+        return np.stack([np.diff(offsets), np.zeros(len(offsets) - 1)], axis=1).astype(np.float32)
+
+
+def test_the_encoder_looks_again_at_what_the_new_tails_call_the_gray_zone(detector: object) -> None:
+    tails = {**detector.classifier.tails, **{name: MODEL_DEEP.tails[name] for name in DEEP_TAILS}}  # type: ignore[attr-defined]
+    encoder = Encoder()
+    watched = dataclasses.replace(
+        detector,  # type: ignore[type-var]
+        classifier=dataclasses.replace(detector.classifier, tails=tails),  # type: ignore[attr-defined]
+        deep=encoder,
+        profile="cascade",
+        gray=0.3,
+    )
+    texts = [f"Tell me about {TOPICS[i % 7]} and {TOPICS[i % 5]}, number {i}".encode() for i in range(240)]
+    outcome = job.calibrate(watched, sample(texts), job.CalibrateConfig())
+    first, second = encoder.asked
+    # Pooled tails never find a text rarer than the shipped ones do.
+    assert 240 > first >= second > 0
+    assert outcome.report["profile"] == "cascade"
+    assert {"deep", "joint"} <= set(outcome.calibration.tails)
+    assert outcome.report["as_shipped"] == []
 
 
 def test_attacks_in_the_traffic_are_found_and_listed_the_rarest_first(detector: object) -> None:

@@ -100,3 +100,18 @@ def test_a_stage_that_saw_few_rows_counts_the_others_as_lower() -> None:
     made = fitting._own("deep", seen)
     assert made.p_value(0.5) == pytest.approx(125 / 5000, rel=0.1)
     assert made.is_sound()
+
+
+def test_the_tail_of_encoder_and_head_together_is_right_for_the_texts_the_encoder_sees() -> None:
+    rng = np.random.default_rng(4)
+    model, levels = shipped(deep=True), Levels(stages=5)
+    rows = scores(rng, 20_000, deep=True)
+    fitted = fit(model, rows, np.zeros(20_000, np.int8), levels)
+    assert {"deep", "joint", "deep.untrusted", "joint.untrusted"} <= set(fitted.tails)
+    fresh = scores(rng, 40_000, deep=True)
+    after = dataclasses.replace(model, tails={**model.tails, **fitted.tails})
+    alone = fusion.stage_p_values(calibration.for_group(after, ""), fresh)["deep"]
+    assert 0.003 < np.mean(alone <= 0.005) < 0.008
+    p = calibration.fuse(after, fresh, np.zeros(40_000, np.int8)).p_value
+    assert 0.004 < np.mean(p <= 0.01) < 0.013
+    assert np.mean(fusion.fuse(model, fresh).p_value <= 0.01) > 0.03
