@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,18 @@ import pyarrow as pa
 import aimds
 from aimds import assembly, data, kernels
 from aimds.detect.cache import Cache, Stats
+from aimds.detect.calibration import Calibration
 from aimds.detect.classifier import MODEL, Classifier
 from aimds.detect.deep import DEEP, Deep
 from aimds.detect.gray import GRAY
 from aimds.detect.patterns import Bank, thresholds
+from aimds.detect.patterns.store import PatternStore
 from aimds.detect.pii import Pii
 from aimds.detect.rules import Rules
 from aimds.detect.stages import ERROR, STATUS, Detector, Scores
 from aimds.detect.texts import Texts
 from aimds.errors import ArtefactError, BackendError, ConfigError, SchemaError
+from aimds.learn.teaching import teach
 from aimds.respond.policy import Policy
 from aimds.schema import CHANNELS, PROFILES, REQUESTS, VERDICTS, requests
 from aimds.verdicts import Verdicts
@@ -51,6 +54,7 @@ class Screener:
     Args:
         detector: the stages that score a text, with the profile they run in.
         policy: turns scores into actions.
+        store: patterns laid over the detector's bank; `refresh` takes up its changes.
         threads: threads for the kernels and the encoder.
         cache_bytes: bound of the score cache; 0 turns it off.
 
@@ -63,6 +67,7 @@ class Screener:
         detector: Detector,
         policy: Policy,
         *,
+        store: PatternStore | None = None,
         threads: int = 1,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
@@ -70,12 +75,13 @@ class Screener:
             raise ConfigError("threads", threads, "a whole number of at least 1")
         if cache_bytes < 0:
             raise ConfigError("cache_bytes", cache_bytes, "a whole number of bytes, 0 for no cache")
-        self.detector = detector
+        self._store, self._bank = store, detector.bank
         self.policy = policy
         self.threads = threads
         self.seconds: dict[str, float] = {}
         """Time spent in each stage since the start, in seconds."""
-        self._cache: Cache[Scores] = Cache(cache_bytes, self.config_hash)
+        self._cache_bytes = cache_bytes
+        self._use(detector if store is None else dataclasses.replace(detector, bank=store.bank(detector.bank)))
 
     @classmethod
     def default(
@@ -85,20 +91,25 @@ class Screener:
         gray: float = GRAY,
         policy: Policy | None = None,
         model: Path | None = None,
+        calibration: Path | None = None,
+        patterns: Path | None = None,
         threads: int = 1,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> Screener:
         """A screener with the shipped signatures, patterns, model and policy.
 
         Args:
-            profile: ``fast`` (no encoder), ``cascade`` (the encoder judges the gray zone) or ``full`` (every text). Of a
-                model that was trained without an encoder, ``cascade`` runs as ``fast`` and its verdicts say so.
+            profile: ``fast`` (no encoder), ``cascade`` (the encoder judges the gray zone) or ``full`` (every text).
+                With a model that was trained without an encoder, ``cascade`` runs as ``fast`` and its verdicts say so.
             gray: p-value at which the gray zone of ``cascade`` begins.
             policy: instead of the shipped one.
             model: a folder that `aimds train` wrote, instead of the shipped model and pattern thresholds.
+            calibration: a folder that `aimds calibrate` wrote: benign tails of your own traffic.
+            patterns: a folder of patterns that `aimds patterns` keeps, laid over the shipped bank; see `refresh`.
 
         Raises:
-            ConfigError: an unknown profile, or ``full`` with a model that has no encoder.
+            ConfigError: an unknown profile, ``full`` with a model that has no encoder, or a calibration made for
+                another model or profile.
             ArtefactError: an artefact is missing or damaged.
         """
         if profile not in PROFILES:
@@ -114,16 +125,54 @@ class Screener:
             deep = Deep.load(None if model is None else model / DEEP)
         elif profile == "full":
             raise ConfigError("profile", profile, "fast or cascade; this model was trained without an encoder")
+        running = "fast" if deep is None else profile
+        if calibration is not None:
+            classifier = Calibration.load(calibration).apply(classifier, profile=running)
         detector = Detector(
             rules=Rules.load(),
             pii=Pii.load(),
             bank=bank,
             classifier=classifier,
             deep=deep,
-            profile="fast" if deep is None else profile,
+            profile=running,
             gray=gray,
         )
-        return cls(detector, policy or Policy.load(), threads=threads, cache_bytes=cache_bytes)
+        store = None if patterns is None else PatternStore.load(patterns)
+        return cls(detector, policy or Policy.load(), store=store, threads=threads, cache_bytes=cache_bytes)
+
+    def refresh(self) -> bool:
+        """Take up a change of the pattern store; the next batch sees it, one that runs does not. True if there was one.
+
+        Raises:
+            ArtefactError: a version is not signed by a trusted key, changed or missing; the patterns stay as they are.
+        """
+        if self._store is None or not self._store.changed():
+            return False
+        store = self._store.reload()
+        detector = dataclasses.replace(self.detector, bank=store.bank(self._bank))
+        self._store = store
+        self._use(detector)
+        return True
+
+    def taught(
+        self, attacks: Sequence[str], benign: Sequence[str] = (), *, threat: str = "direct_injection"
+    ) -> Screener:
+        """Another screener that also knows these confirmed ``attacks`` and ``benign`` texts; this one stays as it is.
+
+        Raises:
+            ConfigError: nothing to teach, or an unknown ``threat``.
+        """
+        detector = teach(self.detector, attacks, benign, threat=threat)
+        return Screener(detector, self.policy, threads=self.threads, cache_bytes=self._cache_bytes)
+
+    def _use(self, detector: Detector) -> None:
+        # One assignment, so that a batch on another thread sees a detector with its own cache, never half a change.
+        self._now: tuple[Detector, Cache[Scores]] = (detector, Cache(self._cache_bytes, self._hash(detector)))
+
+    @property
+    def detector(self) -> Detector:
+        """The stages as the next batch will see them."""
+        return self._now[0]
 
     @property
     def profile(self) -> str:
@@ -133,24 +182,30 @@ class Screener:
     @property
     def versions(self) -> dict[str, str]:
         """Versions of all that a verdict depends on: engine, model, signatures, policy."""
+        return self._versions(self.detector)
+
+    def _versions(self, detector: Detector) -> dict[str, str]:
         return {
             "engine": aimds.__version__,
-            "model": self.detector.model_version,
-            "signatures": self.detector.signature_version,
+            "model": detector.model_version,
+            "signatures": detector.signature_version,
             "policy": self.policy.version,
         }
 
     @property
     def config_hash(self) -> str:
         """The same for two screeners that give the same verdicts, whatever their threads and cache."""
-        depends_on = {"profile": self.profile, "gray": repr(self.detector.gray), "backend": kernels.backend(), **self.versions, **data.manifest()}
-        content = json.dumps(depends_on, sort_keys=True)
+        return self._hash(self.detector)
+
+    def _hash(self, detector: Detector) -> str:
+        runs = {"profile": detector.profile, "gray": repr(detector.gray), "backend": kernels.backend()}
+        content = json.dumps({**runs, **self._versions(detector), **data.manifest()}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
     def cache_stats(self) -> Stats:
         """Counters of the score cache."""
-        return self._cache.stats
+        return self._now[1].stats
 
     def screen(self, source: Any) -> Verdicts:
         """Screen texts.
@@ -173,26 +228,30 @@ class Screener:
         # Equal types may hold another dictionary; a channel read by the wrong one would get another verdict.
         if not (batch.schema.equals(REQUESTS) and _has_known_channels(batch.column("channel"))):
             batch = requests(batch)
+        detector, cache = self._now
         texts = Texts.from_arrow(batch.column("text"))
         channels = batch.column("channel").indices.to_numpy(zero_copy_only=False)
         scores = Scores.empty(len(texts))
         for start, stop in texts.slices(SLICE_ROWS, SLICE_BYTES):
-            scores.put(np.arange(start, stop), self._score(texts.slice(start, stop), channels[start:stop]))
+            scores.put(
+                np.arange(start, stop), self._score(detector, cache, texts.slice(start, stop), channels[start:stop])
+            )
         started = time.perf_counter()
-        out = assembly.verdicts(batch, texts, scores, self.policy, self.profile, kernels.backend(), self.versions)
+        backend = kernels.backend()
+        out = assembly.verdicts(batch, texts, scores, self.policy, detector.profile, backend, self._versions(detector))
         self._spent("respond", started)
         return out
 
-    def _score(self, texts: Texts, channels: npt.NDArray[np.int8]) -> Scores:
-        if not self._cache.max_bytes:
-            return self._compute(texts, channels)
+    def _score(self, detector: Detector, cache: Cache[Scores], texts: Texts, channels: npt.NDArray[np.int8]) -> Scores:
+        if not cache.max_bytes:
+            return self._compute(detector, texts, channels)
         started = time.perf_counter()
         out = Scores.empty(len(texts))
         view, bounds = texts.values.data, texts.offsets.tolist()
-        keys = [self._cache.key(view[bounds[i] : bounds[i + 1]], int(c)) for i, c in enumerate(channels)]
+        keys = [cache.key(view[bounds[i] : bounds[i + 1]], int(c)) for i, c in enumerate(channels)]
         missed = []
         for row, key in enumerate(keys):
-            known = self._cache.get(key) if texts.valid[row] else None
+            known = cache.get(key) if texts.valid[row] else None
             if known is None:
                 missed.append(row)
             else:
@@ -201,20 +260,20 @@ class Screener:
         if not missed:
             return out
         rows = np.array(missed, np.int64)
-        fresh = self._compute(texts if len(rows) == len(texts) else texts.take(rows), channels[rows])
+        fresh = self._compute(detector, texts if len(rows) == len(texts) else texts.take(rows), channels[rows])
         out.put(rows, fresh)
         started = time.perf_counter()
         for k, row in enumerate(missed):
             if texts.valid[row] and fresh.numbers[k, STATUS] != ERROR:
                 kept = fresh.row(k)
                 items = len(kept.evidence.get(0, ())) + len(kept.spans.get(0, ()))
-                self._cache.put(keys[row], kept, ENTRY_BYTES + ITEM_BYTES * items)
+                cache.put(keys[row], kept, ENTRY_BYTES + ITEM_BYTES * items)
         self._spent("cache", started)
         return out
 
-    def _compute(self, texts: Texts, channels: npt.NDArray[np.int8]) -> Scores:
+    def _compute(self, detector: Detector, texts: Texts, channels: npt.NDArray[np.int8]) -> Scores:
         try:
-            return self.detector.score(texts, channels, threads=self.threads, spent=self._spent)
+            return detector.score(texts, channels, threads=self.threads, spent=self._spent)
         except (ArtefactError, BackendError):
             raise
         except Exception as error:  # a row that breaks a stage must not fail its neighbours
@@ -223,7 +282,8 @@ class Screener:
         out = Scores.empty(len(texts))
         middle = len(texts) // 2
         for start, stop in ((0, middle), (middle, len(texts))):
-            out.put(np.arange(start, stop), self._compute(texts.slice(start, stop), channels[start:stop]))
+            part = self._compute(detector, texts.slice(start, stop), channels[start:stop])
+            out.put(np.arange(start, stop), part)
         return out
 
     def _spent(self, stage: str, started: float) -> None:

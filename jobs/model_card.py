@@ -43,11 +43,11 @@ def render(card: dict[str, Any]) -> str:
         "",
         "## Out of fold",
         "",
-        "Every source is judged by heads, by an encoder and by pattern thresholds that never saw it or its family. The",
-        "benign tails and the calibration of the score are fitted to these same scores, so the shares of benign traffic",
-        "below say how well the tails fit and forecast nothing. Signatures and patterns were written with some of these",
-        "sources in view, so their share of the detection is not held out. Sources named as composed or encoded are made",
-        "from other sources of the table. Harmful requests are not in it. Benign rows are those the encoder judged, at",
+        "Every source is judged by heads, by an encoder and by pattern thresholds that never saw it or its family.",
+        "The benign tails and the calibration of the score are fitted to these same scores, so the shares of benign",
+        "traffic below say how well the tails fit and forecast nothing. Signatures and patterns were written with some",
+        "of these sources in view, so their share of the detection is not held out. Sources named as composed or",
+        "encoded are made from other sources of the table. Harmful requests are not in it. Benign rows are at",
         f"most {config['calibration_rows']:,}.",
         "",
         f"Mean over the {macro['sources']} sources with at least 50 attacks, and weighted benign traffic, in %:",
@@ -94,4 +94,3 @@ def render(card: dict[str, Any]) -> str:
     ]
     lines += [f"| {name} | {count:,} | {card['licences'].get(name, '')} |" for name, count in card["sources"].items()]
     return "\n".join(lines) + "\n"
-

@@ -1,4 +1,4 @@
-"""Training texts of our own: what the grammar makes, and the attack patterns of the bank, alone and among ordinary text.
+"""Training texts of our own: what the grammar makes, and the patterns of the bank, alone and among ordinary text.
 
 A pattern beside a benign text teaches that company does not make an attack harmless; two benign texts beside each other
 teach that company does not make one either. Texts that carry a public text stay inside its fold, so nothing held out is

@@ -7,6 +7,7 @@ windows run side by side on several threads. Word pieces: Wu et al. 2016 (arXiv 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds import data
-from aimds.errors import ArtefactError
+from aimds.errors import ArtefactError, KernelError
 
 F32 = npt.NDArray[np.float32]
 
@@ -134,10 +135,7 @@ class Deep:
             untrusted: bool (W,), whether the window is tool or document text.
         """
         bounds = offsets.tolist()
-        texts = [
-            values[low:high].tobytes().decode("utf-8", "replace")
-            for low, high in zip(bounds, bounds[1:], strict=False)
-        ]  # fmt: skip
+        texts = [values[low:high].tobytes().decode("utf-8", "replace") for low, high in itertools.pairwise(bounds)]
         parts = self.tokenizer.encode(texts)
         session, _ = self._session
         owner = [window for window, split in enumerate(parts) for _ in split]
@@ -155,6 +153,8 @@ class Deep:
         else:
             logits = [run(k) for k in range(len(flat))]
         out = np.full((len(texts), 2), -np.inf, np.float32)
+        if not np.isfinite(logits).all():
+            raise KernelError("deep", "logits", "the encoder gave a score that is not finite")
         if flat:
             np.maximum.at(out, np.array(owner), margins(np.stack(logits)))
         return out

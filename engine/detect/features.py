@@ -61,6 +61,23 @@ def windows(
     return Windows(values, offsets, view, views.rows[view], base)
 
 
+def highest(scores: npt.NDArray[np.float32], owner: Ints, rows: int) -> npt.NDArray[np.float32]:
+    """The highest of ``scores`` float32 (W,) of each of B ``rows``, float32 (B,); -inf for a row without any."""
+    out = np.full(rows, -np.inf, np.float32)
+    np.maximum.at(out, owner, scores)
+    return out
+
+
+def first_best(
+    scores: npt.NDArray[np.float32], top: npt.NDArray[np.float32], owner: Ints, rows: int
+) -> npt.NDArray[np.int64]:
+    """Which of ``scores`` is the first to be its row's ``top``, int64 (B,); 0 for a row without any."""
+    at = np.flatnonzero(scores == top[owner])[::-1]
+    out = np.zeros(rows, np.int64)
+    out[owner[at]] = at
+    return out
+
+
 def cut(
     values: Bytes, first: Offsets, last: Offsets, window_bytes: int, stride_bytes: int, single_bytes: int
 ) -> tuple[Bytes, Offsets, Ints, Offsets]:

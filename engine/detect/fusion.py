@@ -49,7 +49,8 @@ class StageScores:
     best pattern · ``rules`` float32 (B, T): strength per threat type · ``decoded`` bool (B,): the highest attack score
     is in a decoded view and the text as written shows nothing of it · ``untrusted`` bool (B,): tool or document text ·
     ``deep`` float32 (B,): attack margin of the encoder, -inf where it did not look, None in a profile without it ·
-    ``exemplars`` float32 (B,): how much nearer to a taught attack than to taught benign text, None if nothing was taught.
+    ``exemplars`` float64 (B,): p-value of being that much nearer to taught attacks than to benign text, None if nothing
+    was taught.
     """
 
     attack: F32
@@ -62,7 +63,7 @@ class StageScores:
     decoded: npt.NDArray[np.bool_]
     untrusted: npt.NDArray[np.bool_]
     deep: F32 | None = None
-    exemplars: F32 | None = None
+    exemplars: F64 | None = None
 
 
 @dataclass(slots=True)
@@ -121,7 +122,7 @@ def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
     if stages.deep is not None:
         alone["deep"] = deep_p_value(tails, stages)
     if stages.exemplars is not None:
-        alone["exemplars"] = np.where(stages.exemplars > 0.0, tails["exemplars"].p_value(stages.exemplars), 1.0)
+        alone["exemplars"] = stages.exemplars
     return alone
 
 

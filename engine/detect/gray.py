@@ -1,7 +1,8 @@
 """Which texts, and which windows of them, the deep stage judges.
 
-In profile ``cascade`` it sees the gray zone: texts that the stages before it find unusual, but not so much that they are
-certain to be blocked. In ``full`` it sees every text. Of a long text it sees the windows the linear heads rank highest.
+In profile ``cascade`` it sees the gray zone: texts that the stages before it find unusual, but not so much that they
+are certain to be blocked. In ``full`` it sees every text. Of a long text it sees the windows the linear heads rank
+highest.
 """
 
 from __future__ import annotations

@@ -10,15 +10,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from aimds.detect import fusion, gray
+from aimds.detect import calibration, findings, fusion, gray
 from aimds.detect.classifier import ATTACK, FIRST_TYPE, HARMFUL, INDIRECT, Classifier
 from aimds.detect.deep import Deep
 from aimds.detect.evidence import Evidence, Span
-from aimds.detect.features import Windows, cut, windows
+from aimds.detect.exemplars import Exemplars
+from aimds.detect.features import Windows, first_best, highest, windows
+from aimds.detect.findings import Judged, Taught
 from aimds.detect.normalize import Flag, Views, normalize
 from aimds.detect.patterns import Bank, Matches
 from aimds.detect.pii import Pii
 from aimds.detect.rules import Rules
+from aimds.detect.script import scripts
 from aimds.detect.texts import Texts
 from aimds.taxonomy import CODES, THREATS
 
@@ -27,7 +30,6 @@ F64 = npt.NDArray[np.float64]
 Spent = Callable[[str, float], None]
 
 MAX_EVIDENCE = 8
-LOCATE_BYTES = 120
 PII = CODES["pii_exposure"]
 OK, PARTIAL, ERROR = 0, 1, 2
 """Codes of `aimds.schema.STATUSES`."""
@@ -82,24 +84,11 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """Windows the deep stage saw, int64 (D,), and the attack margin of each, float32 (D,)."""
-
-    window: npt.NDArray[np.int64]
-    margin: F32
-
-    @classmethod
-    def none(cls) -> Judged:
-        """No window at all."""
-        return cls(np.zeros(0, np.int64), np.zeros(0, np.float32))
-
-
-@dataclass(frozen=True, slots=True)
 class Detector:
     """All stages with their artefacts; immutable, so that a batch sees one version of each.
 
     ``profile`` is one of `gray.PROFILES`; all but ``fast`` need ``deep``. ``gray`` is where the gray zone of
-    ``cascade`` begins, as a p-value.
+    ``cascade`` begins, as a p-value. ``exemplars`` is what it was taught.
     """
 
     rules: Rules
@@ -109,6 +98,7 @@ class Detector:
     deep: Deep | None = None
     profile: str = "fast"
     gray: float = gray.GRAY
+    exemplars: Exemplars = field(default_factory=Exemplars.empty)
 
     @property
     def model_version(self) -> str:
@@ -118,8 +108,8 @@ class Detector:
 
     @property
     def signature_version(self) -> str:
-        """Changes whenever a signature, a kind of personal data, a pattern or a pattern's threshold does."""
-        parts = (self.rules.version, self.pii.version, self.bank.version)
+        """Changes whenever a signature, a kind of personal data, a pattern, its threshold or an exemplar does."""
+        parts = (self.rules.version, self.pii.version, self.bank.version, self.exemplars.version)
         return hashlib.sha256("+".join(parts).encode() + self.bank.limits.tobytes()).hexdigest()[:12]
 
     def score(
@@ -150,21 +140,32 @@ class Detector:
 
         started = time.perf_counter()
         stages, best = self.combine(views, pieces, logits, matches, found, channels)
-        fused = fusion.fuse(self.classifier, stages)
+        taught = self._taught(pieces, stages, threads)
+        script = scripts(texts.values, texts.offsets)
+        fused = calibration.fuse(self.classifier, stages, script)
         clock("fusion", started)
 
         judged = Judged.none()
         if self.deep is not None and self.profile != "fast":
             started = time.perf_counter()
             judged = self._judged(self.deep, pieces, logits, fused, stages, texts.valid, threads)
-            stages.deep = _highest(judged.margin, pieces.row[judged.window], len(texts))
-            fused = fusion.fuse(self.classifier, stages)
+            stages.deep = highest(judged.margin, pieces.row[judged.window], len(texts))
+            fused = calibration.fuse(self.classifier, stages, script)
             clock("deep", started)
 
         started = time.perf_counter()
-        scores = self._collect(texts, views, pieces, matches, found, spans, fused, stages, best, judged)
+        scores = self._collect(texts, views, pieces, matches, found, spans, fused, stages, best, judged, taught)
         clock("fusion", started)
         return scores
+
+    def _taught(self, pieces: Windows, stages: fusion.StageScores, threads: int) -> Taught | None:
+        if not len(self.exemplars):
+            return None
+        contrast, nearest = self.exemplars.score(pieces, threads=threads)
+        top = highest(contrast, pieces.row, len(stages.attack))
+        window = first_best(contrast, top, pieces.row, len(top))
+        stages.exemplars = self.exemplars.p_value(top)
+        return Taught(window, nearest[window])
 
     def _judged(
         self,
@@ -193,12 +194,12 @@ class Detector:
     ) -> tuple[fusion.StageScores, npt.NDArray[np.int64]]:
         """What each stage says of each row, and the window with its highest attack score, int64 (B,)."""
         rows = len(views.flags)
-        attack = _highest(logits[:, ATTACK], pieces.row, rows)
-        best = _first_best(logits[:, ATTACK], attack, pieces.row, rows)
+        attack = highest(logits[:, ATTACK], pieces.row, rows)
+        best = first_best(logits[:, ATTACK], attack, pieces.row, rows)
         as_written = views.depths[pieces.view] == 0
-        plain = _highest(np.where(as_written, logits[:, ATTACK], -np.inf).astype(np.float32), pieces.row, rows)
-        margin = _highest(matches.margin, pieces.row, rows)
-        pattern = matches.pattern[_first_best(matches.margin, margin, pieces.row, rows)]
+        plain = highest(np.where(as_written, logits[:, ATTACK], -np.inf).astype(np.float32), pieces.row, rows)
+        margin = highest(matches.margin, pieces.row, rows)
+        pattern = matches.pattern[first_best(matches.margin, margin, pieces.row, rows)]
         codes = self.bank.codes
         strengths = np.zeros((rows, len(THREATS)), np.float32)
         for item in found:
@@ -210,8 +211,8 @@ class Detector:
             hidden = (views.depths[pieces.view[best]] > 0) & (tail.p_value(plain) > 0.05)
         return fusion.StageScores(
             attack=attack,
-            indirect=_highest(logits[:, INDIRECT], pieces.row, rows),
-            harmful=_highest(logits[:, HARMFUL], pieces.row, rows),
+            indirect=highest(logits[:, INDIRECT], pieces.row, rows),
+            harmful=highest(logits[:, HARMFUL], pieces.row, rows),
             type_code=fusion.type_of(logits[best, FIRST_TYPE:]),
             margin=margin,
             pattern_code=np.where(pattern >= 0, codes[pattern], 0).astype(np.int8),
@@ -232,6 +233,7 @@ class Detector:
         stages: fusion.StageScores,
         best: npt.NDArray[np.int64],
         judged: Judged,
+        taught: Taught | None,
     ) -> Scores:
         out = Scores.empty(len(texts))
         numbers = out.numbers
@@ -252,9 +254,13 @@ class Detector:
 
         evidence: dict[int, list[Evidence]] = {}
         notable = np.flatnonzero(fused.p_value <= fusion.NOTABLE_P)
-        located = self._located(views, pieces, stages, fused, best, notable)
-        seen = self._seen(views, pieces, stages, judged)
-        for item in (*found, *self._matched(views, pieces, matches), *located, *seen):
+        for item in (
+            *found,
+            *findings.matched(self.bank, views, pieces, matches),
+            *findings.located(self.classifier, views, pieces, stages, best, notable),
+            *findings.seen(self.classifier, views, pieces, stages, judged),
+            *findings.near(self.classifier, self.exemplars, views, pieces, stages, taught),
+        ):
             evidence.setdefault(item.row, []).append(item)
         for place, items in evidence.items():
             unique = sorted(set(items), key=lambda item: (-item.score, item.start, item.end, item.detector, item[2]))
@@ -269,80 +275,3 @@ class Detector:
             if len(rows):
                 out.put(rows, Scores.failed(len(rows), reason))
         return out
-
-    def _matched(self, views: Views, pieces: Windows, matches: Matches) -> list[Evidence]:
-        out = []
-        for hit in matches.hits:
-            base = int(pieces.base[hit.window])
-            start, end = views.span(int(pieces.view[hit.window]), base + hit.start, base + hit.end)
-            pattern = self.bank.patterns[hit.pattern]
-            strength = float(np.clip(hit.margin, 0.0, 1.0))
-            row = int(pieces.row[hit.window])
-            out.append(Evidence(row, "patterns", pattern.id, pattern.threat, start, end, strength))
-        return out
-
-    def _located(
-        self,
-        views: Views,
-        pieces: Windows,
-        stages: fusion.StageScores,
-        fused: fusion.Fused,
-        best: npt.NDArray[np.int64],
-        rows: npt.NDArray[np.int64],
-    ) -> list[Evidence]:
-        # Where in its strongest window the classifier sees the attack: the piece of LOCATE_BYTES that scores highest.
-        p = fusion.by_channel(self.classifier.tails, "attack", stages.attack[rows], stages.untrusted[rows])
-        rows, p = rows[p <= fusion.NOTABLE_P], p[p <= fusion.NOTABLE_P]
-        if not len(rows):
-            return []
-        chosen = best[rows]
-        first, last = pieces.offsets[chosen], pieces.offsets[chosen + 1]
-        values, offsets, owner, base = cut(pieces.values, first, last, LOCATE_BYTES, LOCATE_BYTES // 3, LOCATE_BYTES)
-        piece_scores = self.classifier.score(values, offsets)[:, ATTACK]
-        top = _highest(piece_scores, owner, len(rows))
-        pick = _first_best(piece_scores, top, owner, len(rows))
-        strength = fusion.calibrate(self.classifier, p)
-        out = []
-        for k, row in enumerate(rows.tolist()):
-            window, piece = int(chosen[k]), int(pick[k])
-            low = int(pieces.base[window] + base[piece])
-            high = low + int(offsets[piece + 1] - offsets[piece])
-            start, end = views.span(int(pieces.view[window]), low, high)
-            threat = THREATS[stages.type_code[row]]
-            name = "classifier.decoded" if views.depths[pieces.view[window]] else "classifier"
-            out.append(Evidence(row, "classifier", f"{name}.{threat}", threat, start, end, float(strength[k])))
-        return out
-
-
-    def _seen(self, views: Views, pieces: Windows, stages: fusion.StageScores, judged: Judged) -> list[Evidence]:
-        # The window in which the encoder finds most, for each row that it finds unusual.
-        if not len(judged.window) or stages.deep is None:
-            return []
-        p = fusion.deep_p_value(self.classifier.tails, stages)
-        rows = np.flatnonzero(p <= fusion.NOTABLE_P)
-        strength = fusion.calibrate(self.classifier, p[rows])
-        owner = pieces.row[judged.window]
-        best = _first_best(judged.margin, stages.deep, owner, len(p))
-        out = []
-        for k, row in enumerate(rows.tolist()):
-            window = int(judged.window[best[row]])
-            low = int(pieces.base[window])
-            high = low + int(pieces.offsets[window + 1] - pieces.offsets[window])
-            start, end = views.span(int(pieces.view[window]), low, high)
-            threat = THREATS[stages.type_code[row]]
-            out.append(Evidence(row, "deep", f"deep.{threat}", threat, start, end, float(strength[k])))
-        return out
-
-
-def _highest(scores: F32, owner: npt.NDArray[np.int32], rows: int) -> F32:
-    out = np.full(rows, -np.inf, np.float32)
-    np.maximum.at(out, owner, scores)
-    return out
-
-
-def _first_best(scores: F32, highest: F32, owner: npt.NDArray[np.int32], rows: int) -> npt.NDArray[np.int64]:
-    # Every row has at least one window (an empty text has an empty one), so every place is written.
-    at = np.flatnonzero(scores == highest[owner])[::-1]
-    out = np.zeros(rows, np.int64)
-    out[owner[at]] = at
-    return out

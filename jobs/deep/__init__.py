@@ -1,1 +1,1 @@
-"""Training of the deep stage: a small pretrained encoder fine-tuned on windows of labelled text, out of fold and whole."""
+"""Training of the deep stage: a small pretrained encoder, fine-tuned on windows of labelled text."""

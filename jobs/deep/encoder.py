@@ -37,9 +37,7 @@ class Layer(nn.Module):
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         flat = mixed.transpose(1, 2).reshape(rows, tokens, WIDTH)
         x = self.norm1(x + functional.dropout(self.out(flat), dropout))
-        raised: Tensor = self.norm2(
-            x + functional.dropout(self.down(functional.gelu(self.up(x))), dropout)
-        )
+        raised: Tensor = self.norm2(x + functional.dropout(self.down(functional.gelu(self.up(x))), dropout))
         return raised
 
 

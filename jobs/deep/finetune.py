@@ -63,11 +63,12 @@ class Settings:
 def finetune(
     rows_file: Path, pretrained: Path, out: Path, settings: Settings, *, held_out: int | None, threads: int
 ) -> None:
-    """Fit on the rows of ``rows_file`` outside fold ``held_out`` (None: on all); write the weights to ``out``, ``.npz``.
+    """Fit on the rows of ``rows_file`` outside fold ``held_out`` (None: on all); the weights go to ``out``.
 
     A checkpoint lies beside ``out`` until the run is done; the same call goes on from it.
     """
     import torch
+
     from aimds.jobs.deep.encoder import Encoder
 
     if out.exists():
@@ -93,8 +94,11 @@ def finetune(
         ids, mask = _padded(rows, batches[step])
         for group in optimiser.param_groups:
             group["lr"] = group["base"] * _rate(step, len(batches))
+        untrusted = rows.untrusted[batches[step]].astype(np.int64)
         logits = model(
-            torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(rows.untrusted[batches[step]].astype(np.int64))
+            torch.from_numpy(ids),
+            torch.from_numpy(mask),
+            torch.from_numpy(untrusted),
         )
         target = torch.from_numpy(rows.label[batches[step]])
         loss = torch.nn.functional.cross_entropy(logits, target, label_smoothing=SMOOTHING)

@@ -53,11 +53,11 @@ def build(shapes: Mapping[str, tuple[int, ...]], *, layers: int, heads: int, cla
     for layer in range(layers):
         at = f"layer.{layer}"
         qkv = add("Reshape", [dense(x, f"{at}.qkv", f"{at}.qkv.out"), split], f"{at}.qkv.split")
-        parts = [
-            add("Squeeze", [add("Slice", [qkv, lo, hi, ints(f"{at}.axis.{k}", [2])], f"{at}.cut.{k}"), f"{at}.axis.{k}"],
-                f"{at}.part.{k}")
-            for k, (lo, hi) in enumerate((ints(f"{at}.lo.{k}", [k]), ints(f"{at}.hi.{k}", [k + 1])) for k in range(3))
-        ]  # fmt: skip
+        parts = []
+        for k in range(3):
+            axis, first, last = ints(f"{at}.axis.{k}", [2]), ints(f"{at}.lo.{k}", [k]), ints(f"{at}.hi.{k}", [k + 1])
+            cut = add("Slice", [qkv, first, last, axis], f"{at}.cut.{k}")
+            parts.append(add("Squeeze", [cut, axis], f"{at}.part.{k}"))
         query = add("Mul", [add("Transpose", [parts[0]], f"{at}.q", perm=[0, 2, 1, 3]), "scale"], f"{at}.q.scaled")
         key = add("Transpose", [parts[1]], f"{at}.k", perm=[0, 2, 3, 1])
         value = add("Transpose", [parts[2]], f"{at}.v", perm=[0, 2, 1, 3])
@@ -66,7 +66,8 @@ def build(shapes: Mapping[str, tuple[int, ...]], *, layers: int, heads: int, cla
         flat = add("Reshape", [mixed, joined], f"{at}.flat")
         x = norm(add("Add", [x, dense(flat, f"{at}.out", f"{at}.projected")], f"{at}.first"), f"{at}.norm1", f"{at}.y")
         hidden = add("Gelu", [dense(x, f"{at}.up", f"{at}.hidden")], f"{at}.active")
-        x = norm(add("Add", [x, dense(hidden, f"{at}.down", f"{at}.lowered")], f"{at}.second"), f"{at}.norm2", f"{at}.z")
+        lowered = dense(hidden, f"{at}.down", f"{at}.lowered")
+        x = norm(add("Add", [x, lowered], f"{at}.second"), f"{at}.norm2", f"{at}.z")
     pooled = add("ReduceMean", [x, one], "pooled", keepdims=0)
     dense(pooled, "head", "logits")
 

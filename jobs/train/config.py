@@ -22,8 +22,8 @@ class TrainConfig:
     Encoder. ``layers`` of the pretrained encoder that are kept, 0 for no deep stage · ``deep_folds``: groups of folds
     for its out-of-fold scores, a divisor of ``folds`` · ``deep_attacks``, ``deep_benign``, ``deep_harmful``: rows of
     public sources it learns from · ``deep_own``: rows of our own writing · ``rate``: highest learning rate ·
-    ``fold_share``: share of the rows that its fits with sources left out see · ``epochs`` · ``calibration_rows``: benign
-    rows that it scores out of fold.
+    ``fold_share``: share of the rows that its fits with sources left out see · ``epochs`` · ``calibration_rows``:
+    benign rows that it scores out of fold.
 
     Calibration. ``hard_share``: share of benign_hard text in the traffic the tails are calibrated for ·
     ``document_share``: share of the benign documents at hand in the traffic of tools and documents · ``prevalence``:

@@ -59,9 +59,7 @@ def train(
     group = np.where(fold < 0, -1, fold % config.deep_folds)
     rows_file = kept.file("rows")
     if not rows_file.exists():
-        measure = selection.Measure(
-            config.deep_attacks, config.deep_benign, config.deep_harmful, config.deep_own
-        )
+        measure = selection.Measure(config.deep_attacks, config.deep_benign, config.deep_harmful, config.deep_own)
         rng = np.random.default_rng(config.seed + 1)
         selection.select(corpus, group, public, chunks, logits[:, 0], measure, tokenizer, rng).write(rows_file)
     rows = Rows.read(rows_file)

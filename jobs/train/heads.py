@@ -125,7 +125,7 @@ def _targets(corpus: Corpus, keep: npt.NDArray[np.bool_], config: TrainConfig) -
 
 
 def balanced(source: npt.NDArray[np.object_], rows: npt.NDArray[np.bool_]) -> F32:
-    """Weights float32 (N,), 0 outside ``rows``: a source counts by the square root of its size, the mean weight is 1."""
+    """Weights float32 (N,), 0 outside ``rows``: a source counts by the root of its size, the mean is 1."""
     weight = np.zeros(len(source), np.float32)
     if rows.any():
         _, inverse, counts = np.unique(source[rows].astype(str), return_inverse=True, return_counts=True)

@@ -64,7 +64,10 @@ def out_of_fold(corpus: Corpus, judged: Mask, model: Classifier, stages: StageSc
             chosen = mine & (corpus.label == label)
             if not chosen.any():
                 continue
-            rates = {name: {f"{t:g}": round(float((p[chosen] <= t).mean()), 4) for t in RATES} for name, p in p_values.items()}
+            rates = {
+                name: {f"{t:g}": round(float((p[chosen] <= t).mean()), 4) for t in RATES}
+                for name, p in p_values.items()
+            }
             rows.append({"source": str(source), "label": label, "n": int(chosen.sum()), **rates})
     attacks = [row for row in rows if row["label"] == 1 and row["n"] >= MIN_ATTACKS]
     macro: dict[str, Any] = {"sources": len(attacks), "detection": {}, "false_alarms": {}}

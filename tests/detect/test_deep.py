@@ -1,5 +1,6 @@
 """The deep stage: the graph is the encoder it says it is, a window's score is its own, a damaged file is refused."""
 
+import itertools
 import json
 
 import encoder_file
@@ -61,7 +62,7 @@ def test_a_window_with_many_pieces_is_judged_in_overlapping_parts(encoder: Deep)
     assert len(parts) > 1
     assert all(len(part) <= MAX_TOKENS for part in parts)
     inner = [part[1:-1] for part in parts]
-    for one, other in zip(inner, inner[1:], strict=False):
+    for one, other in itertools.pairwise(inner):
         assert one[-deep.OVERLAP_TOKENS :] == other[: deep.OVERLAP_TOKENS]
     joined = inner[0] + [piece for part in inner[1:] for piece in part[deep.OVERLAP_TOKENS :]]
     alone = Tokenizer(encoder.tokenizer.vocabulary)

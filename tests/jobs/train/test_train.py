@@ -161,8 +161,14 @@ def test_a_corpus_that_cannot_be_learnt_from_is_refused(
 @pytest.mark.parametrize(
     "bad",
     [
-        {"bits": 3}, {"cost": 0.0}, {"folds": 1}, {"prevalence": 1.0}, {"hard_share": 1.0}, {"layers": 13}, {"deep_folds": 4}
-    ],  # fmt: skip
+        {"bits": 3},
+        {"cost": 0.0},
+        {"folds": 1},
+        {"prevalence": 1.0},
+        {"hard_share": 1.0},
+        {"layers": 13},
+        {"deep_folds": 4},
+    ],
 )
 def test_a_bad_setting_is_named(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):

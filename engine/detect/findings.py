@@ -1,0 +1,120 @@
+"""What the stages found, as evidence: the stage, what it matched, and where in the original text."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds.detect import fusion
+from aimds.detect.classifier import ATTACK, Classifier
+from aimds.detect.evidence import Evidence
+from aimds.detect.exemplars import Exemplars
+from aimds.detect.features import Windows, cut, first_best, highest
+from aimds.detect.fusion import StageScores
+from aimds.detect.normalize import Views
+from aimds.detect.patterns import Bank, Matches
+from aimds.taxonomy import THREATS
+
+F32 = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+LOCATE_BYTES = 120
+
+
+class Judged(NamedTuple):
+    """Windows the encoder saw, int64 (D,), and the attack margin of each, float32 (D,)."""
+
+    window: Rows
+    margin: F32
+
+    @classmethod
+    def none(cls) -> Judged:
+        """No window at all."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
+class Taught(NamedTuple):
+    """The window of each row that is nearest to an exemplar, int64 (B,), and that exemplar, int32 (B,) or -1."""
+
+    window: Rows
+    exemplar: npt.NDArray[np.int32]
+
+
+def matched(bank: Bank, views: Views, pieces: Windows, matches: Matches) -> list[Evidence]:
+    """Confirmed patterns."""
+    out = []
+    for hit in matches.hits:
+        base = int(pieces.base[hit.window])
+        start, end = views.span(int(pieces.view[hit.window]), base + hit.start, base + hit.end)
+        pattern = bank.patterns[hit.pattern]
+        strength = float(np.clip(hit.margin, 0.0, 1.0))
+        row = int(pieces.row[hit.window])
+        out.append(Evidence(row, "patterns", pattern.id, pattern.threat, start, end, strength))
+    return out
+
+
+def located(
+    model: Classifier, views: Views, pieces: Windows, stages: StageScores, best: Rows, rows: Rows
+) -> list[Evidence]:
+    """Where the classifier sees the attack in its strongest window ``best`` int64 (B,): the piece of LOCATE_BYTES that
+    scores highest, for those of ``rows`` that it finds unusual by itself."""
+    p = fusion.by_channel(model.tails, "attack", stages.attack[rows], stages.untrusted[rows])
+    rows, p = rows[p <= fusion.NOTABLE_P], p[p <= fusion.NOTABLE_P]
+    if not len(rows):
+        return []
+    chosen = best[rows]
+    first, last = pieces.offsets[chosen], pieces.offsets[chosen + 1]
+    values, offsets, owner, base = cut(pieces.values, first, last, LOCATE_BYTES, LOCATE_BYTES // 3, LOCATE_BYTES)
+    scores = model.score(values, offsets)[:, ATTACK]
+    pick = first_best(scores, highest(scores, owner, len(rows)), owner, len(rows))
+    strength = fusion.calibrate(model, p)
+    out = []
+    for k, row in enumerate(rows.tolist()):
+        window, piece = int(chosen[k]), int(pick[k])
+        low = int(pieces.base[window] + base[piece])
+        high = low + int(offsets[piece + 1] - offsets[piece])
+        start, end = views.span(int(pieces.view[window]), low, high)
+        threat = THREATS[stages.type_code[row]]
+        name = "classifier.decoded" if views.depths[pieces.view[window]] else "classifier"
+        out.append(Evidence(row, "classifier", f"{name}.{threat}", threat, start, end, float(strength[k])))
+    return out
+
+
+def seen(model: Classifier, views: Views, pieces: Windows, stages: StageScores, judged: Judged) -> list[Evidence]:
+    """The window in which the encoder finds most, for each row that it finds unusual."""
+    if not len(judged.window) or stages.deep is None:
+        return []
+    p = fusion.deep_p_value(model.tails, stages)
+    rows = np.flatnonzero(p <= fusion.NOTABLE_P)
+    best = first_best(judged.margin, stages.deep, pieces.row[judged.window], len(p))
+    strength = fusion.calibrate(model, p[rows])
+    out = []
+    for k, row in enumerate(rows.tolist()):
+        threat = THREATS[stages.type_code[row]]
+        start, end = _whole(views, pieces, int(judged.window[best[row]]))
+        out.append(Evidence(row, "deep", f"deep.{threat}", threat, start, end, float(strength[k])))
+    return out
+
+
+def near(
+    model: Classifier, exemplars: Exemplars, views: Views, pieces: Windows, stages: StageScores, taught: Taught | None
+) -> list[Evidence]:
+    """The exemplar nearest to each row that is notably near to one."""
+    if taught is None or stages.exemplars is None:
+        return []
+    rows = np.flatnonzero((stages.exemplars <= fusion.NOTABLE_P) & (taught.exemplar >= 0))
+    strength = fusion.calibrate(model, stages.exemplars[rows])
+    out = []
+    for k, row in enumerate(rows.tolist()):
+        threat = THREATS[stages.type_code[row]]
+        start, end = _whole(views, pieces, int(taught.window[row]))
+        name = exemplars.attacks.ids[taught.exemplar[row]]
+        out.append(Evidence(row, "exemplars", name, threat, start, end, float(strength[k])))
+    return out
+
+
+def _whole(views: Views, pieces: Windows, window: int) -> tuple[int, int]:
+    low = int(pieces.base[window])
+    return views.span(int(pieces.view[window]), low, low + int(pieces.offsets[window + 1] - pieces.offsets[window]))
