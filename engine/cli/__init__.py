@@ -6,7 +6,19 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("check", "scan", "hunt", "report", "train", "evaluate", "calibrate", "policy", "audit", "doctor")
+COMMANDS = (
+    "check",
+    "scan",
+    "hunt",
+    "report",
+    "train",
+    "evaluate",
+    "calibrate",
+    "patterns",
+    "policy",
+    "audit",
+    "doctor",
+)
 
 
 def build() -> typer.Typer:
