@@ -130,10 +130,10 @@ class Exemplars:
         return hashlib.sha256(names.encode()).hexdigest()[:12] if len(self.attacks) or len(self.benign) else "none"
 
     @classmethod
-    def empty(cls) -> Exemplars:
-        """Nothing taught: no score, and every p-value is 1."""
+    def empty(cls, reference: Reference | None = None) -> Exemplars:
+        """Nothing taught: no score, and every p-value is 1. ``reference`` is kept for what will be taught."""
         nothing = Vectors.empty()
-        return cls(nothing, nothing, nothing, 0, np.zeros(0, np.float32), None, None)
+        return cls(nothing, nothing, nothing, 0, np.zeros(0, np.float32), reference, None)
 
     @classmethod
     def of(
@@ -163,7 +163,7 @@ class Exemplars:
 
     def joined(self, other: Exemplars) -> Exemplars:
         """These and those of ``other``, made with the same features and reference."""
-        if self.reference is None:
+        if not len(self.attacks) and not len(self.benign):
             return other
         return Exemplars(
             self.attacks.joined(other.attacks),

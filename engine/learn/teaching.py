@@ -1,0 +1,61 @@
+"""Teaching a detector confirmed attacks: in a moment it knows their wording and what is like them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from aimds.detect.exemplars import Exemplars
+from aimds.detect.patterns import Bank, Pattern
+from aimds.detect.stages import Detector
+from aimds.errors import ConfigError
+from aimds.learn.mining import patterns_of
+
+MINED_THRESHOLD = 0.3
+"""No mined pattern has a higher threshold; confirmed benign texts may lower it."""
+
+
+def teach(
+    detector: Detector, attacks: Sequence[str], benign: Sequence[str] = (), *, threat: str = "direct_injection"
+) -> Detector:
+    """Another detector that also knows these ``attacks``; ``detector`` stays as it is.
+
+    The attacks become exemplars and mined patterns; confirmed ``benign`` texts become exemplars that speak against a
+    match and calibrate the patterns. What is taught twice counts once.
+
+    Args:
+        threat: threat type of the mined patterns.
+
+    Raises:
+        ConfigError: nothing to teach, or an unknown ``threat``.
+    """
+    if not attacks and not benign:
+        raise ConfigError("attacks", list(attacks), "at least one confirmed attack or benign text")
+    taught = Exemplars.of(attacks, benign, features=detector.classifier, reference=detector.exemplars.reference)
+    digest = hashlib.sha256("\0".join(attacks).encode("utf-8", "replace")).hexdigest()[:8]
+    mined = patterns_of(
+        attacks,
+        threat=threat,
+        prefix=f"taught.{digest}",
+        benign=benign,
+        classifier=detector.classifier,
+        lexicon=detector.bank.lexicon,
+    )
+    known = {pattern.text for pattern in detector.bank.patterns}
+    new = [pattern for pattern in mined if pattern.text not in known]
+    bank = detector.bank
+    if new:
+        bank = _added(bank, new, benign)
+    return dataclasses.replace(detector, bank=bank, exemplars=detector.exemplars.joined(taught))
+
+
+def _added(bank: Bank, new: list[Pattern], benign: Sequence[str]) -> Bank:
+    limits = {} if benign else {pattern.id: MINED_THRESHOLD for pattern in new}
+    larger = bank.with_patterns(new, limits=limits, benign=benign)
+    names = {pattern.id for pattern in new}
+    fresh = np.array([pattern.id in names for pattern in larger.patterns])
+    lowered = np.minimum(larger.limits, np.float32(MINED_THRESHOLD))
+    return dataclasses.replace(larger, limits=np.where(fresh, lowered, larger.limits))
