@@ -40,7 +40,7 @@ def app() -> typer.Typer:
     return app
 
 
-def test_benign_traffic_is_calibrated_and_the_model_takes_the_result(
+def test_benign_traffic_is_calibrated_and_a_screener_takes_the_result(
     app: typer.Typer, logs: Path, tmp_path: Path
 ) -> None:
     benign = tmp_path / "benign.parquet"
@@ -54,9 +54,12 @@ def test_benign_traffic_is_calibrated_and_the_model_takes_the_result(
     assert total["fitted"] + total["judged"] == card["rows"]["different"]
     assert total["flag"]["after"]["hits"] <= total["flag"]["before"]["hits"] + 3
     assert "warning" not in result.stderr
-    made = Calibration.load(out)
-    detector = Screener.default(profile="fast", cache_bytes=0).detector
-    assert made.apply(detector.classifier, profile="fast").version.endswith(made.version)
+    shipped, own = (Screener.default(cache_bytes=0, calibration=folder) for folder in (None, out))
+    assert own.versions["model"].startswith(f"{shipped.detector.classifier.version}+{Calibration.load(out).version}")
+    assert own.config_hash != shipped.config_hash
+    texts = table["text"].to_pylist()[:300]
+    before, after = ([verdict.p_value for verdict in screener.screen(texts)] for screener in (shipped, own))
+    assert before != after
     with pytest.raises(DataError, match="--overwrite"):
         CliRunner().invoke(app, ["calibrate", str(benign), "-o", str(out)], catch_exceptions=False)
 
