@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from aimds import data
+from aimds.detect.classifier import Classifier
 from aimds.detect.features import Windows, windows
 from aimds.detect.normalize import normalize
 from aimds.detect.patterns import NEW_THRESHOLD, SYNONYMS, Bank, Pattern, ledger
@@ -20,6 +22,10 @@ from aimds.detect.patterns.keys import SigningKey
 from aimds.detect.patterns.lexicon import Lexicon
 from aimds.detect.patterns.store import HEAD, PatternStore, home, signature_file, version_file
 from aimds.detect.patterns.version import Change, Entry
+from aimds.detect.pii import Pii
+from aimds.detect.rules import Rules
+from aimds.detect.stages import Detector
+from aimds.detect.texts import Texts
 from aimds.errors import ArtefactError
 
 KEY, OTHER = SigningKey.of(b"k" * 32), SigningKey.of(b"o" * 32)
@@ -279,32 +285,40 @@ def test_home_follows_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
     assert home({}) == tmp_path / ".local" / "share" / "aimds"
 
 
+@pytest.fixture(scope="module")
+def detector(base: Bank) -> Detector:
+    return Detector(rules=Rules.load(), pii=Pii.load(), bank=base, classifier=Classifier.load())
+
+
 class Holder:
     """What a screener does: one detector a batch, replaced between batches."""
 
-    def __init__(self, folder: Path, base: Bank) -> None:
-        self.base = base
+    def __init__(self, folder: Path, detector: Detector) -> None:
+        self.base = detector.bank
         self.store = PatternStore.load(folder)
-        self.bank = self.store.bank(base)
+        self.detector = dataclasses.replace(detector, bank=self.store.bank(self.base))
 
     def refresh(self) -> None:
         if self.store.changed():
             self.store = self.store.reload()
-            self.bank = self.store.bank(self.base)
+            self.detector = dataclasses.replace(self.detector, bank=self.store.bank(self.base))
 
     def batch(self, texts: tuple[str, ...]) -> tuple[str, set[str]]:
-        bank = self.bank
+        detector = self.detector
         seen: set[str] = set()
+        # As a screener does with a large batch: slice by slice.
         for text in texts:
-            seen |= {bank.patterns[hit.pattern].id for hit in bank.match(cut(text)).hits}
-        return bank.version, seen
+            rows = Texts.from_arrow(pa.array([text], pa.large_string()))
+            found = detector.score(rows, np.zeros(1, np.int8)).evidence.get(0, ())
+            seen |= {item.pattern_id for item in found if item.detector == "patterns"}
+        return detector.signature_version, seen
 
 
 TEXTS = ("purple walrus commands the teapot", "silver cactus obeys the lantern")
 
 
-def test_batch_sees_one_version_and_the_next_batch_the_next(folder: Path, base: Bank) -> None:
-    holder = Holder(folder, base)
+def test_batch_sees_one_version_and_the_next_batch_the_next(folder: Path, base: Bank, detector: Detector) -> None:
+    holder = Holder(folder, detector)
     assert holder.batch(TEXTS)[1] == set()
     add(folder, base, Change((WALRUS, CACTUS)))
     assert holder.batch(TEXTS)[1] == set()
@@ -312,14 +326,14 @@ def test_batch_sees_one_version_and_the_next_batch_the_next(folder: Path, base: 
     assert holder.batch(TEXTS)[1] == {"own.0001", "own.0002"}
 
 
-def test_no_batch_mixes_versions_while_another_thread_writes(folder: Path, base: Bank) -> None:
+def test_no_batch_mixes_versions_while_another_thread_writes(folder: Path, base: Bank, detector: Detector) -> None:
     # Both patterns come and go together, so a batch that sees one of them only has seen two versions.
     stop, problems = threading.Event(), []
     seen: list[tuple[str, frozenset[str]]] = []
 
     def screen() -> None:
         try:
-            holder = Holder(folder, base)
+            holder = Holder(folder, detector)
             while not stop.is_set():
                 holder.refresh()
                 version, found = holder.batch(TEXTS)
