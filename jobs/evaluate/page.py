@@ -38,7 +38,8 @@ def render(result: dict[str, Any], *, title: str = "Evaluation") -> str:
     """
     cards = [one for section in SECTIONS if (one := section(result)) is not None]
     versions = result.get("versions") or {}
-    under = " · ".join(f"{name} {visible(str(value), 80)}" for name, value in versions.items())
+    told = {"profile": result["profile"], **versions} if "profile" in result else versions
+    under = " · ".join(f"{name} {visible(str(value), 80)}" for name, value in told.items())
     return frame.document(
         title,
         frame.heading(title, under or "no versions given"),

@@ -31,7 +31,8 @@ class Shortfall(NamedTuple):
 def shortfalls(result: Row) -> list[Shortfall]:
     """Where ``result`` stays behind: sources under `FOUND`, also after teaching; disguises that keep less than `KEPT`
     of the detection; benign sets above the `NOMINAL` rate; over-defence below `RIGHT`; entities of personal data below
-    `ENTITY`; stages that cost detection; rows that could not be judged or explained. Empty where nothing does.
+    `ENTITY`; stages that cost detection; rows that could not be judged or explained; suites that were left out. Empty where
+    nothing does.
     """
     return [
         *_not_judged(result),
@@ -42,6 +43,7 @@ def shortfalls(result: Row) -> list[Shortfall]:
         *_overdefence(result.get("overdefence") or []),
         *_entities(result.get("pii") or []),
         *_stages((result.get("out_of_fold") or {}).get("ablation") or []),
+        *_left_out(result.get("left_out") or {}),
     ]
 
 
@@ -162,3 +164,8 @@ def _stages(steps: Sequence[Row]) -> list[Shortfall]:
             if name.startswith("+") and points > 0.05:
                 lost.append(f"{name.removeprefix('+ ')}: {points:.1f} points at {rounded(float(rate))}")
     return [Shortfall("Stages that cost detection out of fold", tuple(lost))] if lost else []
+
+
+def _left_out(suites: Row) -> list[Shortfall]:
+    named = tuple(f"{suite}: {why}" for suite, why in suites.items())
+    return [Shortfall("Asked for but not measured", named)] if named else []

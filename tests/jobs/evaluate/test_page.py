@@ -43,6 +43,7 @@ SILENT = {
 }
 DISGUISE = {"n": 80, "plain": 64, "kept": rate(48, 64), "benign": rate(3, 200), "at": "fpr 0.01"}
 RESULT: dict[str, Any] = {
+    "profile": "cascade",
     "reference": {"file": "quiet", "n": 1000},
     "thresholds": {"fpr 0.01": {"minus_log10_p": 2.0}, "fpr 0.001": {"minus_log10_p": 3.0}},
     "rows": [
@@ -143,7 +144,7 @@ def test_every_part_is_drawn_with_its_figures() -> None:
     for words in (
         "84.4 %", "80.0–88.2", "321 attacks", "50 harmful requests", "base64", "75.0 %", "Buried in other text", "93.3 %",
         "learnt in 0.3 s", "92.2 %", "Of 42.9 % of these", "EMAIL", "97.5 %", "PERSON 87", "812 texts without labels: 2 spans found", "9,123", "encoder on 4.3 %", "+ patterns", "34.7 %",
-        "71.1 % at p ≤ 0.01", "left out", "3 rows could not be judged", "m123", "87.6 %", "mean of 2 sources",
+        "71.1 % at p ≤ 0.01", "left out", "3 rows could not be judged", "profile cascade", "m123", "87.6 %", "mean of 2 sources",
     ):  # fmt: skip
         assert words in page.text, words
 

@@ -79,6 +79,7 @@ def test_over_defence_teaching_entities_and_stages_are_named() -> None:
         },
         could_not_judge=2,
         removal={"n": 9, "unexplained": 1},
+        left_out={"fewshot": "no source holds 80 attacks"},
     )
     assert list(whats) == [
         "2 rows could not be judged",
@@ -88,6 +89,7 @@ def test_over_defence_teaching_entities_and_stages_are_named() -> None:
         "Personal data: recall under 90 %",
         "Personal data: precision under 90 %",
         "Stages that cost detection out of fold",
+        "Asked for but not measured",
     ]
     assert whats["Over-defence: less than 95 % of harmless text left alone"][0].startswith("a 94.0 %")
     assert whats["Personal data: recall under 90 %"] == ("PHONE in s 80.0 % of 50",)
