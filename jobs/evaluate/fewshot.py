@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -22,7 +22,6 @@ MIN_ATTACKS = 80
 """Attacks a source needs to be taught from."""
 
 
-@runtime_checkable
 class Pupil(Screens, Protocol):
     """A screener that can be taught: the new one knows the exemplars, the old one stays as it is."""
 

@@ -27,8 +27,8 @@ Progress = Callable[[str, int, int], None]
 """Told the suite, and how much of it is done out of how much."""
 
 
-class Subject(throughput.Timed, Protocol):
-    """What the suites need of a screener; few-shot also needs a `fewshot.Pupil`."""
+class Subject(throughput.Timed, fewshot.Pupil, Protocol):
+    """What the suites together need of a screener."""
 
     @property
     def versions(self) -> dict[str, str]: ...
@@ -205,14 +205,12 @@ def _overdefence(bench: Bench) -> dict[str, Any]:
 
 
 def _fewshot(bench: Bench) -> dict[str, Any]:
-    found, pupil = fewshot.sources(bench.judged), bench.screener
+    found = fewshot.sources(bench.judged)
     if not found:
         raise _NothingToDo("fewshot", f"no source holds {fewshot.MIN_ATTACKS} attacks")
-    if not isinstance(pupil, fewshot.Pupil):
-        raise _NothingToDo("fewshot", "this screener cannot be taught")
     tell = bench.meter("fewshot", len(found) * (len(fewshot.EXEMPLARS) - 1))
     rows = fewshot.suite(
-        pupil,
+        bench.screener,
         found,
         detection.reference_rows(bench.judged, bench.reference),
         bench.points,
