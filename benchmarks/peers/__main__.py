@@ -143,7 +143,7 @@ def _compare_pii(options: argparse.Namespace) -> list[str]:
 
 def _speed(peer_id: str, version: str, rows: int, ours: float, peer: float, unit: str) -> Row:
     mine, its = rows / ours, rows / max(peer, 1e-9)
-    return Row(f"speed.{peer_id}", mine, its, version, mine / its, unit, True, rows, (mine, mine), (its, its))
+    return Row(f"speed.{peer_id}", mine, its, version, mine / its, unit, True, rows, rows, (mine, mine), (its, its))
 
 
 def _say(row: Row) -> None:

@@ -40,8 +40,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison: shares of ``n`` rows with their Clopper–Pearson intervals at 95%. ``same``: both judged the same
-    rows. ``ratio`` is ours by the peer's, None where the peer's is 0."""
+    """One comparison: shares of ``n`` rows, the peer's of ``peer_n``, with their Clopper–Pearson intervals at 95%.
+    ``same``: both judged the same rows. ``ratio`` is ours by the peer's, None where the peer's is 0."""
 
     name: str
     ours: float
@@ -51,6 +51,7 @@ class Row:
     unit: str
     same: bool
     n: int
+    peer_n: int
     ours_interval: tuple[float, float]
     peer_interval: tuple[float, float]
 
@@ -107,7 +108,17 @@ def _row(name: str, unit: str, ours: Flags, peer: Flags, peer_name: str, same: b
     mine, its = float(ours.mean()), float(peer.mean())
     intervals = [clopper_pearson(int(hit.sum()), len(hit)) for hit in (ours, peer)]
     return Row(
-        name, mine, its, peer_name, mine / its if its else None, unit, same, len(ours), intervals[0], intervals[1]
+        name,
+        mine,
+        its,
+        peer_name,
+        mine / its if its else None,
+        unit,
+        same,
+        len(ours),
+        len(peer),
+        intervals[0],
+        intervals[1],
     )
 
 

@@ -105,7 +105,7 @@ def compare(
                 sizes.append(n)
             ratio = shares[0] / shares[1] if shares[1] else None
             yield Row(
-                f"{name}.{entity}.{peer_id}", shares[0], shares[1], peer_name, ratio, unit, True, sizes[0], *intervals
+                f"{name}.{entity}.{peer_id}", shares[0], shares[1], peer_name, ratio, unit, True, *sizes, *intervals
             )
 
 
