@@ -46,8 +46,8 @@ FILES = 2
 def screener() -> Screener:
     """A full screener whose bank holds the hunted patterns too; it caches nothing."""
     whole = Screener.default(profile="fast", cache_bytes=0)
-    whole.detector = dataclasses.replace(whole.detector, bank=whole.detector.bank.with_patterns(PATTERNS))
-    return whole
+    detector = dataclasses.replace(whole.detector, bank=whole.detector.bank.with_patterns(PATTERNS))
+    return Screener(detector, whole.policy, cache_bytes=0)
 
 
 @cache
