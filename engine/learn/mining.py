@@ -29,6 +29,8 @@ ENOUGH = 5.0
 """A stretch of LEAST_WORDS grows until its words weigh this much in the lexicon."""
 ALIKE = 0.6
 """Stretches that share this part of their words are one pattern."""
+LEAST_WEIGHT = 3.0
+"""A stretch whose different words weigh less could be anyone's."""
 RAREST = 8.0
 """No n-gram counts as rarer: names and random letters are rare and tell nothing."""
 RARE = 0.5
@@ -114,9 +116,10 @@ def _stretches(texts: Sequence[str], lexicon: Lexicon) -> list[_Stretch]:
                 break
             part = words[first:last]
             text = (b"" if lang in UNSPACED else b" ").join(part).decode("utf-8", "replace")
-            counted = frozenset(word for word in part if lexicon.weight(word) > 0)
+            counted = frozenset(word for word in part if _tells(word, lang) and lexicon.weight(word) > 0)
             mixed = lang not in UNSPACED and any(word[0] >= _OWN_WORD for word in part)
-            if (row, text) not in seen and len(counted) >= MIN_COUNTED and not mixed:
+            heavy = sum(lexicon.weight(word) for word in counted) >= LEAST_WEIGHT
+            if (row, text) not in seen and heavy and not mixed:
                 seen.add((row, text))
                 out.append(_Stretch(text, row, view, first, last, counted, lang))
     return out
@@ -137,6 +140,11 @@ def _end(words: list[Word], first: int, unspaced: bool, lexicon: Lexicon) -> int
         weight += lexicon.weight(words[last])
         last += 1
     return last if last - first >= MIN_WORDS else first
+
+
+def _tells(word: Word, lang: str) -> bool:
+    # Numbers and single letters stand in any table and any sum.
+    return lang in UNSPACED or (len(word) > 1 and not word.isdigit())
 
 
 def _fit(stretches: list[_Stretch], lexicon: Lexicon) -> list[_Stretch]:

@@ -14,7 +14,7 @@ from aimds.detect.stages import Detector
 from aimds.errors import ConfigError
 from aimds.learn.mining import patterns_of
 
-MINED_THRESHOLD = 0.3
+MINED_THRESHOLD = 0.25
 """No mined pattern has a higher threshold; confirmed benign texts may lower it."""
 
 
