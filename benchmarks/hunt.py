@@ -114,7 +114,7 @@ def case(name: str, decode: bool, floor: float) -> Callable[[bool], Case]:
     return make
 
 
-CASES = {"hunt": case("hunt", True, 2.5), "hunt_no_decode": case("hunt_no_decode", False, 4.0)}
+CASES = {"hunt": case("hunt", True, 1.8), "hunt_no_decode": case("hunt_no_decode", False, 2.2)}
 
 
 if __name__ == "__main__":
