@@ -39,18 +39,23 @@ def register(app: typer.Typer) -> None:
         channel: Annotated[
             str, typer.Option(help="Where the text came from: user, system, assistant, tool, document.")
         ] = "user",
-        profile: Annotated[
-            str | None, typer.Option(help="fast, cascade or full.  [default: cascade]", show_default=False)
+        profile: Annotated[str, typer.Option(help="fast, cascade or full.")] = "cascade",
+        calibration: Annotated[
+            Path | None, typer.Option(metavar="DIR", help="What aimds calibrate wrote for this traffic.")
+        ] = None,
+        patterns: Annotated[
+            Path | None, typer.Option(metavar="DIR", help="Patterns kept by aimds patterns, beside the shipped ones.")
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text, a line each.")] = False,
     ) -> None:
-        from aimds.cli.startup import notice, profile_to_run
+        from aimds.cli.startup import notice
         from aimds.screener import Screener
 
         inputs = read_inputs(texts or [], files or [])
         check_channel(channel)
         with notice():
-            caught = run(Screener.default(profile=profile_to_run(profile)), inputs, channel, as_json=as_json)
+            screener = Screener.default(profile=profile, calibration=calibration, patterns=patterns)
+            caught = run(screener, inputs, channel, as_json=as_json)
         raise typer.Exit(EXIT_CAUGHT if caught else 0)
 
 

@@ -54,10 +54,17 @@ def register(app: typer.Typer) -> None:
         workers: Annotated[
             int | None, typer.Option(min=1, help="Processes; 1 works in this one.  [default: the CPUs there are]")
         ] = None,
-        profile: Annotated[
-            str | None, typer.Option(help="fast, cascade or full.  [default: cascade]", show_default=False)
+        profile: Annotated[str, typer.Option(help="fast, cascade or full.")] = "cascade",
+        gray: Annotated[
+            float | None, typer.Option(metavar="P", help="p-value at which the gray zone of cascade begins.")
         ] = None,
         policy: Annotated[Path | None, typer.Option(help="Policy file.  [default: the shipped one]")] = None,
+        calibration: Annotated[
+            Path | None, typer.Option(metavar="DIR", help="What aimds calibrate wrote for this traffic.")
+        ] = None,
+        patterns: Annotated[
+            Path | None, typer.Option(metavar="DIR", help="Patterns kept by aimds patterns, beside the shipped ones.")
+        ] = None,
         audit: Annotated[
             Path | None, typer.Option(metavar="FILE", help="Append each output and its SHA-256 to this audit log.")
         ] = None,
@@ -76,7 +83,7 @@ def register(app: typer.Typer) -> None:
 
         Example: aimds scan 'logs/*.parquet' -o verdicts/
         """
-        from aimds.cli.startup import profile_to_run, warm_up
+        from aimds.cli.startup import warm_up
         from aimds.jobs.scan import Columns, Factory, Scan, ScanConfig
 
         columns = Columns(text, session, tenant, moment, channel, turn, ident)
@@ -91,7 +98,9 @@ def register(app: typer.Typer) -> None:
         )
         if screener is None:
             warm_up(quiet)
-            arguments = {"profile": profile_to_run(profile), "policy": str(policy.resolve()) if policy else None}
+            folders = {"policy": policy, "calibration": calibration, "patterns": patterns}
+            chosen = {name: str(path.resolve()) for name, path in folders.items() if path is not None}
+            arguments: dict[str, Any] = {"profile": profile, **chosen, **({} if gray is None else {"gray": gray})}
             factory = Factory("aimds.jobs.scan.shipped:screener", arguments)
         else:
             factory = Factory(screener, {})

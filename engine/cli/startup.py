@@ -46,7 +46,3 @@ def warm_up(quiet: bool = False) -> None:
 
         Screener.default(cache_bytes=0).screen(list(TEXTS))
 
-
-def profile_to_run(asked: str | None) -> str:
-    """The profile a command was ``asked`` for, by default cascade."""
-    return asked or "cascade"

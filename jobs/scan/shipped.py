@@ -4,18 +4,37 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aimds.detect.gray import GRAY
 from aimds.respond.policy import Policy
 from aimds.screener import Screener
 
 TARGET = f"{__name__}:screener"
 
 
-def screener(profile: str = "cascade", policy: str | None = None) -> Screener:
-    """A single-threaded screener with the shipped artefacts and the policy file ``policy`` (default: the shipped one).
+def screener(
+    profile: str = "cascade",
+    policy: str | None = None,
+    gray: float = GRAY,
+    calibration: str | None = None,
+    patterns: str | None = None,
+) -> Screener:
+    """A single-threaded screener with the shipped artefacts.
+
+    Args:
+        policy: policy file, instead of the shipped one.
+        gray: p-value at which the gray zone of ``cascade`` begins.
+        calibration: a folder that `aimds calibrate` wrote.
+        patterns: a folder of patterns that `aimds patterns` keeps.
 
     Raises:
         ConfigError: there is no such profile, or the policy is not valid.
-        ArtefactError: something that ships with the package is missing or damaged.
+        ArtefactError: an artefact is missing or damaged.
     """
-    chosen = Policy.load(Path(policy)) if policy else None
-    return Screener.default(profile=profile, policy=chosen, threads=1)
+    return Screener.default(
+        profile=profile,
+        gray=gray,
+        policy=Policy.load(Path(policy)) if policy else None,
+        calibration=Path(calibration) if calibration else None,
+        patterns=Path(patterns) if patterns else None,
+        threads=1,
+    )

@@ -235,13 +235,12 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[FakeScreener]:
 
     class Screener:
         @staticmethod
-        def default(*, profile: str) -> FakeScreener:
+        def default(*, profile: str, calibration: None, patterns: None) -> FakeScreener:
             screeners.append(FakeScreener(profile))
             return screeners[-1]
 
     module = ModuleType("aimds.screener")
     module.Screener = Screener  # type: ignore[attr-defined]
-    module.HAS_DEEP_STAGE = False  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "aimds.screener", module)
     monkeypatch.setattr(command, "ways_of", lambda verdict, text: ())
     return screeners

@@ -1,7 +1,5 @@
 """What commands say before they begin."""
 
-import subprocess
-import sys
 import time
 
 import pytest
@@ -23,24 +21,3 @@ def test_a_slow_start_is_explained_and_a_fast_one_is_not(
     with startup.notice(quiet=True):
         time.sleep(0.2)
     assert capsys.readouterr().err == ""
-
-
-def test_asking_for_cascade_says_that_it_has_no_deep_stage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert startup.profile_to_run("cascade") == "cascade"
-    assert "no deep stage" in capsys.readouterr().err
-    assert startup.profile_to_run(None) == "cascade"
-    assert startup.profile_to_run("fast") == "fast"
-    assert capsys.readouterr().err == ""
-
-
-def test_check_tells_on_stderr_only() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "aimds", "check", "--json", "--profile", "cascade", "hello"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0
-    assert done.stdout.startswith("{")
-    assert "cascade runs as fast" in done.stderr
