@@ -141,7 +141,8 @@ class Detector:
         started = time.perf_counter()
         stages, best = self.combine(views, pieces, logits, matches, found, channels)
         taught = self._taught(pieces, stages, threads)
-        script = scripts(texts.values, texts.offsets)
+        grouped = bool(calibration.groups_of(self.classifier.tails))
+        script = scripts(texts.values, texts.offsets) if grouped else np.zeros(len(texts), np.int8)
         fused = calibration.fuse(self.classifier, stages, script)
         clock("fusion", started)
 
