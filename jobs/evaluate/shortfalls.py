@@ -29,10 +29,11 @@ class Shortfall(NamedTuple):
 
 
 def shortfalls(result: Row) -> list[Shortfall]:
-    """Where ``result`` stays behind: sources under `FOUND`, also after teaching; disguises that keep less than `KEPT`
-    of the detection; benign sets above the `NOMINAL` rate; over-defence below `RIGHT`; entities of personal data below
-    `ENTITY`; stages that cost detection; rows that could not be judged or explained; suites that were left out. Empty where
-    nothing does.
+    """Where ``result`` stays behind; empty where nothing does.
+
+    Named are sources under `FOUND`, also after teaching; disguises that keep less than `KEPT` of the detection; benign
+    sets above the `NOMINAL` rate; over-defence below `RIGHT`; entities of personal data below `ENTITY`; stages that
+    cost detection; rows that could not be judged or explained; suites that were left out.
     """
     return [
         *_not_judged(result),
