@@ -50,7 +50,8 @@ def render(card: dict[str, Any]) -> str:
         "encoded are made from other sources of the table. Harmful requests are not in it. Benign rows are at",
         f"most {config['calibration_rows']:,}.",
         "",
-        f"Mean over the {macro['sources']} sources with at least 50 attacks, and weighted benign traffic, in %:",
+        f"Mean over the {macro['sources']} sources with at least {macro['min_attacks']} attacks that the encoder",
+        "judged, and weighted benign traffic, in %:",
         "",
         "| profile | attacks found at p ≤ 0.01 | at p ≤ 0.001 | benign at p ≤ 0.01 | at p ≤ 0.001 |",
         "|---|---|---|---|---|",
@@ -58,6 +59,13 @@ def render(card: dict[str, Any]) -> str:
     for name in profiles:
         shares = [macro[kind][name][p] for kind in ("detection", "false_alarms") for p in ("0.01", "0.001")]
         lines.append(f"| {name} | " + " | ".join(f"{100 * share:.2f}" for share in shares) + " |")
+    if "fast" in macro["all"]:
+        found = macro["all"]["fast"]
+        lines += [
+            "",
+            f"Profile `fast` over all {macro['all']['sources']} such sources: {100 * found['0.01']:.1f} % at p ≤ 0.01,",
+            f"{100 * found['0.001']:.1f} % at p ≤ 0.001.",
+        ]
     lines += [
         "",
         "The same mean at a true rate of false alarms among benign rows, stages added one after another, in %:",
@@ -70,17 +78,18 @@ def render(card: dict[str, Any]) -> str:
         lines.append(f"| {row['stages']} | {100 * found['0.01']:.1f} | {100 * found['0.001']:.1f} |")
     lines += [
         "",
-        "By source, found in % at p ≤ 0.01 with the 95 % Clopper–Pearson interval, and at p ≤ 0.001:",
+        "By source, found in % at p ≤ 0.01 with the 95 % Clopper–Pearson interval, and at p ≤ 0.001; `fast` on all n,",
+        "the other profiles on the rows that the encoder judged:",
         "",
-        "| source | label | n | " + " | ".join(f"{name} at 0.01 | at 0.001" for name in profiles) + " |",
-        "|---|---|---|" + "---|---|" * len(profiles),
-    ]
+        "| source | label | n | fast at 0.01 | at 0.001 | judged | "
+        + " | ".join(f"{name} at 0.01 | at 0.001" for name in profiles[1:]) + " |",
+        "|---|---|---|---|---|---|" + "---|---|" * len(profiles[1:]),
+    ]  # fmt: skip
     for row in sorted(report["sources"], key=lambda row: (-row["label"], row["source"])):
         cells = [row["source"], "attack" if row["label"] else "benign", f"{row['n']:,}"]
-        for name in profiles:
-            rate = row[name]["0.01"]
-            low, high = clopper_pearson(round(rate * row["n"]), row["n"])
-            cells += [f"{100 * rate:.1f} ({100 * low:.1f}–{100 * high:.1f})", f"{100 * row[name]['0.001']:.1f}"]
+        cells += [*_cells(row["all"]["fast"], row["n"]), f"{row['judged']:,}"]
+        for name in profiles[1:]:
+            cells += _cells(row[name], row["judged"]) if name in row else ["–", "–"]
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
@@ -94,3 +103,8 @@ def render(card: dict[str, Any]) -> str:
     ]
     lines += [f"| {name} | {count:,} | {card['licences'].get(name, '')} |" for name, count in card["sources"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _cells(shares: dict[str, float], n: int) -> list[str]:
+    low, high = clopper_pearson(round(shares["0.01"] * n), n)
+    return [f"{100 * shares['0.01']:.1f} ({100 * low:.1f}–{100 * high:.1f})", f"{100 * shares['0.001']:.1f}"]

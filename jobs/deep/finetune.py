@@ -49,12 +49,13 @@ class Rows:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """``layers`` kept of the pretrained encoder · ``rate``: highest learning rate of its layers · ``batch_tokens``:
-    tokens of a batch, padding included · ``fold_share``: share of the rows that a fit with sources left out sees ·
-    ``epochs`` · ``seed``."""
+    tokens of a batch, padding included · ``fold_share``, ``fold_batch_tokens``: share of the rows that a fit with
+    sources left out sees, and tokens of its batches · ``epochs`` · ``seed``."""
 
     layers: int = 3
     rate: float = 1.5e-4
-    fold_share: float = 0.45
+    fold_share: float = 0.6
+    fold_batch_tokens: int = 1024
     batch_tokens: int = 2048
     epochs: int = 1
     seed: int = 0
@@ -124,6 +125,7 @@ def _rate(step: int, steps: int) -> float:
 def _batches(rows: Rows, held_out: int | None, settings: Settings) -> list[npt.NDArray[np.int64]]:
     # Rows of like length share a batch; the noise on the length keeps the company of a row from being always the same.
     chosen = np.arange(len(rows.label))
+    size = settings.batch_tokens if held_out is None else settings.fold_batch_tokens
     if held_out is not None:
         drawn = np.random.default_rng((settings.seed, held_out, 1)).random(len(chosen)) < settings.fold_share
         chosen = chosen[drawn & (rows.fold != held_out)]
@@ -137,7 +139,7 @@ def _batches(rows: Rows, held_out: int | None, settings: Settings) -> list[npt.N
         made: list[npt.NDArray[np.int64]] = []
         for row in order.tolist():
             longest = max(longest, int(lengths[row]))
-            if batch and longest * (len(batch) + 1) > settings.batch_tokens:
+            if batch and longest * (len(batch) + 1) > size:
                 made.append(np.array(batch, np.int64))
                 batch, longest = [], int(lengths[row])
             batch.append(row)

@@ -109,7 +109,7 @@ def train(
     fused = fusion.fuse(calibrated, stages)
     weights = tails.benign_weights(corpus, judged & (corpus.label == 0) & ~stages.untrusted, config)
     calibration = tails.calibrate(corpus, judged, fused.p_value, weights, config.prevalence)
-    report = outcome.out_of_fold(corpus, judged, calibrated, stages, weights)
+    report = outcome.out_of_fold(corpus, public, judged, calibrated, stages, weights)
     say("out of fold by source, at p <= 0.01 and 0.001: " + str(report["macro"]["detection"]))
 
     int8, scale = quantise(final.weights)

@@ -20,10 +20,12 @@ class TrainConfig:
     learning) · ``max_epochs``, ``tolerance``: when a fit stops.
 
     Encoder. ``layers`` of the pretrained encoder that are kept, 0 for no deep stage · ``deep_folds``: groups of folds
-    for its out-of-fold scores, a divisor of ``folds`` · ``deep_attacks``, ``deep_benign``, ``deep_harmful``: rows of
+    for its out-of-fold scores, a divisor of ``folds`` · ``deep_fits``: how many of these groups, the last ones, are
+    left out in turn and so judged; each costs a fit · ``deep_attacks``, ``deep_benign``, ``deep_harmful``: rows of
     public sources it learns from · ``deep_own``: rows of our own writing · ``rate``: highest learning rate ·
-    ``fold_share``: share of the rows that its fits with sources left out see · ``epochs`` · ``calibration_rows``:
-    benign rows that it scores out of fold.
+    ``batch_tokens`` of a batch · ``fold_share``, ``fold_batch_tokens``: share of the rows that its fits with sources
+    left out see, and their batches, smaller so that they take as many steps · ``epochs`` · ``calibration_rows``: benign
+    rows that it scores out of fold.
 
     Calibration. ``hard_share``: share of benign_hard text in the traffic the tails are calibrated for ·
     ``document_share``: share of the benign documents at hand in the traffic of tools and documents · ``prevalence``:
@@ -42,12 +44,15 @@ class TrainConfig:
     tolerance: float = 0.1
     layers: int = 3
     deep_folds: int = 3
+    deep_fits: int = 2
     deep_attacks: int = 8000
     deep_benign: int = 11_000
     deep_harmful: int = 1500
     deep_own: int = 15_000
     rate: float = 1.5e-4
-    fold_share: float = 0.45
+    batch_tokens: int = 2048
+    fold_share: float = 0.6
+    fold_batch_tokens: int = 1024
     epochs: int = 1
     calibration_rows: int = 20_000
     hard_share: float = 0.02
@@ -66,6 +71,8 @@ class TrainConfig:
             raise ConfigError("layers", self.layers, "0 to 12, 0 for no deep stage")
         if self.layers and not (2 <= self.deep_folds <= self.folds and self.folds % self.deep_folds == 0):
             raise ConfigError("deep_folds", self.deep_folds, f"a divisor of folds = {self.folds} from 2 on")
+        if not 1 <= self.deep_fits <= self.deep_folds:
+            raise ConfigError("deep_fits", self.deep_fits, f"1 to deep_folds = {self.deep_folds}")
         if not 0 < self.prevalence < 1:
             raise ConfigError("prevalence", self.prevalence, "a share between 0 and 1")
         if not 0 <= self.hard_share < 1:

@@ -64,10 +64,16 @@ def train(
         selection.select(corpus, group, public, chunks, logits[:, 0], measure, tokenizer, rng).write(rows_file)
     rows = Rows.read(rows_file)
     say(f"encoder: {len(rows.label):,} windows, {len(rows.tokens):,} word pieces")
-    held_out = [*range(config.deep_folds), None]
+    held_out = [*range(config.deep_folds - config.deep_fits, config.deep_folds), None]
     names = [f"deep-{k + 1}" if k is not None else "deep" for k in held_out]
     settings = Settings(
-        config.layers, config.rate, fold_share=config.fold_share, epochs=config.epochs, seed=config.seed
+        config.layers,
+        config.rate,
+        batch_tokens=config.batch_tokens,
+        fold_share=config.fold_share,
+        fold_batch_tokens=config.fold_batch_tokens,
+        epochs=config.epochs,
+        seed=config.seed,
     )
     cores = os.cpu_count() or 1
     with ProcessPoolExecutor(min(len(names), cores), mp_context=get_context("spawn")) as pool:

@@ -48,36 +48,52 @@ def as_profile(model: Classifier, stages: StageScores, profile: str, zone: float
     return dataclasses.replace(stages, deep=np.where(seen, stages.deep, -np.inf).astype(np.float32))
 
 
-def out_of_fold(corpus: Corpus, judged: Mask, model: Classifier, stages: StageScores, weights: F64) -> dict[str, Any]:
+def out_of_fold(
+    corpus: Corpus, public: Mask, judged: Mask, model: Classifier, stages: StageScores, weights: F64
+) -> dict[str, Any]:
     """Detection and false alarms by source and profile at fixed p-values, and by stage at true rates of false alarms.
 
     Args:
-        judged: bool (N,), rows that every stage judged out of fold.
-        weights: float64 (N,), what each benign row counts in ordinary traffic.
+        public: bool (N,), rows the stages of ``fast`` judged out of fold.
+        judged: bool (N,), those that the encoder judged as well; all profiles are compared on them.
+        weights: float64 (N,), what each judged benign row counts in ordinary traffic.
     """
     profiles = gray.PROFILES if stages.deep is not None else gray.PROFILES[:1]
     p_values = {name: fusion.fuse(model, as_profile(model, stages, name)).p_value for name in profiles}
     rows: list[dict[str, Any]] = []
-    for source in np.unique(corpus.source[judged].astype(str)):
-        mine = judged & (corpus.source == source) & (corpus.threat != "harmful_request")
+    for source in np.unique(corpus.source[public].astype(str)):
+        mine = public & (corpus.source == source) & (corpus.threat != "harmful_request")
         for label in (0, 1):
             chosen = mine & (corpus.label == label)
             if not chosen.any():
                 continue
-            rates = {
-                name: {f"{t:g}": round(float((p[chosen] <= t).mean()), 4) for t in RATES}
-                for name, p in p_values.items()
-            }
-            rows.append({"source": str(source), "label": label, "n": int(chosen.sum()), **rates})
-    attacks = [row for row in rows if row["label"] == 1 and row["n"] >= MIN_ATTACKS]
-    macro: dict[str, Any] = {"sources": len(attacks), "detection": {}, "false_alarms": {}}
+            both = chosen & judged
+            row: dict[str, Any] = {"source": str(source), "label": label, "n": int(chosen.sum())}
+            row |= {"judged": int(both.sum()), "all": {"fast": _shares(p_values["fast"][chosen])}}
+            row |= {name: _shares(p[both]) for name, p in p_values.items() if both.any()}
+            rows.append(row)
+    macro: dict[str, Any] = {"min_attacks": MIN_ATTACKS, "detection": {}, "false_alarms": {}}
+    macro["sources"] = len(_large(rows, "judged"))
+    macro["all"] = {"sources": len(_large(rows, "n"))}
+    if macro["all"]["sources"]:
+        macro["all"]["fast"] = _mean([row["all"]["fast"] for row in _large(rows, "n")])
     for name, p in p_values.items():
-        if attacks:
-            macro["detection"][name] = {
-                f"{t:g}": round(float(np.mean([row[name][f"{t:g}"] for row in attacks])), 4) for t in RATES
-            }
+        if macro["sources"]:
+            macro["detection"][name] = _mean([row[name] for row in _large(rows, "judged")])
         macro["false_alarms"][name] = {f"{t:g}": round(float(np.sum(weights * (p <= t))), 5) for t in RATES}
     return {"macro": macro, "sources": rows, "ablation": ablation(corpus, judged, model, stages, weights)}
+
+
+def _shares(p: F64) -> dict[str, float]:
+    return {f"{t:g}": round(float((p <= t).mean()), 4) for t in RATES}
+
+
+def _large(rows: list[dict[str, Any]], size: str) -> list[dict[str, Any]]:
+    return [row for row in rows if row["label"] == 1 and row[size] >= MIN_ATTACKS]
+
+
+def _mean(shares: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(float(np.mean([share[name] for share in shares])), 4) for name in shares[0]}
 
 
 def ablation(

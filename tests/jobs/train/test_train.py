@@ -168,6 +168,7 @@ def test_a_corpus_that_cannot_be_learnt_from_is_refused(
         {"hard_share": 1.0},
         {"layers": 13},
         {"deep_folds": 4},
+        {"deep_fits": 0},
     ],
 )
 def test_a_bad_setting_is_named(bad: dict[str, float]) -> None:
