@@ -26,10 +26,12 @@ from aimds.detect.cache import Cache, Stats
 from aimds.detect.calibration import Calibration
 from aimds.detect.classifier import MODEL, Classifier
 from aimds.detect.deep import DEEP, Deep
+from aimds.detect.exemplars import Exemplars
 from aimds.detect.gray import GRAY
 from aimds.detect.patterns import Bank, thresholds
 from aimds.detect.patterns.store import PatternStore
 from aimds.detect.pii import Pii
+from aimds.detect.reference import REFERENCE, Reference
 from aimds.detect.rules import Rules
 from aimds.detect.stages import ERROR, STATUS, Detector, Scores
 from aimds.detect.texts import Texts
@@ -128,6 +130,8 @@ class Screener:
         running = "fast" if deep is None else profile
         if calibration is not None:
             classifier = Calibration.load(calibration).apply(classifier, profile=running)
+        # The shipped reference is read when something is taught; that of another model has other n-grams.
+        reference = None if model is None else Reference.load(model / REFERENCE)
         detector = Detector(
             rules=Rules.load(),
             pii=Pii.load(),
@@ -136,6 +140,7 @@ class Screener:
             deep=deep,
             profile=running,
             gray=gray,
+            exemplars=Exemplars.empty(reference),
         )
         store = None if patterns is None else PatternStore.load(patterns)
         return cls(detector, policy or Policy.load(), store=store, threads=threads, cache_bytes=cache_bytes)

@@ -7,11 +7,18 @@ alone, so that a run taken up again at a checkpoint ends with the weights of an 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+    from aimds.jobs.deep.encoder import Encoder
 
 F32 = npt.NDArray[np.float32]
 
@@ -156,7 +163,7 @@ def _padded(rows: Rows, batch: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.in
     return ids, np.arange(ids.shape[1]) < lengths[:, None]
 
 
-def _keep(file: Path, step: int, model: "Encoder", optimiser: "torch.optim.Optimizer") -> None:  # noqa: F821, UP037
+def _keep(file: Path, step: int, model: Encoder, optimiser: torch.optim.Optimizer) -> None:
     arrays: dict[str, npt.NDArray[np.generic]] = {"step": np.array(step)}
     arrays |= {f"model.{name}": array for name, array in model.arrays().items() if name != "word"}
     for at, group in enumerate(optimiser.param_groups):
@@ -167,7 +174,7 @@ def _keep(file: Path, step: int, model: "Encoder", optimiser: "torch.optim.Optim
     _write(file, arrays)
 
 
-def _resume(file: Path, model: "Encoder", optimiser: "torch.optim.Optimizer") -> int:  # noqa: F821, UP037
+def _resume(file: Path, model: Encoder, optimiser: torch.optim.Optimizer) -> int:
     import torch
 
     with np.load(file, allow_pickle=False) as arrays:
@@ -182,7 +189,7 @@ def _resume(file: Path, model: "Encoder", optimiser: "torch.optim.Optimizer") ->
         return int(arrays["step"])
 
 
-def _write(file: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
+def _write(file: Path, arrays: Mapping[str, Any]) -> None:
     partial = file.with_suffix(".writing")
     with partial.open("wb") as out:
         np.savez(out, **arrays)

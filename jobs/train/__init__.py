@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from aimds import data
 from aimds.detect import fusion
@@ -23,12 +24,14 @@ from aimds.detect.classifier import HEADS, MODEL, Classifier, quantise
 from aimds.detect.deep import DEEP
 from aimds.detect.patterns import Bank, thresholds
 from aimds.detect.pii import Pii
+from aimds.detect.reference import REFERENCE, Reference
 from aimds.detect.rules import Rules
 from aimds.detect.stages import Detector
 from aimds.errors import ConfigError, DataError
 from aimds.jobs import corpus as corpora
 from aimds.jobs import model_card, synthesis
 from aimds.jobs.corpus import Corpus
+from aimds.jobs.deep import selection
 from aimds.jobs.train import encoder, heads, outcome, tails, windows, work
 from aimds.jobs.train.config import TrainConfig
 
@@ -40,10 +43,12 @@ BANK = "bank.npz"
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A model: the linear heads with all tails and the card, the bank's thresholds, and the encoder's file, if any."""
+    """A model: the linear heads with all tails and the card, the bank's thresholds, ordinary text as hashed n-grams to
+    hold exemplars against, and the encoder's file, if any."""
 
     model: Classifier
     bank: Bank
+    reference: Reference
     deep: bytes | None
 
 
@@ -115,7 +120,7 @@ def train(
     int8, scale = quantise(final.weights)
     card = outcome.card(corpus, config, calibration, report, bank, rules)
     model = dataclasses.replace(calibrated, weights=int8, scale=scale, bias=final.bias, card=card)
-    return Trained(model, bank, deep)
+    return Trained(model, bank, _reference(corpus, public, model, config), deep)
 
 
 def write(trained: Trained, folder: Path) -> None:
@@ -123,6 +128,7 @@ def write(trained: Trained, folder: Path) -> None:
     contents = {
         MODEL: data.pack(trained.model.pack()),
         BANK: thresholds.pack(trained.bank.limits, trained.bank.version),
+        REFERENCE: trained.reference.pack(),
         "model_card.md": model_card.render(trained.model.card).encode(),
     }
     if trained.deep is not None:
@@ -135,9 +141,16 @@ def write(trained: Trained, folder: Path) -> None:
     data.seal(folder)
 
 
+def _reference(corpus: Corpus, public: npt.NDArray[np.bool_], model: Classifier, config: TrainConfig) -> Reference:
+    rng = np.random.default_rng(config.seed + 3)
+    rows = selection.by_source(corpus.source, np.flatnonzero(public & (corpus.label == 0)), config.reference_texts, rng)
+    texts = [corpus.texts.raw(int(row)).decode("utf-8", "replace") for row in rng.permutation(rows)]
+    return Reference.of(texts, model)
+
+
 def _linear(
     corpus: Corpus,
-    fold: np.ndarray[tuple[int], np.dtype[np.int64]],
+    fold: npt.NDArray[np.int64],
     features: windows.Features,
     config: TrainConfig,
     kept: work.Folder,

@@ -29,7 +29,8 @@ class TrainConfig:
 
     Calibration. ``hard_share``: share of benign_hard text in the traffic the tails are calibrated for ·
     ``document_share``: share of the benign documents at hand in the traffic of tools and documents · ``prevalence``:
-    share of attacks at which the score is a probability.
+    share of attacks at which the score is a probability · ``reference_texts``: ordinary texts, kept as hashed n-grams,
+    that what is taught later is held against.
     """
 
     bank_texts: int = 40_000
@@ -58,6 +59,7 @@ class TrainConfig:
     hard_share: float = 0.02
     document_share: float = 0.05
     prevalence: float = 0.01
+    reference_texts: int = 3200
     seed: int = 0
 
     def __post_init__(self) -> None:

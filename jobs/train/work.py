@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ class Folder:
         with np.load(file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
 
-    def save(self, name: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    def save(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Keep ``arrays`` as the part ``name``; it appears whole or not."""
         partial = self.path / f"{name}.partial"
         with partial.open("wb") as out:
