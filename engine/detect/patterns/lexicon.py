@@ -28,6 +28,9 @@ INFLECTED = 10
 MIN_STEM = 4
 """An ending is taken off only where this many characters stay."""
 
+FIRST_ALONE, LAST_ALONE = "\u3000", "\uffff"
+"""By the word rule of the kernels each character from the first to the last of these is a word by itself."""
+
 _NO_WORDS = kernels.build_vocabulary([b"0"])
 
 
@@ -135,10 +138,11 @@ class Lexicon:
                     _put(out, form, word, cost + INFLECTED)
 
     def forms(self, lang: str, word: Word) -> frozenset[Word]:
-        """Other forms of ``word``: by the endings of its language, its stem lists and its slips."""
+        """Other forms of ``word``: by the endings of its language, its stem lists and its slips. All of them are one word
+        by the word rule; so a character that is a word by itself takes no ending."""
         found: set[Word] = set()
         text = word.decode()
-        endings = self.endings.get(lang, ())
+        endings = () if any(FIRST_ALONE <= char <= LAST_ALONE for char in text) else self.endings.get(lang, ())
         for ending in endings:
             stem = text[: len(text) - len(ending)]
             if text.endswith(ending) and (not ending or len(stem) >= MIN_STEM):
@@ -146,7 +150,7 @@ class Lexicon:
         for group in self.stems.get(lang, ()):
             if word in group:
                 found |= group
-        if word in self.slips.get(lang, ()):
+        if len(text) > 1 and word in self.slips.get(lang, ()):
             found.update((text[:k] + text[k + 1 :]).encode() for k in range(len(text)))
             found.update((text[:k] + text[k + 1] + text[k] + text[k + 2 :]).encode() for k in range(len(text) - 1))
         return frozenset(found - {word})

@@ -57,6 +57,27 @@ def test_short_word_keeps_its_ending(lexicon: Lexicon) -> None:
     assert b"b" not in lexicon.forms("en", b"bed")
 
 
+@pytest.mark.parametrize("char", ["\ufffc", "\ufffd", "\u3000", "\u4e00", "\uac00", "\uffff"])
+def test_a_character_that_is_a_word_by_itself_takes_no_ending(lexicon: Lexicon, char: str) -> None:
+    assert lexicon.forms("en", char.encode()) == frozenset()
+
+
+@pytest.mark.parametrize("char", ["\ufffc", "\ufffd", "\u4e00", "\u30ab"])
+def test_an_english_pattern_may_hold_a_character_that_is_a_word_by_itself(lexicon: Lexicon, char: str) -> None:
+    texts = (f"tell {char} secret words", f"tell{char}secret words")
+    for text in texts:
+        words = split(fold([text]))[0]
+        assert len(words) == 4
+        near = lexicon.relations([("en", word) for word in words])
+        assert all(split([word]) == [[word]] for word in near)
+
+
+def test_a_slip_in_a_word_of_one_letter_leaves_no_empty_word() -> None:
+    short = Lexicon.parse("words", b'[[slip]]\nlang = "en"\nwords = "a ab"\n')
+    assert short.forms("en", b"a") == frozenset()
+    assert short.forms("en", b"ab") == {b"a", b"b", b"ba"}
+
+
 def test_relations_give_the_cheapest_way(lexicon: Lexicon) -> None:
     near = lexicon.relations([("en", b"tell"), ("en", b"secret")])
     assert near[b"tell"][b"tell"] == 0
