@@ -1,13 +1,25 @@
-"""Words that were pulled apart or respelt, put right: both steps after folding, in their order."""
+"""Words that were pulled apart or respelt, put right: the steps after folding, in their order."""
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
+from aimds.detect.normalize.emoji import blank_signs, part_words
 from aimds.detect.normalize.fold import Folded
 from aimds.detect.normalize.leetspeak import undo_leetspeak
 from aimds.detect.normalize.spacing import join_letters
 from aimds.detect.normalize.vocabulary import Vocabulary
 
 
-def respell(folded: Folded, vocabulary: Vocabulary) -> Folded:
-    """``folded`` with spaced-out letters joined, then leetspeak undone; its arrays are overwritten."""
-    return undo_leetspeak(join_letters(folded, vocabulary), vocabulary)
+def respell(
+    folded: Folded, values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], vocabulary: Vocabulary
+) -> Folded:
+    """``folded`` with spaced-out letters joined, emoji out of the way, leetspeak undone; its arrays are overwritten.
+
+    Args:
+        values: uint8 (N,), the bytes that were folded.
+        offsets: int64 (B+1,).
+    """
+    spelt = join_letters(blank_signs(folded, values, offsets), vocabulary)
+    return undo_leetspeak(part_words(spelt, vocabulary), vocabulary)

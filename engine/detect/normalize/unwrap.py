@@ -22,7 +22,7 @@ from aimds.errors import ConfigError
 KINDS: tuple[str, ...] = (
     "text", "base64", "base32", "base85", "hex", "binary", "decimal", "url", "html", "unicode_escape",
     "quoted_printable", "rot13", "caesar", "atbash", "reversed", "upside_down", "morse", "nato", "pig_latin", "tags",
-    "variation_selectors",
+    "variation_selectors", "concatenation",
 )  # fmt: skip
 """What a view is: the text itself, or what it was decoded from."""
 
@@ -156,7 +156,7 @@ class Unwrapping:
                 if not good or key in self._seen:
                     continue
                 self._seen.add(key)
-                folded = respell(fold(text.values, _one(text), self.vocabulary), self.vocabulary)
+                folded = self._folded(text)
                 reads = self._reads(proposal.trust, folded.values, before)
                 if reads:
                     accepted.setdefault(proposal.kind, []).append(text)
@@ -184,7 +184,7 @@ class Unwrapping:
                 text, good = _cleaned(reading)
                 if not good or text.values.tobytes() in self._seen:
                     continue
-                folded = respell(fold(text.values, _one(text), self.vocabulary), self.vocabulary)
+                folded = self._folded(text)
                 if self._reads(proposal.trust, folded.values, before):
                     return True
                 deeper = ciphers.stretches(folded.values, folded.offsets, self.vocabulary)
@@ -200,8 +200,11 @@ class Unwrapping:
             self.truncated = True
             text, _ = _cleaned(text.slice(0, self.limits.max_view_bytes))
         self._seen.add(text.values.tobytes())
-        folded = respell(fold(text.values, _one(text), self.vocabulary), self.vocabulary)
+        folded = self._folded(text)
         self.opened.append(Opened(kind, depth, text, folded))
+
+    def _folded(self, text: Text) -> Folded:
+        return respell(fold(text.values, _one(text), self.vocabulary), text.values, _one(text), self.vocabulary)
 
     def _descend(self, text: Text, folded: Folded, depth: int) -> None:
         mask = int(candidates.candidates(text.values, _one(text))[0])

@@ -106,7 +106,7 @@ def normalize(
     values = np.ascontiguousarray(values[offsets[0] : offsets[-1]], np.uint8)
     offsets = np.ascontiguousarray(offsets - offsets[0], np.int64)
     rows = len(offsets) - 1
-    folded = respell(fold(values, offsets, vocabulary), vocabulary)
+    folded = respell(fold(values, offsets, vocabulary), values, offsets, vocabulary)
     truncated = np.zeros(rows, np.bool_)
     if not limits.max_depth:
         return _assembled(folded, [], truncated)
