@@ -35,9 +35,9 @@ from aimds.detect.normalize.heads import (
 )
 
 BASE64, BASE32, HEX, BASE85, BINARY, DECIMAL, MORSE, URL, HTML, ESCAPES, QUOTED = (1 << k for k in range(11))
-TURNED_BLOB, ROTATED_BLOB = 1 << 11, 1 << 12
-"""Bits of the mask that `candidates` gives; the last two are base64 or hexadecimal that was reversed or put into
-ROT13.
+TURNED_BLOB, ROTATED_BLOB, STRINGS = 1 << 11, 1 << 12, 1 << 13
+"""Bits of the mask that `candidates` gives. TURNED_BLOB and ROTATED_BLOB are base64 or hexadecimal that was reversed or
+put into ROT13, STRINGS two strings that are assigned.
 """
 
 MIN_ENCIPHERED = 24
@@ -45,8 +45,9 @@ MIN_GROUPS = 8
 MIN_OCTETS = 4
 MIN_SIGNALS = 6
 MIN_ESCAPES = 3
+MIN_STRINGS = 2
 """The least that is looked at: characters of an enciphered run, hex pairs or decimal codes, binary octets, Morse
-letters, escapes.
+letters, escapes, assigned strings.
 """
 MAX_GAP = 4
 """Bytes between two groups of one number sequence (``0x41, 0x42``)."""
@@ -73,7 +74,7 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
     begin64 = begin32 = begin16 = begin10 = token = low
     grouped = pairs = octets = codes = code_letters = 0
     group_end = pair_end = octet_end = code_end = low
-    urls = entities = escapes = quoted = 0
+    urls = entities = escapes = quoted = strings = 0
     signals = dots = dashes = 0
     morse = True
     signs = 0
@@ -90,6 +91,8 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
                 escapes += follow == 120 or (follow | 32) == 117 or 48 <= follow <= 55
             elif b == 61:
                 quoted += _hex_at(src, i + 1, high)
+                opening = src[i + 2] if follow == 32 else follow
+                strings += opening == 34 or opening == 39
             else:
                 escapes += follow == 43 and _hex_at(src, i + 2, high) and (i == low or not CLASSES[src[i - 1]] & IN_64)
         if not kind & IN_64:
@@ -184,6 +187,8 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
         mask |= ESCAPES
     if quoted >= MIN_ESCAPES:
         mask |= QUOTED
+    if strings >= MIN_STRINGS:
+        mask |= STRINGS
     return mask
 
 

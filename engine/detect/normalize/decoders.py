@@ -16,6 +16,7 @@ import re2
 
 from aimds.detect.normalize import blobs, candidates, escapes
 from aimds.detect.normalize.candidates import MIN_ESCAPES
+from aimds.detect.normalize.concatenation import concatenation
 from aimds.detect.normalize.digits import ROT13, VALUES_16, VALUES_32, VALUES_64
 from aimds.detect.normalize.heads import is_base32, printable
 from aimds.detect.normalize.proposals import Bytes, Places, Proposal, Text, Trust, joined, spelled
@@ -219,5 +220,6 @@ DECODERS: tuple[tuple[int, Callable[[Text, int], Iterator[Proposal]]], ...] = (
     (candidates.HTML, _escapes("html", candidates.HTML)),
     (candidates.ESCAPES, _escapes("unicode_escape", candidates.ESCAPES)),
     (candidates.QUOTED, _escapes("quoted_printable", candidates.QUOTED)),
+    (candidates.STRINGS, concatenation),
 )
 """Decoders of case-keeping text, with the bit of `aimds.detect.normalize.candidates` that calls for each."""
