@@ -1,4 +1,4 @@
-"""Strings that a text assigns to names and adds up (``a = "ign"; b = "ore"; print(a + b)``), read as the text they make.
+"""Strings that a text assigns to names and adds up (``a = "ign"; b = "ore"; print(a + b)``), read as what they make.
 
 The words of the code are no words of the text: only what is added up is given, so that later stages judge what it says.
 """
@@ -28,9 +28,7 @@ _BLANK = {ord("n"): 10, ord("r"): 10, ord("t"): 32}
 def concatenation(source: Text, limit: int) -> Iterator[Proposal]:
     """The sums of at least two strings, each as one text; a name stands for what was last assigned to it before."""
     raw = source.values.tobytes()
-    strings = [
-        (match.end(), match.group(1), *match.span(2)) for match in islice(_ASSIGNED.finditer(raw), MAX_STRINGS)
-    ]
+    strings = [(match.end(), match.group(1), *match.span(2)) for match in islice(_ASSIGNED.finditer(raw), MAX_STRINGS)]
     known: dict[bytes, Text] = {}
     at = 0
     for found in islice(_SUM.finditer(raw), MAX_STRINGS):

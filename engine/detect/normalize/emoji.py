@@ -54,7 +54,7 @@ def emoji_bytes(values, i, high):  # type: ignore[no-untyped-def]
     b = values[i]
     if b == 0xF0:
         return 4 if i + 4 <= high and values[i + 1] == 0x9F and values[i + 2] <= 0xAB else 0
-    if b != 0xE2 and b != 0xE3 or i + 3 > high:
+    if (b != 0xE2 and b != 0xE3) or i + 3 > high:
         return 0
     code = (np.int64(b) & 15) << 12 | (np.int64(values[i + 1]) & 63) << 6 | np.int64(values[i + 2]) & 63
     if b == 0xE3:

@@ -138,8 +138,10 @@ class Lexicon:
                     _put(out, form, word, cost + INFLECTED)
 
     def forms(self, lang: str, word: Word) -> frozenset[Word]:
-        """Other forms of ``word``: by the endings of its language, its stem lists and its slips. All of them are one word
-        by the word rule; so a character that is a word by itself takes no ending."""
+        """Other forms of ``word``: by the endings of its language, its stem lists and its slips.
+
+        A character that is a word by itself takes no ending: the two would be no one word.
+        """
         found: set[Word] = set()
         text = word.decode()
         endings = () if any(FIRST_ALONE <= char <= LAST_ALONE for char in text) else self.endings.get(lang, ())

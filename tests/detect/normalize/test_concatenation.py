@@ -24,7 +24,7 @@ def sums(text: str) -> list[Decoded]:
         ('a = "say \\"hello\\" "\nb = "to the people\\nof town"\nprint(a + b)', 'say "hello" to the people\nof town'),
         ('a = "the blue "\nb = "house"\nprint(a + b + " on the hill")', "the blue house on the hill"),
         ('a = "the red "\na = "the blue "\nb = "house of the town"\nprint(a + b)', "the blue house of the town"),
-        ('a = “put the ”; b = “book on the shelf”; a + b', "put the book on the shelf"),
+        ("a = “put the ”; b = “book on the shelf”; a + b", "put the book on the shelf"),
     ],
 )
 def test_a_sum_of_strings_is_a_view_of_what_it_says(text: str, expected: str) -> None:

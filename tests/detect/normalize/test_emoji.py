@@ -14,7 +14,9 @@ from aimds.detect.normalize.flags import Flag
 
 EMOJI = ("\U0001f600", "\u2728", "\u2764\ufe0f", "\U0001f44d\U0001f3fd", "\U0001f468\u200d\U0001f469\u200d\U0001f467",
          "\u2b50", "\u231b", "\u25b6\ufe0f", "3\ufe0f\u20e3", "\U0001f1eb\U0001f1f7", "\u303d", "\u2197\ufe0f")  # fmt: skip
-WORDS = st.lists(st.sampled_from("please bring the green chairs to our garden tomorrow café straße".split()), min_size=1)
+WORDS = st.lists(
+    st.sampled_from(["please", "bring", "the", "green", "chairs", "to", "our", "café", "straße"]), min_size=1
+)
 
 
 def seen(text: str) -> tuple[str, Views]:
@@ -32,9 +34,10 @@ def test_emoji_between_words_is_one_blank(sign: str, gap: str) -> None:
 @pytest.mark.parametrize("text", ["".join(EMOJI[:8]), "\U0001f600", " \U0001f600 \U0001f600 ", "\u2764\ufe0f\n"])
 def test_text_of_emoji_alone_is_one_blank_with_the_place_of_them_all(text: str) -> None:
     out, views = seen(text)
-    assert out.strip() == "" and len(out) == 1
+    assert out in (" ", "\n")
     start, end = views.span(0, 0, 1)
-    assert start == 0 and text.encode()[end:].decode() in ("", "\ufe0f")
+    assert start == 0
+    assert text.encode()[end:].decode() in ("", "\ufe0f")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,9 @@ def test_a_word_put_together_is_flagged_and_words_parted_are_not() -> None:
     assert not seen("ignore \U0001f600 all")[1].flags[0] & Flag.SPACED
 
 
-@pytest.mark.parametrize("char", ["é", "\u2581", "\u2192", "\u2013", "\u2768", "\u2773", "\u4e00", "\u3042", "\u20ac", "a"])
+@pytest.mark.parametrize(
+    "char", ["é", "\u2581", "\u2192", "\u2013", "\u2768", "\u2773", "\u4e00", "\u3042", "\u20ac", "a"]
+)
 def test_letters_and_signs_of_text_are_no_emoji(char: str) -> None:
     raw = np.frombuffer(char.encode(), np.uint8)
     assert emoji_bytes(raw, 0, len(raw)) == 0
@@ -89,7 +94,12 @@ def test_benign_text_has_the_same_words_with_emoji_between_them_at_their_places(
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.lists(st.text("ab \n\u4e00я1\U0001f600\u2764\ufe0f\u20e3\U0001f1e9\U0001f1ea\u2728\u200d\U0001f3fd", max_size=24), max_size=4))
+@given(
+    st.lists(
+        st.text("ab \n\u4e00я1\U0001f600\u2764\ufe0f\u20e3\U0001f1e9\U0001f1ea\u2728\u200d\U0001f3fd", max_size=24),
+        max_size=4,
+    )
+)
 def test_rows_stay_apart_and_places_stay_inside_them(texts: list[str]) -> None:
     views = normalize(*packed(texts))
     for row, text in enumerate(texts):
@@ -98,7 +108,8 @@ def test_rows_stay_apart_and_places_stay_inside_them(texts: list[str]) -> None:
         assert views.values[low:high].tobytes().decode() == out
         assert views.starts[low:high].tolist() == alone.starts[: high - low].tolist()
         assert views.ends[low:high].tolist() == alone.ends[: high - low].tolist()
-        assert (views.starts[low:high] >= 0).all() and (views.ends[low:high] <= len(text.encode())).all()
+        assert (views.starts[low:high] >= 0).all()
+        assert (views.ends[low:high] <= len(text.encode())).all()
         assert (views.starts[low:high] <= views.ends[low:high]).all()
         assert (np.diff(views.starts[low:high]) >= 0).all()
         assert not any(sign in out for sign in "\U0001f600\u2764\u2728")
