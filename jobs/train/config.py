@@ -43,7 +43,7 @@ class TrainConfig:
     rounds: int = 2
     max_epochs: int = 40
     tolerance: float = 0.1
-    layers: int = 3
+    layers: int = 0
     deep_folds: int = 3
     deep_fits: int = 2
     deep_attacks: int = 8000

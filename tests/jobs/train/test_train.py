@@ -167,7 +167,7 @@ def test_a_corpus_that_cannot_be_learnt_from_is_refused(
         {"prevalence": 1.0},
         {"hard_share": 1.0},
         {"layers": 13},
-        {"deep_folds": 4},
+        {"deep_folds": 4, "layers": 3},
         {"deep_fits": 0},
     ],
 )
