@@ -38,9 +38,9 @@ def fit(corpus: Corpus, public: npt.NDArray[np.bool_], stages: StageScores, conf
     seen = benign & np.isfinite(stages.deep)
     weights = benign_weights(corpus, seen & ~stages.untrusted, config)
     untrusted = untrusted_weights(weights, seen & stages.untrusted, config)
-    for name, score in (("deep", lambda: stages.deep), ("joint", lambda: joint(out, stages))):
-        scores = np.asarray(score(), np.float32)[seen]
-        out[name], out[f"{name}.untrusted"] = tail.fit(scores, weights[seen]), tail.fit(scores, untrusted[seen])
+    out["deep"], out["deep.untrusted"] = (tail.fit(stages.deep[seen], w[seen]) for w in (weights, untrusted))
+    sums = joint(out, stages)[seen]
+    out["joint"], out["joint.untrusted"] = (tail.fit(sums, w[seen]) for w in (weights, untrusted))
     return out
 
 
