@@ -33,13 +33,14 @@ def register(app: typer.Typer) -> None:
 
         Example: aimds train corpus.parquet --terms permissive -o model/
         """
+        import contextlib
         import json
-        import shutil
         import sys
 
         from aimds.errors import DataError
         from aimds.jobs import corpus
         from aimds.jobs import train as job
+        from aimds.jobs.train.work import remove
 
         if out.exists() and not out.is_dir():
             raise DataError(out, "is a file; name a folder")
@@ -49,7 +50,8 @@ def register(app: typer.Typer) -> None:
                 raise DataError(file, "exists; pass --overwrite to replace it")
         config = job.TrainConfig(bits=bits, cost=cost, folds=folds, layers=layers, seed=seed)
         labelled = corpus.read(data, terms=terms or None)
-        kept = work or out.with_name(f"{out.name}.work")
+        whole = out.resolve()  # the name of "." is empty
+        kept = work or whole.parent / f"{whole.name}.work"
         trained = job.train(
             labelled,
             config,
@@ -58,7 +60,10 @@ def register(app: typer.Typer) -> None:
             say=lambda text: print(text, file=sys.stderr, flush=True),
         )
         job.write(trained, out)
-        shutil.rmtree(kept, ignore_errors=True)
+        remove(kept)
+        if work is None:
+            with contextlib.suppress(OSError):  # not empty: somebody else keeps something there
+                kept.rmdir()
         if as_json:
             print(json.dumps({"model": str(model_file), "bank": str(bank_file), **trained.model.card}))
         else:

@@ -63,11 +63,13 @@ def train(
     """A model fitted on ``corpus`` and calibrated out of fold by source.
 
     Args:
-        folder: where finished parts are kept until the whole is done; another corpus or config starts anew there.
+        folder: where finished parts are kept until the whole is done, in a folder of their own; another corpus, config
+            or pretrained encoder starts anew there.
         pretrained: folder of the pretrained encoder (model.safetensors, vocab.txt); needed unless ``layers`` is 0.
 
     Raises:
         ConfigError: an encoder is wanted and ``pretrained`` is not given.
+        ArtefactError: ``pretrained`` lacks a file.
         DataError: the corpus lacks attacks or benign text, or has fewer sources than folds.
     """
     if config.layers and pretrained is None:
@@ -83,7 +85,9 @@ def train(
     order = np.argsort(fold, kind="stable")
     corpus, fold = corpus.take(order), fold[order]
     public = ~synthesis.is_own(corpus.source)
-    kept = work.Folder(folder, corpus, config)
+    used = pretrained if config.layers else None
+    files = [used / name for name in (encoder.WEIGHTS, encoder.VOCABULARY)] if used else []
+    kept = work.Folder(folder, corpus, config, files)
     say(f"{len(corpus):,} texts of {len(sources)} public sources and our own; normalising, matching")
     bank, chunks = windows.chunks(corpus, fold, rules, config)
     features = windows.features_of(chunks, config)

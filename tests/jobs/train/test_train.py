@@ -124,19 +124,12 @@ def test_a_training_taken_up_again_fits_only_what_is_missing(
 ) -> None:
     labelled, _, folder = trained
     shutil.copytree(folder / "work", tmp_path / "work")
-    (tmp_path / "work" / "linear-2.npz").unlink()
+    (tmp_path / "work" / work.PARTS / "linear-2.npz").unlink()
     said: list[str] = []
     again = train.train(labelled, CONFIG, tmp_path / "work", say=said.append)
     assert {line.partition(":")[0] for line in said if line.startswith("linear")} == {"linear-2"}
     train.write(again, tmp_path / "again")
     assert (tmp_path / "again" / "model.npz").read_bytes() == (folder / "model.npz").read_bytes()
-
-
-def test_parts_of_another_config_are_not_used(trained: tuple[corpus.Corpus, Classifier, Path], tmp_path: Path) -> None:
-    labelled, _, folder = trained
-    shutil.copytree(folder / "work", tmp_path / "work")
-    work.Folder(tmp_path / "work", labelled, dataclasses.replace(CONFIG, cost=3.0))
-    assert sorted(file.name for file in (tmp_path / "work").iterdir()) == ["key.json"]
 
 
 def test_an_encoder_is_trained_from_a_named_folder_only(
