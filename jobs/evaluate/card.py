@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aimds.detect.classifier import MODEL, Classifier
+from aimds.detect.gray import PROFILES
 from aimds.errors import DataError
 
 DETAILS = ("macro", "sources", "ablation")
+ALL = "all"
+"""Beside the profiles of a row: ``fast`` over all rows, judged by the encoder or not."""
 
 
 def out_of_fold(folder: Path | None = None) -> dict[str, Any]:
@@ -28,8 +32,15 @@ def out_of_fold(folder: Path | None = None) -> dict[str, Any]:
     return {"ablation": card.get("ablation", []), **report}
 
 
-def profiles(rates: dict[str, Any]) -> dict[str, dict[str, float]]:
+def profiles(rates: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Profile → p-value → rate, out of a macro or a source row of a card; a model without an encoder has ``fast`` only,
-    and its rates stand in the row itself."""
-    nested = {name: value for name, value in rates.items() if isinstance(value, dict)}
+    and its rates stand in the row itself. A source that the encoder did not judge has ``fast`` over all its rows."""
+    nested = {name: value for name, value in rates.items() if name in PROFILES}
+    if not nested and ALL in rates:
+        nested = {name: value for name, value in rates[ALL].items() if name in PROFILES}
     return nested or {"fast": {name: value for name, value in rates.items() if name.startswith("0.")}}
+
+
+def size(row: Mapping[str, Any]) -> int:
+    """The rows that the rates of `profiles` are shares of: those judged by every profile, or all where there are none."""
+    return int(row.get("judged") or row["n"])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aimds.jobs.evaluate import plots
+from aimds.jobs.evaluate.card import profiles, size
 from aimds.jobs.evaluate.plots import Share
 from aimds.jobs.evaluate.shortfalls import NOMINAL, stage_name, title
 from aimds.jobs.intervals import clopper_pearson
@@ -118,7 +119,7 @@ def out_of_fold(result: Row) -> Html | None:
     rows = found.get("sources") or []
     if not rows:
         return None
-    profile = next((name for name in ("cascade", "fast", "full") if name in rows[0]), "")
+    profile = next((name for name in ("cascade", "fast", "full") if any(name in row for row in rows)), "")
     names = [("at p ≤ 0.01", "k-0"), ("at p ≤ 0.001", "k-4")]
     parts: list[Html] = []
     for label, group, words in ((1, "attack", "Attacks found"), (0, "benign", "Benign text flagged")):
@@ -129,7 +130,10 @@ def out_of_fold(result: Row) -> Html | None:
         ]
         told.sort(key=lambda item: (item[1][0].rate if label else -item[1][0].rate, title(item[0])))
         top = 1.0 if label else plots.ceiling([share for _, shares in told for share in shares])
-        lines = [(title(row), f"{number(row['n'])} {_GROUPS[group]}", plots.whiskers(s, top), s) for row, s in told]
+        lines = [
+            (title(row), f"{number(size(row))} {_GROUPS[group]}{_other(row, profile)}", plots.whiskers(s, top), s)
+            for row, s in told
+        ]
         if lines:
             summary = h("summary", f"{words}: {len(lines)} sources")
             parts.append(h("details", summary, plots.rows(names, lines, plots.axis(top)), open=bool(label)))
@@ -141,9 +145,15 @@ def out_of_fold(result: Row) -> Html | None:
 
 
 def _recounted(row: Row, profile: str, p: str, name: str, css: str) -> Share:
-    rates = row[profile] if profile else row
-    low, high = clopper_pearson(round(rates[p] * row["n"]), row["n"])
-    return Share(name, css, rates[p], low, high, row["n"])
+    rates = profiles(row)
+    share, n = rates.get(profile, rates["fast"])[p], size(row)
+    low, high = clopper_pearson(round(share * n), n)
+    return Share(name, css, share, low, high, n)
+
+
+def _other(row: Row, profile: str) -> str:
+    # The encoder judged none of these, so they stand as the profile without it finds them.
+    return "" if not profile or profile in profiles(row) else ", profile fast"
 
 
 def _means(macro: Row) -> list[tuple[str, str]]:

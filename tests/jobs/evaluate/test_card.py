@@ -26,6 +26,15 @@ def test_rates_are_read_with_and_without_profiles() -> None:
     assert card.profiles(new) == {"fast": {"0.01": 0.5}, "full": {"0.01": 0.75}}
 
 
+def test_the_share_over_all_rows_is_no_profile_and_stands_in_where_the_encoder_judged_none() -> None:
+    whole = {"fast": {"0.01": 0.75, "0.001": 0.5}}
+    part = {"source": "a", "label": 1, "n": 8, "judged": 4, "all": whole, "fast": {"0.01": 0.5}, "full": {"0.01": 1.0}}
+    none = {"source": "b", "label": 1, "n": 8, "judged": 0, "all": whole}
+    assert card.profiles(part) == {"fast": {"0.01": 0.5}, "full": {"0.01": 1.0}}
+    assert card.profiles(none) == whole
+    assert [card.size(row) for row in (part, none, {"n": 3})] == [4, 8, 3]
+
+
 def loads(monkeypatch: pytest.MonkeyPatch, content: dict[str, Any]) -> None:
     monkeypatch.setattr(Classifier, "load", lambda path=None: SimpleNamespace(card=content))
 

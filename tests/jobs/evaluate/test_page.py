@@ -230,3 +230,21 @@ def test_cards_of_older_models_have_no_profiles() -> None:
     text = Page(render(result)).text
     assert "65.0 % at p ≤ 0.01" in text
     assert "33.0 %" in text
+
+
+def test_sources_left_out_are_counted_over_the_rows_that_their_profile_judged() -> None:
+    rates = {"0.01": 0.5, "0.001": 0.25}
+    whole = {"all": {"fast": {"0.01": 0.875, "0.001": 0.125}}}
+    result = copy.deepcopy(RESULT)
+    result["out_of_fold"]["macro"]["all"] = {"sources": 2, **whole["all"]}
+    result["out_of_fold"]["sources"] = [
+        {"source": "unseen", "label": 1, "n": 8, "judged": 0, **whole},
+        {"source": "partly", "label": 1, "n": 4000, "judged": 40, **whole, "fast": rates, "cascade": rates},
+    ]
+    text = Page(render(result)).text
+    assert "40 attacks" in text
+    assert "4,000 attacks" not in text
+    low, high = clopper_pearson(20, 40)
+    assert interval(low, high) in text
+    assert "8 attacks, profile fast" in text
+    assert interval(*clopper_pearson(7, 8)) in text
