@@ -109,8 +109,8 @@ class Vectors:
 @dataclass(frozen=True, slots=True)
 class Exemplars:
     """What a detector was taught; immutable. ``beside``: benign texts of the reference. ``idf`` float32 (F,), F = 2 **
-    ``bits``: weights of the n-grams. ``tail``: benign distribution of a row's highest score, None if no attack was
-    taught."""
+    ``bits``: weights of the n-grams. ``tail``: benign distribution of the highest score of a text's windows that
+    the `Reference` keeps, None if no attack was taught."""
 
     attacks: Vectors
     benign: Vectors
@@ -188,7 +188,7 @@ class Exemplars:
         return self._contrast(Grams(indptr, indices, counts, pieces.row), threads=threads)
 
     def p_value(self, scores: F32) -> F64:
-        """p-values against benign text, float64, of rows' highest scores."""
+        """p-values against benign text, float64, of rows' highest scores over the windows `gray.windows` chooses."""
         if self.tail is None:
             return np.ones(np.shape(scores))
         return np.asarray(np.where(scores > NOTHING, self.tail.p_value(scores), 1.0), np.float64)

@@ -140,7 +140,7 @@ class Detector:
 
         started = time.perf_counter()
         stages, best = self.combine(views, pieces, logits, matches, found, channels)
-        taught = self._taught(pieces, stages, threads)
+        taught = self._taught(pieces, logits, stages, threads)
         grouped = bool(calibration.groups_of(self.classifier.tails))
         script = scripts(texts.values, texts.offsets) if grouped else np.zeros(len(texts), np.int8)
         fused = calibration.fuse(self.classifier, stages, script)
@@ -159,14 +159,19 @@ class Detector:
         clock("fusion", started)
         return scores
 
-    def _taught(self, pieces: Windows, stages: fusion.StageScores, threads: int) -> Taught | None:
+    def _taught(self, pieces: Windows, logits: F32, stages: fusion.StageScores, threads: int) -> Taught | None:
         if not len(self.exemplars):
             return None
-        contrast, nearest = self.exemplars.score(pieces, threads=threads)
-        top = highest(contrast, pieces.row, len(stages.attack))
-        window = first_best(contrast, top, pieces.row, len(top))
+        # The windows the benign tail was fitted on are chosen alike: of more windows the highest would be higher.
+        rows = len(stages.attack)
+        chosen = gray.windows(pieces, logits, np.arange(rows), np.zeros(rows, np.bool_))
+        owner = pieces.row[chosen]
+        few = Windows(*pieces.take(chosen), pieces.view[chosen], owner, pieces.base[chosen])
+        contrast, nearest = self.exemplars.score(few, threads=threads)
+        top = highest(contrast, owner, rows)
+        best = first_best(contrast, top, owner, rows)
         stages.exemplars = self.exemplars.p_value(top)
-        return Taught(window, nearest[window])
+        return Taught(chosen[best], nearest[best])
 
     def _judged(
         self,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,9 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimds import kernels
+from aimds.detect import gray, reference
+from aimds.detect.classifier import ATTACK
 from aimds.detect.exemplars import NOTHING, Exemplars, exemplar_id
 from aimds.detect.features import Windows, windows
 from aimds.detect.normalize import normalize
+from aimds.detect.reference import Reference
+from aimds.detect.stages import Detector
 from aimds.errors import ConfigError
 
 FEATURES = material.classifier()
@@ -29,6 +35,21 @@ def pieces_of(texts: list[str]) -> Windows:
     offsets = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(text) for text in encoded], out=offsets[1:])
     return windows(normalize(np.frombuffer(b"".join(encoded), np.uint8), offsets))
+
+
+def row_p_values(exemplars: Exemplars, texts: list[str], attack: np.ndarray | None = None) -> np.ndarray:
+    """What the stage says of whole rows; ``attack`` are the attack scores of their windows, by default all the same."""
+    nothing = cast(Any, None)
+    detector = Detector(rules=nothing, pii=nothing, bank=nothing, classifier=FEATURES, exemplars=exemplars)
+    pieces = pieces_of(texts)
+    logits = np.zeros((len(pieces), FEATURES.weights.shape[1]), np.float32)
+    if attack is not None:
+        logits[:, ATTACK] = attack
+    stages = cast(Any, SimpleNamespace(attack=np.zeros(len(texts)), exemplars=None))
+    taught = detector._taught(pieces, logits, stages, 1)
+    assert taught is not None
+    assert (pieces.row[taught.window] == np.arange(len(texts))).all()
+    return np.asarray(stages.exemplars)
 
 
 def test_a_new_attack_of_a_taught_kind_is_unusual_and_benign_text_is_not() -> None:
@@ -124,6 +145,37 @@ def test_exemplars_cannot_be_changed() -> None:
 def test_a_reference_of_another_model_is_refused() -> None:
     with pytest.raises(ConfigError, match="reference"):
         Exemplars.of(material.ATTACKS, features=material.classifier(bits=12), reference=REFERENCE)
+
+
+def test_a_row_is_as_near_as_the_windows_with_the_highest_attack_score() -> None:
+    text = " ".join(material.BENIGN[:60]) + f" {NEW}. " + " ".join(material.BENIGN[60:120])
+    pieces = pieces_of([text, "", NEW])
+    assert len(pieces) > 20
+    contrast = TAUGHT.score(pieces)[0]
+    nearest = contrast * (pieces.row == 0)
+    p = row_p_values(TAUGHT, [text, "", NEW], nearest)
+    assert p[0] < 1e-3
+    assert p[1] == 1
+    assert p[2] < 1e-4
+    assert row_p_values(TAUGHT, [text, "", NEW], -nearest)[0] > 0.05
+
+
+def test_long_benign_documents_are_not_nearer_than_the_benign_tail_says() -> None:
+    assert reference.WINDOWS == gray.MAX_WINDOWS
+    rng = np.random.default_rng(5)
+    words = sorted({word for text in material.ATTACKS for word in text.lower().replace(",", "").split()})
+    ordinary = [
+        f"{text[:-1]}, {' '.join(rng.choice(words, rng.integers(1, 6)))}."
+        for text in rng.permutation(material.BENIGN * 2)
+    ]
+    known = Reference.of([" ".join(rng.choice(ordinary, 20)) for _ in range(400)], FEATURES, beside=100)
+    taught = Exemplars.of(material.ATTACKS, features=FEATURES, reference=known)
+    documents = [" ".join(rng.choice(ordinary, 200)) for _ in range(60)]
+    assert (row_p_values(taught, documents) <= 0.01).mean() <= 0.05
+    pieces = pieces_of(documents)
+    highest = np.full(len(documents), NOTHING, np.float32)
+    np.maximum.at(highest, pieces.row, taught.score(pieces)[0])
+    assert (taught.p_value(highest) <= 0.01).mean() > 0.15
 
 
 @settings(deadline=None, max_examples=15)
