@@ -14,6 +14,8 @@ from aimds.detect.stages import Detector
 from aimds.errors import ConfigError
 from aimds.learn.mining import patterns_of
 
+TAUGHT = "taught"
+"""What the ids of taught patterns begin with."""
 MINED_THRESHOLD = 0.25
 """No mined pattern has a higher threshold; confirmed benign texts may lower it."""
 
@@ -24,7 +26,7 @@ def teach(
     """Another detector that also knows these ``attacks``; ``detector`` stays as it is.
 
     The attacks become exemplars and mined patterns; confirmed ``benign`` texts become exemplars that speak against a
-    match and calibrate the patterns. What is taught twice counts once.
+    match and calibrate the patterns. What is taught twice counts once: a pattern that is known stays as it is.
 
     Args:
         threat: threat type of the mined patterns.
@@ -35,21 +37,24 @@ def teach(
     if not attacks and not benign:
         raise ConfigError("attacks", list(attacks), "at least one confirmed attack or benign text")
     taught = Exemplars.of(attacks, benign, features=detector.classifier, reference=detector.exemplars.reference)
-    digest = hashlib.sha256("\0".join(attacks).encode("utf-8", "replace")).hexdigest()[:8]
     mined = patterns_of(
         attacks,
         threat=threat,
-        prefix=f"taught.{digest}",
+        prefix=TAUGHT,
         benign=benign,
         classifier=detector.classifier,
         lexicon=detector.bank.lexicon,
     )
     known = {pattern.text for pattern in detector.bank.patterns}
-    new = [pattern for pattern in mined if pattern.text not in known]
+    new = [dataclasses.replace(pattern, id=_id(pattern)) for pattern in mined if pattern.text not in known]
     bank = detector.bank
     if new:
         bank = _added(bank, new, benign)
     return dataclasses.replace(detector, bank=bank, exemplars=detector.exemplars.joined(taught))
+
+
+def _id(pattern: Pattern) -> str:
+    return f"{TAUGHT}." + hashlib.sha256(pattern.text.encode()).hexdigest()[:12]
 
 
 def _added(bank: Bank, new: list[Pattern], benign: Sequence[str]) -> Bank:

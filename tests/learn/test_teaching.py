@@ -86,6 +86,27 @@ def test_what_is_taught_twice_counts_once(taught: Detector) -> None:
     assert len({pattern.id for pattern in more.bank.patterns}) == len(more.bank.patterns)
 
 
+def test_attacks_can_be_taught_again_with_benign_texts(taught: Detector) -> None:
+    told = material.REWORDED + ". " + "The moon council thanks its librarian for the lanterns. " * 4
+    again = teach(taught, material.ATTACKS[:3], [told, *material.BENIGN[:5]], threat="prompt_leak")
+    before = {pattern.id: pattern for pattern in taught.bank.patterns}
+    after = {pattern.id: pattern for pattern in again.bank.patterns}
+    assert before.items() <= after.items()
+    assert len(after) == len(again.bank.patterns)
+    assert len({pattern.text for pattern in again.bank.patterns}) == len(after)
+    assert len(again.exemplars.benign) == 6
+    thrice = teach(again, material.ATTACKS[:3], [told, *material.BENIGN[:5]], threat="prompt_leak")
+    assert thrice.bank.version == again.bank.version
+
+
+def test_the_id_of_a_taught_pattern_depends_on_its_text_only(untaught: Detector, taught: Detector) -> None:
+    alone = {pattern.text: pattern.id for pattern in teach(untaught, material.ATTACKS[:1]).bank.patterns}
+    together = {pattern.text: pattern.id for pattern in taught.bank.patterns}
+    shared = alone.keys() & together.keys() - {OWN.text}
+    assert shared
+    assert {text: alone[text] for text in shared} == {text: together[text] for text in shared}
+
+
 def test_benign_text_alone_can_be_taught(taught: Detector) -> None:
     told = teach(taught, [], [NEW])
     assert told.exemplars.score(pieces_of(NEW))[0][0] < 0
