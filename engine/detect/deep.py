@@ -30,7 +30,7 @@ CLASSES = ("benign", "attack", "harmful")
 MAX_TOKENS = 160
 """Word pieces the encoder sees at once, its two marks included; a window with more is judged in parts."""
 OVERLAP_TOKENS = 32
-CLS, SEP = "[CLS]", "[SEP]"
+CLS, SEP, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
 
 
 class Tokenizer:
@@ -43,7 +43,7 @@ class Tokenizer:
         self.vocabulary = vocabulary
         ids = {piece: place for place, piece in enumerate(vocabulary.decode().split("\n"))}
         self._first, self._last = ids[CLS], ids[SEP]
-        self._pieces = Pieces(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
+        self._pieces = Pieces(models.WordPiece(ids, unk_token=UNKNOWN, max_input_chars_per_word=100))
         self._pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
         self._pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
@@ -92,9 +92,17 @@ class Deep:
             card = json.loads(arrays.pop("card").tobytes())
         except ValueError as error:
             raise ArtefactError(name, f"has a card that is no JSON: {error}") from error
-        if card.get("format") != FORMAT or tuple(card.get("classes", ())) != CLASSES:
+        if not isinstance(card, dict):
+            raise ArtefactError(name, "has a card that is no JSON object")
+        if card.get("format") != FORMAT or card.get("classes") != list(CLASSES):
             raise ArtefactError(name, f"is of format {card.get('format')!r}, this version reads format {FORMAT}")
         graph, vocabulary = arrays.pop("graph").tobytes(), arrays.pop("vocabulary").tobytes()
+        try:
+            lacking = {CLS, SEP, UNKNOWN} - set(vocabulary.decode().split("\n"))
+        except UnicodeDecodeError as error:
+            raise ArtefactError(name, f"has a vocabulary that is no UTF-8: {error}") from error
+        if lacking:
+            raise ArtefactError(name, f"has a vocabulary without {', '.join(sorted(lacking))}")
         for key, array in arrays.items():
             if not np.isfinite(array.astype(np.float32)).all():
                 raise ArtefactError(name, f"its array {key!r} holds a value that is not finite")

@@ -99,3 +99,23 @@ def test_a_damaged_or_foreign_file_is_refused() -> None:
     lacking = Deep.unpack("deep.npz", data.pack({k: v for k, v in arrays.items() if k != "layer.1.up.bias"}))
     with pytest.raises(ArtefactError, match="does not fit"):
         score(lacking, ["hello"])
+
+
+@pytest.mark.parametrize(
+    ("key", "content", "problem"),
+    [
+        ("card", b"[1, 2]", "no JSON object"),
+        ("card", b"{", "no JSON"),
+        ("card", b'{"format": 1, "classes": 3}', "format 1"),
+        ("vocabulary", b"[CLS]\n[SEP]\n[UNK]\n\xff", "no UTF-8"),
+        ("vocabulary", b"[CLS]\n[UNK]\nhello", r"without \[SEP\]"),
+        ("vocabulary", b"", r"without \[CLS\], \[SEP\], \[UNK\]"),
+    ],
+)
+def test_a_card_or_vocabulary_that_cannot_be_is_refused_by_the_name_of_the_file(
+    key: str, content: bytes, problem: str
+) -> None:
+    arrays = {**encoder_file.arrays(), key: np.frombuffer(content, np.uint8)}
+    with pytest.raises(ArtefactError, match=problem) as caught:
+        Deep.unpack("own/deep.npz", data.pack(arrays))
+    assert "own/deep.npz" in str(caught.value)
