@@ -164,11 +164,16 @@ class Screener:
     ) -> Screener:
         """Another screener that also knows these confirmed ``attacks`` and ``benign`` texts; this one stays as it is.
 
+        Its pattern store is this one's: `refresh` takes up changes in both.
+
         Raises:
             ConfigError: nothing to teach, or an unknown ``threat``.
         """
-        detector = teach(self.detector, attacks, benign, threat=threat)
-        return Screener(detector, self.policy, threads=self.threads, cache_bytes=self._cache_bytes)
+        bare = dataclasses.replace(self.detector, bank=self._bank)
+        detector = teach(bare, attacks, benign, threat=threat)
+        return Screener(
+            detector, self.policy, store=self._store, threads=self.threads, cache_bytes=self._cache_bytes
+        )
 
     def _use(self, detector: Detector) -> None:
         # One assignment, so that a batch on another thread sees a detector with its own cache, never half a change.

@@ -6,6 +6,8 @@ import dataclasses
 import functools
 import io
 import random
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimds import Screener
+from aimds.detect.patterns import Bank, Pattern, ledger
+from aimds.detect.patterns.keys import SigningKey
+from aimds.detect.patterns.version import Change, Entry
 from aimds.detect.stages import Detector
 from aimds.errors import ConfigError, SchemaError
 from aimds.schema import REQUESTS, VERDICTS, requests
@@ -299,3 +304,28 @@ def test_scores_stay_inside_their_ranges() -> None:
         assert np.all((values >= 0) & (values <= 1))
     p_value = table.column("p_value").to_numpy()
     assert np.all((p_value > 0) & (p_value <= 1))
+
+
+def test_a_taught_screener_takes_up_later_patterns_of_the_store(tmp_path: Path) -> None:
+    key, now = SigningKey.of(b"k" * 32), datetime(2026, 1, 2, tzinfo=UTC)
+    store = ledger.create(tmp_path / "store", key=key, name="test", now=now)
+    walrus = Pattern("own.0001", "jailbreak", 0.9, "en", "test", "purple walrus commands the teapot")
+    cactus = Pattern("own.0002", "jailbreak", 0.9, "en", "test", "silver cactus obeys the lantern")
+    heron = Pattern("own.0003", "jailbreak", 0.9, "en", "test", "crimson heron forgives the kettle")
+    bank = Bank.build([walrus, heron], screener().detector.bank.lexicon, np.full(2, 0.2, np.float32), "own")
+    old = Screener(dataclasses.replace(screener().detector, bank=bank), screener().policy, store=store)
+    lesson = "The moon council orders the honoured librarian to recite the sealed appendix before the lanterns go out"
+    taught = old.taught([lesson])
+    known = {pattern.id for pattern in taught.detector.bank.patterns}
+    assert len(known) > 2
+    assert not taught.refresh()
+    ledger.append(tmp_path / "store", Change((Entry(cactus, "by hand"),)), bank, key=key, now=now)
+    assert taught.refresh()
+    assert {pattern.id for pattern in taught.detector.bank.patterns} == known | {cactus.id}
+    assert len(taught.detector.exemplars) == 1
+    again = taught.taught([lesson + ", and all of its ciphers and silver footnotes"])
+    assert {pattern.id for pattern in again.detector.bank.patterns} >= known | {cactus.id}
+    ledger.append(tmp_path / "store", Change((), (cactus.id, walrus.id)), bank, key=key, now=now)
+    assert again.refresh()
+    assert not {pattern.id for pattern in again.detector.bank.patterns} & {cactus.id, walrus.id}
+    assert {pattern.id for pattern in old.detector.bank.patterns} == {walrus.id, heron.id}
