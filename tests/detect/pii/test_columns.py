@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -73,6 +74,46 @@ def test_columns_agree_with_a_csv_reader(rows: list[list[str]], column: int) -> 
     raw = text.encode()
     found = [raw[low:high] for low, high in Columns(raw).headings(raw.rindex(b'"VALUE"') + 1)]
     assert f'"{rows[0][[i for i, cell in enumerate(rows[-1]) if cell == "VALUE"][-1]]}"'.encode() in found
+
+
+@given(st.text(st.sampled_from('a"\n,;|\t'), max_size=60), st.integers(0, 60))
+def test_columns_agree_with_a_reading_byte_by_byte(text: str, start: int) -> None:
+    raw = text.encode()
+    start = min(start, len(raw))
+    expected = []
+    for separator in ",;\t|":
+        lines = []
+        for line in text.split("\n"):
+            quoted, cells = False, [""]
+            for letter in line:
+                quoted ^= letter == '"'
+                if letter == separator and not quoted:
+                    cells.append("")
+                else:
+                    cells[-1] += letter
+            lines.append(cells)
+        line = text[:start].count("\n")
+        first = line
+        while first and len(lines[first]) == len(lines[first - 1]) > 1:
+            first -= 1
+        within = start - len("\n".join(text.split("\n")[:line])) - (line > 0)
+        column = sum(len(separator.join(lines[line][: k + 1])) < within for k in range(len(lines[line]) - 1))
+        if first < line and lines[first][column]:
+            expected.append(lines[first][column])
+    found = [raw[low:high].decode() for low, high in Columns(raw).headings(start)]
+    assert found == [cell for cell in expected if len(cell) <= 40]
+
+
+@pytest.mark.parametrize("unit", ["\n", ",\n", 'a,"b";c\td|e\n', ",;\t|\n", ","])
+def test_a_text_of_nothing_but_edges_takes_little_memory(unit: str) -> None:
+    raw = (unit * (MAX_BYTES // len(unit))).encode()
+    columns = Columns(raw)
+    tracemalloc.start()
+    list(columns.headings(len(raw) - 1))
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 11 * MAX_BYTES
+    assert peak < 48 * MAX_BYTES
 
 
 def spans(text: str) -> list[tuple[str, str]]:
