@@ -26,6 +26,8 @@ from aimds.schema import CHANNELS, text_column
 
 PREFIXES = ("notinject", "overdefence", "over_defence", "overdefense", "over_defense")
 OWN = "lookalikes.toml"
+ALL_OWN = "own: all"
+"""The row of all our sets together, beside those of each."""
 
 
 def is_meant(name: str) -> bool:
@@ -56,7 +58,7 @@ def suite(
     for name, channel, texts in own_sets():
         codes = np.full(len(texts), CHANNELS.index(channel), np.int8)
         found.append((f"own: {name}", screen(screener, packed(texts), codes, advance)))
-    found.append(("own: all", join([outcomes for _, outcomes in found])))
+    found.append((ALL_OWN, join([outcomes for _, outcomes in found])))
     for item in judged:
         benign = np.flatnonzero(item.corpus.label == 0)
         if is_meant(item.corpus.name) and len(benign):

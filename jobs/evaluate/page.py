@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aimds.jobs.evaluate import page_detection, page_suites, plots
+from aimds.jobs.evaluate.overdefence import ALL_OWN
 from aimds.jobs.evaluate.shortfalls import shortfalls
 from aimds.jobs.report import frame
 from aimds.jobs.report.charts import number, percent
@@ -81,7 +82,10 @@ def _of_suites(result: Row) -> list[Html]:
     if kept:
         note = f"mean of {len(kept)} disguises, lowest {percent(min(kept), 1.0)}"
         tiles.append(tile("Kept in disguise", percent(sum(kept) / len(kept), 1.0), note))
-    harmless = [row["flag"] for row in result.get("overdefence") or [] if row["flag"]["n"]]
+    # The row of all our own sets is the sum of rows that are there as well.
+    harmless = [
+        row["flag"] for row in result.get("overdefence") or [] if row["flag"]["n"] and row.get("set") != ALL_OWN
+    ]
     if harmless:
         right, n = sum(flag["hits"] for flag in harmless), sum(flag["n"] for flag in harmless)
         tiles.append(tile("Harmless text left alone", percent(right, n), f"of {number(n)} with attack words"))

@@ -248,3 +248,11 @@ def test_sources_left_out_are_counted_over_the_rows_that_their_profile_judged() 
     assert interval(low, high) in text
     assert "8 attacks, profile fast" in text
     assert interval(*clopper_pearson(7, 8)) in text
+
+
+def test_our_own_look_alikes_are_counted_once() -> None:
+    sets = {"own: one": (9, 10), "own: two": (5, 10), "own: all": (14, 20), "manuals": (20, 20)}
+    rows = [{"set": name, "n": n, "flag": rate(right, n), "block": rate(n, n)} for name, (right, n) in sets.items()]
+    text = Page(render({**RESULT, "overdefence": rows})).text
+    assert "of 40 with attack words" in text
+    assert "85 %" in text or "85.0 %" in text
