@@ -70,6 +70,8 @@ def register(app: typer.Typer) -> None:
             seed=seed,
             overdefence=tuple(overdefence),
         )
+        if html is not None:
+            _check_place(html)
         if not paths and not out_of_fold and settings.suites != ("overdefence",):
             raise ConfigError("paths", "", "labelled Parquet files or folders of them, or --out-of-fold")
         result: dict[str, Any] = {}
@@ -86,15 +88,28 @@ def register(app: typer.Typer) -> None:
                 result = run.run(screeners, material, settings, progress)
         if out_of_fold:
             result["out_of_fold"] = card.out_of_fold(model)
+        if as_json:
+            print(json.dumps(result))
+        else:
+            evaluation.show(result)
         if html is not None:
             from aimds.jobs.evaluate.page import render
             from aimds.jobs.report import write
 
             write(html, render(result))
             print(f"wrote {html}", file=sys.stderr)
-        if as_json:
-            print(json.dumps(result))
-        else:
-            evaluation.show(result)
         if result.get("could_not_judge"):
             raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _check_place(page: Path) -> None:
+    # Said before the long work, not after it.
+    import os
+
+    from aimds.errors import DataError
+
+    if os.path.isdir(page):  # unlike Path.is_dir it raises nothing
+        raise DataError(page, "is a folder; name a file, for example page.html")
+    folder = next(folder for folder in page.absolute().parents if os.path.exists(folder))
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        raise DataError(page, f"cannot be written: {folder} is no folder that can be written to")

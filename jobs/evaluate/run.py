@@ -15,7 +15,7 @@ from aimds.jobs import corpus
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.evaluate import detection, fewshot, overdefence, removal, robustness, sample, throughput
 from aimds.jobs.evaluate.judging import Advance, Judged, files, judge
-from aimds.jobs.evaluate.points import Points
+from aimds.jobs.evaluate.points import Points, shares
 from aimds.jobs.pii_evaluation import evaluate_pii
 
 SUITES = ("files", "robustness", "overdefence", "fewshot", "removal", "throughput", "pii")
@@ -58,6 +58,7 @@ class Settings:
                 raise ConfigError("suite", name, "one of " + ", ".join((*SUITES, ALL)))
         if self.sample < 0:
             raise ConfigError("sample", self.sample, "a whole number of rows, 0 for all")
+        shares(*self.rates, *self.recalls)
 
     def wants(self, suite: str) -> bool:
         """Whether ``suite`` was asked for."""
@@ -131,6 +132,7 @@ def run(
     Raises:
         ConfigError: a bad setting. DataError: a suite asked for by name has nothing to work on.
     """
+    check(material, settings)
     profile, screener = next(iter(screeners.items()))
     result: dict[str, Any] = {"profile": profile, "seed": settings.seed, "versions": screener.versions, "left_out": {}}
     judged: list[Judged] = []
@@ -153,6 +155,29 @@ def run(
     failed = sum(row["failed"] for suite in ("robustness", "overdefence", "fewshot") for row in result.get(suite, ()))
     result["could_not_judge"] = failed + sum(item.outcomes.failed for item in judged)
     return result
+
+
+def check(material: Material, settings: Settings) -> None:
+    """Refuse what could not be judged, before anything is.
+
+    Raises:
+        ConfigError: no file is named as the reference is, or it has no benign rows. DataError, SchemaError: a file of
+            look-alikes cannot be read, or no file has attacks to set a recall by.
+    """
+    if settings.wants("overdefence"):
+        for path in settings.overdefence:
+            overdefence.read(path)
+    if not material.corpora or not any(settings.wants(suite) for suite in SUITES if suite != "pii"):
+        return
+    name = reference_name(material.corpora, settings.reference)
+    labels = {one.name: one.label for one in material.corpora}
+    if name not in labels:
+        raise ConfigError("reference", name, "one of " + ", ".join(labels))
+    if not (labels[name] == 0).any():
+        raise ConfigError("reference", name, "a file with benign rows (label 0)")
+    attacks = ((one.label == 1) & (one.threat != "harmful_request") for one in material.corpora)
+    if settings.recalls and not any(found.any() for found in attacks):
+        raise DataError("evaluation", "no file holds attacks, so there is no recall to set a threshold by")
 
 
 def reference_name(corpora: Sequence[Corpus], asked: str) -> str:

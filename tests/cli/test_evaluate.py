@@ -17,6 +17,7 @@ from aimds.cli import evaluate as command
 from aimds.cli.evaluation import show
 from aimds.detect.stages import Detector
 from aimds.errors import ConfigError, DataError
+from aimds.jobs import report
 from aimds.jobs.evaluate import throughput
 from aimds.screener import Screener
 
@@ -73,6 +74,25 @@ def test_json_is_one_document_and_the_page_is_written_beside(app: typer.Typer, f
     assert result["versions"]["engine"]
     assert Path("out/page.html").read_text("utf-8").startswith("<!doctype html>")
     assert "page.html" in done.stderr
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_anything_is_read(app: typer.Typer, folder: Path) -> None:
+    Path("file").write_text("")
+    for page, problem in ((folder, "is a folder"), (Path("file") / "page.html", "cannot be written")):
+        with pytest.raises(DataError, match=problem):
+            run(app, "absent", "--html", page)
+
+
+def test_the_figures_are_printed_even_where_the_page_fails(
+    app: typer.Typer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(out: Path, page: str) -> None:
+        raise DataError(out, "cannot be written: no space left on device")
+
+    monkeypatch.setattr(report, "write", full)
+    done = CliRunner().invoke(app, ["evaluate", "--out-of-fold", "--json", "--html", "page.html"])
+    assert isinstance(done.exception, DataError)
+    assert {*json.loads(done.stdout)} == {"out_of_fold"}
 
 
 def test_out_of_fold_needs_no_files(app: typer.Typer) -> None:

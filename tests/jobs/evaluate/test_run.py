@@ -114,6 +114,9 @@ def test_progress_of_each_suite_reaches_its_total(screener: Any, material: Mater
     [
         ({"suites": ("speed",)}, "suite = 'speed': expected one of files, robustness"),
         ({"sample": -1}, "sample = -1"),
+        ({"rates": (0.01, 1.0)}, "rate = 1.0"),
+        ({"recalls": (0.0,)}, "rate = 0.0"),
+        ({"rates": (float("nan"),)}, "rate = nan"),
     ],
 )
 def test_bad_settings_are_named(settings: dict[str, Any], problem: str) -> None:
@@ -146,3 +149,39 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "bad.parquet")
     with pytest.raises(SchemaError, match="label"):
         run.read([tmp_path])
+
+
+class Unasked:
+    """A screener that must not be asked."""
+
+    versions: dict[str, str] = {}
+
+    def screen(self, *arguments: Any, **options: Any) -> Any:
+        raise AssertionError("screened before the settings were checked")
+
+
+def test_what_cannot_be_judged_is_refused_before_anything_is(
+    corpus_of: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    attacks, mine = corpus_of("attacks", [("a", 1, "s")]), corpus_of("mine", [("b", 0, "s")])
+    pq.write_table(pa.table({"words": ["a"]}), tmp_path / "alike.parquet")
+    subject: Any = {"fast": Unasked()}
+    for files, settings, error, problem in (
+        ([attacks, mine], Settings(reference="nine"), ConfigError, "reference = 'nine': expected one of attacks, mine"),
+        ([attacks, mine], Settings(reference="attacks"), ConfigError, "a file with benign rows"),
+        ([mine], Settings(recalls=(0.9,)), DataError, "no file holds attacks"),
+        (
+            [mine],
+            Settings(suites=("all",), overdefence=(tmp_path / "alike.parquet",)),
+            SchemaError,
+            r"missing in alike\.parquet",
+        ),
+        (
+            [mine],
+            Settings(suites=("overdefence",), overdefence=(tmp_path / "absent.parquet",)),
+            DataError,
+            "cannot be read as Parquet",
+        ),
+    ):
+        with pytest.raises(error, match=problem):
+            run.run(subject, Material(files), settings)
