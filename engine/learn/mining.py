@@ -6,7 +6,9 @@ document frequencies, and by the benign texts at hand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -89,9 +91,12 @@ def patterns_of(
     words_of = lexicon or Lexicon.parse(SYNONYMS, data.read_bytes(SYNONYMS))
     stretches = _fit(_telling(_stretches(texts, words_of), benign, model), words_of)
     chosen: list[_Stretch] = []
+    holding: defaultdict[Word | int, list[int]] = defaultdict(list)  # by word and by view: the chosen that have it
     taken = [0] * len(texts)
     for stretch in stretches:
-        if taken[stretch.row] < per_text and not any(_same(stretch, other) for other in chosen):
+        if taken[stretch.row] < per_text and not _is_known(stretch, chosen, holding):
+            for key in (stretch.view, *stretch.words):
+                holding[key].append(len(chosen))
             chosen.append(stretch)
             taken[stretch.row] += 1
     return [
@@ -185,11 +190,16 @@ def _grams(texts: Sequence[bytes], model: Classifier) -> Grams:
     return kernels.ngram_hash(np.frombuffer(b"".join(texts), np.uint8), offsets, bits=model.bits)
 
 
-def _same(stretch: _Stretch, other: _Stretch) -> bool:
-    if stretch.view == other.view and stretch.first < other.last - 2 and other.first < stretch.last - 2:
-        return True
-    common = len(stretch.words & other.words)
-    return common >= ALIKE * min(len(stretch.words), len(other.words))
+def _is_known(stretch: _Stretch, chosen: list[_Stretch], holding: Mapping[Word | int, list[int]]) -> bool:
+    """Whether ``stretch`` overlaps one of ``chosen`` in its view, or shares most of its words with one."""
+    for place in holding.get(stretch.view, ()):
+        other = chosen[place]
+        if stretch.first < other.last - 2 and other.first < stretch.last - 2:
+            return True
+    common = Counter(chain.from_iterable(holding.get(word, ()) for word in stretch.words))
+    return any(
+        count >= ALIKE * min(len(stretch.words), len(chosen[place].words)) for place, count in common.items()
+    )
 
 
 def _language(words: list[Word], lexicon: Lexicon) -> str:

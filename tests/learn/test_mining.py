@@ -15,6 +15,7 @@ from aimds.detect.patterns import SYNONYMS, Bank, Pattern
 from aimds.detect.patterns.lexicon import Lexicon
 from aimds.detect.patterns.pattern_file import check
 from aimds.errors import ConfigError
+from aimds.learn import mining
 from aimds.learn.mining import patterns_of
 
 FEATURES = material.classifier()
@@ -84,6 +85,40 @@ def test_what_benign_texts_hold_too_is_ranked_lower() -> None:
 def test_the_same_stretch_of_two_texts_is_one_pattern() -> None:
     once = mined([material.ATTACKS[0]])
     assert [pattern.text for pattern in mined([material.ATTACKS[0]] * 5)] == [pattern.text for pattern in once]
+
+
+def test_no_two_patterns_share_most_of_their_words_and_none_is_left_out_that_does_not() -> None:
+    rng = np.random.default_rng(3)
+    words = sorted({word for text in material.ATTACKS for word in text.lower().replace(",", "").split()})
+    texts = [" ".join(rng.choice(words, 14)) for _ in range(40)]
+    stretches = mining._fit(mining._telling(mining._stretches(texts, LEXICON), [], FEATURES), LEXICON)
+    chosen: list[mining._Stretch] = []
+    for one in stretches:
+        alike = any(
+            (one.view == other.view and max(one.first, other.first) < min(one.last, other.last) - 2)
+            or len(one.words & other.words) >= mining.ALIKE * min(len(one.words), len(other.words))
+            for other in chosen
+        )
+        if not alike and sum(other.row == one.row for other in chosen) < 3:
+            chosen.append(one)
+    assert 10 < len(chosen) < len(stretches)
+    assert [pattern.text for pattern in mined(texts)] == [one.text for one in chosen]
+
+
+def test_a_stretch_is_held_against_those_with_a_word_of_its_own_only() -> None:
+    looked: list[object] = []
+
+    class Counted(dict[object, list[int]]):
+        def get(self, key: object, default: object = None) -> object:  # type: ignore[override]
+            looked.append(key)
+            return super().get(key, default)
+
+    one = mining._Stretch("a b c", 0, 7, 0, 3, frozenset({b"a", b"b", b"c"}), "en")
+    other = mining._Stretch("x y z", 1, 8, 0, 3, frozenset({b"x", b"y", b"z"}), "en")
+    holding = Counted({8: [0], b"x": [0], b"y": [0], b"z": [0]})
+    assert not mining._is_known(one, [other], holding)  # type: ignore[arg-type]
+    assert set(looked) == {7, b"a", b"b", b"c"}
+    assert mining._is_known(other._replace(view=9), [other], holding)  # type: ignore[arg-type]
 
 
 def test_per_text_bounds_the_patterns_of_a_text() -> None:
