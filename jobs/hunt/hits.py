@@ -27,7 +27,8 @@ HITS = pa.schema(
 )
 """``row``: the row in the input file, from 0. ``start``, ``end``: bytes in the original text, end exclusive. ``score``
 in (0, 1]: for a pattern how far within its threshold, for a signature its own. ``view``: ``text``, or what the stretch
-was decoded from; null for a signature. ``excerpt`` begins at byte ``excerpt_start`` of the text."""
+was decoded from; null for a signature. ``excerpt`` begins at byte ``excerpt_start`` of the text; both are
+null where excerpts are off or the text could not be searched for what to mask."""
 
 READ, HIT = "read", "hit"
 """Counts of rows by time: all, and those with a hit."""

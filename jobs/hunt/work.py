@@ -76,11 +76,11 @@ class Hunting:
         requests, _ = to_requests(chunk.batch, job.used, chunk.numbers)
         column = requests.column("text")
         unjudged = too_long(column, job.limits) | chunk.problems
-        texts = Texts.from_arrow(column)
-        kept = texts.valid.copy()
+        every = Texts.from_arrow(column)
+        kept = every.valid.copy()
         kept[list(unjudged)] = False
         rows = np.flatnonzero(kept)
-        texts = texts if len(rows) == len(texts) else texts.take(rows)
+        texts = every if len(rows) == len(every) else every.take(rows)
         channels = requests.column("channel").indices.to_numpy(zero_copy_only=False)[rows]
         found, broken, partial = self._search(texts, channels)
         found = [one._replace(row=int(rows[one.row])) for one in found]
@@ -89,7 +89,9 @@ class Hunting:
         _count(counts, requests, np.unique(places), {"unjudged": lost, "partial": partial})
         if not found:
             return
-        columns = self._columns(requests.take(pa.array(places)), found, chunk.numbers.take(pa.array(places)))
+        # A text may be long and hold many hits: it is never taken along with them.
+        beside = requests.select([name for name in requests.schema.names if name in HITS.names])
+        columns = self._columns(beside.take(pa.array(places)), every, found, chunk.numbers.take(pa.array(places)))
         for name in job.carry:
             kind = job.output_schema.field(name).type
             columns.append(carried(chunk.batch.column(name).take(pa.array(places)), kind))
@@ -131,7 +133,9 @@ class Hunting:
                 )
         return sorted(best.values(), key=lambda one: (one.row, -one.score, one.start, one.pattern_id))
 
-    def _columns(self, requests: pa.RecordBatch, found: list[Found], numbers: pa.Array) -> list[pa.Array]:
+    def _columns(
+        self, beside: pa.RecordBatch, texts: Texts, found: list[Found], numbers: pa.Array
+    ) -> list[pa.Array]:
         views = pa.array([None if one.view < 0 else one.view for one in found], pa.int8())
         made: dict[str, pa.Array] = {
             "row": numbers,
@@ -143,12 +147,12 @@ class Hunting:
             "view": pa.DictionaryArray.from_arrays(views, pa.array(KINDS, pa.string())),
         }
         if self._excerpts:
-            made["excerpt"], made["excerpt_start"] = self._cut(Texts.from_arrow(requests.column("text")), found)
+            made["excerpt"], made["excerpt_start"] = self._cut(texts, found)
         arrays = []
         for field in HITS:
             own = made.get(field.name)
-            if own is None and field.name in requests.schema.names:
-                own = requests.column(field.name)
+            if own is None and field.name in beside.schema.names:
+                own = beside.column(field.name)
             arrays.append(pa.nulls(len(found), field.type) if own is None else own)
         return arrays
 
@@ -157,25 +161,45 @@ class Hunting:
         return Pii.load()
 
     def _cut(self, texts: Texts, found: list[Found]) -> tuple[pa.Array, pa.Array]:
-        """Excerpts around the hits ``found`` of ``texts``, one each, and where they begin."""
-        private: dict[int, list[tuple[int, int]]] = {}
-        if self._mask:
-            seen = self._pii.scan((texts.values, texts.offsets), normalize(texts.values, texts.offsets))
-            for span in seen:
-                private.setdefault(span.row, []).append((span.start, span.end))
-        excerpts, starts = [], []
-        for place, one in enumerate(found):
-            raw = texts.values[texts.offsets[place] : texts.offsets[place + 1]]
+        """Excerpts around the hits ``found`` in ``texts`` and where they begin; null where nothing could be masked."""
+        hit = np.unique(np.array([one.row for one in found], np.int64))
+        hidden = self._private(texts.take(hit)) if self._mask else {place: [] for place in range(len(hit))}
+        private = {row: hidden[place] for place, row in enumerate(hit.tolist()) if place in hidden}
+        excerpts: list[str | None] = []
+        starts: list[int | None] = []
+        for one in found:
+            if one.row not in private:
+                excerpts.append(None)
+                starts.append(None)
+                continue
+            raw = texts.values[texts.offsets[one.row] : texts.offsets[one.row + 1]]
             low = _border(raw, max(0, one.start - CONTEXT_BYTES))
             high = _border(raw, min(len(raw), one.end + CONTEXT_BYTES, low + EXCERPT_BYTES))
             shown = bytearray(raw[low:high].tobytes())
-            for start, end in private.get(place, ()):
+            for start, end in private[one.row]:
                 first, last = max(start, low) - low, min(end, high) - low
                 if first < last:
                     shown[first:last] = b"*" * (last - first)
             excerpts.append(shown.decode("utf-8", "aimds.same_length"))
             starts.append(low)
         return pa.array(excerpts, pa.string()), pa.array(starts, pa.int32())
+
+    def _private(self, texts: Texts) -> dict[int, list[tuple[int, int]]]:
+        """Where personal data and secrets stand in each of ``texts``; without those that cannot be searched for them."""
+        try:
+            seen = self._pii.scan((texts.values, texts.offsets), normalize(texts.values, texts.offsets))
+        except (ArtefactError, BackendError):
+            raise
+        except Exception:  # a row that cannot be masked must not hide its neighbours
+            if len(texts) < 2:
+                return {}
+            middle = len(texts) // 2
+            later = self._private(texts.slice(middle, len(texts)))
+            return self._private(texts.slice(0, middle)) | {row + middle: spans for row, spans in later.items()}
+        out: dict[int, list[tuple[int, int]]] = {row: [] for row in range(len(texts))}
+        for span in seen:
+            out[span.row].append((span.start, span.end))
+        return out
 
 
 def _border(raw: npt.NDArray[np.uint8], position: int) -> int:
