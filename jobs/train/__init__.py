@@ -33,7 +33,7 @@ from aimds.jobs import model_card, synthesis
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.deep import selection
 from aimds.jobs.train import encoder, heads, outcome, tails, windows, work
-from aimds.jobs.train.config import TrainConfig
+from aimds.jobs.train.config import FEWEST_BENIGN, TrainConfig
 
 __all__ = ["TrainConfig", "Trained", "train", "write"]
 
@@ -70,7 +70,7 @@ def train(
     Raises:
         ConfigError: an encoder is wanted and ``pretrained`` is not given.
         ArtefactError: ``pretrained`` lacks a file.
-        DataError: the corpus lacks attacks or benign text, or has fewer sources than folds.
+        DataError: the corpus lacks attacks that manipulate or benign text, or has fewer sources than folds.
     """
     if config.layers and pretrained is None:
         raise ConfigError("pretrained", None, "a folder with the pretrained encoder, or layers = 0 for no deep stage")
@@ -79,6 +79,7 @@ def train(
         raise DataError(corpus.name, f"has {len(sources)} sources; leave-sources-out needs at least {config.folds}")
     if not 0 < corpus.label.sum() < len(corpus):
         raise DataError(corpus.name, "needs both attacks (label 1) and benign text (label 0)")
+    _check_public(corpus, config)
     rules = Rules.load()
     fold = corpora.folds(corpus.source, corpus.label, config.folds)
     corpus, fold = synthesis.with_own(corpus, fold, Bank.load(calibrated=False), config)
@@ -147,9 +148,28 @@ def write(trained: Trained, folder: Path) -> None:
 
 def _reference(corpus: Corpus, public: npt.NDArray[np.bool_], model: Classifier, config: TrainConfig) -> Reference:
     rng = np.random.default_rng(config.seed + 3)
-    rows = selection.by_source(corpus.source, np.flatnonzero(public & (corpus.label == 0)), config.reference_texts, rng)
+    rows = _ordinary(corpus, public, config, rng)
     texts = [corpus.texts.raw(int(row)).decode("utf-8", "replace") for row in rng.permutation(rows)]
     return Reference.of(texts, model)
+
+
+def _ordinary(
+    corpus: Corpus, public: npt.NDArray[np.bool_], config: TrainConfig, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    return selection.by_source(corpus.source, np.flatnonzero(public & (corpus.label == 0)), config.reference_texts, rng)
+
+
+def _check_public(corpus: Corpus, config: TrainConfig) -> None:
+    # What the calibration and the reference need at the very end, after hours of fitting.
+    public = ~synthesis.is_own(corpus.source)
+    if not (public & (corpus.label == 1) & (corpus.threat != "harmful_request")).any():
+        raise DataError(corpus.name, "holds no attack but harmful requests; the score is calibrated on manipulations")
+    benign = int((public & (corpus.label == 0)).sum())
+    if benign < FEWEST_BENIGN:
+        raise DataError(corpus.name, f"holds {benign} public benign texts; at least {FEWEST_BENIGN} are needed")
+    drawn = len(_ordinary(corpus, public, config, np.random.default_rng(config.seed)))
+    if drawn < FEWEST_BENIGN:  # small sources give all they have, and large ones no more for it
+        raise ConfigError("reference_texts", config.reference_texts, f"more: {drawn} are drawn, {FEWEST_BENIGN} needed")
 
 
 def _linear(

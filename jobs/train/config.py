@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from aimds.errors import ConfigError
 
+FEWEST_BENIGN = 250
+"""Ordinary texts without which nothing taught later could be held against them."""
+LEAST = {"rounds": 1, "max_epochs": 1, "epochs": 1, "calibration_rows": 1, "reference_texts": FEWEST_BENIGN}
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
@@ -79,3 +83,12 @@ class TrainConfig:
             raise ConfigError("prevalence", self.prevalence, "a share between 0 and 1")
         if not 0 <= self.hard_share < 1:
             raise ConfigError("hard_share", self.hard_share, "a share from 0 to below 1")
+        if not 0 <= self.document_share < 1:
+            raise ConfigError("document_share", self.document_share, "a share from 0 to below 1")
+        if not 0 < self.fold_share <= 1:
+            raise ConfigError("fold_share", self.fold_share, "a share above 0, at most 1")
+        if not 0 < self.tolerance < float("inf"):
+            raise ConfigError("tolerance", self.tolerance, "a positive number")
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise ConfigError(name, getattr(self, name), f"at least {least}")

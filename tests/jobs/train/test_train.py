@@ -149,6 +149,19 @@ def test_a_corpus_that_cannot_be_learnt_from_is_refused(
     few = labelled.take(np.flatnonzero(np.isin(labelled.source, ["attacks 0", "asks 0"])))
     with pytest.raises(DataError, match="2 sources"):
         train.train(few, CONFIG, tmp_path)
+    attacks, benign = np.flatnonzero(labelled.label == 1), np.flatnonzero(labelled.label == 0)
+    with pytest.raises(DataError, match="holds 249 public benign texts; at least 250"):
+        train.train(labelled.take(np.concatenate([attacks, benign[:249]])), CONFIG, tmp_path)
+    asked = np.flatnonzero(labelled.threat == "harmful_request")
+    with pytest.raises(DataError, match="no attack but harmful requests"):
+        train.train(labelled.take(np.concatenate([asked, benign])), CONFIG, tmp_path)
+    lopsided = np.concatenate([attacks, benign[labelled.source[benign] == "asks 0"][:1], benign[:249]])
+    lopsided = labelled.take(lopsided)
+    lopsided.source[lopsided.label == 0] = "asks 1"
+    lopsided.source[np.flatnonzero(lopsided.label == 0)[0]] = "asks 0"
+    with pytest.raises(ConfigError, match="reference_texts = 250: expected more: 237 are drawn"):
+        train.train(lopsided, dataclasses.replace(CONFIG, reference_texts=250), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -162,6 +175,17 @@ def test_a_corpus_that_cannot_be_learnt_from_is_refused(
         {"layers": 13},
         {"deep_folds": 4, "layers": 3},
         {"deep_fits": 0},
+        {"rounds": 0},
+        {"max_epochs": 0},
+        {"epochs": 0},
+        {"fold_share": 0.0},
+        {"fold_share": 1.1},
+        {"tolerance": 0.0},
+        {"tolerance": float("nan")},
+        {"document_share": 1.0},
+        {"document_share": -0.1},
+        {"reference_texts": 249},
+        {"calibration_rows": 0},
     ],
 )
 def test_a_bad_setting_is_named(bad: dict[str, float]) -> None:
