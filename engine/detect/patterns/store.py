@@ -21,7 +21,7 @@ import numpy as np
 from aimds.detect.patterns import Bank
 from aimds.detect.patterns.keys import PublicKey, load_public
 from aimds.detect.patterns.version import NO_HASH, State, Version, canonical, decode
-from aimds.errors import ArtefactError, ConfigError
+from aimds.errors import ArtefactError, ConfigError, DataError
 
 VERSIONS, HEAD, TRUSTED = "versions", "head.json", "trusted"
 VERSION, CHECKPOINT = "version", "head"
@@ -66,8 +66,8 @@ class PatternStore:
                 may also add a key there; bring the keys where that matters.
 
         Raises:
-            ArtefactError: no store, or a version that is not signed by a trusted key, changed, missing or out of order;
-                file and version are named.
+            ArtefactError: no store, a file in ``trusted`` that is no key, or a version that is not signed by a trusted
+                key, changed, missing or out of order; file and version are named.
         """
         stamp = _stamp(folder)
         if stamp is None:
@@ -123,7 +123,11 @@ class PatternStore:
             raise ArtefactError(self.folder, f"version {self.number} cannot be applied: {error}") from error
 
     def changed(self) -> bool:
-        """Whether the store has been written since it was loaded; costs one stat."""
+        """Whether the store has been written since it was loaded; costs one stat.
+
+        Raises:
+            ArtefactError: its head cannot be looked at.
+        """
         return _stamp(self.folder) != self.stamp
 
     def reload(self) -> PatternStore:
@@ -186,14 +190,25 @@ def _stamp(folder: Path) -> Stamp | None:
         status = os.stat(folder / HEAD)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise ArtefactError(folder / HEAD, f"the head cannot be read: {error.strerror}") from error
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _trusted(folder: Path) -> dict[str, PublicKey]:
-    keys = [load_public(file) for file in sorted((folder / TRUSTED).glob("*.pem"))]
+    keys = [_public(file) for file in sorted((folder / TRUSTED).glob("*.pem"))]
     if not keys:
         raise ArtefactError(folder / TRUSTED, "holds no public key; put one there with aimds patterns trust")
     return {key.id: key for key in keys}
+
+
+def _public(file: Path) -> PublicKey:
+    try:
+        return load_public(file)
+    except ConfigError as error:
+        raise ArtefactError(file, f"is no trusted key: expected {error.expected}") from error
+    except DataError as error:
+        raise ArtefactError(file, error.problem) from error
 
 
 def _version(file: Path, number: int, keys: Mapping[str, PublicKey]) -> Version:

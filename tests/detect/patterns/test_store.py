@@ -239,6 +239,28 @@ def test_store_without_a_trusted_key_is_refused(three: Path) -> None:
         PatternStore.load(three)
 
 
+def test_stray_file_among_the_trusted_keys_is_refused_by_name_at_load_and_reload(three: Path) -> None:
+    store = PatternStore.load(three)
+    stray = three / "trusted" / "stray.pem"
+    stray.write_text("-----BEGIN NONSENSE-----")
+    for load in (lambda: PatternStore.load(three), store.reload):
+        with pytest.raises(ArtefactError, match=r"stray\.pem: is no trusted key"):
+            load()
+    stray.unlink()
+    stray.mkdir()
+    with pytest.raises(ArtefactError, match=r"stray\.pem: cannot be read"):
+        PatternStore.load(three)
+
+
+def test_head_that_cannot_be_looked_at_is_an_error_of_the_store(three: Path) -> None:
+    store = PatternStore.load(three)
+    (three / HEAD).unlink()
+    (three / HEAD).symlink_to(HEAD)
+    for ask in (store.changed, store.reload, lambda: PatternStore.load(three)):
+        with pytest.raises(ArtefactError, match="head cannot be read"):
+            ask()
+
+
 def test_keys_that_the_caller_brings_stand_in_for_those_in_the_folder(three: Path) -> None:
     ledger.trust(three, OTHER.public)
     with pytest.raises(ArtefactError, match="not trusted"):
