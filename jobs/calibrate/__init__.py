@@ -61,6 +61,7 @@ class CalibrateConfig:
             raise ConfigError("held_back", self.held_back, "a share from 0.05 to 0.9")
         if not 0 <= self.trim <= 0.2:
             raise ConfigError("trim", self.trim, "a share from 0 to 0.2")
+        Levels(self.flag, self.block)
 
 
 @dataclass(slots=True)
@@ -141,7 +142,7 @@ def judge(
     held = split.held_back
     rows, after = calibration.take(stages, held), _with(model, fitted)
     p_after = calibration.fuse(after, rows, script[held]).p_value
-    p_before = fusion.fuse(model, rows).p_value
+    p_before = split.p_before[held]  # not of ``stages``: the encoder may have looked again, under the new tails
     cell = calibration.cells(rows.untrusted, script[held])
     fit_cell = calibration.cells(stages.untrusted[split.fit], script[split.fit])
     groups = calibration.groups_of(after.tails)

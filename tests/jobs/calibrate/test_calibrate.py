@@ -96,7 +96,19 @@ def test_groups_add_up_to_the_total() -> None:
         assert sum(map(count, groups)) == count(total)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("bad", [{"trim": 0.5}, {"held_back": 0.0}, {"trim": -0.1}])
+def test_alarms_before_are_those_of_the_shipped_model_whatever_the_encoder_saw_later() -> None:
+    first, later = scores(np.random.default_rng(8), 900), scores(np.random.default_rng(9), 900)
+    script = np.zeros(900, np.int8)
+    split = job.divide(MODEL, first, job.CalibrateConfig())
+    fitted = fitting.fit(MODEL, calibration.take(later, split.fit), script[split.fit], LEVELS)
+    flag = job.judge(MODEL, fitted, later, script, split, LEVELS)["total"]["flag"]
+    shipped_alarms = [int((fusion.fuse(MODEL, rows).p_value[split.held_back] <= 0.01).sum()) for rows in (first, later)]
+    assert flag["before"]["hits"] == shipped_alarms[0] != shipped_alarms[1]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"trim": 0.5}, {"held_back": 0.0}, {"trim": -0.1}, {"flag": 0.5}, {"block": 0.05}, {"block": float("nan")}]
+)
 def test_a_bad_setting_is_named(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         job.CalibrateConfig(**bad)  # type: ignore[arg-type]
@@ -164,7 +176,7 @@ def test_the_encoder_looks_again_at_what_the_new_tails_call_the_gray_zone(detect
         classifier=dataclasses.replace(detector.classifier, tails=tails),  # type: ignore[attr-defined]
         deep=encoder,
         profile="cascade",
-        gray=0.3,
+        gray=0.7,
     )
     texts = [f"Tell me about {TOPICS[i % 7]} and {TOPICS[i % 5]}, number {i}".encode() for i in range(240)]
     outcome = job.calibrate(watched, sample(texts), job.CalibrateConfig())
