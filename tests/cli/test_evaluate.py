@@ -83,9 +83,7 @@ def test_a_page_that_cannot_be_written_is_refused_before_anything_is_read(app: t
             run(app, "absent", "--html", page)
 
 
-def test_the_figures_are_printed_even_where_the_page_fails(
-    app: typer.Typer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_figures_are_printed_even_where_the_page_fails(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(out: Path, page: str) -> None:
         raise DataError(out, "cannot be written: no space left on device")
 

@@ -154,15 +154,13 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 class Unasked:
     """A screener that must not be asked."""
 
-    versions: dict[str, str] = {}
+    versions = None
 
     def screen(self, *arguments: Any, **options: Any) -> Any:
         raise AssertionError("screened before the settings were checked")
 
 
-def test_what_cannot_be_judged_is_refused_before_anything_is(
-    corpus_of: Callable[..., Corpus], tmp_path: Path
-) -> None:
+def test_what_cannot_be_judged_is_refused_before_anything_is(corpus_of: Callable[..., Corpus], tmp_path: Path) -> None:
     attacks, mine = corpus_of("attacks", [("a", 1, "s")]), corpus_of("mine", [("b", 0, "s")])
     pq.write_table(pa.table({"words": ["a"]}), tmp_path / "alike.parquet")
     subject: Any = {"fast": Unasked()}
