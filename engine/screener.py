@@ -171,9 +171,7 @@ class Screener:
         """
         bare = dataclasses.replace(self.detector, bank=self._bank)
         detector = teach(bare, attacks, benign, threat=threat)
-        return Screener(
-            detector, self.policy, store=self._store, threads=self.threads, cache_bytes=self._cache_bytes
-        )
+        return Screener(detector, self.policy, store=self._store, threads=self.threads, cache_bytes=self._cache_bytes)
 
     def _use(self, detector: Detector) -> None:
         # One assignment, so that a batch on another thread sees a detector with its own cache, never half a change.

@@ -24,7 +24,7 @@ Offsets = npt.NDArray[np.int64]
 REFERENCE = "reference.npz"
 FORMAT = 1
 WINDOWS = 4
-"""Windows kept of a text, those with the highest attack score, as `gray.windows` chooses them of a text to be judged."""
+"""Windows kept of a text, those with the highest attack score, as `gray.windows` chooses them of what is judged."""
 LEAST_IDF = 4.0
 """An n-gram that stands in more than about one text of twenty counts for nothing, and costs nothing."""
 

@@ -95,8 +95,9 @@ def patterns_of(
     taken = [0] * len(texts)
     for stretch in stretches:
         if taken[stretch.row] < per_text and not _is_known(stretch, chosen, holding):
-            for key in (stretch.view, *stretch.words):
-                holding[key].append(len(chosen))
+            holding[stretch.view].append(len(chosen))
+            for word in stretch.words:
+                holding[word].append(len(chosen))
             chosen.append(stretch)
             taken[stretch.row] += 1
     return [
@@ -197,9 +198,7 @@ def _is_known(stretch: _Stretch, chosen: list[_Stretch], holding: Mapping[Word |
         if stretch.first < other.last - 2 and other.first < stretch.last - 2:
             return True
     common = Counter(chain.from_iterable(holding.get(word, ()) for word in stretch.words))
-    return any(
-        count >= ALIKE * min(len(stretch.words), len(chosen[place].words)) for place, count in common.items()
-    )
+    return any(count >= ALIKE * min(len(stretch.words), len(chosen[place].words)) for place, count in common.items())
 
 
 def _language(words: list[Word], lexicon: Lexicon) -> str:

@@ -133,9 +133,7 @@ class Hunting:
                 )
         return sorted(best.values(), key=lambda one: (one.row, -one.score, one.start, one.pattern_id))
 
-    def _columns(
-        self, beside: pa.RecordBatch, texts: Texts, found: list[Found], numbers: pa.Array
-    ) -> list[pa.Array]:
+    def _columns(self, beside: pa.RecordBatch, texts: Texts, found: list[Found], numbers: pa.Array) -> list[pa.Array]:
         views = pa.array([None if one.view < 0 else one.view for one in found], pa.int8())
         made: dict[str, pa.Array] = {
             "row": numbers,
@@ -185,7 +183,7 @@ class Hunting:
         return pa.array(excerpts, pa.string()), pa.array(starts, pa.int32())
 
     def _private(self, texts: Texts) -> dict[int, list[tuple[int, int]]]:
-        """Where personal data and secrets stand in each of ``texts``; without those that cannot be searched for them."""
+        """Where personal data and secrets stand in each of ``texts``, those left out that cannot be searched."""
         try:
             seen = self._pii.scan((texts.values, texts.offsets), normalize(texts.values, texts.offsets))
         except (ArtefactError, BackendError):
