@@ -13,7 +13,8 @@ LIMITS = """\
 - Detection varies by source from nearly nothing to nearly everything (table below). A figure for one public set says
   little about another.
 - Ordinary sentences planted in documents are told from the text around them only where they read like instructions.
-- Languages other than English rest on few attacks: the training attacks are mostly English.
+- Languages other than English rest on texts of the project's own writing: the public attacks are mostly English. No
+  figure for attacks in other languages exists; benign text in other languages is flagged more often than in English.
 - Role-play and long persona prompts without attack wording are close to benign role-play; the model leans to silence.
 - `harmful_request` is content policy, learnt from few sources, and is reported apart from manipulation.
 - Labels of public sets are noisy; texts arguable to a person are arguable here.
@@ -29,7 +30,8 @@ def render(card: dict[str, Any]) -> str:
     own = sum(count for name, count in card["sources"].items() if name.startswith(OWN))
     settings = ", ".join(f"{name} {value:g}" for name, value in config.items())
     profiles = [name for name in PROFILES if name in macro["detection"]]
-    deep = f", and an encoder of {config['layers']} transformer layers ({BASE})" if "full" in profiles else ""
+    judged_deep = len(profiles) > 1
+    deep = f", and an encoder of {config['layers']} transformer layers ({BASE})" if judged_deep else ""
     lines = [
         "# Model card",
         "",
@@ -43,15 +45,14 @@ def render(card: dict[str, Any]) -> str:
         "",
         "## Out of fold",
         "",
-        "Every source is judged by heads, by an encoder and by pattern thresholds that never saw it or its family.",
+        "Every source is judged by a model and by pattern thresholds that never saw it or its family.",
         "The benign tails and the calibration of the score are fitted to these same scores, so the shares of benign",
         "traffic below say how well the tails fit and forecast nothing. Signatures and patterns were written with some",
         "of these sources in view, so their share of the detection is not held out. Sources named as composed or",
-        "encoded are made from other sources of the table. Harmful requests are not in it. Benign rows are at",
-        f"most {config['calibration_rows']:,}.",
+        "encoded are made from other sources of the table. Harmful requests are not in it.",
         "",
-        f"Mean over the {macro['sources']} sources with at least {macro['min_attacks']} attacks that the encoder",
-        "judged, and weighted benign traffic, in %:",
+        f"Mean over the {macro['sources']} sources with at least {macro['min_attacks']} attacks"
+        f"{' that the encoder judged' if judged_deep else ''}, and weighted benign traffic, in %:",
         "",
         "| profile | attacks found at p ≤ 0.01 | at p ≤ 0.001 | benign at p ≤ 0.01 | at p ≤ 0.001 |",
         "|---|---|---|---|---|",
@@ -59,7 +60,7 @@ def render(card: dict[str, Any]) -> str:
     for name in profiles:
         shares = [macro[kind][name][p] for kind in ("detection", "false_alarms") for p in ("0.01", "0.001")]
         lines.append(f"| {name} | " + " | ".join(f"{100 * share:.2f}" for share in shares) + " |")
-    if "fast" in macro["all"]:
+    if judged_deep and "fast" in macro["all"]:
         found = macro["all"]["fast"]
         lines += [
             "",
@@ -78,16 +79,19 @@ def render(card: dict[str, Any]) -> str:
         lines.append(f"| {row['stages']} | {100 * found['0.01']:.1f} | {100 * found['0.001']:.1f} |")
     lines += [
         "",
-        "By source, found in % at p ≤ 0.01 with the 95 % Clopper–Pearson interval, and at p ≤ 0.001; `fast` on all n,",
-        "the other profiles on the rows that the encoder judged:",
+        "By source, found in % at p ≤ 0.01 with the 95 % Clopper–Pearson interval, and at p ≤ 0.001"
+        + ("; `fast` on all n, the other profiles on the rows that the encoder judged:" if judged_deep else ":"),
         "",
-        "| source | label | n | fast at 0.01 | at 0.001 | judged | "
-        + " | ".join(f"{name} at 0.01 | at 0.001" for name in profiles[1:]) + " |",
-        "|---|---|---|---|---|---|" + "---|---|" * len(profiles[1:]),
-    ]  # fmt: skip
+    ]
+    titles = ["source", "label", "n", "fast at 0.01", "at 0.001"]
+    if judged_deep:
+        titles += ["judged", *(title for name in profiles[1:] for title in (f"{name} at 0.01", "at 0.001"))]
+    lines += ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     for row in sorted(report["sources"], key=lambda row: (-row["label"], row["source"])):
         cells = [row["source"], "attack" if row["label"] else "benign", f"{row['n']:,}"]
-        cells += [*_cells(row["all"]["fast"], row["n"]), f"{row['judged']:,}"]
+        cells += _cells(row["all"]["fast"], row["n"])
+        if judged_deep:
+            cells.append(f"{row['judged']:,}")
         for name in profiles[1:]:
             cells += _cells(row[name], row["judged"]) if name in row else ["–", "–"]
         lines.append("| " + " | ".join(cells) + " |")

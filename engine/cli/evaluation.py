@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from aimds.jobs.evaluate.card import profiles
+from aimds.jobs.evaluate.card import profiles, size
 from aimds.jobs.evaluate.points import SHIPPED
 from aimds.printable import visible
 
@@ -142,7 +142,7 @@ def _out_of_fold(console: Console, result: Result) -> None:
             table.add_row(_name(name), label, profile, n, *(_share(share.get(level)) for level in levels))
 
     for row in sorted(report["sources"], key=lambda row: (-row["label"], row["source"])):
-        add(row["source"], "attack" if row["label"] else "benign", f"{row['n']:,}", row)
+        add(row["source"], "attack" if row["label"] else "benign", f"{size(row):,}", row)
     table.add_section()
     macro = report["macro"]
     add(f"mean over {macro['sources']} sources", "attack", "", macro["detection"])
