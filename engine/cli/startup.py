@@ -45,4 +45,3 @@ def warm_up(quiet: bool = False) -> None:
         from aimds.screener import Screener
 
         Screener.default(cache_bytes=0).screen(list(TEXTS))
-
