@@ -123,12 +123,13 @@ def load_public(path: Path) -> PublicKey:
         DataError: the file cannot be read.
         ConfigError: it holds no such key.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
         key = load_pem_public_key(_content(path))
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError("trusted key", str(path), _EXPECTED.format("public")) from error
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigError("trusted key", str(path), _EXPECTED.format("public"))
