@@ -17,6 +17,7 @@ from aimds.detect.normalize import Views, normalize
 from aimds.detect.patterns import Bank, Matches
 from aimds.detect.rules import Rules
 from aimds.detect.stages import Detector
+from aimds.jobs import synthesis
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.train.config import TrainConfig
 
@@ -70,7 +71,8 @@ def chunks(corpus: Corpus, fold: npt.NDArray[np.int64], rules: Rules, config: Tr
 
 
 def _benign_texts(corpus: Corpus, keep: npt.NDArray[np.bool_], config: TrainConfig) -> list[str]:
-    rows = np.flatnonzero(keep & (corpus.label == 0))
+    # Not our own look-alikes: they quote attacks, and a pattern would learn to overlook its own words.
+    rows = np.flatnonzero(keep & (corpus.label == 0) & ~synthesis.is_own(corpus.source))
     rng = np.random.default_rng(config.seed)
     chosen = np.sort(rng.permutation(rows)[: config.bank_texts])
     return [corpus.texts.raw(int(row)).decode("utf-8", "replace") for row in chosen]

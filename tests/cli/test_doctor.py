@@ -19,6 +19,7 @@ class Fake:
 
     versions = {"engine": "0", "model": "m"}  # noqa: RUF012
     profile = "fast"
+    detector = SimpleNamespace(deep=None)
 
     def __init__(self, **changed: str) -> None:
         self.actions = {text: expected[0] for _, _, text, expected in selftest.CASES}
