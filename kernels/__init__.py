@@ -30,7 +30,7 @@ __all__ = [
     "ngram_hash",
     "sketch",
     "subsequence_dtw",
-    "subsequence_dtw_start",
+    "subsequence_dtw_pairs",
     "tokenize",
     "topk",
     "warmup",
@@ -246,16 +246,30 @@ def subsequence_dtw(tokens: I32, offsets: I64, cost: U8, *, threads: int = 1) ->
     return cast("tuple[I32, I32]", _run("subsequence_dtw", threads, tokens=tokens, offsets=offsets, cost=cost))
 
 
-def subsequence_dtw_start(tokens: I32, cost: U8, end: int) -> int:
-    """Where the cheapest alignment that ends at token ``end`` begins; of several, the latest (shortest stretch).
+def subsequence_dtw_pairs(
+    tokens: I32, offsets: I64, cost: U8, lengths: I32, rows: I32, patterns: I32, *, threads: int = 1
+) -> tuple[I32, I32, I32]:
+    """The cheapest alignment of chosen patterns with any stretch of chosen rows, and where it lies.
+
+    The recurrence of `subsequence_dtw`, for C pairs alone: what to call where few patterns can be near a row.
 
     Args:
-        tokens: int32 (N,), one row. cost: uint8 (V, L), one pattern's columns. end: 0 .. N-1.
+        tokens: int32 (N,) in 0 .. V-1. offsets: int64 (B+1,). cost: uint8 (V, P, L). lengths: int32 (P,), 1 to L: a
+        pattern has the last so many columns. rows, patterns: int32 (C,), the pairs.
+
+    Returns:
+        distance int32 (C,), the least D[i, L-1]; end int32 (C,), the first i that has it; start int32 (C,), where the
+        cheapest alignment that ends there begins, of several the latest (shortest stretch). Both are counted in the
+        row. An empty row: 2 ** 20, -1 and -1.
+
+    Source: Müller 2007, doi:10.1007/978-3-540-74048-3, section 4.4.
     """
-    name = "subsequence_dtw_start"
-    arguments = spec.check(name, {"tokens": tokens, "cost": cost, "end": end})
-    spec.integer(name, "end", end, 0, len(tokens) - 1)
-    return int(_dispatch(name, arguments))
+    name = "subsequence_dtw_pairs"
+    given = {"tokens": tokens, "offsets": offsets, "cost": cost, "lengths": lengths, "rows": rows, "patterns": patterns}
+    arguments = spec.check(name, given)
+    spec.within(name, "rows", rows, 0, len(offsets) - 2)
+    spec.within(name, "lengths", lengths, 1, cost.shape[2])
+    return cast("tuple[I32, I32, I32]", _dispatch(name, arguments, threads=threads))
 
 
 def dtw(values: F32, offsets: I64, patterns: F32, *, threads: int = 1) -> F32:

@@ -189,17 +189,22 @@ _ROWS = (
         ("L",),
     ),
     Spec(
-        "subsequence_dtw_start",
+        "subsequence_dtw_pairs",
         "subsequence_dtw",
         (
             _in("tokens", "int32", "N", "token id", "cost"),
-            _in("cost", "uint8", "V L", "cost of a token at a place of the pattern"),
-            _int("end", "token", 0, 1 << 62),
-            _out("start", "int", "", "token"),
+            _in("offsets", "int64", "B+1", "token", "tokens"),
+            _in("cost", "uint8", "V P L", "cost of a token at a place of a pattern"),
+            _in("lengths", "int32", "P", "columns of a pattern, its last ones in cost"),
+            _in("rows", "int32", "C", "row"),
+            _in("patterns", "int32", "C", "pattern", "lengths"),
+            _out("distance", "int32", "C", "cost"),
+            _out("start", "int32", "C", "token in the row, -1 for none"),
+            _out("end", "int32", "C", "token in the row, -1 for none"),
         ),
         0.0,
-        "O(N L)",
-        "Müller 2007, doi:10.1007/978-3-540-74048-3, section 4.4 (traceback)",
+        "O(C N/B L)",
+        "Müller 2007, doi:10.1007/978-3-540-74048-3, section 4.4 (subsequence DTW)",
         ("L",),
     ),
     Spec(
@@ -265,6 +270,12 @@ def integer(kernel: str, name: str, value: Any, low: int, high: int) -> None:
         raise KernelError(kernel, name, f"expected an int, got {value!r}")
     if not low <= value <= high:
         raise KernelError(kernel, name, f"{value} is outside {low} .. {high}")
+
+
+def within(kernel: str, name: str, values: Any, low: int, high: int) -> None:
+    """Refuse an array with a value outside ``low`` .. ``high``."""
+    if len(values) and (int(values.min()) < low or int(values.max()) > high):
+        raise KernelError(kernel, name, f"holds values outside {low} .. {high}")
 
 
 def _check_array(row: Spec, argument: Argument, value: Any, sizes: dict[str, int]) -> None:

@@ -241,19 +241,31 @@ def subsequence_dtw(tokens: Any, offsets: Any, cost: Any) -> Any:
     return np.array(distance, np.int32).reshape(shape), np.array(end, np.int32).reshape(shape)
 
 
-def subsequence_dtw_start(tokens: Any, cost: Any, end: int) -> Any:
-    def least(begin: int) -> float:
-        last = [FAR] * cost.shape[1]
-        for token in tokens[begin : end + 1].tolist():
+def subsequence_dtw_pairs(tokens: Any, offsets: Any, cost: Any, lengths: Any, rows: Any, patterns: Any) -> Any:
+    def least(row: list[int], columns: Any) -> list[float]:
+        last, out = [FAR] * columns.shape[1], []
+        for token in row:
             d: list[float] = []
-            for j in range(cost.shape[1]):
+            for j in range(columns.shape[1]):
                 steps = [last[j], last[j - 1] if j else 0, d[j - 1] if j else 0]
-                d.append(float(cost[token, j]) + min(steps))
+                d.append(float(columns[token, j]) + min(steps))
             last = d
-        return last[-1]
+            out.append(last[-1])
+        return out
 
-    whole = least(0)
-    return max(begin for begin in range(end + 1) if least(begin) == whole)
+    found = []
+    texts = rows_of(tokens, offsets)
+    for row, pattern in zip(rows.tolist(), patterns.tolist(), strict=True):
+        columns = cost[:, pattern, cost.shape[2] - lengths[pattern] :]
+        text = list(texts[row])
+        whole = least(text, columns)
+        if not whole:
+            found.append((2**20, -1, -1))
+            continue
+        end = whole.index(min(whole))
+        begins = [begin for begin in range(end + 1) if least(text[begin : end + 1], columns)[-1] == whole[end]]
+        found.append((whole[end], max(begins), end))
+    return tuple(np.array([part[k] for part in found], np.int32) for k in range(3))
 
 
 def dtw(values: Any, offsets: Any, patterns: Any) -> Any:

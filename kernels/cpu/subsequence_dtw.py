@@ -1,6 +1,7 @@
 """subsequence_dtw on the CPU: lanes are patterns, four tokens at a time, costs looked up in an integer table.
 
-The state is int16 where no path can leave it (255 * L < 2 ** 15), int32 elsewhere; both give the same integers.
+The state is int16 where no path can leave it (255 * L < 2 ** 15), int32 elsewhere; both give the same integers. Of
+single pairs of a row and a pattern, one after another.
 """
 
 from __future__ import annotations
@@ -117,28 +118,71 @@ def subsequence_dtw(tokens: Ints, offsets: npt.NDArray[np.int64], cost: Costs, *
     return distance, end
 
 
-@compiled(I64(reads(I32), reads(U8, 2), I64))
-def _start(tokens: Any, cost: Any, end: Any) -> Any:
-    # D and, as second key, the latest start among the paths that cost D.
-    length = cost.shape[1]
-    spent = np.full(length, NO_MATCH * 64, np.int64)
-    begun = np.full(length, -1, np.int64)
-    for i in range(end + 1):
-        corner, corner_start = np.int64(0), i
-        left, left_start = np.int64(0), i
+@compiled(
+    types.void(
+        *(reads(I32), reads(I64), reads(U8, 3), reads(I32), reads(I32), reads(I32), I64, I64),
+        *(writes(I64), writes(I32), writes(I32), writes(I32)),
+    )
+)
+def _pairs(
+    tokens: Any,  # int32 (N,)
+    offsets: Any,  # int64 (B+1,)
+    cost: Any,  # uint8 (V, P, L)
+    lengths: Any,  # int32 (P,)
+    rows: Any,  # int32 (C,)
+    patterns: Any,  # int32 (C,)
+    first: Any,
+    last: Any,
+    above: Any,  # int64 (L,): D[i - 1, j], and in the low bits how far the path's start lies from the last token
+    distance: Any,  # int32 (C,)
+    start: Any,  # int32 (C,)
+    end: Any,  # int32 (C,)
+) -> None:
+    # One number holds both keys, so that the least is the cheapest path and of these the one that starts latest.
+    columns = cost.shape[2]
+    for pair in range(first, last):
+        begin, stop = offsets[rows[pair]], offsets[rows[pair] + 1]
+        pattern = patterns[pair]
+        length = np.int64(lengths[pattern])
+        best = np.int64(NO_MATCH) << 32
+        where = np.int64(-1)
         for j in range(length):
-            up, up_start = spent[j], begun[j]
-            least, start = corner, corner_start
-            if up < least or (up == least and up_start > start):
-                least, start = up, up_start
-            if left < least or (left == least and left_start > start):
-                least, start = left, left_start
-            corner, corner_start = up, up_start
-            left, left_start = least + np.int64(cost[tokens[i], j]), start
-            spent[j], begun[j] = left, start
-    return begun[length - 1]
+            above[j] = np.int64(1) << 62
+        for i in range(begin, stop):
+            costs = cost[tokens[i], pattern, columns - length :]
+            corner = left = stop - 1 - i
+            for j in range(length):
+                up = above[j]
+                least = min(min(corner, up), left)
+                corner = up
+                left = least + (np.int64(costs[j]) << 32)
+                above[j] = left
+            if left >> 32 < best >> 32:
+                best = left
+                where = i
+        distance[pair] = best >> 32
+        end[pair] = where - begin if where >= 0 else -1
+        start[pair] = stop - 1 - (best & 0xFFFFFFFF) - begin if where >= 0 else -1
 
 
-@register("subsequence_dtw_start", "cpu")
-def subsequence_dtw_start(tokens: Ints, cost: Costs, end: int) -> int:
-    return int(_start(tokens, cost, end))
+@register("subsequence_dtw_pairs", "cpu")
+def subsequence_dtw_pairs(
+    tokens: Ints,
+    offsets: npt.NDArray[np.int64],
+    cost: Costs,
+    lengths: Ints,
+    rows: Ints,
+    patterns: Ints,
+    *,
+    threads: int,
+) -> tuple[Ints, Ints, Ints]:
+    distance, start, end = (np.empty(len(rows), np.int32) for _ in range(3))
+    cells = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(np.diff(offsets)[rows] * lengths[patterns], out=cells[1:])
+
+    def part(first: int, last: int) -> None:
+        above = np.empty(cost.shape[2], np.int64)
+        _pairs(tokens, offsets, cost, lengths, rows, patterns, first, last, above, distance, start, end)
+
+    ragged.each(part, cells, threads)
+    return distance, start, end

@@ -94,49 +94,87 @@ def test_a_wrong_oracle_is_noticed(right, wrong):
         check(SAMPLE, costs(5, 40, high=9), naive.mutant("subsequence_dtw", right, wrong))
 
 
-def starts(oracle=naive.subsequence_dtw_start, seed: int = 0) -> None:
+def pairs(oracle=naive.subsequence_dtw_pairs, seed: int = 0, threads: int = 1) -> None:
     rng = np.random.default_rng(seed)
-    for _ in range(40):
-        tokens, cost = rng.integers(0, 5, rng.integers(1, 12)).astype(np.int32), costs(3, 1, high=4, seed=seed)[..., 0]
-        for end in range(len(tokens)):
-            got = kernels.subsequence_dtw_start(tokens, cost, end)
-            naive.agree("subsequence_dtw_start", got, oracle(tokens, cost, end))
+    texts = [rng.integers(0, 5, size).tolist() for size in rng.integers(0, 12, 6)]
+    cost = rng.integers(0, 5, (5, 4, 6)).astype(np.uint8)
+    lengths = rng.integers(1, 7, 4).astype(np.int32)
+    rows, patterns = (rng.integers(0, most, 40).astype(np.int32) for most in (6, 4))
+    arguments = (*naive.ragged(texts, np.int32), cost, lengths, rows, patterns)
+    got = kernels.subsequence_dtw_pairs(*arguments, threads=threads)
+    naive.agree("subsequence_dtw_pairs", got, oracle(*arguments))
 
 
-def test_starts_agree_with_the_oracle():
-    for seed in range(5):
-        starts(seed=seed)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pairs_agree_with_the_oracle(threads):
+    for seed in range(20):
+        pairs(seed=seed, threads=threads)
 
 
-def test_a_start_in_100k_equal_tokens_is_the_end():
-    tokens = np.zeros(100_000, np.int32)
-    assert kernels.subsequence_dtw_start(tokens, np.zeros((1, 4), np.uint8), 99_999) == 99_999
+def test_no_pairs_give_nothing():
+    none = np.empty(0, np.int32)
+    arguments = (*naive.ragged([[1]], np.int32), np.zeros((2, 1, 1), np.uint8), np.ones(1, np.int32), none, none)
+    assert [len(part) for part in kernels.subsequence_dtw_pairs(*arguments)] == [0, 0, 0]
+
+
+def test_pairs_are_the_cells_of_the_whole_batch():
+    cost = costs(6, 20)
+    lengths = np.full(20, 6, np.int32)
+    batch = naive.ragged(SAMPLE, np.int32)
+    distance, end = kernels.subsequence_dtw(*batch, cost)
+    rows, patterns = (part.ravel().astype(np.int32) for part in np.indices(distance.shape))
+    alone = kernels.subsequence_dtw_pairs(
+        *batch, np.ascontiguousarray(cost.transpose(0, 2, 1)), lengths, rows, patterns
+    )
+    assert np.array_equal(alone[0], distance.ravel())
+    assert np.array_equal(alone[2], end.ravel())
 
 
 def test_the_stretch_found_costs_the_distance_found():
-    cost = costs(5, 20)
-    tokens, offsets = naive.ragged(SAMPLE[1:], np.int32)
-    distance, end = kernels.subsequence_dtw(tokens, offsets, cost)
-    for r, row in enumerate(SAMPLE[1:]):
-        for p in range(20):
-            last = int(end[r, p])
-            first = kernels.subsequence_dtw_start(np.array(row, np.int32), np.ascontiguousarray(cost[:, :, p]), last)
-            piece = naive.ragged([row[first : last + 1]], np.int32)
-            assert kernels.subsequence_dtw(*piece, cost)[0][0, p] == distance[r, p]
+    cost = np.random.default_rng(3).integers(0, 256, (5, 20, 3)).astype(np.uint8)
+    lengths = np.full(20, 3, np.int32)
+    rows, patterns = (part.ravel().astype(np.int32) for part in np.indices((len(SAMPLE) - 1, 20)))
+    found = kernels.subsequence_dtw_pairs(*naive.ragged(SAMPLE[1:], np.int32), cost, lengths, rows, patterns)
+    for row, pattern, distance, start, end in zip(rows, patterns, *found, strict=True):
+        piece = naive.ragged([SAMPLE[1:][row][start : end + 1]], np.int32)
+        one = np.zeros(1, np.int32)
+        again = kernels.subsequence_dtw_pairs(*piece, cost, lengths, one, one + pattern)
+        assert again[0][0] == distance
+
+
+def test_the_longest_pattern_at_the_largest_cost_does_not_run_over():
+    cost = np.full((1, 1, 3000), 255, np.uint8)
+    one = np.zeros(1, np.int32)
+    arguments = (*naive.ragged([[0] * 4], np.int32), cost, one + 3000, one, one)
+    distance, start, end = kernels.subsequence_dtw_pairs(*arguments)
+    assert (distance[0], start[0], end[0]) == (255 * 3000, 0, 0)
+
+
+def test_in_100k_equal_tokens_the_first_is_the_stretch():
+    one = np.zeros(1, np.int32)
+    tokens, offsets = np.zeros(100_000, np.int32), np.array([0, 100_000], np.int64)
+    distance, start, end = kernels.subsequence_dtw_pairs(
+        tokens, offsets, np.ones((1, 1, 4), np.uint8), one + 4, one, one
+    )
+    assert (distance[0], start[0], end[0]) == (4, 0, 0)
 
 
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("return max(", "return min("),
+        ("max(begins)", "min(begins)"),
         ("range(end + 1) if", "range(end) if"),
-        ("tokens[begin : end + 1]", "tokens[begin:end]"),
+        ("text[begin : end + 1]", "text[begin:end]"),
         ("[FAR] *", "[0.0] *"),
+        ("min(steps)", "max(steps)"),
+        ("cost.shape[2] - lengths[pattern]", "0"),
+        ("whole.index(min(whole))", "len(whole) - 1"),
     ],
 )
-def test_a_wrong_oracle_of_starts_is_noticed(right, wrong):
-    with pytest.raises((AssertionError, ValueError)):
-        starts(naive.mutant("subsequence_dtw_start", right, wrong))
+def test_a_wrong_oracle_of_pairs_is_noticed(right, wrong):
+    with pytest.raises((AssertionError, ValueError, IndexError, OverflowError)):
+        for seed in range(5):
+            pairs(naive.mutant("subsequence_dtw_pairs", right, wrong), seed=seed)
 
 
 def test_an_argument_that_does_not_fit_is_named():
@@ -151,11 +189,14 @@ def test_an_argument_that_does_not_fit_is_named():
         with pytest.raises(KernelError) as caught:
             kernels.subsequence_dtw(*arguments)
         assert (caught.value.kernel, caught.value.argument) == ("subsequence_dtw", argument)
-    for argument, start_arguments in {
-        "tokens": (tokens - 1, cost[..., 0], 1),
-        "cost": (tokens, cost, 1),
-        "end": (tokens, cost[..., 0], 3),
+    one = np.ones(1, np.int32)
+    by_pattern = np.ascontiguousarray(cost.transpose(0, 2, 1))
+    fits = {"lengths": np.full(2, 3, np.int32), "rows": one, "patterns": one}
+    for argument, changed in {
+        "rows": {"rows": one + 1},
+        "patterns": {"patterns": one + 1},
+        "lengths": {"lengths": np.array([0, 4], np.int32)},
     }.items():
         with pytest.raises(KernelError) as caught:
-            kernels.subsequence_dtw_start(*start_arguments)
-        assert (caught.value.kernel, caught.value.argument) == ("subsequence_dtw_start", argument)
+            kernels.subsequence_dtw_pairs(tokens, offsets, by_pattern, **{**fits, **changed})
+        assert (caught.value.kernel, caught.value.argument) == ("subsequence_dtw_pairs", argument)

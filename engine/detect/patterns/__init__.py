@@ -20,7 +20,7 @@ from aimds.detect.features import Windows
 from aimds.detect.patterns import thresholds
 from aimds.detect.patterns.lexicon import Lexicon, fold, split
 from aimds.detect.patterns.pattern_file import Pattern, check, parse
-from aimds.detect.patterns.similarity import Index
+from aimds.detect.patterns.similarity import Alignment, Index
 from aimds.errors import ArtefactError, ConfigError
 from aimds.taxonomy import CODES
 
@@ -203,7 +203,7 @@ class Bank:
         n = len(windows)
         margin, best = np.full(n, -1.0, np.float32), np.full(n, -1, np.int32)
         survey = self.index.survey(windows.values, windows.offsets, self.limits * (1 + SLACK), threads=threads)
-        near: list[tuple[Ints, Ints, Ints, F32]] = []
+        near: list[tuple[Alignment, F32]] = []
         for aligned in self.index.align(survey, threads=threads):
             margins = np.clip(1 - aligned.distance / self.limits[aligned.pattern], -1, 1).astype(np.float32)
             margins[margins < -SLACK] = -1
@@ -215,27 +215,24 @@ class Bank:
             better = margins[top] > margin[rows]
             margin[rows[better]] = margins[top[better]]
             best[rows[better]] = aligned.pattern[top[better]]
-            within = margins > 0
-            near.append((aligned.window[within], aligned.pattern[within], aligned.end[within], margins[within]))
-        if not near:
-            return Matches(margin, best, [])
-        window, pattern = np.concatenate([part[0] for part in near]), np.concatenate([part[1] for part in near])
-        end, strength = np.concatenate([part[2] for part in near]), np.concatenate([part[3] for part in near])
-        order = np.lexsort((pattern, -strength, window))
-        order = order[_rank(window[order]) < MAX_CANDIDATES]
-        window, pattern, end, strength = window[order], pattern[order], end[order], strength[order]
-        rows, first = np.unique(window, return_index=True)
-        margin[rows], best[rows] = 0.0, pattern[first]
+            near.append((aligned.take(margins > 0), margins[margins > 0]))
+        within = Alignment.joined([part for part, _ in near])
+        strength = np.concatenate([np.empty(0, np.float32), *(part for _, part in near)])
+        order = np.lexsort((within.pattern, -strength, within.window))
+        order = order[_rank(within.window[order]) < MAX_CANDIDATES]
+        within, strength = within.take(order), strength[order]
+        rows, first = np.unique(within.window, return_index=True)
+        margin[rows], best[rows] = 0.0, within.pattern[first]
 
-        start, sure = self.index.confirm(survey, window, pattern, end)
-        window, pattern, start, end, strength = window[sure], pattern[sure], start[sure], end[sure], strength[sure]
-        kept = _rank(window) < MAX_HITS
-        window, pattern, start, end, strength = window[kept], pattern[kept], start[kept], end[kept], strength[kept]
-        rows, first = np.unique(window, return_index=True)
-        margin[rows], best[rows] = strength[first], pattern[first]
-        base = survey.offsets[window]
-        begins, stops = survey.starts[base + start], survey.ends[base + end]
-        columns = (column.tolist() for column in (window, pattern, strength, begins, stops))
+        sure = self.index.confirm(survey, within)
+        within, strength = within.take(sure), strength[sure]
+        kept = _rank(within.window) < MAX_HITS
+        within, strength = within.take(kept), strength[kept]
+        rows, first = np.unique(within.window, return_index=True)
+        margin[rows], best[rows] = strength[first], within.pattern[first]
+        base = survey.offsets[within.window]
+        begins, stops = survey.starts[base + within.start], survey.ends[base + within.end]
+        columns = (column.tolist() for column in (within.window, within.pattern, strength, begins, stops))
         return Matches(margin, best, [Hit(*row) for row in zip(*columns, strict=True)])
 
 

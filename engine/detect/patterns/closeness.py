@@ -47,16 +47,15 @@ def near(bank: Bank, texts: Sequence[bytes], *, slack: float = 1.0, threads: int
     found: dict[tuple[int, int], Closeness] = {}
     for aligned in index.align(survey, threads=threads):
         reach = limits[aligned.pattern] * np.float32(1 + slack)
-        kept = np.flatnonzero(aligned.distance < reach)
-        window, pattern, end = aligned.window[kept], aligned.pattern[kept], aligned.end[kept]
-        begun, sure = index.confirm(survey, window, pattern, end)
-        first = survey.offsets[window]
-        low, high = survey.starts[first + begun], survey.ends[first + end]
-        for k in range(len(kept)):
-            piece, number = int(window[k]), int(pattern[k])
+        kept = aligned.take(aligned.distance < reach)
+        sure = index.confirm(survey, kept)
+        first = survey.offsets[kept.window]
+        low, high = survey.starts[first + kept.start], survey.ends[first + kept.end]
+        for k in range(len(sure)):
+            piece, number = int(kept.window[k]), int(kept.pattern[k])
             base, view = int(pieces.base[piece]), int(pieces.view[piece])
             start, stop = views.span(view, base + int(low[k]), base + int(high[k]))
-            limit, distance = float(limits[number]), float(aligned.distance[kept[k]])
+            limit, distance = float(limits[number]), float(kept.distance[k])
             item = Closeness(
                 int(pieces.row[piece]), number, distance, limit, 1 - distance / limit, bool(sure[k]), start, stop,
                 bool(views.depths[view]),

@@ -15,14 +15,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from aimds import kernels
-from aimds.detect.patterns import bound, traceback
+from aimds.detect.patterns import bound
 from aimds.detect.patterns.lexicon import Lexicon, Word
-from aimds.detect.patterns.tables import FULL, LANES, Block, block, price, token_rows
+from aimds.detect.patterns.tables import FULL, MEMBERS, Block, block, price, token_rows
 from aimds.kernels import ragged
 
 Ints = npt.NDArray[np.int32]
@@ -50,13 +51,32 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Distances of one block's patterns where they may match: ``window`` and ``pattern`` int32 (C,), the normalised
-    ``distance`` float32 (C,) and the last token of the match ``end`` int32 (C,), counted in the window."""
+    """Alignments of C pairs that may match: ``window`` and ``pattern`` int32 (C,), the normalised ``distance`` float32
+    (C,), and ``start`` and ``end`` int32 (C,), first and last token of the stretch, counted in the window."""
 
     window: Ints
     pattern: Ints
     distance: F32
+    start: Ints
     end: Ints
+
+    @classmethod
+    def joined(cls, parts: Sequence[Alignment]) -> Alignment:
+        """The pairs of all ``parts``, in their order."""
+        none = np.empty(0, np.int32)
+        return cls(
+            np.concatenate([none, *(part.window for part in parts)]),
+            np.concatenate([none, *(part.pattern for part in parts)]),
+            np.concatenate([np.empty(0, np.float32), *(part.distance for part in parts)]),
+            np.concatenate([none, *(part.start for part in parts)]),
+            np.concatenate([none, *(part.end for part in parts)]),
+        )
+
+    def take(self, chosen: Any) -> Alignment:
+        """Those of the pairs ``chosen``, an index or a mask."""
+        return Alignment(
+            self.window[chosen], self.pattern[chosen], self.distance[chosen], self.start[chosen], self.end[chosen]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +137,8 @@ class Index:
             ]
             posts.append(sorted((at, gain) for at, gain in gains if gain > 0))
         blocks = tuple(
-            block(range(first, min(first + LANES, len(words))), words, weights, rows, row_weight)
-            for first in range(0, len(words), LANES)
+            block(range(first, min(first + MEMBERS, len(words))), words, weights, rows, row_weight)
+            for first in range(0, len(words), MEMBERS)
         )
         heavy = [_heavy(w) for w in weights]
         return cls(
@@ -176,40 +196,29 @@ class Index:
 
     def align(self, survey: Survey, *, threads: int = 1) -> Iterator[Alignment]:
         """Alignments of the pairs of ``survey``, block by block."""
-        owner = survey.patterns // LANES
+        owner = survey.patterns // MEMBERS
         for number in np.unique(owner).tolist():
             pairs = np.flatnonzero(owner == number)
             windows, row = np.unique(survey.windows[pairs], return_inverse=True)
             block = self.blocks[number]
             tokens, offsets = _pieces(survey.tokens, survey.offsets[windows], survey.offsets[windows + 1])
-            distance, end = kernels.subsequence_dtw(block.local[tokens], offsets, block.cost, threads=threads)
             patterns = survey.patterns[pairs]
-            lane = patterns % LANES
-            near = (distance[row, lane] / self.total[patterns]).astype(np.float32)
-            yield Alignment(survey.windows[pairs], patterns, near, end[row, lane])
+            distance, start, end = kernels.subsequence_dtw_pairs(
+                block.local[tokens], offsets, block.cost, block.lengths,
+                row.astype(np.int32), patterns % MEMBERS, threads=threads,
+            )  # fmt: skip
+            near = (distance / self.total[patterns]).astype(np.float32)
+            yield Alignment(survey.windows[pairs], patterns, near, start, end)
 
-    def confirm(self, survey: Survey, windows: Ints, patterns: Ints, ends: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
-        """First token int32 (C,) of the alignments that end at tokens ``ends``, and whether each is `confirmed`.
-
-        Args:
-            windows, patterns, ends: int32 (C,), as `align` yields them.
-        """
-        starts, sure = np.zeros(len(windows), np.int32), np.zeros(len(windows), np.bool_)
-        for pattern in np.unique(patterns).tolist():
-            rows = np.flatnonzero(patterns == pattern)
-            first = survey.offsets[windows[rows]]
-            tokens, offsets = _pieces(survey.tokens, first, first + ends[rows] + 1)
-            owner = self.blocks[pattern // LANES]
-            begun = traceback.starts(tokens, offsets, ends[rows], owner.local, owner.cost, pattern % LANES)
-            starts[rows] = begun
-            sure[rows] = self._confirmed(pattern, *_pieces(tokens, offsets[:-1] + begun, offsets[1:]))
-        return starts, sure
-
-    def start(self, tokens: Ints, pattern: int, end: int) -> int:
-        """First token of the alignment of ``pattern`` that ends at token ``end`` of one window's ``tokens``."""
-        owner = self.blocks[pattern // LANES]
-        offsets, ends = np.array([0, len(tokens)], np.int64), np.array([end], np.int32)
-        return int(traceback.starts(tokens, offsets, ends, owner.local, owner.cost, pattern % LANES)[0])
+    def confirm(self, survey: Survey, aligned: Alignment) -> npt.NDArray[np.bool_]:
+        """Whether each of the alignments is `confirmed`, bool (C,)."""
+        sure = np.zeros(len(aligned.window), np.bool_)
+        base = survey.offsets[aligned.window]
+        for pattern in np.unique(aligned.pattern).tolist():
+            rows = np.flatnonzero(aligned.pattern == pattern)
+            first, last = base[rows] + aligned.start[rows], base[rows] + aligned.end[rows] + 1
+            sure[rows] = self._confirmed(pattern, *_pieces(survey.tokens, first, last))
+        return sure
 
     def confirmed(self, tokens: Ints, pattern: int) -> bool:
         """Whether the ``tokens`` of a matched stretch hold the pattern's heavy words in order, not too far apart.

@@ -18,17 +18,18 @@ F32 = npt.NDArray[np.float32]
 FULL = 255
 GAP = 0.2
 """Cost of a word between two places, as a share of the word's weight."""
-LANES = 64
+MEMBERS = 64
 """Patterns in one block of cost tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Cost table of up to LANES patterns that stand together. ``local`` int32 (R,): row of the
-    table of each token; ``cost`` uint8 (V, L, LANES), shorter patterns padded in front."""
+    """Cost table of up to MEMBERS patterns that stand together. ``local`` int32 (R,): row of the table of each token;
+    ``cost`` uint8 (V, M, L), of which pattern m has the last ``lengths`` int32 (M,) columns."""
 
     local: Ints
     cost: Bytes
+    lengths: Ints
 
 
 def price(cost: int, weight: float) -> int:
@@ -72,16 +73,17 @@ def block(
     rows: list[dict[int, int]],
     row_weight: list[float],
 ) -> Block:
-    length = 2 * max(len(words[p]) for p in members) - 1
+    lengths = np.array([2 * len(words[p]) - 1 for p in members], np.int32)
+    longest = int(lengths.max())
     places: dict[int, list[tuple[int, int, float]]] = {}
-    base = np.zeros((length, LANES), np.uint8)
-    gaps = np.zeros((length, LANES), np.bool_)
-    for lane, p in enumerate(members):
-        pad = length - 2 * len(words[p]) + 1
-        gaps[pad + 1 :: 2, lane] = True
+    base = np.zeros((len(members), longest), np.uint8)
+    gaps = np.zeros((len(members), longest), np.bool_)
+    for m, (p, length) in enumerate(zip(members, lengths.tolist(), strict=True)):
+        first = longest - length
+        gaps[m, first + 1 :: 2] = True
         for j, (word, weight) in enumerate(zip(words[p].tolist(), weights[p].tolist(), strict=True)):
-            base[pad + 2 * j, lane] = price(FULL, weight)
-            places.setdefault(word, []).append((pad + 2 * j, lane, weight))
+            base[m, first + 2 * j] = price(FULL, weight)
+            places.setdefault(word, []).append((m, first + 2 * j, weight))
     levels = sorted(set(row_weight))
     plain = {level: k for k, level in enumerate(levels)}
     local = np.array([plain[weight] for weight in row_weight], np.int32)
@@ -92,12 +94,11 @@ def block(
             continue
         table = tables[plain[row_weight[row]]].copy()
         for word, cost in touched:
-            for j, lane, weight in places[word]:
-                table[j, lane] = price(cost, weight)
+            for m, j, weight in places[word]:
+                table[m, j] = price(cost, weight)
                 for beside in (j - 1, j + 1):
-                    if 0 <= beside < length:
-                        # A gap, or padding: both cost nothing here.
-                        table[beside, lane] = 0
+                    if 0 <= beside < longest:  # a gap, or a column before the pattern's first, which is never read
+                        table[m, beside] = 0
         local[row] = len(tables)
         tables.append(table)
-    return Block(local, np.ascontiguousarray(np.stack(tables)))
+    return Block(local, np.ascontiguousarray(np.stack(tables)), lengths)

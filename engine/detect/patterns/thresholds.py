@@ -15,7 +15,7 @@ import numpy.typing as npt
 from aimds import data
 from aimds.detect.features import windows
 from aimds.detect.normalize import normalize
-from aimds.detect.patterns.similarity import Index, Survey
+from aimds.detect.patterns.similarity import Index
 from aimds.errors import ArtefactError
 
 F32 = npt.NDArray[np.float32]
@@ -62,14 +62,11 @@ def _least(index: Index, texts: Sequence[str], least: F32, threads: int) -> F32:
             pattern, distance = int(aligned.pattern[k]), aligned.distance[k]
             if distance >= least[pattern]:
                 continue
-            if _matches(index, survey, int(aligned.window[k]), pattern, int(aligned.end[k])):
+            base = int(survey.offsets[aligned.window[k]])
+            stretch = survey.tokens[base + int(aligned.start[k]) : base + int(aligned.end[k]) + 1]
+            if index.confirmed(stretch, pattern):
                 least[pattern] = distance
     return least
-
-
-def _matches(index: Index, survey: Survey, window: int, pattern: int, end: int) -> bool:
-    tokens = survey.tokens[int(survey.offsets[window]) : int(survey.offsets[window + 1])]
-    return index.confirmed(tokens[index.start(tokens, pattern, end) : end + 1], pattern)
 
 
 def pack(limits: F32, version: str) -> bytes:

@@ -405,21 +405,19 @@ def test_hits_are_what_the_candidates_of_each_window_give_one_by_one(bank: Bank)
     texts = [text for text, _, _ in PARAPHRASES] + [p.text + " " + q.text for p, q in pairwise(bank.patterns[::9])]
     pieces = cut(texts)
     survey = bank.index.survey(pieces.values, pieces.offsets, bank.limits * (1 + patterns.SLACK))
-    near: dict[int, list[tuple[float, int, int]]] = {}
+    near: dict[int, list[tuple[float, int, int, int]]] = {}
     for part in bank.index.align(survey):
         margins = np.clip(1 - part.distance / bank.limits[part.pattern], -1, 1).astype(np.float32)
-        for w, p, m, e in zip(
-            part.window.tolist(), part.pattern.tolist(), margins.tolist(), part.end.tolist(), strict=True
-        ):
+        columns = (part.window, part.pattern, margins, part.start, part.end)
+        for w, p, m, start, e in zip(*(column.tolist() for column in columns), strict=True):
             if m > 0:
-                near.setdefault(w, []).append((-m, p, e))
+                near.setdefault(w, []).append((-m, p, start, e))
     expected = []
     for w in sorted(near):
         first = int(survey.offsets[w])
         tokens = survey.tokens[first : int(survey.offsets[w + 1])]
         sure = []
-        for m, p, e in sorted(near[w])[: patterns.MAX_CANDIDATES]:
-            start = bank.index.start(tokens, p, e)
+        for m, p, start, e in sorted(near[w])[: patterns.MAX_CANDIDATES]:
             if bank.index.confirmed(tokens[start : e + 1], p):
                 sure.append(Hit(w, p, -m, int(survey.starts[first + start]), int(survey.ends[first + e])))
         expected += sure[: patterns.MAX_HITS]
