@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimds import kernels
 from aimds.detect.patterns.lexicon import FORM, SYNONYM, Lexicon, split
 from aimds.detect.patterns.similarity import HEAVY, MAX_EDITS, MIN_COMMON, Index, Survey
 from aimds.detect.patterns.tables import FULL, GAP, MEMBERS
