@@ -6,7 +6,6 @@ import numpy as np
 
 from aimds.detect import fusion, tail
 from aimds.detect.classifier import HEADS, Classifier
-from aimds.jobs.calibrate.fitting import counted
 from aimds.taxonomy import CODES, THREATS
 
 F32 = np.float32
@@ -20,7 +19,7 @@ def shipped(version: str = "shipped", *, deep: bool = False) -> Classifier:
     for name in ("joint", "joint.untrusted") if deep else ():
         tails[name] = tail.fit(-np.log10(rng.random(n)) - np.log10(rng.random(n)))
     tails["patterns"] = tail.fit(np.where(rng.random(n) < 0.97, -1, rng.uniform(-1, 0.2, n)))
-    tails["rules"] = counted(((rng.random(n) < 0.001) * 0.5).astype(F32))
+    tails["rules"] = tail.counted(((rng.random(n) < 0.001) * 0.5).astype(F32))
     return Classifier(
         bits=10,
         weights=np.zeros((1024, len(HEADS)), np.int8),

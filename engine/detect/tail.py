@@ -109,6 +109,27 @@ def fit(scores: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, above: f
     return Tail(values, survival, rate, shape, scale, effective_size(w))
 
 
+def counted(scores: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Tail:
+    """The tail of benign ``scores`` (n,) in [0, 1] that take few values, each counted with its weight (n,), by default 1.
+
+    Signatures hardly ever fire on benign text, so there is no tail to model: the p-value of a strength is the benign
+    share at or above it, with half a text added for those not seen.
+
+    Raises:
+        ValueError: no scores.
+    """
+    x = np.round(np.asarray(scores, np.float64), 6)
+    if not len(x):
+        raise ValueError("no benign scores, at least one is needed")
+    w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
+    size, order = effective_size(w), np.argsort(x, kind="stable")
+    x, above = x[order], np.append(np.cumsum(w[order][::-1])[::-1], 0.0)
+    values = np.unique(np.concatenate([[0.0], x[x > 0], [1.0]]))
+    share = above[np.searchsorted(x, values, side="left")] / above[0]
+    survival = np.minimum((share * size + 0.5) / (size + 0.5), 1.0)
+    return Tail(values, survival, rate=float(survival[-1]), shape=0.0, scale=1.0, size=size)
+
+
 def effective_size(weights: F64) -> int:
     """How many texts of equal weight say as much as these (Kish, Survey Sampling, 1965)."""
     return round(float(weights.sum() ** 2 / np.sum(weights**2)))

@@ -145,17 +145,7 @@ def _own(stem: str, scores: F32) -> Tail:
         # A text that a stage did not look at counts as lower than any that it did.
         lowest = float(scores[seen].min()) if seen.any() else 0.0
         scores = np.where(seen, scores, np.float32(lowest - 1.0))
-    return counted(scores) if stem in COUNTED else tail.fit(scores)
-
-
-def counted(scores: F32) -> Tail:
-    """The tail of a score in [0, 1] with few values, from n benign rows: shares at or above each, half a row added."""
-    size = len(scores)
-    ordered = np.sort(np.round(scores.astype(np.float64), 6))
-    values = np.unique(np.concatenate([[0.0], ordered[ordered > 0], [1.0]]))
-    at_or_above = size - np.searchsorted(ordered, values - 1e-6)
-    survival = np.minimum((at_or_above + 0.5) / (size + 0.5), 1.0)
-    return Tail(values, survival, rate=float(survival[-1]), shape=0.0, scale=1.0, size=size)
+    return tail.counted(scores) if stem in COUNTED else tail.fit(scores)
 
 
 def cautious(own: Tail, wider: Tail, floor: float) -> Tail:

@@ -12,7 +12,6 @@ from aimds.jobs.corpus import Corpus
 from aimds.jobs.train.config import TrainConfig
 from aimds.jobs.train.heads import balanced
 
-F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 
@@ -31,7 +30,7 @@ def fit(corpus: Corpus, public: npt.NDArray[np.bool_], stages: StageScores, conf
             ("patterns", stages.margin, weights),
         )
     }
-    out["rules"] = counted(stages.rules.max(axis=1)[benign], weights[benign])
+    out["rules"] = tail.counted(stages.rules.max(axis=1)[benign], weights[benign])
     if stages.deep is None:
         return out
     # The encoder saw a part of the benign rows only; a source counts as much among them as it does among all.
@@ -62,18 +61,6 @@ def untrusted_weights(ordinary: F64, documents: npt.NDArray[np.bool_], config: T
         return ordinary
     share = config.document_share
     return np.asarray(ordinary * (1.0 - share) + documents * (share / documents.sum()), np.float64)
-
-
-def counted(scores: F32, weights: F64) -> Tail:
-    """The tail of a score with few values."""
-    # Signatures take few values and hardly ever fire on benign text, so there is no tail to model: the p-value of a
-    # strength is the benign share at or above it, with half a text added for those not seen.
-    size = tail.effective_size(weights)
-    share = weights / weights.sum()
-    values = np.unique(np.concatenate([[0.0], np.round(scores[scores > 0].astype(np.float64), 6), [1.0]]))
-    at_or_above = np.array([share[scores >= value - 1e-6].sum() for value in values])
-    survival = np.minimum((at_or_above * size + 0.5) / (size + 0.5), 1.0)
-    return Tail(values, survival, rate=float(survival[-1]), shape=0.0, scale=1.0, size=size)
 
 
 def calibrate(

@@ -71,3 +71,35 @@ def test_a_tail_that_forgets_its_weights_would_be_noticed() -> None:
     scores, weights = benign(2000), np.ones(2000)
     weights[scores > 1] = 10
     assert tail.fit(scores, weights).p_value(1.0) > 2 * tail.fit(scores).p_value(1.0)
+
+
+def test_a_counted_tail_is_the_share_at_or_above_with_half_a_text_added() -> None:
+    made = tail.counted(np.array([0.0] * 95 + [0.5] * 4 + [0.9], np.float32))
+    assert made.is_sound()
+    assert made.size == 100
+    assert made.p_value(0.0) == 1.0
+    assert made.p_value(0.5) == pytest.approx(5.5 / 100.5)
+    assert made.p_value(0.9) == pytest.approx(1.5 / 100.5)
+    assert made.p_value(1.0) == pytest.approx(0.5 / 100.5)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.7, 1.0]), st.floats(0.01, 5)), min_size=1, max_size=60),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_a_counted_tail_of_weighted_scores_agrees_with_a_recount(rows: list[tuple[float, float]], kind: type) -> None:
+    scores, weights = np.array([score for score, _ in rows], kind), np.array([weight for _, weight in rows])
+    made, size = tail.counted(scores, weights), tail.effective_size(weights)
+    assert made.is_sound()
+    for value in (0.0, *set(scores.tolist())):
+        share = sum(weight for score, weight in rows if round(score, 6) >= round(value, 6)) / sum(weights)
+        assert made.p_value(round(value, 6)) == pytest.approx(min((share * size + 0.5) / (size + 0.5), 1.0))
+
+
+def test_a_counted_tail_of_equal_weights_is_that_of_none() -> None:
+    scores = np.array([0.0] * 30 + [0.25, 0.5], np.float32)
+    plain, weighted = tail.counted(scores), tail.counted(scores, np.full(len(scores), 1 / 32))
+    np.testing.assert_allclose(plain.survival, weighted.survival)
+    assert plain.size == weighted.size == 32
+    with pytest.raises(ValueError, match="no benign scores"):
+        tail.counted(np.zeros(0))

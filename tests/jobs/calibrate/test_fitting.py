@@ -9,7 +9,7 @@ from score_factory import scores, shipped
 from aimds.detect import calibration, fusion, tail
 from aimds.errors import ConfigError
 from aimds.jobs.calibrate import fitting
-from aimds.jobs.calibrate.fitting import Levels, cautious, counted, fit
+from aimds.jobs.calibrate.fitting import Levels, cautious, fit
 
 MODEL = shipped()
 LEVELS = Levels()
@@ -40,14 +40,6 @@ def test_far_beyond_both_a_cautious_tail_falls_no_faster_than_either() -> None:
     own, wider = normal(2000, 0, 2.0), normal(20_000)
     x = np.array([40.0, 80.0, 160.0])
     assert np.all(cautious(own, wider, 1.0).p_value(x) >= 0.5 * np.maximum(own.p_value(x), wider.p_value(x)))
-
-
-def test_counted_tails_count_the_rows_at_or_above() -> None:
-    made = counted(np.array([0.0] * 95 + [0.5] * 4 + [0.9], np.float32))
-    assert made.p_value(0.0) == 1.0
-    assert made.p_value(0.5) == pytest.approx(5.5 / 100.5)
-    assert made.p_value(0.9) == pytest.approx(1.5 / 100.5)
-    assert made.p_value(1.0) == pytest.approx(0.5 / 100.5)
 
 
 def test_needed_rows_follow_the_stages_and_the_threshold() -> None:
