@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from aimds import __version__
+from aimds.errors import DataError, SchemaError
 from aimds.jobs.hunt import hits, times, work
 from aimds.jobs.hunt.findings import Findings, Found, Timeline
 from aimds.jobs.hunt.page import render
 from aimds.jobs.hunt.sought import Sought, sought
 from aimds.jobs.hunt.tally import Tally
 from aimds.jobs.report import timeline, write
-from aimds.jobs.scan import Counts, Factory, Files, Limits, Progress, ScanConfig, Summary
+from aimds.jobs.scan import Columns, Counts, Factory, Files, Limits, Progress, ScanConfig, Summary
+from aimds.jobs.scan.columns import resolve
+from aimds.jobs.scan.inputs import discover
+from aimds.jobs.scan.reading import open_table
 
 __all__ = ["LIMITS", "Findings", "Hunt", "Options", "Result", "Sought", "sought"]
 
@@ -83,10 +87,12 @@ class Hunt:
 
         Raises:
             DataError: no input, the output belongs to another hunt, another is at work there, or writing fails.
-            SchemaError: a column is missing or does not fit.
+            SchemaError: a column is missing or does not fit, that of users too.
             ConfigError: a setting, or what is sought, cannot be used.
         """
         options = self._options
+        if options.user is not None:
+            _check_users(self._config, options.user)
         run, counts = Files(self._config, hits.KIND, self._factory, clock=self._clock).run(progress)
         findings = self._findings(run, counts)
         if options.page is not None:
@@ -122,6 +128,23 @@ class Hunt:
             samples=tally.samples(SAMPLES),
             skipped=run.skipped,
         )
+
+
+def _check_users(config: ScanConfig, user: str) -> None:
+    """Refuse a column of users that holds no names, before hours are spent on a search that could not count them."""
+    for source in discover(config.inputs, config.output):
+        try:
+            schema = open_table(source).schema
+        except (DataError, OSError, ValueError):
+            continue  # reported where the inputs are planned
+        if user not in schema.names:
+            continue
+        try:
+            resolve(schema, Columns(text=config.columns.text, session_id=user), source.label)
+        except SchemaError as error:
+            if error.column == user:
+                problem = f"cannot name users: it {error.problem}; give --user-column another one, or leave it out"
+                raise SchemaError(user, problem) from None
 
 
 def _moment(us: int | None) -> Any:

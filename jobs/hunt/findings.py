@@ -11,7 +11,7 @@ from aimds.jobs.scan.summary import Skip
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows with a hit that share a name, and when they were; ``tenant`` is that of a session."""
+    """Rows with a hit that share a name, and when they were; ``tenant`` is that of a session or user."""
 
     name: str
     rows: int

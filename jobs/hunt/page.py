@@ -147,7 +147,7 @@ def _holders(name: str, holders: Holders, what: str) -> Html:
     rows = [
         h(
             "li",
-            h("div", h("b", visible(one.name, 60)), h("small", _when(one)), class_="name"),
+            h("div", h("b", visible(one.name, 60)), h("small", _whose(one, what), _when(one)), class_="name"),
             charts.split_bar([("rows", "plain", one.rows)], scale),
             h("div", h("b", number(one.rows)), class_="figure"),
         )
@@ -155,6 +155,10 @@ def _holders(name: str, holders: Holders, what: str) -> Html:
     ]
     more = f"; the {len(holders.top)} with most of {_count(holders)}" if holders.count > len(holders.top) else ""
     return card(name, h("ol", *rows, class_="bars-list patterns"), note=f"Rows hit{more}")
+
+
+def _whose(one: Group, what: str) -> str:
+    return f"{visible(one.tenant, 40)} · " if one.tenant and what != "tenant" else ""
 
 
 def _when(met: Group | Found) -> str:

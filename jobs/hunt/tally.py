@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from aimds.errors import DataError
 from aimds.jobs.hunt.findings import Group, Holders, Sample
 from aimds.jobs.report.timeline import moment
-from aimds.jobs.scan.convert import valid_text
+from aimds.jobs.scan.convert import to_requests, valid_text
 
 BATCH_ROWS = 16_384
 MOST_KEYS = 500_000
@@ -29,7 +29,7 @@ _AGAIN = [pl.col("rows").sum(), pl.col("first").min(), pl.col("last").max()]
 
 
 class Keys:
-    """Rows, first and last time by the values of a column."""
+    """Rows, first and last time by the values of a column, each tenant's apart: two tenants may use the same id."""
 
     def __init__(self, column: str) -> None:
         self._column = column
@@ -43,10 +43,10 @@ class Keys:
         named = rows.filter(pl.col(self._column).is_not_null()).with_columns(key=pl.col(self._column), of="tenant")
         if not named.height:
             return
-        self._note(named["key"].unique().hash(seed=0))
-        fresh = named.group_by("key").agg(*_SEEN, pl.col("of").min())
+        fresh = named.group_by("of", "key").agg(*_SEEN)
+        self._note(fresh.select("of", "key").hash_rows(seed=0))
         if self._frame is not None:
-            fresh = pl.concat([self._frame, fresh]).group_by("key").agg(*_AGAIN, pl.col("of").min())
+            fresh = pl.concat([self._frame, fresh]).group_by("of", "key").agg(*_AGAIN)
         self._frame = fresh
         if fresh.height > MOST_KEYS:
             self._frame = self._sorted(fresh).head(MOST_KEYS // 2)
@@ -63,7 +63,7 @@ class Keys:
 
     @staticmethod
     def _sorted(frame: pl.DataFrame) -> pl.DataFrame:
-        return frame.sort("rows", "key", descending=[True, False])
+        return frame.sort("rows", "key", "of", descending=[True, False, False])
 
     def holders(self, n: int) -> Holders:
         """How many there are, and the ``n`` with most rows."""
@@ -158,9 +158,16 @@ def _simple(column: pa.ChunkedArray, name: str) -> pa.Array:
     if name == "ts":
         # As numbers: a datetime cannot hold every time that Arrow can.
         return array.cast(pa.int64())
-    if name == "user" and not pa.types.is_string(array.type):
-        array = array.cast(pa.string())
+    if name == "user":
+        return _names(array)
     return valid_text(array) if pa.types.is_string(array.type) else array
+
+
+def _names(column: pa.Array) -> pa.Array:
+    """Users as text, read as a scan reads session ids."""
+    batch = pa.record_batch({"text": pa.nulls(len(column), pa.large_string()), "user": column})
+    numbers = pa.array(range(len(column)), pa.int64())
+    return to_requests(batch, {"text": "text", "session_id": "user"}, numbers)[0].column("session_id")
 
 
 def _said(sample: Sample) -> str:

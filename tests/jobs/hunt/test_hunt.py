@@ -92,13 +92,38 @@ def test_users_are_counted_and_columns_carried(tmp_path: Path) -> None:
     path = log(tmp_path / "a.parquet", N)
     result = hunt(path, tmp_path / "out", options=Options(user="who"))
     assert result.findings.users is not None
-    assert result.findings.users.count == 4
+    assert result.findings.users.count == 4 * 3, "each of the three tenants has its own four users"
     assert {row["who"] for row in hits(tmp_path / "out")} == {0, 1, 2, 3}
     assert [row["who"] for row in hits(tmp_path / "out")] == [row["row"] % 4 for row in hits(tmp_path / "out")]
     with pytest.raises(ConfigError, match="pattern_id"):
         hunt(path, tmp_path / "x", carry=("pattern_id",))
     with pytest.raises(SchemaError, match="nobody"):
         hunt(path, tmp_path / "x", options=Options(user="nobody"))
+
+
+@pytest.mark.parametrize(
+    ("users", "kind"),
+    [
+        (pa.array([{"id": 1}] * 5), "struct"),
+        (pa.array([["a"]] * 5), "list"),
+        (pa.array([[("a", 1)]] * 5, pa.map_(pa.string(), pa.int64())), "map"),
+    ],
+)
+def test_a_column_that_cannot_name_users_is_refused_before_anything_is_searched(
+    tmp_path: Path, users: pa.Array, kind: str
+) -> None:
+    path = log(tmp_path / "a.parquet", 5)
+    pq.write_table(pq.read_table(path).append_column("account", users), path)
+    problem = rf"column 'account': .*holds {kind}.*a\.parquet, expected text or a number.*--user-column"
+    with pytest.raises(SchemaError, match=problem):
+        hunt(path, tmp_path / "out", options=Options(user="account"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_object_in_json_lines_cannot_name_users_either(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": SENTENCE, "account": {"id": 1}}) + "\n")
+    with pytest.raises(SchemaError, match=r"column 'account': .*--user-column"):
+        hunt(tmp_path / "a.jsonl", tmp_path / "out", options=Options(user="account"))
 
 
 def test_personal_data_is_starred_out_of_excerpts_unless_told_otherwise(tmp_path: Path) -> None:

@@ -92,6 +92,12 @@ def test_the_page_tells_what_was_found() -> None:
         assert words in page, words
 
 
+def test_a_user_stands_beside_the_tenant_it_belongs_to() -> None:
+    group = Group("ada", 2, AT, AT, "north")
+    shown = replace(findings(), users=Holders(2, True, [group, replace(group, tenant=None)]), tenants=Holders())
+    assert "<small>north · " in render(shown, title="Hunt", engine_version="1")
+
+
 def test_an_empty_hunt_has_a_page_too() -> None:
     nothing = replace(
         findings(), rows=0, rows_hit=0, hits=0, unjudged=0, partial=0, first=None, last=None, begins=None, ends=None,

@@ -53,6 +53,44 @@ def test_keys_are_counted_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> 
     assert Keys("tenant").holders(3).count == 0
 
 
+def test_the_same_session_and_user_id_in_two_tenants_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owners = ("north", "south", "north", None, None)
+    rows = [hit(row, session_id="s1", tenant=tenant, user=7) for row, tenant in enumerate(owners)]
+    path = tmp_path / "a.parquet"
+    names = [*HITS.names, "user"]
+    schema = HITS.append(pa.field("user", pa.int64()))
+    pq.write_table(pa.table({name: pa.array([row.get(name) for row in rows]) for name in names}).cast(schema), path)
+    for batch_rows in (1, 100):
+        monkeypatch.setattr(tally, "BATCH_ROWS", batch_rows)
+        found = Tally([("a", path)], "user")
+        assert found.users is not None
+        for keys, name in ((found.sessions, "s1"), (found.users, "7")):
+            holders = keys.holders(9)
+            assert holders.count == 3
+            top = {(one.name, one.tenant): one.rows for one in holders.top}
+            assert top == {(name, "north"): 2, (name, "south"): 1, (name, None): 2}
+        assert {(one.name, one.rows) for one in found.tenants.holders(9).top} == {("north", 2), ("south", 1)}
+        assert found.tenants.holders(9).count == 2
+
+
+@pytest.mark.parametrize(
+    ("users", "names"),
+    [
+        (pa.array([b"ada", b"\xff"], pa.binary()), {"ada", "?"}),
+        (pa.array([b"\x01\x02", b"\x03\x04"], pa.binary(2)), {"0102", "0304"}),
+        (pa.array(["ada", "ada"]).dictionary_encode(), {"ada"}),
+        (pa.array([True, None]), {"true"}),
+        (pa.nulls(2), set()),
+    ],
+)
+def test_users_of_any_type_a_session_id_may_have_are_counted(tmp_path: Path, users: pa.Array, names: set[str]) -> None:
+    path = write(tmp_path / "a.parquet", [hit(0), hit(1)])
+    pq.write_table(pq.read_table(path).append_column("who", users), path)
+    found = Tally([("a", path)], "who").users
+    assert found is not None
+    assert {one.name for one in found.holders(9).top} == names
+
+
 def test_samples_are_the_strongest_of_each_pattern_with_different_words(tmp_path: Path) -> None:
     rows = [hit(row, score=row / 100, excerpt="abc") for row in range(30)]
     rows += [hit(40 + i, pattern_id="q", score=0.1 * i, excerpt=f"q{i} x", end=2) for i in range(9)]
