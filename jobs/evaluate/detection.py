@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from aimds.errors import ConfigError, DataError
 from aimds.jobs.evaluate.judging import Judged
-from aimds.jobs.evaluate.points import Points, fpr, recall, shares, threshold_at
+from aimds.jobs.evaluate.points import Points, fpr, recall, shares, threshold_at, threshold_for_recall
 
 MIN_ATTACKS = 20
 """Attacks a source needs to count in the mean over sources."""
@@ -55,8 +55,11 @@ def operating_points(
     item, rows = reference_rows(judged, reference)
     clean, harmful = item.outcomes.danger[rows], item.outcomes.harmful[rows]
     thresholds = {fpr(value): (threshold_at(clean, value), threshold_at(harmful, value)) for value in rates}
+    attacks = [item.outcomes.danger[item.attacks] for item in judged if item.attacks.any()]
+    if recalls and not attacks:
+        raise DataError("evaluation", "no file holds attacks, so there is no recall to set a threshold by")
     for value in recalls:
-        thresholds[recall(value)] = (_threshold_for_recall(judged, value), threshold_at(harmful, 0.01))
+        thresholds[recall(value)] = (threshold_for_recall(attacks, value), threshold_at(harmful, 0.01))
     return Points(thresholds)
 
 
@@ -131,18 +134,3 @@ def _groups(item: Judged) -> list[tuple[int, str, npt.NDArray[np.bool_]]]:
 def _row(item: Judged, label: int, group: str, chosen: npt.NDArray[np.bool_], points: Points) -> dict[str, Any]:
     rates = points.rates(item.outcomes.take(chosen), harmful=group == "harmful_request")
     return {"file": item.corpus.name, "label": label, "group": group, "n": int(chosen.sum()), **rates}
-
-
-def _threshold_for_recall(judged: Sequence[Judged], share: float) -> float:
-    attacks = [item.outcomes.danger[item.attacks] for item in judged if item.attacks.any()]
-    if not attacks:
-        raise DataError("evaluation", "no file holds attacks, so there is no recall to set a threshold by")
-    candidates = np.unique(np.concatenate(attacks))
-    low, high = 0, len(candidates) - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if np.mean([np.mean(scores > candidates[middle]) for scores in attacks]) >= share:
-            low = middle
-        else:
-            high = middle - 1
-    return float(candidates[low])

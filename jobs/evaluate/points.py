@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -87,6 +87,27 @@ def threshold_at(scores: F64, share: float) -> float:
     """The lowest threshold t such that at most ``share`` of benign ``scores`` are strictly above t."""
     ordered = np.sort(scores)[::-1]
     return float(ordered[min(int(np.floor(share * len(ordered))), len(ordered) - 1)])
+
+
+def threshold_for_recall(attacks: Sequence[F64], share: float) -> float:
+    """The highest threshold t such that, on the mean over the sets ``attacks``, ``share`` of the scores are above t.
+
+    Only scores strictly above t are found, so a share of 1 and a set of equal scores take a t just below the lowest.
+
+    Raises:
+        ValueError: no set, or one without scores.
+    """
+    if not attacks or not all(len(scores) for scores in attacks):
+        raise ValueError("a recall needs sets of attacks, none of them empty")
+    steps = np.unique(np.concatenate(attacks))
+    candidates = np.concatenate([[np.nextafter(steps[0], -np.inf)], steps])
+    low, high = 0, len(candidates) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = np.mean([np.mean(scores > candidates[middle]) for scores in attacks])
+        # A mean of shares may miss the share it equals by rounding.
+        low, high = (middle, high) if found >= share - 1e-12 else (low, middle - 1)
+    return float(candidates[low])
 
 
 def shares(*values: float) -> None:

@@ -105,6 +105,12 @@ def test_the_threshold_for_a_recall_reaches_it_and_no_higher_one_does() -> None:
     assert result["macro_detection"]["recall 0.3"] == pytest.approx(0.3)
 
 
+def test_a_recall_that_only_the_lowest_score_reaches_is_reached() -> None:
+    attacks = judged("attacks", [1] * 4, [2.0, 2.0, 2.0, 9.0])
+    result = evaluated([CLEAN, attacks], [0.1], [0.5])
+    assert result["macro_detection"]["recall 0.5"] == 1.0
+
+
 def test_a_recall_without_attacks_cannot_be_reached() -> None:
     with pytest.raises(DataError, match="no file holds attacks"):
         evaluated([CLEAN], [0.1], [0.3])
