@@ -17,6 +17,7 @@ from aimds.errors import ConfigError, DataError
 from aimds.jobs.scan.columns import Columns
 from aimds.jobs.scan.convert import to_requests
 from aimds.jobs.scan.inputs import Source, discover
+from aimds.jobs.scan.lines import MAX_RECORD_BYTES
 from aimds.jobs.scan.plan import Planned, plan
 from aimds.jobs.scan.reading import ReadError, gather, open_table
 from aimds.jobs.scan.settings import ScanConfig
@@ -27,6 +28,8 @@ UNIT_ROWS = 65_536
 TEXT_SUFFIX = ".txt"
 MAX_BYTES = 1 << 30
 """Text held at once; a sample ends here."""
+MAX_TEXT_BYTES = Limits().max_text_bytes
+"""A longer text is not screened by a scan, so no tail is fitted to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +106,17 @@ def read(reading: Reading) -> Sample:
         try:
             for batch, numbers in _batches(one):
                 if not gathered.add(index, *_columns(batch, reading.channel, one), numbers, share, reading.seed):
-                    notes.append(f"the sample ends in {one.source.label} at {MAX_BYTES >> 20} MiB of text")
                     return gathered.sample(rows, notes)
         except (ReadError, OSError) as error:
             notes.append(f"left out from here on: {error}")
     for index, path in enumerate(lines, len(planned)):
-        texts = [line.rstrip(b"\r") for line in path.read_bytes().split(b"\n") if line.strip()]
-        code = np.full(len(texts), CHANNELS.index(reading.channel), np.int8)
-        gathered.add(index, texts, code, np.arange(len(texts)), share, reading.seed)
+        try:
+            for texts, numbers in _texts(path):
+                code = np.full(len(texts), CHANNELS.index(reading.channel), np.int8)
+                if not gathered.add(index, texts, code, numbers, share, reading.seed):
+                    return gathered.sample(rows, notes)
+        except (ReadError, OSError) as error:
+            notes.append(f"left out from here on: {error}")
     if not gathered.texts:
         raise DataError(", ".join(reading.inputs), "holds no text; " + ("; ".join(notes) or "its rows are empty"))
     return gathered.sample(rows, notes)
@@ -127,7 +133,8 @@ class _Gathered:
         self._count: list[int] = []
         self._file: list[int] = []
         self._row: list[int] = []
-        self._bytes = self._read = 0
+        self._bytes = self._read = self._too_long = 0
+        self._ends_in = ""
 
     def add(
         self,
@@ -138,7 +145,7 @@ class _Gathered:
         share: float,
         seed: int,
     ) -> bool:
-        """Take a ``share`` of the rows; False once the room for text is used up."""
+        """Take a ``share`` of the rows, without texts too long to be screened; False once the room is used up."""
         if not len(texts):
             return True
         # The draw depends on where the rows stand, so it is the same however the reader cuts them.
@@ -146,6 +153,9 @@ class _Gathered:
         for place in chosen:
             text, code = texts[place], int(channel[place])
             if not text:
+                continue
+            if len(text) > MAX_TEXT_BYTES:
+                self._too_long += 1
                 continue
             self._read += 1
             key = hashlib.blake2b(text, digest_size=16, salt=bytes([code])).digest()
@@ -159,10 +169,17 @@ class _Gathered:
             self._file.append(file)
             self._row.append(int(numbers[place]))
             self._bytes += len(text)
-        return self._bytes < MAX_BYTES
+            if self._bytes >= MAX_BYTES:
+                self._ends_in = self.files[file]
+                return False
+        return True
 
     def sample(self, rows: int, notes: list[str]) -> Sample:
-        """All that was gathered."""
+        """All that was gathered; ``notes`` and what was left out are its notes."""
+        if self._too_long:
+            notes = [*notes, f"{self._too_long:,} texts of more than {MAX_TEXT_BYTES:,} bytes left out: a scan screens none"]
+        if self._ends_in:
+            notes = [*notes, f"the sample ends in {self._ends_in} at {MAX_BYTES >> 20} MiB of text"]
         return Sample(
             Texts.from_arrow(pa.array(self.texts, pa.large_binary())),
             np.array(self._channel, np.int8),
@@ -234,5 +251,29 @@ def _columns(batch: pa.RecordBatch, channel: str, one: Planned) -> tuple[list[by
     return texts, np.full(len(texts), CHANNELS.index(channel), np.int8)
 
 
+def _texts(path: Path) -> Iterator[tuple[list[bytes], npt.NDArray[np.int64]]]:
+    """The lines of ``path`` that are not blank, and their numbers among these, a few at a time.
+
+    Raises:
+        ReadError: a line is longer than a record of any other input may be.
+    """
+    limits, held, room, done = Limits(), list[bytes](), 0, 0
+    with path.open("rb") as file:
+        while line := file.readline(MAX_RECORD_BYTES + 1):
+            if len(line) > MAX_RECORD_BYTES:
+                yield held, np.arange(done, done + len(held))
+                raise ReadError(str(path), f"has a line of more than {MAX_RECORD_BYTES} bytes")
+            if not line.strip():
+                continue
+            held.append(line.rstrip(b"\r\n"))
+            room += len(line)
+            if len(held) == limits.batch_rows or room >= limits.batch_bytes:
+                yield held, np.arange(done, done + len(held))
+                held, room, done = [], 0, done + len(held)
+    yield held, np.arange(done, done + len(held))
+
+
 def _lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") + 1
+    """About how many lines ``path`` has, in bounded memory."""
+    with path.open("rb") as file:
+        return sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b"")) + 1

@@ -10,7 +10,7 @@ import pytest
 from aimds.errors import ConfigError, DataError, SchemaError
 from aimds.jobs.calibrate import traffic
 from aimds.jobs.calibrate.traffic import Reading, read
-from aimds.jobs.scan import Columns
+from aimds.jobs.scan import Columns, Limits
 
 
 def reading(*inputs: object, **more: object) -> Reading:
@@ -91,3 +91,55 @@ def test_the_sample_ends_where_its_room_does(tmp_path: Path, monkeypatch: pytest
     sample = read(reading(file))
     assert 5 <= len(sample) < 50
     assert any("the sample ends" in note for note in sample.notes)
+
+
+def test_the_sample_ends_in_a_text_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "MAX_BYTES", 2000)
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("\n".join(f"{name} {i:04d} " * 40 for i in range(50)))
+    sample = read(reading(tmp_path / "*.txt"))
+    assert 2000 <= sum(len(sample.texts.raw(row)) for row in range(len(sample))) < 2500
+    assert [note for note in sample.notes if "the sample ends" in note] == [
+        f"the sample ends in {tmp_path / 'a.txt'} at 0 MiB of text"
+    ]
+
+
+def test_texts_longer_than_a_scan_screens_are_left_out_of_every_kind_of_input_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic, "MAX_TEXT_BYTES", 10)
+    given = ["short", "x" * 10, "x" * 11, "also much too long"]
+    (tmp_path / "a.txt").write_text("\n".join(given))
+    (tmp_path / "b.jsonl").write_text("".join(f'{{"text": "{text}"}}\n' for text in given))
+    table(tmp_path / "c.parquet", text=list(given))
+    for file in sorted(tmp_path.iterdir()):
+        sample = read(reading(file))
+        assert [sample.texts.raw(row) for row in range(len(sample))] == [b"short", b"x" * 10]
+        assert (sample.read, sample.rows) == (2, 4)
+        assert "2 texts of more than 10 bytes left out: a scan screens none" in sample.notes
+
+
+def test_a_text_file_with_a_line_too_long_for_a_record_is_left_out_from_there_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic, "MAX_RECORD_BYTES", 100)
+    (tmp_path / "a.txt").write_text("kept\n" + "x" * 101 + "\nnot reached")
+    (tmp_path / "b.txt").write_text("of the other file")
+    sample = read(reading(tmp_path / "*.txt"))
+    texts = {sample.texts.raw(row) for row in range(len(sample))}
+    assert texts == {b"kept", b"of the other file"}
+    assert any("a.txt: has a line of more than 100 bytes" in note for note in sample.notes)
+
+
+def test_a_text_file_is_the_same_sample_however_few_lines_are_taken_in_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("".join(f"line {i % 90}\n\n" for i in range(300)))
+    samples = []
+    for rows in (1, 7, 2048):
+        monkeypatch.setattr(traffic, "Limits", lambda rows=rows: Limits(batch_rows=rows))
+        samples.append(read(reading(tmp_path / "a.txt", max_rows=200)))
+    for one in samples[1:]:
+        assert one.row.tolist() == samples[0].row.tolist()
+        assert one.count.tolist() == samples[0].count.tolist()
+    assert 0 < samples[0].read < 300
