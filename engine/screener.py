@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,11 @@ from aimds.detect.reference import REFERENCE, Reference
 from aimds.detect.rules import Rules
 from aimds.detect.stages import ERROR, STATUS, Detector, Scores
 from aimds.detect.texts import Texts
-from aimds.errors import ArtefactError, BackendError, ConfigError, SchemaError
+from aimds.errors import ArtefactError, BackendError, ConfigError
 from aimds.learn.teaching import teach
 from aimds.respond.policy import Policy
 from aimds.schema import CHANNELS, PROFILES, REQUESTS, VERDICTS, requests
+from aimds.sources import batches
 from aimds.verdicts import Verdicts
 
 BANK = "bank.npz"
@@ -225,7 +225,7 @@ class Screener:
         Raises:
             SchemaError: no text column, or a column of a type that does not fit; names the column and the row.
         """
-        return Verdicts(pa.Table.from_batches([self.screen_batch(batch) for batch in _batches(source)], VERDICTS))
+        return Verdicts(pa.Table.from_batches([self.screen_batch(batch) for batch in batches(source)], VERDICTS))
 
     def screen_batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Verdicts (schema VERDICTS) of ``batch`` (schema REQUESTS), same rows, same order.
@@ -306,51 +306,5 @@ def _trained_bank(file: Path) -> Bank:
     if not file.is_file():
         raise ArtefactError(file, "no such file; name a folder that `aimds train` wrote")
     bank = Bank.load(calibrated=False)
-    limits = thresholds.unpack(file, file.read_bytes(), bank.version, len(bank.patterns))
+    limits = thresholds.unpack(file, data.read_file(file), bank.version, len(bank.patterns))
     return dataclasses.replace(bank, limits=limits)
-
-
-def _batches(source: Any) -> Iterator[pa.RecordBatch]:
-    if isinstance(source, (str, bytes)):
-        raise SchemaError("text", "is a single text; pass a list of texts")
-    if isinstance(source, (Mapping, io.IOBase)):
-        raise SchemaError("text", f"cannot screen a {type(source).__name__}; pass a list of texts or a table")
-    kind = type(source).__module__.partition(".")[0]
-    if kind == "polars":
-        source = (source.collect() if hasattr(source, "collect") else source).to_arrow()
-    elif kind == "pandas" and hasattr(source, "columns"):
-        source = pa.Table.from_pandas(source, preserve_index=False)
-    if kind == "pandas" and not isinstance(source, pa.Table):
-        source = pa.array(source, from_pandas=True)
-    if isinstance(source, (pa.Array, pa.ChunkedArray)):
-        source = pa.table({"text": source})
-    if isinstance(source, pa.RecordBatch):
-        yield requests(source)
-        return
-    first_row = 0
-    for batch in _pieces(source):
-        yield requests(batch, first_row=first_row)
-        first_row += batch.num_rows
-
-
-def _pieces(source: Any) -> Iterator[pa.RecordBatch]:
-    if isinstance(source, pa.Table):
-        yield from source.combine_chunks().to_batches(max_chunksize=65_536)
-        if not source.num_rows:
-            yield pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in source.schema], schema=source.schema)
-    elif isinstance(source, pa.RecordBatchReader):
-        yield from source
-    else:
-        yield pa.RecordBatch.from_arrays([_text_array(source)], names=["text"])
-
-
-def _text_array(source: Any) -> pa.Array:
-    try:
-        items = list(source)
-    except TypeError:
-        raise SchemaError("text", f"cannot screen a {type(source).__name__}; pass a list of texts or a table") from None
-    for row, item in enumerate(items):
-        if item is not None and not isinstance(item, (str, bytes)):
-            raise SchemaError("text", f"holds a {type(item).__name__}, expected str, bytes or None", row=row)
-    encoded = [item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item for item in items]
-    return pa.array(encoded, pa.large_binary())
