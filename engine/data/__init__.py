@@ -53,6 +53,23 @@ def read_bytes(name: str) -> bytes:
     return content
 
 
+def read_file(file: Path) -> bytes:
+    """The bytes of ``file``, checked against the manifest in its folder where there is one.
+
+    Raises:
+        ArtefactError: it cannot be read, the manifest does not name it, or its SHA-256 is not the one there.
+    """
+    try:
+        content = file.read_bytes()
+        beside = file.parent / MANIFEST
+        entries = json.loads(beside.read_bytes()) if beside.is_file() else None
+    except (OSError, ValueError) as error:
+        raise ArtefactError(file, f"cannot be read: {error}; name a folder that aimds wrote") from error
+    if entries is not None and hashlib.sha256(content).hexdigest() != dict(entries).get(file.name):
+        raise ArtefactError(file, f"its SHA-256 is not the one in {MANIFEST} beside it; make the folder anew")
+    return content
+
+
 def read_arrays(name: str) -> dict[str, npt.NDArray[np.generic]]:
     """The arrays of the ``.npz`` artefact ``name``, checked like `read_bytes`; object arrays are refused."""
     return unpack(name, read_bytes(name))
@@ -90,8 +107,23 @@ def manifest() -> dict[str, str]:
     return entries
 
 
+def write(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write the files ``contents`` into ``folder``, made where it is missing, and the manifest last.
+
+    Each file appears whole or not; while they are replaced, the old manifest keeps readers from a mixture.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / f"{name}.partial").write_bytes(content)
+    for name in contents:
+        (folder / f"{name}.partial").replace(folder / name)
+    seal(folder)
+
+
 def seal(folder: Path) -> None:
-    """Write the manifest of every ``.npz`` file in ``folder``; for the jobs that make them."""
+    """Write the manifest of every ``.npz`` file in ``folder``."""
     entries = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.glob("*.npz"))}
-    (folder / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n")
+    partial = folder / f"{MANIFEST}.partial"
+    partial.write_text(json.dumps(entries, indent=1) + "\n")
+    partial.replace(folder / MANIFEST)
     manifest.cache_clear()

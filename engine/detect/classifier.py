@@ -78,7 +78,7 @@ class Classifier:
             return cls.unpack(MODEL, data.read_bytes(MODEL))
         if not path.is_file():
             raise ArtefactError(path, "no such model file")
-        return cls.unpack(str(path), path.read_bytes())
+        return cls.unpack(str(path), data.read_file(path))
 
     @classmethod
     def unpack(cls, name: str, content: bytes) -> Classifier:

@@ -79,7 +79,7 @@ class Deep:
             return cls.unpack(DEEP, data.read_bytes(DEEP))
         if not path.is_file():
             raise ArtefactError(path, "no such encoder file")
-        return cls.unpack(str(path), path.read_bytes())
+        return cls.unpack(str(path), data.read_file(path))
 
     @classmethod
     def unpack(cls, name: str, content: bytes) -> Deep:

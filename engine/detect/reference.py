@@ -121,7 +121,7 @@ class Reference:
             return cls.unpack(REFERENCE, data.read_bytes(REFERENCE))
         if not path.is_file():
             raise ArtefactError(path, "no such reference file")
-        return cls.unpack(path, path.read_bytes())
+        return cls.unpack(path, data.read_file(path))
 
     def pack(self) -> bytes:
         """The bytes of an ``.npz`` file; `unpack` is the reverse."""

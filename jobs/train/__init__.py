@@ -29,10 +29,10 @@ from aimds.detect.rules import Rules
 from aimds.detect.stages import Detector
 from aimds.errors import ConfigError, DataError
 from aimds.jobs import corpus as corpora
-from aimds.jobs import model_card, synthesis
+from aimds.jobs import model_card
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.deep import selection
-from aimds.jobs.train import encoder, heads, outcome, tails, windows, work
+from aimds.jobs.train import encoder, heads, outcome, synthesis, tails, windows, work
 from aimds.jobs.train.config import FEWEST_BENIGN, TrainConfig
 
 __all__ = ["TrainConfig", "Trained", "train", "write"]
@@ -138,12 +138,7 @@ def write(trained: Trained, folder: Path) -> None:
     }
     if trained.deep is not None:
         contents[DEEP] = trained.deep
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        partial = folder / f"{name}.partial"
-        partial.write_bytes(content)
-        partial.replace(folder / name)
-    data.seal(folder)
+    data.write(folder, contents)
 
 
 def _reference(corpus: Corpus, public: npt.NDArray[np.bool_], model: Classifier, config: TrainConfig) -> Reference:

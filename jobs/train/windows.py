@@ -17,8 +17,8 @@ from aimds.detect.normalize import Views, normalize
 from aimds.detect.patterns import Bank, Matches
 from aimds.detect.rules import Rules
 from aimds.detect.stages import Detector
-from aimds.jobs import synthesis
 from aimds.jobs.corpus import Corpus
+from aimds.jobs.train import synthesis
 from aimds.jobs.train.config import TrainConfig
 
 F32 = npt.NDArray[np.float32]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from aimds.detect.patterns import Bank
 from aimds.detect.texts import Texts
 from aimds.jobs.corpus import Corpus
-from aimds.jobs.grammar import Grammar, Sample, planted
+from aimds.jobs.grammar import Grammar, Sample, planted, prose
 from aimds.jobs.train.config import TrainConfig
 from aimds.schema import CHANNELS
 
@@ -25,6 +25,10 @@ MAX_BYTES = 300
 DOCUMENT_BYTES = (150, 1500)
 SAMPLED = 600
 """Benign texts of one fold that the grammar may use as carriers, instructions or documents."""
+
+
+NATIVE = 60
+"""Ordinary texts of each other language that the grammar may use as carriers in one fold."""
 
 
 def is_own(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
@@ -46,20 +50,22 @@ def with_own(
     ]
     folds = [-1] * len(rows)
     lengths = np.diff(corpus.texts.offsets)
-    ordinary = (corpus.label == 0) & (corpus.category == "benign")
-    short = np.flatnonzero(ordinary & (lengths > 0) & (lengths < MAX_BYTES))
-    long = np.flatnonzero(ordinary & (lengths >= DOCUMENT_BYTES[0]) & (lengths < DOCUMENT_BYTES[1]))
+    plain = (corpus.label == 0) & (corpus.category == "benign")
+    short = np.flatnonzero(plain & (lengths > 0) & (lengths < MAX_BYTES))
+    long = np.flatnonzero(plain & (lengths >= DOCUMENT_BYTES[0]) & (lengths < DOCUMENT_BYTES[1]))
     numbers = np.unique(fold)
-    grammar = Grammar.load()
+    grammar, languages = Grammar.load(), prose.load()
     for number in numbers:
         brief, whole = (_texts(corpus, rows_of[fold[rows_of] == number], rng) for rows_of in (short, long))
         made = _pairs(bank, brief, config.pairs / len(numbers), rng) if len(brief) > 2 else []
-        made += grammar.generate(rng, config.grammar // len(numbers), carriers=brief)
+        native = {one.lang: [one.text(rng) for _ in range(NATIVE)] for one in languages}
+        made += grammar.generate(rng, config.grammar // len(numbers), carriers=brief, native=native)
+        made += prose.ordinary(rng, config.ordinary // len(numbers), languages)
         if brief and whole and config.planted:
             made += planted(rng, config.planted // len(numbers), whole, brief)
         rows += made
         folds += [int(number)] * len(made)
-    source = [f"{OWN}{_kind(row)} {row.lang}{'' if row.label else ' look-alike'}" for row in rows]
+    source = [_source(row) for row in rows]
     own = Corpus(
         corpus.name,
         Texts.from_arrow(pa.array([row.text for row in rows], pa.large_string())),
@@ -73,8 +79,13 @@ def with_own(
     return corpus.join(own), np.concatenate([fold, np.array(folds, np.int64)])
 
 
-def _kind(row: Sample) -> str:
-    return row.family if row.family in ("bank", "pairs", "planted") else "grammar"
+def _source(row: Sample) -> str:
+    if row.family == "ordinary":
+        return f"{OWN}ordinary {row.lang}"
+    # The other languages are one source: as twenty of them they would outweigh all public attacks.
+    kind = row.family if row.family in ("bank", "pairs", "planted") else "grammar"
+    lang = row.lang if row.lang in ("en", "mixed") else "other languages"
+    return f"{OWN}{kind} {lang}{'' if row.label else ' look-alike'}"
 
 
 def _texts(corpus: Corpus, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> list[str]:
