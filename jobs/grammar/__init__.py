@@ -2,6 +2,7 @@
 
 from aimds.jobs.grammar.generator import Grammar
 from aimds.jobs.grammar.planting import planted
+from aimds.jobs.grammar.prose import ordinary
 from aimds.jobs.grammar.sample import Sample
 
-__all__ = ["Grammar", "Sample", "planted"]
+__all__ = ["Grammar", "Sample", "ordinary", "planted"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -56,11 +56,12 @@ class Grammar:
         langs: Sequence[str] | None = None,
         carriers: Sequence[str] = (),
         instructions: Sequence[str] = (),
+        native: Mapping[str, Sequence[str]] | None = None,
     ) -> list[Sample]:
         """``size`` samples with distinct texts, attacks and look-alikes in turn; the same ``rng`` state gives the same.
 
-        ``carriers`` are ordinary texts that samples are put into, ``instructions`` ordinary requests that may stand for
-        the task which an attack or a look-alike names.
+        ``carriers`` are ordinary texts that samples are put into, in a language of ``native`` its texts instead;
+        ``instructions`` are ordinary requests that may stand for the task which an attack or a look-alike names.
 
         Raises:
             ConfigError: ``langs`` names an unknown language, or the templates cannot give that many distinct texts.
@@ -76,7 +77,8 @@ class Grammar:
             for _ in range(_TRIES):
                 language = chosen[int(rng.choice(len(chosen), p=weights))]
                 family = language.families[int(rng.integers(len(language.families)))]
-                pair = [_draw(language, family, label, rng, carriers, instructions) for label in (1, 0)]
+                beside = (native or {}).get(language.lang, carriers)
+                pair = [_draw(language, family, label, rng, beside, instructions) for label in (1, 0)]
                 texts = {sample.text for sample in pair}
                 if len(texts) == 2 and not texts & seen:
                     break

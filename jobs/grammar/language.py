@@ -7,6 +7,7 @@ import string
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,19 +83,7 @@ def parse(content: bytes, path: str) -> Language:
         ArtefactError: bad TOML, a missing or misshapen entry, an unknown or cyclic slot, an unknown threat, or a family
             without attack or without look-alike. The message names ``path``, the family and the slot.
     """
-    try:
-        table = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ArtefactError(path, f"is not valid TOML: {error}") from None
-    lang = table.get("lang")
-    if not isinstance(lang, str) or not lang:
-        raise ArtefactError(path, f'lang = {lang!r}: expected a language code such as "en"')
-    raw = table.get("slots", {})
-    slots = {name: _texts(raw[name], path, f"slot {name!r}") for name in raw}
-    for name, fragments in slots.items():
-        for fragment in fragments:
-            _check_slots(fragment, slots, path, f"slot {name!r}")
-    _check_cycles(slots, path)
+    table, lang, slots = opened(content, path)
     attacks: dict[str, list[tuple[str, str]]] = {}
     lookalikes: dict[str, list[str]] = {}
     for entry in table.get("attack", ()):
@@ -129,6 +118,28 @@ def parse(content: bytes, path: str) -> Language:
     return Language(lang, slots, families)
 
 
+def opened(content: bytes, path: str) -> tuple[dict[str, Any], str, dict[str, tuple[str, ...]]]:
+    """A grammar file as its table, its language and its slots, which are known and free of cycles.
+
+    Raises:
+        ArtefactError: bad TOML, no language, a slot that is empty, unknown or cyclic.
+    """
+    try:
+        table = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ArtefactError(path, f"is not valid TOML: {error}") from None
+    lang = table.get("lang")
+    if not isinstance(lang, str) or not lang:
+        raise ArtefactError(path, f'lang = {lang!r}: expected a language code such as "en"')
+    raw = table.get("slots", {})
+    slots = {name: texts_of(raw[name], path, f"slot {name!r}") for name in raw}
+    for name, fragments in slots.items():
+        for fragment in fragments:
+            check_slots(fragment, slots, path, f"slot {name!r}")
+    check_cycles(slots, path)
+    return table, lang, slots
+
+
 def _odds(
     templates: Sequence[str], slots: Mapping[str, Sequence[str]], counts: dict[str, int]
 ) -> npt.NDArray[np.float64]:
@@ -146,7 +157,8 @@ def _odds(
     return odds
 
 
-def _texts(value: object, path: str, where: str) -> tuple[str, ...]:
+def texts_of(value: object, path: str, where: str) -> tuple[str, ...]:
+    """The texts of a list that may not be empty, else an ArtefactError that names ``path`` and ``where``."""
     if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
         raise ArtefactError(path, f"{where}: expected a list of texts that is not empty")
     return tuple(value)
@@ -157,19 +169,21 @@ def _templates(entry: Mapping[str, object], slots: Mapping[str, object], path: s
     if not isinstance(family, str) or not family:
         raise ArtefactError(path, f"{kind} family = {family!r}: expected a name")
     where = f"{kind} family {family!r}"
-    templates = _texts(entry.get("templates"), path, where)
+    templates = texts_of(entry.get("templates"), path, where)
     for template in templates:
-        _check_slots(template, slots, path, where)
+        check_slots(template, slots, path, where)
     return family, list(templates)
 
 
-def _check_slots(template: str, slots: Mapping[str, object], path: str, where: str) -> None:
+def check_slots(template: str, slots: Mapping[str, object], path: str, where: str) -> None:
+    """Refuse a template with a slot that is not among ``slots``."""
     for _, slot in pieces(template):
         if slot is not None and slot not in slots:
             raise ArtefactError(path, f"{where}: slot {slot!r} is unknown in {template!r}")
 
 
-def _check_cycles(slots: Mapping[str, Sequence[str]], path: str) -> None:
+def check_cycles(slots: Mapping[str, Sequence[str]], path: str) -> None:
+    """Refuse slots that lead back to themselves."""
     done: set[str] = set()
 
     def visit(name: str, above: tuple[str, ...]) -> None:

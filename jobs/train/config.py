@@ -17,7 +17,8 @@ class TrainConfig:
 
     Texts. ``bank_texts``: benign texts that set the thresholds of the patterns · ``pairs``: times each pattern of the
     bank stands beside a benign text among the training texts · ``grammar``: texts the grammar makes, half of them
-    attacks · ``planted``: documents with and without a planted instruction.
+    attacks · ``ordinary``: ordinary texts of our own in other languages · ``planted``: documents with and without a
+    planted instruction.
 
     Linear heads. ``bits``: 2 ** bits hashed features · ``cost``: penalty C of a mean row · ``folds``: groups of sources
     for out-of-fold scores · ``rounds``: passes of choosing the windows that make a long attack one (multiple-instance
@@ -40,9 +41,10 @@ class TrainConfig:
     bank_texts: int = 40_000
     pairs: int = 3
     grammar: int = 14_000
+    ordinary: int = 7_000
     planted: int = 4000
     bits: int = 19
-    cost: float = 2.0
+    cost: float = 0.5
     folds: int = 6
     rounds: int = 2
     max_epochs: int = 40

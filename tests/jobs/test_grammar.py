@@ -214,3 +214,11 @@ def test_planting_needs_documents_and_instructions() -> None:
         planted(np.random.default_rng(0), 2, [], REQUESTS)
     with pytest.raises(ConfigError, match="instructions"):
         planted(np.random.default_rng(0), 2, CARRIERS, [])
+
+
+def test_a_language_with_texts_of_its_own_is_carried_by_them(grammar: Grammar) -> None:
+    native = {"de": ["Zugvogel im Wattenmeer"]}
+    samples = grammar.generate(np.random.default_rng(2), 400, langs=["de", "fr"], carriers=CARRIERS, native=native)
+    carried = {lang: [s.text for s in samples if s.lang == lang and "Wattenmeer" in s.text] for lang in ("de", "fr")}
+    assert len(carried["de"]) > 40
+    assert not carried["fr"]

@@ -1,0 +1,85 @@
+"""Ordinary text in other languages: what its files may hold, and what is drawn from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aimds.errors import ArtefactError, ConfigError
+from aimds.jobs.grammar import prose
+from aimds.jobs.grammar.language import pieces
+from aimds.jobs.grammar.prose import Prose, ordinary, parse
+
+FILE = """
+lang = "xx"
+questions = ["Where is {place}?"]
+requests = ["Write about {place}."]
+statements = ["It rains in {place}.", "The mill stands by the river."]
+[slots]
+place = ["Ostend", "Lund", "Brno"]
+"""
+
+
+@pytest.fixture(scope="module")
+def languages() -> tuple[Prose, ...]:
+    return prose.load()
+
+
+def test_every_language_has_many_sentences_of_each_kind_and_none_twice(languages: tuple[Prose, ...]) -> None:
+    assert len(languages) >= 15
+    for one in languages:
+        for kind, least in (("questions", 40), ("requests", 20), ("statements", 40)):
+            assert len(set(one.kinds[kind])) == len(one.kinds[kind]) >= least, (one.lang, kind)
+
+
+def test_no_slot_is_unused_or_left_in_a_text(languages: tuple[Prose, ...]) -> None:
+    rng = np.random.default_rng(0)
+    for one in languages:
+        templates = [t for kind in one.kinds.values() for t in kind] + [
+            t for s in one.language.slots.values() for t in s
+        ]
+        used = {slot for template in templates for _, slot in pieces(template)} - {None}
+        assert used == set(one.language.slots), one.lang
+        texts = [one.text(rng) for _ in range(50)]
+        assert not any(f"{{{slot}}}" in text for text in texts for slot in used)
+        assert all(text == text.strip() and text for text in texts)
+
+
+def test_each_language_gives_thousands_of_texts(languages: tuple[Prose, ...]) -> None:
+    samples = ordinary(np.random.default_rng(1), 1000 * len(languages), languages)
+    assert len({sample.text for sample in samples}) == len(samples)
+    assert {sample.lang for sample in samples} == {one.lang for one in languages}
+    assert {(sample.label, sample.threat, sample.channel) for sample in samples} == {(0, "none", "user")}
+
+
+def test_the_same_seed_gives_the_same_texts(languages: tuple[Prose, ...]) -> None:
+    first, second, other = (ordinary(np.random.default_rng(seed), 40, languages) for seed in (3, 3, 4))
+    assert first == second
+    assert first != other
+
+
+def test_more_texts_than_the_sentences_give_is_an_error() -> None:
+    one = parse(FILE.replace(', "The mill stands by the river."', "").encode(), "xx.toml")
+    with pytest.raises(ConfigError, match="distinct texts"):
+        ordinary(np.random.default_rng(0), 100_000, (one,))
+
+
+def test_no_language_gives_no_text() -> None:
+    assert ordinary(np.random.default_rng(0), 5, ()) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "names"),
+    [
+        (FILE.replace('lang = "xx"', ""), "lang"),
+        (FILE.replace("{place}?", "{town}?"), "'town'"),
+        (FILE.replace('requests = ["Write about {place}."]', ""), "requests"),
+        (FILE.replace('statements = ["It', 'statements = [3, "It'), "statements"),
+        (FILE.replace('"Brno"', '"{place}"'), "cyclic"),
+        (FILE + "]", "TOML"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_its_entry(wrong: str, names: str) -> None:
+    with pytest.raises(ArtefactError, match=r"xx\.toml") as caught:
+        parse(wrong.encode(), "xx.toml")
+    assert names in str(caught.value)
