@@ -111,7 +111,7 @@ class Screener:
 
         Raises:
             ConfigError: an unknown profile, ``full`` with a model that has no encoder, or a calibration made for
-                another model or profile.
+                another model, profile or gray zone.
             ArtefactError: an artefact is missing or damaged.
         """
         if profile not in PROFILES:
@@ -129,7 +129,7 @@ class Screener:
             raise ConfigError("profile", profile, "fast or cascade; this model was trained without an encoder")
         running = "fast" if deep is None else profile
         if calibration is not None:
-            classifier = Calibration.load(calibration).apply(classifier, profile=running)
+            classifier = Calibration.load(calibration).apply(classifier, profile=running, gray=gray)
         # The shipped reference is read when something is taught; that of another model has other n-grams.
         reference = None if model is None else Reference.load(model / REFERENCE)
         detector = Detector(

@@ -35,6 +35,9 @@ def register(app: typer.Typer) -> None:
         flag: float = typer.Option(0.01, help="p-value at which a row is flagged."),
         block: float = typer.Option(0.001, help="p-value at which a row is blocked."),
         profile: str = typer.Option("cascade", help="Profile the calibration is for: fast, cascade or full."),
+        gray: float | None = typer.Option(
+            None, metavar="P", help="p-value at which the gray zone of cascade begins; screen with the same."
+        ),
         model: Path | None = typer.Option(None, help="A folder `aimds train` wrote, instead of the shipped model."),
         seed: int = typer.Option(0, help="Deals the texts out; the same seed gives the same files."),
         overwrite: bool = typer.Option(False, help="Replace an existing calibration."),
@@ -56,6 +59,7 @@ def register(app: typer.Typer) -> None:
 
         from aimds.cli.startup import warm_up
         from aimds.detect.calibration import CALIBRATION
+        from aimds.detect.gray import GRAY
         from aimds.errors import ConfigError, DataError
         from aimds.jobs import calibrate as job
         from aimds.jobs.calibrate import traffic
@@ -73,7 +77,9 @@ def register(app: typer.Typer) -> None:
             tuple(inputs), out, Columns(text=text, channel=channel_column), channel, max_rows, seed
         )
         warm_up()
-        detector = Screener.default(profile=profile, model=model, cache_bytes=0).detector
+        detector = Screener.default(
+            profile=profile, gray=GRAY if gray is None else gray, model=model, cache_bytes=0
+        ).detector
         sample = traffic.read(reading)
         for note in sample.notes:
             print(note, file=sys.stderr)
@@ -129,13 +135,13 @@ def _print(card: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from aimds.jobs.calibrate.card import moved, need, statement, support
+    from aimds.jobs.calibrate.card import moved, need, setting, statement, support
 
     rows, total, confidence = card["rows"], card["total"], card["confidence"]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(
         f"{rows['read']:,} rows, {rows['different']:,} different texts; fitted to {total['fitted']:,}, judged on "
-        f"{total['judged']:,}; profile {card['profile']}"
+        f"{total['judged']:,}; profile {setting(card)}"
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("group", "fitted", "tails of", "texts", "flag", "block", "judged"):

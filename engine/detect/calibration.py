@@ -100,11 +100,12 @@ class Calibration:
             arrays.update(tail.arrays(prefix))
         return arrays
 
-    def apply(self, model: Classifier, *, profile: str | None = None) -> Classifier:
+    def apply(self, model: Classifier, *, profile: str | None = None, gray: float | None = None) -> Classifier:
         """``model`` with these tails, under a version of its own; a tail that is not here stays as it was.
 
         Raises:
-            ConfigError: made for another model, or, where ``profile`` is given, in another profile.
+            ConfigError: made for another model; in another profile, where ``profile`` is given; or, where ``gray`` is
+                given too, for another gray zone of ``cascade`` with a model that has an encoder.
         """
         if self.card["model"] != model.version:
             raise ConfigError(
@@ -112,6 +113,15 @@ class Calibration:
             )
         if profile not in (None, self.card["profile"]):
             raise ConfigError("calibration", self.version, f"one made in profile {profile}, not {self.card['profile']}")
+        made_for = self.card.get("gray")
+        if gray is not None and profile == "cascade" and model.judges_deep and gray != made_for:
+            # Which texts the encoder sees, and so its benign tail, follows from where the gray zone begins.
+            raise ConfigError(
+                "calibration",
+                self.version,
+                f"one made for the gray zone from p = {gray}, not {made_for}; screen with gray = {made_for}, or run "
+                f"`aimds calibrate --gray {gray}`",
+            )
         version = f"{model.version}+{self.version}"
         return dataclasses.replace(model, tails={**model.tails, **self.tails}, version=version)
 

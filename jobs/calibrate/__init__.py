@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +88,7 @@ def calibrate(
     model, lost = detector.classifier, len(sample) - len(kept)
     sample, script = (sample, script) if not lost else (sample.take(kept), script[kept])
     split = divide(model, stages, config)
-    levels = Levels(config.flag, config.block, fitting.stage_count(stages))
+    levels = Levels(config.flag, config.block)
     fitted = fitting.fit(model, calibration.take(stages, split.fit), script[split.fit], levels)
     if stages.deep is not None:
         # Which texts the encoder sees follows from the tails of the stages before it, so it looks again under the new.
@@ -98,7 +98,8 @@ def calibrate(
             raise DataError("traffic", "a text could be judged once and not again")
         fitted = fitting.fit(model, calibration.take(stages, split.fit), script[split.fit], levels)
     report = judge(model, fitted, stages, script, split, levels)
-    report |= _about(sample, detector, config, levels, split, lost)
+    report |= _about(sample, detector, config, split, lost)
+    report["shares"] = fitting.shares(stages)
     suspects = np.flatnonzero(split.p_before <= SUSPECT_P)
     report["suspects"] = {"rows": len(suspects), "share": len(suspects) / len(sample), "at": SUSPECT_P}
     made = packed(fitted.tails, report)
@@ -147,33 +148,46 @@ def judge(
     fit_cell = calibration.cells(stages.untrusted[split.fit], script[split.fit])
     groups = calibration.groups_of(after.tails)
     owner = calibration.owners(groups, rows.untrusted, script[held])
+    smallest = {channel: min(spending.values()) for channel, spending in fitting.shares(stages).items()}
     table: list[dict[str, Any]] = []
+    borne_by_all = 0.0
     for index, name in enumerate(CELLS):
         mine = np.flatnonzero(cell == index)
         if not len(mine) and not (fit_cell == index).any():
             continue
         group = groups[owner[mine[0]]] if len(mine) and owner[mine[0]] >= 0 else ""
-        behind = fitted.rows[group][name.partition(".")[0]]
+        channel = name.partition(".")[0]
+        behind, borne = fitted.rows[group][channel], fitted.borne[group][channel]
+        borne_by_all = max(borne_by_all, borne)
         line: dict[str, Any] = {
             "name": name,
             "fitted": int((fit_cell == index).sum()),
             "judged_by": group or "all",
             "behind": behind,
         }
-        table.append(line | _alarms(p_before[mine], p_after[mine], split.trimmed[held][mine], levels, behind))
+        claims = _Claims(borne, smallest[channel])
+        table.append(line | _alarms(p_before[mine], p_after[mine], split.trimmed[held][mine], levels, claims))
     least = min(line["behind"] for line in table)
     total: dict[str, Any] = {"name": "all", "fitted": len(split.fit), "judged_by": "", "behind": least}
-    total |= _alarms(p_before, p_after, split.trimmed[held], levels, least)
+    claims = _Claims(borne_by_all, min(smallest.values()))
+    total |= _alarms(p_before, p_after, split.trimmed[held], levels, claims)
     return {"groups": table, "total": total}
 
 
-def _alarms(before: F64, after: F64, trimmed: Flags, levels: Levels, behind: int) -> dict[str, Any]:
+class _Claims(NamedTuple):
+    """The smallest threshold borne out, and the smallest share that a stage may spend."""
+
+    borne: float
+    share: float
+
+
+def _alarms(before: F64, after: F64, trimmed: Flags, levels: Levels, claims: _Claims) -> dict[str, Any]:
     out: dict[str, Any] = {"judged": len(after)}
     for name, alpha in (("flag", levels.flag), ("block", levels.block)):
         at: dict[str, Any] = {
             "alpha": alpha,
-            "claimed": levels.borne_out(behind) <= alpha,
-            "needed": levels.needed(alpha),
+            "claimed": claims.borne <= alpha,
+            "needed": fitting.needed(alpha, claims.share),
         }
         for when, p in (("before", before), ("after", after)):
             at[when] = rate(int((p <= alpha).sum()), len(p))
@@ -212,9 +226,7 @@ def _with(model: Classifier, fitted: Fitted) -> Classifier:
     return dataclasses.replace(model, tails={**model.tails, **fitted.tails})
 
 
-def _about(
-    sample: Sample, detector: Detector, config: CalibrateConfig, levels: Levels, split: Split, lost: int
-) -> dict[str, Any]:
+def _about(sample: Sample, detector: Detector, config: CalibrateConfig, split: Split, lost: int) -> dict[str, Any]:
     untouched = sorted(name for name in detector.classifier.tails if name.partition(".")[0] in ("deep", "joint"))
     return {
         "engine": aimds.__version__,
@@ -223,7 +235,6 @@ def _about(
         "gray": detector.gray,
         "signatures": detector.signature_version,
         "config": asdict(config),
-        "stages": levels.stages,
         "confidence": CONFIDENCE,
         "rows": {"there": sample.rows, "read": sample.read, "different": len(sample) + lost, "not_judged": lost},
         "files": len(sample.files),

@@ -8,11 +8,12 @@ LIMITS = """\
 - The bounds hold for traffic like the rows that were judged. Another tenant, a new product or another season is other
   traffic: calibrate again.
 - Every alarm on the rows held back counts as false. Attacks among them make the bounds larger than they need be.
-- Each different text counts once. Turns of one conversation resemble each other, so that many rows of few conversations
+- Each bound holds by itself at its confidence. Of many groups one in twenty may well lie above its own.
+- Each different text counts once, so the rates are those of texts, not of requests. Turns of one conversation resemble each other, so that many rows of few conversations
   say less than their number.
 - A group whose threshold is not claimed is judged by the larger of two p-values, its own and that of wider traffic: it
   raises fewer alarms than the threshold would allow rather than more, and may miss what finer tails would show.
-- The calibration belongs to one model and one profile. It does not move the score's probability, nor the patterns.
+- The calibration belongs to one model, one profile and, in cascade, one gray zone. It does not move the score's probability, nor the patterns.
 """
 
 
@@ -40,12 +41,22 @@ def support(line: dict[str, Any], at: dict[str, Any]) -> str:
 def need(card: dict[str, Any]) -> str:
     """From how many texts on a threshold can be claimed, and what is done below."""
     flag, block = card["total"]["flag"], card["total"]["block"]
+    channels = "; ".join(
+        f"{channel}: " + ", ".join(f"{stage} {share:.3g}" for stage, share in spending.items())
+        for channel, spending in card["shares"].items()
+    )
     return (
-        f"A group can claim a threshold from 10 · k / alpha texts on, k = {card['stages']} stages sharing the budget: "
-        f"{flag['needed']:,} for {flag['alpha']:g}, {block['needed']:,} for {block['alpha']:g}. shared: the tails are "
+        "A group can claim a threshold where each stage has 10 / (alpha · share) texts, share being the part of the "
+        f"threshold that it may spend ({channels}): {flag['needed']:,} are enough for every one at {flag['alpha']:g}, "
+        f"{block['needed']:,} at {block['alpha']:g}. shared: the tails are "
         "right for the wider group as a whole, while this one's rate is the one in its row. pooled: too few texts, so "
         "a text counts as rare only where it is by these tails and by those of wider traffic, at last the shipped ones."
     )
+
+
+def setting(card: dict[str, Any]) -> str:
+    """The profile it was made in, with the gray zone where it matters."""
+    return f"cascade, gray zone from p = {card['gray']:g}" if card["profile"] == "cascade" else str(card["profile"])
 
 
 def render(card: dict[str, Any]) -> str:
@@ -55,7 +66,7 @@ def render(card: dict[str, Any]) -> str:
         "# Card of a calibration",
         "",
         f"Made by `aimds calibrate` of version {card['engine']} for model `{card['model']}` in profile "
-        f"{card['profile']}, signatures `{card['signatures']}`, from {rows['read']:,} rows of {card['files']} files "
+        f"{setting(card)}, signatures `{card['signatures']}`, from {rows['read']:,} rows of {card['files']} files "
         f"({rows['there']:,} rows there), {rows['different']:,} different texts: {card['channels']['trusted']:,} of "
         f"users and the system, {card['channels']['untrusted']:,} of tools and documents. Tails are fitted to "
         f"{total['fitted']:,} texts and judged on {total['judged']:,} others, dealt out by seed {config['seed']}.",

@@ -1,13 +1,15 @@
 """Benign tails from a tenant's scores: by group where there are rows enough, else held back by wider tails.
 
-A threshold alpha needs 10 · k / alpha rows, k being the stages that share the budget of false alarms: ten rows are then
-expected beyond the point where a stage spends its part. What the rows at hand cannot bear out is judged by the larger
-of two p-values, theirs and the wider tail's: text counts as rare only where both find it rare.
+The stages of a channel spend unequal shares of a threshold alpha, together all of it: its false alarms are at most alpha
+where the tail of every stage is right at alpha · share, and no sooner. A stage needs 10 / (alpha · share) rows for that:
+ten are then expected beyond the point where it spends its part. What the rows at hand cannot bear out is judged by the
+larger of two p-values, theirs and the wider tail's: text counts as rare only where both find it rare.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,37 +39,42 @@ FARTHEST_P = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """The two thresholds to be right at, as p-values, and the stages that share each, ``stages``."""
+    """The two thresholds to be right at, as p-values."""
 
     flag: float = 0.01
     block: float = 0.001
-    stages: int = 4
 
     def __post_init__(self) -> None:
         if not 0 < self.block <= self.flag <= 0.2:
             raise ConfigError("flag, block", (self.flag, self.block), "0 < block <= flag <= 0.2")
 
-    def needed(self, alpha: float) -> int:
-        """Rows without which no threshold ``alpha`` can be claimed."""
-        return int(np.ceil(ROWS_BEYOND * self.stages / alpha))
+    def borne_out(self, rows: int, share: float) -> float:
+        """The smallest of the two thresholds that ``rows`` rows bear out for a stage that may spend ``share``; 1 where
+        neither."""
+        enough = [alpha for alpha in (self.flag, self.block) if rows >= needed(alpha, share)]
+        return min(enough, default=1.0)
 
-    def borne_out(self, rows: int) -> float:
-        """The smallest of the two thresholds that ``rows`` rows bear out; 1 where neither."""
-        return self.block if rows >= self.needed(self.block) else self.flag if rows >= self.needed(self.flag) else 1.0
+
+def needed(alpha: float, share: float) -> int:
+    """Rows without which a stage that may spend ``share`` of the threshold ``alpha`` cannot be claimed to keep to it."""
+    # Rounded first: 10 / (0.01 · 0.25) is a little above 4,000 in binary.
+    return math.ceil(round(ROWS_BEYOND / (alpha * share), 6))
 
 
 @dataclass(slots=True)
 class Fitted:
-    """``tails`` as in `aimds.detect.calibration`, and by group, "" for all traffic, the rows behind the scarcest of
-    those that spend in a channel: ``rows[group][channel]``."""
+    """``tails`` as in `aimds.detect.calibration`; by group, "" for all traffic, and channel, ``rows``: those behind the
+    stage that has the fewest for its share, and ``borne``: the smallest threshold that all stages spending in the
+    channel bear out, 1 where none."""
 
     tails: dict[str, Tail]
     rows: dict[str, dict[str, int]]
+    borne: dict[str, dict[str, float]]
 
 
-def stage_count(stages: StageScores) -> int:
-    """k: the most stages that share the budget in one channel."""
-    return max(len(shares) for shares in fusion.shares(stages))
+def shares(stages: StageScores) -> dict[str, dict[str, float]]:
+    """What each stage may spend of a threshold, by channel; the shares of a channel sum to 1."""
+    return dict(zip(CHANNELS, fusion.shares(stages), strict=True))
 
 
 def fit(model: Classifier, stages: StageScores, script: Codes, levels: Levels) -> Fitted:
@@ -76,67 +83,74 @@ def fit(model: Classifier, stages: StageScores, script: Codes, levels: Levels) -
     ``stages`` of N benign rows, ``script`` int8 (N,). The tails of ``model`` are the widest.
     """
     root = _of_rows(model, stages, levels)
-    fitted = Fitted(dict(root.tails), {"": root.rows[""]})
+    fitted = Fitted(dict(root.tails), dict(root.rows), dict(root.borne))
+    smallest = {channel: min(spending.values()) for channel, spending in shares(stages).items()}
     cell = cells(stages.untrusted, script)
     for place, channel in enumerate(CHANNELS):
         inside = stages.untrusted == bool(place)
         parent = dataclasses.replace(model, tails={**model.tails, **root.tails})
-        if _enough(inside, levels) and not inside.all():
+        enough = needed(levels.flag, smallest[channel])
+        if inside.sum() >= enough and not inside.all():
             _add(fitted, channel, _of_rows(parent, take(stages, np.flatnonzero(inside)), levels))
             parent = for_group(dataclasses.replace(model, tails={**model.tails, **fitted.tails}), channel)
         for index, name in enumerate(CELLS):
             mine = cell == index
-            if name.startswith(f"{channel}.") and _enough(mine, levels) and mine.sum() < inside.sum():
+            if name.startswith(f"{channel}.") and enough <= mine.sum() and mine.sum() < inside.sum():
                 _add(fitted, name, _of_rows(parent, take(stages, np.flatnonzero(mine)), levels))
     return fitted
 
 
-def _enough(rows: Flags, levels: Levels) -> bool:
-    return int(rows.sum()) >= levels.needed(levels.flag)
-
-
 def _add(fitted: Fitted, group: str, one: Fitted) -> None:
     fitted.tails.update({f"{name}{AT}{group}": own for name, own in one.tails.items()})
-    fitted.rows[group] = one.rows[""]
+    fitted.rows[group], fitted.borne[group] = one.rows[""], one.borne[""]
 
 
 def _of_rows(wider: Classifier, stages: StageScores, levels: Levels) -> Fitted:
-    trusted, untrusted = fusion.shares(stages)
-    columns, tails, sizes = score_columns(stages), dict(wider.tails), {}
+    spending = shares(stages)
+    trusted, untrusted = (spending[channel] for channel in CHANNELS)
+    columns, tails = score_columns(stages), dict(wider.tails)
+    sizes: dict[str, int] = {}
+    alphas: dict[str, float] = {}
     # What is made of other tails comes after them.
     for name in sorted(wider.tails, key=lambda name: name.startswith("joint")):
         stem = name.removesuffix(UNTRUSTED)
         scores = fusion.joint(tails, stages) if stem == "joint" else columns.get(stem)
         if scores is None or (stem == "joint" and stages.deep is None):
             continue
-        rows = np.ones(len(scores), np.bool_)
+        rows, judges = np.ones(len(scores), np.bool_), [trusted, untrusted]
         if name.endswith(UNTRUSTED) or (stem in untrusted and stem not in trusted):
-            rows = stages.untrusted
+            rows, judges = stages.untrusted, [untrusted]
         elif f"{name}{UNTRUSTED}" in wider.tails:
-            rows = ~stages.untrusted
+            rows, judges = ~stages.untrusted, [trusted]
         if stem == "deep":
             rows = rows & np.isfinite(scores)
         sizes[name] = int(rows.sum())
+        spent = {"joint": "deep"}.get(stem, stem)
+        # What spends no share of the budget stands against a threshold by itself.
+        share = min((side[spent] for side in judges if spent in side), default=1.0)
+        alpha = alphas[name] = levels.borne_out(sizes[name], share)
         if sizes[name] < FEWEST:
             continue
         own = _own(stem, scores[rows])
-        spent = {"joint": "deep"}.get(stem, stem)
-        share = min((side[spent] for side in (trusted, untrusted) if spent in side), default=1.0 / levels.stages)
-        alpha = levels.borne_out(sizes[name])
         floor = alpha * share if alpha < 1 else 1.0
         tails[name] = own if alpha <= levels.block else cautious(own, wider.tails[name], floor)
-    sides = zip(CHANNELS, (trusted, untrusted), strict=True)
-    rows_behind = {channel: _scarcest(sizes, channel, side) for channel, side in sides}
-    return Fitted({name: tails[name] for name in sizes}, {"": rows_behind})
+    rows_behind, borne_out = {}, {}
+    for channel, side in spending.items():
+        own_share = _spending(sizes, channel, side)
+        scarcest = min(own_share, key=lambda name: sizes.get(name, 0) * own_share[name])
+        rows_behind[channel] = sizes.get(scarcest, 0)
+        borne_out[channel] = max(alphas.get(name, 1.0) for name in own_share)
+    return Fitted({name: tails[name] for name in sizes}, {"": rows_behind}, {"": borne_out})
 
 
-def _scarcest(sizes: dict[str, int], channel: str, spending: dict[str, float]) -> int:
-    behind = []
-    for stem in spending:
+def _spending(sizes: dict[str, int], channel: str, side: dict[str, float]) -> dict[str, float]:
+    """The share of each tail that judges in ``channel``, by its name."""
+    out = {}
+    for stem, share in side.items():
         name = "joint" if stem == "deep" else stem
         apart = f"{name}{UNTRUSTED}"
-        behind.append(sizes.get(apart if channel == "untrusted" and apart in sizes else name, 0))
-    return min(behind)
+        out[apart if channel == "untrusted" and apart in sizes else name] = share
+    return out
 
 
 def _own(stem: str, scores: F32) -> Tail:

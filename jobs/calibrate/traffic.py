@@ -177,7 +177,10 @@ class _Gathered:
     def sample(self, rows: int, notes: list[str]) -> Sample:
         """All that was gathered; ``notes`` and what was left out are its notes."""
         if self._too_long:
-            notes = [*notes, f"{self._too_long:,} texts of more than {MAX_TEXT_BYTES:,} bytes left out: a scan screens none"]
+            notes = [
+                *notes,
+                f"{self._too_long:,} texts of more than {MAX_TEXT_BYTES:,} bytes left out: a scan screens none",
+            ]
         if self._ends_in:
             notes = [*notes, f"the sample ends in {self._ends_in} at {MAX_BYTES >> 20} MiB of text"]
         return Sample(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
+import encoder_file
+import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -14,8 +17,11 @@ from typer.testing import CliRunner
 
 from aimds import Screener
 from aimds.cli import calibrate as command
+from aimds.detect import tail
 from aimds.detect.calibration import Calibration
-from aimds.errors import DataError
+from aimds.detect.classifier import Classifier
+from aimds.detect.deep import Deep
+from aimds.errors import ConfigError, DataError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -89,3 +95,38 @@ def test_attacks_in_the_traffic_are_warned_of_and_written_out_for_review(
     assert log["text"][written["row"][0].as_py()].as_py() == written["text"][0].as_py()
     assert "at 95% confidence" in result.stdout
     assert "pooled" in result.stdout
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped model with a tiny encoder of random weights beside it."""
+    margins, sums = tail.fit(np.linspace(-3.0, 3.0, 200)), tail.fit(np.linspace(0.0, 4.0, 200))
+    more = dict.fromkeys(("deep", "deep.untrusted"), margins) | dict.fromkeys(("joint", "joint.untrusted"), sums)
+    model, deep = Classifier.load(), Deep.unpack("deep.npz", encoder_file.content())
+    model = dataclasses.replace(model, tails={**model.tails, **more})
+    monkeypatch.setattr("aimds.screener.Classifier.load", lambda *_: model)
+    monkeypatch.setattr("aimds.screener.Deep.load", lambda *_: deep)
+
+
+@pytest.mark.usefixtures("encoder")
+def test_a_calibration_is_for_the_gray_zone_it_was_made_with_and_refused_with_another(
+    app: typer.Typer, tmp_path: Path
+) -> None:
+    lines, out = tmp_path / "lines.txt", tmp_path / "calibration"
+    lines.write_text("".join(f"Tell me about rivers and bread, number {i}\n" for i in range(120)))
+    result = CliRunner().invoke(app, ["calibrate", str(lines), "-o", str(out), "--gray", "0.2"])
+    assert result.exit_code == 0, result.output
+    assert "profile cascade, gray zone from p = 0.2" in result.stdout
+    card = Calibration.load(out).card
+    assert (card["profile"], card["gray"]) == ("cascade", 0.2)
+    assert "gray zone from p = 0.2" in (out / "card.md").read_text("utf-8")
+    with pytest.raises(ConfigError, match=r"from p = 0\.05, not 0\.2"):
+        Screener.default(calibration=out)
+    assert Screener.default(calibration=out, gray=0.2).detector.gray == 0.2
+
+
+def test_a_gray_zone_that_cannot_be_is_refused(app: typer.Typer, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("one line\n")
+    arguments = ["calibrate", str(tmp_path / "lines.txt"), "-o", str(tmp_path / "c"), "--gray", "2"]
+    with pytest.raises(ConfigError, match="gray = 2"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)

@@ -92,6 +92,22 @@ def test_a_calibration_of_another_model_or_profile_is_refused() -> None:
         one.apply(MODEL, profile="cascade")
 
 
+def test_a_calibration_made_for_another_gray_zone_is_refused_where_the_encoder_judges_it() -> None:
+    model = shipped(deep=True)
+    card = {"model": model.version, "profile": "cascade", "gray": 0.2}
+    one = packed({"attack": high(1)}, card)
+    problem = r"gray zone from p = 0\.05, not 0\.2; screen with gray = 0\.2, or run `aimds calibrate --gray 0\.05`"
+    with pytest.raises(ConfigError, match=problem):
+        one.apply(model, profile="cascade", gray=0.05)
+    with pytest.raises(ConfigError, match="not None"):
+        packed({"attack": high(1)}, {**card, "gray": None}).apply(model, profile="cascade", gray=0.05)
+    assert one.apply(model, profile="cascade", gray=0.2).version == one.apply(model).version
+    # Without an encoder, or where it sees every text, no zone decides what is judged.
+    assert one.apply(shipped(), profile="cascade", gray=0.05).tails["attack"] is one.tails["attack"]
+    for profile in ("fast", "full"):
+        packed({"attack": high(1)}, {**card, "profile": profile}).apply(model, profile=profile, gray=0.05)
+
+
 def test_a_row_is_judged_by_its_script_then_its_channel_then_by_all_traffic() -> None:
     model = made(attack=high(1), attack__trusted=high(2), attack__trusted_cyrillic=high(3)).apply(MODEL)
     rows = scores(np.random.default_rng(2), 3)

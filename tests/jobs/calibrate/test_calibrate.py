@@ -55,9 +55,33 @@ def test_calibration_brings_the_false_alarms_of_strange_traffic_down_to_the_thre
 
 
 def test_claims_are_those_the_rows_bear_out() -> None:
-    for n, claims in ((600, (False, False)), (24_000, (True, False))):
+    for n, claims in ((600, (False, False)), (9000, (False, False)), (24_000, (True, False))):
         total = once(4, n)[0]["total"]
         assert (total["flag"]["claimed"], total["block"]["claimed"]) == claims  # type: ignore[index]
+        assert (total["flag"]["needed"], total["block"]["needed"]) == (6667, 66_667)  # type: ignore[index]
+
+
+def test_what_fusion_spends_sums_to_the_threshold_so_right_tails_keep_to_it() -> None:
+    rng, n = np.random.default_rng(11), 40_000
+    for untrusted in (0.0, 1.0):
+        for deep in (False, True):
+            spending = fusion.shares(scores(rng, 1, untrusted=untrusted, deep=deep))[int(untrusted)]
+            assert sum(spending.values()) == pytest.approx(1.0)
+            p = np.min([rng.random(n) / share for share in spending.values()], axis=0)
+            assert np.mean(p <= LEVELS.flag) <= LEVELS.flag + 4 * np.sqrt(LEVELS.flag / n)
+
+
+def test_the_card_names_the_share_of_each_stage_and_the_rows_that_are_enough(detector: object) -> None:
+    texts = [f"Tell me about {TOPICS[i % 7]} and {TOPICS[i % 5]}, number {i}".encode() for i in range(120)]
+    card = job.calibrate(detector, sample(texts), job.CalibrateConfig()).calibration.card  # type: ignore[arg-type]
+    assert card["shares"] == {"trusted": fusion.SHARES, "untrusted": fusion.UNTRUSTED_SHARES}
+    page = render(card)
+    assert "trusted: attack 0.6, patterns 0.25, rules 0.15; untrusted: attack 0.35" in page.replace("\n", " ")
+    assert "6,667 are enough for every one at 0.01, 66,667 at 0.001" in page
+    assert "in profile fast, signatures" in page
+    assert "in profile cascade, gray zone from p = 0.2, signatures" in render(
+        {**card, "profile": "cascade", "gray": 0.2}
+    )
 
 
 def test_a_group_says_whether_its_tails_are_its_own_shared_or_pooled() -> None:

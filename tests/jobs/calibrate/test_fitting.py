@@ -9,7 +9,7 @@ from score_factory import scores, shipped
 from aimds.detect import calibration, fusion, tail
 from aimds.errors import ConfigError
 from aimds.jobs.calibrate import fitting
-from aimds.jobs.calibrate.fitting import Levels, cautious, fit
+from aimds.jobs.calibrate.fitting import Levels, cautious, fit, needed
 
 MODEL = shipped()
 LEVELS = Levels()
@@ -42,11 +42,44 @@ def test_far_beyond_both_a_cautious_tail_falls_no_faster_than_either() -> None:
     assert np.all(cautious(own, wider, 1.0).p_value(x) >= 0.5 * np.maximum(own.p_value(x), wider.p_value(x)))
 
 
-def test_needed_rows_follow_the_stages_and_the_threshold() -> None:
-    assert (LEVELS.needed(0.01), LEVELS.needed(0.001)) == (4000, 40_000)
-    assert [LEVELS.borne_out(n) for n in (3999, 4000, 39_999, 40_000)] == [1.0, 0.01, 0.01, 0.001]
+def test_needed_rows_follow_the_share_of_the_stage_and_the_threshold() -> None:
+    assert (needed(0.01, 0.25), needed(0.001, 0.25)) == (4000, 40_000)
+    assert (needed(0.01, 0.15), needed(0.001, 0.6)) == (6667, 16_667)
+    assert [LEVELS.borne_out(n, 0.25) for n in (3999, 4000, 39_999, 40_000)] == [1.0, 0.01, 0.01, 0.001]
+    for spending in (fusion.SHARES, fusion.UNTRUSTED_SHARES):
+        for share in spending.values():
+            enough = needed(0.001, share)
+            assert enough * 0.001 * share >= 10 * (1 - 1e-9)
+            assert (enough - 1) * 0.001 * share < 10
     with pytest.raises(ConfigError, match="block <= flag"):
         Levels(flag=0.001, block=0.01)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("n", [3000, 5000, 6667, 13_334, 20_000])
+def test_a_threshold_is_borne_out_only_where_ten_rows_are_expected_beyond_the_part_of_every_stage(
+    n: int, deep: bool
+) -> None:
+    rows = scores(np.random.default_rng(6), n, untrusted=0.0, deep=deep)
+    fitted = fit(shipped(deep=deep), rows, np.zeros(n, np.int8), LEVELS)
+    trusted, _ = fusion.shares(rows)
+    scarcest = min(n * LEVELS.flag * share for share in trusted.values())
+    assert (fitted.borne[""]["trusted"] <= LEVELS.flag) == (scarcest >= 10)
+    assert fitted.borne[""]["untrusted"] == 1.0
+
+
+def test_a_tail_that_too_few_rows_bear_out_for_its_share_is_held_back_and_one_with_a_larger_share_is_not() -> None:
+    n, rng = 3000, np.random.default_rng(8)
+    rows = scores(rng, n, shift=-3.0, untrusted=0.0)
+    rows.margin = np.where(rng.random(n) < 0.97, -1, rng.uniform(-1, -0.5, n)).astype(np.float32)
+    tails = fit(MODEL, rows, np.zeros(n, np.int8), LEVELS).tails
+    # Of the threshold 0.01 the attack head may spend 0.6 and needs 1,667 rows, the patterns 0.2 and need 5,000.
+    at = tail.fit(rows.attack).quantile(0.006)
+    assert MODEL.tails["attack"].p_value(at) > 0.05
+    assert tails["attack"].p_value(at) == pytest.approx(0.006, rel=0.01)
+    at = tail.fit(rows.margin).quantile(0.002)
+    assert MODEL.tails["patterns"].p_value(at) > 0.01
+    assert tails["patterns"].p_value(at) == pytest.approx(MODEL.tails["patterns"].p_value(at), rel=0.01)
 
 
 def test_few_rows_make_no_group_and_never_a_smaller_p_value_than_the_shipped_tails() -> None:
@@ -61,7 +94,7 @@ def test_few_rows_make_no_group_and_never_a_smaller_p_value_than_the_shipped_tai
 
 def test_a_channel_and_a_script_with_rows_enough_get_tails_of_their_own() -> None:
     rng = np.random.default_rng(2)
-    n = 24_000
+    n = 38_000
     rows = scores(rng, n)
     script = np.where(rng.random(n) < 0.4, 1, 0).astype(np.int8)
     rows.attack[script == 1] += 3
@@ -96,9 +129,9 @@ def test_a_stage_that_saw_few_rows_counts_the_others_as_lower() -> None:
 
 def test_the_tail_of_encoder_and_head_together_is_right_for_the_texts_the_encoder_sees() -> None:
     rng = np.random.default_rng(4)
-    model, levels = shipped(deep=True), Levels(stages=5)
+    model = shipped(deep=True)
     rows = scores(rng, 20_000, deep=True)
-    fitted = fit(model, rows, np.zeros(20_000, np.int8), levels)
+    fitted = fit(model, rows, np.zeros(20_000, np.int8), LEVELS)
     assert {"deep", "joint", "deep.untrusted", "joint.untrusted"} <= set(fitted.tails)
     fresh = scores(rng, 40_000, deep=True)
     after = dataclasses.replace(model, tails={**model.tails, **fitted.tails})
