@@ -150,6 +150,36 @@ def subsequence_dtw(smoke: bool) -> Case:
     )
 
 
+def subsequence_dtw_pairs(smoke: bool) -> Case:
+    # As behind the bank's bound: of each prompt a few patterns may be near, somewhere among many blocks of patterns.
+    rng = np.random.default_rng(3)
+    prompts, blocks, size, length, vocabulary, near = 200 if smoke else 2000, 14, 64, 21, 300, 3
+    cost = rng.integers(0, 256, (vocabulary, size, length)).astype(np.uint8)
+    lanes = np.ascontiguousarray(cost.transpose(0, 2, 1))
+    values, offsets = ragged(ids(rng, prompts, 60, 60, vocabulary), np.int32)
+    rows = np.repeat(np.arange(prompts, dtype=np.int32), near)
+    patterns = rng.integers(0, size, len(rows)).astype(np.int32)
+    block = rng.integers(0, blocks, len(rows))
+    lengths = np.full(size, length, np.int32)
+
+    def ours() -> npt.NDArray[Any]:
+        return kernels.subsequence_dtw_pairs(values, offsets, cost, lengths, rows, patterns)[0]
+
+    def peer() -> npt.NDArray[Any]:
+        out = np.empty(len(rows), np.int32)
+        for number in range(blocks):
+            here = np.flatnonzero(block == number)
+            asked, place = np.unique(rows[here], return_inverse=True)
+            some = np.concatenate([values[offsets[r] : offsets[r + 1]] for r in asked.tolist()])
+            whole, _ = kernels.subsequence_dtw(some, np.arange(len(asked) + 1, dtype=np.int64) * 60, lanes)
+            out[here] = whole[place, patterns[here]]
+        return out
+
+    return Case(
+        "subsequence_dtw_pairs", "pair", len(rows), ours, peer, "our kernel for whole blocks of 64", equal, 2.0
+    )
+
+
 def pairs(name: str, of_bytes: bool, floor: float) -> Callable[[bool], Case]:
     ours, scorer = (
         (kernels.lcs, LCSseq.similarity) if name.startswith("lcs") else (kernels.levenshtein, Levenshtein.distance)
@@ -233,6 +263,7 @@ def ngram_hash(smoke: bool) -> Case:
 CASES: dict[str, Callable[[bool], Case]] = {
     "dtw": dtw,
     "subsequence_dtw": subsequence_dtw,
+    "subsequence_dtw_pairs": subsequence_dtw_pairs,
     "lcs_ids": pairs("lcs_ids", False, 2.0),
     "lcs_bytes": pairs("lcs_bytes", True, 0.8),
     "levenshtein_ids": pairs("levenshtein_ids", False, 1.5),
