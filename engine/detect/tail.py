@@ -110,7 +110,7 @@ def fit(scores: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, above: f
 
 
 def counted(scores: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Tail:
-    """The tail of benign ``scores`` (n,) in [0, 1] that take few values, each counted with its weight (n,), by default 1.
+    """The tail of benign ``scores`` (n,) in [0, 1] of few values, each counted with its weight (n,), by default 1.
 
     Signatures hardly ever fire on benign text, so there is no tail to model: the p-value of a strength is the benign
     share at or above it, with half a text added for those not seen.

@@ -9,11 +9,12 @@ LIMITS = """\
   traffic: calibrate again.
 - Every alarm on the rows held back counts as false. Attacks among them make the bounds larger than they need be.
 - Each bound holds by itself at its confidence. Of many groups one in twenty may well lie above its own.
-- Each different text counts once, so the rates are those of texts, not of requests. Turns of one conversation resemble each other, so that many rows of few conversations
-  say less than their number.
+- Each different text counts once, so the rates are those of texts, not of requests. Turns of one conversation resemble
+  each other, so that many rows of few conversations say less than their number.
 - A group whose threshold is not claimed is judged by the larger of two p-values, its own and that of wider traffic: it
   raises fewer alarms than the threshold would allow rather than more, and may miss what finer tails would show.
-- The calibration belongs to one model, one profile and, in cascade, one gray zone. It does not move the score's probability, nor the patterns.
+- The calibration belongs to one model, one profile and, in cascade, one gray zone. It does not move the score's
+  probability, nor the patterns.
 """
 
 

@@ -1,9 +1,9 @@
 """Benign tails from a tenant's scores: by group where there are rows enough, else held back by wider tails.
 
-The stages of a channel spend unequal shares of a threshold alpha, together all of it: its false alarms are at most alpha
-where the tail of every stage is right at alpha · share, and no sooner. A stage needs 10 / (alpha · share) rows for that:
-ten are then expected beyond the point where it spends its part. What the rows at hand cannot bear out is judged by the
-larger of two p-values, theirs and the wider tail's: text counts as rare only where both find it rare.
+The stages of a channel spend unequal shares of a threshold alpha, together all of it: false alarms are at most alpha
+where the tail of every stage is right at alpha · share. A stage needs 10 / (alpha · share) rows for that: ten are then
+expected beyond the point where it spends its part. What the rows at hand cannot bear out is judged by the larger of two
+p-values, theirs and the wider tail's: text counts as rare only where both find it rare.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Levels:
 
 
 def needed(alpha: float, share: float) -> int:
-    """Rows without which a stage that may spend ``share`` of the threshold ``alpha`` cannot be claimed to keep to it."""
+    """Rows without which no stage that may spend ``share`` of the threshold ``alpha`` can be claimed to keep to it."""
     # Rounded first: 10 / (0.01 · 0.25) is a little above 4,000 in binary.
     return math.ceil(round(ROWS_BEYOND / (alpha * share), 6))
 
