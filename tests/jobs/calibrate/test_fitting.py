@@ -1,6 +1,7 @@
 """Tails are a group's own where the rows bear it out, and more cautious than any behind them where they do not."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +54,17 @@ def test_needed_rows_follow_the_share_of_the_stage_and_the_threshold() -> None:
             assert (enough - 1) * 0.001 * share < 10
     with pytest.raises(ConfigError, match="block <= flag"):
         Levels(flag=0.001, block=0.01)
+
+
+def test_the_page_on_calibration_names_the_rows_that_the_shares_of_fusion_need() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "calibration.md").read_text("utf-8")
+    patterns = min(fusion.SHARES["patterns"], fusion.UNTRUSTED_SHARES["patterns"])
+    wanted = [*(fusion.SHARES[stage] for stage in ("attack", "rules")), patterns, fusion.DEEP_SHARE]
+    wanted += [*(fusion.UNTRUSTED_SHARES[stage] for stage in ("attack", "indirect", "rules"))]
+    wanted += [fusion.SHARES["rules"] * (1 - fusion.DEEP_SHARE)]
+    for alpha in (0.01, 0.001):
+        for share in wanted:
+            assert f"{needed(alpha, share):,}" in page, share
 
 
 @pytest.mark.parametrize("deep", [False, True])
