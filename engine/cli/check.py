@@ -40,6 +40,9 @@ def register(app: typer.Typer) -> None:
             str, typer.Option(help="Where the text came from: user, system, assistant, tool, document.")
         ] = "user",
         profile: Annotated[str, typer.Option(help="fast, cascade or full.")] = "cascade",
+        gray: Annotated[
+            float | None, typer.Option(metavar="P", help="p-value at which the gray zone of cascade begins.")
+        ] = None,
         calibration: Annotated[
             Path | None, typer.Option(metavar="DIR", help="What aimds calibrate wrote for this traffic.")
         ] = None,
@@ -49,12 +52,14 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text, a line each.")] = False,
     ) -> None:
         from aimds.cli.startup import notice
+        from aimds.detect.gray import GRAY
         from aimds.screener import Screener
 
         inputs = read_inputs(texts or [], files or [])
         check_channel(channel)
         with notice():
-            screener = Screener.default(profile=profile, calibration=calibration, patterns=patterns)
+            zone = GRAY if gray is None else gray
+            screener = Screener.default(profile=profile, gray=zone, calibration=calibration, patterns=patterns)
             caught = run(screener, inputs, channel, as_json=as_json)
         raise typer.Exit(EXIT_CAUGHT if caught else 0)
 

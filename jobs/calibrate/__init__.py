@@ -213,13 +213,7 @@ def packed(tails: dict[str, Any], card: dict[str, Any]) -> Calibration:
 
 def write(made: Calibration, folder: Path) -> None:
     """Write calibration.npz, card.md and their manifest into ``folder``; each appears whole or not."""
-    folder.mkdir(parents=True, exist_ok=True)
-    contents = {CALIBRATION: data.pack(made.pack()), "card.md": render(made.card).encode()}
-    for name, content in contents.items():
-        partial = folder / f"{name}.partial"
-        partial.write_bytes(content)
-        partial.replace(folder / name)
-    data.seal(folder)
+    data.write(folder, {CALIBRATION: data.pack(made.pack()), "card.md": render(made.card).encode()})
 
 
 def _with(model: Classifier, fitted: Fitted) -> Classifier:

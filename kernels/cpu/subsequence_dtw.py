@@ -145,7 +145,7 @@ def _pairs(
         pattern = patterns[pair]
         length = np.int64(lengths[pattern])
         best = np.int64(NO_MATCH) << 32
-        where = np.int64(-1)
+        where = -1
         for j in range(length):
             above[j] = np.int64(1) << 62
         for i in range(begin, stop):

@@ -312,3 +312,9 @@ def test_json_says_what_was_read_where_the_text_does_not_show_it() -> None:
 
 def test_json_types_are_plain() -> None:
     assert json.loads(json.dumps(command.plain(verdict())))["ts"] == "2025-03-03T00:00:00+00:00"
+
+
+def test_a_gray_zone_that_cannot_be_is_refused_by_name() -> None:
+    result = run("check", "--gray", "2", "hi")
+    assert result.exit_code == 2
+    assert "gray = 2.0" in result.output
