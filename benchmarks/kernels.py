@@ -175,9 +175,7 @@ def subsequence_dtw_pairs(smoke: bool) -> Case:
             out[here] = whole[place, patterns[here]]
         return out
 
-    return Case(
-        "subsequence_dtw_pairs", "pair", len(rows), ours, peer, "our kernel for whole blocks of 64", equal, 2.0
-    )
+    return Case("subsequence_dtw_pairs", "pair", len(rows), ours, peer, "our kernel for whole blocks of 64", equal, 2.0)
 
 
 def pairs(name: str, of_bytes: bool, floor: float) -> Callable[[bool], Case]:
