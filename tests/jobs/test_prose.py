@@ -42,7 +42,7 @@ def test_no_slot_is_unused_or_left_in_a_text(languages: tuple[Prose, ...]) -> No
         assert used == set(one.language.slots), one.lang
         texts = [one.text(rng) for _ in range(50)]
         assert not any(f"{{{slot}}}" in text for text in texts for slot in used)
-        assert all(text == text.strip() and text for text in texts)
+        assert all(text.strip() for text in texts)
 
 
 def test_each_language_gives_thousands_of_texts(languages: tuple[Prose, ...]) -> None:

@@ -76,11 +76,11 @@ def test_pair_outside_the_survey_is_beyond_reach_or_lacks_heavy_words(texts: lis
     survey = INDEX.survey(*ragged(texts), np.full(len(PATTERNS), reach, np.float32))
     kept = set(zip(survey.windows.tolist(), survey.patterns.tolist(), strict=True))
     for part in INDEX.align(everything(survey, len(texts))):
-        for w, p, distance, end in zip(part.window, part.pattern, part.distance, part.end, strict=True):
+        columns = (part.window, part.pattern, part.distance, part.start, part.end)
+        for w, p, distance, start, end in zip(*columns, strict=True):
             if (w, p) in kept or distance >= reach:
                 continue
             tokens = survey.tokens[survey.offsets[w] : survey.offsets[w + 1]]
-            start = INDEX.start(tokens, int(p), int(end))
             assert not INDEX.confirmed(tokens[start : end + 1], int(p))
 
 
