@@ -107,6 +107,8 @@ def start85(src, start, stop, buffer):  # type: ignore[no-untyped-def]
     for at in range(start, min(stop - MIN_BASE85, start + 40) + 1):
         if at > start + 2 and src[at - 1] != 58 and src[at - 1] != 61:
             continue
+        # The alphabets share most digits: a few words of one may be text in another, so the one that goes on longest.
+        longest = alphabet = 0
         for variant in range(3):
             n = 0
             i = at
@@ -124,8 +126,10 @@ def start85(src, start, stop, buffer):  # type: ignore[no-untyped-def]
                     buffer[n + k] = word >> (24 - 8 * k) & 0xFF
                 n += 4
                 i += 5
-            if n >= 12 and printable(buffer, n):
-                return at, variant
+            if n > longest and printable(buffer, n):
+                longest, alphabet = n, variant
+        if longest >= 12:
+            return at, alphabet
     return np.int64(-1), 0
 
 

@@ -7,7 +7,7 @@ import base64
 import numpy as np
 import pytest
 from encoders import ATTACK, b64, in_selectors, in_tags, wrapped
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aimds.detect.normalize.blobs import clean, decode85, hidden, pack, runs64
@@ -29,6 +29,7 @@ def test_digits_become_the_bytes_they_encode(data: bytes) -> None:
 
 
 @settings(deadline=None)
+@example(".aa .. aa.\na 😀aa\naaa.aaaaaaaaa")  # its first words are text in another alphabet as well
 @given(st.text("ab é漢😀.\n", min_size=30, max_size=60))
 def test_base85_is_that_of_the_standard_library(text: str) -> None:
     for encode in (base64.a85encode, base64.b85encode):
