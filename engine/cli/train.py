@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
         out: Path = typer.Option(Path("model"), "-o", "--out", help="Folder for model.npz, bank.npz, model_card.md."),
         terms: str = typer.Option("", help="Keep only rows whose `terms` column equals this, for example permissive."),
         bits: int = typer.Option(19, help="2 ** bits hashed features."),
-        cost: float = typer.Option(2.0, help="Penalty C of a mean row."),
+        cost: float = typer.Option(0.5, help="Penalty C of a mean row."),
         folds: int = typer.Option(6, help="Groups of sources for out-of-fold scores."),
         layers: int = typer.Option(
             0, help="Layers of the pretrained encoder to fine-tune for the deep stage; 0 for none."

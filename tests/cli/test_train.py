@@ -63,3 +63,18 @@ def test_the_current_folder_can_be_the_output(app: typer.Typer) -> None:
     run(app, "-o", ".")
     assert Path("model.npz").exists()
     assert sorted(file.name for file in Path("..").resolve().iterdir()) == ["here"]
+
+
+def test_without_options_the_model_is_that_of_the_default_config(
+    app: typer.Typer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[job.TrainConfig] = []
+    right = job.train
+
+    def noted(labelled: Any, config: job.TrainConfig, *rest: Any, **options: Any) -> Any:
+        seen.append(config)
+        return right(labelled, config, *rest, **options)
+
+    monkeypatch.setattr(job, "train", noted)
+    run(app)
+    assert seen == [job.TrainConfig()]
