@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from aimds.errors import ConfigError, DataError
 from aimds.jobs.evaluate.judging import Judged
-from aimds.jobs.evaluate.points import Points, fpr, recall, shares, threshold_at, threshold_for_recall
+from aimds.jobs.evaluate.points import Points, check_shares, fpr, recall, threshold_at, threshold_for_recall
 
 MIN_ATTACKS = 20
 """Attacks a source needs to count in the mean over sources."""
@@ -49,9 +49,9 @@ def operating_points(
         recalls: macro recalls (mean over the files with attacks) to judge false positives at.
 
     Raises:
-        ConfigError: a bad ``reference``, or a rate outside (0, 1). DataError: a recall, but no attacks.
+        ConfigError: a bad ``reference``, or a rate or recall out of range. DataError: a recall, but no attacks.
     """
-    shares(*rates, *recalls)
+    check_shares(rates, recalls)
     item, rows = reference_rows(judged, reference)
     clean, harmful = item.outcomes.danger[rows], item.outcomes.harmful[rows]
     thresholds = {fpr(value): (threshold_at(clean, value), threshold_at(harmful, value)) for value in rates}

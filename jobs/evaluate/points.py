@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -110,12 +110,15 @@ def threshold_for_recall(attacks: Sequence[F64], share: float) -> float:
     return float(candidates[low])
 
 
-def shares(*values: float) -> None:
-    """Refuse rates outside (0, 1).
+def check_shares(rates: Iterable[float], recalls: Iterable[float] = ()) -> None:
+    """Refuse false-positive ``rates`` outside (0, 1) and ``recalls`` outside (0, 1].
 
     Raises:
         ConfigError: names the value.
     """
-    for value in values:
+    for value in rates:
         if not 0 < value < 1:
             raise ConfigError("rate", value, "a share between 0 and 1")
+    for value in recalls:
+        if not 0 < value <= 1:
+            raise ConfigError("recall", value, "a share above 0 and at most 1")

@@ -15,7 +15,7 @@ from aimds.jobs import corpus
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.evaluate import detection, fewshot, overdefence, removal, robustness, sample, throughput
 from aimds.jobs.evaluate.judging import Advance, Judged, files, judge
-from aimds.jobs.evaluate.points import Points, shares
+from aimds.jobs.evaluate.points import Points, check_shares
 from aimds.jobs.pii_evaluation import evaluate_pii
 
 SUITES = ("files", "robustness", "overdefence", "fewshot", "removal", "throughput", "pii")
@@ -58,7 +58,7 @@ class Settings:
                 raise ConfigError("suite", name, "one of " + ", ".join((*SUITES, ALL)))
         if self.sample < 0:
             raise ConfigError("sample", self.sample, "a whole number of rows, 0 for all")
-        shares(*self.rates, *self.recalls)
+        check_shares(self.rates, self.recalls)
 
     def wants(self, suite: str) -> bool:
         """Whether ``suite`` was asked for."""

@@ -11,6 +11,8 @@ import polars as pl
 from aimds.jobs.report.verdict_files import DATETIME, VerdictFile, stream
 from aimds.schema import SESSION_ACTIONS
 
+KEY = ["tenant", "session_id"]
+"""A session is known by its id within its tenant."""
 EXACT_SESSIONS = 4_000_000
 """Distinct sessions counted exactly (8 bytes each); beyond, the count stays there and says so."""
 _MOST_CANDIDATES = 500_000
@@ -18,6 +20,10 @@ _MOST_POINTS = 60
 MOST_TURNS = 50_000
 """Turns that are followed of one session."""
 _PENDING_ROWS = 200_000
+
+
+Key = tuple[str | None, str]
+"""Tenant and session id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ class Candidates:
     """Collects sessions with a caught turn. Memory: the distinct session hashes and at most 500,000 candidates.
 
     Order: session action, session score, then the sum of the scores of the caught turns (many weak hits outrank one),
-    then the id.
+    then tenant and id.
     """
 
     def __init__(self) -> None:
@@ -57,17 +63,17 @@ class Candidates:
         self._frame: pl.DataFrame | None = None
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Take in one batch of verdicts (session_id, action, session_action, score, session_score)."""
+        """Take in one batch of verdicts (tenant, session_id, action, session_action, score, session_score)."""
         named = frame.filter(pl.col("session_id").is_not_null())
         if not named.height:
             return
-        self._note(named["session_id"].unique().hash(seed=0))
+        self._note(named.select(key=pl.struct(KEY))["key"].unique().hash(seed=0))
         rank = pl.col("session_action").replace_strict(
             list(SESSION_ACTIONS), [0, 1, 2], default=0, return_dtype=pl.Int8
         )
         fresh = (
             named.filter(pl.col("action") != "allow")
-            .group_by("session_id")
+            .group_by(KEY)
             .agg(
                 rank=rank.max(),
                 session_score=pl.col("session_score").max(),
@@ -75,7 +81,7 @@ class Candidates:
             )
         )
         if self._frame is not None:
-            both = pl.concat([self._frame, fresh]).group_by("session_id")
+            both = pl.concat([self._frame, fresh]).group_by(KEY)
             fresh = both.agg(pl.col("rank").max(), pl.col("session_score").max(), pl.col("weight").sum())
         self._frame = fresh
         if fresh.height > _MOST_CANDIDATES:
@@ -98,53 +104,44 @@ class Candidates:
 
     def _sorted(self) -> pl.DataFrame:
         assert self._frame is not None
-        by = [pl.col("rank"), pl.col("session_score").fill_null(-1), pl.col("weight").round(6), pl.col("session_id")]
-        return self._frame.sort(by, descending=[True, True, True, False])
+        by = [pl.col("rank"), pl.col("session_score").fill_null(-1), pl.col("weight").round(6), *map(pl.col, KEY)]
+        return self._frame.sort(by, descending=[True, True, True, False, False])
 
-    def top(self, n: int) -> list[str]:
-        """The ids of the ``n`` sessions most at risk, worst first."""
-        return [] if self._frame is None else self._sorted().head(n)["session_id"].to_list()
+    def top(self, n: int) -> list[Key]:
+        """The ``n`` sessions most at risk, worst first."""
+        return [] if self._frame is None else self._sorted().head(n).select(KEY).rows()
 
 
-def follow(files: Sequence[VerdictFile], ids: Sequence[str]) -> list[SessionRisk]:
-    """The turns of the sessions ``ids``, in the order of ``ids``; turns by time, then number, then place.
+def follow(files: Sequence[VerdictFile], sessions: Sequence[Key]) -> list[SessionRisk]:
+    """The turns of ``sessions``, in their order; turns by time, then number, then place.
 
     At most MOST_TURNS turns of a session are followed, those met first.
     """
-    if not ids:
+    if not sessions:
         return []
-    columns = (
-        "session_id",
-        "turn",
-        "tenant",
-        "ts",
-        "action",
-        "session_action",
-        "threat_type",
-        "score",
-        "session_score",
-    )
-    wanted = pl.Series(list(ids))
+    columns = (*KEY, "turn", "ts", "action", "session_action", "threat_type", "score", "session_score")
+    wanted = pl.DataFrame(list(sessions), schema=dict.fromkeys(KEY, pl.String), orient="row")
     parts: list[pl.DataFrame] = []
     pending = 0
     for file in files:
         for frame in stream(file, columns):
-            found = frame.filter(pl.col("session_id").is_in(wanted.implode())).with_columns(DATETIME)
+            found = frame.join(wanted, on=KEY, how="semi", nulls_equal=True, maintain_order="left")
+            found = found.with_columns(DATETIME)
             if found.height:
                 parts.append(found)
                 pending += found.height
             if pending > _PENDING_ROWS:
                 parts, pending = [_first_turns(parts)], 0
-    split = {str(key[0]): group for key, group in _first_turns(parts).group_by("session_id")} if parts else {}
-    return [_risk(name, split[name]) for name in ids if name in split]
+    split = dict(_first_turns(parts).group_by(KEY)) if parts else {}
+    return [_risk(key, split[key]) for key in sessions if key in split]
 
 
 def _first_turns(parts: list[pl.DataFrame]) -> pl.DataFrame:
     # One turn more than is followed shows that there are more.
-    return pl.concat(parts).group_by("session_id", maintain_order=True).head(MOST_TURNS + 1)
+    return pl.concat(parts).group_by(KEY, maintain_order=True).head(MOST_TURNS + 1)
 
 
-def _risk(name: str, found: pl.DataFrame) -> SessionRisk:
+def _risk(key: Key, found: pl.DataFrame) -> SessionRisk:
     turns = found.head(MOST_TURNS).sort("ts", "turn", nulls_last=True, maintain_order=True)
     caught = turns.filter(pl.col("action") != "allow")
     threats = sorted(caught["threat_type"].value_counts().iter_rows(), key=lambda item: (-item[1], item[0]))
@@ -154,8 +151,8 @@ def _risk(name: str, found: pl.DataFrame) -> SessionRisk:
         turns["session_action"].to_list(), key=lambda a: SESSION_ACTIONS.index(a) if a in SESSION_ACTIONS else 0
     )
     return SessionRisk(
-        session_id=name,
-        tenant=next(iter(turns["tenant"].drop_nulls()), None),
+        session_id=key[1],
+        tenant=key[0],
         turns=turns.height,
         caught=caught.height,
         max_score=max((score for score in turns["score"].to_list() if score is not None), default=0.0),

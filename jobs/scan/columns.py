@@ -11,6 +11,8 @@ from aimds.errors import ConfigError, SchemaError
 from aimds.schema import VERDICTS
 
 UNUSED = "-"
+JSON_LIST, JSON_OBJECT = pa.list_(pa.null()), pa.struct([])
+"""Types of columns of JSON Lines that hold lists or objects: never texts to screen, carried as JSON text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,5 +176,6 @@ def extra_fields(
         if name in own.names or any(field.name == name for field in fields):
             raise ConfigError("carry", name, "a column whose name is not one of the output's own")
         kind = schema.field(_index(schema, name, label)).type
+        kind = pa.large_string() if kind in (JSON_LIST, JSON_OBJECT) else kind
         fields.append(pa.field(name, kind.value_type if pa.types.is_dictionary(kind) else kind))
     return fields

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aimds.jobs.scan.columns import JSON_LIST, JSON_OBJECT
 from aimds.jobs.scan.inputs import Source
 from aimds.jobs.scan.reading import DECODE_ROWS, Chunk, Group, ReadError, Slice, reason
 
@@ -139,9 +140,9 @@ def _parse(line: str) -> Record:
 def _kind(values: list[Any]) -> pa.DataType:
     given = [value for value in values if value is not None]
     if given and all(isinstance(value, list) for value in given):
-        return pa.list_(pa.null())
+        return JSON_LIST
     if given and all(isinstance(value, dict) for value in given):
-        return pa.struct([])
+        return JSON_OBJECT
     return pa.large_string()
 
 

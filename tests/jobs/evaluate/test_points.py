@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aimds.errors import ConfigError
 from aimds.jobs.evaluate.judging import Outcomes
-from aimds.jobs.evaluate.points import Points, rate, shares, threshold_at, threshold_for_recall
+from aimds.jobs.evaluate.points import Points, check_shares, rate, threshold_at, threshold_for_recall
 
 ACTIONS = ["allow", "flag", "sandwich", "block", "escalate", "redact"]
 OUTCOMES = Outcomes(np.arange(6.0), np.arange(6.0) / 10, np.array(ACTIONS, object), 0)
@@ -84,7 +84,9 @@ def test_a_share_of_nothing_is_none_and_its_interval_says_anything() -> None:
     assert found["low"] < 0.25 < found["high"]
 
 
-def test_a_rate_outside_zero_and_one_is_refused_by_name() -> None:
-    shares(0.5, 0.001)
+def test_a_rate_or_recall_out_of_range_is_refused_by_name() -> None:
+    check_shares([0.5, 0.001], [0.5, 1.0])
     with pytest.raises(ConfigError, match=r"rate = 1\.0"):
-        shares(0.5, 1.0)
+        check_shares([0.5, 1.0])
+    with pytest.raises(ConfigError, match=r"recall = 1\.1"):
+        check_shares([0.5], [1.1])

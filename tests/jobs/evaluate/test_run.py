@@ -115,7 +115,7 @@ def test_progress_of_each_suite_reaches_its_total(screener: Any, material: Mater
         ({"suites": ("speed",)}, "suite = 'speed': expected one of files, robustness"),
         ({"sample": -1}, "sample = -1"),
         ({"rates": (0.01, 1.0)}, "rate = 1.0"),
-        ({"recalls": (0.0,)}, "rate = 0.0"),
+        ({"recalls": (0.0,)}, "recall = 0.0"),
         ({"rates": (float("nan"),)}, "rate = nan"),
     ],
 )

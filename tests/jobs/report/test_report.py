@@ -102,7 +102,7 @@ def recount(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "actions": Counter(row["action"] for row in rows),
         "statuses": Counter(row["status"] for row in rows),
         "session_actions": Counter(row["session_action"] for row in rows),
-        "sessions": len({row["session_id"] for row in rows} - {None}),
+        "sessions": len({(row["tenant"], row["session_id"]) for row in rows if row["session_id"] is not None}),
         "threats": {
             k: Counter(r["action"] for r in rows if r["threat_type"] == k) for k in {r["threat_type"] for r in rows}
         },
@@ -168,7 +168,7 @@ def test_sessions_are_followed_turn_by_turn(tmp_path: Path, rows: list[dict[str,
         (rank[r.session_action] for r in risks), reverse=True
     )
     for risk in risks:
-        mine = [row for row in rows if row["session_id"] == risk.session_id]
+        mine = [row for row in rows if (row["tenant"], row["session_id"]) == (risk.tenant, risk.session_id)]
         assert risk.turns == len(mine) == len(risk.scores)
         assert risk.caught == sum(row["action"] != "allow" for row in mine)
         assert Counter(risk.actions) == Counter(row["action"] for row in mine)
@@ -343,7 +343,7 @@ def test_times_no_datetime_can_hold_are_left_out_with_a_note(
 ) -> None:
     per_s = {"ms": 1000, "us": 1_000_000}[unit]
     ticks = [int(factory.START.timestamp()) * per_s, odd, None]
-    table = factory.table([factory.attack(i, session_id="s", turn=i, tenant=f"t{i}") for i in range(3)])
+    table = factory.table([factory.attack(i, session_id="s", turn=i, tenant="t") for i in range(3)])
     index = table.schema.get_field_index("ts")
     source = tmp_path / "v.parquet"
     pq.write_table(table.set_column(index, "ts", pa.array(ticks, pa.timestamp(unit, zone))), source)
@@ -385,10 +385,17 @@ def test_a_huge_session_neither_hides_others_nor_is_cut_in_silence(
 
 
 def test_a_session_that_is_gone_from_the_files_is_left_out(tmp_path: Path) -> None:
-    source = factory.write(tmp_path / "v.parquet", [factory.attack(0, session_id="here")])
-    found = session_risk.follow(open_all([source]), ["gone", "here"])
+    source = factory.write(tmp_path / "v.parquet", [factory.attack(0, session_id="here", tenant="t")])
+    found = session_risk.follow(open_all([source]), [("t", "gone"), ("t", "here")])
     assert [risk.session_id for risk in found] == ["here"]
-    assert session_risk.follow(open_all([source]), ["gone"]) == []
+    assert session_risk.follow(open_all([source]), [("t", "gone")]) == []
+
+
+def test_sessions_of_one_name_in_two_tenants_are_two(tmp_path: Path) -> None:
+    rows = [factory.attack(i, session_id="s", turn=i, tenant=tenant) for i, tenant in enumerate(["a", "b", "a", None])]
+    source = factory.write(tmp_path / "v.parquet", rows)
+    found = {(risk.tenant, risk.session_id): risk.turns for risk in tally([source]).risks}
+    assert found == {("a", "s"): 2, ("b", "s"): 1, (None, "s"): 1}
 
 
 def test_bad_input_names_the_file_and_the_column(tmp_path: Path) -> None:

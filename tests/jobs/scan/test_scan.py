@@ -73,6 +73,18 @@ def test_text_and_other_columns_can_be_carried(tmp_path: Path) -> None:
         scan(path, tmp_path / "other", with_text=True, carry=("text",))
 
 
+def test_objects_and_lists_of_json_lines_are_carried_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a", "meta": {"n": 1}, "tags": ["x"]}\n{"text": "b", "meta": "odd"}\n')
+    scan(path, tmp_path / "out", carry=("meta", "tags"))
+    table = pq.read_table(tmp_path / "out" / "a.jsonl.parquet")
+    assert table["meta"].to_pylist() == ['{"n": 1}', "odd"]
+    assert table["tags"].to_pylist() == ['["x"]', None]
+    path.write_text('{"text": "a", "meta": {"n": 1}}\n')
+    scan(path, tmp_path / "other", carry=("meta",))
+    assert pq.read_table(tmp_path / "other" / "a.jsonl.parquet")["meta"].to_pylist() == ['{"n": 1}']
+
+
 def test_files_of_one_name_in_two_folders_get_an_output_each(tmp_path: Path) -> None:
     log(tmp_path / "logs/x/a.parquet", 10, seed=1)
     log(tmp_path / "logs/y/a.parquet", 20, seed=2)
