@@ -88,7 +88,10 @@ def choose(kernel: str, arguments: Iterable[Any]) -> str:
         BackendError: they live elsewhere than AIMDS_BACKEND demands.
     """
     arrays = [argument for argument in arguments if not isinstance(argument, int | np.integer)]
-    homes = {"cuda" if hasattr(array, "__cuda_array_interface__") else "cpu" for array in arrays}
+    homes = {
+        "cuda" if type(array) is not np.ndarray and hasattr(array, "__cuda_array_interface__") else "cpu"
+        for array in arrays
+    }
     if len(homes) > 1:
         raise KernelError(kernel, "arguments", "some live on the CPU and some on a GPU")
     home = homes.pop() if homes else "cpu"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,17 @@ class Spec:
 
     @property
     def inputs(self) -> tuple[Argument, ...]:
-        return tuple(argument for argument in self.arguments if argument.direction == "in")
+        return _inputs(self.arguments)
+
+
+@functools.cache
+def _inputs(arguments: tuple[Argument, ...]) -> tuple[Argument, ...]:
+    return tuple(argument for argument in arguments if argument.direction == "in")
+
+
+@functools.cache
+def _dtype_name(dtype: Any) -> str:
+    return str(dtype)
 
 
 def _in(name: str, dtypes: str, shape: str, unit: str, into: str = "") -> Argument:
@@ -250,18 +261,24 @@ def check(kernel: str, arguments: Mapping[str, Any]) -> list[Any]:
             the argument it points into (compiled code reads without bounds checks).
     """
     row = SPECS[kernel]
+    inputs = row.inputs
     sizes: dict[str, int] = {}
-    for argument in row.inputs:
+    for argument in inputs:
         value = arguments[argument.name]
         if argument.dtypes == ("int",):
             integer(kernel, argument.name, value, argument.low, argument.high)
         else:
             _check_array(row, argument, value, sizes)
-    for argument in row.inputs:
+    for argument in inputs:
         if argument.into and isinstance(arguments[argument.name], np.ndarray):
             _check_pointers(kernel, argument, arguments[argument.name], len(arguments[argument.into]))
-    values = [arguments[argument.name] for argument in row.inputs]
-    return [np.require(value, requirements=("C", "A")) if isinstance(value, np.ndarray) else value for value in values]
+    return [_ready(arguments[argument.name]) for argument in inputs]
+
+
+def _ready(value: Any) -> Any:
+    if not isinstance(value, np.ndarray) or (value.flags.c_contiguous and value.flags.aligned):
+        return value
+    return np.require(value, requirements=("C", "A"))
 
 
 def integer(kernel: str, name: str, value: Any, low: int, high: int) -> None:
@@ -282,7 +299,7 @@ def _check_array(row: Spec, argument: Argument, value: Any, sizes: dict[str, int
     dtype = getattr(value, "dtype", None)
     if dtype is None:
         raise KernelError(row.name, argument.name, f"expected an array, got {type(value).__name__}")
-    if str(dtype) not in argument.dtypes:
+    if _dtype_name(dtype) not in argument.dtypes:
         raise KernelError(row.name, argument.name, f"dtype {dtype}, expected {' or '.join(argument.dtypes)}")
     if value.ndim != len(argument.shape):
         raise KernelError(row.name, argument.name, f"{value.ndim} axes, expected ({', '.join(argument.shape)})")

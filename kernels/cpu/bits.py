@@ -19,11 +19,11 @@ def _ones(typing_context: Any, word: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
-    return types.uint64(types.uint64), generate
+    return word(word), generate
 
 
 trailing_zeros: Any = intrinsic(_trailing_zeros)
 """Zero bits below the lowest one of a uint64; the word must not be 0."""
 
 ones: Any = intrinsic(_ones)
-"""Bits set in a uint64."""
+"""Bits set in an unsigned word, as a word of the same width."""

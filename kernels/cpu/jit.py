@@ -19,6 +19,10 @@ def compiled(*signatures: Any, **options: Any) -> Any:
     return njit(list(signatures), cache=True, nogil=True, **options)
 
 
+inlined: Final = njit(inline="always")
+"""Decorator: a step of a kernel of the same file, written out where it is called."""
+
+
 def reads(dtype: Any, axes: int = 1) -> Any:
     """A C-contiguous input array."""
     return types.Array(dtype, axes, "C", readonly=True)

@@ -1,7 +1,8 @@
-"""lcs on the CPU: one machine word a pattern and lanes over patterns; longer patterns a word after the other."""
+"""lcs on the CPU: lanes are patterns, four symbols of the query at a time; long patterns take several words a lane."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -11,125 +12,141 @@ from numba import types
 from aimds.kernels import ragged
 from aimds.kernels.cpu import masks
 from aimds.kernels.cpu.bits import ones
-from aimds.kernels.cpu.jit import I32, I64, U8, U16, U32, U64, compiled, reads, writes
+from aimds.kernels.cpu.jit import I32, I64, U8, U16, U32, U64, compiled, inlined, reads, writes
 from aimds.kernels.registry import register
 
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 
 ALL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
-ONE: Final = np.uint64(1)
+TOP: Final = np.uint64(63)
 
 
-def _signature(word: Any) -> Any:
-    return types.void(
-        *(reads(I32), reads(I64), reads(I32), reads(word, 2), reads(I64), reads(I32)),
-        *(I64, I64, writes(word), writes(I32, 2)),
+def _compile(word: Any, lane_type: Any) -> Any:
+    # numba widens unsigned arithmetic to 64 bits; `word` cuts each step back, so that narrow lanes stay narrow.
+    @inlined
+    def step(state: Any, mask: Any) -> Any:
+        return word(word(state + word(state & mask)) | word(state & word(~mask)))
+
+    @compiled(
+        types.void(
+            *(reads(I32), reads(I64), reads(I32), reads(lane_type, 2), reads(lane_type)),
+            *(I64, I64, I64, I64, writes(lane_type), writes(I32, 2)),
+        ),
     )
+    def single(
+        codes: Any,  # int32 (N,)
+        offsets: Any,  # int64 (B+1,)
+        slots: Any,  # int32 (codes,)
+        mask: Any,  # word (symbols, lanes)
+        valid: Any,  # word (lanes,)
+        base: Any,
+        count: Any,
+        first: Any,
+        last: Any,
+        state: Any,  # word (lanes,): a zero bit is a step of the row of the table
+        out: Any,  # int32 (B, P)
+    ) -> None:
+        for row in range(first, last):
+            i, stop = offsets[row], offsets[row + 1]
+            state[:] = ALL
+            while i + 4 <= stop:
+                mask0, mask1 = mask[slots[codes[i]]], mask[slots[codes[i + 1]]]
+                mask2, mask3 = mask[slots[codes[i + 2]]], mask[slots[codes[i + 3]]]
+                for lane in range(len(state)):
+                    two = step(step(state[lane], mask0[lane]), mask1[lane])
+                    state[lane] = step(step(two, mask2[lane]), mask3[lane])
+                i += 4
+            while i < stop:
+                mask0 = mask[slots[codes[i]]]
+                for lane in range(len(state)):
+                    state[lane] = step(state[lane], mask0[lane])
+                i += 1
+            length = out[row, base : base + count]
+            for lane in range(len(length)):
+                length[lane] = np.int32(ones(word(word(~state[lane]) & valid[lane])))
+
+    return single
 
 
-@compiled(*(_signature(word) for word in (U16, U32, U64)))
-def _short(
-    codes: Any,  # int32 (N,)
-    offsets: Any,  # int64 (B+1,)
-    slots: Any,  # int32 (codes,)
-    mask: Any,  # word (symbols, lanes)
-    lengths: Any,  # int64 (lanes,)
-    ids: Any,  # int32 (lanes,)
-    first: Any,
-    last: Any,
-    state: Any,  # word (lanes,): a zero bit is a step of the row of the table
-    out: Any,  # int32 (B, P)
-) -> None:
-    for row in range(first, last):
-        stop = offsets[row + 1]
-        state[:] = ALL
-        i = offsets[row]
-        # Values are stored and read back so that they keep the width of the lane.
-        while i + 4 <= stop:
-            mask0, mask1 = mask[slots[codes[i]]], mask[slots[codes[i + 1]]]
-            mask2, mask3 = mask[slots[codes[i + 2]]], mask[slots[codes[i + 3]]]
-            for lane in range(len(state)):
-                hit = state[lane] & mask0[lane]
-                state[lane] = (state[lane] + hit) | (state[lane] - hit)
-                hit = state[lane] & mask1[lane]
-                state[lane] = (state[lane] + hit) | (state[lane] - hit)
-                hit = state[lane] & mask2[lane]
-                state[lane] = (state[lane] + hit) | (state[lane] - hit)
-                hit = state[lane] & mask3[lane]
-                state[lane] = (state[lane] + hit) | (state[lane] - hit)
-            i += 4
-        while i < stop:
-            mask0 = mask[slots[codes[i]]]
-            for lane in range(len(state)):
-                hit = state[lane] & mask0[lane]
-                state[lane] = (state[lane] + hit) | (state[lane] - hit)
-            i += 1
-        for lane in range(len(state)):
-            # A shift by 64 is not defined; an empty pattern has no bits at all.
-            valid = ALL >> np.uint64(64 - lengths[lane]) if lengths[lane] > 0 else np.uint64(0)
-            out[row, ids[lane]] = np.int32(ones(~np.uint64(state[lane]) & valid))
+_SINGLE: Final = {word: _compile(word, kind) for word, kind in ((np.uint16, U16), (np.uint32, U32), (np.uint64, U64))}
 
 
 @compiled(
     types.void(
-        *(reads(I32), reads(I64), reads(I32), reads(I64), reads(I32)),
-        *(I64, I64, writes(U64), writes(U8), writes(I32, 2)),
+        *(reads(I32), reads(I64), reads(I32), reads(U64, 3), reads(U64, 2)),
+        *(I64, I64, I64, I64, writes(U64, 2), writes(U64), types.boolean, writes(U8, 2), writes(I32, 2)),
     ),
 )
-def _long(
+def _stacked(
     codes: Any,  # int32 (N,)
     offsets: Any,  # int64 (B+1,)
-    p_codes: Any,  # int32 (M,)
-    p_offsets: Any,  # int64 (P+1,)
-    ids: Any,  # int32: the patterns to do
+    slots: Any,  # int32 (codes,)
+    mask: Any,  # uint64 (symbols, words, lanes)
+    valid: Any,  # uint64 (words, lanes)
+    base: Any,
+    count: Any,
     first: Any,
     last: Any,
-    mask: Any,  # uint64 (codes,), zero before and after
-    carry: Any,  # uint8 (longest row,): what the word before carried out at each symbol
-    out: Any,  # int32 (B, P)
+    state: Any,  # uint64 (words, lanes)
+    carry: Any,  # uint64 (lanes,): what the word before carried out
+    chained: Any,  # whether the patterns go on in other stretches
+    carried: Any,  # uint8 (N, lanes): what the stretch before carried out at each symbol, made what this one does
+    out: Any,  # int32 (B, P), added to
 ) -> None:
-    for pattern in ids:
-        out[first:last, pattern] = 0
-        begin, stop = p_offsets[pattern], p_offsets[pattern + 1]
-        for row in range(first, last):
-            carry[: offsets[row + 1] - offsets[row]] = 0
-            for word in range(begin, stop, 64):
-                bits = min(np.int64(64), stop - word)
-                for bit in range(bits):
-                    mask[p_codes[word + bit]] |= ONE << np.uint64(bit)
-                state = ALL
-                for i in range(offsets[row], offsets[row + 1]):
-                    t = i - offsets[row]
-                    hit = state & mask[codes[i]]
-                    half = state + hit
-                    whole = half + np.uint64(carry[t])
-                    carry[t] = (half < hit) | (whole < half)
-                    state = whole | (state - hit)
-                out[row, pattern] += np.int32(ones(~state & (ALL >> np.uint64(64 - bits))))
-                for bit in range(bits):
-                    mask[p_codes[word + bit]] = 0
+    words, lanes = state.shape
+    for row in range(first, last):
+        state[:, :] = ALL
+        for i in range(offsets[row], offsets[row + 1]):
+            slot = slots[codes[i]]
+            if chained:
+                for lane in range(lanes):
+                    carry[lane] = np.uint64(carried[i - offsets[0], lane])
+            elif slot == 0:
+                continue
+            else:
+                carry[:] = 0
+            for w in range(words):
+                here, hits = state[w], mask[slot, w]
+                for lane in range(lanes):
+                    hit = here[lane] & hits[lane]
+                    total = here[lane] + hit + carry[lane]
+                    carry[lane] = (hit | (here[lane] & ~total)) >> TOP
+                    here[lane] = total | (here[lane] & ~hits[lane])
+            if chained:
+                for lane in range(lanes):
+                    carried[i - offsets[0], lane] = np.uint8(carry[lane])
+        length = out[row, base : base + count]
+        for w in range(words):
+            for lane in range(len(length)):
+                length[lane] += np.int32(ones(~state[w, lane] & valid[w, lane]))
+
+
+def _work(
+    block: masks.Block, codes: Ints, offsets: Offsets, carried: npt.NDArray[np.uint8], out: Ints
+) -> Callable[[int, int], None]:
+    words, lanes = block.valid.shape
+
+    def single(first: int, last: int) -> None:
+        table = block.slots, block.masks[:, 0], block.valid[0], block.base, block.count
+        _SINGLE[block.word](codes, offsets, *table, first, last, np.empty(lanes, block.word), out)
+
+    def stacked(first: int, last: int) -> None:
+        table = block.slots, block.masks, block.valid, block.base, block.count
+        state = np.empty((words, lanes), np.uint64), np.empty(lanes, np.uint64)
+        _stacked(codes, offsets, *table, first, last, *state, block.chained, carried, out)
+
+    return stacked if words > 1 or block.chained else single
 
 
 @register("lcs", "cpu")
 def lcs(q_values: Any, q_offsets: Offsets, p_values: Any, p_offsets: Offsets, *, threads: int) -> Ints:
     codes, p_codes, size = masks.encode(q_values, p_values)
-    out = np.empty((len(q_offsets) - 1, len(p_offsets) - 1), np.int32)
-    groups, long = masks.groups(p_offsets)
-    for word, ids in groups:
-        for block in masks.blocks(p_codes, p_offsets, size, word, ids):
-            table = (block.slots, block.masks, block.lengths, block.ids)
-
-            def part(first: int, last: int, table: Any = table, word: Any = word) -> None:
-                _short(codes, q_offsets, *table, first, last, np.empty(len(table[3]), word), out)
-
-            ragged.each(part, q_offsets, threads)
-
-    def rest(first: int, last: int) -> None:
-        longest = int(np.diff(q_offsets[first : last + 1]).max())
-        mask, carry = np.zeros(size, np.uint64), np.empty(longest, np.uint8)
-        _long(codes, q_offsets, p_codes, p_offsets, long, first, last, mask, carry, out)
-
-    if len(long):
-        ragged.each(rest, q_offsets, threads)
-    return out
+    out = np.zeros((len(q_offsets) - 1, len(p_offsets) - 1), np.int32)
+    carried = np.empty((0, 0), np.uint8)
+    found = masks.classes(p_offsets)
+    for block in masks.blocks(p_codes, p_offsets, size, found):
+        if block.chained and block.stretch == 0:
+            carried = np.zeros((int(q_offsets[-1] - q_offsets[0]), block.valid.shape[1]), np.uint8)
+        ragged.each(_work(block, codes, q_offsets, carried, out), q_offsets, threads)
+    return masks.unordered(out, found)

@@ -1,10 +1,11 @@
-"""levenshtein on the CPU: one machine word a pattern and lanes over patterns; longer patterns a word after the other.
+"""levenshtein on the CPU: lanes are patterns, four symbols of the query at a time; long ones take several words a lane.
 
-The distance is read from the vertical differences of the last column, so that no score is tracked on the way.
+The distance is read from the last row's differences alone: length of the query + the +1 bits - the -1 bits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from numba import types
 from aimds.kernels import ragged
 from aimds.kernels.cpu import masks
 from aimds.kernels.cpu.bits import ones
-from aimds.kernels.cpu.jit import I32, I64, U8, U16, U32, U64, compiled, reads, writes
+from aimds.kernels.cpu.jit import I32, I64, U8, U16, U32, U64, compiled, inlined, reads, writes
 from aimds.kernels.registry import register
 
 Ints = npt.NDArray[np.int32]
@@ -29,19 +30,28 @@ def _compile(word: Any, lane_type: Any) -> Any:
     # numba widens unsigned arithmetic to 64 bits; `word` cuts each step back, so that narrow lanes stay narrow.
     one = word(1)
 
+    @inlined
+    def step(equal: Any, up: Any, down: Any) -> Any:
+        diagonal = word(word(word(word(word(equal & up) + up) ^ up) | equal) | down)
+        # The complement of the horizontal +1 bits: shifted, it brings in the +1 of the first row without another step.
+        level = word(word(word(diagonal | up) & word(~down)) << one)
+        falls = word(word(diagonal & up) << one)
+        return word(falls | word(level & word(~diagonal))), word(diagonal & word(~level))
+
     @compiled(
         types.void(
-            *(reads(I32), reads(I64), reads(I32), reads(lane_type, 2), reads(I64), reads(I32)),
-            *(I64, I64, writes(lane_type), writes(lane_type), writes(I32, 2)),
+            *(reads(I32), reads(I64), reads(I32), reads(lane_type, 2), reads(lane_type)),
+            *(I64, I64, I64, I64, writes(lane_type), writes(lane_type), writes(I32, 2)),
         ),
     )
-    def short(
+    def single(
         codes: Any,  # int32 (N,)
         offsets: Any,  # int64 (B+1,)
         slots: Any,  # int32 (codes,)
         mask: Any,  # word (symbols, lanes)
-        lengths: Any,  # int64 (lanes,)
-        ids: Any,  # int32 (lanes,)
+        valid: Any,  # word (lanes,)
+        base: Any,
+        count: Any,
         first: Any,
         last: Any,
         plus: Any,  # word (lanes,): vertical differences of +1
@@ -49,108 +59,131 @@ def _compile(word: Any, lane_type: Any) -> Any:
         out: Any,  # int32 (B, P)
     ) -> None:
         for row in range(first, last):
+            i, stop = offsets[row], offsets[row + 1]
+            size = np.int32(stop - i)
             plus[:] = ALL
             minus[:] = 0
-            for i in range(offsets[row], offsets[row + 1]):
-                equal_row = mask[slots[codes[i]]]
+            while i + 4 <= stop:
+                mask0, mask1 = mask[slots[codes[i]]], mask[slots[codes[i + 1]]]
+                mask2, mask3 = mask[slots[codes[i + 2]]], mask[slots[codes[i + 3]]]
                 for lane in range(len(plus)):
-                    equal, up, down = equal_row[lane], plus[lane], minus[lane]
-                    vertical = word(equal | down)
-                    horizontal = word(word(word(word(equal & up) + up) ^ up) | equal)
-                    rises = word(down | ~word(horizontal | up))
-                    falls = word(up & horizontal)
-                    rises = word(word(rises << one) | one)
-                    falls = word(falls << one)
-                    plus[lane] = word(falls | ~word(vertical | rises))
-                    minus[lane] = word(rises & vertical)
-            size = np.int32(offsets[row + 1] - offsets[row])
-            for lane in range(len(plus)):
-                # A shift by 64 is not defined; an empty pattern has no bits at all.
-                valid = ALL >> np.uint64(64 - lengths[lane]) if lengths[lane] > 0 else np.uint64(0)
-                gained = np.int32(ones(np.uint64(plus[lane]) & valid))
-                out[row, ids[lane]] = size + gained - np.int32(ones(np.uint64(minus[lane]) & valid))
+                    up, down = step(mask0[lane], plus[lane], minus[lane])
+                    up, down = step(mask1[lane], up, down)
+                    up, down = step(mask2[lane], up, down)
+                    up, down = step(mask3[lane], up, down)
+                    plus[lane] = up
+                    minus[lane] = down
+                i += 4
+            while i < stop:
+                mask0 = mask[slots[codes[i]]]
+                for lane in range(len(plus)):
+                    up, down = step(mask0[lane], plus[lane], minus[lane])
+                    plus[lane] = up
+                    minus[lane] = down
+                i += 1
+            distance = out[row, base : base + count]
+            for lane in range(len(distance)):
+                gained = np.int32(ones(word(plus[lane] & valid[lane])))
+                distance[lane] = np.int32(size + gained - np.int32(ones(word(minus[lane] & valid[lane]))))
 
-    return short
+    return single
 
 
-_SHORT: Final = {
-    np.uint16: _compile(np.uint16, U16),
-    np.uint32: _compile(np.uint32, U32),
-    np.uint64: _compile(np.uint64, U64),
-}
+_SINGLE: Final = {word: _compile(word, kind) for word, kind in ((np.uint16, U16), (np.uint32, U32), (np.uint64, U64))}
 
 
 @compiled(
     types.void(
-        *(reads(I32), reads(I64), reads(I32), reads(I64), reads(I32)),
-        *(I64, I64, writes(U64), writes(U8), writes(U8), writes(I32, 2)),
+        *(reads(I32), reads(I64), reads(I32), reads(U64, 3), reads(U64, 2)),
+        *(I64, I64, I64, I64, writes(U64, 2), writes(U64, 2), writes(U64), writes(U64)),
+        *(I64, types.boolean, writes(U8, 2), writes(I32, 2)),
     ),
 )
-def _long(
+def _stacked(
     codes: Any,  # int32 (N,)
     offsets: Any,  # int64 (B+1,)
-    p_codes: Any,  # int32 (M,)
-    p_offsets: Any,  # int64 (P+1,)
-    ids: Any,  # int32: the patterns to do
+    slots: Any,  # int32 (codes,)
+    mask: Any,  # uint64 (symbols, words, lanes)
+    valid: Any,  # uint64 (words, lanes)
+    base: Any,
+    count: Any,
     first: Any,
     last: Any,
-    mask: Any,  # uint64 (codes,), zero before and after
-    rising: Any,  # uint8 (longest row,): 1 where the word before ends in a horizontal difference of +1
-    falling: Any,  # uint8 (longest row,): the same of -1
-    out: Any,  # int32 (B, P)
+    plus: Any,  # uint64 (words, lanes)
+    minus: Any,  # uint64 (words, lanes)
+    rise: Any,  # uint64 (lanes,): whether the word before ends in a horizontal difference of +1
+    fall: Any,  # uint64 (lanes,): the same of -1
+    stretch: Any,  # 0 for the first stretch of the patterns
+    chained: Any,  # whether the patterns go on in other stretches
+    carried: Any,  # uint8 (N, lanes): rise + 2 * fall of the stretch before at each symbol, made those of this one
+    out: Any,  # int32 (B, P), added to
 ) -> None:
-    for pattern in ids:
-        begin, stop = p_offsets[pattern], p_offsets[pattern + 1]
-        for row in range(first, last):
-            size = offsets[row + 1] - offsets[row]
-            rising[:size] = 1
-            falling[:size] = 0
-            distance = size
-            for base in range(begin, stop, 64):
-                bits = min(np.int64(64), stop - base)
-                for bit in range(bits):
-                    mask[p_codes[base + bit]] |= ONE << np.uint64(bit)
-                up, down = ALL, np.uint64(0)
-                for t in range(size):
-                    equal = mask[codes[offsets[row] + t]]
-                    rise, fall = np.uint64(rising[t]), np.uint64(falling[t])
+    words, lanes = plus.shape
+    for row in range(first, last):
+        plus[:, :] = ALL
+        minus[:, :] = 0
+        for i in range(offsets[row], offsets[row + 1]):
+            slot = slots[codes[i]]
+            if stretch > 0:
+                for lane in range(lanes):
+                    rise[lane] = np.uint64(carried[i - offsets[0], lane]) & ONE
+                    fall[lane] = np.uint64(carried[i - offsets[0], lane]) >> ONE
+            else:
+                rise[:] = 1
+                fall[:] = 0
+            for w in range(words):
+                hits, above, below = mask[slot, w], plus[w], minus[w]
+                for lane in range(lanes):
+                    equal, up, down = hits[lane], above[lane], below[lane]
                     vertical = equal | down
-                    equal |= fall
+                    equal |= fall[lane]
                     horizontal = (((equal & up) + up) ^ up) | equal
                     rises = down | ~(horizontal | up)
                     falls = up & horizontal
-                    rising[t], falling[t] = np.uint8(rises >> TOP), np.uint8(falls >> TOP)
-                    rises = (rises << ONE) | rise
-                    falls = (falls << ONE) | fall
-                    up = falls | ~(vertical | rises)
-                    down = rises & vertical
-                valid = ALL >> np.uint64(64 - bits)
-                distance += np.int64(ones(up & valid)) - np.int64(ones(down & valid))
-                for bit in range(bits):
-                    mask[p_codes[base + bit]] = 0
-            out[row, pattern] = np.int32(distance)
+                    shifted = (rises << ONE) | rise[lane]
+                    rise[lane] = rises >> TOP
+                    above[lane] = (falls << ONE) | fall[lane] | ~(vertical | shifted)
+                    fall[lane] = falls >> TOP
+                    below[lane] = shifted & vertical
+            if chained:
+                for lane in range(lanes):
+                    carried[i - offsets[0], lane] = np.uint8(rise[lane] | (fall[lane] << ONE))
+        size = np.int32(offsets[row + 1] - offsets[row]) if stretch == 0 else np.int32(0)
+        distance = out[row, base : base + count]
+        distance += size
+        for w in range(words):
+            for lane in range(len(distance)):
+                gained = np.int32(ones(plus[w, lane] & valid[w, lane]))
+                distance[lane] += gained - np.int32(ones(minus[w, lane] & valid[w, lane]))
+
+
+def _work(
+    block: masks.Block, codes: Ints, offsets: Offsets, carried: npt.NDArray[np.uint8], out: Ints
+) -> Callable[[int, int], None]:
+    words, lanes = block.valid.shape
+
+    def single(first: int, last: int) -> None:
+        table = block.slots, block.masks[:, 0], block.valid[0], block.base, block.count
+        state = np.empty(lanes, block.word), np.empty(lanes, block.word)
+        _SINGLE[block.word](codes, offsets, *table, first, last, *state, out)
+
+    def stacked(first: int, last: int) -> None:
+        table = block.slots, block.masks, block.valid, block.base, block.count
+        state = np.empty((2, words, lanes), np.uint64), np.empty((2, lanes), np.uint64)
+        chain = block.stretch, block.chained, carried
+        _stacked(codes, offsets, *table, first, last, *state[0], *state[1], *chain, out)
+
+    return stacked if words > 1 or block.chained else single
 
 
 @register("levenshtein", "cpu")
 def levenshtein(q_values: Any, q_offsets: Offsets, p_values: Any, p_offsets: Offsets, *, threads: int) -> Ints:
     codes, p_codes, size = masks.encode(q_values, p_values)
-    out = np.empty((len(q_offsets) - 1, len(p_offsets) - 1), np.int32)
-    groups, long = masks.groups(p_offsets)
-    for word, ids in groups:
-        for block in masks.blocks(p_codes, p_offsets, size, word, ids):
-            table = (block.slots, block.masks, block.lengths, block.ids)
-
-            def part(first: int, last: int, table: Any = table, word: Any = word) -> None:
-                state = np.empty(len(table[3]), word), np.empty(len(table[3]), word)
-                _SHORT[word](codes, q_offsets, *table, first, last, *state, out)
-
-            ragged.each(part, q_offsets, threads)
-
-    def rest(first: int, last: int) -> None:
-        longest = int(np.diff(q_offsets[first : last + 1]).max())
-        mask, steps = np.zeros(size, np.uint64), np.empty((2, longest), np.uint8)
-        _long(codes, q_offsets, p_codes, p_offsets, long, first, last, mask, steps[0], steps[1], out)
-
-    if len(long):
-        ragged.each(rest, q_offsets, threads)
-    return out
+    out = np.zeros((len(q_offsets) - 1, len(p_offsets) - 1), np.int32)
+    carried = np.empty((0, 0), np.uint8)
+    found = masks.classes(p_offsets)
+    for block in masks.blocks(p_codes, p_offsets, size, found):
+        if block.chained and block.stretch == 0:
+            carried = np.empty((int(q_offsets[-1] - q_offsets[0]), block.valid.shape[1]), np.uint8)
+        ragged.each(_work(block, codes, q_offsets, carried, out), q_offsets, threads)
+    return masks.unordered(out, found)

@@ -1,4 +1,8 @@
-"""Bit masks of patterns for the bit-parallel kernels: bit i of masks[symbol, lane] is set if it is at place i."""
+"""Bit masks of patterns for the bit-parallel kernels: bit i of masks[symbol, word, lane] is set if it is at place i.
+
+A lane is a pattern. Patterns of one length class share a word width, so that more lanes fit one vector register; those
+of more than 64 symbols take several words of 64 bits, and past MOST_WORDS of them one stretch after another.
+"""
 
 from __future__ import annotations
 
@@ -15,86 +19,166 @@ from aimds.kernels.cpu.jit import I32, I64, U16, U32, U64, compiled, reads, writ
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 Values = npt.NDArray[np.uint8] | Ints
+Word = type[np.unsignedinteger[Any]]
 
-WORDS: Final = (np.uint16, np.uint32, np.uint64)
+WORDS: Final[tuple[Word, ...]] = (np.uint16, np.uint32, np.uint64)
 """Widths of a lane: a pattern goes to the narrowest that holds it."""
-BLOCK_BYTES: Final = 512
-"""Size of one word of every lane of a block."""
+MOST_WORDS: Final = 8
+"""Words of 64 bits of a pattern whose masks are kept at once."""
+_REACH: Final = np.array([16, 32, *range(64, 64 * MOST_WORDS + 1, 64)])
+"""Symbols that a lane of one, or of one more, word holds."""
+ROW_BYTES: Final = 1024
+"""Size of the masks of one symbol in a block: more lanes cost less each, until the masks leave the core's own cache."""
+BYTE_SYMBOLS: Final = 256
+UNIT_BYTES: Final = 64
+"""Lanes fill whole units, so that no lane runs in a slower loop than another."""
+DIRECT_SPAN: Final = 1 << 15
+"""Widest range of token ids that are their own codes."""
 DENSE_SPAN: Final = 1 << 22
 """Widest range of token ids that is looked up in a dense table."""
 
 
 def encode(queries: Values, patterns: Values) -> tuple[Ints, Ints, int]:
-    """Both as codes: 0 for a symbol that no pattern holds, else 1 .. ; and the number of codes."""
+    """Both as codes from 0, below the number of codes given; a symbol that no pattern holds has a code of none."""
+    if not len(patterns):
+        return np.zeros(len(queries), np.int32), np.zeros(0, np.int32), 1
+    if queries.dtype == np.uint8:
+        return queries.astype(np.int32), patterns.astype(np.int32), BYTE_SYMBOLS
+    low, high = int(patterns.min()), int(patterns.max())
+    span = high - low + 1
+    if span <= DIRECT_SPAN:
+        # The code past the span stands for all that lies outside it.
+        places = np.minimum((queries.astype(np.int64) - low).view(np.uint64), np.uint64(span)).astype(np.int32)
+        return places, (patterns - low).astype(np.int32), span + 1
     alphabet = np.unique(patterns)
     size = len(alphabet) + 1
-    if size == 1:
-        return np.zeros(len(queries), np.int32), np.zeros(len(patterns), np.int32), size
-    low, span = int(alphabet[0]), int(alphabet[-1]) - int(alphabet[0]) + 1
     if span > DENSE_SPAN:
         places = np.minimum(np.searchsorted(alphabet, queries), size - 2)
         codes = np.where(alphabet[places] == queries, places + 1, 0).astype(np.int32)
         return codes, (np.searchsorted(alphabet, patterns) + 1).astype(np.int32), size
     table = np.zeros(span + 1, np.int32)
     table[alphabet.astype(np.int64) - low] = np.arange(1, size, dtype=np.int32)
-    places = queries.astype(np.int64) - low
-    # The last entry of the table is 0: it stands for all that lies outside the span.
-    places[(places < 0) | (places >= span)] = span
-    return table[places], table[patterns.astype(np.int64) - low], size
-
-
-def groups(offsets: Offsets) -> tuple[list[tuple[type[np.unsignedinteger[Any]], Ints]], Ints]:
-    """The patterns by the word that holds them, and those that fit none."""
-    lengths = np.diff(offsets)
-    found = []
-    low = -1
-    for word in WORDS:
-        high = 8 * np.dtype(word).itemsize
-        ids = np.flatnonzero((lengths > low) & (lengths <= high)).astype(np.int32)
-        if len(ids):
-            found.append((word, ids))
-        low = high
-    return found, np.flatnonzero(lengths > low).astype(np.int32)
+    wide = np.minimum((queries.astype(np.int64) - low).view(np.uint64), np.uint64(span)).view(np.int64)
+    return table[wide], table[patterns.astype(np.int64) - low], size
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Patterns ``ids`` int32 (lanes,), one a lane. ``slots`` int32 (codes,) leads from a code to its row of ``masks``
-    (symbols, lanes); row 0 is empty. ``lengths`` int64 (lanes,)."""
+    """Some patterns of one class, or a stretch of them.
 
-    ids: Ints
+    ``slots`` int32 (codes,) leads from a code to its row of ``masks`` word (symbols, words, lanes); row 0 is empty.
+    ``valid`` word (words, lanes): the bits that belong to the pattern; a lane past ``count`` has none. ``base`` is the
+    column of the first lane. ``stretch`` counts the stretches of a pattern; ``chained`` tells that there are several.
+    """
+
+    word: Word
     slots: Ints
     masks: npt.NDArray[Any]
-    lengths: Offsets
+    valid: npt.NDArray[Any]
+    base: int
+    count: int
+    stretch: int
+    chained: bool
 
 
-def blocks(codes: Ints, offsets: Offsets, size: int, word: type[np.unsignedinteger[Any]], ids: Ints) -> Iterator[Block]:
-    """The masks of patterns ``ids``, so many lanes at a time that a block stays small whatever the vocabulary."""
-    most = BLOCK_BYTES // np.dtype(word).itemsize
-    for start in range(0, len(ids), most):
-        some = ids[start : start + most]
-        lengths = np.diff(offsets)[some]
-        slots = np.zeros(size, np.int32)
-        used = _slots(codes, offsets, some, slots)
-        masks = np.zeros((used, len(some)), word)
-        _fill(codes, offsets, some, slots, masks)
-        yield Block(some, slots, masks, lengths)
+@dataclass(frozen=True, slots=True)
+class Class:
+    """Patterns ``ids`` int32 of one width of lane; ``words`` of them hold the pattern, or a stretch of it."""
+
+    word: Word
+    words: int
+    ids: Ints
 
 
-@compiled(I64(reads(I32), reads(I64), reads(I32), writes(I32)))
-def _slots(codes: Any, offsets: Any, ids: Any, slots: Any) -> Any:
+def classes(offsets: Offsets) -> list[Class]:
+    """All patterns by the lane that holds them, those that none holds by length."""
+    lengths = np.diff(offsets)
+    kind = np.searchsorted(_REACH, lengths)
+    found = []
+    for k in np.unique(kind).tolist():
+        ids = np.flatnonzero(kind == k).astype(np.int32)
+        if k == len(_REACH):
+            found.append(Class(WORDS[-1], MOST_WORDS, ids[np.argsort(lengths[ids], kind="stable")]))
+        else:
+            found.append(Class(WORDS[min(k, len(WORDS) - 1)], max(k - len(WORDS) + 2, 1), ids))
+    return found
+
+
+def unordered(out: Ints, found: list[Class]) -> Ints:
+    """``out`` int32 (B, P), whose columns stand in the order of ``found``, with those in the order of the patterns."""
+    ids = np.concatenate([some.ids for some in found]) if found else np.zeros(0, np.int32)
+    if (ids[1:] > ids[:-1]).all():
+        return out
+    back = np.empty_like(ids)
+    back[ids] = np.arange(len(ids), dtype=np.int32)
+    return np.ascontiguousarray(out[:, back])
+
+
+def blocks(codes: Ints, offsets: Offsets, size: int, found: list[Class]) -> Iterator[Block]:
+    """The masks of all patterns, so many lanes at a time that a block stays small; each is gone when the next is made.
+
+    Args:
+        codes: int32 (M,), below ``size``. offsets: int64 (P+1,).
+    """
+    slots = np.zeros(size, np.int32)
+    lengths = np.diff(offsets)
+    base = 0
+    for some in found:
+        item = np.dtype(some.word).itemsize
+        most = max(ROW_BYTES, UNIT_BYTES * some.words) // (item * some.words)
+        reach = 8 * item * some.words
+        room = np.empty(0, some.word)
+        for start in range(0, len(some.ids), most):
+            ids = some.ids[start : start + most]
+            lanes = -(-len(ids) * item // UNIT_BYTES) * UNIT_BYTES // item
+            longest = int(lengths[ids].max())
+            for skip in range(0, max(longest, 1), reach):
+                symbols = 1 + min(size, int(np.clip(lengths[ids] - skip, 0, reach).sum()))
+                if len(room) < symbols * some.words * lanes:
+                    room = np.empty(symbols * some.words * lanes, some.word)
+                masks = room[: symbols * some.words * lanes].reshape(symbols, some.words, lanes)
+                used = _fill(codes, offsets, ids, skip, reach, slots, masks)
+                valid = _valid(lengths[ids] - skip, some.words, lanes, some.word)
+                yield Block(
+                    some.word, slots, masks[:used], valid, base + start, len(ids), skip // reach, longest > reach
+                )
+                _clear(codes, offsets, ids, skip, reach, slots)
+        base += len(some.ids)
+
+
+def _valid(rest: Offsets, words: int, lanes: int, word: Word) -> npt.NDArray[Any]:
+    width = 8 * np.dtype(word).itemsize
+    bits = np.zeros((words, lanes), np.int64)
+    bits[:, : len(rest)] = np.clip(rest - width * np.arange(words)[:, None], 0, width)
+    # A shift by 64 is not defined.
+    ones = np.uint64(0xFFFFFFFFFFFFFFFF) >> (64 - np.maximum(bits, 1)).astype(np.uint64)
+    return np.where(bits > 0, ones, np.uint64(0)).astype(word)
+
+
+@compiled(
+    *(I64(reads(I32), reads(I64), reads(I32), I64, I64, writes(I32), writes(word, 3)) for word in (U16, U32, U64))
+)
+def _fill(codes: Any, offsets: Any, ids: Any, skip: Any, reach: Any, slots: Any, masks: Any) -> Any:
+    width = 8 * masks.itemsize
+    masks[0] = 0
     used = 1
-    for pattern in ids:
-        for i in range(offsets[pattern], offsets[pattern + 1]):
-            if slots[codes[i]] == 0:
-                slots[codes[i]] = used
+    for lane in range(len(ids)):
+        begin = offsets[ids[lane]] + skip
+        for i in range(begin, min(begin + reach, offsets[ids[lane] + 1])):
+            slot = slots[codes[i]]
+            if slot == 0:
+                slot = used
+                slots[codes[i]] = slot
+                masks[slot] = 0
                 used += 1
+            place = i - begin
+            masks[slot, place // width, lane] |= np.uint64(1) << np.uint64(place % width)
     return used
 
 
-@compiled(*(types.void(reads(I32), reads(I64), reads(I32), reads(I32), writes(word, 2)) for word in (U16, U32, U64)))
-def _fill(codes: Any, offsets: Any, ids: Any, slots: Any, masks: Any) -> None:
-    for lane in range(len(ids)):
-        begin = offsets[ids[lane]]
-        for i in range(begin, offsets[ids[lane] + 1]):
-            masks[slots[codes[i]], lane] |= np.uint64(1) << np.uint64(i - begin)
+@compiled(types.void(reads(I32), reads(I64), reads(I32), I64, I64, writes(I32)))
+def _clear(codes: Any, offsets: Any, ids: Any, skip: Any, reach: Any, slots: Any) -> None:
+    for pattern in ids:
+        begin = offsets[pattern] + skip
+        for i in range(begin, min(begin + reach, offsets[pattern + 1])):
+            slots[codes[i]] = 0

@@ -10,8 +10,8 @@ from aimds import kernels
 from aimds.errors import KernelError
 
 ROWS = st.lists(st.lists(st.integers(0, 3), max_size=9), max_size=4)
-# Lengths on both sides of each machine word.
-EDGES = [0, 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200]
+# Lengths on both sides of each machine word, and of each stretch of 512.
+EDGES = [0, 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200, 511, 512, 513, 1024, 1100]
 
 
 def symbols(lengths: list[int], kinds: int = 4, seed: int = 0) -> list[list[int]]:
