@@ -38,6 +38,8 @@ def split(offsets: Offsets, parts: int) -> list[tuple[int, int]]:
     """At most ``parts`` runs of rows (first, past the last) that cover all rows and hold about as many values each."""
     rows = len(offsets) - 1
     parts = max(1, min(parts, rows))
+    if parts == 1:
+        return [(0, rows)] if rows else []
     # A row weighs its values and one more, so that many empty rows are shared out too.
     weight = offsets - offsets[0] + np.arange(rows + 1)
     cuts = np.searchsorted(weight, np.linspace(0, int(weight[-1]), parts + 1)[1:-1])

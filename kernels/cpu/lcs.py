@@ -31,7 +31,7 @@ def _compile(word: Any, lane_type: Any) -> Any:
     @compiled(
         types.void(
             *(reads(I32), reads(I64), reads(I32), reads(lane_type, 2), reads(lane_type)),
-            *(I64, I64, I64, I64, writes(lane_type), writes(I32, 2)),
+            *(I64, I64, I64, I64, writes(lane_type), writes(I32), writes(I32, 2)),
         ),
     )
     def single(
@@ -45,23 +45,22 @@ def _compile(word: Any, lane_type: Any) -> Any:
         first: Any,
         last: Any,
         state: Any,  # word (lanes,): a zero bit is a step of the row of the table
+        hits: Any,  # int32 (longest row + 3,)
         out: Any,  # int32 (B, P)
     ) -> None:
         for row in range(first, last):
-            i, stop = offsets[row], offsets[row + 1]
+            # A symbol that no pattern of the block holds changes nothing, and row 0 of the masks is such a one.
+            stop = 0
+            for i in range(offsets[row], offsets[row + 1]):
+                hits[stop] = slots[codes[i]]
+                stop += hits[stop] != 0
+            hits[stop : stop + 3] = 0
             state[:] = ALL
-            while i + 4 <= stop:
-                mask0, mask1 = mask[slots[codes[i]]], mask[slots[codes[i + 1]]]
-                mask2, mask3 = mask[slots[codes[i + 2]]], mask[slots[codes[i + 3]]]
+            for i in range(0, stop, 4):
+                mask0, mask1, mask2, mask3 = mask[hits[i]], mask[hits[i + 1]], mask[hits[i + 2]], mask[hits[i + 3]]
                 for lane in range(len(state)):
                     two = step(step(state[lane], mask0[lane]), mask1[lane])
                     state[lane] = step(step(two, mask2[lane]), mask3[lane])
-                i += 4
-            while i < stop:
-                mask0 = mask[slots[codes[i]]]
-                for lane in range(len(state)):
-                    state[lane] = step(state[lane], mask0[lane])
-                i += 1
             length = out[row, base : base + count]
             for lane in range(len(length)):
                 length[lane] = np.int32(ones(word(word(~state[lane]) & valid[lane])))
@@ -129,7 +128,8 @@ def _work(
 
     def single(first: int, last: int) -> None:
         table = block.slots, block.masks[:, 0], block.valid[0], block.base, block.count
-        _SINGLE[block.word](codes, offsets, *table, first, last, np.empty(lanes, block.word), out)
+        hits = np.empty(int(np.diff(offsets[first : last + 1]).max()) + 3, np.int32)
+        _SINGLE[block.word](codes, offsets, *table, first, last, np.empty(lanes, block.word), hits, out)
 
     def stacked(first: int, last: int) -> None:
         table = block.slots, block.masks, block.valid, block.base, block.count

@@ -27,8 +27,9 @@ MOST_WORDS: Final = 8
 """Words of 64 bits of a pattern whose masks are kept at once."""
 _REACH: Final = np.array([16, 32, *range(64, 64 * MOST_WORDS + 1, 64)])
 """Symbols that a lane of one, or of one more, word holds."""
-ROW_BYTES: Final = 1024
-"""Size of the masks of one symbol in a block: more lanes cost less each, until the masks leave the core's own cache."""
+ROW_BYTES: Final = (1024, 512)
+"""Size of the masks of one symbol in a block, for bytes and for ids: more lanes cost less each, until the masks of all
+symbols leave the core's own cache."""
 BYTE_SYMBOLS: Final = 256
 UNIT_BYTES: Final = 64
 """Lanes fill whole units, so that no lane runs in a slower loop than another."""
@@ -125,7 +126,8 @@ def blocks(codes: Ints, offsets: Offsets, size: int, found: list[Class]) -> Iter
     base = 0
     for some in found:
         item = np.dtype(some.word).itemsize
-        most = max(ROW_BYTES, UNIT_BYTES * some.words) // (item * some.words)
+        room_bytes = max(ROW_BYTES[size > BYTE_SYMBOLS], UNIT_BYTES * some.words)
+        most = room_bytes // (item * some.words)
         reach = 8 * item * some.words
         room = np.empty(0, some.word)
         for start in range(0, len(some.ids), most):
