@@ -5,8 +5,10 @@ A batch of requests and its batch of verdicts have the same rows in the same ord
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -97,12 +99,17 @@ _BINARY_TYPES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binar
 
 def enum(values: tuple[str, ...], codes: Any) -> pa.DictionaryArray:
     """A dictionary column from int8 ``codes`` into ``values``."""
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), pa.array(values, pa.string()))
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), _dictionary(values))
+
+
+@functools.lru_cache(maxsize=256)
+def _dictionary(values: tuple[str, ...]) -> pa.StringArray:
+    return pa.array(values, pa.string())
 
 
 def constant(value: str, n: int) -> pa.DictionaryArray:
     """A dictionary column of ``n`` times ``value``."""
-    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int8()), n), pa.array([value], pa.string()))
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), _dictionary((value,)))
 
 
 def text_column(column: pa.Array, name: str = "text") -> pa.Array:

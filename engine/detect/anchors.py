@@ -45,7 +45,8 @@ class Hits:
 
     def texts(self, wanted: npt.NDArray[np.bool_]) -> I64:
         """Texts, ascending and unique, with an occurrence of a literal in ``wanted`` bool (literals,)."""
-        return np.unique(self.text[wanted[self.literal]])
+        found = self.text[wanted[self.literal]]
+        return np.unique(found) if len(found) > 1 else found
 
     def near(
         self, text: int, group: int, wanted: npt.NDArray[np.bool_], start: int, end: int, before: int, after: int

@@ -7,7 +7,7 @@ scores beyond every calibration text still differ: p falls as the score rises, d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -33,11 +33,16 @@ class Tail:
     shape: float
     scale: float
     size: int
+    _log_survival: F64 = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            object.__setattr__(self, "_log_survival", np.log(self.survival))
 
     def p_value(self, scores: npt.ArrayLike) -> F64:
         """p-values, float64, of ``scores`` of any shape; a higher score never has a higher one."""
         x = np.asarray(scores, np.float64)
-        bulk = np.exp(np.interp(x, self.values, np.log(self.survival)))
+        bulk = np.exp(np.interp(x, self.values, self._log_survival))
         excess = np.maximum(x - self.values[-1], 0.0) / self.scale
         factor = np.exp(-excess) if self.shape == 0 else np.power(1.0 + self.shape * excess, -1.0 / self.shape)
         return np.asarray(np.where(excess > 0, np.maximum(self.rate * factor, SMALLEST_P), bulk), np.float64)
@@ -45,7 +50,7 @@ class Tail:
     def quantile(self, p: float) -> float:
         """The lowest score whose p-value is at most ``p``; the inverse of `p_value`."""
         if p >= self.rate:
-            return float(np.interp(-np.log(p), -np.log(self.survival), self.values))
+            return float(np.interp(-np.log(p), -self._log_survival, self.values))
         ratio = self.rate / p
         excess = np.log(ratio) if self.shape == 0 else (ratio**self.shape - 1.0) / self.shape
         return float(self.values[-1] + self.scale * excess)

@@ -135,6 +135,8 @@ class Pii:
         chosen = None
         if pattern.anchors:
             chosen = anchored.texts(self._anchor_masks[number])
+            if not len(chosen):
+                return chosen
         if pattern.context and not pattern.bare:
             named = words.texts(self._context_masks[self._groups[pattern.context]])
             chosen = named if chosen is None else np.intersect1d(chosen, named, assume_unique=True)
