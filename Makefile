@@ -6,12 +6,14 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 VENV := .venv
 BIN := $(VENV)/bin
 UNPACKED := .work/unpacked
-BENCHMARKS := kernels scan_log kill_resume peers hunt
+BENCHMARKS := kernels screen scan_log kill_resume peers hunt
+BENCH := .venv-bench
+JSON ?= .work/bench.jsonl
 ROWS ?= 20000
 ARGS ?=
 TORCH ?= torch
 
-.PHONY: help demo test test-train lint format bench-smoke bench clean
+.PHONY: help demo test test-train lint format bench-smoke bench bench-jobs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,7 +23,8 @@ help:
 	@echo "make lint         ruff, mypy, import layers"
 	@echo "make format       let ruff format the code"
 	@echo "make bench-smoke  run every benchmark briefly: do they work, are the results right"
-	@echo "make bench        run every benchmark in full"
+	@echo "make bench        kernels and screener beside their peers: JSON=FILE, tables and plots in docs/benchmarks.md"
+	@echo "make bench-jobs   the benchmarks of scan, hunt and detection in full"
 	@echo "make clean        remove .venv and all that was made"
 
 $(VENV)/.stamp: pyproject.toml
@@ -71,9 +74,24 @@ format: $(VENV)/.stamp
 bench-smoke: $(VENV)/.stamp
 	set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --smoke $(ARGS); done
 
-bench: $(VENV)/.stamp
-	set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(ARGS); done
+# The peers of the kernels, pinned, in an environment of their own.
+$(BENCH)/.stamp: pyproject.toml benchmarks/peers/kernels.txt benchmarks/peers/kernels-alone.txt | $(VENV)/.stamp
+	rm -rf $(BENCH)
+	$(BIN)/python -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -r benchmarks/peers/kernels.txt
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers/kernels-alone.txt
+	touch $@
+
+bench: $(BENCH)/.stamp
+	@mkdir -p $(dir $(JSON))
+	rm -f $(JSON)
+	$(BENCH)/bin/python -m benchmarks.kernels --json $(JSON) $(ARGS)
+	$(BENCH)/bin/python -m benchmarks.screen --json $(JSON) $(ARGS)
+	$(BENCH)/bin/python -m benchmarks.page $(JSON) docs/benchmarks.md
+
+bench-jobs: $(VENV)/.stamp
+	set -e; for name in scan_log kill_resume peers hunt; do $(BIN)/python -m benchmarks.$$name $(ARGS); done
 
 clean:
-	rm -rf $(VENV) .venv-train .work build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-train $(BENCH) .work build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

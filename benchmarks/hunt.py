@@ -12,7 +12,6 @@ import dataclasses
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -25,7 +24,7 @@ from aimds.jobs.hunt.sought import THRESHOLD, Sought
 from aimds.jobs.hunt.work import Hunting
 from aimds.jobs.scan import Factory, Limits, Scan, ScanConfig
 from aimds.screener import Screener
-from benchmarks.harness import Case, main
+from benchmarks.harness import Case, Maker, main
 from benchmarks.scan_traffic import write_log
 
 PATTERNS = tuple(
@@ -83,10 +82,10 @@ def hit(folder: Path) -> set[tuple[str, int, str]]:
     return found
 
 
-def case(name: str, decode: bool, floor: float) -> Callable[[bool], Case]:
+def case(name: str, decode: bool, floor: float) -> Maker:
     """A hunt over the log, with or without decoding."""
 
-    def make(smoke: bool) -> Case:
+    def make(smoke: bool) -> list[Case]:
         rows = 4_000 if smoke else 40_000
         home, number = log(rows), count()
         screener(), hunting(decode)
@@ -109,7 +108,7 @@ def case(name: str, decode: bool, floor: float) -> Callable[[bool], Case]:
             found = hit(hits)
             return len(found) > rows // 200 and found <= reported(verdicts)
 
-        return Case(name, "row", rows, ours, peer, "aimds scan --profile fast", same, floor)
+        return [Case(name, "row", rows, ours, peer, "aimds scan --profile fast", same, floor)]
 
     return make
 
