@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -21,11 +21,12 @@ INK, MUTED, GOOD, POOR = "#1f2937", "#6b7280", "#2f6f9f", "#b45309"
 Line = dict[str, Any]
 
 
-def bars(title: str, lines: Sequence[Line], *, unit: str, marks: Sequence[float] = ()) -> str:
+def bars(title: str, lines: Sequence[Line], *, marks: Sequence[float] = ()) -> str:
     """One bar a line on a logarithmic axis of ratios that is broken at 1: to the right where ours is faster."""
     values = [max(float(line["ratio"]), 1e-3) for line in lines]
-    low, high = min(0.5, *values), max(2.0, *values)
+    low, high = min(0.5, *marks, *values), max(2.0, *values)
     span = math.log(high) - math.log(low)
+    one_peer = len({line["peer_name"] for line in lines}) == 1
     room = WIDTH - LEFT - 70
 
     def x(value: float) -> float:
@@ -49,14 +50,15 @@ def bars(title: str, lines: Sequence[Line], *, unit: str, marks: Sequence[float]
     for k, (line, value) in enumerate(zip(lines, values, strict=True)):
         top = 38 + ROW * k
         start, stop = sorted((x(1.0), x(value)))
-        name = f"{line['name']}, {line['peer_name'].split(',')[0]}"
+        name = line["name"] if one_peer else f"{line['name']}, {line['peer_name'].split(',')[0]}"
         name = name if len(name) < 54 else name[:52] + "…"
         out.append(f'<text x="{LEFT - 8}" y="{top + 10}" text-anchor="end" fill="{INK}">{escape(name)}</text>')
+        shown = f"{value:.2f}" if value < 10 else f"{value:.0f}"
         colour = GOOD if value >= 1 else POOR
         out.append(
             f'<rect x="{start:.1f}" y="{top}" width="{max(stop - start, 1):.1f}" height="{BAR}" fill="{colour}"/>'
         )
-        out.append(f'<text x="{max(stop, x(1.0)) + 5:.1f}" y="{top + 10}" fill="{MUTED}">{value:.2g}{unit}</text>')
+        out.append(f'<text x="{max(stop, x(1.0)) + 5:.1f}" y="{top + 10}" fill="{MUTED}">{shown}×</text>')
     return "\n".join([*out, "</svg>"]) + "\n"
 
 
@@ -69,34 +71,25 @@ def table(lines: Sequence[Line]) -> str:
     return "\n".join(rows)
 
 
-GROUPS = (
-    (
-        "Kernels",
-        "bench-kernels.svg",
-        lambda n: not n.startswith("screen"),
-        "times as fast as each peer, one thread",
-        "×",
-    ),
+GROUPS: tuple[tuple[str, str, Callable[[str], bool], str], ...] = (
+    ("Kernels", "bench-kernels.svg", lambda n: not n.startswith("screen"), "times as fast as each peer, one thread"),
     (
         "The screener",
         "bench-screen.svg",
         lambda n: n == "screen" or n.startswith("screen_one"),
-        "times as fast as TF-IDF and logistic regression",
-        "×",
+        "times as fast as TF-IDF and a logistic regression",
     ),
     (
-        "Cost by length of the prompt",
+        "Length of the prompt",
         "bench-tokens.svg",
         lambda n: n.startswith("screen_tokens"),
-        "bytes a second by tokens a prompt, as a share of those at 1,000",
-        "×",
+        "bytes a second by tokens a prompt, beside 1,000 tokens",
     ),
     (
         "Hostile input",
         "bench-worst.svg",
         lambda n: n.startswith("screen_worst"),
-        "bytes a second of 1 MB of one thing, as a share of those of ordinary text; 0.2 is the limit",
-        "×",
+        "bytes a second of 1 MB of one thing beside ordinary text; the limit is 0.2",
     ),
 )
 
@@ -113,12 +106,12 @@ def section(lines: Sequence[Line], images: Path) -> str:
             f"Python {about['python']}, {versions}.\n"
         )
     images.mkdir(parents=True, exist_ok=True)
-    for title, file, mine, words, unit in GROUPS:
+    for title, file, mine, words in GROUPS:
         some = [line for line in lines if "name" in line and mine(line["name"])]
         if not some:
             continue
         marks = (0.2,) if "worst" in file else ()
-        (images / file).write_text(bars(f"{title}: {words}", some, unit=unit, marks=marks), encoding="utf-8")
+        (images / file).write_text(bars(f"{title}: {words}", some, marks=marks), encoding="utf-8")
         out.append(f"### {title}\n\n![{title}: {words}](images/{file})\n\n{table(some)}\n")
     return "\n".join(out)
 

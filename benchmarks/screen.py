@@ -94,11 +94,11 @@ def per_byte(text: str, calls: int) -> float:
 
 
 def screen_tokens(smoke: bool) -> Iterator[Result]:
-    """Bytes a second of prompts of 1 to 100,000 tokens, at least 4,000 tokens a batch: the same if cost is linear."""
+    """Bytes a second of prompts of 1 to 100,000 tokens, at least 40,000 tokens a batch: the same if cost is linear."""
     words = " ".join(prompts(200 if smoke else 3000, seed=3)).split()
     rates = {}
     for tokens in (1, 10, 100, 1000, *(() if smoke else (10_000, 100_000))):
-        rows = max(1, 4000 // tokens)
+        rows = max(1, (4_000 if smoke else 40_000) // tokens)
         texts = [" ".join(words[(row * tokens + k) % len(words)] for k in range(tokens)) for row in range(rows)]
         asked = batch(texts)
         best = float("inf")

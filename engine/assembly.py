@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -140,7 +141,18 @@ def _offsets(n: int, counts: dict[int, int]) -> pa.Array:
     return pa.array(np.cumsum(sizes, dtype=np.int32))
 
 
+def _none(n: int, kind: pa.StructType) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(np.zeros(n + 1, np.int32)), _empty(kind))
+
+
+@functools.cache
+def _empty(kind: pa.StructType) -> pa.StructArray:
+    return pa.array([], kind)
+
+
 def _evidence(n: int, scores: Scores) -> pa.ListArray:
+    if not scores.evidence:
+        return _none(n, schema.EVIDENCE)
     flat = [item for row in sorted(scores.evidence) for item in scores.evidence[row]]
     columns = [
         pa.array([item.detector for item in flat], pa.string()),
@@ -154,6 +166,8 @@ def _evidence(n: int, scores: Scores) -> pa.ListArray:
 
 
 def _spans(n: int, scores: Scores) -> pa.ListArray:
+    if not scores.spans:
+        return _none(n, schema.SPAN)
     flat = [span for row in sorted(scores.spans) for span in scores.spans[row]]
     columns = [
         pa.array([span.start for span in flat], pa.int32()),

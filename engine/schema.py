@@ -242,7 +242,7 @@ def _missing(field: pa.Field, n: int, first_row: int) -> pa.Array:
     if field.name == "request_id":
         return pa.array(range(first_row, first_row + n), pa.int64()).cast(pa.string())
     if field.name == "channel":
-        return constant("user", n)
+        return enum(CHANNELS, np.zeros(n, np.int8))
     return pa.nulls(n, field.type)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable
 from importlib import import_module
@@ -106,7 +107,12 @@ def _known(name: str) -> None:
         raise KernelError(name, "name", f"no such kernel; there are {', '.join(SPECS)}")
 
 
+@functools.cache
+def _has_cuda_kernels() -> bool:
+    return find_spec("aimds.kernels.cuda") is not None
+
+
 def _cuda_problem() -> str:
-    if find_spec("aimds.kernels.cuda") is None:
+    if not _has_cuda_kernels():
         return "this version has no CUDA kernels"
     return str(import_module("aimds.kernels.cuda").problem())

@@ -72,6 +72,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--overwrite", help="Replace verdicts of other settings; retry what was skipped.")
         ] = False,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the result.")] = False,
+        timings: Annotated[bool, typer.Option("--timings", help="Show the share of each stage in the time.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
         screener: Annotated[str | None, typer.Option(hidden=True)] = None,
     ) -> None:
@@ -122,6 +123,8 @@ def register(app: typer.Typer) -> None:
             print(json.dumps(summary.to_json(), ensure_ascii=True))
         else:
             _print(summary)
+            if timings:
+                print_timings(summary.stages, summary.rows_screened)
         if summary.skipped:
             raise typer.Exit(EXIT_SKIPPED)
 
@@ -179,6 +182,23 @@ def _print(summary: Summary) -> None:
     if unjudged:
         console.print(f"{unjudged:,} rows could not be judged, or not in full: see the columns status and error")
     print_skipped(summary.skipped, summary.output)
+
+
+def print_timings(stages: dict[str, float], rows: int) -> None:
+    """The seconds of each stage, all workers together, its share and its cost a row."""
+    from rich.console import Console
+    from rich.table import Table
+
+    total = sum(stages.values())
+    if not total or not rows:
+        print("no times by stage: nothing was screened in this run", file=sys.stderr)
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("stage", "seconds", "share", "µs a row"):
+        table.add_column(title, justify="left" if title == "stage" else "right")
+    for stage, seconds in [*stages.items(), ("all", total)]:
+        table.add_row(stage, f"{seconds:,.2f}", f"{seconds / total:.1%}", f"{seconds / rows * 1e6:,.1f}")
+    Console(highlight=False).print(table)
 
 
 def print_skipped(skipped: list[Skip], output: str) -> None:

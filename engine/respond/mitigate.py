@@ -116,6 +116,8 @@ def mitigated(
     if isinstance(channels, pa.DictionaryArray):
         channels = channels.indices.to_numpy(zero_copy_only=False)
     rows = np.flatnonzero(((actions == REDACT) | (actions == SANDWICH)) & texts.valid)
+    if not len(rows):
+        return pa.nulls(len(texts), pa.large_string())
     changed = []
     for row in rows.tolist():
         chosen = [(s.start, s.end, s.kind) for s in spans.get(row, ()) if kinds is None or s.kind in kinds]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -70,6 +70,11 @@ class Hunting:
         settings = {"decode": decode, "excerpts": excerpts, "mask": mask, "engine": __version__}
         words = digest(data.read_bytes(SYNONYMS).decode())
         self.config_hash = digest([sought.to_json(), settings, data.manifest(), words])[:16]
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Nothing: a hunt keeps no times by stage."""
+        return {}
 
     def rows(self, job: Job, chunk: Chunk, counts: Counts) -> Iterator[pa.RecordBatch]:
         """The hits in ``chunk``, by row, the strongest of a row first; at most one for each pattern."""

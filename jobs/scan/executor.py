@@ -59,6 +59,7 @@ class Executor:
 
     def _unit(self, job: Job, slice_: int, where: Slice) -> dict[str, Any]:
         trailer: dict[str, Any] = {"key": job.key, "read": 0, "rows": 0, "counts": {}}
+        before = dict(self._work.seconds)
         chunks = gather(self._table(job).chunks(where, job.columns), job.limits.batch_rows, job.limits.batch_bytes)
 
         def batches() -> Iterator[pa.RecordBatch]:
@@ -70,7 +71,8 @@ class Executor:
                 self._on_rows(chunk.batch.num_rows)
 
         parts.write(job.folder_path / parts.name(where.group, slice_), job.output_schema, batches(), trailer)
-        return trailer
+        # Not in the part itself: what a scan writes is the same to the byte however long it took.
+        return trailer | {"seconds": {name: s - before.get(name, 0.0) for name, s in self._work.seconds.items()}}
 
     def _assemble(self, job: Job) -> dict[str, Any]:
         found = [path for _, _, path in parts.listed(job.folder_path)]

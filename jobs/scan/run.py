@@ -186,6 +186,8 @@ class Run:
             self._files[index].trailers[group, slice_] = answer.value
             self._summary.units_done += 1
             self._summary.rows_screened += answer.value["read"]
+            for stage, seconds in answer.value["seconds"].items():
+                self._summary.stages[stage] = self._summary.stages.get(stage, 0.0) + seconds
             self._settle(index, 1)
         elif answer.kind == "unreadable":
             self._progress.advance(-doing.rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -38,6 +38,11 @@ class Screening:
     def __init__(self, screener: rows.Screener) -> None:
         self._screener = screener
         self.config_hash = str(screener.config_hash)
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Time spent in each stage of the screener; of a screener that keeps none, nothing."""
+        return getattr(self._screener, "seconds", {})
 
     def rows(self, job: Job, chunk: Chunk, counts: Counts) -> Iterator[pa.RecordBatch]:
         """Verdicts with the text and the carried columns, where they are asked for."""

@@ -21,7 +21,8 @@ class Skip:
 @dataclass(slots=True)
 class Summary:
     """``rows``, ``actions``, ``threats`` and ``statuses`` describe the outputs as they stand; ``rows_screened`` and
-    ``seconds`` this run. ``units_done`` were finished now, ``units_resumed`` by an earlier run."""
+    ``seconds`` this run. ``units_done`` were finished now, ``units_resumed`` by an earlier run. ``stages`` are the
+    seconds that this run spent in each stage, all workers together, in the order of the stages."""
 
     output: str
     files: int = 0
@@ -39,10 +40,12 @@ class Summary:
     skipped: list[Skip] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
     nothing_to_do: bool = False
+    stages: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON value, names in a stable order."""
         value = asdict(self)
+        value["stages"] = {name: round(seconds, 3) for name, seconds in self.stages.items()}
         for key in ("actions", "threats", "statuses"):
             value[key] = dict(sorted(value[key].items(), key=lambda item: (-item[1], item[0])))
         return value

@@ -5,7 +5,7 @@ A worker holds one `Work`, made by a `Factory`; the process that plans and remem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,10 @@ class Work(Protocol):
 
     config_hash: str
     """The same for two that make the same of the same rows."""
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Time spent in each stage since the start, in seconds; empty where none is kept."""
 
     def rows(self, job: Job, chunk: Chunk, counts: Counts) -> Iterator[pa.RecordBatch]:
         """What becomes of ``chunk``: batches of the output's schema, in row order; ``counts`` gains their figures."""

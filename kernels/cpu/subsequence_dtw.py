@@ -64,15 +64,16 @@ def _rows(
                 token0, token1, token2, token3 = tokens[i], tokens[i + 1], tokens[i + 2], tokens[i + 3]
                 left[:, :] = 0
                 for j in range(length):
-                    cost0, cost1 = cost[token0, j], cost[token1, j]
-                    cost2, cost3 = cost[token2, j], cost[token3, j]
+                    # Slices, since an index of two parts might be negative for all the compiler knows.
+                    cost0, cost1 = cost[token0, j, base : base + lanes], cost[token1, j, base : base + lanes]
+                    cost2, cost3 = cost[token2, j, base : base + lanes], cost[token3, j, base : base + lanes]
                     for lane in range(lanes):
                         up = above[j, lane]
                         left0, left1, left2, left3 = left[0, lane], left[1, lane], left[2, lane], left[3, lane]
-                        left[0, lane] = cost0[base + lane] + min(min(left[4, lane], up), left0)
-                        left[1, lane] = cost1[base + lane] + min(min(left0, left[0, lane]), left1)
-                        left[2, lane] = cost2[base + lane] + min(min(left1, left[1, lane]), left2)
-                        left[3, lane] = cost3[base + lane] + min(min(left2, left[2, lane]), left3)
+                        left[0, lane] = cost0[lane] + min(min(left[4, lane], up), left0)
+                        left[1, lane] = cost1[lane] + min(min(left0, left[0, lane]), left1)
+                        left[2, lane] = cost2[lane] + min(min(left1, left[1, lane]), left2)
+                        left[3, lane] = cost3[lane] + min(min(left2, left[2, lane]), left3)
                         left[4, lane] = up
                         above[j, lane] = left[3, lane]
                 position = np.int32(i - begin)
@@ -86,9 +87,10 @@ def _rows(
                 token = tokens[i]
                 left[:, :] = 0
                 for j in range(length):
+                    cost0 = cost[token, j, base : base + lanes]
                     for lane in range(lanes):
                         up = above[j, lane]
-                        left[0, lane] = cost[token, j, base + lane] + min(min(left[4, lane], up), left[0, lane])
+                        left[0, lane] = cost0[lane] + min(min(left[4, lane], up), left[0, lane])
                         left[4, lane] = up
                         above[j, lane] = left[0, lane]
                 position = np.int32(i - begin)
@@ -97,9 +99,10 @@ def _rows(
                     best[lane] = left[0, lane] if better else best[lane]
                     where[lane] = position if better else where[lane]
                 i += 1
+            nearest, last_token = distance[row, base : base + lanes], end[row, base : base + lanes]
             for lane in range(lanes):
-                distance[row, base + lane] = best[lane]
-                end[row, base + lane] = where[lane]
+                nearest[lane] = best[lane]
+                last_token[lane] = where[lane]
 
 
 @register("subsequence_dtw", "cpu")

@@ -203,6 +203,8 @@ class Bank:
         n = len(windows)
         margin, best = np.full(n, -1.0, np.float32), np.full(n, -1, np.int32)
         survey = self.index.survey(windows.values, windows.offsets, self.limits * (1 + SLACK), threads=threads)
+        if not len(survey.windows):
+            return Matches(margin, best, [])
         near: list[tuple[Alignment, F32]] = []
         for aligned in self.index.align(survey, threads=threads):
             margins = np.clip(1 - aligned.distance / self.limits[aligned.pattern], -1, 1).astype(np.float32)

@@ -50,6 +50,8 @@ class Pii:
         self._anchors = Anchors(a.encode() for p in self.patterns for a in p.anchors)
         self._words = Anchors((w.encode() for words in definitions.contexts.values() for w in words), words=True)
         self._anchor_masks = [self._anchors.mask([a.encode() for a in p.anchors]) for p in self.patterns]
+        self._anchor_table = np.array(self._anchor_masks).reshape(len(self.patterns), -1)
+        self._unanchored = np.array([not p.anchors for p in self.patterns], np.bool_)
         self._groups = {name: i for i, name in enumerate(definitions.contexts)}
         self._context_masks = [self._words.mask([w.encode() for w in words]) for words in definitions.contexts.values()]
 
@@ -114,7 +116,10 @@ class Pii:
         words = self._words.find(small, offsets)
         some: npt.NDArray[np.bool_] = np.any(features, axis=1)
         tables: dict[int, Columns] = {}
-        for number, pattern in enumerate(self.patterns):
+        # Most kinds have no anchor in most batches.
+        possible = self._unanchored | self._anchor_table[:, np.unique(anchored.literal)].any(axis=1)
+        for number in np.flatnonzero(possible).tolist():
+            pattern = self.patterns[number]
             if folded and not pattern.folded:
                 continue
             candidates = self._candidates(number, pattern, features, some, anchored, words)
@@ -135,8 +140,6 @@ class Pii:
         chosen = None
         if pattern.anchors:
             chosen = anchored.texts(self._anchor_masks[number])
-            if not len(chosen):
-                return chosen
         if pattern.context and not pattern.bare:
             named = words.texts(self._context_masks[self._groups[pattern.context]])
             chosen = named if chosen is None else np.intersect1d(chosen, named, assume_unique=True)

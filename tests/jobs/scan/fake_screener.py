@@ -37,11 +37,13 @@ class FakeScreener:
         self.config_hash = f"{name}-1"
         self._delay_s, self._flag, self._once = delay_s, flag, once
         self.seen: list[int] = []
+        self.seconds = {"fake": 0.0}
 
     def screen_batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         texts = batch.column("text").cast(pa.large_binary())
         n = len(texts)
         self.seen.append(n)
+        self.seconds["fake"] += n / 64
         if self._delay_s:
             time.sleep(self._delay_s)
         for word in (b"POISON", b"CRASH"):

@@ -24,6 +24,7 @@ class Lengths:
 
     def __init__(self, word: str) -> None:
         self.config_hash = word
+        self.seconds: dict[str, float] = {}
 
     def rows(self, job: Job, chunk: Chunk, counts: Counts) -> Iterator[pa.RecordBatch]:
         column = chunk.batch.column(job.used["text"])

@@ -73,6 +73,13 @@ def test_text_and_other_columns_can_be_carried(tmp_path: Path) -> None:
         scan(path, tmp_path / "other", with_text=True, carry=("text",))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_seconds_of_each_stage_are_summed_over_workers(tmp_path: Path, workers: int) -> None:
+    log(tmp_path / "logs/a.parquet", 100)
+    log(tmp_path / "logs/b.parquet", 28, seed=1)
+    assert scan(tmp_path / "logs", tmp_path / "out", workers=workers).to_json()["stages"] == {"fake": 2.0}
+
+
 def test_objects_and_lists_of_json_lines_are_carried_as_json(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a", "meta": {"n": 1}, "tags": ["x"]}\n{"text": "b", "meta": "odd"}\n')
