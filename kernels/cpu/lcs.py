@@ -22,12 +22,14 @@ ALL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 TOP: Final = np.uint64(63)
 
 
-def _compile(word: Any, lane_type: Any) -> Any:
+@inlined
+def _step(state: Any, mask: Any, word: Any) -> Any:
     # numba widens unsigned arithmetic to 64 bits; `word` cuts each step back, so that narrow lanes stay narrow.
-    @inlined
-    def step(state: Any, mask: Any) -> Any:
-        return word(word(state + word(state & mask)) | word(state & word(~mask)))
+    return word(word(state + word(state & mask)) | word(state & word(~mask)))
 
+
+def _compile(word: Any, lane_type: Any) -> Any:
+    # What a closure holds goes into the key of the code on disk: a type may, a compiled function would never be found.
     @compiled(
         types.void(
             *(reads(I32), reads(I64), reads(I32), reads(lane_type, 2), reads(lane_type)),
@@ -59,8 +61,8 @@ def _compile(word: Any, lane_type: Any) -> Any:
             for i in range(0, stop, 4):
                 mask0, mask1, mask2, mask3 = mask[hits[i]], mask[hits[i + 1]], mask[hits[i + 2]], mask[hits[i + 3]]
                 for lane in range(len(state)):
-                    two = step(step(state[lane], mask0[lane]), mask1[lane])
-                    state[lane] = step(step(two, mask2[lane]), mask3[lane])
+                    two = _step(_step(state[lane], mask0[lane], word), mask1[lane], word)
+                    state[lane] = _step(_step(two, mask2[lane], word), mask3[lane], word)
             length = out[row, base : base + count]
             for lane in range(len(length)):
                 length[lane] = np.int32(ones(word(word(~state[lane]) & valid[lane])))

@@ -26,17 +26,19 @@ ONE: Final = np.uint64(1)
 TOP: Final = np.uint64(63)
 
 
-def _compile(word: Any, lane_type: Any) -> Any:
+@inlined
+def _step(equal: Any, up: Any, down: Any, word: Any, one: Any) -> Any:
     # numba widens unsigned arithmetic to 64 bits; `word` cuts each step back, so that narrow lanes stay narrow.
-    one = word(1)
+    diagonal = word(word(word(word(word(equal & up) + up) ^ up) | equal) | down)
+    # The complement of the horizontal +1 bits: shifted, it brings in the +1 of the first row without another step.
+    level = word(word(word(diagonal | up) & word(~down)) << one)
+    falls = word(word(diagonal & up) << one)
+    return word(falls | word(level & word(~diagonal))), word(diagonal & word(~level))
 
-    @inlined
-    def step(equal: Any, up: Any, down: Any) -> Any:
-        diagonal = word(word(word(word(word(equal & up) + up) ^ up) | equal) | down)
-        # The complement of the horizontal +1 bits: shifted, it brings in the +1 of the first row without another step.
-        level = word(word(word(diagonal | up) & word(~down)) << one)
-        falls = word(word(diagonal & up) << one)
-        return word(falls | word(level & word(~diagonal))), word(diagonal & word(~level))
+
+def _compile(word: Any, lane_type: Any) -> Any:
+    # What a closure holds goes into the key of the code on disk: a type may, a compiled function would never be found.
+    one = word(1)
 
     @compiled(
         types.void(
@@ -67,17 +69,17 @@ def _compile(word: Any, lane_type: Any) -> Any:
                 mask0, mask1 = mask[slots[codes[i]]], mask[slots[codes[i + 1]]]
                 mask2, mask3 = mask[slots[codes[i + 2]]], mask[slots[codes[i + 3]]]
                 for lane in range(len(plus)):
-                    up, down = step(mask0[lane], plus[lane], minus[lane])
-                    up, down = step(mask1[lane], up, down)
-                    up, down = step(mask2[lane], up, down)
-                    up, down = step(mask3[lane], up, down)
+                    up, down = _step(mask0[lane], plus[lane], minus[lane], word, one)
+                    up, down = _step(mask1[lane], up, down, word, one)
+                    up, down = _step(mask2[lane], up, down, word, one)
+                    up, down = _step(mask3[lane], up, down, word, one)
                     plus[lane] = up
                     minus[lane] = down
                 i += 4
             while i < stop:
                 mask0 = mask[slots[codes[i]]]
                 for lane in range(len(plus)):
-                    up, down = step(mask0[lane], plus[lane], minus[lane])
+                    up, down = _step(mask0[lane], plus[lane], minus[lane], word, one)
                     plus[lane] = up
                     minus[lane] = down
                 i += 1
