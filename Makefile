@@ -90,7 +90,7 @@ bench: $(BENCH)/.stamp
 	$(BENCH)/bin/python -m benchmarks.page $(JSON) docs/benchmarks.md
 
 bench-jobs: $(VENV)/.stamp
-	set -e; for name in scan_log kill_resume peers hunt; do $(BIN)/python -m benchmarks.$$name $(ARGS); done
+	set -e; for name in $(filter-out kernels screen,$(BENCHMARKS)); do $(BIN)/python -m benchmarks.$$name $(ARGS); done
 
 clean:
 	rm -rf $(VENV) .venv-train $(BENCH) .work build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

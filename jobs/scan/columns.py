@@ -11,8 +11,8 @@ from aimds.errors import ConfigError, SchemaError
 from aimds.schema import VERDICTS
 
 UNUSED = "-"
-JSON_LIST, JSON_OBJECT = pa.list_(pa.null()), pa.struct([])
-"""Types of columns of JSON Lines that hold lists or objects: never texts to screen, carried as JSON text."""
+AS_JSON = {b"aimds": b"json"}
+"""Metadata of a column of JSON Lines that holds objects or lists: never texts to screen, carried as JSON text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +173,9 @@ def extra_fields(
     """
     fields = [pa.field("text", pa.large_string())] if with_text else []
     for name in carry:
-        if name in own.names or any(field.name == name for field in fields):
+        if name in own.names or any(made.name == name for made in fields):
             raise ConfigError("carry", name, "a column whose name is not one of the output's own")
-        kind = schema.field(_index(schema, name, label)).type
-        kind = pa.large_string() if kind in (JSON_LIST, JSON_OBJECT) else kind
+        field = schema.field(_index(schema, name, label))
+        kind = pa.large_string() if field.metadata == AS_JSON else field.type
         fields.append(pa.field(name, kind.value_type if pa.types.is_dictionary(kind) else kind))
     return fields

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aimds.jobs.scan.columns import JSON_LIST, JSON_OBJECT
+from aimds.jobs.scan.columns import AS_JSON
 from aimds.jobs.scan.inputs import Source
 from aimds.jobs.scan.reading import DECODE_ROWS, Chunk, Group, ReadError, Slice, reason
 
@@ -83,7 +83,7 @@ class LineTable:
         if not self._header and not sample:
             raise ReadError(source.label, f"holds no {source.kind} record")
         names = self._header or list(dict.fromkeys(name for fields in sample for name in fields))
-        self.schema = pa.schema([(name, _kind([fields.get(name) for fields in sample])) for name in names])
+        self.schema = pa.schema([_field(name, [fields.get(name) for fields in sample]) for name in names])
 
     def layout(self, unit_rows: int) -> list[Group]:
         rows, offsets = 0, [self._first]
@@ -137,12 +137,17 @@ def _parse(line: str) -> Record:
     return (value, "") if isinstance(value, dict) else ({}, "not a JSON record: expected an object")
 
 
+def _field(name: str, values: list[Any]) -> pa.Field:
+    kind = _kind(values)
+    return pa.field(name, kind, metadata=AS_JSON if pa.types.is_nested(kind) else None)
+
+
 def _kind(values: list[Any]) -> pa.DataType:
     given = [value for value in values if value is not None]
     if given and all(isinstance(value, list) for value in given):
-        return JSON_LIST
+        return pa.list_(pa.null())
     if given and all(isinstance(value, dict) for value in given):
-        return JSON_OBJECT
+        return pa.struct([])
     return pa.large_string()
 
 

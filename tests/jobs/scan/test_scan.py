@@ -92,6 +92,13 @@ def test_objects_and_lists_of_json_lines_are_carried_as_json(tmp_path: Path) -> 
     assert pq.read_table(tmp_path / "other" / "a.jsonl.parquet")["meta"].to_pylist() == ['{"n": 1}']
 
 
+def test_lists_of_nothing_in_parquet_are_carried_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a"], "tags": pa.array([[]], pa.list_(pa.null()))}), path)
+    scan(path, tmp_path / "out", carry=("tags",))
+    assert pq.read_table(tmp_path / "out" / "a.parquet")["tags"].to_pylist() == [[]]
+
+
 def test_files_of_one_name_in_two_folders_get_an_output_each(tmp_path: Path) -> None:
     log(tmp_path / "logs/x/a.parquet", 10, seed=1)
     log(tmp_path / "logs/y/a.parquet", 20, seed=2)
