@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from aimds.kernels import ragged
 from aimds.kernels.cpu import masks
 from aimds.kernels.cpu.bits import ones
 from aimds.kernels.cpu.jit import I32, I64, U8, U16, U32, U64, compiled, inlined, reads, writes
@@ -123,32 +122,21 @@ def _stacked(
                 length[lane] += np.int32(ones(~state[w, lane] & valid[w, lane]))
 
 
-def _work(
-    block: masks.Block, codes: Ints, offsets: Offsets, carried: npt.NDArray[np.uint8], out: Ints
-) -> Callable[[int, int], None]:
-    words, lanes = block.valid.shape
-
-    def single(first: int, last: int) -> None:
-        table = block.slots, block.masks[:, 0], block.valid[0], block.base, block.count
-        hits = np.empty(int(np.diff(offsets[first : last + 1]).max()) + 3, np.int32)
-        _SINGLE[block.word](codes, offsets, *table, first, last, np.empty(lanes, block.word), hits, out)
-
-    def stacked(first: int, last: int) -> None:
-        table = block.slots, block.masks, block.valid, block.base, block.count
-        state = np.empty((words, lanes), np.uint64), np.empty(lanes, np.uint64)
-        _stacked(codes, offsets, *table, first, last, *state, block.chained, carried, out)
-
-    return stacked if words > 1 or block.chained else single
-
-
 @register("lcs", "cpu")
 def lcs(q_values: Any, q_offsets: Offsets, p_values: Any, p_offsets: Offsets, *, threads: int) -> Ints:
-    codes, p_codes, size = masks.encode(q_values, p_values)
-    out = np.zeros((len(q_offsets) - 1, len(p_offsets) - 1), np.int32)
-    carried = np.empty((0, 0), np.uint8)
-    found = masks.classes(p_offsets)
-    for block in masks.blocks(p_codes, p_offsets, size, found):
-        if block.chained and block.stretch == 0:
-            carried = np.zeros((int(q_offsets[-1] - q_offsets[0]), block.valid.shape[1]), np.uint8)
-        ragged.each(_work(block, codes, q_offsets, carried, out), q_offsets, threads)
-    return masks.unordered(out, found)
+    def work(block: masks.Block, codes: Ints, carried: npt.NDArray[np.uint8], out: Ints) -> Callable[[int, int], None]:
+        words, lanes = block.valid.shape
+
+        def single(first: int, last: int) -> None:
+            table = block.slots, block.masks[:, 0], block.valid[0], block.base, block.count
+            hits = np.empty(int(np.diff(q_offsets[first : last + 1]).max()) + 3, np.int32)
+            _SINGLE[block.word](codes, q_offsets, *table, first, last, np.empty(lanes, block.word), hits, out)
+
+        def stacked(first: int, last: int) -> None:
+            table = block.slots, block.masks, block.valid, block.base, block.count
+            state = np.empty((words, lanes), np.uint64), np.empty(lanes, np.uint64)
+            _stacked(codes, q_offsets, *table, first, last, *state, block.chained, carried, out)
+
+        return stacked if words > 1 or block.chained else single
+
+    return masks.over_blocks(q_values, q_offsets, p_values, p_offsets, work, threads)

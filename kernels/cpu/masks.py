@@ -6,7 +6,7 @@ of more than 64 symbols take several words of 64 bits, and past MOST_WORDS of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
+from aimds.kernels import ragged
 from aimds.kernels.cpu.jit import I32, I64, U16, U32, U64, compiled, reads, writes
 
 Ints = npt.NDArray[np.int32]
@@ -146,6 +147,30 @@ def blocks(codes: Ints, offsets: Offsets, size: int, found: list[Class]) -> Iter
                 )
                 _clear(codes, offsets, ids, skip, reach, slots)
         base += len(some.ids)
+
+
+def over_blocks(
+    q_values: Values,
+    q_offsets: Offsets,
+    p_values: Values,
+    p_offsets: Offsets,
+    work: Callable[[Block, Ints, npt.NDArray[np.uint8], Ints], Callable[[int, int], None]],
+    threads: int,
+) -> Ints:
+    """int32 (B, P): what ``work(block, codes, carried, out)`` writes there, called for runs of rows (first, last).
+
+    ``codes`` int32 are the symbols of the queries; ``carried`` uint8 (their number, lanes), zero for the first stretch,
+    is kept from one stretch of a pattern to the next.
+    """
+    codes, p_codes, size = encode(q_values, p_values)
+    out = np.zeros((len(q_offsets) - 1, len(p_offsets) - 1), np.int32)
+    carried = np.empty((0, 0), np.uint8)
+    found = classes(p_offsets)
+    for block in blocks(p_codes, p_offsets, size, found):
+        if block.chained and block.stretch == 0:
+            carried = np.zeros((int(q_offsets[-1] - q_offsets[0]), block.valid.shape[1]), np.uint8)
+        ragged.each(work(block, codes, carried, out), q_offsets, threads)
+    return unordered(out, found)
 
 
 def _valid(rest: Offsets, words: int, lanes: int, word: Word) -> npt.NDArray[Any]:
