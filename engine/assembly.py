@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ NONE, PII, HARMFUL = (CODES[name] for name in ("none", "pii_exposure", "harmful_
 IMPACT = np.array([threat.impact for threat in load()], np.float32)
 SCORED = np.array([code for code, name in enumerate(THREATS) if name not in ("none", "harmful_request")])
 """Threat codes with an entry in the ``scores`` map; the harmful score is a column of its own."""
+SCORED_CODES = SCORED.astype(np.int8)
 
 
 def verdicts(
@@ -75,7 +75,7 @@ def verdicts(
         "evidence": _evidence(n, scores),
         "spans": _spans(n, scores),
         "mitigated_text": mitigated,
-        "violations": pa.ListArray.from_arrays(pa.array(np.zeros(n + 1, np.int32)), pa.array([], pa.string())),
+        "violations": schema.empty_lists(pa.string(), n),
         "status": schema.enum(STATUSES, numbers[:, STATUS].astype(np.int8)),
         "error": pa.array([scores.errors.get(row) for row in range(n)], pa.string()) if scores.errors else None,
         "profile": schema.constant(profile, n),
@@ -96,16 +96,20 @@ def _scored(batch: pa.RecordBatch, scores: Scores, failed: npt.NDArray[np.bool_]
     for row, spans in scores.spans.items():
         has_secret[row] = any(KINDS[span.kind].secret for span in spans)
         has_pii[row] = any(span.kind in policy.redacted and not KINDS[span.kind].secret for span in spans)
+    p_value, rest = numbers[:, P_VALUE], numbers[:, SCORE:].astype(np.float32)
+    if np.isnan(p_value).any():
+        p_value = np.where(np.isnan(p_value), 1.0, p_value)
+        rest = np.nan_to_num(rest)
     return Scored(
         n=n,
         channel=batch.column("channel").indices.to_numpy(zero_copy_only=False),
         tenant=batch.column("tenant"),
-        p_value=np.where(np.isnan(numbers[:, P_VALUE]), 1.0, numbers[:, P_VALUE]),
-        score=np.nan_to_num(numbers[:, SCORE]).astype(np.float32),
+        p_value=p_value,
+        score=rest[:, 0],
         threat=numbers[:, THREAT].astype(np.int8),
-        scores=np.nan_to_num(numbers[:, FIRST_SCORE:]).astype(np.float32),
-        harmful=np.nan_to_num(numbers[:, HARMFUL_SCORE]).astype(np.float32),
-        severity=np.nan_to_num(numbers[:, SEVERITY]).astype(np.float32),
+        scores=rest[:, FIRST_SCORE - SCORE :],
+        harmful=rest[:, HARMFUL_SCORE - SCORE],
+        severity=rest[:, SEVERITY - SCORE],
         has_pii=has_pii,
         has_secret=has_secret,
         failed=failed,
@@ -128,10 +132,12 @@ def _reported(scored: Scored, policy: Policy) -> tuple[npt.NDArray[np.int8], npt
 
 def _score_map(by_type: npt.NDArray[np.float64]) -> pa.MapArray:
     judged = ~np.isnan(by_type[:, 0])
-    offsets = np.zeros(len(by_type) + 1, np.int32)
-    np.cumsum(np.where(judged, len(SCORED), 0), out=offsets[1:])
-    keys = schema.enum(THREATS, np.tile(SCORED.astype(np.int8), int(judged.sum())))
-    items = pa.array(by_type[judged][:, SCORED].astype(np.float32).ravel())
+    if not judged.all():
+        by_type = by_type[judged]
+    offsets = np.zeros(len(judged) + 1, np.int32)
+    np.cumsum(judged * np.int32(len(SCORED)), out=offsets[1:])
+    keys = schema.enum(THREATS, np.broadcast_to(SCORED_CODES, (len(by_type), len(SCORED))).ravel())
+    items = pa.array(by_type[:, SCORED].astype(np.float32).ravel())
     return pa.MapArray.from_arrays(pa.array(offsets), keys, items)
 
 
@@ -141,18 +147,9 @@ def _offsets(n: int, counts: dict[int, int]) -> pa.Array:
     return pa.array(np.cumsum(sizes, dtype=np.int32))
 
 
-def _none(n: int, kind: pa.StructType) -> pa.ListArray:
-    return pa.ListArray.from_arrays(pa.array(np.zeros(n + 1, np.int32)), _empty(kind))
-
-
-@functools.cache
-def _empty(kind: pa.StructType) -> pa.StructArray:
-    return pa.array([], kind)
-
-
 def _evidence(n: int, scores: Scores) -> pa.ListArray:
     if not scores.evidence:
-        return _none(n, schema.EVIDENCE)
+        return schema.empty_lists(schema.EVIDENCE, n)
     flat = [item for row in sorted(scores.evidence) for item in scores.evidence[row]]
     columns = [
         pa.array([item.detector for item in flat], pa.string()),
@@ -167,7 +164,7 @@ def _evidence(n: int, scores: Scores) -> pa.ListArray:
 
 def _spans(n: int, scores: Scores) -> pa.ListArray:
     if not scores.spans:
-        return _none(n, schema.SPAN)
+        return schema.empty_lists(schema.SPAN, n)
     flat = [span for row in sorted(scores.spans) for span in scores.spans[row]]
     columns = [
         pa.array([span.start for span in flat], pa.int32()),

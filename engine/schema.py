@@ -109,7 +109,27 @@ def _dictionary(values: tuple[str, ...]) -> pa.StringArray:
 
 def constant(value: str, n: int) -> pa.DictionaryArray:
     """A dictionary column of ``n`` times ``value``."""
+    return _constant(value, _room(n)).slice(0, n)
+
+
+@functools.lru_cache(maxsize=64)
+def _constant(value: str, n: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), _dictionary((value,)))
+
+
+def empty_lists(kind: pa.DataType, n: int) -> pa.ListArray:
+    """A column of ``n`` empty lists of ``kind``."""
+    return _empty_lists(kind, _room(n)).slice(0, n)
+
+
+@functools.lru_cache(maxsize=16)
+def _empty_lists(kind: pa.DataType, n: int) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(np.zeros(n + 1, np.int32)), pa.array([], kind))
+
+
+def _room(n: int) -> int:
+    # A power of two, so that batches of many sizes share what is made once.
+    return 1 << (n - 1).bit_length() if n > 1 else 1
 
 
 def text_column(column: pa.Array, name: str = "text") -> pa.Array:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,13 @@ def check(kernel: str, argument: str, offsets: Offsets, size: int) -> None:
     falls = np.flatnonzero(offsets[1:] < offsets[:-1])
     if falls.size:
         raise KernelError(kernel, argument, f"falls at row {falls[0]}")
+
+
+def joined(rows: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], Offsets]:
+    """Values and offsets int64 (B+1,) of at least one of ``rows``."""
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    return np.concatenate(rows), offsets
 
 
 def split(offsets: Offsets, parts: int) -> list[tuple[int, int]]:

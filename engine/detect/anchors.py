@@ -13,6 +13,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 from ahocorasick_rs import BytesAhoCorasick, Implementation
+from numba import njit
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -42,11 +43,6 @@ class Hits:
     start: I64
     end: I64
     _near: dict[tuple[int, int], tuple[list[int], list[int]]] = field(default_factory=dict)
-
-    def texts(self, wanted: npt.NDArray[np.bool_]) -> I64:
-        """Texts, ascending and unique, with an occurrence of a literal in ``wanted`` bool (literals,)."""
-        found = self.text[wanted[self.literal]]
-        return np.unique(found) if len(found) > 1 else found
 
     def near(
         self, text: int, group: int, wanted: npt.NDArray[np.bool_], start: int, end: int, before: int, after: int
@@ -104,18 +100,36 @@ class Anchors:
                 continue
             block = np.fromiter(chain.from_iterable(found), np.int64, 3 * len(found)).reshape(-1, 3)
             block[:, 1:] += low
-            parts.append(block[block[:, 1] < high])
-        every = np.concatenate(parts) if parts else np.zeros((0, 3), np.int64)
-        literal, start, end = every[:, 0], every[:, 1], every[:, 2]
-        text = np.searchsorted(offsets, start, side="right") - 1
-        keep = end <= offsets[text + 1] if len(text) else np.zeros(0, np.bool_)
-        if self._words and len(text):
-            first, last = offsets[text], offsets[text + 1]
-            keep &= ~(_WORD[values[np.maximum(start - 1, 0)]] & (start > first))
-            keep &= self._open[literal] | ~(_WORD[values[np.minimum(end, n - 1)]] & (end < last))
-        literal, start, end, text = literal[keep], start[keep], end[keep], text[keep]
+            parts.append(block[block[:, 1] < high] if high < n else block)
+        if not parts:
+            return Hits(*_NONE)
+        if len(parts) == 1:
+            return Hits(*_inside(parts[0], values, offsets, self._words, self._open, _WORD))
+        every = np.concatenate(parts)
         # Only across a chunk's border can occurrences come out of order.
-        order = np.lexsort((end, text))
-        literal, start, end, text = literal[order], start[order], end[order], text[order]
-        base = offsets[text]
-        return Hits(text, literal, start - base, end - base)
+        every = every[np.argsort(every[:, 2], kind="stable")]
+        return Hits(*_inside(every, values, offsets, self._words, self._open, _WORD))
+
+
+_NONE = np.zeros((4, 0), np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _inside(found, values, offsets, words, goes_on, word):  # type: ignore[no-untyped-def]
+    # Text, literal, start and end in the text of those occurrences that lie in one text and, where `words`, end at
+    # borders of words. ``found`` int64 (F, 3) holds literals, starts and ends, ends ascending.
+    out = np.empty((4, len(found)), np.int64)
+    kept = 0
+    for k in range(len(found)):
+        literal, start, end = found[k, 0], found[k, 1], found[k, 2]
+        text = np.searchsorted(offsets, start, side="right") - 1
+        first, last = offsets[text], offsets[text + 1]
+        if end > last:
+            continue
+        if words and start > first and word[values[start - 1]]:
+            continue
+        if words and not goes_on[literal] and end < last and word[values[end]]:
+            continue
+        out[0, kept], out[1, kept], out[2, kept], out[3, kept] = text, literal, start - first, end - first
+        kept += 1
+    return out[:, :kept]

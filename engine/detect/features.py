@@ -63,19 +63,28 @@ def windows(
 
 def highest(scores: npt.NDArray[np.float32], owner: Ints, rows: int) -> npt.NDArray[np.float32]:
     """The highest of ``scores`` float32 (W,) of each of B ``rows``, float32 (B,); -inf for a row without any."""
-    out = np.full(rows, -np.inf, np.float32)
-    np.maximum.at(out, owner, scores)
-    return out
+    return first_best(scores, owner, rows)[0]
 
 
 def first_best(
-    scores: npt.NDArray[np.float32], top: npt.NDArray[np.float32], owner: Ints, rows: int
-) -> npt.NDArray[np.int64]:
-    """Which of ``scores`` is the first to be its row's ``top``, int64 (B,); 0 for a row without any."""
-    at = np.flatnonzero(scores == top[owner])[::-1]
-    out = np.zeros(rows, np.int64)
-    out[owner[at]] = at
-    return out
+    scores: npt.NDArray[np.float32], owner: Ints, rows: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """The highest of ``scores`` float32 (W,) of each of B ``rows`` and the first that has it: float32 (B,), int64 (B,).
+
+    A row without any has -inf and 0.
+    """
+    top, at = _first_best(scores, owner, rows)
+    return top, at
+
+
+@njit(cache=True, nogil=True)
+def _first_best(scores, owner, rows):  # type: ignore[no-untyped-def]
+    top, at = np.full(rows, -np.inf, np.float32), np.zeros(rows, np.int64)
+    for k in range(len(scores)):
+        # What is not a number stays visible.
+        if scores[k] > top[owner[k]] or np.isnan(scores[k]):
+            top[owner[k]], at[owner[k]] = scores[k], k
+    return top, at
 
 
 def cut(

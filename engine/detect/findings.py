@@ -11,7 +11,7 @@ from aimds.detect import fusion
 from aimds.detect.classifier import ATTACK, Classifier
 from aimds.detect.evidence import Evidence
 from aimds.detect.exemplars import Exemplars
-from aimds.detect.features import Windows, cut, first_best, highest
+from aimds.detect.features import Windows, cut, first_best
 from aimds.detect.fusion import StageScores
 from aimds.detect.normalize import Views
 from aimds.detect.patterns import Bank, Matches
@@ -68,7 +68,7 @@ def located(
     first, last = pieces.offsets[chosen], pieces.offsets[chosen + 1]
     values, offsets, owner, base = cut(pieces.values, first, last, LOCATE_BYTES, LOCATE_BYTES // 3, LOCATE_BYTES)
     scores = model.score(values, offsets)[:, ATTACK]
-    pick = first_best(scores, highest(scores, owner, len(rows)), owner, len(rows))
+    _, pick = first_best(scores, owner, len(rows))
     strength = fusion.calibrate(model, p)
     out = []
     for k, row in enumerate(rows.tolist()):
@@ -88,7 +88,7 @@ def seen(model: Classifier, views: Views, pieces: Windows, stages: StageScores, 
         return []
     p = fusion.deep_p_value(model.tails, stages)
     rows = np.flatnonzero(p <= fusion.NOTABLE_P)
-    best = first_best(judged.margin, stages.deep, pieces.row[judged.window], len(p))
+    _, best = first_best(judged.margin, pieces.row[judged.window], len(p))
     strength = fusion.calibrate(model, p[rows])
     out = []
     for k, row in enumerate(rows.tolist()):

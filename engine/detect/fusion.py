@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from aimds.detect.classifier import TYPE_CODES, Classifier
 from aimds.detect.tail import Tail
@@ -37,7 +38,8 @@ HARMFUL = CODES["harmful_request"]
 INDIRECT = CODES["indirect_injection"]
 DIRECT = CODES["direct_injection"]
 OBFUSCATION = CODES["obfuscation"]
-_IMPACT = np.array([threat.impact for threat in load()], np.float32)
+NONE = CODES["none"]
+_SEVERE = np.array([threat.impact if code else 0.0 for code, threat in enumerate(load())], np.float32)
 
 
 @dataclass(slots=True)
@@ -105,7 +107,11 @@ def joint(tails: Tails, stages: StageScores) -> F32:
 
 def by_channel(tails: Tails, stage: str, scores: F32, untrusted: npt.NDArray[np.bool_]) -> F64:
     """p-value of ``scores`` float32 (B,) of ``stage``; tool and document text has a benign tail of its own."""
-    return np.where(untrusted, tails[f"{stage}.untrusted"].p_value(scores), tails[stage].p_value(scores))
+    p = tails[stage].p_value(scores)
+    rows = np.flatnonzero(untrusted)
+    if len(rows):
+        p[rows] = tails[f"{stage}.untrusted"].p_value(scores[rows])
+    return p
 
 
 def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
@@ -116,8 +122,8 @@ def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
         "attack": by_channel(tails, "attack", stages.attack, stages.untrusted),
         "indirect": tails["indirect"].p_value(stages.indirect),
         "harmful": tails["harmful"].p_value(stages.harmful),
-        "patterns": np.where(stages.margin > -1.0, tails["patterns"].p_value(stages.margin), 1.0),
-        "rules": np.where(strongest > 0.0, tails["rules"].p_value(strongest), 1.0),
+        "patterns": np.where(stages.margin <= -1.0, 1.0, tails["patterns"].p_value(stages.margin)),
+        "rules": np.where(strongest <= 0.0, 1.0, tails["rules"].p_value(strongest)),
     }
     if stages.deep is not None:
         alone["deep"] = deep_p_value(tails, stages)
@@ -142,39 +148,22 @@ def shares(stages: StageScores) -> tuple[dict[str, float], dict[str, float]]:
 
 def fuse(model: Classifier, stages: StageScores) -> Fused:
     """Fuse the stages of B rows."""
-    rows = np.arange(len(stages.attack))
     alone = stage_p_values(model, stages)
-    trusted, untrusted = shares(stages)
-    by_type = np.ones((len(rows), len(THREATS)))
-
-    def spend(stage: str, codes: Codes, p: F64) -> None:
-        share = np.where(stages.untrusted, untrusted.get(stage, 0.0), trusted.get(stage, 0.0))
-        spent = np.divide(p, share, out=np.ones_like(p), where=share > 0)
-        by_type[rows, codes] = np.minimum(by_type[rows, codes], spent)
-
-    spend("attack", stages.type_code, alone["attack"])
-    spend("indirect", np.full(len(rows), INDIRECT, np.int8), alone["indirect"])
-    spend("patterns", stages.pattern_code, alone["patterns"])
-    for stage in ("deep", "exemplars"):
-        if stage in alone:
-            spend(stage, stages.type_code, alone[stage])
+    shared = shares(stages)
+    by_type = np.ones((len(stages.attack), len(THREATS)))
     hits, types = np.nonzero(stages.rules)
-    strength = stages.rules[hits, types]
-    share = np.where(stages.untrusted[hits], untrusted["rules"], trusted["rules"])
-    np.minimum.at(by_type, (hits, types), model.tails["rules"].p_value(strength) / share)
-    # Instructions to the model that stand in tool or document content are indirect injection, whatever their wording.
-    moved = np.minimum(by_type[:, DIRECT], by_type[:, INDIRECT])
-    by_type[:, INDIRECT] = np.where(stages.untrusted, moved, by_type[:, INDIRECT])
-    by_type[:, DIRECT] = np.where(stages.untrusted, 1.0, by_type[:, DIRECT])
-    by_type[:, CODES["none"]] = 1.0
-    best = by_type.min(axis=1)
-    by_type[:, OBFUSCATION] = np.where(stages.decoded, best, by_type[:, OBFUSCATION])
-    p_value = np.minimum(best, 1.0)
-    threat = np.where(stages.decoded, OBFUSCATION, by_type.argmin(axis=1))
-    threat = np.where(p_value <= NOTABLE_P, threat, CODES["none"]).astype(np.int8)
+    if len(hits):
+        share = np.where(stages.untrusted[hits], shared[1]["rules"], shared[0]["rules"])
+        by_type[hits, types] = model.tails["rules"].p_value(stages.rules[hits, types]) / share
+    indirect = np.full(len(by_type), INDIRECT, np.int8)
+    codes = {"attack": stages.type_code, "indirect": indirect, "patterns": stages.pattern_code}
+    codes |= {stage: stages.type_code for stage in ("deep", "exemplars") if stage in alone}
+    for stage, code in codes.items():
+        _spend(by_type, alone[stage], code, shared[0].get(stage, 0.0), shared[1].get(stage, 0.0), stages.untrusted)
+    p_value, threat = _fused(by_type, stages.untrusted, stages.decoded, NONE, DIRECT, INDIRECT, OBFUSCATION)
     by_type[:, HARMFUL] = alone["harmful"]
-    scores = calibrate(model, np.minimum(by_type, 1.0))
-    scores[:, CODES["none"]] = 0.0
+    scores = calibrate(model, by_type)
+    scores[:, NONE] = 0.0
     score = calibrate(model, p_value)
     return Fused(
         p_value=p_value,
@@ -183,14 +172,62 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
         scores=scores,
         harmful=scores[:, HARMFUL].copy(),
         threat=threat,
-        severity=np.where(threat > 0, score * _IMPACT[threat], 0.0).astype(np.float32),
+        severity=score * _SEVERE[threat],
     )
+
+
+@njit(cache=True, nogil=True)
+def _spend(by_type, p, codes, trusted, untrusted, is_untrusted):  # type: ignore[no-untyped-def]
+    for row in range(len(p)):
+        share = untrusted if is_untrusted[row] else trusted
+        if share > 0:
+            by_type[row, codes[row]] = _less(p[row] / share, by_type[row, codes[row]])
+
+
+@njit(cache=True, nogil=True)
+def _less(a, b):  # type: ignore[no-untyped-def]
+    # What is not a number wins, so that a stage that broke is seen.
+    return b if b <= a or np.isnan(b) else a
+
+
+@njit(cache=True, nogil=True)
+def _fused(by_type, untrusted, decoded, none, direct, indirect, obfuscation):  # type: ignore[no-untyped-def]
+    p_value, threat = np.empty(len(by_type)), np.zeros(len(by_type), np.int8)
+    for row in range(len(by_type)):
+        mine = by_type[row]
+        # Instructions to the model in tool or document content are indirect injection, whatever their wording.
+        if untrusted[row]:
+            mine[indirect] = _less(mine[direct], mine[indirect])
+            mine[direct] = 1.0
+        if not np.isnan(mine[none]):
+            mine[none] = 1.0
+        least = 0
+        for code in range(1, len(mine)):
+            if mine[code] < mine[least] or np.isnan(mine[code]):
+                least = code
+        if decoded[row]:
+            mine[obfuscation] = mine[least]
+            least = obfuscation
+        p_value[row] = _less(mine[least], 1.0)
+        if p_value[row] <= NOTABLE_P:
+            threat[row] = least
+        for code in range(len(mine)):
+            mine[code] = _less(mine[code], 1.0)
+    return p_value, threat
 
 
 def calibrate(model: Classifier, p: F64) -> F32:
     """Probability of manipulation, float32, at the prevalence of the card; rises as ``p`` falls."""
     slope, intercept = model.card["calibration"]["slope"], model.card["calibration"]["intercept"]
-    return np.asarray(1.0 / (1.0 + np.exp(-(slope * -np.log10(p) + intercept))), np.float32)
+    return np.asarray(_logistic(p.ravel(), slope, intercept).reshape(p.shape), np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _logistic(p, slope, intercept):  # type: ignore[no-untyped-def]
+    out = np.empty(len(p), np.float32)
+    for k in range(len(p)):
+        out[k] = 1.0 / (1.0 + np.exp(slope * np.log10(p[k]) - intercept))
+    return out
 
 
 def type_of(logits: F32) -> Codes:

@@ -168,8 +168,7 @@ class Detector:
         owner = pieces.row[chosen]
         few = Windows(*pieces.take(chosen), pieces.view[chosen], owner, pieces.base[chosen])
         contrast, nearest = self.exemplars.score(few, threads=threads)
-        top = highest(contrast, owner, rows)
-        best = first_best(contrast, top, owner, rows)
+        top, best = first_best(contrast, owner, rows)
         stages.exemplars = self.exemplars.p_value(top)
         return Taught(chosen[best], nearest[best])
 
@@ -200,21 +199,22 @@ class Detector:
     ) -> tuple[fusion.StageScores, npt.NDArray[np.int64]]:
         """What each stage says of each row, and the window with its highest attack score, int64 (B,)."""
         rows = len(views.flags)
-        attack = highest(logits[:, ATTACK], pieces.row, rows)
-        best = first_best(logits[:, ATTACK], attack, pieces.row, rows)
-        as_written = views.depths[pieces.view] == 0
-        plain = highest(np.where(as_written, logits[:, ATTACK], -np.inf).astype(np.float32), pieces.row, rows)
-        margin = highest(matches.margin, pieces.row, rows)
-        pattern = matches.pattern[first_best(matches.margin, margin, pieces.row, rows)]
+        attack, best = first_best(logits[:, ATTACK], pieces.row, rows)
+        margin, nearest = first_best(matches.margin, pieces.row, rows)
+        pattern = matches.pattern[nearest]
         codes = self.bank.codes
         strengths = np.zeros((rows, len(THREATS)), np.float32)
         for item in found:
             code = CODES[item.threat]
             strengths[item.row, code] = max(strengths[item.row, code], item.score)
+        hidden = views.depths[pieces.view[best]] > 0
         tail = self.classifier.tails.get("attack")
-        hidden = np.zeros(rows, np.bool_)
-        if tail is not None:
-            hidden = (views.depths[pieces.view[best]] > 0) & (tail.p_value(plain) > 0.05)
+        if tail is None:
+            hidden[:] = False
+        elif hidden.any():
+            plain = np.flatnonzero(views.depths[pieces.view] == 0)
+            written = highest(np.ascontiguousarray(logits[plain, ATTACK]), pieces.row[plain], rows)
+            hidden &= tail.p_value(written) > 0.05
         return fusion.StageScores(
             attack=attack,
             indirect=highest(logits[:, INDIRECT], pieces.row, rows),

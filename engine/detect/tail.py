@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 F64 = npt.NDArray[np.float64]
 
@@ -42,10 +43,8 @@ class Tail:
     def p_value(self, scores: npt.ArrayLike) -> F64:
         """p-values, float64, of ``scores`` of any shape; a higher score never has a higher one."""
         x = np.asarray(scores, np.float64)
-        bulk = np.exp(np.interp(x, self.values, self._log_survival))
-        excess = np.maximum(x - self.values[-1], 0.0) / self.scale
-        factor = np.exp(-excess) if self.shape == 0 else np.power(1.0 + self.shape * excess, -1.0 / self.shape)
-        return np.asarray(np.where(excess > 0, np.maximum(self.rate * factor, SMALLEST_P), bulk), np.float64)
+        numbers = (self.values, self._log_survival, self.rate, self.shape, self.scale)
+        return np.asarray(_p_values(x.ravel(), *numbers).reshape(x.shape), np.float64)
 
     def quantile(self, p: float) -> float:
         """The lowest score whose p-value is at most ``p``; the inverse of `p_value`."""
@@ -78,6 +77,26 @@ class Tail:
         rate, shape, scale, size = (float(value) for value in arrays[f"{prefix}.tail"].astype(np.float64))
         values = arrays[f"{prefix}.values"].astype(np.float64)
         return cls(values, arrays[f"{prefix}.survival"].astype(np.float64), rate, shape, scale, int(size))
+
+
+@njit(cache=True, nogil=True)
+def _p_values(scores, values, log_survival, rate, shape, scale):  # type: ignore[no-untyped-def]
+    out = np.empty(len(scores), np.float64)
+    last = len(values) - 1
+    for k in range(len(scores)):
+        x = scores[k]
+        excess = (x - values[last]) / scale
+        if excess > 0:
+            factor = np.exp(-excess) if shape == 0 else (1.0 + shape * excess) ** (-1.0 / shape)
+            out[k] = max(rate * factor, SMALLEST_P)
+        elif x > values[0]:
+            j = min(np.searchsorted(values, x, side="right") - 1, last - 1)
+            slope = (log_survival[j + 1] - log_survival[j]) / (values[j + 1] - values[j])
+            log_p = log_survival[last] if x == values[last] else slope * (x - values[j]) + log_survival[j]
+            out[k] = np.exp(log_p)
+        else:
+            out[k] = np.nan if np.isnan(x) else np.exp(log_survival[0])
+    return out
 
 
 def fit(scores: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, above: float = 0.98, points: int = 512) -> Tail:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from numba import njit
 
 from aimds import data
 from aimds.detect.pii.identifiers import KINDS
@@ -55,6 +56,8 @@ REASONS = (
     "personal data or a secret in the text",
 )
 CLEAN, P_BLOCK, P_FLAG, DENIED, PASSED, HARMFUL, UNJUDGED, SENSITIVE = range(len(REASONS))
+_ACTIONS = (ALLOW, FLAG, REDACT, BLOCK, RANK)
+_RULED_APART = np.isin(np.arange(len(THREATS)), [CODES[name] for name in ("none", "pii_exposure", "harmful_request")])
 _FIELDS = ("channel", "p_value", "score", "threat", "scores", "harmful", "severity", "has_pii", "has_secret", "failed")
 
 
@@ -184,46 +187,26 @@ class Policy:
 
     def decide(self, scored: Scored) -> Decisions:
         """The actions for a batch. A row's action depends on that row only."""
-        who, channel, threat = self._who(scored), scored.channel, scored.threat
-        unknown = np.isnan(scored.p_value)
-        p = np.where(unknown, 1.0, scored.p_value)
-        found = p <= self._flag[who, channel]
-        severe = (p <= self._block[who, channel]) & (scored.severity >= self._severity[who, threat])
-        action = np.where(severe, self._at_block[who, threat], np.where(found, self._at_flag[who, threat], ALLOW))
-        reason = np.where(severe, P_BLOCK, np.where(found, P_FLAG, CLEAN))
-
-        passed = np.flatnonzero(found & self._pass[who, channel, threat])
-        passed = passed[~self._something_else(scored, who, passed)]
-        action[passed], reason[passed] = ALLOW, PASSED
-        denied = found & self._deny[who, channel, threat]
-        action, reason = np.where(denied, BLOCK, action), np.where(denied, DENIED, reason)
-
-        harmful = scored.harmful >= self._harmful[who]
-        action, reason = _stronger(action, reason, np.where(harmful, self._harmful_action[who], ALLOW), HARMFUL)
-        failed = scored.failed | unknown
-        action, reason = _stronger(action, reason, np.where(failed, self._failure[who, channel], ALLOW), UNJUDGED)
-        sensitive = scored.has_secret | scored.has_pii
-        # Redacting a text without spans would let it through unchanged and unmarked.
-        action = np.where((action == REDACT) & ~sensitive, FLAG, action)
-        action, reason = _stronger(action, reason, np.where(sensitive, REDACT, ALLOW), SENSITIVE)
-
+        who = self._who(scored)
+        findings = (scored.p_value, scored.severity, scored.harmful, scored.scores)
+        marks = (scored.failed, scored.has_pii | scored.has_secret)
+        thresholds = (self._block, self._flag, self._severity, self._harmful)
+        actions = (self._at_block, self._at_flag, self._failure, self._harmful_action)
+        rules = (self._deny, self._pass)
+        rows = (who, scored.channel, scored.threat)
+        intended, reason = _decide(rows, findings, marks, thresholds, actions, rules, _ACTIONS, _RULED_APART)
         shadow = self._shadow[who]
-        intended = action.astype(np.int8)
-        carried_out = np.where(shadow & (RANK[intended] > RANK[FLAG]), FLAG, intended).astype(np.int8)
-        session = np.where(shadow, 0, self._session[intended]).astype(np.int8)
-        return Decisions(carried_out, session, intended, reason.astype(np.int8), shadow)
+        carried_out, session = intended, self._session[intended]
+        if shadow.any():
+            carried_out = np.where(shadow & (RANK[intended] > RANK[FLAG]), np.int8(FLAG), intended)
+            session = np.where(shadow, np.int8(0), session)
+        return Decisions(carried_out, session, intended, reason, shadow)
 
     def _who(self, scored: Scored) -> npt.NDArray[np.intp]:
         if scored.tenant is None or not self.tenants:
             return np.zeros(scored.n, np.intp)
         places = pc.index_in(scored.tenant.cast(pa.string()), value_set=self._known)
         return np.asarray(pc.fill_null(places, -1).to_numpy(zero_copy_only=False), np.intp) + 1
-
-    def _something_else(self, scored: Scored, who: npt.NDArray[np.intp], rows: npt.NDArray[np.intp]) -> Flags:
-        others = np.where(self._pass[who[rows], scored.channel[rows]], 0.0, scored.scores[rows])
-        # Personal data and harmful requests are dealt with by rules of their own.
-        others[:, [CODES["none"], CODES["pii_exposure"], CODES["harmful_request"]]] = 0.0
-        return np.asarray(others.max(axis=1, initial=0.0) >= OTHER_SCORE)
 
 
 def severity_band(confidence: npt.ArrayLike) -> Codes:
@@ -243,6 +226,48 @@ def _codes(names: list[list[str]]) -> Codes:
     return np.array([[ACTIONS.index(name) for name in row] for row in names], np.int8)
 
 
-def _stronger(action: Any, reason: Any, other: Any, why: int) -> tuple[Any, Any]:
-    wins = RANK[other] > RANK[action]
-    return np.where(wins, other, action), np.where(wins, why, reason)
+@njit(cache=True, nogil=True)
+def _decide(rows, findings, marks, thresholds, actions, rules, known, apart):  # type: ignore[no-untyped-def]
+    # Codes of other modules come as arguments: machine code on disk is renewed only when this file changes.
+    who, channel, threat = rows
+    allow, as_flag, redact, as_block, rank = known
+    p_value, severity, harmful, scores = findings
+    failed, sensitive = marks
+    block, flag, least, harmful_limit = thresholds
+    at_block, at_flag, on_failure, on_harmful = actions
+    deny, let_pass = rules
+    intended, reasons = np.empty(len(p_value), np.int8), np.empty(len(p_value), np.int8)
+    for row in range(len(p_value)):
+        w, c, t = who[row], channel[row], threat[row]
+        unknown = np.isnan(p_value[row])
+        p = 1.0 if unknown else p_value[row]
+        found = p <= flag[w, c]
+        action, reason = np.int8(allow), CLEAN
+        if p <= block[w, c] and severity[row] >= least[w, t]:
+            action, reason = at_block[w, t], P_BLOCK
+        elif found:
+            action, reason = at_flag[w, t], P_FLAG
+        if found and let_pass[w, c, t] and not _something_else(scores[row], let_pass[w, c], apart):
+            action, reason = np.int8(allow), PASSED
+        if found and deny[w, c, t]:
+            action, reason = np.int8(as_block), DENIED
+        if harmful[row] >= harmful_limit[w] and rank[on_harmful[w]] > rank[action]:
+            action, reason = on_harmful[w], HARMFUL
+        if (failed[row] or unknown) and rank[on_failure[w, c]] > rank[action]:
+            action, reason = on_failure[w, c], UNJUDGED
+        if action == redact and not sensitive[row]:
+            # Redacting a text without spans would let it through unchanged and unmarked.
+            action = np.int8(as_flag)
+        if sensitive[row] and rank[redact] > rank[action]:
+            action, reason = np.int8(redact), SENSITIVE
+        intended[row], reasons[row] = action, reason
+    return intended, reasons
+
+
+@njit(cache=True, nogil=True)
+def _something_else(scores, let_pass, apart):  # type: ignore[no-untyped-def]
+    # Personal data and harmful requests are dealt with by rules of their own.
+    other = False
+    for code in range(len(scores)):
+        other |= not apart[code] and not let_pass[code] and scores[code] >= OTHER_SCORE
+    return other

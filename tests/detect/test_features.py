@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimds.detect.features import STRIDE_BYTES, WINDOW_BYTES, cut
+from aimds.detect.features import STRIDE_BYTES, WINDOW_BYTES, cut, first_best
 
 TEXTS = st.lists(
     st.builds(lambda unit, times: (unit * times)[:3000], st.text("ab é漢😀\n", max_size=30), st.integers(0, 200)),
@@ -57,3 +57,12 @@ def test_a_text_without_a_space_is_still_cut_into_bounded_pieces() -> None:
     sizes = np.diff(offsets)
     assert sizes.max() <= WINDOW_BYTES
     assert len(sizes) <= 100_000 // (STRIDE_BYTES // 2)
+
+
+def test_the_best_window_of_a_row_is_its_first_and_what_is_not_a_number_stays_so() -> None:
+    scores = np.array([1, 3, 3, np.nan, 9, -np.inf], np.float32)
+    top, at = first_best(scores, np.array([0, 0, 0, 1, 1, 3], np.int32), 4)
+    assert at.tolist() == [1, 3, 0, 0]
+    assert top[0] == 3
+    assert np.isnan(top[1])
+    assert (top[2:] == -np.inf).all()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimds.detect import fusion, tail
@@ -52,6 +52,7 @@ def test_shares_of_the_budget_sum_to_one() -> None:
     assert sum(fusion.UNTRUSTED_SHARES.values()) == pytest.approx(1.0)
 
 
+@settings(deadline=None)
 @given(st.floats(-3, 8), st.floats(0.01, 5))
 def test_a_higher_attack_score_never_raises_p_nor_lowers_the_score(low: float, more: float) -> None:
     fused = fusion.fuse(MODEL, stages(2, attack=np.array([low, low + more], np.float32)))
@@ -114,3 +115,13 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
         alone = fusion.fuse(MODEL, stages(1, attack=many.attack[row : row + 1], margin=many.margin[row : row + 1]))
         assert alone.p_value[0] == together.p_value[row]
         assert alone.score[0] == together.score[row]
+
+
+@pytest.mark.parametrize("name", ["attack", "harmful", "margin"])
+@pytest.mark.parametrize("untrusted", [False, True])
+def test_a_score_that_is_not_a_number_makes_its_row_not_a_number_and_no_other(name: str, untrusted: bool) -> None:
+    broken = getattr(stages(3), name)
+    broken[1] = np.nan
+    fused = fusion.fuse(MODEL, stages(3, untrusted=np.full(3, untrusted), **{name: broken}))
+    numbers = np.column_stack([fused.p_value, fused.p_harmful, fused.score, fused.scores])
+    assert np.isfinite(numbers).all(axis=1).tolist() == [True, False, True]

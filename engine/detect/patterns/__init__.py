@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from aimds import data
 from aimds.detect.features import Windows
@@ -207,17 +208,12 @@ class Bank:
             return Matches(margin, best, [])
         near: list[tuple[Alignment, F32]] = []
         for aligned in self.index.align(survey, threads=threads):
-            margins = np.clip(1 - aligned.distance / self.limits[aligned.pattern], -1, 1).astype(np.float32)
-            margins[margins < -SLACK] = -1
-            # Highest margin first, then the lower pattern: the first of each window is its best.
-            order = np.lexsort((aligned.pattern, -margins, aligned.window))
-            order = order[margins[order] <= 0]
-            rows, first = np.unique(aligned.window[order], return_index=True)
-            top = order[first]
-            better = margins[top] > margin[rows]
-            margin[rows[better]] = margins[top[better]]
-            best[rows[better]] = aligned.pattern[top[better]]
-            near.append((aligned.take(margins > 0), margins[margins > 0]))
+            margins = _margins(aligned.window, aligned.pattern, aligned.distance, self.limits, margin, best)
+            above = margins > 0
+            if above.any():
+                near.append((aligned.take(above), margins[above]))
+        if not near:
+            return Matches(margin, best, [])
         within = Alignment.joined([part for part, _ in near])
         strength = np.concatenate([np.empty(0, np.float32), *(part for _, part in near)])
         order = np.lexsort((within.pattern, -strength, within.window))
@@ -236,6 +232,19 @@ class Bank:
         begins, stops = survey.starts[base + within.start], survey.ends[base + within.end]
         columns = (column.tolist() for column in (within.window, within.pattern, strength, begins, stops))
         return Matches(margin, best, [Hit(*row) for row in zip(*columns, strict=True)])
+
+
+@njit(cache=True, nogil=True)
+def _margins(window, pattern, distance, limits, margin, best):  # type: ignore[no-untyped-def]
+    # Margins float32 (C,) of alignments; each window's highest that confirms nothing goes into `margin` and `best`.
+    out = np.empty(len(window), np.float32)
+    for k in range(len(window)):
+        w, p = window[k], pattern[k]
+        near = min(max(np.float32(1) - distance[k] / limits[p], np.float32(-1)), np.float32(1))
+        out[k] = near if near >= -SLACK else np.float32(-1)
+        if out[k] <= 0 and (out[k] > margin[w] or (out[k] == margin[w] and p < best[w])):
+            margin[w], best[w] = out[k], p
+    return out
 
 
 def _rank(windows: Ints) -> Offsets:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from aimds import kernels
 from aimds.detect.patterns import bound
@@ -181,43 +182,31 @@ class Index:
                 room = found
 
         parts = ragged.each(part, word_offsets, threads) or [(np.empty(0, np.int32), np.empty(0, np.int32))]
-        token_offsets = np.zeros(n + 1, np.int64)
-        np.cumsum(counts, out=token_offsets[1:])
-        kept = np.repeat(word_offsets[:-1] - token_offsets[:-1], counts) + np.arange(token_offsets[-1])
-        source = origin[kept]
-        return Survey(
-            tokens[kept],
-            token_offsets,
-            starts[source],
-            ends[source],
-            np.concatenate([windows for windows, _ in parts]),
-            np.concatenate([patterns for _, patterns in parts]),
-        )
+        windows, patterns = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        tokens, offsets, starts, ends = _kept(tokens, origin, counts, word_offsets, starts, ends)
+        return Survey(tokens, offsets, starts, ends, windows, patterns)
 
     def align(self, survey: Survey, *, threads: int = 1) -> Iterator[Alignment]:
         """Alignments of the pairs of ``survey``, block by block."""
         owner = survey.patterns // MEMBERS
-        for number in np.unique(owner).tolist():
+        for number in np.flatnonzero(np.bincount(owner)).tolist():
             pairs = np.flatnonzero(owner == number)
-            windows, row = np.unique(survey.windows[pairs], return_inverse=True)
-            block = self.blocks[number]
-            tokens, offsets = _pieces(survey.tokens, survey.offsets[windows], survey.offsets[windows + 1])
-            patterns = survey.patterns[pairs]
+            block, windows, patterns = self.blocks[number], survey.windows[pairs], survey.patterns[pairs]
+            tokens, offsets, row = _rows(survey.tokens, survey.offsets, windows, block.local)
             distance, start, end = kernels.subsequence_dtw_pairs(
-                block.local[tokens], offsets, block.cost, block.lengths,
-                row.astype(np.int32), patterns % MEMBERS, threads=threads,
-            )  # fmt: skip
+                tokens, offsets, block.cost, block.lengths, row, patterns % MEMBERS, threads=threads
+            )
             near = (distance / self.total[patterns]).astype(np.float32)
-            yield Alignment(survey.windows[pairs], patterns, near, start, end)
+            yield Alignment(windows, patterns, near, start, end)
 
     def confirm(self, survey: Survey, aligned: Alignment) -> npt.NDArray[np.bool_]:
         """Whether each of the alignments is `confirmed`, bool (C,)."""
         sure = np.zeros(len(aligned.window), np.bool_)
+        order = np.argsort(aligned.pattern, kind="stable")
         base = survey.offsets[aligned.window]
-        for pattern in np.unique(aligned.pattern).tolist():
-            rows = np.flatnonzero(aligned.pattern == pattern)
+        for rows in _together(order, aligned.pattern):
             first, last = base[rows] + aligned.start[rows], base[rows] + aligned.end[rows] + 1
-            sure[rows] = self._confirmed(pattern, *_pieces(survey.tokens, first, last))
+            sure[rows] = self._confirmed(aligned.pattern[rows], *_pieces(survey.tokens, first, last))
         return sure
 
     def confirmed(self, tokens: Ints, pattern: int) -> bool:
@@ -226,28 +215,33 @@ class Index:
         An alignment may stay on one word for several places or several words for one place; common subsequence and
         edit distance see that.
         """
-        return bool(self._confirmed(pattern, tokens, np.array([0, len(tokens)], np.int64))[0])
+        return bool(self._confirmed(np.array([pattern], np.int32), tokens, np.array([0, len(tokens)], np.int64))[0])
 
-    def _confirmed(self, pattern: int, tokens: Ints, offsets: Offsets) -> npt.NDArray[np.bool_]:
-        words, weights = self.words[pattern], self.weights[pattern]
-        place = {int(word): k for k, word in enumerate(words.tolist())}
-        known, at = np.unique(tokens, return_inverse=True)
+    def _confirmed(self, patterns: Ints, tokens: Ints, offsets: Offsets) -> npt.NDArray[np.bool_]:
+        chosen, mine = np.unique(patterns, return_inverse=True)
+        keys = np.repeat(mine, np.diff(offsets)) * len(self.near) + tokens
+        known, at = np.unique(keys, return_inverse=True)
+        places = [{word: k for k, word in enumerate(self.words[p].tolist())} for p in chosen.tolist()]
         nearest = np.full(len(known), len(self.near), np.int32)
-        for k, token in enumerate(known.tolist()):
-            near = [(cost, place[word], word) for word, cost in self.near[token].items() if word in place]
+        for k, key in enumerate(known.tolist()):
+            place = places[key // len(self.near)]
+            near = [
+                (cost, place[word], word) for word, cost in self.near[key % len(self.near)].items() if word in place
+            ]
             if near:
                 nearest[k] = min(near)[2]
         found = nearest[at]
-        wanted = words[_heavy(weights)]
-        common = kernels.lcs(found, offsets, wanted, np.array([0, len(wanted)], np.int64))[:, 0]
-        sure: npt.NDArray[np.bool_] = common >= MIN_COMMON * len(wanted)
-        rows = np.flatnonzero(sure)
-        found, offsets = _pieces(found, offsets[rows], offsets[rows + 1])
-        edits = kernels.levenshtein(found, offsets, words, np.array([0, len(words)], np.int64))[:, 0]
-        sure[rows] = edits <= MAX_EDITS * np.maximum(np.diff(offsets), len(words))
-        return sure
+        heavy, heavy_offsets = ragged.joined([self.words[p][_heavy(self.weights[p])] for p in chosen.tolist()])
+        words, word_offsets = ragged.joined([self.words[p] for p in chosen.tolist()])
+        pairs = np.arange(len(patterns)), mine
+        common = kernels.lcs(found, offsets, heavy, heavy_offsets)[pairs]
+        edits = kernels.levenshtein(found, offsets, words, word_offsets)[pairs]
+        longer = np.maximum(np.diff(offsets), np.diff(word_offsets)[mine])
+        return np.asarray((common >= MIN_COMMON * np.diff(heavy_offsets)[mine]) & (edits <= MAX_EDITS * longer))
 
 
+TOGETHER = 256
+"""Pairs of a stretch and a pattern that one call may compare so as to confirm fewer, of several patterns."""
 HEAVY = 0.6
 """A word of at least this weight is heavy."""
 MIN_COMMON = 0.66
@@ -256,9 +250,61 @@ MAX_EDITS = 0.6
 """Edits a match may need, as a share of the longer side."""
 
 
+def _together(order: npt.NDArray[np.intp], patterns: Ints) -> Iterator[npt.NDArray[np.intp]]:
+    # Parts of ``order``, which sorts by pattern: all rows of one pattern, or of several as long as they are few.
+    edges = [0, *(np.flatnonzero(np.diff(patterns[order])) + 1).tolist(), len(order)]
+    first = 0
+    for k in range(1, len(edges) - 1):
+        if (edges[k + 1] - edges[first]) * (k + 1 - first) > TOGETHER:
+            yield order[edges[first] : edges[k]]
+            first = k
+    if len(order):
+        yield order[edges[first] :]
+
+
 def _heavy(weights: F32) -> npt.NDArray[np.bool_]:
     heavy = weights >= HEAVY
     return heavy if heavy.any() else np.ones(len(weights), np.bool_)
+
+
+@njit(cache=True, nogil=True)
+def _kept(tokens, origin, counts, word_offsets, starts, ends):  # type: ignore[no-untyped-def]
+    # Tokens int32 (T,), offsets int64 (W+1,), starts and ends int32 (T,) of the words that `bound.survey` kept, the
+    # first ``counts`` int64 (W,) of each window.
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    for w in range(len(counts)):
+        offsets[w + 1] = offsets[w] + counts[w]
+    size = offsets[-1]
+    out, out_starts, out_ends = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int32)
+    for w in range(len(counts)):
+        for k in range(counts[w]):
+            source = word_offsets[w] + k
+            out[offsets[w] + k] = tokens[source]
+            out_starts[offsets[w] + k] = starts[origin[source]]
+            out_ends[offsets[w] + k] = ends[origin[source]]
+    return out, offsets, out_starts, out_ends
+
+
+@njit(cache=True, nogil=True)
+def _rows(tokens, offsets, windows, local):  # type: ignore[no-untyped-def]
+    # The tokens of the different ones of ``windows`` int32 (C,), ascending, as rows: values int32, offsets int64, and
+    # the row of each of the C.
+    row, rows, size = np.empty(len(windows), np.int32), 0, 0
+    for k in range(len(windows)):
+        if k == 0 or windows[k] != windows[k - 1]:
+            rows += 1
+            size += offsets[windows[k] + 1] - offsets[windows[k]]
+        row[k] = rows - 1
+    values, out = np.empty(size, np.int32), np.zeros(rows + 1, np.int64)
+    at = 0
+    for k in range(len(windows)):
+        if k and row[k] == row[k - 1]:
+            continue
+        for i in range(offsets[windows[k]], offsets[windows[k] + 1]):
+            values[at] = local[tokens[i]]
+            at += 1
+        out[row[k] + 1] = at
+    return values, out, row
 
 
 def _pieces(values: Ints, first: Offsets, last: Offsets) -> tuple[Ints, Offsets]:

@@ -19,6 +19,7 @@ from aimds.detect.anchors import Anchors, Hits, lower
 from aimds.detect.evidence import Span
 from aimds.detect.normalize import Flag, Views
 from aimds.detect.pii.columns import Columns
+from aimds.detect.pii.conditions import Conditions
 from aimds.detect.pii.identifiers import KINDS, Definitions, Kind, Pattern, parse
 from aimds.detect.triage import triage
 
@@ -49,11 +50,14 @@ class Pii:
         self.patterns = definitions.patterns
         self._anchors = Anchors(a.encode() for p in self.patterns for a in p.anchors)
         self._words = Anchors((w.encode() for words in definitions.contexts.values() for w in words), words=True)
-        self._anchor_masks = [self._anchors.mask([a.encode() for a in p.anchors]) for p in self.patterns]
-        self._anchor_table = np.array(self._anchor_masks).reshape(len(self.patterns), -1)
-        self._unanchored = np.array([not p.anchors for p in self.patterns], np.bool_)
         self._groups = {name: i for i, name in enumerate(definitions.contexts)}
         self._context_masks = [self._words.mask([w.encode() for w in words]) for words in definitions.contexts.values()]
+        self._conditions = Conditions(
+            self.patterns,
+            np.array([self._anchors.mask([a.encode() for a in p.anchors]) for p in self.patterns]),
+            np.array(self._context_masks),
+            self._groups,
+        )
 
     @classmethod
     def load(cls, path: Path | None = None) -> Pii:
@@ -114,44 +118,11 @@ class Pii:
         small = values if folded else lower(values)
         anchored = self._anchors.find(small, offsets)
         words = self._words.find(small, offsets)
-        some: npt.NDArray[np.bool_] = np.any(features, axis=1)
         tables: dict[int, Columns] = {}
-        # Most kinds have no anchor in most batches.
-        possible = self._unanchored | self._anchor_table[:, np.unique(anchored.literal)].any(axis=1)
-        for number in np.flatnonzero(possible).tolist():
-            pattern = self.patterns[number]
-            if folded and not pattern.folded:
-                continue
-            candidates = self._candidates(number, pattern, features, some, anchored, words)
-            for text in candidates.tolist():
-                raw = values[offsets[text] : offsets[text + 1]].tobytes()
-                for item in self._matches(pattern, raw, text, words, tables):
-                    yield text, item
-
-    def _candidates(
-        self,
-        number: int,
-        pattern: Pattern,
-        features: npt.NDArray[np.int32],
-        some: npt.NDArray[np.bool_],
-        anchored: Hits,
-        words: Hits,
-    ) -> I64:
-        chosen = None
-        if pattern.anchors:
-            chosen = anchored.texts(self._anchor_masks[number])
-        if pattern.context and not pattern.bare:
-            named = words.texts(self._context_masks[self._groups[pattern.context]])
-            chosen = named if chosen is None else np.intersect1d(chosen, named, assume_unique=True)
-        if chosen is None:
-            chosen = np.flatnonzero(some)
-        if pattern.needs and len(chosen):
-            rows = features[chosen]
-            able = np.zeros(len(chosen), np.bool_)
-            for alternative in pattern.needs:
-                able |= (rows >= np.array(alternative, np.int32)).all(axis=1)
-            chosen = chosen[able]
-        return chosen
+        for number, text in self._conditions.candidates(features, anchored, words, folded=folded):
+            raw = values[offsets[text] : offsets[text + 1]].tobytes()
+            for item in self._matches(self.patterns[number], raw, text, words, tables):
+                yield text, item
 
     def _matches(
         self, pattern: Pattern, raw: bytes, text: int, words: Hits, tables: dict[int, Columns]

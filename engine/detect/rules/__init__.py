@@ -7,11 +7,14 @@ regular expressions run only on views that hold one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 from hashlib import sha256
+from operator import or_
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from aimds import data
 from aimds.detect.anchors import Anchors, Hits
@@ -44,6 +47,8 @@ class Rules:
         self._folded = _Index([(i, s) for i, s in enumerate(signatures) if s.anchors and not s.raw], loose=True)
         self._raw = _Index([(i, s) for i, s in enumerate(signatures) if s.anchors and s.raw], loose=False)
         self._flagged = [(i, s.flags) for i, s in enumerate(signatures) if s.flags]
+        self._flags = reduce(or_, (flags for _, flags in self._flagged), 0)
+        self._shapes = [(i, s.native) for i, s in enumerate(signatures) if s.native in ("suffix", "repetition")]
 
     @classmethod
     def load(cls, path: Path | None = None) -> Rules:
@@ -105,10 +110,10 @@ class Rules:
         self, texts: tuple[U8, I64], views: Views, channels: npt.NDArray[np.int8]
     ) -> Iterator[tuple[int, int, int, int]]:
         values, offsets = texts
-        rows = len(offsets) - 1
         candidates: list[tuple[int, int]] = []
-        for number, flags in self._flagged:
-            candidates += [(number, row) for row in np.flatnonzero(views.flags[:rows] & flags).tolist()]
+        flagged = np.flatnonzero(views.flags & self._flags)
+        for number, flags in self._flagged if len(flagged) else ():
+            candidates += [(number, row) for row in flagged[views.flags[flagged] & flags != 0].tolist()]
         candidates += [(number, row) for row, number, _ in self._raw.find(values, offsets)[1]]
         for number, row in candidates:
             signature, regex = self.signatures[number], self._regex[number]
@@ -121,12 +126,12 @@ class Rules:
         yield from self._in_shape(values, offsets)
 
     def _in_shape(self, values: U8, offsets: I64) -> Iterator[tuple[int, int, int, int]]:
-        for number, signature in enumerate(self.signatures):
-            if signature.native == "suffix":
+        for number, native in self._shapes:
+            if native == "suffix":
                 torn = suffixes(values, offsets)
                 for row in np.flatnonzero(torn[:, 0] >= SUFFIX_SCORE).tolist():
                     yield number, row, int(torn[row, 1]), int(torn[row, 2])
-            elif signature.native == "repetition":
+            else:
                 for row, start, end in repetitions(values, offsets).tolist():
                     yield number, row, start, end
 
@@ -142,23 +147,41 @@ class _Index:
                     owners.setdefault(form.encode(), []).append(number)
         self._anchors = Anchors(owners)
         listed = [sorted(set(owners[literal])) for literal in self._anchors.literals]
-        self._counts = np.array([len(x) for x in listed], np.int64)
-        self._starts = np.cumsum(self._counts) - self._counts
+        self._bounds = np.cumsum([0, *map(len, listed)], dtype=np.int64)
         self._numbers = np.array([n for x in listed for n in x], np.int64)
 
-    def find(self, values: U8, offsets: I64) -> tuple[Hits, list[tuple[int, int, int]]]:
-        """Hits, and (text, signature, index of the first hit) in order of text and signature."""
+    def find(self, values: U8, offsets: I64) -> tuple[Hits, list[list[int]]]:
+        """Hits, and text, signature and index of the first hit of each pair of these, in order of both."""
         hits = self._anchors.find(values, offsets)
-        # One occurrence of a literal in a text is as good as a million.
-        _, once = np.unique(hits.text * len(self._counts) + hits.literal, return_index=True)
-        once.sort()
-        counts = self._counts[hits.literal[once]]
-        index = np.repeat(once, counts)
-        within = np.arange(len(index)) - np.repeat(np.cumsum(counts) - counts, counts)
-        number = self._numbers[self._starts[hits.literal[index]] + within]
-        width = int(self._numbers.max(initial=0)) + 1
-        keys, first = np.unique(hits.text[index] * width + number, return_index=True)
-        return hits, list(zip((keys // width).tolist(), (keys % width).tolist(), index[first].tolist(), strict=True))
+        if not len(hits.text):
+            return hits, []
+        return hits, _first(hits.text, hits.literal, self._bounds, self._numbers).tolist()
+
+
+@njit(cache=True, nogil=True)
+def _first(text, literal, bounds, numbers):  # type: ignore[no-untyped-def]
+    # Text, signature and first hit of each pair of text and signature, int64 (C, 3), from hits in order of text.
+    room = 0
+    for k in range(len(text)):
+        room += bounds[literal[k] + 1] - bounds[literal[k]]
+    out = np.empty((room, 3), np.int64)
+    known = np.full(numbers.max() + 1, -1, np.int64)
+    first = found = 0
+    for k in range(len(text)):
+        for at in range(bounds[literal[k]], bounds[literal[k] + 1]):
+            number = numbers[at]
+            if known[number] == text[k]:
+                continue
+            known[number] = text[k]
+            if found and out[found - 1, 0] != text[k]:
+                first = found
+            place = found
+            while place > first and out[place - 1, 1] > number:
+                out[place] = out[place - 1]
+                place -= 1
+            out[place, 0], out[place, 1], out[place, 2] = text[k], number, k
+            found += 1
+    return out[:found]
 
 
 def _trimmed(text: bytes, start: int, end: int) -> tuple[int, int]:
