@@ -6,8 +6,9 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 VENV := .venv
 BIN := $(VENV)/bin
 UNPACKED := .work/unpacked
-BENCHMARKS := kernels screen scan_log kill_resume peers hunt
+BENCHMARKS := kernels screen threads scan_log kill_resume peers hunt
 BENCH := .venv-bench
+MIDSTREAMER := midstreamer@0.2.4
 JSON ?= .work/bench.jsonl
 ROWS ?= 20000
 ARGS ?=
@@ -80,6 +81,8 @@ $(BENCH)/.stamp: pyproject.toml benchmarks/peers/kernels.txt benchmarks/peers/ke
 	$(BIN)/python -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -r benchmarks/peers/kernels.txt
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers/kernels-alone.txt
+	if command -v npm node >/dev/null; then cd $(BENCH) && npm pack --silent $(MIDSTREAMER) | xargs tar -xzf; \
+	else echo "SKIPPED midstreamer: no npm here"; fi
 	touch $@
 
 bench: $(BENCH)/.stamp
@@ -87,10 +90,11 @@ bench: $(BENCH)/.stamp
 	rm -f $(JSON)
 	$(BENCH)/bin/python -m benchmarks.kernels --json $(JSON) $(ARGS)
 	$(BENCH)/bin/python -m benchmarks.screen --json $(JSON) $(ARGS)
+	$(BENCH)/bin/python -m benchmarks.threads --json $(JSON) $(ARGS)
 	$(BENCH)/bin/python -m benchmarks.page $(JSON) docs/benchmarks.md
 
 bench-jobs: $(VENV)/.stamp
-	set -e; for name in $(filter-out kernels screen,$(BENCHMARKS)); do $(BIN)/python -m benchmarks.$$name $(ARGS); done
+	set -e; for name in $(filter-out kernels screen threads,$(BENCHMARKS)); do $(BIN)/python -m benchmarks.$$name $(ARGS); done
 
 clean:
 	rm -rf $(VENV) .venv-train $(BENCH) .work build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

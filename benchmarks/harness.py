@@ -244,7 +244,7 @@ def machine() -> dict[str, Any]:
 
 PACKAGES = (
     *("aimds", "numpy", "numba", "llvmlite", "aeon", "tsdistances", "dtaidistance", "tslearn", "rapidfuzz"),
-    *("polyleven", "faiss-cpu", "usearch", "scikit-learn"),
+    *("polyleven", "faiss-cpu", "usearch", "scikit-learn", "tokenizers"),
 )
 
 

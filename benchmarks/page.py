@@ -72,7 +72,13 @@ def table(lines: Sequence[Line]) -> str:
 
 
 GROUPS: tuple[tuple[str, str, Callable[[str], bool], str], ...] = (
-    ("Kernels", "bench-kernels.svg", lambda n: not n.startswith("screen"), "times as fast as each peer, one thread"),
+    (
+        "Kernels",
+        "bench-kernels.svg",
+        lambda n: not n.startswith(("screen", "threads")),
+        "times as fast as each peer, one thread",
+    ),
+    ("Two threads", "bench-threads.svg", lambda n: n.startswith("threads"), "times as fast as on one thread"),
     (
         "The screener",
         "bench-screen.svg",
@@ -102,8 +108,8 @@ def section(lines: Sequence[Line], images: Path) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
         vector = f" with {about['vector']}" if about["vector"] else ""
         out.append(
-            f"One run on a shared {about['machine']}{vector}, {about['cores']} cores, one thread used; "
-            f"Python {about['python']}, {versions}.\n"
+            f"One run on a shared {about['machine']}{vector}, {about['cores']} cores, one thread used but where two are "
+            f"named; Python {about['python']}, {versions}.\n"
         )
     images.mkdir(parents=True, exist_ok=True)
     for title, file, mine, words in GROUPS:

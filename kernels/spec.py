@@ -61,6 +61,12 @@ def _inputs(arguments: tuple[Argument, ...]) -> tuple[Argument, ...]:
 
 
 @functools.cache
+def _axes(shape: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    """Symbol of each axis, and by how much the axis is longer."""
+    return tuple((symbol.removesuffix("+1"), int(symbol.endswith("+1"))) for symbol in shape)
+
+
+@functools.cache
 def _dtype_name(dtype: Any) -> str:
     return str(dtype)
 
@@ -261,18 +267,20 @@ def check(kernel: str, arguments: Mapping[str, Any]) -> list[Any]:
             the argument it points into (compiled code reads without bounds checks).
     """
     row = SPECS[kernel]
-    inputs = row.inputs
     sizes: dict[str, int] = {}
-    for argument in inputs:
+    ready = []
+    for argument in row.inputs:
         value = arguments[argument.name]
-        if argument.dtypes == ("int",):
-            integer(kernel, argument.name, value, argument.low, argument.high)
-        else:
+        if argument.shape:
             _check_array(row, argument, value, sizes)
-    for argument in inputs:
-        if argument.into and isinstance(arguments[argument.name], np.ndarray):
-            _check_pointers(kernel, argument, arguments[argument.name], len(arguments[argument.into]))
-    return [_ready(arguments[argument.name]) for argument in inputs]
+            value = _ready(value)
+        else:
+            integer(kernel, argument.name, value, argument.low, argument.high)
+        ready.append(value)
+    for argument, value in zip(row.inputs, ready, strict=True):
+        if argument.into and isinstance(value, np.ndarray):
+            _check_pointers(kernel, argument, value, len(arguments[argument.into]))
+    return ready
 
 
 def _ready(value: Any) -> Any:
@@ -303,10 +311,9 @@ def _check_array(row: Spec, argument: Argument, value: Any, sizes: dict[str, int
         raise KernelError(row.name, argument.name, f"dtype {dtype}, expected {' or '.join(argument.dtypes)}")
     if value.ndim != len(argument.shape):
         raise KernelError(row.name, argument.name, f"{value.ndim} axes, expected ({', '.join(argument.shape)})")
-    for axis, (symbol, size) in enumerate(zip(argument.shape, value.shape, strict=True)):
-        name, plus, _ = symbol.partition("+")
-        known = size - 1 if plus else size
-        if known < (1 if name in row.filled else 0):
+    for axis, ((name, more), size) in enumerate(zip(_axes(argument.shape), value.shape, strict=True)):
+        known = size - more
+        if known < 0 or (not known and name in row.filled):
             raise KernelError(row.name, argument.name, f"axis {axis} is empty")
         if sizes.setdefault(name, known) != known:
             problem = f"axis {axis} has {known}, but {name} is {sizes[name]} in another argument"

@@ -11,6 +11,7 @@ from numba import types
 from aimds.errors import KernelError
 from aimds.kernels import ragged
 from aimds.kernels.cpu.jit import F32, I64, compiled, reads, writes
+from aimds.kernels.cpu.scratch import scratch
 from aimds.kernels.registry import register
 
 F32Array = npt.NDArray[np.float32]
@@ -87,11 +88,12 @@ def dtw(values: F32Array, offsets: npt.NDArray[np.int64], patterns: F32Array, *,
     blocks = -(-count // LANES)
     padded = np.zeros((blocks * LANES, length), np.float32)
     padded[:count] = patterns
-    lanes = np.ascontiguousarray(padded.reshape(blocks, LANES, length).transpose(0, 2, 1))
+    lanes = scratch((blocks, length, LANES), np.float32)
+    lanes[:] = padded.reshape(blocks, LANES, length).transpose(0, 2, 1)
     distance = np.empty((len(offsets) - 1, blocks * LANES), np.float32)
 
     def part(first: int, last: int) -> None:
-        above, left = np.empty((length, LANES), np.float32), np.empty((5, LANES), np.float32)
+        above, left = scratch((length, LANES), np.float32), scratch((5, LANES), np.float32)
         _rows(values, offsets, lanes, first, last, above, left, distance)
 
     ragged.each(part, offsets, threads)

@@ -12,6 +12,7 @@ from numba import types
 from aimds.kernels.cpu import masks
 from aimds.kernels.cpu.bits import ones
 from aimds.kernels.cpu.jit import I32, I64, U8, U16, U32, U64, compiled, inlined, reads, writes
+from aimds.kernels.cpu.scratch import scratch
 from aimds.kernels.registry import register
 
 Ints = npt.NDArray[np.int32]
@@ -129,12 +130,12 @@ def lcs(q_values: Any, q_offsets: Offsets, p_values: Any, p_offsets: Offsets, *,
 
         def single(first: int, last: int) -> None:
             table = block.slots, block.masks[:, 0], block.valid[0], block.base, block.count
-            hits = np.empty(int(np.diff(q_offsets[first : last + 1]).max()) + 3, np.int32)
-            _SINGLE[block.word](codes, q_offsets, *table, first, last, np.empty(lanes, block.word), hits, out)
+            hits = scratch(int(np.diff(q_offsets[first : last + 1]).max()) + 3, np.int32)
+            _SINGLE[block.word](codes, q_offsets, *table, first, last, scratch(lanes, block.word), hits, out)
 
         def stacked(first: int, last: int) -> None:
             table = block.slots, block.masks, block.valid, block.base, block.count
-            state = np.empty((words, lanes), np.uint64), np.empty(lanes, np.uint64)
+            state = scratch((words, lanes), np.uint64), scratch(lanes, np.uint64)
             _stacked(codes, q_offsets, *table, first, last, *state, block.chained, carried, out)
 
         return stacked if words > 1 or block.chained else single

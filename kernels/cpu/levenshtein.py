@@ -15,6 +15,7 @@ from numba import types
 from aimds.kernels.cpu import masks
 from aimds.kernels.cpu.bits import ones
 from aimds.kernels.cpu.jit import I32, I64, U8, U16, U32, U64, compiled, inlined, reads, writes
+from aimds.kernels.cpu.scratch import scratch
 from aimds.kernels.registry import register
 
 Ints = npt.NDArray[np.int32]
@@ -165,12 +166,12 @@ def levenshtein(q_values: Any, q_offsets: Offsets, p_values: Any, p_offsets: Off
 
         def single(first: int, last: int) -> None:
             table = block.slots, block.masks[:, 0], block.valid[0], block.base, block.count
-            state = np.empty(lanes, block.word), np.empty(lanes, block.word)
+            state = scratch(lanes, block.word), scratch(lanes, block.word)
             _SINGLE[block.word](codes, q_offsets, *table, first, last, *state, out)
 
         def stacked(first: int, last: int) -> None:
             table = block.slots, block.masks, block.valid, block.base, block.count
-            state = np.empty((2, words, lanes), np.uint64), np.empty((2, lanes), np.uint64)
+            state = scratch((2, words, lanes), np.uint64), scratch((2, lanes), np.uint64)
             chain = block.stretch, block.chained, carried
             _stacked(codes, q_offsets, *table, first, last, *state[0], *state[1], *chain, out)
 

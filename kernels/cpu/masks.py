@@ -16,6 +16,7 @@ from numba import types
 
 from aimds.kernels import ragged
 from aimds.kernels.cpu.jit import I32, I64, U16, U32, U64, compiled, reads, writes
+from aimds.kernels.cpu.scratch import scratch
 
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
@@ -138,7 +139,7 @@ def blocks(codes: Ints, offsets: Offsets, size: int, found: list[Class]) -> Iter
             for skip in range(0, max(longest, 1), reach):
                 symbols = 1 + min(size, int(np.clip(lengths[ids] - skip, 0, reach).sum()))
                 if len(room) < symbols * some.words * lanes:
-                    room = np.empty(symbols * some.words * lanes, some.word)
+                    room = scratch(symbols * some.words * lanes, some.word)
                 masks = room[: symbols * some.words * lanes].reshape(symbols, some.words, lanes)
                 used = _fill(codes, offsets, ids, skip, reach, slots, masks)
                 valid = _valid(lengths[ids] - skip, some.words, lanes, some.word)

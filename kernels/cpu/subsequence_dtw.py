@@ -14,6 +14,7 @@ from numba import types
 
 from aimds.kernels import ragged
 from aimds.kernels.cpu.jit import I16, I32, I64, U8, compiled, reads, writes
+from aimds.kernels.cpu.scratch import scratch
 from aimds.kernels.registry import register
 
 Ints = npt.NDArray[np.int32]
@@ -113,8 +114,8 @@ def subsequence_dtw(tokens: Ints, offsets: npt.NDArray[np.int64], cost: Costs, *
     state = np.int16 if 255 * length < 1 << 15 else np.int32
 
     def part(first: int, last: int) -> None:
-        above, left = np.empty((length, LANES), state), np.empty((5, LANES), state)
-        best, where = np.empty(LANES, state), np.empty(LANES, np.int32)
+        above, left = scratch((length, LANES), state), scratch((5, LANES), state)
+        best, where = scratch(LANES, state), scratch(LANES, np.int32)
         _rows(tokens, offsets, cost, first, last, above, left, best, where, distance, end)
 
     ragged.each(part, offsets, threads)
@@ -184,7 +185,7 @@ def subsequence_dtw_pairs(
     np.cumsum(np.diff(offsets)[rows] * lengths[patterns], out=cells[1:])
 
     def part(first: int, last: int) -> None:
-        above = np.empty(cost.shape[2], np.int64)
+        above = scratch(cost.shape[2], np.int64)
         _pairs(tokens, offsets, cost, lengths, rows, patterns, first, last, above, distance, start, end)
 
     ragged.each(part, cells, threads)

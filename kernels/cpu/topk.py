@@ -44,7 +44,7 @@ def _scan(query: Any, bank: Any, scores: Any) -> Any:
 
 
 @compiled(
-    types.void(reads(F32, 2), reads(F32, 2), reads(F32, 2), F64, I64, writes(I32), writes(F32, 2), writes(I32, 2)),
+    types.boolean(reads(F32, 2), reads(F32, 2), reads(F32, 2), F64, I64, writes(I32), writes(F32, 2), writes(I32, 2)),
 )
 def _select(
     queries: Any,  # float32 (B, D)
@@ -55,7 +55,9 @@ def _select(
     candidates: Any,  # int32 (N,)
     scores: Any,  # float32 (B, K)
     ids: Any,  # int32 (B, K)
-) -> None:
+) -> Any:
+    # Whether all queries are finite; what is written for one that is not means nothing.
+    finite = True
     count, dim = bank.shape
     for q in range(queries.shape[0]):
         best = scores[q]
@@ -80,6 +82,7 @@ def _select(
         square = 0.0
         for d in range(dim):
             square += np.float64(queries[q, d]) * np.float64(queries[q, d])
+        finite &= math.isfinite(square)
         low = np.float64(worst) - 2.0 * bound * math.sqrt(square)
         kept = 0
         for start in range(0, count, CHUNK):
@@ -110,37 +113,42 @@ def _select(
                     t -= 1
                 best[t] = score
                 ids[q, t] = n
+    return finite
 
 
 @register("topk", "cpu")
 def topk(queries: F32Array, bank: F32Array, k: int, *, threads: int) -> tuple[F32Array, npt.NDArray[np.int32]]:
     count, dim = bank.shape
-    scores = np.full((len(queries), k), -np.inf, np.float32)
-    ids = np.full((len(queries), k), -1, np.int32)
+    top = min(k, count)
+    scores, ids = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int32)
+    scores[:, top:], ids[:, top:] = -np.inf, -1
     if not len(queries) or not count:
         return scores, ids
-    if not np.isfinite(queries).all():
-        raise KernelError("topk", "queries", "holds NaN or infinity")
-    top = min(k, count)
-    found, places = np.empty((len(queries), top), np.float32), np.empty((len(queries), top), np.int32)
+    whole = top == k
+    found, places = (scores, ids) if whole else (scores[:, :top].copy(), ids[:, :top].copy())
     rough = np.empty((1, count), np.float32)
     square = _scan(queries[0], bank, rough[0])
     if not math.isfinite(square):
         raise KernelError("topk", "bank", "holds NaN, infinity or a row whose squared norm leaves float32")
     # Rounding to float32 once more at the end, and of the norm itself, is covered by the spare terms.
     bound = (dim + 8) * 2.0**-24 * math.sqrt(square) + 2.0**-120
-    _select(queries[:1], bank, rough, bound, top, np.empty(count, np.int32), found[:1], places[:1])
 
-    def part(first: int, last: int) -> None:
+    def part(first: int, last: int) -> bool:
         candidates = np.empty(count, np.int32)
         block = np.empty((min(BLOCK, last - first), count), np.float32)
+        finite = True
         for start in range(first + 1, last + 1, BLOCK):
             stop = min(start + BLOCK, last + 1)
             some = queries[start:stop]
-            product = np.matmul(some, bank.T, out=block[: stop - start])
-            _select(some, bank, product, bound, top, candidates, found[start:stop], places[start:stop])
+            with np.errstate(all="ignore"):  # a query that is not finite is refused below
+                product = np.matmul(some, bank.T, out=block[: stop - start])
+            finite &= _select(some, bank, product, bound, top, candidates, found[start:stop], places[start:stop])
+        return finite
 
+    alone = _select(queries[:1], bank, rough, bound, top, np.empty(count, np.int32), found[:1], places[:1])
     # Rows after the first, as a ragged batch of one unit a row.
-    ragged.each(part, np.arange(len(queries), dtype=np.int64), threads)
-    scores[:, :top], ids[:, :top] = found, places
+    if not all([alone, *ragged.each(part, np.arange(len(queries), dtype=np.int64), threads)]):
+        raise KernelError("topk", "queries", "holds NaN or infinity")
+    if not whole:
+        scores[:, :top], ids[:, :top] = found, places
     return scores, ids

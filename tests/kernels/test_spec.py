@@ -14,7 +14,7 @@ from aimds.kernels import registry
 from aimds.kernels.spec import SPECS, check
 
 # What the compiled functions share; not kernels.
-SHARED = {"bits", "jit", "masks"}
+SHARED = {"bits", "jit", "masks", "scratch"}
 NOT_KERNELS = {"backend", "build_postings", "build_vocabulary", "names", "warmup", "word_hash"}
 
 

@@ -110,3 +110,11 @@ def test_an_argument_that_does_not_fit_is_named(argument, queries, bank, k):
     with pytest.raises(KernelError) as caught:
         kernels.topk(np.array(queries, np.float32), np.array(bank, np.float32), k)
     assert (caught.value.kernel, caught.value.argument) == ("topk", argument)
+
+
+def test_an_infinite_query_among_others_is_refused_without_a_warning():
+    queries = np.ones((300, 4), np.float32)
+    queries[260] = [np.inf, -np.inf, 1, 1]
+    with pytest.raises(KernelError) as caught:
+        kernels.topk(queries, np.ones((50, 4), np.float32), 3)
+    assert caught.value.argument == "queries"
