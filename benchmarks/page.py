@@ -108,7 +108,7 @@ def section(lines: Sequence[Line], images: Path) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
         vector = f" with {about['vector']}" if about["vector"] else ""
         out.append(
-            f"One run on a shared {about['machine']}{vector}, {about['cores']} cores, one thread used where not two are "
+            f"One run on a shared {about['machine']}{vector}, {about['cores']} cores, one thread where not two are "
             f"named; Python {about['python']}, {versions}.\n"
         )
     images.mkdir(parents=True, exist_ok=True)
