@@ -97,7 +97,7 @@ def test_typos_are_few_and_there_is_at_least_one(seed: int) -> None:
     assert hide("typos", "a b c", seed) == "a b c"
 
 
-@pytest.mark.parametrize("one", ALL.values(), ids=str)
+@pytest.mark.parametrize("one", ALL.values(), ids=[*ALL])
 def test_each_disguise_hides_and_follows_its_random_stream(one: Disguise) -> None:
     assert one.hide(SENTENCE, Random(1)) == one.hide(SENTENCE, Random(1))
     assert one.hide(SENTENCE, Random(1)) != SENTENCE
