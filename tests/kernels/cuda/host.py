@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -33,8 +34,18 @@ CACHE = HERE.parents[2] / ".work" / "cuda-host"
 COMPILER = os.environ.get("CXX", "g++")
 CHECKS = "bounds,shift,signed-integer-overflow,alignment,integer-divide-by-zero"
 FLAGS = (
-    *("-std=gnu++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-ffp-contract=off", "-fno-strict-aliasing"),
+    *("-std=gnu++17", "-O1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-strict-aliasing"),
     *(f"-fsanitize={CHECKS}", "-fsanitize-undefined-trap-on-error", "-w"),
+)
+PREPROCESS = (
+    "-E",
+    "-P",
+    "-std=gnu++17",
+    "-x",
+    "c++",
+    "-DCUDA_SHIM=1",
+    "-D__global__=__attribute__((used))",
+    "-D__launch_bounds__(...)=",
 )
 ORDERS = (0, 1, 7)
 """Orders of the threads to run a kernel in: forwards, backwards, shuffled. A result must not depend on it."""
@@ -110,34 +121,51 @@ def parameters(preprocessed: str) -> dict[str, list[Parameter]]:
 
 @functools.cache
 def _shim() -> bytes:
-    return b"".join(path.read_bytes() for path in sorted([*HERE.glob("*.h"), *SOURCES.glob("*.cuh")]))
+    return b"".join(path.read_bytes() for path in sorted([*HERE.glob("shim*"), *SOURCES.glob("*.cuh")]))
+
+
+@functools.cache
+def _runtime() -> Path:
+    """The part of the shim that is the same for all kernels, compiled."""
+    made = CACHE / f"{_key('runtime')}.o"
+    if not made.exists():
+        _compile((*FLAGS, "-c", str(HERE / "shim.cpp")), made)
+    return made
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(b"\0".join((text.encode(), _shim(), repr((COMPILER, FLAGS)).encode()))).hexdigest()[:32]
 
 
 @functools.cache
 def library(text: str) -> tuple[ctypes.CDLL, dict[str, list[Parameter]]]:
     """The library made of a kernel's source text, and the parameters of its kernels."""
-    key = hashlib.sha256(b"\0".join((text.encode(), _shim(), repr((COMPILER, FLAGS)).encode()))).hexdigest()[:32]
-    made, described = CACHE / f"{key}.so", CACHE / f"{key}.json"
+    made = CACHE / f"{_key(text)}.so"
+    described = made.with_suffix(".json")
     if not described.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        start = f'#include "shim.h"\n#line 1\n{text}\n'
-        include = ("-I", str(HERE), "-I", str(SOURCES))
-        plain = _compile([COMPILER, "-E", "-P", "-std=gnu++17", "-x", "c++", *include, "-"], start)
-        rows = parameters(plain)
+        rows = parameters(_run((*PREPROCESS, "-I", str(SOURCES), "-"), text))
         exports = "".join(f"SHIM_EXPORT({name}, {len(row)})\n" for name, row in rows.items())
-        part = CACHE / f"{key}.{os.getpid()}"
-        _compile([COMPILER, *FLAGS, "-x", "c++", *include, "-", "-o", str(part)], start + exports)
-        part.replace(made)
-        part.write_text(json.dumps({name: [vars(one) for one in row] for name, row in rows.items()}))
+        include = ("-include", str(HERE / "shim.h"), "-I", str(SOURCES))
+        _compile((*FLAGS, "-shared", *include, str(_runtime()), "-x", "c++", "-"), made, f"{text}\n{exports}")
+        listed = {name: [vars(one) for one in row] for name, row in rows.items()}
+        part = made.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps(listed))
         part.replace(described)
-    listed = json.loads(described.read_text())
-    return ctypes.CDLL(str(made)), {name: [Parameter(**one) for one in row] for name, row in listed.items()}
+    read = json.loads(described.read_text())
+    return ctypes.CDLL(str(made)), {name: [Parameter(**one) for one in row] for name, row in read.items()}
 
 
-def _compile(command: list[str], text: str) -> str:
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+def _compile(options: Sequence[str], made: Path, text: str = "") -> None:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    part = made.with_suffix(f".{os.getpid()}")
+    _run((*options, "-o", str(part)), text)
+    part.replace(made)
+
+
+def _run(options: Sequence[str], text: str) -> str:
+    done = subprocess.run((COMPILER, *options), input=text, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Fault(f"{' '.join(command[:2])} …: {done.stderr[-3000:]}")
+        raise Fault(f"{COMPILER}: {done.stderr[-3000:]}")
     return done.stdout
 
 

@@ -6,22 +6,13 @@
 // outside a shared array, a misaligned access. Shared memory and fresh arrays hold POISON. Spin locks cannot run here.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
-#include <csignal>
-#include <cstdarg>
+#include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
-#include <sys/mman.h>
 #include <type_traits>
 #include <utility>
-#include <vector>
-#if !defined(__x86_64__)
-#include <ucontext.h>
-#endif
 
 #define CUDA_SHIM 1
 #define __global__ __attribute__((used))
@@ -33,12 +24,7 @@
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __shared__ static __attribute__((section("shim_shared")))
 // common.cuh defines this for the device as `extern __shared__`.
-#define DYNAMIC_SHARED(type, name) type *const name = reinterpret_cast<type *>(shim::dynamic_shared.data())
-
-extern "C" {
-extern char __start_shim_shared[] __attribute__((weak, visibility("hidden")));
-extern char __stop_shim_shared[] __attribute__((weak, visibility("hidden")));
-}
+#define DYNAMIC_SHARED(type, name) type *const name = reinterpret_cast<type *>(shim::dynamic_shared)
 
 struct dim3 {
     unsigned x = 1, y = 1, z = 1;
@@ -46,361 +32,37 @@ struct dim3 {
 
 namespace shim {
 
-constexpr unsigned char POISON = 0xA5;
 constexpr unsigned WARP = 32;
-constexpr size_t STACK = 128 << 10, PAGE = 4096, ALIGNED = 16, GUARD = 1 << 20;
-constexpr size_t MOST_SHARED = 227 << 10;
 
-#if defined(__x86_64__)
-using Context = void *;
-extern "C" void shim_switch(Context *from, Context *to) __attribute__((visibility("hidden")));
-asm(R"(
-    .text
-    .hidden shim_switch
-    .globl shim_switch
-    .type shim_switch, @function
-shim_switch:
-    push %rbp
-    push %rbx
-    push %r12
-    push %r13
-    push %r14
-    push %r15
-    mov %rsp, (%rdi)
-    mov (%rsi), %rsp
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbx
-    pop %rbp
-    ret
-    .size shim_switch, .-shim_switch
-)");
-inline void prepare(Context *context, char *stack, void (*entry)()) {
-    void **top = reinterpret_cast<void **>(stack + STACK - 64);
-    *--top = nullptr;
-    *--top = reinterpret_cast<void *>(entry);
-    for (int i = 0; i < 6; i++) *--top = nullptr;
-    *context = top;
-}
-#else
-using Context = ucontext_t;
-inline void shim_switch(Context *from, Context *to) { swapcontext(from, to); }
-inline void prepare(Context *context, char *stack, void (*entry)()) {
-    getcontext(context);
-    context->uc_stack.ss_sp = stack;
-    context->uc_stack.ss_size = STACK;
-    context->uc_link = nullptr;
-    makecontext(context, entry, 0);
-}
-#endif
-
-enum class State { ready, warp, block, done };
 using Fold = uint64_t (*)(uint64_t, uint64_t);
 
-struct Thread {
-    Context context;
+// The thread that runs, as the kernel sees it.
+struct Here {
     dim3 index;
     unsigned linear;
-    State state;
-    int line;        // where it waits
-    unsigned mask;   // lanes that it waits for
-    unsigned from;   // lane whose value it asks for, without a fold
-    Fold fold;       // what makes one value of those of all lanes
-    uint64_t value, result;
 };
 
-inline dim3 block_index, block_size, grid_size;
-inline Thread *now;
-inline std::vector<Thread> threads;
-inline std::vector<char> dynamic_shared;
-inline char *stacks;
-inline Context scheduler;
-inline char message[400];
-inline void (*body)(void *);
-inline void *body_data;
-inline unsigned waiting_at_block;
+// shim.cpp keeps these.
+extern dim3 block_index, block_size, grid_size;
+extern Here *now;
+extern char *dynamic_shared;
 
-inline void leave() { shim_switch(&now->context, &scheduler); }
+[[noreturn]] void fault(const char *format, ...);
+// Waits for all lanes of ``mask``, then gives the ``value`` of lane ``from``, or that of all lanes folded.
+uint64_t over_warp(int line, unsigned mask, uint64_t value, unsigned from, Fold fold);
+void over_block(int line);
+uint64_t fold_block(int line, uint64_t value, Fold fold);
 
-inline void say(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-}
-
-[[noreturn]] inline void fault(const char *format, ...) {
-    char what[300];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(what, sizeof what, format, arguments);
-    va_end(arguments);
-    say("block (%u, %u, %u), thread (%u, %u, %u): %s", block_index.x, block_index.y, block_index.z, now->index.x,
-        now->index.y, now->index.z, what);
-    leave();
-    abort();
-}
-
-inline void enter() {
-    body(body_data);
-    now->state = State::done;
-    leave();
-    abort();
-}
-
-inline void run(Thread &thread) {
-    now = &thread;
-    shim_switch(&scheduler, &thread.context);
-}
-
-// The last lane of ``mask`` to come answers all; before that this only finds that some are missing.
-inline void settle(Thread &last) {
-    Thread *warp = &threads[last.linear / WARP * WARP];
-    for (unsigned lane = 0; lane < WARP; lane++) {
-        if (!(last.mask >> lane & 1)) continue;
-        if (&warp[lane] >= threads.data() + threads.size()) fault("line %d: lane %u does not exist", last.line, lane);
-        if (warp[lane].state == State::done) fault("line %d: lane %u has ended", last.line, lane);
-    }
-    for (unsigned lane = 0; lane < WARP; lane++)
-        if (last.mask >> lane & 1) {
-            const Thread &other = warp[lane];
-            if (other.state != State::warp || other.line != last.line || other.mask != last.mask) return;
-        }
-    uint64_t folded = 0;
-    bool first = true;
-    for (unsigned lane = 0; last.fold && lane < WARP; lane++)
-        if (last.mask >> lane & 1) {
-            folded = first ? warp[lane].value : last.fold(folded, warp[lane].value);
-            first = false;
-        }
-    for (unsigned lane = 0; lane < WARP; lane++)
-        if (last.mask >> lane & 1) {
-            if (!last.fold && !(last.mask >> warp[lane].from & 1))
-                fault("line %d: lane %u asks lane %u, which takes no part", last.line, lane, warp[lane].from);
-            warp[lane].result = last.fold ? folded : warp[warp[lane].from].value;
-            warp[lane].state = State::ready;
-        }
-}
-
-inline uint64_t over_warp(int line, unsigned mask, uint64_t value, unsigned from, Fold fold) {
-    if (!(mask >> now->linear % WARP & 1)) fault("line %d: lane %u is not in its mask", line, now->linear % WARP);
-    now->line = line, now->mask = mask, now->value = value, now->from = from, now->fold = fold;
-    now->state = State::warp;
-    settle(*now);
-    if (now->state != State::ready) leave();
-    return now->result;
-}
-
-inline void over_block(int line) {
-    now->line = line;
-    now->state = State::block;
-    if (++waiting_at_block == threads.size()) {
-        for (const Thread &other : threads)
-            if (other.line != line) fault("line %d: thread %u waits on line %d", line, other.linear, other.line);
-        for (Thread &other : threads) other.state = State::ready;
-        waiting_at_block = 0;
-        // The others go on first as well, so that no thread is always ahead.
-        leave();
-        return;
-    }
-    leave();
-}
-
-inline uint64_t fold_block(int line, uint64_t value, Fold fold) {
-    static uint64_t values[1024];
-    values[now->linear] = value;
-    over_block(line);
-    uint64_t folded = values[0];
-    for (size_t i = 1; i < threads.size(); i++) folded = fold(folded, values[i]);
-    over_block(line);
-    return folded;
-}
-
-inline void stuck() {
-    const Thread *waits = nullptr, *ended = nullptr;
-    for (const Thread &thread : threads) {
-        if (!waits && (thread.state == State::block || thread.state == State::warp)) waits = &thread;
-        if (!ended && thread.state == State::done) ended = &thread;
-    }
-    const Thread *other = ended;
-    for (const Thread &thread : threads)
-        if (!other && (thread.line != waits->line || thread.state != waits->state)) other = &thread;
-    char what[100] = "lanes differ in mask";
-    if (ended) snprintf(what, sizeof what, "thread %u has ended", ended->linear);
-    else if (other) snprintf(what, sizeof what, "thread %u waits on line %d", other->linear, other->line);
-    say("block (%u, %u, %u), thread %u: %s on line %d that not all reach: %s", block_index.x, block_index.y,
-        block_index.z, waits->linear, waits->state == State::block ? "barrier" : "warp operation", waits->line, what);
-}
-
-// ``order``: 0 runs the threads forwards, 1 backwards, another number is the seed of a shuffle.
-inline std::vector<unsigned> permutation(unsigned count, unsigned order) {
-    std::vector<unsigned> found(count);
-    for (unsigned i = 0; i < count; i++) found[i] = order == 1 ? count - 1 - i : i;
-    uint64_t state = order * 0x9E3779B97F4A7C15ull;
-    for (unsigned i = count; order > 1 && i > 1; i--) {
-        state = state * 6364136223846793005ull + 1442695040888963407ull;
-        std::swap(found[i - 1], found[(state >> 33) % i]);
-    }
-    return found;
-}
-
-inline void run_block(unsigned order) {
-    const unsigned count = unsigned(threads.size()), warps = (count + WARP - 1) / WARP;
-    if (__start_shim_shared) memset(__start_shim_shared, POISON, size_t(__stop_shim_shared - __start_shim_shared));
-    std::fill(dynamic_shared.begin(), dynamic_shared.end(), char(POISON));
-    waiting_at_block = 0;
-    for (unsigned i = 0; i < count; i++) {
-        Thread &thread = threads[i];
-        thread.index = {i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)};
-        thread.linear = i, thread.state = State::ready;
-        prepare(&thread.context, stacks + i * (STACK + PAGE) + PAGE, enter);
-    }
-    const std::vector<unsigned> warp_order = permutation(warps, order), lane_order = permutation(WARP, order);
-    for (;;) {
-        bool ran = false;
-        for (unsigned warp : warp_order)
-            for (bool again = true; again;) {
-                again = false;
-                for (unsigned lane : lane_order) {
-                    const unsigned i = warp * WARP + lane;
-                    if (i >= count || threads[i].state != State::ready) continue;
-                    run(threads[i]);
-                    if (message[0]) return;
-                    again = ran = true;
-                }
-            }
-        if (ran) continue;
-        for (const Thread &thread : threads)
-            if (thread.state != State::done) return stuck();
-        return;
-    }
-}
-
-// An argument's own pages, as near as can be to a stretch that nobody may touch.
-struct Buffer {
-    char *pages = nullptr, *data = nullptr;
-    size_t inner = 0, bytes = 0;
-    bool writable = false;
-
-    size_t size() const { return inner + 2 * GUARD; }
-    void fill(const void *from, size_t count, bool written) {
-        bytes = count, writable = written;
-        const size_t room = (count + ALIGNED - 1) / ALIGNED * ALIGNED;
-        inner = (room + PAGE - 1) / PAGE * PAGE;
-        const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-        pages = static_cast<char *>(mmap(nullptr, size(), PROT_NONE, flags, -1, 0));
-        if (pages == MAP_FAILED) abort();
-        data = pages + GUARD + inner - room;
-        if (!count) return;
-        mprotect(pages + GUARD, inner, PROT_READ | PROT_WRITE);
-        memset(pages + GUARD, POISON, inner);
-        memcpy(data, from, count);
-        if (!written) mprotect(pages + GUARD, inner, PROT_READ);
-    }
-    bool clean() const {
-        for (const char *p = pages + GUARD; p < pages + GUARD + inner; p++)
-            if ((p < data || p >= data + bytes) && static_cast<unsigned char>(*p) != POISON) return false;
-        return true;
-    }
-};
-
-inline std::vector<Buffer> buffers;
-
-inline void on_signal(int number, siginfo_t *info, void *) {
-    const char *at = static_cast<const char *>(info->si_addr);
-    if (number == SIGILL || number == SIGTRAP) fault("index, shift or alignment outside what C++ defines");
-    if (number == SIGFPE) fault("division by zero");
-    for (size_t i = 0; i < buffers.size(); i++) {
-        const Buffer &buffer = buffers[i];
-        if (!buffer.pages || at < buffer.pages || at >= buffer.pages + buffer.size()) continue;
-        if (at >= buffer.data && at < buffer.data + buffer.bytes) fault("writes to argument %zu, which is const", i);
-        fault("touches argument %zu at byte %td of %zu", i, at - buffer.data, buffer.bytes);
-    }
-    fault("touches memory that is no argument's: %p", info->si_addr);
-}
-
-struct Signals {
-    static constexpr int NUMBERS[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE};
-    struct sigaction before[5];
-    stack_t stack_before;
-    std::vector<char> stack = std::vector<char>(64 << 10);
-
-    Signals() {
-        stack_t own{};
-        own.ss_sp = stack.data(), own.ss_size = stack.size();
-        sigaltstack(&own, &stack_before);
-        struct sigaction action {};
-        action.sa_sigaction = on_signal;
-        action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-        for (int i = 0; i < 5; i++) sigaction(NUMBERS[i], &action, &before[i]);
-    }
-    ~Signals() {
-        for (int i = 0; i < 5; i++) sigaction(NUMBERS[i], &before[i], nullptr);
-        sigaltstack(&stack_before, nullptr);
-    }
-};
-
-inline void make_stacks(size_t count) {
-    static size_t have = 0;
-    if (count <= have) return;
-    if (stacks) munmap(stacks, have * (STACK + PAGE));
-    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    stacks = static_cast<char *>(mmap(nullptr, count * (STACK + PAGE), PROT_READ | PROT_WRITE, flags, -1, 0));
-    if (stacks == MAP_FAILED) abort();
-    for (size_t i = 0; i < count; i++) mprotect(stacks + i * (STACK + PAGE), PAGE, PROT_NONE);
-    have = count;
-}
-
+using Call = void (*)(void **arguments);
 // ``bytes[i]`` is the size of the array behind ``values[i]``, -1 for a scalar; ``written[i]`` whether it is not const.
-// ``geometry``: grid x, y, z, block x, y, z. Null, or what went wrong.
+// ``geometry``: grid x, y, z, block x, y, z. ``order``: 0 runs the threads forwards, 1 backwards, another number is the
+// seed of a shuffle. Null, or what went wrong.
+const char *launch(Call call, size_t count, void **values, const long long *bytes, const unsigned char *written,
+                   const unsigned *geometry, size_t shared, unsigned order);
+
 template <class... A, size_t... I>
-const char *launch(void (*kernel)(A...), std::index_sequence<I...>, void **values, const long long *bytes,
-                   const unsigned char *written, const unsigned *geometry, size_t shared, unsigned order) {
-    constexpr size_t count = sizeof...(A);
-    message[0] = 0;
-    grid_size = {geometry[0], geometry[1], geometry[2]}, block_size = {geometry[3], geometry[4], geometry[5]};
-    const unsigned long long size = 1ull * block_size.x * block_size.y * block_size.z;
-    if (!size || size > 1024 || block_size.z > 64) return "a block holds 1 to 1024 threads, at most 64 along z";
-    if (!grid_size.x || !grid_size.y || !grid_size.z) return "the grid is empty";
-    if (grid_size.x > 0x7FFFFFFFu || grid_size.y > 65535 || grid_size.z > 65535) return "the grid is too large";
-    if (shared > MOST_SHARED) return "more shared memory than a block can have";
-    threads.resize(size);
-    dynamic_shared.resize(shared);
-    make_stacks(size);
-    buffers.assign(count, Buffer{});
-    void *pointers[count + 1], *arguments[count + 1];
-    for (size_t i = 0; i < count; i++) {
-        if (bytes[i] >= 0) buffers[i].fill(values[i], size_t(bytes[i]), written[i]);
-        pointers[i] = buffers[i].data;
-        arguments[i] = bytes[i] >= 0 ? static_cast<void *>(&pointers[i]) : values[i];
-    }
-    struct Data {
-        void (*kernel)(A...);
-        void **arguments;
-    } data{kernel, arguments};
-    body = [](void *given) {
-        const Data &d = *static_cast<Data *>(given);
-        d.kernel(*static_cast<std::remove_cv_t<A> *>(d.arguments[I])...);
-    };
-    body_data = &data;
-    {
-        Signals signals;
-        for (unsigned z = 0; z < grid_size.z; z++)
-            for (unsigned y = 0; y < grid_size.y; y++)
-                for (unsigned x = 0; x < grid_size.x && !message[0]; x++) {
-                    block_index = {order == 1 ? grid_size.x - 1 - x : x, y, z};
-                    run_block(order);
-                }
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (bytes[i] < 0) continue;
-        if (!message[0] && !buffers[i].clean()) say("writes outside argument %zu of %lld bytes", i, bytes[i]);
-        if (!message[0] && buffers[i].writable && bytes[i]) memcpy(values[i], buffers[i].data, size_t(bytes[i]));
-        munmap(buffers[i].pages, buffers[i].size());
-    }
-    return message[0] ? message : nullptr;
+void call(void (*kernel)(A...), void **arguments, std::index_sequence<I...>) {
+    kernel(*static_cast<std::remove_cv_t<A> *>(arguments[I])...);
 }
 
 template <class T> uint64_t bits_of(T value) {
@@ -463,7 +125,8 @@ constexpr int warpSize = 32;
     extern "C" __attribute__((visibility("default"))) const char *shim_launch_##name(                                 \
         void **values, const long long *bytes, const unsigned char *written, const unsigned *geometry, size_t shared, \
         unsigned order) {                                                                                             \
-        return shim::launch(name, std::make_index_sequence<count>{}, values, bytes, written, geometry, shared, order); \
+        const auto call = [](void **arguments) { shim::call(name, arguments, std::make_index_sequence<count>{}); };   \
+        return shim::launch(call, count, values, bytes, written, geometry, shared, order);                            \
     }
 
 #include "shim_intrinsics.h"

@@ -33,7 +33,11 @@ inline void __threadfence() {}
 inline void __threadfence_block() {}
 
 template <class T> struct shim_same { using type = T; };
-template <class T> T shim_swap(T *at, T value) { return std::exchange(*at, value); }
+template <class T> T shim_swap(T *at, T value) {
+    const T old = *at;
+    *at = value;
+    return old;
+}
 #define SHIM_ATOMIC(name, changed)                                                                                    \
     template <class T> T name(T *at, typename shim_same<T>::type value) {                                             \
         const T old = *at;                                                                                            \
@@ -136,7 +140,7 @@ template <class H, class F> unsigned halves(F f, unsigned a, unsigned b, unsigne
     const unsigned low = unsigned(f(H(a), H(b), H(c))) & 0xFFFF;
     return low | unsigned(f(H(a >> 16), H(b >> 16), H(c >> 16))) << 16;
 }
-inline int clamped(int x, int low, int high) { return std::clamp(x, low, high); }
+inline int clamped(int x, int low, int high) { return x < low ? low : x > high ? high : x; }
 }  // namespace shim
 #define SHIM_HALVES2(name, half, result)                                                                              \
     inline unsigned name(unsigned a, unsigned b) {                                                                    \
@@ -151,26 +155,26 @@ SHIM_HALVES2(__vsub2, uint16_t, x - y)
 SHIM_HALVES2(__vaddus2, uint16_t, shim::clamped(x + y, 0, 65535))
 SHIM_HALVES2(__vaddss2, int16_t, shim::clamped(x + y, -32768, 32767))
 SHIM_HALVES2(__vabsdiffu2, uint16_t, std::abs(x - y))
-SHIM_HALVES2(__vminu2, uint16_t, std::min(x, y))
-SHIM_HALVES2(__vmins2, int16_t, std::min(x, y))
-SHIM_HALVES2(__vmaxu2, uint16_t, std::max(x, y))
-SHIM_HALVES2(__vmaxs2, int16_t, std::max(x, y))
+SHIM_HALVES2(__vminu2, uint16_t, min(x, y))
+SHIM_HALVES2(__vmins2, int16_t, min(x, y))
+SHIM_HALVES2(__vmaxu2, uint16_t, max(x, y))
+SHIM_HALVES2(__vmaxs2, int16_t, max(x, y))
 SHIM_HALVES2(__vcmpeq2, uint16_t, x == y ? 0xFFFF : 0)
 SHIM_HALVES2(__vcmplts2, int16_t, x < y ? 0xFFFF : 0)
 SHIM_HALVES2(__vcmpltu2, uint16_t, x < y ? 0xFFFF : 0)
-SHIM_HALVES3(__vimin3_s16x2, int16_t, std::min(std::min(x, y), z))
-SHIM_HALVES3(__vimin3_u16x2, uint16_t, std::min(std::min(x, y), z))
-SHIM_HALVES3(__vimax3_s16x2, int16_t, std::max(std::max(x, y), z))
+SHIM_HALVES3(__vimin3_s16x2, int16_t, min(min(x, y), z))
+SHIM_HALVES3(__vimin3_u16x2, uint16_t, min(min(x, y), z))
+SHIM_HALVES3(__vimax3_s16x2, int16_t, max(max(x, y), z))
 // The sum wraps within its half before it is compared.
-SHIM_HALVES3(__viaddmin_s16x2, int16_t, std::min(int(int16_t(x + y)), z))
-SHIM_HALVES3(__viaddmax_s16x2, int16_t, std::max(int(int16_t(x + y)), z))
-SHIM_HALVES3(__viaddmin_u16x2, uint16_t, std::min(int(uint16_t(x + y)), z))
-SHIM_HALVES3(__viaddmax_u16x2, uint16_t, std::max(int(uint16_t(x + y)), z))
-inline int __vimin3_s32(int a, int b, int c) { return std::min(std::min(a, b), c); }
-inline int __vimax3_s32(int a, int b, int c) { return std::max(std::max(a, b), c); }
-inline int __viaddmin_s32(int a, int b, int c) { return std::min(int(unsigned(a) + unsigned(b)), c); }
-inline unsigned __vimin3_u32(unsigned a, unsigned b, unsigned c) { return std::min(std::min(a, b), c); }
-inline unsigned __viaddmin_u32(unsigned a, unsigned b, unsigned c) { return std::min(a + b, c); }
+SHIM_HALVES3(__viaddmin_s16x2, int16_t, min(int(int16_t(x + y)), z))
+SHIM_HALVES3(__viaddmax_s16x2, int16_t, max(int(int16_t(x + y)), z))
+SHIM_HALVES3(__viaddmin_u16x2, uint16_t, min(int(uint16_t(x + y)), z))
+SHIM_HALVES3(__viaddmax_u16x2, uint16_t, max(int(uint16_t(x + y)), z))
+inline int __vimin3_s32(int a, int b, int c) { return min(min(a, b), c); }
+inline int __vimax3_s32(int a, int b, int c) { return max(max(a, b), c); }
+inline int __viaddmin_s32(int a, int b, int c) { return min(int(unsigned(a) + unsigned(b)), c); }
+inline unsigned __vimin3_u32(unsigned a, unsigned b, unsigned c) { return min(min(a, b), c); }
+inline unsigned __viaddmin_u32(unsigned a, unsigned b, unsigned c) { return min(a + b, c); }
 inline unsigned __vibmin_s16x2(unsigned a, unsigned b, bool *high, bool *low) {
     *high = int16_t(a >> 16) <= int16_t(b >> 16), *low = int16_t(a) <= int16_t(b);
     return __vmins2(a, b);
