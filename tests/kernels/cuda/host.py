@@ -3,8 +3,8 @@
     host = Host()
     host.launch(Launch("dtw", "dtw_thread", (4, 1, 1), (128, 1, 1)), values, offsets, np.int32(7), out)
 
-A `Host` stands where `aimds.kernels.cuda.module.Device` stands on a GPU: same launch, ``xp`` is numpy. What the kernel
-does wrong raises `Fault`. Compiled libraries are kept by the hash of everything that is compiled.
+A `Host` stands where `aimds.kernels.cuda.module.Device` stands on a GPU: same launch, ``xp`` is
+numpy with POISON in fresh arrays. What the kernel does wrong raises `Fault`. Compiled libraries are kept by the hash of everything that is compiled.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from aimds import kernels
 from aimds.kernels.cuda.launch import Launch
+from aimds.kernels.cuda.source import preamble
 
 HERE = Path(__file__).parent
 SOURCES = Path(kernels.__file__).parent / "cuda"
@@ -47,6 +47,7 @@ PREPROCESS = (
     "-D__global__=__attribute__((used))",
     "-D__launch_bounds__(...)=",
 )
+POISON = 0xA5
 ORDERS = (0, 1, 7)
 """Orders of the threads to run a kernel in: forwards, backwards, shuffled. A result must not depend on it."""
 
@@ -169,6 +170,18 @@ def _run(options: Sequence[str], text: str) -> str:
     return done.stdout
 
 
+class Arrays:
+    """numpy, but fresh arrays hold POISON, as on a GPU they hold anything."""
+
+    def empty(self, shape: Any, dtype: Any) -> Any:
+        fresh = np.empty(shape, dtype)
+        fresh.reshape(-1).view(np.uint8)[:] = POISON
+        return fresh
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+
 @dataclass
 class Host:
     """Launches kernels on the CPU, threads in ``order`` (see ORDERS); ``sources`` by stem stand for the files of these
@@ -177,7 +190,7 @@ class Host:
     order: int = 0
     sources: dict[str, str] = field(default_factory=dict)
     launched: list[Launch] = field(default_factory=list)
-    xp: ModuleType = np
+    xp: Arrays = field(default_factory=Arrays)
 
     def launch(self, launch: Launch, *arguments: Any) -> None:
         """Run the kernel to its end; arrays it may write are changed in place.
@@ -185,7 +198,8 @@ class Host:
         Raises:
             Fault: what the kernel did wrong, or an argument that does not fit its parameter.
         """
-        loaded, rows = library(self.sources.get(launch.stem) or source(launch.stem))
+        text = self.sources.get(launch.stem) or source(launch.stem)
+        loaded, rows = library(f"{preamble(launch.defines)}#line 1\n{text}")
         if launch.kernel not in rows:
             raise Fault(f"{launch.stem}.cu has no kernel {launch.kernel!r}, only {', '.join(rows)}")
         row = rows[launch.kernel]
