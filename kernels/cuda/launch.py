@@ -66,3 +66,8 @@ def address(array: Any) -> int:
     """Where an array of a device begins."""
     interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
     return int(interface["data"][0])
+
+
+def host(array: Any) -> Any:
+    """A small array of a device as a numpy array."""
+    return array.get() if hasattr(array, "get") else array
