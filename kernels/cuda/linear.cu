@@ -10,7 +10,13 @@
 
 constexpr int THREADS = 128, WARPS = THREADS / 32, HEADS = 8;
 
-template <class Weight>
+// The weights of eight heads, read at once.
+template <class Weight> struct __align__(8 * sizeof(Weight) < 16 ? 8 * sizeof(Weight) : 16) Eight {
+    Weight heads[HEADS];
+};
+
+// WHOLE: the number of heads is a multiple of eight, and ``weights`` is aligned to 16 bytes.
+template <bool WHOLE, class Weight>
 __device__ __forceinline__ void logits_of_row(const i64 *indptr, const int *indices, const float *counts,
                                               const Weight *weights, const float *scale, const float *idf,
                                               const float *bias, int heads, double (*parts)[HEADS + 1], float *logits) {
@@ -23,9 +29,15 @@ __device__ __forceinline__ void logits_of_row(const i64 *indptr, const int *indi
             const double value = weight_of(counts[z], idf[feature]);
             const Weight *row = weights + i64(feature) * heads + head;
             sums[HEADS] += value * value;
+            if (WHOLE) {
+                const Eight<Weight> eight = *reinterpret_cast<const Eight<Weight> *>(row);
 #pragma unroll
-            for (int h = 0; h < HEADS; h++)
-                if (h < here) sums[h] += value * double(row[h]);
+                for (int h = 0; h < HEADS; h++) sums[h] += value * double(eight.heads[h]);
+            } else {
+#pragma unroll
+                for (int h = 0; h < HEADS; h++)
+                    if (h < here) sums[h] += value * double(row[h]);
+            }
         }
 #pragma unroll
         for (int h = 0; h <= HEADS; h++) {
@@ -48,12 +60,26 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     linear_int8(const long long *indptr, const int *indices, const float *counts, const signed char *weights,
                 const float *scale, const float *idf, const float *bias, int heads, float *logits) {
     __shared__ double parts[WARPS][HEADS + 1];
-    logits_of_row(indptr, indices, counts, weights, scale, idf, bias, heads, parts, logits);
+    logits_of_row<false>(indptr, indices, counts, weights, scale, idf, bias, heads, parts, logits);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    linear_int8_whole(const long long *indptr, const int *indices, const float *counts, const signed char *weights,
+                      const float *scale, const float *idf, const float *bias, int heads, float *logits) {
+    __shared__ double parts[WARPS][HEADS + 1];
+    logits_of_row<true>(indptr, indices, counts, weights, scale, idf, bias, heads, parts, logits);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     linear_float32(const long long *indptr, const int *indices, const float *counts, const float *weights,
                    const float *scale, const float *idf, const float *bias, int heads, float *logits) {
     __shared__ double parts[WARPS][HEADS + 1];
-    logits_of_row(indptr, indices, counts, weights, scale, idf, bias, heads, parts, logits);
+    logits_of_row<false>(indptr, indices, counts, weights, scale, idf, bias, heads, parts, logits);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    linear_float32_whole(const long long *indptr, const int *indices, const float *counts, const float *weights,
+                         const float *scale, const float *idf, const float *bias, int heads, float *logits) {
+    __shared__ double parts[WARPS][HEADS + 1];
+    logits_of_row<true>(indptr, indices, counts, weights, scale, idf, bias, heads, parts, logits);
 }

@@ -44,6 +44,17 @@ def test_every_number_of_heads_agrees_with_the_oracle(order, heads, dtype):
     check(SAMPLE, Host(order), heads, dtype)
 
 
+def test_weights_that_are_not_aligned_give_the_same():
+    weights, scale, idf, bias = model(8, np.int8)
+    moved = np.frombuffer(b"." + weights.tobytes(), np.int8)[1:].reshape(weights.shape)
+    hosts = Host(), Host()
+    whole, parts = (
+        linear.run(h, *matrix(SAMPLE), w, scale, idf, bias) for h, w in zip(hosts, (weights, moved), strict=True)
+    )
+    assert np.array_equal(whole, parts)
+    assert {host.launched[0].kernel for host in hosts} == {"linear_int8_whole", "linear_int8"}
+
+
 def test_a_row_of_100k_features_agrees_with_the_oracle():
     rng = np.random.default_rng(1)
     indptr, indices = np.array([0, 100_000], np.int64), np.arange(100_000, dtype=np.int32)
@@ -73,10 +84,12 @@ MUTANTS = (
     ("begin + threadIdx.x; z < end", "begin + threadIdx.x; z + 1 < end"),
     ("feature) * heads + head;", "feature) * heads;"),
     ("h < here) sums", "h + 1 < here) sums"),
+    ("double(eight.heads[h])", "double(eight.heads[0])"),
 )
 
 
 def probe(host: Host) -> None:
+    check(SAMPLE, host, 8)
     check(SAMPLE, host, 9)
 
 

@@ -6,6 +6,8 @@ import naive
 import numpy as np
 import pytest
 from host import ORDERS, Host, missing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mutants import refused
 
 from aimds import kernels
@@ -43,6 +45,12 @@ def test_small_batches_agree_with_the_oracle(rows):
 @pytest.mark.parametrize("bits", [12, 18, 20])
 def test_every_number_of_bits_and_every_order_of_threads_agree_with_the_oracle(order, bits):
     check(MIXED, Host(order), bits)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode)), max_size=4))
+def test_any_bytes_agree_with_the_oracle(rows):
+    check(rows, bits=12)
 
 
 def test_few_big_rows_agree_with_the_cpu():

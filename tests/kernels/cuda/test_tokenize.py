@@ -4,6 +4,8 @@ import naive
 import numpy as np
 import pytest
 from host import ORDERS, Host, missing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mutants import refused
 
 from aimds import kernels
@@ -47,6 +49,12 @@ def test_small_batches_agree_with_the_oracle(rows, max_tokens):
 @pytest.mark.parametrize("max_tokens", [0, 1, 3, 40, 2047])
 def test_every_limit_and_every_order_of_threads_agree_with_the_oracle(order, max_tokens):
     check(MIXED, Host(order), max_tokens)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.one_of(st.binary(max_size=80), st.text(max_size=40).map(str.encode)), max_size=6), st.integers(0, 4))
+def test_any_bytes_agree_with_the_oracle(rows, max_tokens):
+    check(rows, max_tokens=max_tokens)
 
 
 def test_a_row_of_a_megabyte_agrees_with_the_cpu():

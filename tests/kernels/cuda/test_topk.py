@@ -4,6 +4,9 @@ import naive
 import numpy as np
 import pytest
 from host import ORDERS, Fault, Host, missing, mutant
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from mutants import refused
 
 from aimds.errors import KernelError
@@ -63,6 +66,14 @@ def test_equal_scores_go_to_the_lower_id(order, k):
 @pytest.mark.parametrize(("queries", "rows", "dim", "k"), [(1, 3000, 3, 12), (70, 260, 33, 5), (3, 129, 17, 1)])
 def test_sizes_that_fit_no_tile_agree_with_the_oracle(queries, rows, dim, k):
     check(*normal(queries, rows, dim), k)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data(), st.integers(0, 4), st.integers(0, 90), st.integers(1, 5), st.integers(1, 12))
+def test_any_input_agrees_with_the_oracle(data, queries, rows, dim, k):
+    values = st.one_of(st.sampled_from([-1.0, 0.0, 0.5, 1.0]), st.floats(-100, 100, width=32))
+    drawn = (data.draw(hnp.arrays(np.float32, (n, dim), elements=values)) for n in (queries, rows))
+    check(*drawn, k)
 
 
 def test_a_query_depends_neither_on_its_neighbours_nor_on_the_order_of_threads():
