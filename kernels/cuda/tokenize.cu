@@ -23,7 +23,7 @@ __device__ __forceinline__ Segment segment_of(const u8 *values, const i64 *offse
     return {{values + offsets[row], size}, begin, begin + SEGMENT < size ? begin + SEGMENT : size};
 }
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS, 12)
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 8)
     tokenize_sizes(const unsigned char *values, const long long *offsets, const int *rows, const long long *firsts,
                    long long segments, int *sizes) {
     const i64 s = i64(blockIdx.x) * WARPS + threadIdx.x / 32;
@@ -43,7 +43,7 @@ __device__ __forceinline__ int look_up(u64 hash, const u64 *keys, const int *ids
     return unknown;
 }
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS, 12)
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 8)
     tokenize_fill(const unsigned char *values, const long long *offsets, const int *rows, const long long *firsts,
                   long long segments, const long long *placed, const long long *token_offsets, long long max_tokens,
                   const unsigned long long *keys, const int *ids, long long slots, const int *unknown, int *tokens,

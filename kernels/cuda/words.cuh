@@ -31,16 +31,23 @@ struct Row {
         return at(place - 1) == SPACE || alone(place) || alone(place - 3);
     }
 
-    // FNV-1a of the word that begins at ``place``, which is left behind its end.
+    // FNV-1a of the word that begins at ``place``, which is left behind its end. Eight bytes are read before the first of
+    // them is used, so that a long word does not wait for each.
     __device__ __forceinline__ u64 hash(i64 &place) const {
+        constexpr int AHEAD = 8;
         u64 hashed = FNV_BASIS;
-        const i64 end = alone(place) ? place + 3 : size;
-        const i64 begin = place;
-        for (; place < end; place++) {
-            const u32 byte = at(place);
-            if (byte == SPACE || (byte >= 0xE3 && place > begin && alone(place))) break;
-            hashed = (hashed ^ byte) * FNV_PRIME;
+        const i64 begin = place, end = alone(place) ? place + 3 : size;
+        for (;;) {
+            u32 next[AHEAD];
+#pragma unroll
+            for (int k = 0; k < AHEAD; k++) next[k] = at(place + k);
+#pragma unroll
+            for (int k = 0; k < AHEAD; k++) {
+                if (place == end || next[k] == SPACE) return hashed;
+                if (next[k] >= 0xE3 && place > begin && alone(place)) return hashed;
+                hashed = (hashed ^ next[k]) * FNV_PRIME;
+                place++;
+            }
         }
-        return hashed;
     }
 };

@@ -106,7 +106,7 @@ MUTANTS = (
     ("place + 2 >= size", "place + 1 >= size"),
     ("(1u << lane) - 1)", "(2u << lane) - 1)"),
     ("return ids[slot];", "return ids[slot ^ 1];"),
-    ("byte >= 0xE3 && place > begin", "byte >= 0xF0 && place > begin"),
+    ("next[k] >= 0xE3 && place > begin", "next[k] >= 0xF0 && place > begin"),
 )
 
 
