@@ -80,7 +80,7 @@ template <class Visit> __device__ __forceinline__ void each_group(const int *own
         if (!n || owner[n - 1] != owner[n]) visit(n);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 4)
     nearest(const long long *indptr, long long batch, const int *indices, const float *counts, const float *idf,
             const int *keys, long long slots, const long long *post_offsets, const int *post_rows,
             const float *post_values, const float *reach, const int *owner, long long rows, int k, unsigned *far,

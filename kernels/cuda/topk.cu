@@ -137,7 +137,7 @@ __device__ __forceinline__ u32 threshold(const float *peaks, int width, int k, i
     return low;
 }
 
-extern "C" __global__ void __launch_bounds__(RESCORERS)
+extern "C" __global__ void __launch_bounds__(RESCORERS, 8)
     topk_rescore(const float *queries, const double *squares, const float *bank, const double *largest, int count, int dim,
                  const float *peaks, int k, float *scores, int *ids) {
     __shared__ u64 keys[2 * RESCORERS];  // the best so far, then new ones
