@@ -4,8 +4,8 @@
 // idf (F,) float32   bias (H,) float32   logits (B, H) float32   O(Z H)
 // Salton & Buckley 1988, doi:10.1016/0306-4573(88)90021-0.
 //
-// A block takes a row, eight heads at a time: a thread sums every 128th feature of the row in float64, in registers, and
-// the threads' sums are added in one fixed tree.
+// A block takes a row, eight heads at a time: a thread sums every 128th feature of the row in float64, in registers,
+// and the threads' sums are added in one fixed tree.
 #include "weights.cuh"
 
 constexpr int THREADS = 128, WARPS = THREADS / 32, HEADS = 8;

@@ -8,8 +8,8 @@
 // Zobel & Moffat 2006, doi:10.1145/1132956.1132959, section 3.
 //
 // A block takes one row after another. A warp looks up 32 features at once and then goes over the postings of each that
-// the bank knows, a lane a posting. Inner products are fixed-point sums, so that their order does not matter and rows of
-// the bank that are equal tie. The k-th largest is found by halving the range of values.
+// the bank knows, a lane a posting. Inner products are fixed-point sums, so that their order does not matter and rows
+// of the bank that are equal tie. The k-th largest is found by halving the range of values.
 #include "weights.cuh"
 
 constexpr int THREADS = 256, WARPS = THREADS / 32;

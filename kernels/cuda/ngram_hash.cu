@@ -1,4 +1,4 @@
-// Hashed counts of byte 3-5-grams, words and pairs of words of folded rows, ascending by feature: a sizing and a filling.
+// Hashed counts of byte 3-5-grams, words and pairs of words of folded rows, by feature: a sizing and a filling.
 //
 // values (N,) uint8   offsets (B+1,) int64   sizes (B W,) int32   starts (B W + 1,) int64, the running sum of sizes
 // indices, tally (Z,) int32   counts (Z,) float32   O(N W), W = max(1, 2 ^ (bits - 18))

@@ -5,8 +5,8 @@
 // Charikar, Chen & Farach-Colton 2004, doi:10.1016/S0304-3975(03)00400-6.
 //
 // A block takes a row; its columns lie in shared memory as fixed-point sums, so that the order in which features arrive
-// does not matter. Where the columns do not fit, one stretch of them after another is summed, once for the length of the
-// vector and once more to write it.
+// does not matter. Where the columns do not fit, one stretch of them after another is summed, once for the length of
+// the vector and once more to write it.
 #include "weights.cuh"
 
 constexpr int THREADS = 256, WARPS = THREADS / 32;

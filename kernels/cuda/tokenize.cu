@@ -2,7 +2,8 @@
 //
 // values (N,) uint8   offsets (B+1,) int64   rows (G,) int32, the row of a segment   firsts (B+1,) int64, the first
 // segment of a row   sizes (G,) int32, words that begin in a segment   placed (G+1,) int64, the running sum of sizes
-// token_offsets (B+1,) int64   tokens, starts, ends (T,) int32   keys (S,) uint64, ids (S,) int32   O(N)
+// row_starts (B+1,) int64, the first token of a row   tokens, starts, ends (T,) int32   keys (S,) uint64
+// ids (S,) int32   O(N)
 // FNV-1a, draft-eastlake-fnv; linear probing.
 //
 // A segment is 4096 bytes of a row and belongs to one warp, a lane a byte. Three bytes to each side tell where a word
@@ -30,7 +31,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 8)
     if (s >= segments) return;
     const Segment segment = segment_of(values, offsets, rows[s], s - firsts[rows[s]]);
     int size = 0;
-    for (i64 place = segment.begin + threadIdx.x % 32; place < segment.end; place += 32) size += segment.row.begins(place);
+    for (i64 at = segment.begin + threadIdx.x % 32; at < segment.end; at += 32) size += segment.row.begins(at);
     __syncwarp();
     size = __reduce_add_sync(ALL_LANES, size);
     if (threadIdx.x % 32 == 0) sizes[s] = size;
@@ -45,7 +46,7 @@ __device__ __forceinline__ int look_up(u64 hash, const u64 *keys, const int *ids
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 8)
     tokenize_fill(const unsigned char *values, const long long *offsets, const int *rows, const long long *firsts,
-                  long long segments, const long long *placed, const long long *token_offsets, long long max_tokens,
+                  long long segments, const long long *placed, const long long *row_starts, long long max_tokens,
                   const unsigned long long *keys, const int *ids, long long slots, const int *unknown, int *tokens,
                   int *starts, int *ends) {
     // Where words begin, until there is one for every lane.
@@ -71,7 +72,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 8)
                 i64 end = queue[lane];
                 u64 hash = segment.row.hash(end);
                 hash = (hash ^ hash >> 32) * MIX;
-                const i64 out = token_offsets[r] + nth + lane;
+                const i64 out = row_starts[r] + nth + lane;
                 tokens[out] = look_up(hash ^ hash >> 32, keys, ids, u64(slots) - 1, *unknown);
                 starts[out] = queue[lane];
                 ends[out] = int(end);

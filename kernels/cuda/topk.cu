@@ -4,11 +4,11 @@
 // peaks (B, P) float32, P = ceil(N / 8)   scores (B, K) float32   ids (B, K) int32   keys (B, N) uint64   O(B N D)
 // Higham 2002, doi:10.1137/1.9780898718027, section 3.1 (error bound of an inner product).
 //
-// topk_peaks is a matrix product in float32 that keeps only the largest score of eight neighbouring rows of the bank. The
-// k-th largest peak is at most the k-th largest score, so every row that belongs in the answer lies in an octet whose
-// peak is no more than twice the error bound below it. topk_rescore takes those octets, about k of them, and scores their
-// rows in float64 in the order of the columns: the answer depends on nothing else. topk_keys scores all rows that way,
-// for k beyond 128.
+// topk_peaks is a matrix product in float32 that keeps only the largest score of eight neighbouring rows of the bank.
+// The k-th largest peak is at most the k-th largest score, so every row that belongs in the answer lies in an octet
+// whose peak is no more than twice the error bound below it. topk_rescore takes those octets, about k of them, and
+// scores their rows in float64 in the order of the columns: the answer depends on nothing else. topk_keys scores all
+// rows that way, for k beyond 128.
 #include "common.cuh"
 
 constexpr int OCTET = 8;
@@ -112,8 +112,8 @@ __device__ __forceinline__ void sort(u64 *keys) {
         }
 }
 
-// An order that at least ``k`` of ``peaks`` reach, and few more do unless they are equal; ``parts`` has room for a number
-// a warp.
+// An order that at least ``k`` of ``peaks`` reach, and few more do unless they are equal; ``parts`` has room for a
+// number a warp.
 __device__ __forceinline__ u32 threshold(const float *peaks, int width, int k, int *parts) {
     u32 low = 0, high = ~0u;
     while (high - low > 1) {
@@ -138,8 +138,8 @@ __device__ __forceinline__ u32 threshold(const float *peaks, int width, int k, i
 }
 
 extern "C" __global__ void __launch_bounds__(RESCORERS, 8)
-    topk_rescore(const float *queries, const double *squares, const float *bank, const double *largest, int count, int dim,
-                 const float *peaks, int k, float *scores, int *ids) {
+    topk_rescore(const float *queries, const double *squares, const float *bank, const double *largest, int count,
+                 int dim, const float *peaks, int k, float *scores, int *ids) {
     __shared__ u64 keys[2 * RESCORERS];  // the best so far, then new ones
     __shared__ int octets[2 * RESCORERS];
     __shared__ int before[RESCORERS / 32];

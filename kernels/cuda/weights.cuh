@@ -1,4 +1,4 @@
-// The weight of a feature, sums of a block in a fixed order, and sums in fixed point: what linear, sketch, nearest share.
+// The weight of a feature, sums of a block in a fixed order, sums in fixed point: linear, sketch and nearest share them.
 #pragma once
 
 #include "common.cuh"

@@ -31,8 +31,8 @@ struct Row {
         return at(place - 1) == SPACE || alone(place) || alone(place - 3);
     }
 
-    // FNV-1a of the word that begins at ``place``, which is left behind its end. Eight bytes are read before the first of
-    // them is used, so that a long word does not wait for each.
+    // FNV-1a of the word that begins at ``place``, which is left behind its end. Eight bytes are read before the first
+    // of them is used, so that a long word does not wait for each.
     __device__ __forceinline__ u64 hash(i64 &place) const {
         constexpr int AHEAD = 8;
         u64 hashed = FNV_BASIS;

@@ -98,7 +98,7 @@ def test_offsets_may_begin_inside_the_values():
 
 MUTANTS = (
     ("queued += __popc(found);\n        __syncwarp();", "queued += __popc(found);"),
-    ("place < segment.end; place += 32", "place + 1 < segment.end; place += 32"),
+    ("at < segment.end; at += 32", "at + 1 < segment.end; at += 32"),
     ("queue[32 + lane]", "queue[31 + lane]"),
     ("nth + lane < max_tokens", "nth + lane <= max_tokens"),
     ("(slot + 1) & mask", "(slot + 2) & mask"),
