@@ -47,7 +47,7 @@ def test_every_number_of_bits_and_every_order_of_threads_agree_with_the_oracle(o
     check(MIXED, Host(order), bits)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode)), max_size=4))
 def test_any_bytes_agree_with_the_oracle(rows):
     check(rows, bits=12)
@@ -56,12 +56,14 @@ def test_any_bytes_agree_with_the_oracle(rows):
 def test_few_big_rows_agree_with_the_cpu():
     rng = np.random.default_rng(0)
     letters = np.frombuffer(b"abcdefghijklmnop    ,\xe3\x81\x82", np.uint8)
-    check([bytes(rng.choice(letters, 20_000)) for _ in range(3)], oracle=_cpu)
+    check([bytes(rng.choice(letters, 9000)) for _ in range(3)], oracle=_cpu)
 
 
 def test_a_row_of_a_megabyte_agrees_with_the_cpu():
     rng = np.random.default_rng(1)
-    check([b"small", bytes(rng.choice(np.frombuffer(b"abcdefgh  ", np.uint8), 1 << 20)), b"rows"], oracle=_cpu)
+    values = rng.choice(np.frombuffer(b"abcdefgh  ", np.uint8), 9 + (1 << 20))
+    offsets = np.array([0, 5, 5 + (1 << 20), 9 + (1 << 20)], np.int64)
+    naive.agree("ngram_hash", ngram_hash.run(Host(), values, offsets, 18), _cpu(values, offsets, 18))
 
 
 def test_one_word_of_100k_bytes_counts_past_16_bits():

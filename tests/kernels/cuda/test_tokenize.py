@@ -51,7 +51,7 @@ def test_every_limit_and_every_order_of_threads_agree_with_the_oracle(order, max
     check(MIXED, Host(order), max_tokens)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(st.one_of(st.binary(max_size=80), st.text(max_size=40).map(str.encode)), max_size=6), st.integers(0, 4))
 def test_any_bytes_agree_with_the_oracle(rows, max_tokens):
     check(rows, max_tokens=max_tokens)
@@ -59,8 +59,8 @@ def test_any_bytes_agree_with_the_oracle(rows, max_tokens):
 
 def test_a_row_of_a_megabyte_agrees_with_the_cpu():
     rng = np.random.default_rng(0)
-    long = b" ".join(VOCABULARY[i] for i in rng.integers(0, len(VOCABULARY), 190_000))[: 1 << 20]
-    values, offsets = naive.ragged([b"the small", long, b"", b"rows"], np.uint8)
+    text = b" ".join(VOCABULARY[i] for i in rng.integers(0, len(VOCABULARY), 190_000))
+    values, offsets = np.frombuffer(text, np.uint8), np.array([0, 9, 9 + (1 << 20), len(text), len(text)], np.int64)
     table = kernels.build_vocabulary(VOCABULARY)
     for limit in (0, 5000):
         got = tokenize.run(Host(), values, offsets, *table, limit)
