@@ -13,12 +13,13 @@ ROWS ?= 20000
 ARGS ?=
 TORCH ?= torch
 
-.PHONY: help demo test test-train lint format bench-smoke bench bench-jobs clean
+.PHONY: help demo test test-cuda-host test-train lint format bench-smoke bench bench-jobs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         make sample traffic, screen it, open the report"
 	@echo "make test         run the tests (ARGS='tests/record -k torn' picks some)"
+	@echo "make test-cuda-host  the CUDA kernels without a GPU: run on the CPU, mutants, machine code; prints the counts"
 	@echo "make test-train   the tests of training that need torch, in a .venv-train of their own (TORCH=torch==VERSION)"
 	@echo "make lint         ruff, mypy, import layers"
 	@echo "make format       let ruff format the code"
@@ -45,6 +46,10 @@ demo: $(VENV)/.stamp
 
 test: $(VENV)/.stamp
 	$(BIN)/python -m pytest $(ARGS)
+
+# What needs a compiler that is not there is skipped, and said.
+test-cuda-host: $(VENV)/.stamp
+	CUDA_HOST=all $(BIN)/python -m pytest tests/kernels/cuda $(ARGS)
 
 # torch is large and nothing but training needs it, so the other targets do without.
 .venv-train/.stamp: pyproject.toml $(VENV)/.stamp

@@ -147,10 +147,10 @@ __device__ __forceinline__ void over_two_rows(Narrow (&above)[COLUMNS], Narrow &
 }
 
 // Grid: fours of patterns along y, rows along x; a block holds blockDim.x fours and blockDim.y rows. L is COLUMNS.
-// ``fours``: fours of patterns in cost, whose last ones may reach past ``patterns``.
+// ``table`` is cost, four patterns a number: ``fours`` of them, the last one may reach past ``patterns``.
 extern "C" __global__ void __launch_bounds__(THREADS)
     subsequence_dtw_thread(const int *__restrict__ tokens, const long long *__restrict__ offsets,
-                           const unsigned *__restrict__ cost, int rows, int patterns, int fours,
+                           const unsigned *__restrict__ table, int rows, int patterns, int fours,
                            int *__restrict__ distance, int *__restrict__ end) {
     const int four = blockIdx.y * blockDim.x + threadIdx.x;
     const i64 row = i64(blockIdx.x) * blockDim.y + threadIdx.y;
@@ -162,20 +162,22 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     best.clear();
     const i64 begin = offsets[row];
     const int count = int(offsets[row + 1] - begin);
-    const i64 table = i64(COLUMNS) * fours;
-    const u32 *const mine = cost + four;
+    const i64 apart = i64(COLUMNS) * fours;
+    const u32 *const mine = table + four;
     int i = 0;
 #if COLUMNS <= 32
+#pragma unroll 1
     for (; i + 1 < count; i += 2) {
         Narrow first, second;
-        over_two_rows(above, first, second, mine + tokens[begin + i] * table, mine + tokens[begin + i + 1] * table, fours);
+        over_two_rows(above, first, second, mine + tokens[begin + i] * apart, mine + tokens[begin + i + 1] * apart, fours);
         best.take(first, i);
         best.take(second, i + 1);
     }
 #endif
+#pragma unroll 1
     for (; i < count; i++) {
         const Narrow zero = filled(Narrow{}, 0);
-        best.take(over_columns<false>(above, zero, zero, mine + tokens[begin + i] * table, fours, 0), i);
+        best.take(over_columns<false>(above, zero, zero, mine + tokens[begin + i] * apart, fours, 0), i);
     }
     best.write(distance, end, row * patterns + 4 * four, 4 * four, patterns);
 }
@@ -184,7 +186,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // A warp a row and four patterns, warps along x: row by row, fours first .. first + here - 1 of a row. ``edge`` State
 // (N, here) keeps the last column of a stretch, where there are several.
 template <class State>
-__device__ __forceinline__ void over_lanes(const int *tokens, const i64 *offsets, const u32 *cost, int rows,
+__device__ __forceinline__ void over_lanes(const int *tokens, const i64 *offsets, const u32 *table, int rows,
                                            int patterns, int fours, int first, int here, int length, State *edge,
                                            int *distance, int *end) {
     const i64 warp = (i64(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
@@ -210,7 +212,7 @@ __device__ __forceinline__ void over_lanes(const int *tokens, const i64 *offsets
             State left = from_lane_before(last);
             if (active) {
                 if (lane == 0) left = stretch ? kept[i64(i) * here] : filled(State{}, 0);
-                const u32 *costs = cost + (i64(tokens[begin + i]) * length + column) * fours + four;
+                const u32 *costs = table + (i64(tokens[begin + i]) * length + column) * fours + four;
                 last = over_columns<true>(above, left, corner, costs, fours, -column);
                 corner = left;
                 if (lane == 31) {
@@ -227,17 +229,17 @@ __device__ __forceinline__ void over_lanes(const int *tokens, const i64 *offsets
 // Up to 124 columns.
 extern "C" __global__ void __launch_bounds__(THREADS)
     subsequence_dtw_warp(const int *__restrict__ tokens, const long long *__restrict__ offsets,
-                         const unsigned *__restrict__ cost, int rows, int patterns, int fours, int length,
+                         const unsigned *__restrict__ table, int rows, int patterns, int fours, int length,
                          int *__restrict__ distance, int *__restrict__ end) {
-    over_lanes<Narrow>(tokens, offsets, cost, rows, patterns, fours, 0, fours, length, nullptr, distance, end);
+    over_lanes<Narrow>(tokens, offsets, table, rows, patterns, fours, 0, fours, length, nullptr, distance, end);
 }
 
 // Any number of columns. ``edge`` (tokens of all rows, here, 4).
 extern "C" __global__ void __launch_bounds__(THREADS)
     subsequence_dtw_wide(const int *__restrict__ tokens, const long long *__restrict__ offsets,
-                         const unsigned *__restrict__ cost, int rows, int patterns, int fours, int first, int here,
+                         const unsigned *__restrict__ table, int rows, int patterns, int fours, int first, int here,
                          int length, int *edge, int *__restrict__ distance, int *__restrict__ end) {
-    over_lanes<Wide>(tokens, offsets, cost, rows, patterns, fours, first, here, length,
+    over_lanes<Wide>(tokens, offsets, table, rows, patterns, fours, first, here, length,
                      reinterpret_cast<Wide *>(edge), distance, end);
 }
 

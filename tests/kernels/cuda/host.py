@@ -51,6 +51,9 @@ POISON = 0xA5
 ORDERS = (0, 1, 7)
 """Orders of the threads to run a kernel in: forwards, backwards, shuffled. A result must not depend on it."""
 
+LAUNCHES = [0]
+"""How many kernels were launched in this process."""
+
 TYPES = {
     "unsigned char": "uint8",
     "signed char": "int8",
@@ -69,7 +72,9 @@ VECTORS = {
     for kind, dtype in (("uint", "uint32"), ("int", "int32"), ("float", "float32"))
     for size in (2, 4)
 }
-KERNEL = re.compile(r'extern\s+"C"\s+__attribute__\(\(used\)\)\s+void\s+(\w+)\s*\(([^)]*)\)\s*\{')
+KERNEL = re.compile(
+    r'extern\s+"C"\s+(?:__global__|__attribute__\(\(used\)\))\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)\s*\{'
+)
 
 
 class Fault(AssertionError):
@@ -103,10 +108,10 @@ def mutant(stem: str, right: str, wrong: str) -> dict[str, str]:
     return {stem: text.replace(right, wrong)}
 
 
-def parameters(preprocessed: str) -> dict[str, list[Parameter]]:
-    """The kernels of a preprocessed source."""
+def parameters(text: str) -> dict[str, list[Parameter]]:
+    """The kernels of a source, preprocessed or not."""
     found = {}
-    for name, listed in KERNEL.findall(preprocessed):
+    for name, listed in KERNEL.findall(text):
         row = []
         for one in filter(None, (part.strip() for part in listed.split(","))):
             words = re.sub(r"__restrict__", " ", one.replace("*", " * ")).split()
@@ -220,6 +225,7 @@ class Host:
         function.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_size_t, ctypes.c_uint]
         problem = function(values, sizes, written, geometry, launch.shared, self.order)
         self.launched.append(launch)
+        LAUNCHES[0] += 1
         if problem is not None:
             named = {f"argument {i}": f"argument {one.name!r}" for i, one in enumerate(row)}
             raise Fault(f"{launch.kernel}: " + re.sub(r"argument \d+", lambda m: named[m[0]], problem.decode()))

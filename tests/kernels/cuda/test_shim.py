@@ -150,9 +150,9 @@ def test_a_missing_barrier_shows_in_one_of_the_orders():
     assert any(wrong)
 
 
-@pytest.mark.parametrize("place", [-1, 4, 5000, 1 << 28])
+@pytest.mark.parametrize("place", [-1, 4, 5000, 200_000])
 def test_memory_outside_an_argument_is_a_fault(place):
-    with pytest.raises(Fault, match="argument 'out'" if place < 1 << 20 else "touches"):
+    with pytest.raises(Fault, match="argument 'out'"):
         launch("reaches", np.zeros(4, np.int32), np.int32(place), block=1)
     if place != -1:
         with pytest.raises(Fault, match="touches"):
