@@ -6,15 +6,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from aimds.kernels.cuda.launch import Device, Launch
+from aimds.kernels.cuda.launch import ROOM_BYTES, Device, Launch
 from aimds.kernels.cuda.module import on_device
 
 THREADS: Final = 256
 SUM_BYTES: Final = 8
 MOST_SHARED: Final = 96 << 10
 """Bytes of sums that a block keeps in shared memory: two blocks then fit a multiprocessor of sm_90."""
-MOST_FAR: Final = 256 << 20
-"""Bytes of sums of all blocks in global memory."""
 MOST_BLOCKS: Final = 1 << 16
 
 
@@ -39,7 +37,7 @@ def run(
         return score, found
     size = SUM_BYTES * bank
     is_far = size > MOST_SHARED
-    grid = min(rows, MOST_BLOCKS if not is_far else max(1, MOST_FAR // size))
+    grid = min(rows, MOST_BLOCKS if not is_far else max(1, ROOM_BYTES // size))
     far = xp.empty(grid * 2 * bank if is_far else 1, np.uint32)
     reach = xp.abs(post_values).max(keepdims=True) if len(post_values) else xp.zeros(1, np.float32)
     launch = Launch("nearest", "nearest", (grid, 1, 1), (THREADS, 1, 1), 0 if is_far else size)

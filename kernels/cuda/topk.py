@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from aimds.errors import KernelError
-from aimds.kernels.cuda.launch import Device, Launch, blocks
+from aimds.kernels.cuda.launch import ROOM_BYTES, Device, Launch, blocks
 from aimds.kernels.cuda.module import on_device
 
 THREADS: Final = 256
@@ -16,8 +16,8 @@ TILE_ROWS: Final = 128
 OCTET: Final = 8
 RESCORERS: Final = 128
 """Threads of topk_rescore, and the most of k that it keeps; past that all rows are scored and sorted."""
-ROOM: Final = 1 << 26
-"""Peaks, or keys, that are kept at once."""
+PEAK_BYTES: Final = 4
+KEY_BYTES: Final = 8
 MOST_QUERIES: Final = 65535
 FLOAT_MAX: Final = float(np.finfo(np.float32).max)
 
@@ -36,7 +36,8 @@ def run(device: Device, queries: Any, bank: Any, k: int) -> tuple[Any, Any]:
     if not float(largest[0]) <= FLOAT_MAX:
         raise KernelError("topk", "bank", "holds NaN, infinity or a row whose squared norm leaves float32")
     top = min(k, count)
-    each = min(MOST_QUERIES, max(1, ROOM // (blocks(count, OCTET) if top <= RESCORERS else count)))
+    size = PEAK_BYTES * blocks(count, OCTET) if top <= RESCORERS else KEY_BYTES * count
+    each = min(MOST_QUERIES, max(1, ROOM_BYTES // size))
     for start in range(0, len(queries), each):
         part = slice(start, start + each)
         if top <= RESCORERS:

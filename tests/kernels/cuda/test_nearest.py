@@ -78,7 +78,7 @@ def test_a_bank_that_shared_memory_does_not_hold_gives_the_same(monkeypatch, mos
     arguments = (*matrix(SAMPLE), IDF, *index(BANK), 3)
     near = nearest.run(Host(), *arguments)
     monkeypatch.setattr(nearest, "MOST_SHARED", 0)
-    monkeypatch.setattr(nearest, "MOST_FAR", most)
+    monkeypatch.setattr(nearest, "ROOM_BYTES", most)
     host = Host()
     far = nearest.run(host, *arguments)
     assert host.launched[0].grid[0] < len(SAMPLE)

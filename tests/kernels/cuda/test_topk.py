@@ -92,7 +92,7 @@ def test_a_query_depends_neither_on_its_neighbours_nor_on_the_order_of_threads()
 @pytest.mark.parametrize("k", [9, 200])
 def test_queries_go_in_parts_where_memory_does_not_hold_all(monkeypatch, k):
     queries, bank = normal(7, 300, 5)
-    monkeypatch.setattr(topk, "ROOM", 600 if k > 128 else 80)
+    monkeypatch.setattr(topk, "ROOM_BYTES", 4800 if k > 128 else 320)
     host = Host()
     check(queries, bank, k, host)
     assert len([launch for launch in host.launched if launch.kernel in ("topk_peaks", "topk_keys")]) == 4
