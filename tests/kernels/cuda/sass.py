@@ -104,7 +104,12 @@ def loops(path: Path, kernel: str) -> list[Counter[str]]:
 
 
 def _disassembled(path: Path, kernel: str) -> str:
-    text = subprocess.run([nvdisasm() or "", "-c", str(path)], capture_output=True, text=True, check=True).stdout
+    text = _whole(path)
     start = text.index(f".text.{kernel}:")
     end = SECTION.search(text, start)
     return text[start : end.start() if end else len(text)]
+
+
+@functools.cache
+def _whole(path: Path) -> str:
+    return subprocess.run([nvdisasm() or "", "-c", str(path)], capture_output=True, text=True, check=True).stdout
