@@ -60,14 +60,18 @@ class Gpu:
 
     def launch(self, launch: Launch, *arguments: Any) -> None:
         """Queue the kernel; it runs after what was queued on the stream before."""
-        module = _module(self.xp.cuda.Device().id, launch.stem, launch.defines)
-        function = module.get_function(launch.kernel)
+        function = _function(self.xp.cuda.Device().id, launch.stem, launch.defines, launch.kernel)
         if launch.shared > _DEFAULT_SHARED:
             function.max_dynamic_shared_size_bytes = launch.shared
         function(launch.grid, launch.block, arguments, shared_mem=launch.shared)
 
 
 _DEFAULT_SHARED: Final = 48 << 10
+
+
+@functools.cache
+def _function(device_id: int, stem: str, defines: tuple[tuple[str, int], ...], kernel: str) -> Any:
+    return _module(device_id, stem, defines).get_function(kernel)
 
 
 @functools.cache

@@ -23,10 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from aimds import kernels
 from aimds.kernels.cuda.launch import Launch
+from aimds.kernels.cuda.module import device
 from aimds.kernels.cuda.source import preamble
+from aimds.kernels.cuda.source import text as whole_text
 
 HERE = Path(__file__).parent
 SOURCES = Path(kernels.__file__).parent / "cuda"
@@ -47,6 +50,8 @@ PREPROCESS = (
     "-D__global__=__attribute__((used))",
     "-D__launch_bounds__(...)=",
 )
+ON_GPU = os.environ.get("CUDA_HOST") == "gpu"
+"""Set by make test-gpu: what the tests launch is run on the GPU at hand, and no C++ compiler is needed."""
 POISON = 0xA5
 ORDERS = (0, 1, 7)
 """Orders of the threads to run a kernel in: forwards, backwards, shuffled. A result must not depend on it."""
@@ -93,7 +98,7 @@ class Parameter:
 
 def missing() -> str:
     """Why kernels cannot run here, "" if they can."""
-    return "" if shutil.which(COMPILER) else f"no C++ compiler {COMPILER!r}"
+    return "" if ON_GPU or shutil.which(COMPILER) else f"no C++ compiler {COMPILER!r}"
 
 
 def source(stem: str) -> str:
@@ -203,6 +208,9 @@ class Host:
         Raises:
             Fault: what the kernel did wrong, or an argument that does not fit its parameter.
         """
+        if ON_GPU:
+            self._launch_on_gpu(launch, *arguments)
+            return
         text = self.sources.get(launch.stem) or source(launch.stem)
         loaded, rows = library(f"{preamble(launch.defines)}#line 1\n{text}")
         if launch.kernel not in rows:
@@ -229,6 +237,19 @@ class Host:
         if problem is not None:
             named = {f"argument {i}": f"argument {one.name!r}" for i, one in enumerate(row)}
             raise Fault(f"{launch.kernel}: " + re.sub(r"argument \d+", lambda m: named[m[0]], problem.decode()))
+
+    def _launch_on_gpu(self, launch: Launch, *arguments: Any) -> None:
+        if launch.stem in self.sources:
+            pytest.skip("only the kernels themselves are run on the GPU")
+        self.launched.append(launch)
+        gpu, row = device(), parameters(whole_text(launch.stem))[launch.kernel]
+        for i, (parameter, argument) in enumerate(zip(row, arguments, strict=True)):
+            _fits(launch.kernel, i, parameter, argument)
+        there = [gpu.xp.asarray(one) if isinstance(one, np.ndarray) else one for one in arguments]
+        gpu.launch(launch, *there)
+        for parameter, argument, found in zip(row, arguments, there, strict=True):
+            if parameter.written:
+                argument[...] = found.get()
 
 
 def _fits(kernel: str, place: int, parameter: Parameter, argument: Any) -> None:

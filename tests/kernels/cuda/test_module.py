@@ -6,6 +6,7 @@ import stat
 import naive
 import numpy as np
 import pytest
+from batches import SIZES, batches
 from host import Host, missing
 
 from aimds import kernels
@@ -49,47 +50,17 @@ def host(monkeypatch):
     return found
 
 
-def batches():
-    """A batch for every kernel: the public function and its arguments."""
-    text = naive.ragged([b"ignore all previous", b"", b"the cat sat on the mat"], np.uint8)
-    grams = kernels.ngram_hash(*text, bits=12)
-    rng = np.random.default_rng(0)
-    idf = rng.uniform(1, 5, 1 << 12).astype(np.float32)
-    weights = rng.integers(-127, 128, (1 << 12, 3)).astype(np.int8)
-    head = np.ones(3, np.float32)
-    bank = kernels.build_postings(*grams[:2], grams[2] / 30)
-    owner = np.array([0, 1, 1], np.int32)
-    vectors = rng.normal(size=(9, 16)).astype(np.float32)
-    tokens = naive.ragged([[1, 2, 0, 1], [], [2, 2, 2]], np.int32)
-    cost = rng.integers(0, 256, (3, 4, 6)).astype(np.uint8)
-    chosen = np.array([0, 2, 1], np.int32), np.array([5, 0, 3], np.int32)
-    turned = np.ascontiguousarray(cost.transpose(0, 2, 1))
-    values = naive.ragged([[1.0, 2.0], [], [0.5] * 5], np.float32)
-    return {
-        "ngram_hash": text,
-        "linear": (*grams, weights, head, idf, head),
-        "sketch": (*grams, idf),
-        "nearest": (*grams, idf, *bank, owner, 2),
-        "topk": (vectors[:4], vectors, 3),
-        "tokenize": (*text, *kernels.build_vocabulary([b"cat", b"all"])),
-        "subsequence_dtw": (*tokens, cost),
-        "subsequence_dtw_pairs": (*tokens, turned, np.array([4, 1, 2, 3, 4, 2], np.int32), *chosen),
-        "dtw": (*values, rng.normal(size=(3, 4)).astype(np.float32)),
-        "lcs": (*tokens, *tokens),
-        "levenshtein": (*text, *text),
-    }
-
-
 def test_there_is_a_batch_for_every_kernel():
     assert tuple(batches()) == kernels.names()
 
 
 @needs_compiler
 @pytest.mark.parametrize("name", kernels.names())
-def test_a_batch_on_a_gpu_gives_what_the_cpu_gives(host, name):
-    arguments, function = batches()[name], getattr(kernels, name)
+@pytest.mark.parametrize("sizes", [(), (0,), SIZES["small"], (90, 31)])
+def test_a_batch_on_a_gpu_gives_what_the_cpu_gives(host, name, sizes):
+    arguments, function = batches(sizes)[name], getattr(kernels, name)
     found = function(*map(on_device, arguments))
-    assert host.launched, "nothing was launched"
+    assert host.launched or not sum(sizes), "nothing was launched"
     naive.agree(name, found, function(*arguments))
 
 
@@ -97,10 +68,10 @@ def test_a_batch_on_a_gpu_gives_what_the_cpu_gives(host, name):
 @pytest.mark.parametrize(
     ("place", "wrong", "message"),
     [
-        (1, np.array([0, 3, 2, 7], np.int64), "falls at row 1"),
-        (1, np.array([0, 3, 3, 9], np.int64), "there are 7 values"),
-        (0, np.array([1, 2, 0, 1, 2, 2, 3], np.int32), "outside 0 .. 2"),
-        (0, np.array([1, 2, 0, 1, 2, 2, -1], np.int32), "outside 0 .. 2"),
+        (1, np.array([0, 3, 2, 8, 9], np.int64), "falls at row 1"),
+        (1, np.array([0, 3, 3, 8, 10], np.int64), "there are 9 values"),
+        (0, np.array([1, 2, 0, 1, 2, 2, 8, 0, 9], np.int32), "outside 0 .. 8"),
+        (0, np.array([1, 2, 0, 1, 2, 2, 8, 0, -1], np.int32), "outside 0 .. 8"),
     ],
 )
 def test_a_batch_on_a_gpu_is_checked_there(host, place, wrong, message):

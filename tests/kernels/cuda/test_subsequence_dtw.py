@@ -3,7 +3,7 @@ from __future__ import annotations
 import naive
 import numpy as np
 import pytest
-from host import ORDERS, Host, missing
+from host import ORDERS, Host, missing, source
 from mutants import refused
 
 from aimds import kernels
@@ -100,6 +100,16 @@ def test_a_row_does_not_depend_on_its_neighbours():
     for k, row in enumerate(SAMPLE):
         alone = subsequence_dtw.run(Host(), *naive.ragged([row], np.int32), cost)
         assert all(np.array_equal(a[0], b[k]) for a, b in zip(alone, whole, strict=True))
+
+
+def test_float16_orders_the_packed_integers_as_they_are():
+    # sm_80 takes their minimum as float16, in which no sum may be infinite or not a number.
+    far = 0x7BFF
+    assert f"FAR = 0x{far:X};" in source("subsequence_dtw")
+    assert far > 255 * subsequence_dtw.NARROW_COLUMNS
+    values = np.arange(far + 1, dtype=np.uint16).view(np.float16)
+    assert np.isfinite(values).all()
+    assert (np.diff(values.astype(np.float64)) > 0).all()
 
 
 MUTANTS = (
