@@ -57,9 +57,9 @@ test-cuda-host: $(VENV)/.stamp
 test-gpu: $(VENV)/.stamp
 	@$(BIN)/python -c 'import sys; from aimds.kernels.cuda import problem; sys.exit(problem() and "no GPU here: " + problem())'
 	CUDA_HOST=gpu $(BIN)/python -m pytest tests/kernels/cuda -k 'not noticed and not test_shim' $(ARGS)
-	@command -v compute-sanitizer || echo "no compute-sanitizer: memory and races are not checked on the GPU" >&2
-	! command -v compute-sanitizer || set -e; for tool in memcheck racecheck initcheck; do \
-		compute-sanitizer --tool $$tool --error-exitcode 1 $(BIN)/python -m pytest tests/kernels/cuda/test_gpu.py -k small; done
+	@if command -v compute-sanitizer >/dev/null; then set -e; for tool in memcheck racecheck initcheck; do \
+		compute-sanitizer --tool $$tool --error-exitcode 1 $(BIN)/python -m pytest tests/kernels/cuda/test_gpu.py -k small; \
+	done; else echo "no compute-sanitizer: memory and races are not checked on the GPU" >&2; fi
 
 bench-gpu: $(VENV)/.stamp
 	$(BIN)/python -m benchmarks.kernels_gpu $(ARGS)
