@@ -14,12 +14,15 @@ ROWS ?= 20000
 ARGS ?=
 TORCH ?= torch
 
-.PHONY: help demo test test-train lint format bench-smoke bench bench-jobs clean
+.PHONY: help demo test test-cuda-host test-gpu bench-gpu test-train lint format bench-smoke bench bench-jobs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         make sample traffic, screen it, open the report"
 	@echo "make test         run the tests (ARGS='tests/record -k torn' picks some)"
+	@echo "make test-cuda-host  the CUDA kernels without a GPU: run on the CPU, mutants, machine code; prints the counts"
+	@echo "make test-gpu     the same kernels on a GPU, then under compute-sanitizer; fails where there is none"
+	@echo "make bench-gpu    each kernel on a GPU beside its CPU twin, results compared; fails where there is none"
 	@echo "make test-train   the tests of training that need torch, in a .venv-train of their own (TORCH=torch==VERSION)"
 	@echo "make lint         ruff, mypy, import layers"
 	@echo "make format       let ruff format the code"
@@ -46,6 +49,21 @@ demo: $(VENV)/.stamp
 
 test: $(VENV)/.stamp
 	$(BIN)/python -m pytest $(ARGS)
+
+# What needs a compiler that is not there is skipped, and said.
+test-cuda-host: $(VENV)/.stamp
+	CUDA_HOST=all $(BIN)/python -m pytest tests/kernels/cuda $(ARGS)
+
+# Mutants and the shim itself are the business of test-cuda-host.
+test-gpu: $(VENV)/.stamp
+	@$(BIN)/python -c 'import sys; from aimds.kernels.cuda import problem; sys.exit(problem() and "no GPU here: " + problem())'
+	CUDA_HOST=gpu $(BIN)/python -m pytest tests/kernels/cuda -k 'not noticed and not test_shim' $(ARGS)
+	@if command -v compute-sanitizer >/dev/null; then set -e; for tool in memcheck racecheck initcheck; do \
+		compute-sanitizer --tool $$tool --error-exitcode 1 $(BIN)/python -m pytest tests/kernels/cuda/test_gpu.py -k small; \
+	done; else echo "no compute-sanitizer: memory and races are not checked on the GPU" >&2; fi
+
+bench-gpu: $(VENV)/.stamp
+	$(BIN)/python -m benchmarks.kernels_gpu $(ARGS)
 
 # torch is large and nothing but training needs it, so the other targets do without.
 .venv-train/.stamp: pyproject.toml $(VENV)/.stamp

@@ -22,16 +22,17 @@ T = TypeVar("T")
 
 
 def check(kernel: str, argument: str, offsets: Offsets, size: int) -> None:
-    """Refuse ``offsets`` that fall, or that leave an array of ``size`` values.
+    """Refuse ``offsets`` that fall, or that leave an array of ``size`` values; they may be an array on a GPU.
 
     Raises:
         KernelError: naming ``argument`` and the first row that is wrong.
     """
-    if offsets[0] < 0 or offsets[-1] > size:
-        raise KernelError(kernel, argument, f"runs from {offsets[0]} to {offsets[-1]}, but there are {size} values")
-    falls = np.flatnonzero(offsets[1:] < offsets[:-1])
-    if falls.size:
-        raise KernelError(kernel, argument, f"falls at row {falls[0]}")
+    first, last = int(offsets[0]), int(offsets[-1])
+    if first < 0 or last > size:
+        raise KernelError(kernel, argument, f"runs from {first} to {last}, but there are {size} values")
+    falls = offsets[1:] < offsets[:-1]
+    if bool(falls.any()):
+        raise KernelError(kernel, argument, f"falls at row {int(falls.argmax())}")
 
 
 def joined(rows: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], Offsets]:

@@ -262,6 +262,8 @@ SPECS: Mapping[str, Spec] = {row.name: row for row in _ROWS}
 def check(kernel: str, arguments: Mapping[str, Any]) -> list[Any]:
     """The input arguments of ``kernel`` in spec order, arrays made C-contiguous and aligned (a copy only where needed).
 
+    Arrays on a GPU are looked at there: what comes back is a few numbers, whatever their size.
+
     Raises:
         KernelError: an argument is no array, its dtype, its axes or its size do not fit the row, or it points outside
             the argument it points into (compiled code reads without bounds checks).
@@ -278,13 +280,15 @@ def check(kernel: str, arguments: Mapping[str, Any]) -> list[Any]:
             integer(kernel, argument.name, value, argument.low, argument.high)
         ready.append(value)
     for argument, value in zip(row.inputs, ready, strict=True):
-        if argument.into and isinstance(value, np.ndarray):
+        if argument.into:
             _check_pointers(kernel, argument, value, len(arguments[argument.into]))
     return ready
 
 
 def _ready(value: Any) -> Any:
-    if not isinstance(value, np.ndarray) or (value.flags.c_contiguous and value.flags.aligned):
+    if type(value) is not np.ndarray and hasattr(value, "__cuda_array_interface__"):
+        return value if value.flags.c_contiguous else value.copy()
+    if value.flags.c_contiguous and value.flags.aligned:
         return value
     return np.require(value, requirements=("C", "A"))
 

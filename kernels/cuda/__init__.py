@@ -1,0 +1,19 @@
+"""The CUDA backend: raw `.cu` kernels compiled for the device at hand, launched through CuPy."""
+
+from __future__ import annotations
+
+import functools
+
+
+@functools.cache
+def problem() -> str:
+    """Why CUDA kernels cannot run in this process, "" if they can; asked once."""
+    try:
+        from cupy.cuda import runtime
+    except ImportError as error:
+        return f"cupy cannot be imported ({error}); the extra gpu installs it"
+    try:
+        devices = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        return f"the CUDA driver gives no device ({error})"
+    return "" if devices else "there is no CUDA device"

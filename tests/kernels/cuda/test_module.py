@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import importlib.util
+import stat
+
+import naive
+import numpy as np
+import pytest
+from batches import SIZES, batches
+from host import Host, missing
+
+from aimds import kernels
+from aimds.errors import BackendError, KernelError
+from aimds.kernels import cuda, registry
+from aimds.kernels.cuda import module, source
+
+CUPY = importlib.util.find_spec("cupy") is not None
+needs_compiler = pytest.mark.skipif(bool(missing()), reason=missing() or "present")
+needs_cupy = pytest.mark.skipif(not CUPY, reason="cupy is not installed")
+
+
+class OnDevice(np.ndarray):
+    """Stands for an array on a GPU: numpy's functions refuse it, as they refuse cupy's, until a wrapper has it."""
+
+    __cuda_array_interface__ = np.ndarray.__array_interface__
+    taken = False
+
+    def __array_function__(self, function, types, arguments, options):
+        if not OnDevice.taken:
+            raise TypeError(f"{function.__name__} copies an array from the GPU")
+        return super().__array_function__(function, types, arguments, options)
+
+
+def on_device(array):
+    return array.view(OnDevice) if isinstance(array, np.ndarray) else array
+
+
+@pytest.fixture
+def host(monkeypatch):
+    """Batches on a "GPU" are run by the host shim."""
+    found = Host()
+
+    def device():
+        OnDevice.taken = True
+        return found
+
+    monkeypatch.setattr(module, "device", device)
+    monkeypatch.setattr(OnDevice, "taken", False)
+    monkeypatch.delenv(registry.VARIABLE, raising=False)
+    return found
+
+
+def test_there_is_a_batch_for_every_kernel():
+    assert tuple(batches()) == kernels.names()
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", kernels.names())
+@pytest.mark.parametrize("sizes", [(), (0,), SIZES["small"], (90, 31)])
+def test_a_batch_on_a_gpu_gives_what_the_cpu_gives(host, name, sizes):
+    arguments, function = batches(sizes)[name], getattr(kernels, name)
+    found = function(*map(on_device, arguments))
+    assert host.launched or not sum(sizes), "nothing was launched"
+    naive.agree(name, found, function(*arguments))
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("place", "wrong", "message"),
+    [
+        (1, np.array([0, 3, 2, 8, 9], np.int64), "falls at row 1"),
+        (1, np.array([0, 3, 3, 8, 10], np.int64), "there are 9 values"),
+        (0, np.array([1, 2, 0, 1, 2, 2, 8, 0, 9], np.int32), "outside 0 .. 8"),
+        (0, np.array([1, 2, 0, 1, 2, 2, 8, 0, -1], np.int32), "outside 0 .. 8"),
+    ],
+)
+def test_a_batch_on_a_gpu_is_checked_there(host, place, wrong, message):
+    arguments = list(map(on_device, batches()["subsequence_dtw"]))
+    arguments[place] = on_device(wrong)
+    with pytest.raises(KernelError, match=message):
+        kernels.subsequence_dtw(*arguments)
+    assert not host.launched
+
+
+@needs_compiler
+def test_an_array_on_a_gpu_that_is_not_contiguous_is_copied(host):
+    tokens, offsets, cost = batches()["subsequence_dtw"]
+    wide = np.repeat(cost, 2, axis=2)
+    found = kernels.subsequence_dtw(on_device(tokens), on_device(offsets), on_device(wide)[:, :, ::2])
+    naive.agree("subsequence_dtw", found, kernels.subsequence_dtw(tokens, offsets, cost))
+
+
+def test_without_a_gpu_the_reason_is_said():
+    if not cuda.problem():
+        pytest.skip("there is a GPU")
+    assert ("cupy" in cuda.problem()) == (not CUPY)
+    with pytest.raises(BackendError, match=r"cupy|driver|device"):
+        module.device.__wrapped__()
+
+
+def test_the_text_that_is_compiled_holds_its_headers_once():
+    text = source.text("lcs", (("COLUMNS", 3),))
+    assert text.startswith("#define COLUMNS 3\n")
+    assert text.count("constexpr u32 ALL_LANES") == text.count("masks_fill64") == 1
+    assert "#include" not in text
+
+
+@needs_cupy
+def test_machine_code_is_kept_by_architecture_and_text(tmp_path, monkeypatch):
+    made = module.cubin("sketch", (), "90", tmp_path)
+    assert made.read_bytes()[:4] == b"\x7fELF"
+    assert [path.name for path in tmp_path.iterdir()] == [made.name]
+    compiled: list[str] = []
+    monkeypatch.setattr(module, "_compiled", lambda name, text, architecture: compiled.append(architecture) or b"code")
+    assert module.cubin("sketch", (), "90", tmp_path) == made
+    assert compiled == []
+    assert module.cubin("sketch", (), "80", tmp_path) != made
+    assert module.cubin("sketch", (("COLUMNS", 3),), "90", tmp_path) != made
+    assert compiled == ["80", "90"]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@needs_cupy
+def test_an_architecture_that_the_compiler_does_not_know_says_so(tmp_path):
+    with pytest.raises(BackendError, match=r"sketch\.cu does not compile for sm_12"):
+        module.cubin("sketch", (), "12", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_cache_lies_below_the_users_own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = module.cache_folder()
+    assert folder == tmp_path / "aimds" / "cuda"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_cache_folder_that_cannot_be_made_is_replaced_by_a_temporary_one(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+    assert module.cache_folder().is_dir()
+    assert file not in module.cache_folder().parents
