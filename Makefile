@@ -12,6 +12,7 @@ MIDSTREAMER := midstreamer@0.2.4
 JSON ?= .work/bench.jsonl
 ROWS ?= 20000
 ARGS ?=
+WORKERS ?= auto
 TORCH ?= torch
 
 .PHONY: help demo test test-cuda-host test-gpu bench-gpu test-train lint format bench-smoke bench bench-jobs clean
@@ -47,8 +48,9 @@ demo: $(VENV)/.stamp
 	$(BIN)/aimds scan 'demo/logs/*.parquet' -o demo/verdicts --with-text
 	$(BIN)/aimds report demo/verdicts -o demo/report.html --open
 
+# A file's tests stay together, so that what they share is made once.
 test: $(VENV)/.stamp
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # What needs a compiler that is not there is skipped, and said.
 test-cuda-host: $(VENV)/.stamp

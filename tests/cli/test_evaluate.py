@@ -40,6 +40,7 @@ def fast() -> Screener:
 @pytest.fixture(autouse=True)
 def _loaded_once(fast: Screener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Screener, "default", lambda **_: fast)
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture
