@@ -17,6 +17,9 @@ COMMANDS = (
     "patterns",
     "policy",
     "audit",
+    "serve",
+    "certs",
+    "keys",
     "doctor",
 )
 

@@ -44,7 +44,8 @@ class Rates:
         rate = self._rate if identity.rate is None else identity.rate
         if not rate:
             return
-        burst = identity.burst or self._burst or max(1.0, 2 * rate)
+        general = self._burst if identity.rate is None else None
+        burst = identity.burst or general or max(1.0, 2 * rate)
         name = f"{identity.kind}:{identity.name}"
         bucket = self._buckets.get(name)
         if bucket is None:

@@ -76,7 +76,7 @@ class One(Screening):
             raise Problem("too-large", f"the body has {length} bytes, at most {self._most} are taken")
         self._session, self._answers = session, answers
         key = head.idempotency_key()
-        self._key = None if key is None else (identity.name, key)
+        self._key = None if key is None else (f"{identity.kind}:{identity.name}:{identity.tenant}", key)
         self._path = head.path
         self._first = False
         self._body = bytearray()
