@@ -21,7 +21,7 @@ from aimds.gateway.protocol import Service
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-CERTIFICATES = "aimds.certificates"
+CERTIFICATES, GONE = "aimds.certificates", "aimds.gone"
 IDLE_S = {"stream": 600.0, "output": 120.0}
 DEFAULT_IDLE_S = 30.0
 """Seconds in which a client must send something of a body that we are ready to read."""
@@ -60,12 +60,24 @@ class App:
         exchange.wake = woken.set
         readable = asyncio.Event()
         reader = None
+        gone: asyncio.Future[None] | None = scope.get(GONE)
+
+        def abort(_: object) -> None:
+            # Known at once, although nothing is being read because the client sent more than can be screened.
+            if not exchange.ended:
+                exchange.abort(self._clock())
+                woken.set()
+
         if not exchange.ended:
             reader = asyncio.create_task(self._read(exchange, receive, readable))
+            if gone is not None:
+                gone.add_done_callback(abort)
         woken.set()
         try:
             await self._write(exchange, send, woken, readable, head_only=scope["method"] == "HEAD")
         finally:
+            if gone is not None:
+                gone.remove_done_callback(abort)
             if reader is not None:
                 reader.cancel()
             if not exchange.ended:
@@ -89,11 +101,14 @@ class App:
                 exchange.abort(self._clock())
                 exchange.wake()
                 return
-            if body := message.get("body", b""):
-                exchange.receive(body, self._clock())
-            if not message.get("more_body", False):
-                over = True
-                exchange.end(self._clock())
+            over = not message.get("more_body", False)
+            try:
+                if body := message.get("body", b""):
+                    exchange.receive(body, self._clock())
+                if over:
+                    exchange.end(self._clock())
+            except Exception as error:  # a body that nobody foresaw ends its own request alone
+                exchange.refuse(Problem("internal", f"{type(error).__name__}: {error}"))
 
     async def _write(
         self, exchange: Exchange, send: Send, woken: asyncio.Event, readable: asyncio.Event, *, head_only: bool
@@ -121,25 +136,27 @@ class App:
 class _Protocol(H11Protocol):
     """A connection that hands the client's certificate on and counts itself."""
 
-    counted: Callable[[int], None] = staticmethod(lambda change: None)  # type: ignore[assignment]
+    counted: Callable[[int], None] = staticmethod(lambda change: None)
+    gone: asyncio.Future[None]
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         type(self).counted(1)
         encrypted = transport.get_extra_info("ssl_object")
         leaf = encrypted.getpeercert(binary_form=True) if encrypted is not None else None
-        if leaf is None:
-            return
-        app = self.app
+        app, self.gone = self.app, asyncio.get_running_loop().create_future()
 
-        async def with_certificate(scope: Any, receive: Any, send: Any) -> None:
-            scope[CERTIFICATES] = (leaf,)
+        async def with_connection(scope: Any, receive: Any, send: Any) -> None:
+            scope[CERTIFICATES] = () if leaf is None else (leaf,)
+            scope[GONE] = self.gone
             await app(scope, receive, send)
 
-        self.app = with_certificate
+        self.app = with_connection
 
     def connection_lost(self, exc: Exception | None) -> None:
         type(self).counted(-1)
+        if not self.gone.done():
+            self.gone.set_result(None)
         super().connection_lost(exc)
 
 
