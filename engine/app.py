@@ -18,6 +18,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from aimds.errors import AimdsError, ConfigError, DataError
+from aimds.gateway import datagrams, server
 from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.batching import Batcher
 from aimds.gateway.certificates import Chains
@@ -108,6 +109,7 @@ class Gateway:
         self._context = _context(settings)
         self._tasks: set[asyncio.Task[None]] = set()
         self._twin: Twin | None = None
+        self.quic: server.Server | None = None
         self.port = 0
         """TCP port, once started."""
 
@@ -120,9 +122,10 @@ class Gateway:
         self.worker.attach(self.service)
         listening = _listening(self.settings.host, self.settings.port)
         self.port = listening.getsockname()[1]
+        alt_svc = self._listen_quic()
         connections = self.metrics.connections.labels("tcp")
         self._twin = Twin(
-            App(self.service, self._clock),
+            App(self.service, self._clock, alt_svc=alt_svc),
             context=self._context,
             counted=connections.inc,
             grace_s=self.settings.drain_s,
@@ -134,12 +137,28 @@ class Gateway:
             if any(task.done() for task in self._tasks):
                 raise ConfigError("listen", f"{self.settings.host}:{self.settings.port}", "an address to listen on")
 
+    def _listen_quic(self) -> str | None:
+        """Listen for HTTP/3 on the same port; gives what Alt-Svc says of it, None where there is no certificate."""
+        if self.settings.certificate is None or self.settings.key is None:
+            return None
+        try:
+            sock = datagrams.bound(self.settings.host, self.port)
+        except OSError as error:
+            raise ConfigError(
+                "listen", f"{self.settings.host}:{self.port}", f"free for UDP ({error.strerror})"
+            ) from error
+        asked = self.settings.certificates is not None
+        self.quic = server.Server(self.service, sock, _quic(self.settings), ask_certificate=asked)
+        return f'h3=":{self.port}"; ma=3600'
+
     async def stop(self) -> None:
         """Take nothing new, finish what is under way, for at most ``drain_s``, and let go of everything."""
         self.service.drain(self._clock())
         until = self._clock() + self.settings.drain_s
         while not self.service.idle and self._clock() < until:
             await asyncio.sleep(0.01)
+        if self.quic is not None:
+            self.quic.close()
         if self._twin is not None:
             self._twin.should_exit = True
             while self._twin.started and any(not task.done() for task in self._tasks if task.get_name() != "tick"):
@@ -163,6 +182,8 @@ class Gateway:
             screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
             if self._context is not None:
                 _load_certificates(self._context, settings)
+            if self.quic is not None:
+                self.quic.use(_quic(settings))
         except (AimdsError, OSError, ssl.SSLError) as error:
             self._last_reload = {"at": at, "error": str(error)}
             self._say(f"reload failed, everything stays as it was: {error}")
@@ -319,6 +340,13 @@ def _load_certificates(context: ssl.SSLContext, settings: Settings) -> None:
             context.load_verify_locations(settings.certificates.client_ca)
     except (OSError, ssl.SSLError) as error:
         raise DataError(settings.certificate, f"and its key cannot be used: {error.strerror or error}") from error
+
+
+def _quic(settings: Settings) -> Any:
+    try:
+        return server.configuration(_content(settings.certificate or ""), _content(settings.key or ""))
+    except (ValueError, TypeError) as error:
+        raise DataError(settings.certificate, f"and its key cannot be used: {error}") from error
 
 
 def _content(path: Path | str) -> bytes:

@@ -66,7 +66,8 @@ class Exchange:
 
     def take(self, most: int = 1 << 20) -> bytes:
         """Up to about ``most`` bytes of the answer's body."""
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         while self._out and (not parts or size + len(self._out[0]) <= most):
             part = self._out.popleft()
             size += len(part)

@@ -189,13 +189,11 @@ def _identity(section: Section, default: str) -> Identity:
 
 
 def _jwt(section: Section, base: Path) -> Jwt:
-    config = TokenConfig(section.text("issuer"), section.text("audience"))
-    for name in ("tenant_claim", "roles_claim"):
-        if section.has(name):
-            config = replace(config, **{name: section.text(name)})
+    more: dict[str, Any] = _texts(section, ("tenant_claim", "roles_claim"))
     for name, most in (("leeway_s", 300.0), ("max_age_s", 31_536_000.0)):
         if section.has(name):
-            config = replace(config, **{name: section.number(name, 0.0, most)})
+            more[name] = section.number(name, 0.0, most)
+    config = TokenConfig(section.text("issuer"), section.text("audience"), **more)
     source = section.text("jwks")
     if "://" in source:
         if not source.startswith("https://"):

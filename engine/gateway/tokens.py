@@ -69,12 +69,12 @@ def _key(item: dict[str, Any]) -> Key | None:
         return None
     try:
         if item.get("kty") == "RSA" and item.get("alg", "RS256") == "RS256":
-            public = RSAAlgorithm.from_jwk(item)
-            fits = isinstance(public, rsa.RSAPublicKey) and public.key_size >= LEAST_RSA_BITS
-            return Key("RS256", public) if fits else None
+            modulus: Any = RSAAlgorithm.from_jwk(item)
+            fits = isinstance(modulus, rsa.RSAPublicKey) and modulus.key_size >= LEAST_RSA_BITS
+            return Key("RS256", modulus) if fits else None
         if item.get("kty") == "EC" and item.get("crv") == "P-256" and item.get("alg", "ES256") == "ES256":
-            public = ECAlgorithm.from_jwk(item)
-            return Key("ES256", public) if isinstance(public, ec.EllipticCurvePublicKey) else None
+            point: Any = ECAlgorithm.from_jwk(item)
+            return Key("ES256", point) if isinstance(point, ec.EllipticCurvePublicKey) else None
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
         return None
     return None
