@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
-from aioquic.buffer import Buffer
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.h3.connection import H3_ALPN, ErrorCode, H3Connection
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
@@ -119,8 +119,9 @@ class _Connection(QuicConnectionProtocol):
     def transmit(self) -> None:
         """Send, all datagrams together."""
         super().transmit()
-        if isinstance(self._transport, Datagrams):
-            self._transport.flush()
+        transport: Any = self._transport
+        if isinstance(transport, Datagrams):
+            transport.flush()
 
     def quic_event_received(self, event: QuicEvent) -> None:
         """Take in what the connection tells."""
