@@ -20,6 +20,7 @@ COMMANDS = (
     "serve",
     "certs",
     "keys",
+    "load",
     "doctor",
 )
 

@@ -12,7 +12,7 @@ from aimds.gateway.problem import Problem
 
 ROW_WORK = 128
 """What a row costs beside its bytes, in bytes of text."""
-FORGET = 0.97
+FORGET = 0.92
 CLIP = 4.0
 """One batch counts at most this many times what was expected: a compilation must not close the door for a minute."""
 LEAST_SPREAD = 1e-3

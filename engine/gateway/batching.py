@@ -20,13 +20,16 @@ URGENCY_S = 0.05
 """What one step of urgency is worth in time. A bounded shift: the least urgent row waits longer, but not for ever."""
 DEFAULT_URGENCY = 3
 CONTENTION_STEP = 0.1
+STRETCH, STRETCH_EVERY = 1.5, 4
+"""Every fourth batch may take half as long again: batches of one size do not tell their fixed cost from their pace."""
 IDLE_TENANTS = 1024
 """Tenants without work whose place in the order is remembered before it is looked whether it still matters."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchConfig:
-    """``max_rows`` and ``max_batch_ms`` bound a batch, ``max_queue_bytes`` is the one budget of what may wait."""
+    """``max_rows`` and ``max_batch_ms`` bound a batch, ``max_queue_bytes`` is the one budget of what may wait. Where a
+    batch of one row takes more than half of ``max_batch_ms``, `Batcher.longest_s` goes before it."""
 
     max_rows: int = 512
     max_batch_ms: float = 40.0
@@ -115,7 +118,7 @@ class Batcher:
         self._order: list[tuple[float, int, _Tenant]] = []
         self._clock = 0.0
         self._weight = self._contention = 0.0
-        self._seq = 0
+        self._seq = self._turn = 0
         self._ends: list[float] = []
 
     def submit(self, job: Job, now: float) -> None:
@@ -127,7 +130,7 @@ class Batcher:
         tenant = self._tenants.get(job.tenant)
         weight = self.weights.get(job.tenant, 1.0)
         if self._admission:
-            admit(self._load(job, tenant, weight, now), self.time, job.deadline - now, self.config.max_batch_ms / 1e3)
+            admit(self._load(job, tenant, weight, now), self.time, job.deadline - now, self.longest_s)
         if self.queued_bytes + job.size_bytes > self.config.max_queue_bytes and self.queued_rows:
             wait = self.time.pace_s * self.queued_work / self.config.slots
             raise Problem("overloaded", f"{self.queued_bytes} bytes of text are waiting already", retry_after_s=wait)
@@ -151,7 +154,8 @@ class Batcher:
             return None
         self._contention += CONTENTION_STEP * (self._weight - self._contention)
         batch = Batch([], [], started=now)
-        room = self.config.max_batch_ms / 1e3
+        self._turn += 1
+        room = self.longest_s * (STRETCH if self._turn % STRETCH_EVERY == 0 else 1.0)
         while self._order:
             served, _, tenant = self._order[0]
             job = self._head(tenant)
@@ -209,6 +213,12 @@ class Batcher:
             tenant.dead = 0
 
     @property
+    def longest_s(self) -> float:
+        """How long a batch may take. Where a batch costs much whatever it holds, at least as much goes to its rows:
+        else batches of one row would take all the time there is."""
+        return max(self.config.max_batch_ms / 1e3, 2 * self.time.base_s)
+
+    @property
     def waiting_tenants(self) -> int:
         """Tenants with something in the queue."""
         return len(self._tenants)
@@ -218,7 +228,7 @@ class Batcher:
         # waits at the moment.
         share = weight / max(self._weight if tenant else self._weight + weight, self._contention)
         ahead = ((tenant.work if tenant else 0) + job.work) / share - job.work
-        full = (self.config.max_batch_ms / 1e3 - self.time.base_s) / max(self.time.pace_s, 1e-12)
+        full = (self.longest_s - self.time.base_s) / max(self.time.pace_s, 1e-12)
         mean = self.queued_work / self.queued_rows if self.queued_rows else job.work / job.rows
         batches = 1 + ahead / max(min(full, mean * self.config.max_rows), 1.0)
         running = sum(max(0.0, end - now) for end in self._ends)

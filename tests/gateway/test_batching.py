@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from simulation import BASE_S, ROW_S, poisson, run
 
 from aimds.errors import ConfigError
-from aimds.gateway.batching import IDLE_TENANTS, URGENCY_S, BatchConfig, Batcher, Job
+from aimds.gateway.batching import IDLE_TENANTS, URGENCY_S, Batch, BatchConfig, Batcher, Job
 from aimds.gateway.problem import Problem
 
 FULL = 78
@@ -189,6 +189,20 @@ def test_half_load_is_never_refused() -> None:
     out = run(Batcher(), poisson(0.5 * CAPACITY, 3.0, 9, 0.1))
     assert len(out.refused) <= 0.001 * len(out.done)
     assert out.latencies()[int(0.99 * len(out.done))] < 0.1
+
+
+@pytest.mark.parametrize("base_s", [0.03, 0.06, 0.1])
+def test_a_high_cost_of_each_batch_does_not_make_batches_small(base_s: float) -> None:
+    def cost(batch: Batch) -> float:
+        return base_s + 2e-4 * batch.rows
+
+    # A batch may take as long again as it costs empty, so that half of the pace of the rows alone is within reach.
+    capacity, seconds = 0.5 / 2e-4, 60 * base_s
+    out = run(Batcher(), poisson(2 * capacity, seconds, 7, 10 * base_s), cost)
+    late = [one for one, end in out.done if end <= one.deadline and one.arrived > seconds / 2]
+    settled = out.batches[len(out.batches) // 2 :]
+    assert sum(settled) / len(settled) > 0.6 * base_s / 2e-4
+    assert len(late) / (seconds / 2) >= 0.6 * capacity
 
 
 def test_nothing_is_lost_and_nothing_is_done_twice() -> None:
