@@ -66,9 +66,9 @@ class Options:
     """
 
     token: str | None = None
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
+    ca: Path | str | None = None
+    certificate: Path | str | None = None
+    key: Path | str | None = None
     http: int = 3
     attempts: int = 4
     deadline_ms: float | None = None
@@ -332,9 +332,9 @@ class AsyncClient:
                 settings = QuicConfiguration(alpn_protocols=H3_ALPN, server_name=self._url.hostname)
                 options = self.options
                 if options.ca is not None:
-                    settings.load_verify_locations(str(_readable(options.ca)))
+                    settings.load_verify_locations(_readable(options.ca))
                 if options.certificate is not None:
-                    settings.load_cert_chain(_readable(options.certificate), options.key)
+                    settings.load_cert_chain(_readable(options.certificate), options.key and str(options.key))
                 opened = connect(
                     self._url.hostname or "", self._url.port or 443, configuration=settings, create_protocol=_Quic
                 )
@@ -417,10 +417,10 @@ def _checked(url: str) -> SplitResult:
     return found
 
 
-def _readable(path: Path) -> Path:
-    if not path.is_file():
+def _readable(path: Path | str) -> str:
+    if not Path(path).is_file():
         raise DataError(path, "no such file")
-    return path
+    return str(path)
 
 
 def _refusal(answer: Answer) -> ServerError:

@@ -44,7 +44,7 @@ def settings(folder: Path) -> Settings:
 
 def options(folder: Path, http: int) -> dict[str, Any]:
     return {
-        "ca": folder / "ca.pem",
+        "ca": str(folder / "ca.pem"),
         "certificate": folder / "client.pem",
         "key": folder / "client.key",
         "http": http,
