@@ -36,6 +36,9 @@ AGAIN = frozenset({429, 503})
 """Statuses that a later try may change."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
 SEND_BUFFER = 1 << 20
+MOST_STREAMS = 100
+"""Requests of one client at once, fewer than a gateway takes: for every packet aioquic walks all streams, also those
+that wait for leave to begin."""
 
 
 class ServerError(AimdsError):
@@ -119,7 +122,7 @@ class _Quic(QuicConnectionProtocol):
         self._http.send_headers(stream, headers, end_stream=body == b"")
         if body:
             self._http.send_data(stream, body, True)
-        self.transmit()
+        self._transmit_soon()
         return stream
 
     async def send(self, stream: int, content: bytes, *, end: bool = False) -> None:
@@ -166,7 +169,7 @@ class AsyncClient:
         self._stack = contextlib.AsyncExitStack()
         self._quic: _Quic | None = None
         self._tcp: http.client.HTTPConnection | None = None
-        self._lock = asyncio.Lock()
+        self._lock, self._room = asyncio.Lock(), asyncio.Semaphore(MOST_STREAMS)
         self._name = self._random.randbytes(8).hex()
         self._count = 0
 
@@ -307,6 +310,10 @@ class AsyncClient:
         if not self.is_quic:
             async with self._lock:
                 return await asyncio.to_thread(self._over_tcp, method, target, body, headers)
+        async with self._room:
+            return await self._over_quic(method, target, body, headers)
+
+    async def _over_quic(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
         quic = await self._connected()
         stream = quic.begin(self._pseudo(method, target, headers), body)
         status, found, parts = 0, {}, []

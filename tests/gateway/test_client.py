@@ -20,7 +20,7 @@ from aimds import AsyncClient, Client
 from aimds.cli import build
 from aimds.errors import AimdsError, ConfigError
 from aimds.gateway import certificates, keys
-from aimds.gateway.client import Answer, ServerError
+from aimds.gateway.client import MOST_STREAMS, Answer, ServerError
 from aimds.gateway.identity import Identity
 from aimds.gateway.settings import Certificates, Settings
 
@@ -207,3 +207,22 @@ def test_check_asks_a_gateway(folder: Path, http: str) -> None:
         assert CliRunner().invoke(build(), ["check", "hello", *arguments[2:]]).exit_code == 0
         denied = CliRunner().invoke(build(), [*arguments[:6], "aimds_a.b", *arguments[7:]])
         assert isinstance(denied.exception, AimdsError)
+
+
+def test_no_more_requests_are_begun_than_a_gateway_takes_and_all_are_answered(folder: Path) -> None:
+    async def test(address: str) -> list[Any]:
+        async with AsyncClient(address, deadline_ms=20_000, **options(folder, 3)) as client:
+            most = 0
+
+            async def one(i: int) -> Any:
+                nonlocal most
+                found = await client.screen("a", request_id=str(i))
+                most = max(most, len(client._quic.streams) if client._quic else 0)
+                return found["request_id"]
+
+            found = await asyncio.gather(*(one(i) for i in range(400)))
+            assert 10 < most <= MOST_STREAMS
+            return found
+
+    with live(settings(folder)) as server:
+        assert asyncio.run(test(url(server))) == [str(i) for i in range(400)]
