@@ -23,13 +23,14 @@ MAX_STATES: Final = 4_096
 VERDICTS: Final = ("false", "presumably_false", "presumably_true", "true")
 NO, PRESUMABLY_NO, PRESUMABLY_YES, YES = range(len(VERDICTS))
 OLD, NEW = 0, 1
+HOLDS_OF_NOTHING: Final = frozenset({Op.TRUE, Op.ABSENT, Op.WEAK_NEXT, Op.RELEASE, Op.WEAK_YESTERDAY, Op.TRIGGER})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Automaton:
     """``table`` (Q, L) next state for each letter: a bit per event of ``atoms``, then one per clock that is over.
-    ``resets`` (Q, L) bits of the clocks that are set to the time of the step; ``lapses`` (Q, 2 ** clocks) the state when
-    clocks are over without a step; ``verdicts`` (Q,) codes into VERDICTS; ``limits_us`` the deadline of each clock."""
+    ``resets`` (Q, L) bits of the clocks that are set to the time of the step; ``lapses`` (Q, 2 ** clocks) the state
+    when clocks are over without a step; ``verdicts`` (Q,) codes into VERDICTS; ``limits_us`` each clock's deadline."""
 
     atoms: tuple[str, ...]
     limits_us: tuple[int, ...]

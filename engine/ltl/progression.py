@@ -77,7 +77,7 @@ class Progression:
                 if not rest:
                     break
             out.append(rest)
-        return self.any(out)
+        return self._normal(self.any(out))
 
     def lapse(self, state: State) -> State:
         """``state`` once the clock stands at its ``now`` without a step: what had to come by then has failed."""
@@ -153,24 +153,40 @@ class Progression:
         return filled[0] if len(filled) == 1 else self.alternatives([one for state in filled for one in state])
 
     def alternatives(self, found: list[Alternative]) -> State:
-        """The weakest of ``found``, each without obligations that follow from its others."""
-        waits = any(one.since is not None for alternative in found for one in alternative)
-        distinct = sorted({self._reduced(one) if waits else one for one in found}, key=len)
+        """The weakest of ``found``: none of them holds all of another."""
         out: list[Alternative] = []
-        for alternative in distinct:
-            if not any(one <= alternative or (waits and self._follows(one, alternative)) for one in out):
-                out = [one for one in out if not (waits and self._follows(alternative, one))]
+        for alternative in sorted(set(found), key=len):
+            if not any(one <= alternative for one in out):
                 out.append(alternative)
                 if len(out) > MAX_ALTERNATIVES:
                     raise LimitError("alternatives are open at once", len(out), MAX_ALTERNATIVES, SIMPLER)
         return frozenset(out)
 
+    def _normal(self, state: State) -> State:
+        """``state`` without obligations and alternatives that follow from an earlier or later deadline."""
+        if not any(one.since is not None for alternative in state for one in alternative):
+            return state
+        out: list[Alternative] = []
+        for alternative in sorted(map(self._reduced, state), key=len):
+            if not any(self._follows(one, alternative) for one in out):
+                out = [one for one in out if not self._follows(alternative, one)]
+                out.append(alternative)
+        return frozenset(out)
+
     def _reduced(self, alternative: Alternative) -> Alternative:
-        waiting = sorted((one for one in alternative if one.since is not None), key=lambda one: one.since or 0)
+        # Of those whose interval has begun, an until with the earliest deadline implies the others, a release with
+        # the latest one does.
+        best: dict[int, Obligation] = {}
         dropped: set[Obligation] = set()
-        for one in waiting:
-            if any(other != one and other not in dropped and self._implies(other, one) for other in waiting):
-                dropped.add(one)
+        for one in alternative:
+            within = self.pool.nodes[one.node].within
+            if one.since is None or within is None or not self.clock.begun(one.since, within):
+                continue
+            before = best.setdefault(one.node, one)
+            if before != one:
+                stronger, weaker = (one, before) if self._implies(one, before) else (before, one)
+                best[one.node] = stronger
+                dropped.add(weaker)
         return alternative - dropped if dropped else alternative
 
     def _follows(self, weaker: Alternative, stronger: Alternative) -> bool:

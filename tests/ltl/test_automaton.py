@@ -102,7 +102,7 @@ def test_limits_are_errors_that_say_what_is_too_much() -> None:
     with pytest.raises(LimitError, match="9 different events") as caught:
         automaton(parse(" | ".join("abcdefghi")))
     assert caught.value.limit == MAX_ATOMS
-    with pytest.raises(LimitError, match="states of the automaton|alternatives"):
+    with pytest.raises(LimitError, match=r"states of the automaton|alternatives"):
         automaton(parse("G (a | X X X X X X X X X X X X X (b & X X X X X X X X X X X X (a & X X X b)))"))
 
 

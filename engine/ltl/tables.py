@@ -1,0 +1,218 @@
+"""Several automata side by side as flat arrays, and the two kernels that step them: finished traces, live sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from numba import types
+
+from aimds.kernels.cpu.jit import I64, U8, U16, U64, compiled, reads, writes
+from aimds.ltl.automaton import NO, Automaton
+
+Ints = npt.NDArray[np.int64]
+
+LONG_AGO: Final = -(1 << 62)
+_TABLES: Final = (reads(U16), reads(U8), reads(I64, 2), reads(U16, 3), reads(I64))
+_LAPSES: Final = (reads(U16), reads(I64, 2), reads(I64))
+
+
+@compiled(types.void(*_TABLES, reads(U8), reads(U64), reads(I64), reads(I64), I64, I64, writes(U16, 2), writes(I64, 2)))
+def _trail(
+    table: Any,  # uint16: next states of all automata, one after the other
+    resets: Any,  # uint8: clocks to set, as table
+    shape: Any,  # int64 (P, 7): place in table, letters, events, first clock, clocks, place in verdicts, byte of events
+    letters: Any,  # uint16 (P, bytes, 256): what each byte of a mask adds to the letter
+    limits: Any,  # int64 (clocks,)
+    verdicts: Any,  # uint8: of all states
+    values: Any,  # uint64 (N,)
+    times: Any,  # int64 (N,)
+    offsets: Any,  # int64 (B+1,)
+    first: Any,
+    last: Any,
+    end: Any,  # uint16 (B, P): state after the last step, or where it can no longer change
+    fails: Any,  # int64 (B, P): step at which the formula has failed for good, -1 for none
+) -> None:
+    clocks = np.empty(len(limits) + 1, np.int64)
+    for p in range(len(shape)):
+        base, width, bit, from_clock, count, place, byte = (
+            shape[p, 0],
+            shape[p, 1],
+            shape[p, 2],
+            shape[p, 3],
+            shape[p, 4],
+            shape[p, 5],
+            shape[p, 6],
+        )
+        for row in range(first, last):
+            state, failed = np.int64(0), np.int64(-1)
+            begin, stop = offsets[row], offsets[row + 1]
+            if count == 0 and byte >= 0:
+                lut, shift = letters[p, byte], np.uint64(8 * byte)
+                for i in range(begin, stop):
+                    letter = np.int64(lut[(values[i] >> shift) & np.uint64(255)])
+                    state = np.int64(table[base + state * width + letter])
+                    if verdicts[place + state] == 0:
+                        failed = i - begin
+                        break
+            else:
+                for i in range(begin, stop):
+                    letter = np.int64(0)
+                    for b in range(letters.shape[1]):
+                        letter |= np.int64(letters[p, b, (values[i] >> np.uint64(8 * b)) & np.uint64(255)])
+                    for c in range(count):
+                        letter |= np.int64(times[i] - clocks[c] > limits[from_clock + c]) << (bit + c)
+                    cell = base + state * width + letter
+                    for c in range(count):
+                        if resets[cell] >> c & 1:
+                            clocks[c] = times[i]
+                    state = np.int64(table[cell])
+                    if verdicts[place + state] == 0:
+                        failed = i - begin
+                        break
+            end[row, p] = state
+            fails[row, p] = failed
+
+
+@compiled(
+    types.void(
+        *(*_TABLES, reads(U8), reads(I64), reads(U64), reads(I64)),
+        *(writes(U16, 2), writes(I64, 2), writes(I64), writes(U8, 2)),
+    )
+)
+def _live(
+    table: Any,
+    resets: Any,
+    shape: Any,
+    letters: Any,
+    limits: Any,
+    verdicts: Any,
+    sessions: Any,  # int64 (N,): place of the session of each step
+    values: Any,  # uint64 (N,)
+    times: Any,  # int64 (N,)
+    states: Any,  # uint16 (S, P)
+    clocks: Any,  # int64 (S, clocks)
+    now: Any,  # int64 (S,): time of the latest step or tick of each session
+    out: Any,  # uint8 (N, P): verdict after each step
+) -> None:
+    for i in range(len(sessions)):
+        s = sessions[i]
+        time = max(times[i], now[s])
+        now[s] = time
+        for p in range(len(shape)):
+            letter = np.int64(0)
+            for b in range(letters.shape[1]):
+                letter |= np.int64(letters[p, b, (values[i] >> np.uint64(8 * b)) & np.uint64(255)])
+            from_clock = shape[p, 3]
+            for c in range(shape[p, 4]):
+                letter |= np.int64(time - clocks[s, from_clock + c] > limits[from_clock + c]) << (shape[p, 2] + c)
+            cell = shape[p, 0] + np.int64(states[s, p]) * shape[p, 1] + letter
+            for c in range(shape[p, 4]):
+                if resets[cell] >> c & 1:
+                    clocks[s, from_clock + c] = time
+            states[s, p] = table[cell]
+            out[i, p] = verdicts[shape[p, 5] + np.int64(table[cell])]
+
+
+@compiled(types.void(*_LAPSES, I64, writes(U16, 2), reads(I64, 2), writes(I64)))
+def _tick(
+    lapses: Any,  # uint16: states of all automata when clocks are over, one after the other
+    shape: Any,  # int64 (P, 3): place in lapses, first clock, clocks
+    limits: Any,
+    time: Any,
+    states: Any,
+    clocks: Any,
+    now: Any,
+) -> None:
+    for s in range(len(now)):
+        now[s] = max(now[s], time)
+        for p in range(len(shape)):
+            if shape[p, 2] == 0:
+                continue
+            late = np.int64(0)
+            for c in range(shape[p, 2]):
+                late |= np.int64(now[s] - clocks[s, shape[p, 1] + c] > limits[shape[p, 1] + c]) << c
+            states[s, p] = lapses[shape[p, 0] + (np.int64(states[s, p]) << shape[p, 2]) + late]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tables:
+    """Automata over masks whose bit k is event ``names[k]``."""
+
+    automata: tuple[Automaton, ...]
+    names: tuple[str, ...]
+    steps: tuple[Any, ...]
+    verdicts: npt.NDArray[np.uint8]
+    places: Ints
+    lapses: tuple[Any, ...]
+    clocks: int
+
+    @classmethod
+    def of(cls, automata: Sequence[Automaton], names: Sequence[str]) -> Tables:
+        """``automata`` packed; an event that is not among ``names`` never occurs."""
+        shape, letters, limits, lapse_shape = [], [], [], []
+        table_at = verdict_at = lapse_at = 0
+        n_bytes = max(1, (len(names) + 7) // 8)
+        for one in automata:
+            lut = np.zeros((n_bytes, 256), np.uint16)
+            bits = {tuple(names).index(name): k for k, name in enumerate(one.atoms) if name in names}
+            for bit, k in bits.items():
+                lut[bit // 8] |= ((np.arange(256) >> (bit % 8) & 1) << k).astype(np.uint16)
+            used = {bit // 8 for bit in bits}
+            byte = used.pop() if len(used) == 1 else -1 if used else 0
+            width, clocks = one.table.shape[1], len(one.limits_us)
+            shape.append((table_at, width, len(one.atoms), len(limits), clocks, verdict_at, byte))
+            lapse_shape.append((lapse_at, len(limits), clocks))
+            table_at, verdict_at, lapse_at = (
+                table_at + one.table.size,
+                verdict_at + len(one.verdicts),
+                lapse_at + one.lapses.size,
+            )
+            letters.append(lut)
+            limits.extend(one.limits_us)
+        flat = np.array(limits, np.int64)
+        verdicts = _joined([one.verdicts for one in automata], np.uint8)
+        rows = np.array(shape, np.int64).reshape(-1, 7)
+        luts = np.array(letters, np.uint16).reshape(-1, n_bytes, 256)
+        table = _joined([one.table for one in automata], np.uint16)
+        resets = _joined([one.resets for one in automata], np.uint8)
+        lapses = _joined([one.lapses for one in automata], np.uint16)
+        return cls(
+            tuple(automata),
+            tuple(names),
+            (table, resets, rows, luts, flat, verdicts),
+            verdicts,
+            rows[:, 5].copy(),
+            (lapses, np.array(lapse_shape, np.int64).reshape(-1, 3), flat),
+            len(limits),
+        )
+
+    def trail(
+        self, values: npt.NDArray[np.uint64], times: Ints | None, offsets: Ints
+    ) -> tuple[npt.NDArray[np.uint8], Ints]:
+        """Verdict at the end of each trace uint8 (B, P), and the step at which it has failed for good (B, P), or -1."""
+        end = np.empty((len(offsets) - 1, len(self.automata)), np.uint16)
+        fails = np.empty(end.shape, np.int64)
+        moments = np.zeros(len(values), np.int64) if times is None else times
+        _trail(*self.steps, values, moments, offsets, 0, len(end), end, fails)
+        return self.verdicts[self.places[None, :] + end], fails
+
+    def live(self, sessions: Ints, values: Any, times: Ints, states: Any, clocks: Ints, now: Ints) -> Any:
+        """Step live sessions in place; verdict after each step, uint8 (N, P)."""
+        out = np.empty((len(sessions), len(self.automata)), np.uint8)
+        _live(*self.steps, sessions, values, times, states, clocks, now, out)
+        return out
+
+    def tick(self, time: int, states: Any, clocks: Ints, now: Ints) -> None:
+        """Let the clock of every session stand at ``time`` at least, in place."""
+        _tick(*self.lapses, time, states, clocks, now)
+
+
+def _joined(parts: list[Any], dtype: Any) -> Any:
+    return np.concatenate([part.ravel() for part in parts]).astype(dtype) if parts else np.zeros(0, dtype)
+
+
+assert NO == 0, "the kernels stop where a verdict is 0"
