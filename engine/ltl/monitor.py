@@ -113,6 +113,9 @@ class Monitor:
             moments.clear()
         if right and not (high is None and moments):
             moments.append(now)
+            # A moment between two others that lie no further apart than the interval is long is never needed alone.
+            while high is not None and len(moments) > 2 and moments[-1] - moments[-3] <= high - low:
+                del moments[-2]
         while moments and high is not None and now - moments[0] > high:
             del moments[0]
         if low == 0:
