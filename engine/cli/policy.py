@@ -1,4 +1,4 @@
-"""`aimds policy`: check a policy file, or show what it says."""
+"""`aimds policy`: check policy files, show what they say; try, explain and draw policies over sessions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aimds.cli import trace_policy
 from aimds.printable import LINE, visible
 
 if TYPE_CHECKING:
@@ -19,14 +20,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    group = typer.Typer(help="Check and show policy files.", no_args_is_help=True)
+    group = typer.Typer(help="Check, show, try, explain and draw policies.", no_args_is_help=True)
     group.command("check")(check)
     group.command("show")(show)
+    trace_policy.register(group)
     app.add_typer(group, name="policy")
 
 
 def check(file: Annotated[Path, typer.Argument(help="Policy file (TOML).")], as_json: AsJson = False) -> None:
-    """Check a policy file. What is wrong in it is named with its place, and the exit code is 2."""
+    """Check a policy file, of actions or of sessions. What is wrong in it is named with its place; exit code 2."""
+    if trace_policy.is_about_sessions(file):
+        trace_policy.check(file, as_json)
+        return
     policy = _load(file)
     line = visible(f"{file}: ok, version {policy.version}", LINE)
     typer.echo(json.dumps(summary(policy)) if as_json else line)
