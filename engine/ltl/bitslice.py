@@ -251,7 +251,7 @@ def _sweep_of(
             if len(parts) == 1:
                 copies.append((slot, parts[0]))
             else:
-                ops.append((UNTIL if strong else RELEASE, slot, *parts))
+                ops.append((UNTIL if strong else RELEASE, slot, parts[0], parts[1]))
     return Sweep(
         np.array(copies[::-1], np.int64).reshape(-1, 2),
         np.array([slot for slot, _ in states], np.int64).reshape(-1, 1),

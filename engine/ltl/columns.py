@@ -87,7 +87,7 @@ def _columns(
                     if truth[left, i] == flip:
                         broken = i
                     places[1, i] = broken
-                edge = np.int64(-1) if back else np.int64(0)
+                edge: Any = np.int64(-1) if back else np.int64(0)
                 if back:
                     for i in range(n):
                         while edge + 1 <= i and times[begin + i] - times[begin + edge + 1] >= low:

@@ -16,11 +16,81 @@ from aimds.ltl.automaton import NO, Automaton
 Ints = npt.NDArray[np.int64]
 
 LONG_AGO: Final = -(1 << 62)
+MAX_FULL: Final = 64
+"""States of an automaton up to which its table is written out for every byte."""
 _TABLES: Final = (reads(U16), reads(U8), reads(I64, 2), reads(U16, 3), reads(I64))
 _LAPSES: Final = (reads(U16), reads(I64, 2), reads(I64))
 
 
-@compiled(types.void(*_TABLES, reads(U8), reads(U64), reads(I64), reads(I64), I64, I64, writes(U16, 2), writes(I64, 2)))
+@compiled(types.void(reads(U16), I64, I64, I64, reads(U64), reads(I64), I64, writes(U16, 2), writes(I64, 2)))
+def _swift(
+    full: Any,  # uint16 (256 * Q,): next state by byte of events and state
+    states: Any,  # Q
+    failed: Any,  # the state of failure, -1 for none
+    shift: Any,  # place of the byte in a mask
+    values: Any,  # uint64 (N,)
+    offsets: Any,  # int64 (B+1,)
+    p: Any,  # column of the outputs
+    end: Any,  # uint16 (B, P): state after the last step
+    fails: Any,  # int64 (B, P): step at which the formula has failed for good, -1 for none
+) -> None:
+    by, low = np.uint64(shift), np.uint64(255)
+    count = np.uint64(states)
+    state = np.zeros(8, np.uint64)
+    before = np.zeros(8, np.uint64)
+    for group in range(0, len(offsets) - 1, 8):
+        rows = min(8, len(offsets) - 1 - group)
+        together = np.int64(0)
+        if rows == 8:
+            together = offsets[group + 1] - offsets[group]
+            for k in range(1, 8):
+                together = min(together, offsets[group + k + 1] - offsets[group + k])
+        state[:] = 0
+        fails[group : group + rows, p] = -1
+        at = np.int64(0)
+        while at < together:
+            # Eight traces side by side hide the wait for each look-up; the step of a failure is looked for afterwards.
+            stop = min(at + 64, together)
+            before[:] = state
+            s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
+            s4, s5, s6, s7 = state[4], state[5], state[6], state[7]
+            row0, row1 = values[offsets[group] :], values[offsets[group + 1] :]
+            row2, row3 = values[offsets[group + 2] :], values[offsets[group + 3] :]
+            row4, row5 = values[offsets[group + 4] :], values[offsets[group + 5] :]
+            row6, row7 = values[offsets[group + 6] :], values[offsets[group + 7] :]
+            for step in range(at, stop):
+                # An index that is not signed needs no look whether it counts from the end.
+                i = np.uint64(step)
+                s0 = np.uint64(full[((row0[i] >> by) & low) * count + s0])
+                s1 = np.uint64(full[((row1[i] >> by) & low) * count + s1])
+                s2 = np.uint64(full[((row2[i] >> by) & low) * count + s2])
+                s3 = np.uint64(full[((row3[i] >> by) & low) * count + s3])
+                s4 = np.uint64(full[((row4[i] >> by) & low) * count + s4])
+                s5 = np.uint64(full[((row5[i] >> by) & low) * count + s5])
+                s6 = np.uint64(full[((row6[i] >> by) & low) * count + s6])
+                s7 = np.uint64(full[((row7[i] >> by) & low) * count + s7])
+            state[0], state[1], state[2], state[3] = s0, s1, s2, s3
+            state[4], state[5], state[6], state[7] = s4, s5, s6, s7
+            for k in range(8):
+                if np.int64(state[k]) == failed and fails[group + k, p] < 0:
+                    here, i = before[k], at
+                    while True:
+                        here = np.uint64(full[((values[offsets[group + k] + i] >> by) & low) * count + here])
+                        if np.int64(here) == failed:
+                            break
+                        i += 1
+                    fails[group + k, p] = i
+            at = stop
+        for k in range(rows):
+            here = state[k]
+            for i in range(together, offsets[group + k + 1] - offsets[group + k]):
+                here = np.uint64(full[((values[offsets[group + k] + i] >> by) & low) * count + here])
+                if np.int64(here) == failed and fails[group + k, p] < 0:
+                    fails[group + k, p] = i
+            end[group + k, p] = here
+
+
+@compiled(types.void(*_TABLES, reads(U8), reads(U64), reads(I64), reads(I64), I64, writes(U16, 2), writes(I64, 2)))
 def _trail(
     table: Any,  # uint16: next states of all automata, one after the other
     resets: Any,  # uint8: clocks to set, as table
@@ -31,50 +101,31 @@ def _trail(
     values: Any,  # uint64 (N,)
     times: Any,  # int64 (N,)
     offsets: Any,  # int64 (B+1,)
-    first: Any,
-    last: Any,
-    end: Any,  # uint16 (B, P): state after the last step, or where it can no longer change
+    p: Any,  # the automaton, and column of the outputs
+    end: Any,  # uint16 (B, P): state after the last step, or that of failure
     fails: Any,  # int64 (B, P): step at which the formula has failed for good, -1 for none
 ) -> None:
     clocks = np.empty(len(limits) + 1, np.int64)
-    for p in range(len(shape)):
-        base, width, bit, from_clock, count, place, byte = (
-            shape[p, 0],
-            shape[p, 1],
-            shape[p, 2],
-            shape[p, 3],
-            shape[p, 4],
-            shape[p, 5],
-            shape[p, 6],
-        )
-        for row in range(first, last):
-            state, failed = np.int64(0), np.int64(-1)
-            begin, stop = offsets[row], offsets[row + 1]
-            if count == 0 and byte >= 0:
-                lut, shift = letters[p, byte], np.uint64(8 * byte)
-                for i in range(begin, stop):
-                    letter = np.int64(lut[(values[i] >> shift) & np.uint64(255)])
-                    state = np.int64(table[base + state * width + letter])
-                    if verdicts[place + state] == 0:
-                        failed = i - begin
-                        break
-            else:
-                for i in range(begin, stop):
-                    letter = np.int64(0)
-                    for b in range(letters.shape[1]):
-                        letter |= np.int64(letters[p, b, (values[i] >> np.uint64(8 * b)) & np.uint64(255)])
-                    for c in range(count):
-                        letter |= np.int64(times[i] - clocks[c] > limits[from_clock + c]) << (bit + c)
-                    cell = base + state * width + letter
-                    for c in range(count):
-                        if resets[cell] >> c & 1:
-                            clocks[c] = times[i]
-                    state = np.int64(table[cell])
-                    if verdicts[place + state] == 0:
-                        failed = i - begin
-                        break
-            end[row, p] = state
-            fails[row, p] = failed
+    base, width, bit, from_clock = shape[p, 0], shape[p, 1], shape[p, 2], shape[p, 3]
+    for row in range(len(offsets) - 1):
+        state, failed = np.int64(0), np.int64(-1)
+        begin, stop = offsets[row], offsets[row + 1]
+        for i in range(begin, stop):
+            letter = np.int64(0)
+            for b in range(letters.shape[1]):
+                letter |= np.int64(letters[p, b, (values[i] >> np.uint64(8 * b)) & np.uint64(255)])
+            for c in range(shape[p, 4]):
+                letter |= np.int64(times[i] - clocks[c] > limits[from_clock + c]) << (bit + c)
+            cell = base + state * width + letter
+            for c in range(shape[p, 4]):
+                if resets[cell] >> c & 1:
+                    clocks[c] = times[i]
+            state = np.int64(table[cell])
+            if verdicts[shape[p, 5] + state] == 0:
+                failed = i - begin
+                break
+        end[row, p] = state
+        fails[row, p] = failed
 
 
 @compiled(
@@ -197,8 +248,22 @@ class Tables:
         end = np.empty((len(offsets) - 1, len(self.automata)), np.uint16)
         fails = np.empty(end.shape, np.int64)
         moments = np.zeros(len(values), np.int64) if times is None else times
-        _trail(*self.steps, values, moments, offsets, 0, len(end), end, fails)
+        for p, made in enumerate(self.automata):
+            full = self._full(p)
+            if full is None:
+                _trail(*self.steps, values, moments, offsets, p, end, fails)
+            else:
+                bad = np.flatnonzero(made.verdicts == NO)
+                failed = int(bad[0]) if len(bad) else -1
+                _swift(full, len(made.table), failed, 8 * int(self.steps[2][p, 6]), values, offsets, p, end, fails)
         return self.verdicts[self.places[None, :] + end], fails
+
+    def _full(self, p: int) -> npt.NDArray[np.uint16] | None:
+        # Next states by byte and state, where there are no clocks and all events stand in one byte.
+        made, byte = self.automata[p], int(self.steps[2][p, 6])
+        if made.limits_us or byte < 0 or len(made.table) > MAX_FULL:
+            return None
+        return np.ascontiguousarray(made.table[:, self.steps[3][p, byte]].T).ravel()
 
     def live(self, sessions: Ints, values: Any, times: Ints, states: Any, clocks: Ints, now: Ints) -> Any:
         """Step live sessions in place; verdict after each step, uint8 (N, P)."""
