@@ -15,6 +15,8 @@ from aimds.printable import LINE, visible
 if TYPE_CHECKING:
     from aimds.respond.policy import Policy
 
+EXIT_BROKEN = 1
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -28,13 +30,26 @@ def register(app: typer.Typer) -> None:
 
 
 def check(file: Annotated[Path, typer.Argument(help="Policy file (TOML).")], as_json: AsJson = False) -> None:
-    """Check a policy file, of actions or of sessions. What is wrong in it is named with its place; exit code 2."""
+    """Check a policy file, of actions or of sessions. What is wrong in it is named with its place; exit code 2.
+
+    Of actions: every run of the playbook must keep the rules; exit code 1 where one does not, and it is shown.
+    """
     if trace_policy.is_about_sessions(file):
         trace_policy.check(file, as_json)
         return
+    from aimds.ltl.playbook import breaches
+
     policy = _load(file)
-    line = visible(f"{file}: ok, version {policy.version}", LINE)
-    typer.echo(json.dumps(summary(policy)) if as_json else line)
+    rules, broken = breaches(policy.playbook.steps)
+    if as_json:
+        typer.echo(json.dumps({**summary(policy), "broken_rules": [asdict(one) for one in broken]}))
+    elif not broken:
+        typer.echo(visible(f"{file}: ok, version {policy.version}, its playbook keeps all {rules} rules", LINE))
+    for one in () if as_json else broken:
+        typer.echo(visible(f"{file}: the playbook breaks {one.rule}. {one.says}", LINE))
+        typer.echo(visible(f"  {' → '.join((*one.stem, *one.loop, '…'))}", LINE))
+    if broken:
+        raise typer.Exit(EXIT_BROKEN)
 
 
 def show(
