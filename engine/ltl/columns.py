@@ -51,9 +51,9 @@ def _columns(
                 if right == 64:
                     made[:n] = op == 3
                 else:
-                    shift, flip = np.uint64(right), np.uint64(op == 3)
+                    shift, negated = np.uint64(right), np.uint64(op == 3)
                     for i in range(n):
-                        made[i] = ((values[begin + i] >> shift) & np.uint64(1)) ^ flip
+                        made[i] = ((values[begin + i] >> shift) & np.uint64(1)) ^ negated
             elif op == 4:
                 made[:n] = truth[chain[left], :n]
                 for part in range(left + 1, right):
@@ -78,7 +78,8 @@ def _columns(
                 back = op >= 12
                 # In trace order for a since, in reverse for an until: `wanted` is the nearest step where the right
                 # side holds, `broken` the nearest where the left side does not.
-                wanted, broken = np.int64(-1), np.int64(-1)
+                wanted: Any = np.int64(-1)
+                broken: Any = np.int64(-1)
                 for k in range(n):
                     i = k if back else n - 1 - k
                     if truth[right, i] != flip:
@@ -87,7 +88,8 @@ def _columns(
                     if truth[left, i] == flip:
                         broken = i
                     places[1, i] = broken
-                edge: Any = np.int64(-1) if back else np.int64(0)
+                edge: Any
+                edge = np.int64(-1) if back else np.int64(0)
                 if back:
                     for i in range(n):
                         while edge + 1 <= i and times[begin + i] - times[begin + edge + 1] >= low:

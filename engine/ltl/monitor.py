@@ -131,19 +131,19 @@ _AHEAD: Final = frozenset({Op.NEXT, Op.WEAK_NEXT, Op.UNTIL, Op.RELEASE})
 class Monitors:
     """P automata on many sessions at once, each known by its place in 0 .. ``capacity`` - 1.
 
-    A session takes 2 bytes a policy, 8 a deadline and 8 for its clock. Masks have a bit for each of ``names``.
+    A session takes 8 bytes for its clock, 8 a deadline and 2 a policy, in one piece. Masks have a bit for each of
+    ``names``.
     """
 
     def __init__(self, automata: Sequence[Automaton], names: Sequence[str], capacity: int) -> None:
         self._tables = Tables.of(automata, names)
-        self._states = np.zeros((capacity, len(automata)), np.uint16)
-        self._clocks = np.full((capacity, self._tables.clocks), LONG_AGO // 2, np.int64)
-        self._now = np.full(capacity, LONG_AGO // 2, np.int64)
+        self._fresh = self._tables.fresh()
+        self._records = np.tile(self._fresh, (capacity, 1))
 
     @property
     def nbytes(self) -> int:
         """Bytes that the sessions take."""
-        return self._states.nbytes + self._clocks.nbytes + self._now.nbytes
+        return self._records.nbytes
 
     def step(self, sessions: Ints, values: npt.NDArray[np.uint64], times: Ints) -> npt.NDArray[np.uint8]:
         """Take N steps in their order: ``sessions`` int64 places, ``values`` uint64 masks, ``times`` int64 us.
@@ -156,20 +156,18 @@ class Monitors:
         """
         if not len(sessions) == len(values) == len(times):
             raise TraceError(f"have {len(sessions)} sessions, {len(values)} masks and {len(times)} times")
-        if len(sessions) and (int(sessions.min()) < 0 or int(sessions.max()) >= len(self._now)):
-            raise TraceError(f"have sessions outside 0 .. {len(self._now) - 1}")
-        return np.asarray(self._tables.live(sessions, values, times, self._states, self._clocks, self._now))
+        if len(sessions) and (int(sessions.min()) < 0 or int(sessions.max()) >= len(self._records)):
+            raise TraceError(f"have sessions outside 0 .. {len(self._records) - 1}")
+        return self._tables.live(sessions, values, times, self._records)
 
     def tick(self, now: int) -> None:
         """Let the clock of every session stand at ``now`` at least: deadlines before it have failed."""
-        self._tables.tick(now, self._states, self._clocks, self._now)
+        self._tables.tick(now, self._records)
 
     def verdicts(self) -> npt.NDArray[np.uint8]:
         """Codes into VERDICTS of every session, uint8 (capacity, P)."""
-        return np.asarray(self._tables.verdicts[self._tables.places[None, :] + self._states])
+        return np.asarray(self._tables.verdicts[self._tables.places[None, :] + self._tables.states(self._records)])
 
     def forget(self, sessions: Ints) -> None:
         """Give ``sessions`` back: their places begin anew."""
-        self._states[sessions] = 0
-        self._clocks[sessions] = LONG_AGO // 2
-        self._now[sessions] = LONG_AGO // 2
+        self._records[sessions] = self._fresh

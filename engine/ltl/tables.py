@@ -15,7 +15,7 @@ from aimds.ltl.automaton import NO, Automaton
 
 Ints = npt.NDArray[np.int64]
 
-LONG_AGO: Final = -(1 << 62)
+LONG_AGO: Final = -(1 << 61)
 MAX_FULL: Final = 64
 """States of an automaton up to which its table is written out for every byte."""
 _TABLES: Final = (reads(U16), reads(U8), reads(I64, 2), reads(U16, 3), reads(I64))
@@ -36,8 +36,8 @@ def _swift(
 ) -> None:
     by, low = np.uint64(shift), np.uint64(255)
     count = np.uint64(states)
-    state = np.zeros(8, np.uint64)
-    before = np.zeros(8, np.uint64)
+    state: Any = np.zeros(8, np.uint64)
+    before: Any = np.zeros(8, np.uint64)
     for group in range(0, len(offsets) - 1, 8):
         rows = min(8, len(offsets) - 1 - group)
         together = np.int64(0)
@@ -47,7 +47,7 @@ def _swift(
                 together = min(together, offsets[group + k + 1] - offsets[group + k])
         state[:] = 0
         fails[group : group + rows, p] = -1
-        at = np.int64(0)
+        at: Any = np.int64(0)
         while at < together:
             # Eight traces side by side hide the wait for each look-up; the step of a failure is looked for afterwards.
             stop = min(at + 64, together)
@@ -73,20 +73,20 @@ def _swift(
             state[4], state[5], state[6], state[7] = s4, s5, s6, s7
             for k in range(8):
                 if np.int64(state[k]) == failed and fails[group + k, p] < 0:
-                    here, i = before[k], at
+                    here, found = before[k], at
                     while True:
-                        here = np.uint64(full[((values[offsets[group + k] + i] >> by) & low) * count + here])
+                        here = np.uint64(full[((values[offsets[group + k] + found] >> by) & low) * count + here])
                         if np.int64(here) == failed:
                             break
-                        i += 1
-                    fails[group + k, p] = i
+                        found += 1
+                    fails[group + k, p] = found
             at = stop
         for k in range(rows):
             here = state[k]
-            for i in range(together, offsets[group + k + 1] - offsets[group + k]):
-                here = np.uint64(full[((values[offsets[group + k] + i] >> by) & low) * count + here])
+            for rest in range(together, offsets[group + k + 1] - offsets[group + k]):
+                here = np.uint64(full[((values[offsets[group + k] + rest] >> by) & low) * count + here])
                 if np.int64(here) == failed and fails[group + k, p] < 0:
-                    fails[group + k, p] = i
+                    fails[group + k, p] = rest
             end[group + k, p] = here
 
 
@@ -131,7 +131,7 @@ def _trail(
 @compiled(
     types.void(
         *(*_TABLES, reads(U8), reads(I64), reads(U64), reads(I64)),
-        *(writes(U16, 2), writes(I64, 2), writes(I64), writes(U8, 2)),
+        *(writes(I64, 2), writes(U16, 2), I64, writes(U8, 2)),
     )
 )
 def _live(
@@ -144,49 +144,50 @@ def _live(
     sessions: Any,  # int64 (N,): place of the session of each step
     values: Any,  # uint64 (N,)
     times: Any,  # int64 (N,)
-    states: Any,  # uint16 (S, P)
-    clocks: Any,  # int64 (S, clocks)
-    now: Any,  # int64 (S,): time of the latest step or tick of each session
+    records: Any,  # int64 (S, K): time of the latest step or tick, the clocks, then the states
+    small: Any,  # uint16 (S, 4 K): the same memory
+    first: Any,  # column of the first state in it
     out: Any,  # uint8 (N, P): verdict after each step
 ) -> None:
     for i in range(len(sessions)):
-        s = sessions[i]
-        time = max(times[i], now[s])
-        now[s] = time
+        record, states, value = records[sessions[i]], small[sessions[i]], values[i]
+        time = max(times[i], record[0])
+        record[0] = time
         for p in range(len(shape)):
             letter = np.int64(0)
             for b in range(letters.shape[1]):
-                letter |= np.int64(letters[p, b, (values[i] >> np.uint64(8 * b)) & np.uint64(255)])
-            from_clock = shape[p, 3]
+                letter |= np.int64(letters[p, b, (value >> np.uint64(8 * b)) & np.uint64(255)])
+            clock = shape[p, 3]
             for c in range(shape[p, 4]):
-                letter |= np.int64(time - clocks[s, from_clock + c] > limits[from_clock + c]) << (shape[p, 2] + c)
-            cell = shape[p, 0] + np.int64(states[s, p]) * shape[p, 1] + letter
+                letter |= np.int64(time - record[1 + clock + c] > limits[clock + c]) << (shape[p, 2] + c)
+            cell = shape[p, 0] + np.int64(states[first + p]) * shape[p, 1] + letter
             for c in range(shape[p, 4]):
                 if resets[cell] >> c & 1:
-                    clocks[s, from_clock + c] = time
-            states[s, p] = table[cell]
+                    record[1 + clock + c] = time
+            states[first + p] = table[cell]
             out[i, p] = verdicts[shape[p, 5] + np.int64(table[cell])]
 
 
-@compiled(types.void(*_LAPSES, I64, writes(U16, 2), reads(I64, 2), writes(I64)))
+@compiled(types.void(*_LAPSES, I64, writes(I64, 2), writes(U16, 2), I64))
 def _tick(
     lapses: Any,  # uint16: states of all automata when clocks are over, one after the other
     shape: Any,  # int64 (P, 3): place in lapses, first clock, clocks
     limits: Any,
     time: Any,
-    states: Any,
-    clocks: Any,
-    now: Any,
+    records: Any,
+    small: Any,
+    first: Any,
 ) -> None:
-    for s in range(len(now)):
-        now[s] = max(now[s], time)
+    for s in range(len(records)):
+        record, states = records[s], small[s]
+        record[0] = max(record[0], time)
         for p in range(len(shape)):
             if shape[p, 2] == 0:
                 continue
             late = np.int64(0)
             for c in range(shape[p, 2]):
-                late |= np.int64(now[s] - clocks[s, shape[p, 1] + c] > limits[shape[p, 1] + c]) << c
-            states[s, p] = lapses[shape[p, 0] + (np.int64(states[s, p]) << shape[p, 2]) + late]
+                late |= np.int64(record[0] - record[1 + shape[p, 1] + c] > limits[shape[p, 1] + c]) << c
+            states[first + p] = lapses[shape[p, 0] + (np.int64(states[first + p]) << shape[p, 2]) + late]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,7 +205,8 @@ class Tables:
     @classmethod
     def of(cls, automata: Sequence[Automaton], names: Sequence[str]) -> Tables:
         """``automata`` packed; an event that is not among ``names`` never occurs."""
-        shape, letters, limits, lapse_shape = [], [], [], []
+        shape, letters, lapse_shape = [], [], []
+        limits: list[int] = []
         table_at = verdict_at = lapse_at = 0
         n_bytes = max(1, (len(names) + 7) // 8)
         for one in automata:
@@ -265,15 +267,32 @@ class Tables:
             return None
         return np.ascontiguousarray(made.table[:, self.steps[3][p, byte]].T).ravel()
 
-    def live(self, sessions: Ints, values: Any, times: Ints, states: Any, clocks: Ints, now: Ints) -> Any:
-        """Step live sessions in place; verdict after each step, uint8 (N, P)."""
+    @property
+    def width(self) -> int:
+        """Numbers of 64 bits in the record of a session: its clock, its deadlines, then 16 bits a state."""
+        return 1 + self.clocks + (len(self.automata) + 3) // 4
+
+    def live(self, sessions: Ints, values: Any, times: Ints, records: Ints) -> npt.NDArray[np.uint8]:
+        """Step the sessions in ``records`` int64 (S, width), in place; verdict after each step, uint8 (N, P)."""
         out = np.empty((len(sessions), len(self.automata)), np.uint8)
-        _live(*self.steps, sessions, values, times, states, clocks, now, out)
+        small, first = records.view(np.uint16), 4 * (1 + self.clocks)
+        _live(*self.steps, sessions, values, times, records, small, first, out)
         return out
 
-    def tick(self, time: int, states: Any, clocks: Ints, now: Ints) -> None:
+    def tick(self, time: int, records: Ints) -> None:
         """Let the clock of every session stand at ``time`` at least, in place."""
-        _tick(*self.lapses, time, states, clocks, now)
+        _tick(*self.lapses, time, records, records.view(np.uint16), 4 * (1 + self.clocks))
+
+    def states(self, records: Ints) -> npt.NDArray[np.uint16]:
+        """The state of each session and automaton, uint16 (S, P)."""
+        first = 4 * (1 + self.clocks)
+        return records.view(np.uint16)[:, first : first + len(self.automata)]
+
+    def fresh(self) -> Ints:
+        """The record of a session that has not begun, int64 (width,)."""
+        out = np.zeros(self.width, np.int64)
+        out[: 1 + self.clocks] = LONG_AGO
+        return out
 
 
 def _joined(parts: list[Any], dtype: Any) -> Any:

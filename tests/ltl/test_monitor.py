@@ -127,7 +127,7 @@ def test_four_verdicts_are_what_they_say() -> None:
 
 def test_memory_of_a_million_sessions_is_bounded() -> None:
     monitors = Monitors([automaton(DEADLINE)] * 10, ["threat_detected", "threat_mitigated"], 1_000_000)
-    assert monitors.nbytes == 1_000_000 * (10 * 2 + 10 * 8 + 8)
+    assert monitors.nbytes == 1_000_000 * (8 + 10 * 8 + 3 * 8)
 
 
 def test_what_would_grow_without_end_is_refused() -> None:
