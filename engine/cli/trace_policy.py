@@ -153,7 +153,7 @@ def check(file: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"version": policies.version, "events": policies.names, "states": states}))
     else:
-        typer.echo(visible(f"{file}: ok, version {policies.version}, {len(states)} policies over sessions", LINE))
+        typer.echo(visible(f"{file}: ok, version {policies.version}, policies over sessions: {len(states)}", LINE))
 
 
 def load(file: Path | None) -> TracePolicies:

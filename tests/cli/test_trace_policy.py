@@ -57,7 +57,7 @@ def test_an_example_that_fails_is_marked_and_the_exit_code_is_1(tmp_path: Path) 
 
 
 def test_check_knows_both_kinds_of_files(tmp_path: Path) -> None:
-    assert "1 policies over sessions" in run("policy", "check", mine(tmp_path)).stdout
+    assert "policies over sessions: 1" in run("policy", "check", mine(tmp_path)).stdout
     assert json.loads(run("policy", "check", mine(tmp_path), "--json").stdout)["states"] == {"mine": 3}
     error = run("policy", "check", mine(tmp_path, '"a; -"', '"a; b"')).exception
     assert isinstance(error, ConfigError)
