@@ -144,10 +144,6 @@ def live(smoke: bool) -> Iterator[Case]:
     monitors = Monitors([automaton(formula) for formula in formulas], NAMES, sessions)
     print(f"{sessions:,} sessions take {monitors.nbytes / 1e6:.0f} MB", file=sys.stderr)
 
-    def ours() -> Any:
-        monitors.forget(np.unique(who))
-        return monitors.step(who, values, times)
-
     some = 2_000
 
     def peer() -> Any:
@@ -166,7 +162,7 @@ def live(smoke: bool) -> Iterator[Case]:
         "ltl_live",
         "step × formula",
         steps * len(formulas),
-        ours,
+        lambda: monitors.step(who, values, times),
         peer,
         "ours, progression, one object a session",
         lambda mine, theirs: np.array_equal(mine[:some] >= PRESUMABLY_YES, theirs),

@@ -222,3 +222,7 @@ def test_a_flood_of_threats_in_one_session_is_judged() -> None:
     ]
     made = with_violations(table(rows), TracePolicies.load()).column("violations").to_pylist()
     assert [k for k, names in enumerate(made) if "threat_rate" in names] == [1003]
+
+
+def test_a_table_without_rows_has_no_violations() -> None:
+    assert with_violations(table([]), TracePolicies.load()).num_rows == 0
