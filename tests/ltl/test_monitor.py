@@ -112,6 +112,49 @@ def test_a_step_that_comes_late_counts_when_the_clock_already_stood() -> None:
     assert monitor.step({"a"}, 1_000) == "presumably_true"
 
 
+def test_a_late_step_does_not_set_back_the_clock_of_a_table() -> None:
+    monitors = Monitors([automaton(DEADLINE)], ["threat_detected", "threat_mitigated"], 1)
+    one = np.array([0], np.int64)
+    for mask, time in ((1, 50_000), (0, 10_000), (0, 60_001)):
+        verdict = monitors.step(one, np.array([mask], np.uint64), np.array([time]))
+    assert verdict.tolist() == [[NO]]
+    monitors = Monitors([automaton(DEADLINE)], ["threat_detected", "threat_mitigated"], 1)
+    for mask, time in ((0, 50_000), (1, 10_000), (2, 60_000)):
+        verdict = monitors.step(one, np.array([mask], np.uint64), np.array([time]))
+    assert verdict.tolist() == [[PRESUMABLY_YES]]
+
+
+def test_the_step_of_a_failure_is_the_first_one_in_long_traces_too() -> None:
+    rng = random.Random(23)
+    lengths = [rng.randrange(1, 400) for _ in range(40)]
+    steps = [[{"a"} if rng.random() < 0.01 else {"b"} for _ in range(n)] for n in lengths]
+    traces = Traces.of(steps, names="ab")
+    formulas = [parse("G !a"), parse("G (a -> G !b)"), parse("G (a -> F b)")]
+    fails = Tables.of([automaton(one) for one in formulas], "ab").trail(traces.values, None, traces.offsets)[1]
+    for b, trace in enumerate(steps):
+        first = next((k for k, step in enumerate(trace) if "a" in step), -1)
+        after = next((k for k, step in enumerate(trace) if 0 <= first < k and "b" in step), -1)
+        assert fails[b].tolist() == [first, after, -1]
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "verdict"),
+    [
+        ("F (a & F[5us,10us] b)", (("a", 0), ("a", 4), ("b", 6)), "true"),
+        ("F (a & F[5us,10us] b)", (("a", 0), ("a", 4), ("b", 12)), "true"),
+        ("G (a -> F[5us,10us] b)", (("a", 0), ("a", 4), ("b", 6)), "presumably_false"),
+        ("G (a -> F[5us,10us] b)", (("a", 0), ("a", 4), ("b", 9)), "presumably_true"),
+        ("F (c & O[3us,5us] b)", (("b", 0), ("b", 2), ("b", 5), ("c", 7)), "true"),
+        ("F (c & O[3us,5us] b)", (("b", 0), ("b", 1), ("b", 5), ("c", 7)), "presumably_false"),
+    ],
+)
+def test_intervals_that_begin_later_keep_every_moment_that_counts(
+    text: str, steps: tuple[tuple[str, int], ...], verdict: str
+) -> None:
+    monitor = Monitor(parse(text))
+    assert [monitor.step({name}, time) for name, time in steps][-1] == verdict
+
+
 def test_steps_at_the_same_time_keep_their_order() -> None:
     first, second = Monitor(parse("F (a & F[0,0] b)")), Monitor(parse("F (a & F[0,0] b)"))
     assert [first.step({"a"}, 5), first.step({"b"}, 5)] == ["presumably_false", "true"]

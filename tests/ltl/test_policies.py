@@ -139,7 +139,7 @@ def test_sessions_keep_apart_by_tenant_and_go_by_turn_or_time() -> None:
         row(0, session_id="s", tenant="y", turn=None, ts=START + timedelta(seconds=9), action="block"),
         row(0, session_id="s", tenant="x", turn=1, ts=None),
         row(0, session_id=None, tenant="x", action="flag"),
-        row(0, session_id="s", tenant="y", turn=0, ts=START),
+        row(0, session_id="s", tenant="y", turn=7, ts=START),
         row(0, session_id=None, tenant="x", action="flag"),
     ]
     made = sessions(table(rows), ["allowed", "blocked", "flagged"])
