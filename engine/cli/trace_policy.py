@@ -68,7 +68,10 @@ def explain(
         str, typer.Option(metavar="TEXT", help="A session in the text form: 'threat_detected @0; allowed @2s'.")
     ] = "",
     verdicts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Verdicts (Parquet); a column events is used where it is there.")
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Verdicts: a file, folder or glob; a column events is used where there is one."
+        ),
     ] = None,
     session: Annotated[str, typer.Option(metavar="ID", help="Only this session of the verdicts.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="Most sessions to explain.")] = 10,
@@ -199,24 +202,30 @@ def _typed(steps: str) -> Iterator[tuple[dict[str, Any], Steps, list[int]]]:
     yield {"tenant": None, "session": None}, trace, list(range(len(trace)))
 
 
-def _read(policy: TracePolicy, file: Path | None, wanted: str) -> Iterator[tuple[dict[str, Any], Steps, list[int]]]:
+def _read(policy: TracePolicy, file: str | None, wanted: str) -> Iterator[tuple[dict[str, Any], Steps, list[int]]]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from aimds.errors import DataError
+    from aimds.jobs.report.verdict_files import find
     from aimds.ltl.judge import Judge
     from aimds.ltl.policies import TracePolicies
     from aimds.ltl.sessions import sessions
 
-    try:
-        columns = set(pq.read_schema(file).names)
-        missing = [one for one in (*COLUMNS, *MORE_COLUMNS) if one not in columns]
-        if missing:
-            raise DataError(file, f"has no column {missing[0]}; it is no file of verdicts")
-        table = pq.read_table(file, columns=[*COLUMNS, *MORE_COLUMNS, *(["events"] if "events" in columns else [])])
-    except (OSError, ValueError) as error:
-        raise DataError(file, f"cannot be read: {error}") from error
+    tables = []
+    for part in find([] if file is None else [file]):
+        try:
+            columns = set(pq.read_schema(part).names)
+            missing = [one for one in (*COLUMNS, *MORE_COLUMNS) if one not in columns]
+            if missing:
+                raise DataError(part, f"has no column {missing[0]}; it is no file of verdicts")
+            chosen = [*COLUMNS, *MORE_COLUMNS, *(["events"] if "events" in columns else [])]
+            tables.append(pq.read_table(part, columns=chosen))
+        except (OSError, ValueError) as error:
+            raise DataError(part, f"cannot be read: {error}") from error
+    table = pa.concat_tables(tables, promote_options="default")
     judge = Judge(TracePolicies((policy,), ""))
-    found = sessions(table, judge.names, table.column("events") if "events" in columns else None)
+    found = sessions(table, judge.names, table.column("events") if "events" in table.column_names else None)
     for one in judge.judge(found)[0]:
         if not wanted or found.ids[one.session] == wanted:
             begin, end = found.traces.offsets[one.session : one.session + 2].tolist()
