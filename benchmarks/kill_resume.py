@@ -68,12 +68,13 @@ def main() -> None:
     parser.add_argument("--screener", help="module:callable that makes another screener")
     parser.add_argument("--smoke", action="store_true", help="few rows: does it work?")
     options = parser.parse_args()
+    group_rows = ROW_GROUP_ROWS
     if options.smoke:
-        options.rows, options.kills = 30_000, 2
+        options.rows, options.kills, group_rows = 9_000, 1, 1_024
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_log(folder / "logs", options.rows, options.files, row_group_rows=ROW_GROUP_ROWS)
+        write_log(folder / "logs", options.rows, options.files, row_group_rows=group_rows)
 
         def command(output: Path) -> list[str]:
             parts = [sys.executable, "-m", "aimds", "scan", str(folder / "logs"), "-o", str(output), "--json", "-q"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aimds.errors import AimdsError, ArtefactError, BackendError, ConfigError, DataError, KernelError, SchemaError
 
 if TYPE_CHECKING:
+    from aimds.gateway.client import AsyncClient, Client
     from aimds.schema import REQUESTS, VERDICTS
     from aimds.screener import Screener
     from aimds.verdicts import Verdict, Verdicts
@@ -23,7 +24,9 @@ __all__ = [
     "VERDICTS",
     "AimdsError",
     "ArtefactError",
+    "AsyncClient",
     "BackendError",
+    "Client",
     "ConfigError",
     "DataError",
     "KernelError",
@@ -35,6 +38,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "AsyncClient": "aimds.gateway.client",
+    "Client": "aimds.gateway.client",
     "REQUESTS": "aimds.schema",
     "VERDICTS": "aimds.schema",
     "Screener": "aimds.screener",

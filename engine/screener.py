@@ -274,6 +274,14 @@ class Screener:
         self._spent("respond", started)
         return out
 
+    def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
+        """Verdicts for rows (schema REQUESTS) that nobody looked at: status ``error``, action as the policy has it."""
+        detector = self.detector
+        texts = Texts.from_arrow(batch.column("text"))
+        scores = Scores.failed(len(texts), reason)
+        versions = self._versions(detector)
+        return assembly.verdicts(batch, texts, scores, self.policy, detector.profile, kernels.backend(), versions)
+
     def _score(self, detector: Detector, cache: Cache[Scores], texts: Texts, channels: npt.NDArray[np.int8]) -> Scores:
         if not cache.max_bytes:
             return self._compute(detector, texts, channels)

@@ -17,6 +17,10 @@ COMMANDS = (
     "patterns",
     "policy",
     "audit",
+    "serve",
+    "certs",
+    "keys",
+    "load",
     "doctor",
 )
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aimds.cli.readings import Reading
+    from aimds.cli.remote import Remote
     from aimds.screener import Screener
     from aimds.verdicts import Verdict
 
@@ -53,6 +54,14 @@ def register(app: typer.Typer) -> None:
         ] = None,
         backend: Annotated[str, typer.Option(help=BACKEND)] = "auto",
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text, a line each.")] = False,
+        server: Annotated[
+            str | None, typer.Option(metavar="URL", help="Ask this gateway instead of screening here.")
+        ] = None,
+        token: Annotated[
+            str | None, typer.Option(envvar="AIMDS_TOKEN", help="API key or JWT for --server.", show_default=False)
+        ] = None,
+        ca: Annotated[Path | None, typer.Option(metavar="PEM", help="CA of the gateway's certificate.")] = None,
+        http: Annotated[int, typer.Option(help="HTTP version for --server: 3, or 1 over TCP.")] = 3,
     ) -> None:
         from aimds.cli.startup import notice
         from aimds.detect.gray import GRAY
@@ -60,6 +69,11 @@ def register(app: typer.Typer) -> None:
 
         inputs = read_inputs(texts or [], files or [])
         check_channel(channel)
+        if server is not None:
+            from aimds.cli.remote import Remote
+
+            with Remote(server, token=token, ca=ca, http=http) as remote:
+                raise typer.Exit(EXIT_CAUGHT if run(remote, inputs, channel, as_json=as_json) else 0)
         with notice():
             zone = GRAY if gray is None else gray
             screener = Screener.default(
@@ -100,7 +114,7 @@ def check_channel(channel: str) -> None:
         raise ConfigError("channel", channel, "one of " + ", ".join(CHANNELS))
 
 
-def run(screener: Screener, inputs: list[bytes], channel: str, *, as_json: bool) -> bool:
+def run(screener: Screener | Remote, inputs: list[bytes], channel: str, *, as_json: bool) -> bool:
     """Judge ``inputs`` and print the verdicts on stdout; True when any was not allowed or could not be judged."""
     import pyarrow as pa
 

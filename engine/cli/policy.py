@@ -1,4 +1,4 @@
-"""`aimds policy`: check a policy file, or show what it says."""
+"""`aimds policy`: check policy files, show what they say; try, explain and draw policies over sessions."""
 
 from __future__ import annotations
 
@@ -9,27 +9,47 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aimds.cli import trace_policy
 from aimds.printable import LINE, visible
 
 if TYPE_CHECKING:
     from aimds.respond.policy import Policy
+
+EXIT_BROKEN = 1
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    group = typer.Typer(help="Check and show policy files.", no_args_is_help=True)
+    group = typer.Typer(help="Check, show, try, explain and draw policies.", no_args_is_help=True)
     group.command("check")(check)
     group.command("show")(show)
+    trace_policy.register(group)
     app.add_typer(group, name="policy")
 
 
 def check(file: Annotated[Path, typer.Argument(help="Policy file (TOML).")], as_json: AsJson = False) -> None:
-    """Check a policy file. What is wrong in it is named with its place, and the exit code is 2."""
+    """Check a policy file, of actions or of sessions. What is wrong in it is named with its place; exit code 2.
+
+    Of actions: every run of the playbook must keep the rules; exit code 1 where one does not, and it is shown.
+    """
+    if trace_policy.is_about_sessions(file):
+        trace_policy.check(file, as_json)
+        return
+    from aimds.ltl.playbook import breaches
+
     policy = _load(file)
-    line = visible(f"{file}: ok, version {policy.version}", LINE)
-    typer.echo(json.dumps(summary(policy)) if as_json else line)
+    rules, broken = breaches(policy.playbook.steps)
+    if as_json:
+        typer.echo(json.dumps({**summary(policy), "broken_rules": [asdict(one) for one in broken]}))
+    elif not broken:
+        typer.echo(visible(f"{file}: ok, version {policy.version}, its playbook keeps all {rules} rules", LINE))
+    for one in () if as_json else broken:
+        typer.echo(visible(f"{file}: the playbook breaks {one.rule}. {one.says}", LINE))
+        typer.echo(visible(f"  {' → '.join((*one.stem, *one.loop, '…'))}", LINE))
+    if broken:
+        raise typer.Exit(EXIT_BROKEN)
 
 
 def show(

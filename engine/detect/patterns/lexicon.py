@@ -6,9 +6,9 @@ Words are folded bytes, as text is when it reaches the bank. A word that no list
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -118,24 +118,27 @@ class Lexicon:
                 known[lang, word] = self.forms(lang, word)
             return known[lang, word]
 
+        groups: dict[str, list[_Group]] = {}
+        member: dict[tuple[str, Word], list[int]] = {}
         for lang, word in words:
-            self._relate(out, lang, word, synonyms, forms_of)
+            if lang not in groups:
+                groups[lang] = [
+                    _Group(cost, group, group.union(*(forms_of(lang, mate) for mate in group)))
+                    for cost, group in (self.groups.get(lang, ()) if synonyms else ())
+                ]
+                for k, one in enumerate(groups[lang]):
+                    for mate in one.words:
+                        member.setdefault((lang, mate), []).append(k)
+            forms = forms_of(lang, word)
+            _put(out, [word], word, 0)
+            _put(out, forms, word, FORM)
+            within = set(member.get((lang, word), ()))
+            for k in within.union(*(member.get((lang, form), ()) for form in forms)):
+                one = groups[lang][k]
+                _put(out, one.reached, word, one.cost + INFLECTED)
+                if k in within:
+                    _put(out, one.words, word, one.cost)
         return out
-
-    def _relate(
-        self, out: Relations, lang: str, word: Word, synonyms: bool, forms_of: Callable[[str, Word], frozenset[Word]]
-    ) -> None:
-        forms = forms_of(lang, word)
-        _put(out, word, word, 0)
-        for form in forms:
-            _put(out, form, word, FORM)
-        for cost, group in self.groups.get(lang, ()) if synonyms else ():
-            if word not in group and not forms & group:
-                continue
-            for mate in group:
-                _put(out, mate, word, cost if word in group else cost + INFLECTED)
-                for form in forms_of(lang, mate):
-                    _put(out, form, word, cost + INFLECTED)
 
     def forms(self, lang: str, word: Word) -> frozenset[Word]:
         """Other forms of ``word``: by the endings of its language, its stem lists and its slips.
@@ -185,6 +188,18 @@ def _folded(entries: list[dict[str, Any]]) -> list[frozenset[Word]]:
     return [frozenset(part[0] for part in (next(parts) for _ in words) if len(part) == 1) for words in lists]
 
 
-def _put(out: Relations, word: Word, near: Word, cost: int) -> None:
-    costs = out.setdefault(word, {})
-    costs[near] = min(cost, costs.get(near, 255))
+class _Group(NamedTuple):
+    """Words that stand for each other at ``cost``; ``reached`` are they and their forms."""
+
+    cost: int
+    words: frozenset[Word]
+    reached: frozenset[Word]
+
+
+def _put(out: Relations, words: Iterable[Word], near: Word, cost: int) -> None:
+    for word in words:
+        costs = out.get(word)
+        if costs is None:
+            out[word] = {near: cost}
+        elif cost < costs.get(near, 255):
+            costs[near] = cost

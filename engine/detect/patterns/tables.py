@@ -4,6 +4,7 @@ patterns, one table each, small enough to stay near the core.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +33,9 @@ class Block:
     lengths: Ints
 
 
+@functools.cache
 def price(cost: int, weight: float) -> int:
-    return int(np.rint(cost * weight))
+    return round(cost * weight)
 
 
 def token_rows(

@@ -1,0 +1,377 @@
+"""A gateway put together from its settings: screener, worker, service, access, sockets; from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http.client import HTTPMessage
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from aimds.errors import AimdsError, ConfigError, DataError
+from aimds.gateway import datagrams, server
+from aimds.gateway.auth import Auth, Credentials
+from aimds.gateway.batching import Batcher
+from aimds.gateway.certificates import Chains
+from aimds.gateway.http import App, Twin
+from aimds.gateway.keys import Keys
+from aimds.gateway.limits import Rates
+from aimds.gateway.pieces import Piece
+from aimds.gateway.protocol import Access, Everybody, Hooks, Service
+from aimds.gateway.settings import Screening, Settings
+from aimds.gateway.tokens import MAX_JWKS, Jwks, Tokens
+from aimds.gateway.worker import Worker
+from aimds.metrics import Metrics
+from aimds.record.audit import AuditLog
+from aimds.record.chain import load_key
+from aimds.respond.policy import Policy
+from aimds.screener import Screener
+
+FETCH_S = 10.0
+TICK_S = 0.25
+"""How often what is not urgent is done: denials made durable, key sets fetched."""
+Say = Callable[[str], None]
+
+
+def screener_of(screening: Screening) -> Screener:
+    """The screener that ``screening`` asks for.
+
+    Raises:
+        AimdsError: as `Screener.default`.
+    """
+    return Screener.default(
+        profile=screening.profile,
+        policy=None if screening.policy is None else Policy.load(screening.policy),
+        patterns=screening.patterns,
+        calibration=screening.calibration,
+        threads=screening.threads,
+        cache_bytes=screening.cache_bytes,
+    )
+
+
+class Gateway:
+    """A gateway in this process.
+
+    Args:
+        settings: checked ones.
+        reread: gives the settings anew on a reload.
+        build: makes the screener; another one in tests.
+        say: told what a person should know.
+        clock: monotonic seconds; ``wall``: seconds since 1970.
+
+    Raises:
+        AimdsError: a file that the settings name cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reread: Callable[[], Settings] | None = None,
+        build: Callable[[Screening], Any] = screener_of,
+        say: Say = lambda line: None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings.check()
+        self._reread, self._build, self._say = reread or (lambda: settings), build, say
+        self._clock, self._wall = clock, wall
+        self._jwks: Jwks | None = None
+        self.audit = _audit(settings)
+        self._noted = False
+        self._last_reload: dict[str, Any] = {}
+        self.metrics = Metrics()
+        access: Access = Everybody()
+        self._auth: Auth | None = None
+        if not settings.insecure:
+            access = self._auth = Auth(self._credentials(settings), settings.admin_allow, wall=wall)
+        self.worker = Worker(
+            build(settings.screening), slots=settings.batch.slots, record=self._recorder(settings), clock=clock
+        )
+        self.service = Service(
+            Batcher(settings.batch, settings.weights),
+            Hooks(self.worker.work, self.worker.unjudged, self._denied, self._reload_soon, self._state),
+            access=access,
+            limits=settings.limits,
+            output=settings.output,
+            rates=Rates(settings.rate, settings.burst),
+            metrics=self.metrics,
+        )
+        self._context = _context(settings)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._twin: Twin | None = None
+        self.quic: server.Server | None = None
+        self.port = 0
+        """TCP port, once started."""
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigError: the address cannot be used.
+        """
+        self.worker.attach(self.service)
+        listening = _listening(self.settings.host, self.settings.port)
+        self.port = listening.getsockname()[1]
+        alt_svc = self._listen_quic()
+        connections = self.metrics.connections.labels("tcp")
+        self._twin = Twin(
+            App(self.service, self._clock, alt_svc=alt_svc),
+            context=self._context,
+            counted=connections.inc,
+            grace_s=self.settings.drain_s,
+        )
+        self._keep(asyncio.create_task(self._twin.serve([listening])))
+        self._keep(asyncio.create_task(self._tick()))
+        while not self._twin.started:
+            await asyncio.sleep(0.005)
+            if any(task.done() for task in self._tasks):
+                raise ConfigError("listen", f"{self.settings.host}:{self.settings.port}", "an address to listen on")
+
+    def _listen_quic(self) -> str | None:
+        """Listen for HTTP/3 on the same port; gives what Alt-Svc says of it, None where there is no certificate."""
+        if self.settings.certificate is None or self.settings.key is None:
+            return None
+        try:
+            sock = datagrams.bound(self.settings.host, self.port)
+        except OSError as error:
+            raise ConfigError(
+                "listen", f"{self.settings.host}:{self.port}", f"free for UDP ({error.strerror})"
+            ) from error
+        asked = self.settings.certificates is not None
+        self.quic = server.Server(self.service, sock, _quic(self.settings), ask_certificate=asked)
+        return f'h3=":{self.port}"; ma=3600'
+
+    async def stop(self) -> None:
+        """Take nothing new, finish what is under way, for at most ``drain_s``, and let go of everything."""
+        self.service.drain(self._clock())
+        until = self._clock() + self.settings.drain_s
+        while not self.service.idle and self._clock() < until:
+            await asyncio.sleep(0.01)
+        if self.quic is not None:
+            self.quic.close()
+        if self._twin is not None:
+            self._twin.should_exit = True
+            while self._twin.started and any(not task.done() for task in self._tasks if task.get_name() != "tick"):
+                await asyncio.sleep(0.01)
+                if self._clock() > until + 1:
+                    break
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.worker.close()
+        if self.audit is not None:
+            self.audit.close()
+
+    async def reload(self) -> None:
+        """Take up changed certificates, keys, key sets, weights, policy and patterns. What cannot be used is said, and
+        all stays as it was."""
+        at = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="seconds")
+        try:
+            settings = self._reread().check()
+            credentials = None if self._auth is None or settings.insecure else self._credentials(settings)
+            screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
+            if self._context is not None:
+                _load_certificates(self._context, settings)
+            if self.quic is not None:
+                self.quic.use(_quic(settings))
+        except (AimdsError, OSError, ssl.SSLError) as error:
+            self._last_reload = {"at": at, "error": str(error)}
+            self._say(f"reload failed, everything stays as it was: {error}")
+            return
+        if credentials is not None and self._auth is not None:
+            self._auth.credentials = credentials
+        self.worker.replace(screener)
+        self.service.batcher.weights = dict(settings.weights)
+        self._last_reload = {"at": at, "error": None}
+        self._say("reloaded")
+
+    def _reload_soon(self) -> dict[str, Any]:
+        self._keep(asyncio.create_task(self.reload()))
+        return {"reload": "started"}
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tick(self) -> None:
+        current = asyncio.current_task()
+        if current is not None:
+            current.set_name("tick")
+        loop, read = asyncio.get_running_loop(), self._clock()
+        while True:
+            await asyncio.sleep(TICK_S)
+            if self._noted and self.audit is not None:
+                self._noted = False
+                with contextlib.suppress(DataError):
+                    await loop.run_in_executor(None, self.audit.flush)
+            jwks, settings = self._jwks, self.settings.jwt
+            if jwks is None or settings is None:
+                continue
+            if jwks.due or self._clock() - read >= settings.refresh_s:
+                read = self._clock()
+                try:
+                    await loop.run_in_executor(None, jwks.refresh, read)
+                except (AimdsError, OSError) as error:
+                    self._say(f"the key set cannot be read, the old one stays in force: {error}")
+
+    def _credentials(self, settings: Settings) -> Credentials:
+        chains, clients, required = None, {}, False
+        if settings.certificates is not None:
+            chains = Chains(_content(settings.certificates.client_ca))
+            clients, required = settings.certificates.clients, settings.certificates.required
+        tokens = None
+        if settings.jwt is not None:
+            remote = settings.jwt.jwks.startswith("https://")
+            read = functools.partial(fetch if remote else _content, settings.jwt.jwks)
+            jwks = Jwks(read, remote=remote)
+            if not remote:
+                jwks.refresh(self._clock())
+            self._jwks = jwks
+            tokens = Tokens(settings.jwt.config, jwks, self._wall)
+        keys = None if settings.keys is None else Keys.load(settings.keys)
+        return Credentials(chains, clients, tokens, keys, required)
+
+    def _denied(self, body: dict[str, Any]) -> None:
+        if self.audit is not None:
+            self.audit.append("denied", body)
+            self._noted = True
+
+    def _recorder(self, settings: Settings) -> Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None] | None:
+        log = self.audit
+        if log is None or settings.audit is None or settings.audit.verdicts == "none":
+            return None
+        return functools.partial(_record, log, settings.audit.verdicts == "all", settings.audit.key is not None)
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"last_reload": self._last_reload}
+        screener = self.worker.screener
+        if isinstance(screener, Screener):
+            state |= {"profile": screener.profile, "versions": screener.versions, "config_hash": screener.config_hash}
+        return state
+
+
+def _record(
+    log: AuditLog,
+    everything: bool,
+    digests: bool,
+    requests: pa.RecordBatch,
+    verdicts: pa.RecordBatch,
+    pieces: list[Piece],
+) -> None:
+    """Record verdicts durably: all, or those that were not allowed; a text as its digest, where the log has a key."""
+    names = (
+        "request_id",
+        "session_id",
+        "tenant",
+        "channel",
+        "action",
+        "threat_type",
+        "score",
+        "status",
+        "policy_version",
+    )
+    columns = [verdicts.column(name).to_pylist() for name in names]
+    senders = [piece.identity.name for piece in pieces for _ in range(piece.count)]
+    bodies = []
+    for row, values in enumerate(zip(*columns, strict=True)):
+        body = {**dict(zip(names, values, strict=True)), "identity": senders[row]}
+        if everything or body["action"] != "allow" or body["status"] == "error":
+            if digests:
+                text = requests.column("text").slice(row, 1).cast(pa.large_binary())[0].as_py()
+                body["text"] = None if text is None else log.digest(text)
+            bodies.append(body)
+    if bodies:
+        log.append_many("verdict", bodies)
+        log.flush()
+
+
+def _audit(settings: Settings) -> AuditLog | None:
+    if settings.audit is None:
+        return None
+    key = None if settings.audit.key is None else load_key(settings.audit.key)
+    return AuditLog(settings.audit.path, key=key)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise ConfigError("listen", f"{host}:{port}", f"a free address of this machine ({error.strerror})") from error
+    listening.setblocking(False)
+    return listening
+
+
+def _context(settings: Settings) -> ssl.SSLContext | None:
+    if settings.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["http/1.1"])
+    if settings.certificates is not None:
+        context.verify_mode = ssl.CERT_REQUIRED if settings.certificates.required else ssl.CERT_OPTIONAL
+    _load_certificates(context, settings)
+    return context
+
+
+def _load_certificates(context: ssl.SSLContext, settings: Settings) -> None:
+    """Put the certificate, and the CA of clients, into ``context``; new connections see them.
+
+    Raises:
+        DataError: they cannot be read, or do not fit each other.
+    """
+    try:
+        if settings.certificate is not None:
+            context.load_cert_chain(settings.certificate, settings.key)
+        if settings.certificates is not None:
+            context.load_verify_locations(settings.certificates.client_ca)
+    except (OSError, ssl.SSLError) as error:
+        raise DataError(settings.certificate, f"and its key cannot be used: {error.strerror or error}") from error
+
+
+def _quic(settings: Settings) -> Any:
+    try:
+        return server.configuration(_content(settings.certificate or ""), _content(settings.key or ""))
+    except (ValueError, TypeError) as error:
+        raise DataError(settings.certificate, f"and its key cannot be used: {error}") from error
+
+
+def _content(path: Path | str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        return None
+
+
+def fetch(address: str) -> bytes:
+    """What lies at an https ``address``, which is not left for another one.
+
+    Raises:
+        DataError: it cannot be fetched.
+    """
+    opener = urllib.request.build_opener(_NoRedirect)
+    try:
+        with opener.open(address, timeout=FETCH_S) as answer:
+            return bytes(answer.read(MAX_JWKS + 1))
+    except (OSError, ValueError) as error:
+        raise DataError(address, f"cannot be fetched: {error}") from error

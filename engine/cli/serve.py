@@ -1,0 +1,109 @@
+"""`aimds serve`: live screening over the network."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aimds.gateway.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command()
+    def serve(
+        config: Annotated[Path | None, typer.Option("--config", "-c", help="Settings (TOML).")] = None,
+        host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
+        port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = None,
+        certificate: Annotated[Path | None, typer.Option(metavar="PEM", help="Certificate of the server.")] = None,
+        key: Annotated[Path | None, typer.Option(metavar="PEM", help="Its key.")] = None,
+        api_keys: Annotated[Path | None, typer.Option(metavar="FILE", help="API keys, see aimds keys.")] = None,
+        profile: Annotated[str | None, typer.Option(help="fast, cascade or full.")] = None,
+        policy: Annotated[Path | None, typer.Option(help="Policy file.")] = None,
+        patterns: Annotated[
+            Path | None, typer.Option(metavar="DIR", help="Patterns kept by aimds patterns, beside the shipped ones.")
+        ] = None,
+        insecure_local: Annotated[
+            bool, typer.Option("--insecure-local", help="Ask nobody who they are; listens on loopback alone.")
+        ] = False,
+    ) -> None:
+        """Screen requests as they come, until SIGTERM or Ctrl-C; what is under way then is finished.
+
+        SIGHUP takes up changed certificates, keys, policy and patterns. Options go before the settings file.
+
+        Example: aimds serve --insecure-local --port 8080
+        """
+        from aimds.errors import ConfigError
+        from aimds.gateway.settings import load
+        from aimds.schema import PROFILES
+
+        if profile is not None and profile not in PROFILES:
+            raise ConfigError("profile", profile, "one of " + ", ".join(PROFILES))
+
+        def settings() -> Settings:
+            found = load(config)
+            given = {"host": host, "port": port, "certificate": certificate, "key": key, "keys": api_keys}
+            screening = {"profile": profile, "policy": policy, "patterns": patterns}
+            return replace(
+                found,
+                insecure=insecure_local,
+                screening=replace(found.screening, **_set(screening)),
+                **_set(given),
+            )
+
+        run(settings)
+
+
+def _set(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def run(settings: Callable[[], Settings]) -> None:
+    """Serve until a signal comes. ``settings`` is called now and on every reload."""
+    import asyncio
+
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Callable[[], Settings]) -> None:
+    import asyncio
+    import signal
+
+    from aimds.app import Gateway
+    from aimds.cli.startup import TEXTS, notice
+
+    with notice():
+        gateway = Gateway(settings(), reread=settings, say=_say)
+        gateway.worker.screener.screen(list(TEXTS))
+    await gateway.start()
+    ended = asyncio.Event()
+    loop, reloads = asyncio.get_running_loop(), set()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+
+    def reload() -> None:
+        task = asyncio.ensure_future(gateway.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    scheme = "http" if gateway.settings.insecure else "https"
+    _say(f"listening on {scheme}://{gateway.settings.host}:{gateway.port}")
+    await ended.wait()
+    _say("draining")
+    await gateway.stop()
+    _say("stopped")
+
+
+def _say(line: str) -> None:
+    from aimds.printable import LINE, visible
+
+    print(visible(line, LINE), file=sys.stderr, flush=True)

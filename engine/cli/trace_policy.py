@@ -1,0 +1,234 @@
+"""`aimds policy test`, `explain` and `graph`: policies over sessions, tried, explained and drawn."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aimds.printable import LINE, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aimds.ltl.examples import Steps
+    from aimds.ltl.formula import Formula
+    from aimds.ltl.policies import TracePolicies, TracePolicy
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+COLUMNS = ("session_id", "turn", "tenant", "ts", "channel", "action", "session_action", "threat_type", "spans")
+MORE_COLUMNS = ("mitigated_text", "status")
+
+File = Annotated[
+    Path | None, typer.Option("--file", "-f", metavar="FILE", help="Policies over sessions.  [default: shipped]")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def register(group: typer.Typer) -> None:
+    """Add the commands to ``group``."""
+    group.command("test")(examples)
+    group.command("explain")(explain)
+    group.command("graph")(graph)
+
+
+def examples(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Policies over sessions; without one, the shipped ones.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try each policy on its examples. Exit code 0: all come out as they say; 1: some do not; 2: bad file."""
+    policies = load(file)
+    wrong = {example.key for policy in policies.policies for example in policy.wrong()}
+    rows = [
+        {"policy": policy.name, "example": example.text, "expected": example.holds, "ok": example.key not in wrong}
+        for policy in policies.policies
+        for example in policy.examples
+    ]
+    if as_json:
+        typer.echo(json.dumps({"version": policies.version, "ok": not wrong, "examples": rows}))
+    else:
+        for row in rows:
+            mark, kind = "ok " if row["ok"] else "NOT", "holds" if row["expected"] else "fails"
+            typer.echo(visible(f"{mark} {row['policy']} {kind} on: {row['example']}", LINE))
+        typer.echo(f"{len(rows) - len(wrong)} of {len(rows)} examples come out as they say")
+    if wrong:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def explain(
+    name: Annotated[str, typer.Argument(help="Name of the policy.")],
+    file: File = None,
+    steps: Annotated[
+        str, typer.Option(metavar="TEXT", help="A session in the text form: 'threat_detected @0; allowed @2s'.")
+    ] = "",
+    verdicts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Verdicts: a file, folder or glob; a column events is used where there is one."
+        ),
+    ] = None,
+    session: Annotated[str, typer.Option(metavar="ID", help="Only this session of the verdicts.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Most sessions to explain.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Say in words why sessions break a policy, with their turns; --json gives certificates. Exit code 1: some do."""
+    from aimds.ltl.certificate import certificate
+    from aimds.ltl.explain import explain as words
+
+    policy = load(file)[name]
+    if bool(steps) == (verdicts is not None):
+        raise typer.BadParameter("give either --steps or --verdicts")
+    found: list[dict[str, Any]] = []
+    count = 0
+    for who, trace, turns in _typed(steps) if steps else _read(policy, verdicts, session):
+        count += 1
+        if len(found) < limit:
+            proof = certificate(policy.formula, trace, turns)
+            said = words(policy.name, policy.says, proof, trace, turns) if proof["kind"] == "violation" else []
+            found.append({**who, "certificate": proof, "words": said})
+    broken = [one for one in found if one["certificate"]["kind"] == "violation"]
+    if as_json:
+        typer.echo(json.dumps(found))
+    for one in () if as_json else found:
+        place = ", ".join(f"{key} {one[key]}" for key in ("tenant", "session") if one[key] is not None)
+        said = one["words"] or [f"{policy.name} is kept. {policy.says}"]
+        typer.echo(visible(f"{place}: " if place else "", LINE) + "\n  ".join(visible(line, LINE) for line in said))
+    if verdicts is not None and not as_json:
+        typer.echo(f"{count} sessions break {policy.name}" + (f", the first {limit} shown" if count > limit else ""))
+    if broken:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def graph(
+    name: Annotated[str, typer.Argument(help="Name of the policy; leave it out with --formula.")] = "",
+    file: File = None,
+    formula: Annotated[str, typer.Option(metavar="TEXT", help="A formula instead of a policy.")] = "",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="SVG, or DOT if it ends in .dot; else DOT is printed."),
+    ] = None,
+) -> None:
+    """Draw the automaton of a policy: states, and the events that lead from one to the next."""
+    from aimds.ltl.automaton import automaton
+    from aimds.ltl.drawing import svg
+    from aimds.ltl.graph import dot
+
+    if bool(name) == bool(formula):
+        raise typer.BadParameter("give either a policy or --formula")
+    asked = read(formula) if formula else load(file)[name].formula
+    made, title = automaton(asked), f"{name}: {asked}" if name else str(asked)
+    if output is None:
+        typer.echo(visible_lines(dot(made, title)), nl=False)
+        return
+    output.write_text(dot(made, title) if output.suffix == ".dot" else svg(made, title), encoding="utf-8")
+    typer.echo(visible(f"{output}: {len(made.table)} states", LINE))
+
+
+def visible_lines(text: str) -> str:
+    """``text`` made safe to print, line by line."""
+    return "".join(visible(line, LINE) + "\n" for line in text.splitlines())
+
+
+def is_about_sessions(file: Path) -> bool:
+    """Whether ``file`` holds policies over sessions; False where it cannot be read at all."""
+    try:
+        return "policies" in tomllib.loads(file.read_bytes().decode())
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def check(file: Path, as_json: bool) -> None:
+    """Check a file of policies over sessions and say what is in it; an example that comes out otherwise is an error."""
+    from aimds.errors import ConfigError
+
+    policies = load(file)
+    for policy in policies.policies:
+        for example in policy.wrong():
+            expected = f"a session on which {policy.name} {'holds' if example.holds else 'fails'}"
+            raise ConfigError(example.key, example.text, expected)
+    states = {p.name: None if p.automaton is None else len(p.automaton.table) for p in policies.policies}
+    if as_json:
+        typer.echo(json.dumps({"version": policies.version, "events": policies.names, "states": states}))
+    else:
+        typer.echo(visible(f"{file}: ok, version {policies.version}, policies over sessions: {len(states)}", LINE))
+
+
+def load(file: Path | None) -> TracePolicies:
+    """The policies in ``file``; a formula that cannot be read is shown with its place, and the program ends with 2."""
+    from aimds.ltl.formula import FormulaError
+    from aimds.ltl.policies import PolicyError, TracePolicies
+
+    try:
+        return TracePolicies.load(file)
+    except PolicyError as error:
+        if not isinstance(error.cause, FormulaError):
+            raise
+        _show(f"policies.{error.name}.formula", error.cause)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+def read(text: str) -> Formula:
+    """The formula ``text``; one that cannot be read is shown with its place, and the program ends with 2."""
+    from aimds.ltl.formula import FormulaError
+    from aimds.ltl.parser import parse
+
+    try:
+        return parse(text)
+    except FormulaError as error:
+        _show("--formula", error)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+def _show(where: str, error: Any) -> None:
+    typer.echo(visible(f"error: {where}: {error.expected}", LINE), err=True)
+    line, caret = error.shown.split("\n")
+    # The caret keeps its place only where nothing in the line has to be written out.
+    shown = visible(line.strip(), LINE)
+    typer.echo("  " + shown, err=True)
+    if shown == line.strip():
+        typer.echo("  " + caret[len(line) - len(line.lstrip()) :], err=True)
+
+
+def _typed(steps: str) -> Iterator[tuple[dict[str, Any], Steps, list[int]]]:
+    from aimds.ltl.examples import read_steps
+
+    trace = read_steps(steps)
+    yield {"tenant": None, "session": None}, trace, list(range(len(trace)))
+
+
+def _read(policy: TracePolicy, file: str | None, wanted: str) -> Iterator[tuple[dict[str, Any], Steps, list[int]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from aimds.errors import DataError
+    from aimds.jobs.report.verdict_files import find
+    from aimds.ltl.judge import Judge
+    from aimds.ltl.policies import TracePolicies
+    from aimds.ltl.sessions import sessions
+
+    tables = []
+    for part in find([] if file is None else [file]):
+        try:
+            columns = set(pq.read_schema(part).names)
+            missing = [one for one in (*COLUMNS, *MORE_COLUMNS) if one not in columns]
+            if missing:
+                raise DataError(part, f"has no column {missing[0]}; it is no file of verdicts")
+            chosen = [*COLUMNS, *MORE_COLUMNS, *(["events"] if "events" in columns else [])]
+            tables.append(pq.read_table(part, columns=chosen))
+        except (OSError, ValueError) as error:
+            raise DataError(part, f"cannot be read: {error}") from error
+    table = pa.concat_tables(tables, promote_options="default")
+    judge = Judge(TracePolicies((policy,), ""))
+    found = sessions(table, judge.names, table.column("events") if "events" in table.column_names else None)
+    for one in judge.judge(found)[0]:
+        if not wanted or found.ids[one.session] == wanted:
+            begin, end = found.traces.offsets[one.session : one.session + 2].tolist()
+            trace = [(time or 0, events) for time, events in found.traces.steps(one.session)]
+            who = {"tenant": found.tenants[one.session], "session": found.ids[one.session]}
+            yield who, trace, found.turns[begin:end].tolist()

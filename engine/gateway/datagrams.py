@@ -1,0 +1,164 @@
+"""UDP with few system calls: datagrams of one size leave together (GSO) and arrive together (GRO) where the kernel can.
+
+Linux: udp(7), UDP_SEGMENT and UDP_GRO. Where they are missing each datagram is sent and read by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+Address = Any
+UDP_SEGMENT, UDP_GRO, SOL_UDP = 103, 104, 17
+BUFFER_BYTES = 4 << 20
+MOST_SEGMENTS = 64
+MOST_BYTES = 65_000
+READS = 16
+"""Reads in a row before other work gets its turn."""
+MOST_QUEUED = 4096
+"""Sends that wait for a full socket; beyond, datagrams are dropped as on a full network, and QUIC sends them again."""
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A UDP socket with large buffers; ``port`` 0 takes a free one. Raises OSError."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    made.setblocking(False)
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        made.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+    try:
+        made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+class Datagrams:
+    """A transport for aioquic: `sendto` collects, `flush` sends. ``received`` gets the datagrams of one wake-up.
+
+    Args:
+        sock: bound, not blocking; closed by `close`.
+        received: called with (datagram, address) pairs.
+        offload: False does without GSO and GRO.
+    """
+
+    def __init__(
+        self, sock: socket.socket, received: Callable[[list[tuple[bytes, Address]]], None], *, offload: bool = True
+    ) -> None:
+        self._socket, self._received = sock, received
+        self._loop = asyncio.get_running_loop()
+        self._out: list[tuple[bytes, Address]] = []
+        self._waiting: deque[tuple[list[bytes], Address]] = deque()
+        self.segments = offload
+        """Whether datagrams are sent together; turned off when the kernel refuses."""
+        if offload:
+            try:
+                sock.setsockopt(SOL_UDP, UDP_GRO, 1)
+            except OSError:
+                self.segments = False
+        self.dropped = 0
+        self._loop.add_reader(sock.fileno(), self._read)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """The socket, for those that ask."""
+        return self._socket if name == "socket" else default
+
+    def is_closing(self) -> bool:
+        """Whether it was closed."""
+        return self._socket.fileno() < 0
+
+    def close(self) -> None:
+        """Send what is collected, as far as it goes, and close."""
+        if self.is_closing():
+            return
+        self.flush()
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+
+    def sendto(self, data: bytes, addr: Address = None) -> None:
+        """Collect a datagram."""
+        self._out.append((data, addr))
+
+    def flush(self) -> None:
+        """Send what was collected, in order; equal sizes to one address go together, a smaller one may end them."""
+        out, self._out = self._out, []
+        start = 0
+        while start < len(out):
+            first, address = out[start]
+            stop, total = start + 1, len(first)
+            while (
+                self.segments
+                and stop < len(out)
+                and stop - start < MOST_SEGMENTS
+                and len(out[stop - 1][0]) == len(first)
+            ):
+                data, other = out[stop]
+                if other != address or len(data) > len(first) or total + len(data) > MOST_BYTES:
+                    break
+                total += len(data)
+                stop += 1
+            self._send([data for data, _ in out[start:stop]], address)
+            start = stop
+
+    def _send(self, parts: list[bytes], address: Address) -> None:
+        if self.is_closing():
+            return
+        if self._waiting:
+            self._wait(parts, address)
+            return
+        try:
+            if len(parts) == 1:
+                self._socket.sendto(parts[0], address)
+            else:
+                size = struct.pack("H", len(parts[0]))
+                self._socket.sendmsg(parts, [(SOL_UDP, UDP_SEGMENT, size)], 0, address)
+        except BlockingIOError:
+            self._wait(parts, address)
+        except OSError:
+            if len(parts) == 1:
+                # Unreachable or too large: lost, as on any network.
+                self.dropped += 1
+                return
+            self.segments = False
+            for part in parts:
+                self._send([part], address)
+
+    def _wait(self, parts: list[bytes], address: Address) -> None:
+        if len(self._waiting) >= MOST_QUEUED:
+            self.dropped += len(parts)
+            return
+        if not self._waiting:
+            self._loop.add_writer(self._socket.fileno(), self._write)
+        self._waiting.append((parts, address))
+
+    def _write(self) -> None:
+        self._loop.remove_writer(self._socket.fileno())
+        waiting, self._waiting = self._waiting, deque()
+        for parts, address in waiting:
+            self._send(parts, address)
+
+    def _read(self) -> None:
+        found: list[tuple[bytes, Address]] = []
+        for _ in range(READS):
+            try:
+                content, notes, _, address = self._socket.recvmsg(65_536, 64)
+            except BlockingIOError:
+                break
+            except OSError:
+                # An earlier datagram could not be delivered; there may be more to read.
+                continue
+            size = len(content)
+            for level, kind, value in notes:
+                if level == SOL_UDP and kind == UDP_GRO and len(value) >= 4:
+                    size = struct.unpack_from("i", value)[0]
+            if 0 < size < len(content):
+                found += [(content[at : at + size], address) for at in range(0, len(content), size)]
+            else:
+                found.append((content, address))
+        if found:
+            self._received(found)

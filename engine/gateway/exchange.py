@@ -1,0 +1,132 @@
+"""One request and its answer, whatever carries them: bytes in, bytes out, no socket and no clock.
+
+A transport calls `receive`, `end` or `abort` and sends what `take` gives. It reads on only while `wants_data`: a client
+that sends faster than its rows are screened, or reads slower than its verdicts come, is slowed down; nothing piles up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from aimds.gateway.problem import Problem
+
+MAX_UNSENT = 1 << 20
+"""Bytes of an answer that may wait for a slow reader before no more is read from it."""
+Headers = list[tuple[str, str]]
+
+
+def _nothing() -> None:
+    """Nobody listens yet."""
+
+
+class Exchange:
+    """Base of all routes. ``route`` names it in metrics; ``wake`` is called when something can be taken, or read."""
+
+    route = "none"
+
+    def __init__(self) -> None:
+        self.wake: Callable[[], None] = _nothing
+        self.status = 0
+        """Of the answer; 0 until it begins."""
+        self.headers: Headers = []
+        self.ended = False
+        """The answer is complete; `take` may still hold a part of it."""
+        self.unsent = 0
+        self.on_close: Callable[[Exchange], None] | None = None
+        self._out: deque[bytes] = deque()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a verdict more may wait for the reader."""
+        return self.unsent < MAX_UNSENT
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether the transport should read on."""
+        return not self.ended and self.has_room
+
+    def receive(self, content: bytes, now: float) -> None:
+        """A piece of the body came."""
+
+    def end(self, now: float) -> None:
+        """The body is complete."""
+
+    def abort(self, now: float) -> None:
+        """The client is gone; what waits for it is given up."""
+        self._out.clear()
+        self.unsent = 0
+        self._close()
+
+    def sent(self, now: float) -> None:
+        """The transport took bytes; there may be room for more work."""
+
+    def drain(self, now: float) -> None:
+        """The server ends: answer what was taken in, take nothing more."""
+
+    def take(self, most: int = 1 << 20) -> bytes:
+        """Up to about ``most`` bytes of the answer's body."""
+        parts: list[bytes] = []
+        size = 0
+        while self._out and (not parts or size + len(self._out[0]) <= most):
+            part = self._out.popleft()
+            size += len(part)
+            parts.append(part)
+        self.unsent -= size
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def refuse(self, problem: Problem) -> None:
+        """Answer with ``problem``; an answer that has begun ends here, broken off."""
+        if self.ended:
+            return
+        if not self.status:
+            self.begin(problem.status, problem.headers())
+            self.send(problem.body())
+        self.finish()
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """The whole answer at once."""
+        self.begin(status, [*headers, ("content-length", str(len(body)))])
+        self.send(body)
+        self.finish()
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """The head of the answer."""
+        self.status, self.headers = status, headers
+
+    def send(self, content: bytes) -> None:
+        """A piece of the answer's body."""
+        if content and not self.ended:
+            self._out.append(content)
+            self.unsent += len(content)
+            self.wake()
+
+    def finish(self) -> None:
+        """The answer is complete."""
+        if not self.ended:
+            self._close()
+            self.wake()
+
+    def _close(self) -> None:
+        if not self.ended:
+            self.ended = True
+            if self.on_close is not None:
+                self.on_close(self)
+
+
+class Fixed(Exchange):
+    """An answer that needs nothing of the body."""
+
+    def __init__(self, route: str, status: int, headers: Headers, body: bytes) -> None:
+        super().__init__()
+        self.route = route
+        self.answer(status, headers, body)
+
+
+class Refused(Exchange):
+    """A request that was refused from its head on."""
+
+    def __init__(self, route: str, problem: Problem) -> None:
+        super().__init__()
+        self.route = route
+        self.refuse(problem)

@@ -1,0 +1,345 @@
+"""An Arrow IPC stream that comes in pieces from a stranger: batches out, with every size checked before it is believed.
+
+A compressed buffer states how large it becomes, and 271 bytes may state 600 MB; a dictionary lets four bytes stand for
+a megabyte. So sizes are summed from the message's metadata before Arrow allocates anything, and only plain types are
+taken. Format: https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from aimds.errors import SchemaError
+from aimds.gateway.problem import Problem
+from aimds.schema import REQUESTS, VERDICTS, requests
+
+MEDIA_TYPE = "application/vnd.apache.arrow.stream"
+CONTINUATION = 0xFFFFFFFF
+MAX_METADATA = 1 << 20
+MAX_WORD = 256
+"""Longest entry of a dictionary, in bytes: channels are short."""
+SCHEMA, DICTIONARY, BATCH = 1, 2, 3
+END = struct.pack("<II", CONTINUATION, 0)
+_PLAIN = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_null)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the metadata of a message says: ``kind``, rows, bytes of its body, and bytes once it is decompressed."""
+
+    kind: int
+    body_bytes: int
+    rows: int = 0
+    expanded_bytes: int = 0
+
+
+class Flat:
+    """A table of a FlatBuffer (https://flatbuffers.dev/internals/); every access is checked against the buffer."""
+
+    def __init__(self, buffer: bytes, at: int) -> None:
+        self.buffer, self.at = buffer, at
+        self._fields = at - struct.unpack_from("<i", buffer, at)[0]
+        if self._fields < 0:
+            raise ValueError("a table lies outside")
+        self._size = struct.unpack_from("<H", buffer, self._fields)[0]
+
+    @classmethod
+    def root(cls, buffer: bytes) -> Flat:
+        """The outermost table."""
+        return cls(buffer, struct.unpack_from("<I", buffer, 0)[0])
+
+    def place(self, field: int) -> int:
+        """Where the value of ``field`` lies, 0 if it is absent."""
+        entry = 4 + 2 * field
+        if entry + 2 > self._size:
+            return 0
+        offset = struct.unpack_from("<H", self.buffer, self._fields + entry)[0]
+        return self.at + offset if offset else 0
+
+    def number(self, field: int, form: str) -> int:
+        """A scalar, 0 if it is absent."""
+        place = self.place(field)
+        return int(struct.unpack_from(form, self.buffer, place)[0]) if place else 0
+
+    def table(self, field: int) -> Flat | None:
+        """A table inside."""
+        place = self.place(field)
+        return Flat(self.buffer, place + struct.unpack_from("<I", self.buffer, place)[0]) if place else None
+
+    def vector(self, field: int) -> tuple[int, int]:
+        """Start and length of a vector."""
+        place = self.place(field)
+        if not place:
+            return 0, 0
+        start = place + struct.unpack_from("<I", self.buffer, place)[0]
+        return start + 4, struct.unpack_from("<I", self.buffer, start)[0]
+
+
+def summary(metadata: bytes) -> Summary:
+    """The kind and body of a message; sizes of a batch need its body, see `expanded`.
+
+    Raises:
+        Problem: ``malformed``.
+    """
+    try:
+        message = Flat.root(metadata)
+        body = message.number(3, "<q")
+        batch = _batch(message)
+        return Summary(message.number(1, "<B"), body, 0 if batch is None else batch.number(0, "<q"))
+    except (struct.error, ValueError):
+        raise Problem("malformed", "the metadata of an Arrow message is damaged") from None
+
+
+def _batch(message: Flat) -> Flat | None:
+    kind, header = message.number(1, "<B"), message.table(2)
+    if kind == DICTIONARY and header is not None:
+        return header.table(1)
+    return header if kind == BATCH else None
+
+
+def expanded(metadata: bytes, body: memoryview) -> int:
+    """Bytes that the buffers of a batch or dictionary take once decompressed, as they state it themselves.
+
+    Raises:
+        Problem: ``malformed``: a buffer lies outside the body, or states an impossible size.
+    """
+    try:
+        batch = _batch(Flat.root(metadata))
+        if batch is None:
+            return 0
+        start, count = batch.vector(2)
+        compressed, total = batch.place(3) != 0, 0
+        for place in range(start, start + 16 * min(count, len(metadata)), 16):
+            offset, length = struct.unpack_from("<qq", metadata, place)
+            if offset < 0 or length < 0 or offset + length > len(body):
+                raise ValueError("a buffer lies outside")
+            size = length
+            if compressed and length:
+                size = struct.unpack_from("<q", body, offset)[0]
+                size = length if size == -1 else size
+                if size < 0:
+                    raise ValueError("a buffer has a negative size")
+            total += size
+        return total
+    except (struct.error, ValueError):
+        raise Problem("malformed", "the buffers of an Arrow message do not fit its body") from None
+
+
+class Reader:
+    """Bytes of one stream in, batches of REQUESTS out.
+
+    Args:
+        max_message_bytes: largest message, as it comes.
+        max_expanded_bytes: largest message, decompressed.
+    """
+
+    def __init__(self, max_message_bytes: int = 16 << 20, max_expanded_bytes: int = 64 << 20) -> None:
+        self._max, self._max_expanded = max_message_bytes, max_expanded_bytes
+        self._held = bytearray()
+        self._prefix = b""
+        self._schema: pa.Schema | None = None
+        self.rows = 0
+        self.ended = False
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of a message that is not whole yet."""
+        return len(self._held)
+
+    def feed(self, content: bytes) -> list[pa.RecordBatch]:
+        """The batches that ``content`` completes.
+
+        Raises:
+            Problem: damaged, too large or not the data contract.
+        """
+        self._held += content
+        out = []
+        while not self.ended and (framed := self._frame()) is not None:
+            metadata, body, whole = framed
+            batch = _guarded(self._message, metadata, memoryview(body), whole)
+            if batch is not None:
+                out.append(batch)
+        if self.ended and self._held:
+            raise Problem("malformed", "there are bytes behind the end of the Arrow stream")
+        return out
+
+    def end(self) -> None:
+        """The client has sent all.
+
+        Raises:
+            Problem: ``malformed``: the stream is cut off, or never began.
+        """
+        if self._held:
+            raise Problem("malformed", f"the Arrow stream is cut off: {len(self._held)} bytes of a message are there")
+        if self._schema is None:
+            raise Problem("malformed", "the Arrow stream is empty: it has no schema")
+        if not self.ended:
+            # The format lets it be left out; then nobody could tell a whole stream from one that lost its last rows.
+            raise Problem("malformed", "the Arrow stream is cut off: its end-of-stream marker is missing")
+
+    def _frame(self) -> tuple[bytes, bytes, bytes] | None:
+        held = self._held
+        if len(held) < 8:
+            return None
+        mark, size = struct.unpack_from("<II", held, 0)
+        if mark != CONTINUATION:
+            raise Problem("malformed", "this is not an Arrow IPC stream")
+        if size == 0:
+            self.ended = True
+            del held[:8]
+            return None
+        if size > MAX_METADATA:
+            raise Problem("too-large", f"the metadata of a message has {size} bytes, at most {MAX_METADATA} are taken")
+        if len(held) < 8 + size:
+            return None
+        metadata = bytes(held[8 : 8 + size])
+        length = summary(metadata).body_bytes
+        if not 0 <= length <= self._max:
+            raise Problem("too-large", f"a message has {length} bytes, at most {self._max} are taken")
+        end = 8 + size + length
+        if len(held) < end:
+            return None
+        whole = bytes(held[:end])
+        del held[:end]
+        return metadata, whole[8 + size :], whole
+
+    def _message(self, metadata: bytes, body: memoryview, whole: bytes) -> pa.RecordBatch | None:
+        told = summary(metadata)
+        size = expanded(metadata, body)
+        if size > self._max_expanded:
+            raise Problem("too-large", f"a message expands to {size} bytes, at most {self._max_expanded} are taken")
+        # Every row has at least the offset of its text.
+        if not 0 <= told.rows <= size:
+            raise Problem("malformed", f"{told.rows} rows do not fit into {size} bytes")
+        if told.kind == SCHEMA:
+            if self._schema is not None:
+                raise Problem("malformed", "the Arrow stream has a second schema")
+            schema = pa.ipc.open_stream(whole + END).schema
+            check_types(schema)
+            self._schema = schema
+            self._prefix = whole
+            return None
+        if self._schema is None:
+            raise Problem("malformed", "the Arrow stream does not begin with its schema")
+        if told.kind == DICTIONARY:
+            self._prefix += whole
+            if len(self._prefix) > self._max:
+                raise Problem("too-large", "the dictionaries of the stream are larger than a message may be")
+            return None
+        if told.kind != BATCH:
+            raise Problem("malformed", f"the Arrow stream has a message of kind {told.kind}")
+        return self._decoded(whole)
+
+    def _decoded(self, whole: bytes) -> pa.RecordBatch:
+        batch = pa.ipc.open_stream(self._prefix + whole + END).read_next_batch()
+        batch.validate(full=False)
+        check_words(batch)
+        batch.cast(_as_binary(batch.schema)).validate(full=True)
+        for name in batch.schema.names:
+            # A text may hold invalid UTF-8, which its verdict tells; a name may not.
+            if name != "text":
+                batch.column(name).validate(full=True)
+        try:
+            out = requests(batch, first_row=self.rows)
+        except SchemaError as error:
+            row = None if error.row is None else self.rows + error.row
+            raise Problem("unprocessable", str(error), column=error.column, row=row) from None
+        self.rows += batch.num_rows
+        return out
+
+
+def _as_binary(schema: pa.Schema) -> pa.Schema:
+    binary = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
+    return pa.schema([field.with_type(binary.get(field.type, field.type)) for field in schema])
+
+
+def _guarded(read: Callable[..., pa.RecordBatch | None], *arguments: Any) -> pa.RecordBatch | None:
+    try:
+        return read(*arguments)
+    except Problem:
+        raise
+    except Exception as error:  # Arrow and Python raise many kinds on bytes made to break them
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise Problem("malformed", f"the Arrow stream is damaged: {reason}") from None
+
+
+def check_types(schema: pa.Schema) -> None:
+    """Raise a Problem unless the columns of the contract in ``schema`` have types of bounded size; others may have any
+    such type too.
+
+    Raises:
+        Problem: ``unprocessable``.
+    """
+    if "text" not in schema.names:
+        raise Problem("unprocessable", f"column 'text': missing; the columns are {', '.join(schema.names) or '(none)'}")
+    for field in schema:
+        kind = field.type
+        if pa.types.is_dictionary(kind) and field.name == "channel":
+            kind = kind.value_type
+        if pa.types.is_list(kind) and field.name == "events":
+            kind = kind.value_type
+        primitive = pa.types.is_primitive(kind) or any(test(kind) for test in _PLAIN)
+        if not primitive:
+            raise Problem("unprocessable", f"column {field.name!r}: type {field.type} is not taken over the network")
+
+
+def check_words(batch: pa.RecordBatch) -> None:
+    """Raise a Problem where a dictionary of ``batch`` holds a long entry: each row could repeat it.
+
+    Raises:
+        Problem: ``unprocessable``.
+    """
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_dictionary(column.type) and column.dictionary.nbytes > MAX_WORD * max(len(column.dictionary), 1):
+            raise Problem(
+                "unprocessable", f"column {name!r}: its dictionary holds entries longer than {MAX_WORD} bytes"
+            )
+
+
+class Writer:
+    """Batches of VERDICTS in, bytes of one Arrow IPC stream out."""
+
+    def __init__(self) -> None:
+        self._sink = _Drain()
+        self._stream = pa.ipc.new_stream(pa.PythonFile(self._sink, mode="w"), VERDICTS)
+
+    def batch(self, verdicts: pa.RecordBatch) -> bytes:
+        """The bytes to send for ``verdicts``, with the schema before the first."""
+        self._stream.write_batch(verdicts)
+        return self._sink.take()
+
+    def end(self) -> bytes:
+        """The bytes that end the stream."""
+        self._stream.close()
+        return self._sink.take()
+
+
+class _Drain:
+    """A file that only collects."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self.closed = False
+
+    def write(self, content: bytes) -> int:
+        self._parts.append(bytes(content))
+        return len(content)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        self.closed = True
+
+    def take(self) -> bytes:
+        out = b"".join(self._parts)
+        self._parts.clear()
+        return out
+
+
+__all__ = ["MEDIA_TYPE", "REQUESTS", "Reader", "Writer", "check_types", "check_words", "expanded", "summary"]

@@ -1,0 +1,103 @@
+"""Rows on their way: what an exchange hands to the batcher, what the worker makes of it, and how both may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from aimds.gateway.batching import Job
+from aimds.gateway.identity import Identity
+from aimds.gateway.output import OutputConfig
+from aimds.gateway.problem import Problem
+from aimds.gateway.rows import Row, batch_of, lines, objects
+
+OBJECTS, FULL, BRIEF, ARROW = "objects", "full", "brief", "arrow"
+"""Forms of an answer: dicts, JSON lines, short JSON lines, a RecordBatch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what one request may hold or ask for; ``_ms`` in milliseconds, the rest in bytes and rows."""
+
+    max_body_bytes: int = 2 << 20
+    max_text_bytes: int = 1 << 20
+    max_batch_bytes: int = 4 << 30
+    max_message_bytes: int = 16 << 20
+    max_expanded_bytes: int = 64 << 20
+    max_turns: int = 256
+    deadline_ms: float = 1000.0
+    batch_deadline_ms: float = 60_000.0
+    max_deadline_ms: float = 120_000.0
+    piece_rows: int = 256
+    piece_bytes: int = 256 << 10
+    window_pieces: int = 4
+    window_rows: int = 2048
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """Rows of one exchange that are screened together, as ``rows`` or as a ``table`` of REQUESTS.
+
+    ``done`` gets the answer in the ``form`` asked for, ``failed`` why there is none; one of them is called, once.
+    """
+
+    route: str
+    identity: Identity
+    form: str
+    done: Callable[[Any, float], None]
+    failed: Callable[[Problem, float], None]
+    rows: list[Row] | None = None
+    table: pa.RecordBatch | None = None
+    admitted: bool = False
+    """Its request has been let in with an earlier piece."""
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return len(self.rows) if self.rows is not None else int(self.table.num_rows) if self.table is not None else 0
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of text, about: a character of a str counts as it does in memory."""
+        if self.rows is not None:
+            return sum(len(one.text) if one.text.isascii() else len(one.text.encode()) for one in self.rows)
+        assert self.table is not None
+        column = self.table.column("text")
+        return int(column.nbytes)
+
+    def requests(self) -> pa.RecordBatch:
+        """The rows as REQUESTS."""
+        return self.table if self.rows is None else batch_of(self.rows)
+
+    def formed(self, verdicts: pa.RecordBatch) -> Any:
+        """``verdicts`` of these rows in the form asked for."""
+        if self.form == ARROW:
+            return verdicts
+        return objects(verdicts) if self.form == OBJECTS else lines(verdicts, brief=self.form == BRIEF)
+
+
+class Desk(Protocol):
+    """What exchanges ask of the service."""
+
+    limits: Limits
+    output: OutputConfig
+
+    def place(self, piece: Piece, deadline: float, urgency: int, now: float) -> Job:
+        """Queue ``piece``, due at ``deadline``, or raise a Problem."""
+
+    def cancel(self, job: Job) -> None:
+        """Nobody waits for ``job`` any more."""
+
+    def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
+        """Verdicts with status error for ``batch``."""
+
+
+def joined(pieces: Sequence[Piece]) -> pa.RecordBatch:
+    """All rows of ``pieces`` as one batch of REQUESTS, in order."""
+    if all(piece.rows is not None for piece in pieces):
+        return batch_of([one for piece in pieces for one in piece.rows or ()])
+    batches = [piece.requests() for piece in pieces]
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)

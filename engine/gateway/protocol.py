@@ -1,0 +1,343 @@
+"""The gateway without a socket: requests are opened, routed and refused here, their rows queued, verdicts handed back.
+
+A transport opens an `Exchange` for each request; a shell polls for batches, has them judged on another thread and
+brings the verdicts back. Both pass the time in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from aimds import __version__
+from aimds.gateway import openapi
+from aimds.gateway.batching import Batch, Batcher, Job
+from aimds.gateway.exchange import Exchange, Fixed, Refused
+from aimds.gateway.headers import JSON, Head
+from aimds.gateway.idempotency import Answers
+from aimds.gateway.identity import LOCAL, Identity, Peer, Route, authorize, route_of
+from aimds.gateway.limits import Rates
+from aimds.gateway.output import OutputConfig
+from aimds.gateway.outputs import Response
+from aimds.gateway.pieces import Limits, Piece, joined
+from aimds.gateway.problem import Problem
+from aimds.gateway.screening import Bulk, Lines, One
+from aimds.metrics import CONTENT_TYPE, Metrics
+
+MOST_EXCHANGES = 20_000
+
+
+class Access(Protocol):
+    """Who may come in."""
+
+    def identify(self, head: Head, peer: Peer, route: Route, now: float) -> Identity:
+        """The verified sender of a request, or raise a Problem."""
+
+
+class Everybody:
+    """Access where no identity is asked for."""
+
+    def identify(self, head: Head, peer: Peer, route: Route, now: float) -> Identity:
+        """The local identity."""
+        return LOCAL
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the worker made of a batch: an answer or a Problem for each piece, and counts for metrics."""
+
+    answers: list[Any]
+    actions: list[tuple[str, int]] = field(default_factory=list)
+    threats: list[tuple[str, int]] = field(default_factory=list)
+    unjudged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the service asks of its shell.
+
+    ``work``: there may be a batch to poll · ``unjudged``: verdicts with status error · ``denied``: note a denial ·
+    ``reload``: take up changed files, and say what was · ``state``: further members of ``/v1/admin/status``.
+    """
+
+    work: Callable[[], None]
+    unjudged: Callable[[pa.RecordBatch, str], pa.RecordBatch]
+    denied: Callable[[dict[str, Any]], None] = lambda body: None
+    reload: Callable[[], dict[str, Any]] = dict
+    state: Callable[[], dict[str, Any]] = dict
+
+
+class Service:
+    """Everything between a transport and the screener.
+
+    Args:
+        batcher: the queue.
+        hooks: of the shell.
+        access: who may come in; everybody by default, which only a loopback socket may use.
+        limits, output: bounds.
+        rates: rows a second of each identity.
+        metrics: counted into.
+    """
+
+    def __init__(
+        self,
+        batcher: Batcher,
+        hooks: Hooks,
+        *,
+        access: Access | None = None,
+        limits: Limits | None = None,
+        output: OutputConfig | None = None,
+        rates: Rates | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.batcher, self.hooks = batcher, hooks
+        self.access: Access = access or Everybody()
+        self.limits, self.output = limits or Limits(), output or OutputConfig()
+        self.rates, self.metrics = rates or Rates(), metrics or Metrics()
+        self.answers = Answers()
+        self.ready = True
+        self.draining = False
+        self._open: set[Exchange] = set()
+
+    def open(self, method: str, target: str, headers: list[tuple[bytes, bytes]], peer: Peer, now: float) -> Exchange:
+        """The exchange of a request; one that is refused is answered already."""
+        name, identity = "none", None
+        try:
+            head = Head.read(method, target, headers)
+            route, part = route_of(head.method, head.path)
+            name = route.name
+            if peer.early and route.method != "GET":
+                raise Problem("too-early", "this request changes something; send it again after the handshake")
+            if route.role is not None:
+                identity = self.access.identify(head, peer, route, now)
+                authorize(identity, route)
+            exchange = self._exchange(route, part, head, identity or LOCAL)
+        except Problem as problem:
+            exchange = self._refused(name, problem, method, target, peer, identity)
+        if exchange.ended:
+            self.metrics.requests.labels(exchange.route, str(exchange.status)).inc()
+            return exchange
+        self._open.add(exchange)
+        self.metrics.exchanges.set(len(self._open))
+        exchange.on_close = self._closed
+        return exchange
+
+    def _refused(
+        self, route: str, problem: Problem, method: str, target: str, peer: Peer, identity: Identity | None
+    ) -> Exchange:
+        if problem.kind in ("unauthenticated", "forbidden"):
+            self.metrics.denied.labels(problem.kind).inc()
+            note = {
+                "method": method[:20],
+                "path": target.partition("?")[0][:200],
+                "peer": peer.address,
+                "identity": None if identity is None else identity.name,
+                "reason": problem.detail[:500],
+                "kind": problem.kind,
+            }
+            try:
+                self.hooks.denied(note)
+            except Exception as error:  # what cannot be recorded is still denied
+                problem = Problem(problem.kind, f"{problem.detail} (not recorded: {type(error).__name__})")
+        return Refused(route, problem)
+
+    def _exchange(self, route: Route, part: str, head: Head, identity: Identity) -> Exchange:
+        if route.name in ("screen", "turns", "batch", "stream", "output"):
+            if self.draining:
+                raise Problem("draining", "no new requests are taken", retry_after_s=1.0)
+            if len(self._open) >= MOST_EXCHANGES:
+                raise Problem("overloaded", f"{len(self._open)} requests are open", retry_after_s=1.0)
+        match route.name:
+            case "screen":
+                return One("screen", self, head, identity, self.answers)
+            case "turns":
+                return One("turns", self, head, identity, self.answers, session=part)
+            case "batch":
+                return Bulk("batch", self, head, identity)
+            case "stream":
+                return Lines("stream", self, head, identity)
+            case "output":
+                return Response("output", self, head, identity)
+            case "metrics":
+                self._gauges()
+                return Fixed("metrics", 200, [("content-type", CONTENT_TYPE)], self.metrics.text())
+            case "ready":
+                ready = self.ready and not self.draining
+                return _json("ready", 200 if ready else 503, {"ready": ready, "draining": self.draining})
+            case "openapi":
+                return _json("openapi", 200, openapi.document())
+            case "reload":
+                return _json("reload", 200, self.hooks.reload())
+            case "status":
+                return _json("status", 200, self._state())
+        return _json("health", 200, {"status": "ok", "version": __version__})
+
+    def _state(self) -> dict[str, Any]:
+        batcher = self.batcher
+        return {
+            "queued_rows": batcher.queued_rows,
+            "queued_bytes": batcher.queued_bytes,
+            "running_batches": batcher.running,
+            "waiting_tenants": batcher.waiting_tenants,
+            "open_requests": len(self._open),
+            "batch_base_ms": round(batcher.time.base_s * 1e3, 3),
+            "batch_us_per_kb": round(batcher.time.pace_s * 1e9, 3),
+            "draining": self.draining,
+            **self.hooks.state(),
+        }
+
+    def _gauges(self) -> None:
+        self.metrics.queue_rows.set(self.batcher.queued_rows)
+        self.metrics.queue_bytes.set(self.batcher.queued_bytes)
+        self.metrics.exchanges.set(len(self._open))
+
+    def _closed(self, exchange: Exchange) -> None:
+        self._open.discard(exchange)
+        self.metrics.exchanges.set(len(self._open))
+        # A client that left before an answer began has the status that proxies log for it.
+        self.metrics.requests.labels(exchange.route, str(exchange.status or 499)).inc()
+
+    def place(self, piece: Piece, deadline: float, urgency: int, now: float) -> Job:
+        """Queue ``piece``, due at ``deadline``.
+
+        Raises:
+            Problem: ``rate-limited``, ``overloaded`` or ``deadline-exceeded``.
+        """
+        identity = piece.identity
+        tenant = identity.tenant or (piece.rows[0].tenant if piece.rows else None) or identity.name
+        job = Job(tenant, piece.count, piece.text_bytes, deadline, piece, urgency)
+        try:
+            self.rates.take(identity, piece.count, now, admitted=piece.admitted)
+            self.batcher.submit(job, now)
+        except Problem as problem:
+            self.metrics.shed.labels(problem.kind).inc(piece.count)
+            raise
+        self.hooks.work()
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Nobody waits for ``job`` any more."""
+        self.batcher.cancel(job)
+
+    def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
+        """Verdicts with status error for ``batch``."""
+        return self.hooks.unjudged(batch, reason)
+
+    def poll(self, now: float) -> Batch | None:
+        """The next batch to judge; its late jobs are answered here."""
+        while (batch := self.batcher.poll(now)) is not None:
+            for job in batch.late:
+                self.metrics.shed.labels("deadline-exceeded").inc(job.rows)
+                waited = f"it waited {(now - job.arrived) * 1e3:.0f} ms"
+                job.payload.failed(Problem("deadline-exceeded", waited), now)
+            if batch.jobs:
+                return batch
+        return None
+
+    def complete(self, batch: Batch, judged: Judged, now: float) -> None:
+        """Hand the verdicts of ``batch`` to those who wait."""
+        self.batcher.finish(batch, now)
+        self.metrics.batch_rows.observe(batch.rows)
+        self.metrics.batch_seconds.observe(now - batch.started)
+        self.metrics.screened(judged.actions, judged.threats, judged.unjudged)
+        for job, found in zip(batch.jobs, judged.answers, strict=True):
+            if job.cancelled:
+                continue
+            piece: Piece = job.payload
+            self.metrics.latency.labels(piece.route).observe(now - job.arrived)
+            if isinstance(found, Problem):
+                piece.failed(found, now)
+            else:
+                piece.done(found, now)
+
+    def drain(self, now: float) -> None:
+        """Take no new requests; what is under way is finished."""
+        self.draining = True
+        for exchange in list(self._open):
+            exchange.drain(now)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way."""
+        return not self._open and not self.batcher.running and not self.batcher.queued_rows
+
+
+def _json(route: str, status: int, content: dict[str, Any]) -> Exchange:
+    return Fixed(route, status, [("content-type", JSON)], json.dumps(content, ensure_ascii=True).encode())
+
+
+def judge(
+    screen: Callable[[pa.RecordBatch], pa.RecordBatch],
+    unjudged: Callable[[pa.RecordBatch, str], pa.RecordBatch],
+    pieces: list[Piece],
+    record: Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None] | None = None,
+) -> Judged:
+    """Screen all rows of ``pieces`` together and cut the verdicts up again.
+
+    A row that makes ``screen`` raise has status error for itself alone: the batch is halved until it is found. With
+    ``record``, verdicts are given only once it has returned.
+    """
+    batch = joined(pieces)
+    verdicts = _isolated(screen, unjudged, batch)
+    if record is not None:
+        try:
+            record(batch, verdicts, pieces)
+        except Exception as error:  # a verdict that is not recorded is not given
+            problem = Problem("internal", f"the verdict could not be recorded: {type(error).__name__}: {error}")
+            return Judged([problem] * len(pieces))
+    answers, start = [], 0
+    for piece in pieces:
+        answers.append(verdicts.slice(start, piece.count))
+        start += piece.count
+    formed: list[Any] = _formed(pieces, verdicts, answers)
+    actions, threats = verdicts.column("action"), verdicts.column("threat_type")
+    caught = _codes(actions) != actions.dictionary.index("allow").as_py()
+    statuses = verdicts.column("status")
+    return Judged(
+        formed,
+        _counts(actions, np.ones(len(actions), np.bool_)),
+        _counts(threats, caught),
+        int((_codes(statuses) == statuses.dictionary.index("error").as_py()).sum()),
+    )
+
+
+def _isolated(
+    screen: Callable[[pa.RecordBatch], pa.RecordBatch],
+    unjudged: Callable[[pa.RecordBatch, str], pa.RecordBatch],
+    batch: pa.RecordBatch,
+) -> pa.RecordBatch:
+    try:
+        return screen(batch)
+    except Exception as error:  # whatever a row does to a stage, its neighbours get their verdicts
+        if batch.num_rows == 1:
+            return unjudged(batch, f"could not be judged: {type(error).__name__}: {error}")
+    middle = batch.num_rows // 2
+    halves = [_isolated(screen, unjudged, part) for part in (batch.slice(0, middle), batch.slice(middle))]
+    return pa.concat_batches(halves)
+
+
+def _formed(pieces: list[Piece], verdicts: pa.RecordBatch, parts: list[pa.RecordBatch]) -> list[Any]:
+    # Columns are read once for all rows of one form, not once a piece: a batch may hold hundreds of pieces.
+    forms = {piece.form for piece in pieces}
+    if len(forms) > 1 or forms == {"arrow"}:
+        return [piece.formed(part) for piece, part in zip(pieces, parts, strict=True)]
+    flat, out, start = pieces[0].formed(verdicts), [], 0
+    for piece in pieces:
+        out.append(flat[start : start + piece.count])
+        start += piece.count
+    return out
+
+
+def _codes(column: pa.DictionaryArray) -> Any:
+    return column.indices.to_numpy(zero_copy_only=False)
+
+
+def _counts(column: pa.DictionaryArray, chosen: Any) -> list[tuple[str, int]]:
+    words = column.dictionary.to_pylist()
+    found = np.bincount(_codes(column)[chosen], minlength=len(words))
+    return [(words[code], int(n)) for code, n in enumerate(found.tolist()) if n]

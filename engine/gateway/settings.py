@@ -1,0 +1,256 @@
+"""What `aimds serve` is told: a TOML file as checked values, each with its default here."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aimds.errors import ConfigError, DataError
+from aimds.gateway.auth import LOOPBACK
+from aimds.gateway.batching import BatchConfig
+from aimds.gateway.identity import ROLES, Identity
+from aimds.gateway.output import OutputConfig
+from aimds.gateway.pieces import Limits
+from aimds.gateway.tokens import ANY_TENANT, TokenConfig
+from aimds.respond.settings import Section
+from aimds.schema import PROFILES
+
+RECORDED = ("none", "caught", "all")
+Numbers = TypeVar("Numbers", BatchConfig, Limits, OutputConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """How the screener is built; folders and files as `Screener.default` takes them."""
+
+    profile: str = "cascade"
+    policy: Path | None = None
+    patterns: Path | None = None
+    calibration: Path | None = None
+    threads: int = 1
+    cache_bytes: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """mTLS: ``client_ca`` signs clients, ``clients`` says whom a name in a certificate stands for."""
+
+    client_ca: Path
+    required: bool
+    clients: dict[str, Identity]
+
+
+@dataclass(frozen=True, slots=True)
+class Jwt:
+    """Tokens: what they must say, and ``jwks``, a file or an https address read every ``refresh_s``."""
+
+    config: TokenConfig
+    jwks: str
+    refresh_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Which verdicts are recorded, where, and with which key."""
+
+    path: Path
+    key: Path | None
+    verdicts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of the file. ``insecure`` is no key of it: only the command line can say it."""
+
+    host: str = "127.0.0.1"
+    port: int = 8443
+    certificate: Path | None = None
+    key: Path | None = None
+    certificates: Certificates | None = None
+    jwt: Jwt | None = None
+    keys: Path | None = None
+    admin_allow: tuple[str, ...] = LOOPBACK
+    rate: float = 0.0
+    burst: float | None = None
+    weights: dict[str, float] = field(default_factory=dict)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    limits: Limits = field(default_factory=Limits)
+    output: OutputConfig = field(default_factory=OutputConfig)
+    screening: Screening = field(default_factory=Screening)
+    audit: Audit | None = None
+    drain_s: int = 30
+    insecure: bool = False
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether any kind of credential is set."""
+        return self.certificates is not None or self.jwt is not None or self.keys is not None
+
+    def check(self) -> Settings:
+        """These settings, if they may be served.
+
+        Raises:
+            ConfigError: no identity and not insecure, insecure on an address that others reach, or no certificate.
+        """
+        if self.insecure:
+            if self.host not in ("127.0.0.1", "::1", "localhost"):
+                raise ConfigError("listen.host", self.host, "127.0.0.1 or ::1 with --insecure-local")
+            if self.has_identity:
+                raise ConfigError("auth", "set", "nothing with --insecure-local: nobody is asked who they are")
+            return self
+        if not self.has_identity:
+            raise ConfigError("auth", None, "certificates, jwt or keys; --insecure-local is the only way without")
+        if self.certificate is None or self.key is None:
+            raise ConfigError("tls.certificate", None, "a certificate and its key; aimds certs makes them")
+        return self
+
+
+def load(path: Path | None) -> Settings:
+    """The settings in the TOML file ``path``; paths in it are relative to its folder.
+
+    Raises:
+        DataError: it cannot be read.
+        ConfigError: a value is out of range, or a key is unknown; names the place.
+    """
+    if path is None:
+        return Settings()
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(path, f"is no TOML file: {error}") from None
+    return _settings(Section(content, ""), path.parent)
+
+
+def _settings(top: Section, base: Path) -> Settings:
+    changed: dict[str, Any] = {}
+    if top.has("listen"):
+        part = top.section("listen")
+        changed |= _texts(part, ("host",)) | _wholes(part, {"port": (0, 65535), "drain_s": (0, 3600)})
+        part.end()
+    if top.has("tls"):
+        part = top.section("tls")
+        changed |= {"certificate": _path(part, "certificate", base), "key": _path(part, "key", base)}
+        part.end()
+    if top.has("auth"):
+        part = top.section("auth")
+        if part.has("certificates"):
+            changed["certificates"] = _certificates(part.section("certificates"), base)
+        if part.has("jwt"):
+            changed["jwt"] = _jwt(part.section("jwt"), base)
+        if part.has("keys"):
+            changed["keys"] = _path(part, "keys", base)
+        if part.has("admin_allow"):
+            changed["admin_allow"] = _strings(part, "admin_allow")
+        part.end()
+    if top.has("rates"):
+        part = top.section("rates")
+        changed["rate"] = part.number("rate", 0.0, 1e9)
+        if part.has("burst"):
+            changed["burst"] = part.number("burst", 1.0, 1e9)
+        part.end()
+    if top.has("weights"):
+        part = top.section("weights")
+        changed["weights"] = {name: part.number(name, 0.0, 1e6, open_low=True) for name in part.values}
+    changed |= _numbers(top, "batch", BatchConfig()) | _numbers(top, "limits", Limits())
+    changed |= _numbers(top, "output", OutputConfig())
+    if top.has("screening"):
+        changed["screening"] = _screening(top.section("screening"), base)
+    if top.has("audit"):
+        part = top.section("audit")
+        key = _path(part, "key", base) if part.has("key") else None
+        verdicts = part.choice("verdicts", RECORDED) if part.has("verdicts") else "caught"
+        changed["audit"] = Audit(_path(part, "path", base), key, verdicts)
+        part.end()
+    top.end()
+    return Settings(**changed)
+
+
+def _certificates(section: Section, base: Path) -> Certificates:
+    clients = {}
+    for name, part in section.sections("clients").items():
+        clients[name] = _identity(part, name)
+    required = section.flag("required") if section.has("required") else False
+    found = Certificates(_path(section, "client_ca", base), required, clients)
+    section.end()
+    return found
+
+
+def _identity(section: Section, default: str) -> Identity:
+    tenant = section.text("tenant")
+    rate = section.number("rate", 0.0, 1e9) if section.has("rate") else None
+    name = section.text("name") if section.has("name") else default
+    roles = frozenset(section.names("roles", ROLES))
+    section.end()
+    return Identity(name, None if tenant == ANY_TENANT else tenant, roles, "certificate", rate)
+
+
+def _jwt(section: Section, base: Path) -> Jwt:
+    more: dict[str, Any] = _texts(section, ("tenant_claim", "roles_claim"))
+    for name, most in (("leeway_s", 300.0), ("max_age_s", 31_536_000.0)):
+        if section.has(name):
+            more[name] = section.number(name, 0.0, most)
+    config = TokenConfig(section.text("issuer"), section.text("audience"), **more)
+    source = section.text("jwks")
+    if "://" in source:
+        if not source.startswith("https://"):
+            raise ConfigError(section.key("jwks"), source, "a file, or an https address")
+    else:
+        source = str(_path(section, "jwks", base))
+    found = Jwt(config, source, section.number("refresh_s", 10.0, 86_400.0) if section.has("refresh_s") else 300.0)
+    section.end()
+    return found
+
+
+def _screening(section: Section, base: Path) -> Screening:
+    changed: dict[str, Any] = {}
+    if section.has("profile"):
+        changed["profile"] = section.choice("profile", PROFILES)
+    for name in ("policy", "patterns", "calibration"):
+        if section.has(name):
+            changed[name] = _path(section, name, base)
+    changed |= _wholes(section, {"threads": (1, 256), "cache_bytes": (0, 1 << 40)})
+    section.end()
+    return Screening(**changed)
+
+
+def _numbers(top: Section, name: str, default: Numbers) -> dict[str, Numbers]:
+    if not top.has(name):
+        return {}
+    section = top.section(name)
+    changed: dict[str, Any] = {}
+    for one in fields(default):
+        if section.has(one.name):
+            value = section.number(one.name, 0.0, float(1 << 53))
+            changed[one.name] = value if one.type == "float" else int(value)
+    section.end()
+    return {name: replace(default, **changed)}
+
+
+def _texts(section: Section, names: tuple[str, ...]) -> dict[str, str]:
+    return {name: section.text(name) for name in names if section.has(name)}
+
+
+def _wholes(section: Section, ranges: dict[str, tuple[int, int]]) -> dict[str, int]:
+    out = {}
+    for name, (low, high) in ranges.items():
+        if section.has(name):
+            value = section.number(name, low, high)
+            if value != int(value):
+                raise ConfigError(section.key(name), value, "a whole number")
+            out[name] = int(value)
+    return out
+
+
+def _strings(section: Section, name: str) -> tuple[str, ...]:
+    value = section.any(name, "a list of texts")
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ConfigError(section.key(name), value, "a list of texts")
+    return tuple(value)
+
+
+def _path(section: Section, name: str, base: Path) -> Path:
+    return base / section.text(name)

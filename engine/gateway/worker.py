@@ -1,0 +1,98 @@
+"""The shell around the service in one process: batches are judged on threads, verdicts come back to the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+
+from aimds.gateway.batching import Batch
+from aimds.gateway.pieces import Piece
+from aimds.gateway.problem import Problem
+from aimds.gateway.protocol import Judged, Service, judge
+from aimds.screener import Screener
+
+Record = Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None]
+
+
+class Worker:
+    """Judges what `Service.poll` gives, on ``slots`` threads; `work` is the hook that the service calls.
+
+    Args:
+        screener: judges; `replace` puts another in its place, batches that run keep theirs.
+        slots: threads, as many as the batcher has slots.
+        record: called with requests, verdicts and pieces of a batch before its verdicts are given.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        screener: Screener,
+        *,
+        slots: int = 1,
+        record: Record | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.screener = screener
+        self._record, self._clock = record, clock
+        self._threads = ThreadPoolExecutor(slots, thread_name_prefix="aimds-judge")
+        self._service: Service | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due = False
+
+    def attach(self, service: Service) -> None:
+        """Judge for ``service``, on the running loop."""
+        self._service, self._loop = service, asyncio.get_running_loop()
+
+    def replace(self, screener: Screener) -> None:
+        """The next batch is judged by ``screener``."""
+        self.screener = screener
+
+    def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
+        """Verdicts with status error."""
+        return self.screener.unjudged(batch, reason)
+
+    def work(self) -> None:
+        """Look for a batch once the loop has done what it is at, so that requests read together go together."""
+        if not self._due and self._loop is not None:
+            self._due = True
+            self._loop.call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._due = False
+        service, loop = self._service, self._loop
+        if service is None or loop is None:
+            return
+        while (batch := service.poll(self._clock())) is not None:
+            future = self._threads.submit(self._judge, [job.payload for job in batch.jobs])
+            future.add_done_callback(lambda done, batch=batch: _call(loop, self._done, batch, done))  # type: ignore[misc]
+
+    def _judge(self, pieces: list[Piece]) -> Judged:
+        # One screener for the whole batch, whatever a reload does meanwhile.
+        screener = self.screener
+        return judge(screener.screen_batch, screener.unjudged, pieces, self._record)
+
+    def _done(self, batch: Batch, future: Future[Judged]) -> None:
+        error = future.exception()
+        if error is None:
+            judged = future.result()
+        else:
+            problem = Problem("internal", f"the batch could not be judged: {type(error).__name__}: {error}")
+            judged = Judged([problem] * len(batch.jobs))
+        if self._service is not None:
+            self._service.complete(batch, judged, self._clock())
+        self._dispatch()
+
+    def close(self) -> None:
+        """End the threads when their batches are done."""
+        self._threads.shutdown(wait=True)
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., Any], *arguments: Any) -> None:
+    # After the loop has closed nobody waits for the verdicts any more.
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function, *arguments)

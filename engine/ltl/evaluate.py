@@ -1,0 +1,97 @@
+"""Whole batches of finished traces: does each formula hold on each trace?
+
+Formulas without intervals go through `bitslice`, those with intervals or with the future inside the past, and very
+long traces, through `columns`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from aimds.kernels import ragged
+from aimds.ltl import bitslice, columns
+from aimds.ltl.core import Pool
+from aimds.ltl.formula import Formula
+from aimds.ltl.traces import TraceError, Traces
+
+MAX_SLICED: Final = 1 << 14
+"""Longest trace, in steps, that is cut into bits: a block of 1,024 takes 128 bytes a step and event."""
+
+
+class Evaluator:
+    """``formulas`` made ready for traces whose events are called ``names``; events of no other name occur in them."""
+
+    def __init__(self, formulas: Sequence[Formula], names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        pool = Pool()
+        roots = [pool.add(formula) for formula in formulas]
+        place = {name: bit for bit, name in enumerate(self.names)}
+        bits = {number: place[name] for number, name in enumerate(pool.atoms) if name in place}
+        self._all = columns.Program.of(pool, roots, bits)
+        timed = [any(pool.nodes[n].within is not None for n in pool.under(root)) for root in roots]
+        self._timed = np.array(timed, np.bool_)
+        hard = self._timed | np.array([pool.mixed(root) for root in roots], np.bool_)
+        self._hard, self._easy = np.flatnonzero(hard), np.flatnonzero(~hard)
+        self._columns = columns.Program.of(pool, [roots[k] for k in self._hard], bits)
+        self._sliced = bitslice.Program.of(pool, [roots[k] for k in self._easy], bits)
+
+    def run(self, traces: Traces, *, threads: int = 1) -> npt.NDArray[np.bool_]:
+        """Whether each formula holds on each trace, bool (B, P).
+
+        Raises:
+            TraceError: the traces name their events otherwise, or have no times although a formula asks for them.
+        """
+        if traces.names != self.names:
+            raise TraceError(f"name the events {', '.join(traces.names)}, expected {', '.join(self.names)}")
+        if traces.times is None and self._timed.any():
+            raise TraceError("have no times, and a formula has an interval")
+        out = np.zeros((len(traces), len(self._timed)), np.bool_)
+        lengths = np.diff(traces.offsets)
+        order = np.argsort(lengths, kind="stable")
+        short = order[: np.searchsorted(lengths[order], MAX_SLICED, side="right")]
+        if len(self._easy) and len(short):
+            edges = np.append(np.arange(0, len(short), bitslice.BLOCK), len(short)).astype(np.int64)
+
+            def block(first: int, last: int) -> None:
+                for begin, end in zip(edges[first:last].tolist(), edges[first + 1 : last + 1].tolist(), strict=True):
+                    rows = short[begin:end].astype(np.int64)
+                    words = self._sliced.run(traces.values, traces.offsets, rows)
+                    bits = np.unpackbits(words.astype("<u8").view(np.uint8), axis=1, bitorder="little")
+                    out[rows[:, None], self._easy] = bits[:, : len(rows)].T.astype(np.bool_)
+
+            ragged.each(block, np.arange(len(edges), dtype=np.int64), threads)
+        if len(self._hard):
+            out[:, self._hard] = self._by_columns(self._columns, traces, threads)
+        long = order[len(short) :]
+        if len(self._easy) and len(long):
+            values = np.concatenate([traces.values[traces.offsets[r] : traces.offsets[r + 1]] for r in long])
+            offsets = np.concatenate([[0], np.cumsum(lengths[long])]).astype(np.int64)
+            times = np.zeros(len(values), np.int64) if traces.times is None else traces.times
+            part = Traces(traces.names, values, offsets, times[: len(values)] * 0)
+            out[long[:, None], self._easy] = self._by_columns(self._all, part, threads)[:, self._easy]
+        return out
+
+    @staticmethod
+    def _by_columns(program: columns.Program, traces: Traces, threads: int) -> npt.NDArray[np.bool_]:
+        found = np.zeros((len(traces), len(program.roots)), np.uint8)
+        times = np.zeros(len(traces.values), np.int64) if traces.times is None else traces.times
+
+        def part(first: int, last: int) -> None:
+            program.run(traces.values, times, traces.offsets, first, last, found)
+
+        ragged.each(part, traces.offsets, threads)
+        return found.astype(np.bool_)
+
+
+def evaluate(formulas: Sequence[Formula], traces: Traces, *, threads: int = 1) -> npt.NDArray[np.bool_]:
+    """Whether each of P ``formulas`` holds on each of B ``traces``, bool (B, P).
+
+    Raises:
+        TraceError: a formula has an interval, but the traces have no times.
+        LimitError: the formulas have too many different parts.
+    """
+    return Evaluator(formulas, traces.names).run(traces, threads=threads)

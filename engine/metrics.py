@@ -1,0 +1,58 @@
+"""Counters, gauges and histograms of a running gateway, in a registry of their own, as Prometheus reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """What a gateway counts. Names and labels are fixed; a label never holds anything a client can choose freely."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.requests = Counter("aimds_requests", "Requests by route and status.", ("route", "status"), registry=r)
+        self.rows = Counter("aimds_rows", "Rows screened, by action.", ("action",), registry=r)
+        self.latency = Histogram(
+            "aimds_detection_latency_seconds",
+            "From a row's arrival to its verdict.",
+            ("route",),
+            buckets=SECONDS,
+            registry=r,
+        )
+        self.threats = Counter("aimds_threats_detected", "Rows whose action was not allow.", registry=r)
+        # A gauge for its name: a counter's would end in _total.
+        self.by_type = Gauge(
+            "aimds_threats_by_type", "Rows whose action was not allow, by threat type.", ("threat_type",), registry=r
+        )
+        self.connections = Gauge("aimds_active_connections", "Open connections.", ("transport",), registry=r)
+        self.exchanges = Gauge("aimds_active_requests", "Requests that are not answered in full.", registry=r)
+        self.batch_rows = Histogram("aimds_batch_rows", "Rows in a batch.", buckets=ROWS, registry=r)
+        self.batch_seconds = Histogram("aimds_batch_seconds", "Time to screen a batch.", buckets=SECONDS, registry=r)
+        self.queue_rows = Gauge("aimds_queue_rows", "Rows that wait.", registry=r)
+        self.queue_bytes = Gauge("aimds_queue_bytes", "Bytes of text that wait.", registry=r)
+        self.shed = Counter("aimds_shed_rows", "Rows refused or given up, by reason.", ("reason",), registry=r)
+        self.errors = Counter("aimds_rows_not_judged", "Rows with status error.", registry=r)
+        self.denied = Counter("aimds_denied", "Requests denied, by reason.", ("reason",), registry=r)
+
+    def screened(self, actions: Iterable[tuple[str, int]], threats: Iterable[tuple[str, int]], unjudged: int) -> None:
+        """Count the rows of a batch: (action, rows), (threat type, rows that were not allowed), rows with an error."""
+        for action, n in actions:
+            self.rows.labels(action).inc(n)
+        caught = 0
+        for threat, n in threats:
+            self.by_type.labels(threat).inc(n)
+            caught += n
+        self.threats.inc(caught)
+        if unjudged:
+            self.errors.inc(unjudged)
+
+    def text(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return bytes(generate_latest(self.registry))

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+from verdict_factory import attack, row, write
+
+from aimds.cli import policy
+from aimds.errors import ConfigError, DataError
+from aimds.ltl.checker import check
+from aimds.ltl.examples import read_steps
+
+MINE = """
+format = 1
+version = "1"
+[policies.mine]
+says = "No b after a."
+formula = "G (a -> G !b)"
+holds = ["a; -"]
+fails = ["a; -; b"]
+"""
+
+
+def run(*arguments: object) -> Result:
+    app = typer.Typer()
+    policy.register(app)
+
+    @app.command()
+    def other() -> None:
+        """A second command, so that the group keeps its name."""
+
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def mine(tmp_path: Path, old: str = "", new: str = "") -> Path:
+    (tmp_path / "mine.toml").write_text(MINE.replace(old, new) if old else MINE)
+    return tmp_path / "mine.toml"
+
+
+def test_shipped_policies_pass_their_examples() -> None:
+    result = run("policy", "test")
+    assert result.exit_code == 0
+    assert "31 of 31 examples come out as they say" in result.stdout
+
+
+def test_an_example_that_fails_is_marked_and_the_exit_code_is_1(tmp_path: Path) -> None:
+    file = mine(tmp_path, '"a; -"', '"a; b"')
+    result = run("policy", "test", file)
+    assert result.exit_code == 1
+    assert "NOT mine holds on: a; b" in result.stdout
+    content = json.loads(run("policy", "test", file, "--json").stdout)
+    assert [one["ok"] for one in content["examples"]] == [False, True]
+
+
+def test_check_knows_both_kinds_of_files(tmp_path: Path) -> None:
+    assert "policies over sessions: 1" in run("policy", "check", mine(tmp_path)).stdout
+    assert json.loads(run("policy", "check", mine(tmp_path), "--json").stdout)["states"] == {"mine": 3}
+    error = run("policy", "check", mine(tmp_path, '"a; -"', '"a; b"')).exception
+    assert isinstance(error, ConfigError)
+    assert error.key == "policies.mine.holds[0]"
+
+
+@pytest.mark.parametrize(
+    "command", [["check"], ["test"], ["graph", "mine", "-f"], ["explain", "mine", "--steps", "a", "-f"]]
+)
+def test_a_formula_that_cannot_be_read_is_shown_with_a_caret(tmp_path: Path, command: list[str]) -> None:
+    result = run("policy", *command, mine(tmp_path, "G !b)", "G !)"))
+    assert result.exit_code == 2
+    assert "error: policies.mine.formula: expected an event" in result.output
+    assert "  G (a -> G !)\n             ^" in result.output
+
+
+def test_a_violation_is_explained_with_its_turns() -> None:
+    steps = "allowed; injection_detected flagged; allowed; tool_called @90s"
+    result = run("policy", "explain", "no_tool_after_injection", "--steps", steps)
+    assert result.exit_code == 1
+    assert "no_tool_after_injection is broken at turn 3." in result.stdout
+    assert "Turn 1 (flagged, injection_detected) is what it begins with." in result.stdout
+    assert "Turn 2 (allowed) has to keep: !tool_called W released." in result.stdout
+    kept = run("policy", "explain", "no_tool_after_injection", "--steps", "allowed")
+    assert kept.exit_code == 0
+    assert "is kept" in kept.stdout
+
+
+def test_sessions_of_a_file_are_explained_and_their_certificates_pass_the_checker(tmp_path: Path) -> None:
+    rows = [
+        attack(0, "direct_injection", "flag", session_id="[b]s\x1b", turn=4, spans=[]),
+        row(0, session_id="[b]s\x1b", turn=6, channel="tool"),
+        row(0, session_id="other", turn=0, channel="tool"),
+    ]
+    file = write(tmp_path / "v.parquet", rows)
+    shown = run("policy", "explain", "no_tool_after_injection", "--verdicts", file)
+    assert "tenant acme-test, session [b]s⟨U+001B⟩" in shown.stdout
+    assert "broken at turn 6" in shown.stdout
+    assert "1 sessions break" in shown.stdout
+    assert run("policy", "explain", "no_tool_after_injection", "--verdicts", file.parent).stdout == shown.stdout
+    (one,) = json.loads(run("policy", "explain", "no_tool_after_injection", "--verdicts", file, "--json").stdout)
+    assert one["certificate"]["turns"] == [4, 6]
+    assert run("policy", "explain", "no_tool_after_injection", "--verdicts", file, "--session", "other").exit_code == 0
+
+
+def test_a_certificate_of_typed_steps_passes_the_checker() -> None:
+    steps = "unjudged flagged; unjudged allowed"
+    (one,) = json.loads(run("policy", "explain", "unjudged_is_not_allowed", "--steps", steps, "--json").stdout)
+    check(one["certificate"], read_steps(steps))
+
+
+def test_what_is_no_file_of_verdicts_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "v.parquet").write_bytes(b"nothing")
+    error = run("policy", "explain", "threat_rate", "--verdicts", tmp_path / "v.parquet").exception
+    assert isinstance(error, DataError)
+    assert run("policy", "explain", "threat_rate").exit_code == 2
+
+
+def test_a_policy_is_drawn_as_svg_and_as_dot(tmp_path: Path) -> None:
+    assert run("policy", "graph", "threat_response_time", "-o", tmp_path / "a.svg").exit_code == 0
+    root = ElementTree.parse(tmp_path / "a.svg").getroot()
+    texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"0", "1", "2", "10ms over", "broken for good"} <= set(texts)
+    result = run("policy", "graph", "--formula", 'G (a -> "x\x1b<y>")')
+    assert "digraph" in result.stdout
+    assert "\x1b" not in result.stdout
+    assert run("policy", "graph").exit_code == 2

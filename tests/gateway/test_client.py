@@ -1,0 +1,228 @@
+"""The client, against a gateway on loopback and against refusals that are made up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from desk import ATTACK
+from live import Live, live
+from typer.testing import CliRunner
+
+from aimds import AsyncClient, Client
+from aimds.cli import build
+from aimds.errors import AimdsError, ConfigError
+from aimds.gateway import certificates, keys
+from aimds.gateway.client import MOST_STREAMS, Answer, ServerError
+from aimds.gateway.identity import Identity
+from aimds.gateway.settings import Certificates, Settings
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    now = datetime.now(UTC)
+    ca = certificates.authority("ca", now)
+    certificates.write(tmp_path, "ca", ca)
+    certificates.write(tmp_path, "other", certificates.authority("ca", now))
+    certificates.write(tmp_path, "server", certificates.issue(ca, "server", ["127.0.0.1"], now))
+    certificates.write(tmp_path, "client", certificates.issue(ca, "client", ["ada.example"], now, client=True))
+    return tmp_path
+
+
+def settings(folder: Path) -> Settings:
+    ada = Identity("ada", "acme", frozenset({"screen"}), "certificate")
+    clients = Certificates(folder / "ca.pem", False, {"ada.example": ada})
+    return Settings(port=0, certificate=folder / "server.pem", key=folder / "server.key", certificates=clients)
+
+
+def options(folder: Path, http: int) -> dict[str, Any]:
+    return {
+        "ca": str(folder / "ca.pem"),
+        "certificate": folder / "client.pem",
+        "key": folder / "client.key",
+        "http": http,
+        "timeout_s": 20.0,
+    }
+
+
+def url(server: Live) -> str:
+    return f"https://127.0.0.1:{server.gateway.port}"
+
+
+@pytest.mark.parametrize("http", [3, 1])
+def test_a_client_gets_verdicts_of_texts_and_tables_over_one_connection(folder: Path, http: int) -> None:
+    with live(settings(folder)) as server, Client(url(server), **options(folder, http)) as client:
+        assert client.screen(ATTACK, session_id="s")["action"] == "block"
+        assert client.screen("hello")["tenant"] == "acme"
+        found = client.screen_table(pa.table({"text": [f"{i}" for i in range(10_000)]}))
+        assert found.column("request_id").to_pylist() == [str(i) for i in range(10_000)]
+        transport = "quic" if http == 3 else "tcp"
+        assert f'aimds_active_connections{{transport="{transport}"}} 1.0' in server.gateway.metrics.text().decode()
+        with pytest.raises(ServerError, match="channel") as caught:
+            client.screen("a", channel="root")
+        assert caught.value.status == 422
+
+
+def test_a_gateway_without_tls_is_reached_over_tcp() -> None:
+    with live() as server, Client(f"http://127.0.0.1:{server.gateway.port}") as client:
+        assert client.screen("hello")["action"] == "allow"
+
+
+@pytest.mark.parametrize("http", [3, 1])
+def test_a_server_of_another_ca_is_not_talked_to(folder: Path, http: int) -> None:
+    more = options(folder, http) | {"ca": folder / "other.pem", "attempts": 1}
+    with live(settings(folder)) as server, Client(url(server), **more) as client, pytest.raises(ServerError) as caught:
+        client.screen("secret")
+    assert caught.value.status == 0
+
+
+def test_a_closed_connection_is_opened_again(folder: Path) -> None:
+    async def test(address: str) -> None:
+        async with AsyncClient(address, **options(folder, 3)) as client:
+            await client.screen("a")
+            assert client._quic is not None
+            first = client._quic
+            first.close()
+            await first.wait_closed()
+            assert (await client.screen("b"))["action"] == "allow"
+            assert client._quic is not first
+
+    with live(settings(folder)) as server:
+        asyncio.run(test(url(server)))
+
+
+def test_a_stream_gives_verdicts_of_many_rows_and_problems_of_single_ones(folder: Path) -> None:
+    async def rows() -> AsyncIterator[dict[str, Any]]:
+        for i in range(3000):
+            yield {"text": ATTACK if i == 7 else "a", "request_id": str(i), **({"turn": "x"} if i == 9 else {})}
+
+    async def test(address: str) -> dict[str, Any]:
+        async with AsyncClient(address, deadline_ms=20_000, **options(folder, 3)) as client:
+            return {found["request_id"]: found async for found in client.stream(rows(), brief=True)}
+
+    with live(settings(folder)) as server:
+        found = asyncio.run(test(url(server)))
+    assert len(found) == 3000
+    assert found["7"]["action"] == "block"
+    assert found["9"]["problem"]["status"] == 422
+
+
+def test_a_stream_without_identity_is_refused(folder: Path) -> None:
+    async def nothing() -> AsyncIterator[dict[str, Any]]:
+        yield {"text": "a"}
+
+    async def test(address: str) -> None:
+        async with AsyncClient(address, ca=folder / "ca.pem") as client:
+            async for _ in client.stream(nothing()):
+                pass
+
+    with live(settings(folder)) as server, pytest.raises(ServerError) as caught:
+        asyncio.run(test(url(server)))
+    assert caught.value.status == 401
+
+
+class Scripted(AsyncClient):
+    """Answers come from a list; waits and keys are kept."""
+
+    def __init__(self, answers: list[Any], **changed: Any) -> None:
+        self.waits: list[float] = []
+        self.keys: list[str] = []
+        super().__init__("http://gateway.example", random=Random(1), sleep=self._note, **changed)
+        self.answers = answers
+
+    async def _note(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    async def _once(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
+        self.keys.append(headers["idempotency-key"])
+        found = self.answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        status, content = found
+        return Answer(status, {}, json.dumps(content).encode())
+
+
+def test_a_refusal_is_tried_again_after_the_time_it_states_with_the_same_key() -> None:
+    client = Scripted([(429, {"retry_after_s": 2.0}), ConnectionError("gone"), (503, {}), (200, {"action": "allow"})])
+    assert asyncio.run(client.screen("a"))["action"] == "allow"
+    assert 2.0 <= client.waits[0] <= 3.0
+    assert all(0.05 <= wait <= 0.4 for wait in client.waits[1:])
+    assert len(set(client.keys)) == 1
+    other = Scripted([(200, {})])
+    asyncio.run(other.screen("a"))
+    assert other.keys[0] == client.keys[0]
+    assert Scripted([])._name == client._name
+
+
+def test_waits_differ_between_clients() -> None:
+    waits = set()
+    for seed in range(5):
+        client = Scripted([(429, {"retry_after_s": 1.0}), (200, {})])
+        client._random = Random(seed)
+        asyncio.run(client.screen("a"))
+        waits.add(client.waits[0])
+    assert len(waits) == 5
+
+
+def test_what_will_not_change_is_not_tried_again() -> None:
+    client = Scripted([(403, {"title": "no", "detail": "role"})])
+    with pytest.raises(ServerError, match="no: role"):
+        asyncio.run(client.screen("a"))
+    assert client.waits == []
+
+
+def test_the_last_refusal_is_told_when_all_tries_are_used_up() -> None:
+    client = Scripted([(429, {"title": "busy"})] * 3, attempts=3)
+    with pytest.raises(ServerError, match="busy"):
+        asyncio.run(client.screen("a"))
+    assert len(client.waits) == 2
+
+
+@pytest.mark.parametrize("bad", ["", "ftp://x", "https://", "https://x:99999", "https://x/path", "x:1"])
+def test_an_address_that_is_none_is_named(bad: str) -> None:
+    with pytest.raises(ConfigError, match="url"):
+        AsyncClient(bad)
+    with pytest.raises(ConfigError, match="http"):
+        AsyncClient("https://x", http=2)
+
+
+@pytest.mark.parametrize("http", ["3", "1"])
+def test_check_asks_a_gateway(folder: Path, http: str) -> None:
+    key, entry = keys.new("me", "acme", ("screen",))
+    keys.append(folder / "keys.toml", entry)
+    found = Settings(port=0, certificate=folder / "server.pem", key=folder / "server.key", keys=folder / "keys.toml")
+    with live(found) as server:
+        ca = str(folder / "ca.pem")
+        arguments = ["check", ATTACK, "--json", "--server", url(server), "--token", key, "--ca", ca, "--http", http]
+        done = CliRunner().invoke(build(), arguments)
+        assert done.exit_code == 1
+        assert json.loads(done.stdout)["action"] == "block"
+        assert CliRunner().invoke(build(), ["check", "hello", *arguments[2:]]).exit_code == 0
+        denied = CliRunner().invoke(build(), [*arguments[:6], "aimds_a.b", *arguments[7:]])
+        assert isinstance(denied.exception, AimdsError)
+
+
+def test_no_more_requests_are_begun_than_a_gateway_takes_and_all_are_answered(folder: Path) -> None:
+    async def test(address: str) -> list[Any]:
+        async with AsyncClient(address, deadline_ms=20_000, **options(folder, 3)) as client:
+            most = 0
+
+            async def one(i: int) -> Any:
+                nonlocal most
+                found = await client.screen("a", request_id=str(i))
+                most = max(most, len(client._quic.streams) if client._quic else 0)
+                return found["request_id"]
+
+            found = await asyncio.gather(*(one(i) for i in range(400)))
+            assert 10 < most <= MOST_STREAMS
+            return found
+
+    with live(settings(folder)) as server:
+        assert asyncio.run(test(url(server))) == [str(i) for i in range(400)]

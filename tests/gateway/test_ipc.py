@@ -1,0 +1,202 @@
+"""Arrow IPC from strangers: what is whole is read, what is cut, mutated or swollen is refused and never believed."""
+
+from __future__ import annotations
+
+import struct
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from desk import ARROW, Desk, ipc, taken
+
+from aimds.gateway.ipc import Reader, Writer
+from aimds.gateway.problem import Problem
+from aimds.schema import REQUESTS
+
+TABLE = pa.table({"text": ["one", "two", "three"], "channel": ["user", "tool", "document"], "turn": [1, None, 3]})
+
+
+def read(content: bytes, size: int = 1 << 20, **limits: int) -> pa.Table:
+    reader = Reader(**limits)
+    out = [batch for i in range(0, len(content), size) for batch in reader.feed(content[i : i + size])]
+    reader.end()
+    return pa.Table.from_batches(out, REQUESTS)
+
+
+def refused(content: bytes, **limits: int) -> Problem:
+    with pytest.raises(Problem) as caught:
+        read(content, **limits)
+    return caught.value
+
+
+@pytest.mark.parametrize("size", [1, 3, 64, 1 << 20])
+@pytest.mark.parametrize("compression", [None, "zstd", "lz4"])
+def test_a_stream_is_read_in_pieces_of_any_size(compression: str | None, size: int) -> None:
+    found = read(ipc(TABLE, compression=compression), size)
+    assert found.column("text").to_pylist() == ["one", "two", "three"]
+    assert found.column("channel").to_pylist() == ["user", "tool", "document"]
+    assert found.column("request_id").to_pylist() == ["0", "1", "2"]
+
+
+def test_rows_are_numbered_over_batches() -> None:
+    table = pa.Table.from_batches(TABLE.to_batches() * 3)
+    assert read(ipc(table)).column("request_id").to_pylist() == [str(i) for i in range(9)]
+
+
+def test_a_channel_may_be_a_dictionary() -> None:
+    table = TABLE.set_column(1, "channel", TABLE.column("channel").dictionary_encode())
+    assert read(ipc(table)).column("channel").to_pylist() == ["user", "tool", "document"]
+
+
+def test_a_stream_cut_anywhere_is_refused() -> None:
+    content = ipc(TABLE)
+    for cut in range(len(content)):
+        assert refused(content[:cut]).kind == "malformed"
+
+
+def test_a_buffer_that_states_a_huge_size_is_refused_before_it_is_allocated() -> None:
+    content = bytearray(ipc(pa.table({"text": ["x" * 4000]}), compression="zstd"))
+    before = pa.total_allocated_bytes()
+    at = content.find(struct.pack("<q", 4000) + b"\x28\xb5\x2f\xfd")
+    assert at > 0
+    content[at : at + 8] = struct.pack("<q", 1 << 40)
+    assert refused(bytes(content)).kind == "too-large"
+    assert pa.total_allocated_bytes() - before < 1 << 20
+
+
+def test_a_small_body_that_expands_far_is_refused() -> None:
+    bomb = ipc(pa.table({"text": ["a" * (100 << 20)]}), compression="zstd")
+    assert len(bomb) < 20_000
+    problem = refused(bomb)
+    assert problem.kind == "too-large"
+    assert "expands to" in problem.detail
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["x"]).dictionary_encode(),
+        pa.array(["x"], pa.string_view()),
+        pa.array([["x"]]),
+        pa.RunEndEncodedArray.from_arrays(pa.array([1], pa.int32()), pa.array(["x"])),
+    ],
+)
+def test_types_that_let_few_bytes_stand_for_many_are_refused(column: pa.Array) -> None:
+    assert refused(ipc(pa.table({"text": column}))).kind == "unprocessable"
+
+
+def test_a_dictionary_with_long_words_is_refused() -> None:
+    column = pa.array(["u" * 10_000] * 100).dictionary_encode()
+    assert "longer than" in refused(ipc(pa.table({"text": ["a"] * 100, "channel": column}))).detail
+
+
+def test_rows_that_cost_nothing_are_refused() -> None:
+    # Null columns have no buffers, so any number of rows fits into nothing.
+    batch = pa.RecordBatch.from_arrays([pa.nulls(2_000_000)], names=["text"])
+    assert refused(ipc(batch)).kind == "malformed"
+
+
+def test_offsets_that_point_elsewhere_are_refused() -> None:
+    offsets = pa.py_buffer(struct.pack("<qqq", 0, 1 << 33, 2))
+    text = pa.Array.from_buffers(pa.large_string(), 2, [None, offsets, pa.py_buffer(b"ab")])
+    assert refused(ipc(pa.RecordBatch.from_arrays([text], names=["text"]))).kind == "malformed"
+
+
+def test_invalid_utf8_is_kept_in_a_text_and_refused_in_a_name() -> None:
+    def table(name: str) -> bytes:
+        raw = pa.array([b"\xff\xfe", b"b"], pa.large_binary())
+        bad = pa.Array.from_buffers(pa.large_string(), 2, raw.buffers())
+        columns: dict[str, Any] = {"text": ["a", "b"], name: bad}
+        return ipc(pa.table(columns))
+
+    assert read(table("text")).num_rows == 2
+    assert refused(table("session_id")).kind == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (pa.table({"prompt": ["a"]}), "the columns are prompt"),
+        (pa.table({"text": ["a"], "channel": ["root"]}), "'root'"),
+        (pa.table({"text": ["a"], "turn": ["x"]}), "cannot become int64"),
+        (pa.table({"text": [1.5]}), "holds double"),
+    ],
+)
+def test_what_does_not_fit_the_contract_names_the_column(table: pa.Table, said: str) -> None:
+    problem = refused(ipc(table))
+    assert problem.status == 422
+    assert said in problem.detail
+
+
+def test_an_unfit_row_is_counted_over_batches() -> None:
+    good, bad = pa.table({"text": ["a", "b"], "channel": ["user"] * 2}), pa.table({"text": ["a"], "channel": ["x"]})
+    problem = refused(ipc(pa.Table.from_batches([*good.to_batches(), *bad.to_batches()])))
+    assert problem.extra == {"column": "channel", "row": 2}
+
+
+def test_messages_out_of_order_are_refused() -> None:
+    content = ipc(TABLE)
+    (size,) = struct.unpack_from("<I", content, 4)
+    schema, rest = content[: 8 + size], content[8 + size :]
+    assert refused(rest).kind == "malformed"
+    assert refused(schema + schema + rest).kind == "malformed"
+    assert refused(content + b"more").kind == "malformed"
+
+
+def test_a_message_beyond_the_limit_is_refused_before_it_has_come() -> None:
+    content = ipc(pa.table({"text": ["x" * 100_000]}))
+    reader = Reader(max_message_bytes=50_000)
+    with pytest.raises(Problem) as caught:
+        reader.feed(content[:2000])
+    assert caught.value.kind == "too-large"
+
+
+def test_no_mutation_of_a_stream_does_more_than_be_read_or_refused() -> None:
+    random = Random(11)
+    originals = [
+        ipc(TABLE),
+        ipc(TABLE, compression="zstd"),
+        ipc(TABLE.set_column(1, "channel", TABLE.column(1).dictionary_encode())),
+    ]
+    outcomes = {"read": 0, "refused": 0}
+    for i in range(3000):
+        content = bytearray(originals[i % 3])
+        for _ in range(random.randint(1, 4)):
+            content[random.randrange(len(content))] = random.randrange(256)
+        if random.random() < 0.2:
+            del content[random.randrange(len(content)) :]
+        try:
+            read(bytes(content), max_expanded_bytes=1 << 20)
+            outcomes["read"] += 1
+        except Problem:
+            outcomes["refused"] += 1
+    assert outcomes["refused"] > 300
+    assert outcomes["read"] > 50
+
+
+def test_no_mutation_makes_the_service_fail() -> None:
+    random = Random(12)
+    original = ipc(TABLE)
+    for _ in range(300):
+        content = bytearray(original)
+        content[random.randrange(len(content))] ^= 1 << random.randrange(8)
+        desk = Desk()
+        exchange = desk.ask("/v1/screen/batch", bytes(content), ARROW)
+        assert exchange.status in (200, 400, 413, 422)
+        if exchange.status == 200:
+            pa.ipc.open_stream(taken(exchange)).read_all()
+        assert desk.service.idle
+
+
+def test_a_writer_gives_a_stream_that_any_reader_takes() -> None:
+    desk = Desk()
+    batch = pa.RecordBatch.from_arrays([pa.array(["a", "b"])], names=["text"])
+    from aimds.schema import requests
+
+    verdicts = desk.screener.screen_batch(requests(batch))
+    failed = desk.screener.unjudged(requests(batch), "no")
+    writer = Writer()
+    content = writer.batch(verdicts) + writer.batch(failed) + writer.end()
+    found = pa.ipc.open_stream(content).read_all()
+    assert found.column("status").to_pylist() == ["ok", "ok", "error", "error"]

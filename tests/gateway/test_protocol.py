@@ -1,0 +1,472 @@
+"""The service without a socket: routes, limits, errors, streams, idempotency, draining."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from desk import ARROW, ATTACK, BOOM, JSON, NDJSON, Desk, document, documents, feed, ipc, ndjson, taken
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aimds.gateway.batching import BatchConfig, Batcher
+from aimds.gateway.exchange import MAX_UNSENT
+from aimds.gateway.headers import MAX_HEADER_BYTES
+from aimds.gateway.identity import LOCAL, ROUTES, Identity, Peer
+from aimds.gateway.pieces import Limits
+from aimds.schema import VERDICTS
+
+
+class As:
+    """Access that always gives one identity."""
+
+    def __init__(self, **changed: Any) -> None:
+        self.identity = dataclasses.replace(Identity("ada", "acme", frozenset({"screen"}), "key"), **changed)
+
+    def identify(self, *_: object) -> Identity:
+        return self.identity
+
+
+def body(text: str = "hello", **more: Any) -> bytes:
+    return json.dumps({"text": text, **more}).encode()
+
+
+def test_one_request_gives_its_verdict_with_all_fields_of_the_contract() -> None:
+    desk = Desk()
+    exchange = desk.ask("/v1/screen", body(ATTACK, request_id="r1", session_id="s", turn=3, tenant="t", channel="tool"))
+    assert exchange.status == 200
+    found = document(exchange)
+    assert list(found) == VERDICTS.names
+    assert (found["request_id"], found["session_id"], found["turn"], found["tenant"]) == ("r1", "s", 3, "t")
+    assert (found["action"], found["threat_type"], found["status"]) == ("block", "direct_injection", "ok")
+    assert found["evidence"][0]["start"] == 0
+
+
+def test_brief_verdicts_are_short() -> None:
+    found = document(Desk().ask("/v1/screen?verdict=brief", body()))
+    assert found == {
+        "request_id": "0",
+        "session_id": None,
+        "turn": None,
+        "action": "allow",
+        "session_action": "none",
+        "threat_type": "none",
+        "score": 0.0,
+        "status": "ok",
+        "error": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "content", "headers", "status", "said"),
+    [
+        ("/v1/screen", b"{", JSON, 400, "not JSON"),
+        ("/v1/screen", b'{"text": "\xff"}', JSON, 400, "not UTF-8"),
+        ("/v1/screen", b'{"text": "\\ud800"}', JSON, 400, "not JSON"),
+        ("/v1/screen", b"", JSON, 400, "not JSON"),
+        ("/v1/screen", b"[" * 100_000, JSON, 422, "the body"),
+        ("/v1/screen", b"{}", JSON, 422, "text"),
+        ("/v1/screen", b'{"text": 1}', JSON, 422, "Expected `str`"),
+        ("/v1/screen", b'{"text": null}', JSON, 422, "Expected `str`"),
+        ("/v1/screen", b'{"text": "a", "txet": 1}', JSON, 422, "txet"),
+        ("/v1/screen", b'{"text": "a", "channel": "root"}', JSON, 422, "channel"),
+        ("/v1/screen", b'{"text": "a", "turn": 99999999999999999999}', JSON, 422, "turn"),
+        ("/v1/screen", b'{"text": "a", "urgency": 8}', JSON, 422, "urgency"),
+        ("/v1/screen", b'{"text": "a", "deadline_ms": -1}', JSON, 422, "deadline_ms"),
+        ("/v1/screen", b'{"text": "a", "ts": "0001-01-01T00:00:00+14:00"}', JSON, 422, "ts"),
+        ("/v1/screen", b'{"text": "a"}', NDJSON, 415, "takes application/json"),
+        ("/v1/screen", b'{"text": "a"}', [*JSON, (b"content-encoding", b"gzip")], 415, "gzip"),
+        ("/v1/screen", b'{"text": "a"}', [*JSON, (b"accept", b"text/html")], 406, "application/json"),
+        ("/v1/screen", b'{"text": "a"}', [*JSON, (b"aimds-deadline-ms", b"soon")], 400, "soon"),
+        ("/v1/screen", b'{"text": "a"}', [*JSON, (b"aimds-deadline-ms", b"nan")], 400, "nan"),
+        ("/v1/screen", b'{"text": "a"}', [*JSON, (b"content-length", b"-1")], 400, "content-length"),
+        ("/v1/screen", b'{"text": "a"}', [*JSON, (b"content-length", b"9999999999")], 413, "at most"),
+        ("/v1/screen", b'{"text": "a"}', [*JSON, *JSON], 400, "twice"),
+        ("/v1/screen", b'{"text": "a"}', [*JSON, (b"x", b"\xff")], 400, "ASCII"),
+        ("/v1/screen", b'{"text": "a"}', [*JSON, (b"x", b"y" * MAX_HEADER_BYTES)], 431, "bytes"),
+        ("/v1/screen?verdict=long", b'{"text": "a"}', JSON, 400, "full or brief"),
+        ("/v1/screen?a=1&a=2", b'{"text": "a"}', JSON, 400, "twice"),
+        ("/v1/nothing", b"", JSON, 404, "/v1/nothing"),
+        ("/v1/sessions//turns", b"", JSON, 404, "routes"),
+        ("/v1/sessions/a/b/turns", b"", JSON, 404, "routes"),
+        ("/healthz", b"", JSON, 405, "GET"),
+        ("/v1/sessions/a/turns", b'{"turns": []}', JSON, 422, "empty"),
+        ("/v1/sessions/a/turns", b'{"text": "a", "session_id": "b"}', JSON, 422, "session of the path"),
+        ("/v1/screen/batch", b"", JSON, 415, "arrow"),
+        ("/v1/screen/batch", b'{"text"\n', NDJSON, 400, "line 0"),
+        ("/v1/screen/batch", b'{"text": "a"}\n{"text": 5}\n', NDJSON, 422, "line 1"),
+        ("/v1/screen/batch", b"", ARROW, 400, "no schema"),
+        ("/v1/screen/batch", b"not arrow at all", ARROW, 400, "not an Arrow"),
+    ],
+)
+def test_what_is_wrong_is_named_in_a_problem_body(
+    target: str, content: bytes, headers: list[tuple[bytes, bytes]], status: int, said: str
+) -> None:
+    desk = Desk()
+    exchange = desk.ask(target, content, headers)
+    found = document(exchange)
+    assert exchange.status == status == found["status"]
+    assert dict(exchange.headers)["content-type"] == "application/problem+json"
+    assert said in found["detail"]
+    assert found["type"].startswith("urn:aimds:problem:")
+    assert desk.screener.batches == []
+    assert desk.service.idle
+
+
+def test_a_body_beyond_the_limit_is_refused_while_it_comes() -> None:
+    desk = Desk(limits=Limits(max_body_bytes=1000))
+    exchange = desk.open("/v1/screen")
+    exchange.receive(b"x" * 1001, desk.now)
+    assert exchange.ended
+    assert document(exchange)["status"] == 413
+    exchange.receive(b"x" * 10**6, desk.now)
+    assert len(exchange._body) == 0  # type: ignore[attr-defined]
+
+
+def test_a_text_beyond_the_limit_is_refused() -> None:
+    assert Desk(limits=Limits(max_text_bytes=10)).ask("/v1/screen", body("x" * 11)).status == 413
+
+
+def test_a_row_that_breaks_a_kernel_fails_alone() -> None:
+    desk = Desk()
+    found = documents(
+        desk.ask("/v1/screen/batch", ndjson(*({"text": BOOM if i == 77 else f"text {i}"} for i in range(200))), NDJSON)
+    )
+    assert [one["status"] for one in found] == ["error" if i == 77 else "ok" for i in range(200)]
+    assert "a kernel broke" in found[77]["error"]
+    assert found[77]["action"] != "allow"
+    assert [one["request_id"] for one in found] == [str(i) for i in range(200)]
+
+
+def test_a_row_that_breaks_a_kernel_does_not_fail_requests_of_others_in_its_batch() -> None:
+    desk = Desk()
+    asked = [desk.open("/v1/screen") for _ in range(5)]
+    for i, exchange in enumerate(asked):
+        feed(desk, exchange, body(BOOM if i == 2 else "fine"))
+    desk.run()
+    assert desk.screener.batches[0] == 5
+    assert [document(one)["status"] for one in asked] == ["ok", "ok", "error", "ok", "ok"]
+
+
+def test_turns_of_a_session_have_its_id() -> None:
+    desk = Desk()
+    content = json.dumps({"turns": [{"text": "a", "turn": 0}, {"text": ATTACK, "turn": 1}]}).encode()
+    found = document(desk.ask("/v1/sessions/room%201/turns", content))["verdicts"]
+    assert [one["session_id"] for one in found] == ["room 1", "room 1"]
+    assert [one["action"] for one in found] == ["allow", "block"]
+    assert document(desk.ask("/v1/sessions/x/turns", body("a")))["verdicts"][0]["session_id"] == "x"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 16])
+@pytest.mark.parametrize("accept", [None, b"application/x-ndjson", b"application/vnd.apache.arrow.stream"])
+@pytest.mark.parametrize("kind", ["arrow", "ndjson"])
+def test_a_batch_comes_back_row_for_row_in_either_format(kind: str, accept: bytes | None, size: int) -> None:
+    desk = Desk(limits=Limits(piece_rows=8))
+    texts = [f"text {i} {ATTACK if i % 5 == 0 else ''}" for i in range(50)]
+    content = ipc(pa.table({"text": texts})) if kind == "arrow" else ndjson(*({"text": text} for text in texts))
+    exchange = desk.open(
+        "/v1/screen/batch", [*(ARROW if kind == "arrow" else NDJSON), *([(b"accept", accept)] if accept else [])]
+    )
+    feed(desk, exchange, content, size)
+    desk.run()
+    assert exchange.status == 200
+    kind_out = dict(exchange.headers)["content-type"]
+    if kind_out.endswith("arrow.stream"):
+        table = pa.ipc.open_stream(taken(exchange)).read_all()
+        assert table.schema.equals(VERDICTS)
+        found = table.to_pylist()
+    else:
+        found = documents(exchange)
+    assert [one["request_id"] for one in found] == [str(i) for i in range(50)]
+    assert [one["action"] for one in found] == ["block" if i % 5 == 0 else "allow" for i in range(50)]
+    assert exchange.ended
+
+
+def test_batch_verdicts_come_before_the_body_is_complete() -> None:
+    desk = Desk(limits=Limits(piece_rows=4))
+    exchange = desk.open("/v1/screen/batch", NDJSON)
+    exchange.receive(ndjson(*({"text": f"{i}"} for i in range(4))), desk.now)
+    desk.run()
+    assert len(documents(exchange)) == 4
+    assert not exchange.ended
+
+
+def test_a_batch_reads_on_only_as_its_rows_are_screened() -> None:
+    desk = Desk(limits=Limits(piece_rows=10, window_pieces=2))
+    exchange = desk.open("/v1/screen/batch", NDJSON)
+    line, received = ndjson({"text": "x" * 80}), 0
+    while exchange.wants_data:
+        exchange.receive(line * 10, desk.now)
+        received += 10
+    assert received == 30
+    assert desk.service.batcher.queued_rows == 20
+    desk.run()
+    assert exchange.wants_data
+
+
+def test_a_slow_reader_stops_the_screening_of_its_batch() -> None:
+    desk = Desk(limits=Limits(piece_rows=256))
+    exchange = desk.open("/v1/screen/batch", NDJSON)
+    line = ndjson({"text": "x"})
+    for _ in range(50):
+        if not exchange.wants_data:
+            break
+        exchange.receive(line * 256, desk.now)
+        desk.run()
+    assert not exchange.wants_data
+    assert exchange.unsent < MAX_UNSENT + 600_000
+    taken(exchange)
+    desk.run()
+    assert exchange.wants_data
+
+
+def test_a_reset_gives_up_what_waits_and_nothing_else() -> None:
+    desk = Desk(limits=Limits(piece_rows=10), batch=BatchConfig(max_rows=10))
+    soon = [*NDJSON, (b"aimds-deadline-ms", b"500")]
+    gone, other = desk.open("/v1/screen/batch", soon), desk.open("/v1/screen")
+    feed(desk, gone, ndjson(*({"text": f"{i}"} for i in range(40))))
+    feed(desk, other, body())
+    desk.step()
+    gone.abort(desk.now)
+    assert desk.service.batcher.queued_rows == 1
+    desk.run()
+    assert document(other)["status"] == "ok"
+    assert taken(gone) == b""
+    assert desk.service.idle
+
+
+def test_a_batch_that_comes_too_late_is_told_so_row_by_row() -> None:
+    desk = Desk(limits=Limits(piece_rows=2, batch_deadline_ms=50, window_pieces=4))
+    exchange = desk.open("/v1/screen/batch", NDJSON)
+    feed(desk, exchange, ndjson(*({"text": f"{i}"} for i in range(4))))
+    desk.now += 10
+    desk.run()
+    found = documents(exchange)
+    assert [one["status"] for one in found] == ["error"] * 4
+    assert all("deadline" in one["error"] for one in found)
+    assert all(one["action"] != "allow" for one in found)
+
+
+def test_a_stream_answers_each_line_as_it_is_ready_and_goes_on_after_a_bad_one() -> None:
+    desk = Desk()
+    exchange = desk.open("/v1/screen/stream", NDJSON)
+    exchange.receive(ndjson({"text": "a", "request_id": "x"}) + b'{"text": 5}\n{"te', desk.now)
+    assert exchange.status == 200
+    (bad,) = documents(exchange)
+    assert bad["request_id"] == "1"
+    assert bad["problem"]["status"] == 422
+    desk.run()
+    assert [one["request_id"] for one in documents(exchange)] == ["x"]
+    exchange.receive(b'xt": "%s"}' % ATTACK.encode(), desk.now)
+    assert desk.step() == 0
+    exchange.end(desk.now)
+    desk.run()
+    (last,) = documents(exchange)
+    assert (last["request_id"], last["action"]) == ("2", "block")
+    assert exchange.ended
+
+
+def test_a_line_without_end_is_refused_once_and_skipped() -> None:
+    desk = Desk(limits=Limits(max_body_bytes=100))
+    exchange = desk.open("/v1/screen/stream", NDJSON)
+    for _ in range(50):
+        exchange.receive(b"x" * 90, desk.now)
+    exchange.receive(b"\n" + ndjson({"text": "a"}), desk.now)
+    desk.run()
+    found = documents(exchange)
+    assert [one.get("problem", {}).get("status") for one in found] == [413, None]
+    assert len(exchange._held) == 0  # type: ignore[attr-defined]
+
+
+def test_a_stream_holds_no_more_rows_than_its_window() -> None:
+    desk = Desk(limits=Limits(window_rows=20, deadline_ms=60_000))
+    exchange = desk.open("/v1/screen/stream", NDJSON)
+    exchange.receive(ndjson(*({"text": f"{i}"} for i in range(100))), desk.now)
+    assert desk.service.batcher.queued_rows == 20
+    assert not exchange.wants_data
+    exchange.end(desk.now)
+    desk.run()
+    found = documents(exchange)
+    assert sorted(int(one["request_id"]) for one in found) == list(range(100))
+    assert exchange.ended
+
+
+def test_requests_read_together_are_screened_together() -> None:
+    desk = Desk()
+    for _ in range(30):
+        feed(desk, desk.open("/v1/screen"), body())
+    desk.run()
+    assert desk.screener.batches == [30]
+
+
+def test_overload_answers_429_with_retry_after() -> None:
+    batcher = Batcher()
+    for _ in range(20):
+        batcher.time.observe(2000, 0.2)
+    desk = Desk(batcher=batcher)
+    first = desk.open("/v1/screen", [*JSON, (b"aimds-deadline-ms", b"50")])
+    feed(desk, first, body())
+    second = desk.open("/v1/screen", [*JSON, (b"aimds-deadline-ms", b"50")])
+    feed(desk, second, body())
+    assert second.status == 429
+    assert int(dict(second.headers)["retry-after"]) >= 1
+    assert document(second)["retry_after_s"] > 0
+    desk.run()
+    assert first.status == 200
+
+
+def test_a_request_that_waited_too_long_is_504() -> None:
+    desk = Desk()
+    exchange = desk.open("/v1/screen", [*JSON, (b"aimds-deadline-ms", b"50")])
+    feed(desk, exchange, body())
+    desk.now += 1
+    desk.run()
+    assert exchange.status == 504
+    assert desk.screener.batches == []
+
+
+def test_the_same_key_is_screened_once_and_answered_each_time() -> None:
+    desk = Desk()
+    headers = [*JSON, (b"idempotency-key", b'"k1"')]
+    first, second = desk.open("/v1/screen", headers), desk.open("/v1/screen", headers)
+    feed(desk, first, body())
+    feed(desk, second, body())
+    desk.run()
+    third = desk.ask("/v1/screen", body(), headers)
+    answers = [taken(one) for one in (first, second, third)]
+    assert answers[0] == answers[1] == answers[2] != b""
+    assert sum(desk.screener.batches) == 1
+    assert dict(third.headers)["idempotency-replayed"] == "true"
+    assert desk.ask("/v1/screen", body("other"), headers).status == 409
+    desk.now += 601
+    assert desk.ask("/v1/screen", body("other"), headers).status == 200
+
+
+def test_a_key_whose_first_request_left_still_answers_the_second() -> None:
+    desk = Desk()
+    headers = [*JSON, (b"idempotency-key", b"k1")]
+    first, second = desk.open("/v1/screen", headers), desk.open("/v1/screen", headers)
+    feed(desk, first, body())
+    feed(desk, second, body())
+    first.abort(desk.now)
+    desk.run()
+    assert document(second)["status"] == "ok"
+
+
+def test_a_key_whose_first_request_failed_may_be_tried_again() -> None:
+    desk = Desk()
+    headers = [*JSON, (b"idempotency-key", b"k1"), (b"aimds-deadline-ms", b"10")]
+    exchange = desk.open("/v1/screen", headers)
+    feed(desk, exchange, body())
+    desk.now += 1
+    desk.run()
+    assert exchange.status == 504
+    assert desk.ask("/v1/screen", body(), headers).status == 200
+
+
+def test_keys_of_two_identities_do_not_meet() -> None:
+    desk = Desk(access=As())
+    headers = [*JSON, (b"idempotency-key", b"k1")]
+    assert desk.ask("/v1/screen", body(), headers).status == 200
+    desk.service.access = As(name="eve", tenant="eve")
+    exchange = desk.ask("/v1/screen", body(), headers)
+    assert document(exchange)["tenant"] == "eve"
+
+
+def test_rows_belong_to_the_tenant_of_their_sender() -> None:
+    desk = Desk(access=As())
+    assert document(desk.ask("/v1/screen", body()))["tenant"] == "acme"
+    assert desk.ask("/v1/screen", body(tenant="globex")).status == 403
+    table = ipc(pa.table({"text": ["a"], "tenant": ["globex"]}))
+    assert desk.ask("/v1/screen/batch", table, ARROW).status == 403
+    table = ipc(pa.table({"text": ["a"]}))
+    answer = pa.ipc.open_stream(taken(desk.ask("/v1/screen/batch", table, ARROW))).read_all()
+    assert answer.column("tenant").to_pylist() == ["acme"]
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.role is not None])
+def test_a_route_is_denied_without_its_role(route: Any) -> None:
+    others = frozenset({"screen", "review", "admin", "metrics"}) - {route.role}
+    desk = Desk(access=As(roles=others))
+    exchange = desk.open(route.path.replace("{id}", "a"), method=route.method)
+    assert exchange.status == 403
+    assert desk.denied[0]["identity"] == "ada"
+    assert desk.denied[0]["kind"] == "forbidden"
+
+
+def test_early_data_may_only_read() -> None:
+    desk = Desk()
+    early = Peer("127.0.0.1", early=True)
+    assert desk.open("/v1/screen", peer=early).status == 425
+    assert desk.open("/healthz", method="GET", peer=early).status == 200
+
+
+def test_draining_finishes_what_is_under_way_and_takes_nothing_new() -> None:
+    desk = Desk()
+    one, stream = desk.open("/v1/screen"), desk.open("/v1/screen/stream", NDJSON)
+    feed(desk, one, body())
+    stream.receive(ndjson({"text": "a"}, {"text": "b"}), desk.now)
+    desk.service.drain(desk.now)
+    late = desk.open("/v1/screen")
+    assert late.status == 503
+    assert "retry-after" in dict(late.headers)
+    assert desk.open("/readyz", method="GET").status == 503
+    assert desk.open("/healthz", method="GET").status == 200
+    assert not desk.service.idle
+    desk.run()
+    assert document(one)["status"] == "ok"
+    assert len(documents(stream)) == 2
+    assert stream.ended
+    assert desk.service.idle
+
+
+def test_metrics_count_what_went_through() -> None:
+    desk = Desk()
+    desk.ask("/v1/screen", body(ATTACK))
+    desk.ask("/v1/screen", body(BOOM))
+    desk.ask("/v1/screen", b"{")
+    text = taken(desk.open("/metrics", method="GET")).decode()
+    for line in (
+        'aimds_requests_total{route="screen",status="200"} 2.0',
+        'aimds_requests_total{route="screen",status="400"} 1.0',
+        "aimds_threats_detected_total 2.0",
+        'aimds_threats_by_type{threat_type="direct_injection"} 1.0',
+        "aimds_rows_not_judged_total 1.0",
+        'aimds_detection_latency_seconds_count{route="screen"} 2.0',
+        "aimds_active_requests 0.0",
+    ):
+        assert line in text
+
+
+def test_the_openapi_document_names_every_route() -> None:
+    found = document(Desk().open("/openapi.json", method="GET"))
+    assert {(path, method) for path, methods in found["paths"].items() for method in methods} == {
+        (route.path, route.method.lower()) for route in ROUTES
+    }
+    assert set(found["components"]["schemas"]["Verdict"]["properties"]) == set(VERDICTS.names)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(
+        ["/v1/screen", "/v1/screen/batch", "/v1/screen/stream", "/v1/sessions/a/turns", "/v1/screen/output"]
+    ),
+    st.sampled_from([JSON, NDJSON, ARROW, [(b"content-type", b"text/plain")]]),
+    st.binary(max_size=300),
+    st.integers(1, 50),
+)
+def test_no_body_breaks_the_service(target: str, headers: list[tuple[bytes, bytes]], content: bytes, size: int) -> None:
+    desk = Desk()
+    exchange = desk.open(target, headers)
+    feed(desk, exchange, content, size)
+    desk.run()
+    assert exchange.ended
+    assert exchange.status in (200, 400, 413, 415, 422)
+    assert desk.service.idle
+
+
+def test_everybody_is_local_without_access() -> None:
+    assert Desk().service.access.identify(None, None, None, 0.0) is LOCAL  # type: ignore[arg-type]

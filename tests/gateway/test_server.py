@@ -1,0 +1,442 @@
+"""HTTP/3: requests, back-pressure, identity and the faults of clients, over loopback on an ephemeral port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import cache
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from aioquic.asyncio.client import connect
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.events import DataReceived, HeadersReceived
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import Limit, QuicConnection
+from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, StopSendingReceived, StreamReset
+from aioquic.quic.stream import QuicStream
+from aioquic.tls import Context
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from desk import ATTACK, ipc, ndjson
+from live import Fake
+
+from aimds.gateway import certificates, datagrams
+from aimds.gateway.auth import Auth, Credentials
+from aimds.gateway.batching import Batcher
+from aimds.gateway.certificates import Chains, Issued
+from aimds.gateway.identity import Identity
+from aimds.gateway.pieces import Limits
+from aimds.gateway.protocol import Hooks, Service
+from aimds.gateway.server import SEND_BUFFER, STREAM_WINDOW, STREAMS, Server, configuration
+from aimds.gateway.worker import Worker
+
+NOW = datetime.now(UTC)
+
+
+@cache
+def ca() -> Issued:
+    return certificates.authority("test", NOW)
+
+
+@cache
+def server_certificate() -> Issued:
+    return certificates.issue(ca(), "server", ["127.0.0.1", "localhost"], NOW)
+
+
+class Client(QuicConnectionProtocol):
+    """The least of an HTTP/3 client."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.http: H3Connection | None = None
+        self.answers: dict[int, dict[str, Any]] = {}
+        self.changed = asyncio.Event()
+        self.ended: ConnectionTerminated | None = None
+
+    def quic_event_received(self, event: Any) -> None:
+        if isinstance(event, ProtocolNegotiated):
+            self.http = H3Connection(self._quic)
+        if isinstance(event, ConnectionTerminated):
+            self.ended = event
+        if isinstance(event, (StreamReset, StopSendingReceived)):
+            self.answers.setdefault(event.stream_id, {"body": b""})["stopped"] = True
+        for found in self.http.handle_event(event) if self.http is not None else []:
+            if isinstance(found, (HeadersReceived, DataReceived)):
+                answer = self.answers.setdefault(found.stream_id, {"body": b""})
+                if isinstance(found, HeadersReceived):
+                    answer["status"] = int(dict(found.headers)[b":status"])
+                else:
+                    answer["body"] += found.data
+                answer["over"] = found.stream_ended
+        self.changed.set()
+
+    def begin(
+        self,
+        target: str,
+        content: bytes = b"",
+        *,
+        end: bool = True,
+        method: str = "POST",
+        kind: str = "application/json",
+    ) -> int:
+        assert self.http is not None
+        stream = int(self._quic.get_next_available_stream_id())
+        headers = [
+            (b":method", method.encode()),
+            (b":scheme", b"https"),
+            (b":authority", b"localhost"),
+            (b":path", target.encode()),
+        ]
+        self.http.send_headers(stream, [*headers, (b"content-type", kind.encode())], end_stream=end and not content)
+        if content:
+            self.http.send_data(stream, content, end)
+        self.transmit()
+        return stream
+
+    async def until(self, condition: Callable[[], Any]) -> Any:
+        async with asyncio.timeout(20):
+            while not (found := condition()):
+                self.changed.clear()
+                await self.changed.wait()
+            return found
+
+    async def answer(self, stream: int) -> dict[str, Any]:
+        await self.until(lambda: self.answers.get(stream, {}).get("over") or self.ended)
+        return self.answers.get(stream, {})
+
+    async def ask(self, target: str, content: bytes = b"", **more: Any) -> dict[str, Any]:
+        return await self.answer(self.begin(target, content, **more))
+
+
+class Running:
+    """A service with its server, on the loop of the test."""
+
+    def __init__(
+        self, *, screener: Any = None, access: Any = None, offload: bool = True, limits: Limits | None = None
+    ) -> None:
+        self.screener = screener or Fake()
+        self.worker = Worker(self.screener)
+        self.denied: list[dict[str, Any]] = []
+        hooks = Hooks(self.worker.work, self.worker.unjudged, self.denied.append)
+        self.service = Service(Batcher(), hooks, access=access, limits=limits or Limits(deadline_ms=20_000))
+        self.worker.attach(self.service)
+        sock = datagrams.bound("127.0.0.1", 0)
+        self.port = sock.getsockname()[1]
+        issued = server_certificate()
+        self.server = Server(
+            self.service,
+            sock,
+            configuration(issued.certificate, issued.key),
+            ask_certificate=access is not None,
+            offload=offload,
+        )
+
+    @asynccontextmanager
+    async def client(self, issued: Issued | None = None, **options: Any) -> AsyncIterator[Client]:
+        settings = QuicConfiguration(
+            alpn_protocols=H3_ALPN, server_name="localhost", cadata=ca().certificate, **options
+        )
+        if issued is not None:
+            settings.certificate = x509.load_pem_x509_certificate(issued.certificate)
+            settings.private_key = load_pem_private_key(issued.key, None)  # type: ignore[assignment]
+        async with connect("127.0.0.1", self.port, configuration=settings, create_protocol=Client) as client:
+            assert isinstance(client, Client)
+            await client.until(lambda: client.http)
+            yield client
+
+
+def running(test: Callable[[Running], Awaitable[None]], **options: Any) -> None:
+    async def whole() -> None:
+        one = Running(**options)
+        try:
+            await test(one)
+        finally:
+            one.server.close()
+            one.worker.close()
+            await asyncio.sleep(0)
+
+    asyncio.run(whole())
+
+
+def body(text: str, **more: Any) -> bytes:
+    return json.dumps({"text": text, **more}).encode()
+
+
+@pytest.mark.parametrize("offload", [True, False])
+def test_requests_of_all_kinds_are_answered(offload: bool) -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            found = await client.ask("/v1/screen", body(ATTACK))
+            assert (found["status"], json.loads(found["body"])["action"]) == (200, "block")
+            assert (await client.ask("/healthz", method="GET"))["status"] == 200
+            assert (await client.ask("/nothing"))["status"] == 404
+            assert (await client.ask("/v1/screen", b"{"))["status"] == 400
+            texts = [f"text {i}" for i in range(3000)]
+            found = await client.ask(
+                "/v1/screen/batch", ipc(pa.table({"text": texts})), kind="application/vnd.apache.arrow.stream"
+            )
+            table = pa.ipc.open_stream(found["body"]).read_all()
+            assert table.column("request_id").to_pylist() == [str(i) for i in range(3000)]
+            assert (
+                'aimds_active_connections{transport="quic"} 1.0'
+                in (await client.ask("/metrics", method="GET"))["body"].decode()
+            )
+        assert one.service.idle
+
+    running(test, offload=offload)
+
+
+def test_a_stream_answers_while_it_is_open() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            stream = client.begin("/v1/screen/stream", end=False)
+            for i in range(5):
+                client.http.send_data(stream, ndjson({"text": "a", "request_id": f"r{i}"}), False)
+                client.transmit()
+                await client.until(lambda i=i: f'"r{i}"'.encode() in client.answers.get(stream, {"body": b""})["body"])
+            client.http.send_data(stream, b"", True)
+            client.transmit()
+            found = await client.answer(stream)
+            assert [json.loads(line)["request_id"] for line in found["body"].splitlines()] == [
+                f"r{i}" for i in range(5)
+            ]
+
+    running(test)
+
+
+def test_credit_returns_as_rows_are_screened_and_not_as_bytes_come() -> None:
+    async def test(one: Running) -> None:
+        gate = asyncio.Event()
+        work, one.worker.work = one.worker.work, lambda: None  # type: ignore[method-assign]
+        one.service.hooks = Hooks(lambda: work() if gate.is_set() else None, one.worker.unjudged)
+        async with one.client() as client:
+            content = ndjson({"text": "x" * 1000}) * 2000
+            stream = client.begin("/v1/screen/batch", content, kind="application/x-ndjson")
+            for _ in range(100):
+                await asyncio.sleep(0.002)
+            (connection,) = set(one.server._known.values())
+            seen = connection._quic._streams[stream].receiver.highest_offset
+            assert seen < 3 * STREAM_WINDOW < len(content)
+            assert sum(connection.quic.held.values()) <= STREAM_WINDOW
+            gate.set()
+            work()
+            found = await client.answer(stream)
+            assert found["body"].count(b"\n") == 2000
+
+    running(test, limits=Limits(piece_rows=64, batch_deadline_ms=60_000))
+
+
+def test_no_more_streams_than_the_limit_are_served_at_once_and_all_in_the_end() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            open_streams = [client.begin("/v1/screen/stream", end=False) for _ in range(STREAMS + 50)]
+            await client.until(lambda: sum("status" in a for a in client.answers.values()) == 0)
+            for stream in open_streams:
+                client.http.send_data(stream, ndjson({"text": "a"}), False)
+            client.transmit()
+            await client.until(lambda: len(client.answers) >= STREAMS)
+            await asyncio.sleep(0.05)
+            assert len(client.answers) == STREAMS
+            for stream in open_streams:
+                client.http.send_data(stream, b"", True)
+            client.transmit()
+            answers = [await client.answer(stream) for stream in open_streams]
+            assert all(answer["status"] == 200 and answer["body"].count(b"\n") == 1 for answer in answers)
+        assert one.service.idle
+
+    running(test)
+
+
+def test_a_client_that_resets_its_stream_takes_its_rows_out_of_the_queue() -> None:
+    async def test(one: Running) -> None:
+        one.service.hooks = Hooks(lambda: None, one.worker.unjudged)
+        async with one.client() as client:
+            stream = client.begin(
+                "/v1/screen/batch", ndjson(*({"text": f"{i}"} for i in range(2000))), kind="application/x-ndjson"
+            )
+            while not one.service.batcher.queued_rows:
+                await asyncio.sleep(0.002)
+            client._quic.reset_stream(stream, 0x10C)
+            client._quic.stop_stream(stream, 0x10C)
+            client.transmit()
+            while one.service.batcher.queued_rows:
+                await asyncio.sleep(0.002)
+            one.service.hooks = Hooks(one.worker.work, one.worker.unjudged)
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test)
+
+
+def test_an_oversized_body_is_refused_while_it_comes() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            stream = client.begin("/v1/screen", b"x" * 200_000, end=False)
+            await client.until(lambda: client.answers.get(stream, {}).get("status") == 413)
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+        assert one.service.idle
+
+    running(test, limits=Limits(max_body_bytes=50_000))
+
+
+def test_a_slow_reader_does_not_fill_the_memory() -> None:
+    async def test(one: Running) -> None:
+        async with one.client(max_stream_data=64 << 10, max_data=64 << 10) as client:
+            # The client grants no more credit: it never consumes.
+            client._quic._write_stream_limits = lambda *_, **__: None  # type: ignore[method-assign]
+            client._quic._write_connection_limits = lambda *_, **__: None  # type: ignore[method-assign]
+            rows = ndjson(*({"text": "a"} for _ in range(20_000)))
+            client.begin("/v1/screen/batch", rows, kind="application/x-ndjson")
+            (connection,) = set(one.server._known.values())
+            last = -1
+            while (size := sum(one.screener.batches)) != last:
+                last = size
+                await asyncio.sleep(0.2)
+            assert 0 < size < 5000
+            (request,) = connection._requests.values()
+            assert request.exchange.unsent < 3 << 20
+            assert all(connection.quic.unsent(stream) < SEND_BUFFER + (2 << 20) for stream in connection._requests)
+
+    running(test)
+
+
+def identities() -> Auth:
+    ada = Identity("ada", "acme", frozenset({"screen"}), "certificate")
+    return Auth(Credentials(Chains(ca().certificate), {"ada.example": ada}), wall=lambda: NOW.timestamp())
+
+
+def test_client_certificates_are_verified_by_us() -> None:
+    other = certificates.authority("test", NOW)
+
+    async def test(one: Running) -> None:
+        one.service.access = identities()
+        good = certificates.issue(ca(), "ada", ["ada.example"], NOW, client=True)
+        async with one.client(good) as client:
+            found = await client.ask("/v1/screen", body("a"))
+            assert json.loads(found["body"])["tenant"] == "acme"
+        bad = [
+            None,
+            certificates.issue(other, "ada", ["ada.example"], NOW, client=True),
+            certificates.issue(ca(), "ada", ["ada.example"], NOW, client=True, days=-1),
+            certificates.issue(ca(), "ada", ["ada.example"], NOW),
+            certificates.authority("ada.example", NOW),
+        ]
+        for issued in bad:
+            async with one.client(issued) as client:
+                assert (await client.ask("/v1/screen", body("a")))["status"] == 401
+        assert len(one.denied) == len(bad)
+        assert sum(one.screener.batches) == 1
+
+    running(test, access=identities())
+
+
+def test_mutated_datagrams_harm_nobody_else() -> None:
+    async def test(one: Running) -> None:
+        random, seen = Random(5), []
+        original = one.server._arrived
+
+        def watch(found: list[tuple[bytes, Any]]) -> None:
+            seen.extend(data for data, _ in found)
+            original(found)
+
+        one.server.datagrams._received = watch
+        async with one.client() as client:
+            await client.ask("/v1/screen", body("a"))
+            stranger = ("127.0.0.1", 9)
+            for _ in range(10_000):
+                data = bytearray(random.choice(seen[:40]))
+                for _ in range(random.randint(1, 8)):
+                    data[random.randrange(len(data))] = random.randrange(256)
+                if random.random() < 0.3:
+                    del data[random.randrange(1, len(data)) :]
+                original([(bytes(data), stranger)])
+            assert (await client.ask("/v1/screen", body("still served")))["status"] == 200
+
+    running(test)
+
+
+def test_malformed_frames_end_their_connection_alone() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as good:
+            for raw in (b"\x00\x05hello", b"\x04\x01\x00", b"\x01\x04\xff\xff\xff\xff", b"\x40"):
+                async with one.client() as bad:
+                    stream = bad._quic.get_next_available_stream_id()
+                    bad._quic.send_stream_data(stream, raw, True)
+                    bad.transmit()
+                    with contextlib.suppress(ConnectionError):
+                        await bad.ping()
+            assert (await good.ask("/v1/screen", body("a")))["status"] == 200
+        assert one.service.idle
+
+    running(test)
+
+
+def test_many_handshakes_at_once_make_clients_show_their_address() -> None:
+    async def test(one: Running) -> None:
+        one.server.handshakes = 1_000
+        async with one.client() as client:
+            assert (await client.ask("/healthz", method="GET"))["status"] == 200
+            assert client._quic._retry_source_connection_id is not None
+
+    running(test)
+
+
+def test_datagrams_go_out_without_offload_where_the_kernel_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(one: Running) -> None:
+        refused = []
+
+        class Refusing:
+            def __init__(self, real: socket.socket) -> None:
+                self._real = real
+
+            def sendmsg(self, *_: Any) -> int:
+                refused.append(1)
+                raise OSError(22, "no offload")
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._real, name)
+
+        one.server.datagrams._socket = Refusing(one.server.datagrams._socket)  # type: ignore[assignment]
+        async with one.client() as client:
+            rows = ndjson(*({"text": "a"} for _ in range(500)))
+            found = await client.ask("/v1/screen/batch", rows, kind="application/x-ndjson")
+            assert found["body"].count(b"\n") == 500
+        assert refused
+        assert not one.server.datagrams.segments
+
+    running(test)
+
+
+def test_what_is_overridden_in_aioquic_is_still_there() -> None:
+    for name, parameters in (
+        ("_initialize", ["self", "peer_cid"]),
+        ("_write_stream_limits", ["self", "builder", "space", "stream"]),
+        ("_write_connection_limits", ["self", "builder", "space"]),
+    ):
+        assert list(inspect.signature(getattr(QuicConnection, name)).parameters) == parameters
+    assert "_request_client_certificate" in inspect.getsource(Context)
+    assert "_peer_certificate_chain" in inspect.getsource(Context)
+    source = inspect.getsource(QuicConnection._write_connection_limits)
+    assert "limit.used * 2 > limit.value" in source
+    assert "highest_offset * 2 > stream.max_stream_data_local" in inspect.getsource(QuicConnection._write_stream_limits)
+    assert {"used", "value", "sent"} <= vars(Limit(0, "", 0)).keys()
+    stream = QuicStream(stream_id=0)
+    assert isinstance(stream.sender._buffer, bytearray)
+    assert stream.receiver.highest_offset == 0
+    for name in ("_connection_id_issued_handler", "_connection_id_retired_handler", "_connection_terminated_handler"):
+        assert name in inspect.getsource(QuicConnectionProtocol.__init__)
+    assert "_process_events" in vars(QuicConnectionProtocol)
+
+
+def test_certificates_that_cannot_be_read_are_said() -> None:
+    with pytest.raises(ValueError):
+        configuration(b"no", b"key")

@@ -1,0 +1,118 @@
+"""The settings file of the gateway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aimds.errors import ConfigError, DataError
+from aimds.gateway.identity import Identity
+from aimds.gateway.settings import Settings, load
+
+WHOLE = """
+[listen]
+host = "0.0.0.0"
+port = 443
+drain_s = 5
+[tls]
+certificate = "server.pem"
+key = "server.key"
+[auth]
+keys = "keys.toml"
+admin_allow = ["10.0.0.0/8"]
+[auth.certificates]
+client_ca = "ca.pem"
+required = true
+[auth.certificates.clients."ada.example"]
+tenant = "acme"
+roles = ["screen"]
+rate = 100
+[auth.jwt]
+issuer = "https://issuer.example"
+audience = "aimds"
+jwks = "jwks.json"
+leeway_s = 5
+[rates]
+rate = 1000
+burst = 50
+[weights]
+acme = 3
+[batch]
+max_rows = 64
+max_batch_ms = 12.5
+[limits]
+max_text_bytes = 1000
+[output]
+step_bytes = 99
+[screening]
+profile = "fast"
+policy = "policy.toml"
+threads = 2
+[audit]
+path = "audit.log"
+verdicts = "all"
+"""
+
+
+def written(tmp_path: Path, content: str) -> Path:
+    path = tmp_path / "aimds.toml"
+    path.write_text(content)
+    return path
+
+
+def test_every_key_of_the_file_is_taken(tmp_path: Path) -> None:
+    found = load(written(tmp_path, WHOLE)).check()
+    assert (found.host, found.port, found.drain_s) == ("0.0.0.0", 443, 5)
+    assert found.certificate == tmp_path / "server.pem"
+    assert found.certificates is not None
+    assert found.certificates.required
+    assert found.certificates.clients["ada.example"] == Identity(
+        "ada.example", "acme", frozenset({"screen"}), "certificate", 100.0
+    )
+    assert found.jwt is not None
+    assert (found.jwt.config.leeway_s, found.jwt.jwks) == (5.0, str(tmp_path / "jwks.json"))
+    assert (found.rate, found.burst, found.weights) == (1000.0, 50.0, {"acme": 3.0})
+    assert (found.batch.max_rows, found.batch.max_batch_ms) == (64, 12.5)
+    assert (found.limits.max_text_bytes, found.output.step_bytes) == (1000, 99)
+    assert (found.screening.profile, found.screening.threads) == ("fast", 2)
+    assert found.audit is not None
+    assert found.audit.verdicts == "all"
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    assert load(written(tmp_path, "")) == Settings() == load(None)
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ("[listen]\nport = 70000", "listen.port"),
+        ("[listen]\nport = 1.5", "listen.port"),
+        ("[listen]\nprot = 1", "listen.prot"),
+        ("[more]\na = 1", "more"),
+        ("[auth.jwt]\nissuer = 'a'\naudience = 'b'\njwks = 'http://plain.example/keys'", "auth.jwt.jwks"),
+        ("[auth.jwt]\nissuer = 'a'", "auth.jwt.audience"),
+        (
+            "[auth.certificates]\nclient_ca = 'a'\n[auth.certificates.clients.x]\ntenant = 'a'\nroles = ['root']",
+            "roles",
+        ),
+        ("[auth]\nadmin_allow = 'all'", "auth.admin_allow"),
+        ("[weights]\na = 0", "weights.a"),
+        ("[batch]\nmax_rows = 0", "max_rows"),
+        ("[limits]\nmax_rows = 0", "limits.max_rows"),
+        ("[screening]\nprofile = 'slow'", "screening.profile"),
+        ("[audit]\nverdicts = 'all'", "audit.path"),
+        ("insecure = true", "insecure"),
+    ],
+)
+def test_a_bad_value_names_its_key(tmp_path: Path, content: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=key.replace(".", r"\.")):
+        load(written(tmp_path, content))
+
+
+def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        load(tmp_path / "absent.toml")
+    with pytest.raises(DataError, match="TOML"):
+        load(written(tmp_path, "a = ["))

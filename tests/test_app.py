@@ -1,0 +1,332 @@
+"""A running gateway over TCP: requests, identity, drain, reload, faults of clients."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from desk import ATTACK, Fake, ipc, ndjson
+from live import INSECURE, Slow, live
+
+from aimds.errors import AimdsError, ConfigError
+from aimds.gateway import certificates, keys
+from aimds.gateway.http import App
+from aimds.gateway.identity import Identity
+from aimds.gateway.settings import Audit, Certificates, Settings
+from aimds.record.verification import verify
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    """What ``condition`` gives once it is true; polls, since another thread makes it so."""
+    until = time.monotonic() + 10
+    while not (found := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    return found
+
+
+def test_requests_are_screened_over_tcp() -> None:
+    with live() as server:
+        assert server.screen(ATTACK)[1]["action"] == "block"
+        assert server.screen("hello")[1]["action"] == "allow"
+        status, headers, body = server.ask("GET", "/healthz")
+        assert (status, json.loads(body)["status"]) == (200, "ok")
+        assert headers["content-length"] == str(len(body))
+        assert server.ask("GET", "/readyz")[0] == 200
+        assert server.ask("HEAD", "/healthz")[2] == b""
+        status, headers, body = server.ask("POST", "/v1/screen", "{")
+        assert (status, headers["content-type"]) == (400, "application/problem+json")
+        metrics = server.ask("GET", "/metrics")[2].decode()
+        assert 'aimds_active_connections{transport="tcp"} 1.0' in metrics
+        assert "aimds_threats_detected_total 1.0" in metrics
+
+
+def test_an_arrow_batch_of_many_rows_goes_through_chunked_and_plain() -> None:
+    texts = [f"text {i}" for i in range(5000)]
+    content = ipc(pa.table({"text": texts}))
+    chunks = (content[i : i + 7000] for i in range(0, len(content), 7000))
+    with live() as server:
+        for body in (content, chunks):
+            kind = {"content_type": "application/vnd.apache.arrow.stream"}
+            status, _, answer = server.ask("POST", "/v1/screen/batch", body, **kind)
+            assert status == 200
+            found = pa.ipc.open_stream(answer).read_all()
+            assert found.column("request_id").to_pylist() == [str(i) for i in range(5000)]
+
+
+def test_a_stream_answers_while_it_is_open() -> None:
+    with live() as server, socket.create_connection(("127.0.0.1", server.gateway.port), 20) as wire:
+        wire.sendall(b"POST /v1/screen/stream HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        reader = wire.makefile("rb")
+        seen = 0
+        for i in range(5):
+            line = ndjson({"text": ATTACK, "request_id": f"r{i}"})
+            wire.sendall(b"%x\r\n%s\r\n" % (len(line), line))
+            while True:
+                got = reader.readline()
+                if got.startswith(b"{"):
+                    break
+            assert json.loads(got)["request_id"] == f"r{i}"
+            seen += 1
+        wire.sendall(b"0\r\n\r\n")
+        assert seen == 5
+        assert reader.read(1) != b""
+
+
+def test_many_clients_at_once_each_get_their_own_verdict() -> None:
+    slow = Slow()
+    with live(screener=slow) as server:
+        found: dict[int, Any] = {}
+
+        def one(i: int) -> None:
+            text = ATTACK if i % 3 == 0 else "fine"
+            status, _, body = server.ask(
+                "POST", "/v1/screen", json.dumps({"text": text, "request_id": str(i)}), aimds_deadline_ms="20000"
+            )
+            found[i] = status, json.loads(body)
+
+        threads = [threading.Thread(target=one, args=(i,)) for i in range(40)]
+        threads[0].start()
+        slow.entered.wait(10)
+        for thread in threads[1:]:
+            thread.start()
+        eventually(lambda: server.gateway.service.batcher.queued_rows >= 39)
+        slow.go.set()
+        for thread in threads:
+            thread.join()
+        assert all(found[i][1]["request_id"] == str(i) for i in range(40))
+        assert all((found[i][1]["action"] == "block") == (i % 3 == 0) for i in range(40))
+        assert slow.batches == [1, 39]
+
+
+def test_a_client_that_goes_away_takes_its_rows_out_of_the_queue() -> None:
+    slow = Slow()
+    with live(screener=slow) as server:
+        with socket.create_connection(("127.0.0.1", server.gateway.port), 20) as wire:
+            body = ndjson(*({"text": f"{i}"} for i in range(3000)))
+            head = b"POST /v1/screen/batch HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\n"
+            wire.sendall(head + b"content-length: %d\r\n\r\n" % (len(body) + 1) + body)
+            slow.entered.wait(10)
+            eventually(lambda: server.gateway.service.batcher.queued_rows > 0)
+        eventually(lambda: server.gateway.service.batcher.queued_rows == 0)
+        slow.go.set()
+        eventually(lambda: server.gateway.service.idle)
+        assert server.screen("still here")[0] == 200
+
+
+def test_a_body_that_does_not_come_is_given_up() -> None:
+    with live() as server:
+        assert server.gateway._twin is not None
+        app = server.gateway._twin.config.loaded_app
+        while not isinstance(app, App):
+            app = app.app
+        app._idle_s = 0.05
+        with socket.create_connection(("127.0.0.1", server.gateway.port), 20) as wire:
+            wire.sendall(b"POST /v1/screen HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+            assert wire.recv(100).startswith(b"HTTP/1.1 408")
+        eventually(lambda: server.gateway.service.idle)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200,
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /v1/screen HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+        b"POST /v1/screen HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"\x00" * 1000,
+    ],
+)
+def test_what_is_no_http_is_refused_and_others_are_served(raw: bytes) -> None:
+    with live() as server:
+        with socket.create_connection(("127.0.0.1", server.gateway.port), 20) as wire:
+            wire.sendall(raw)
+            wire.shutdown(socket.SHUT_WR)
+            answer = wire.makefile("rb").read()
+            assert not answer or answer.startswith(b"HTTP/1.1 4")
+        assert server.screen("hello")[0] == 200
+        assert server.gateway.service.idle
+
+
+def test_stopping_delivers_what_is_under_way() -> None:
+    slow, found = Slow(), []
+    with live(screener=slow) as server:
+        thread = threading.Thread(target=lambda: found.append(server.screen(ATTACK, aimds_deadline_ms="20000")))
+        thread.start()
+        slow.entered.wait(10)
+        ending = server.begin(server.gateway.stop())
+        eventually(lambda: server.gateway.service.draining)
+        assert server.screen("late")[0] == 503
+        assert server.ask("GET", "/readyz")[0] == 503
+        slow.go.set()
+        ending.result(20)
+        thread.join()
+    assert found[0][0] == 200
+    assert found[0][1]["action"] == "block"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    now = datetime.now(UTC)
+    for stem in ("ca", "other"):
+        certificates.write(tmp_path, stem, certificates.authority(stem, now))
+    ca, other = (
+        certificates.Issued((tmp_path / f"{stem}.pem").read_bytes(), (tmp_path / f"{stem}.key").read_bytes())
+        for stem in ("ca", "other")
+    )
+    certificates.write(tmp_path, "server", certificates.issue(ca, "server", ["127.0.0.1"], now))
+    certificates.write(tmp_path, "client", certificates.issue(ca, "client", ["ada.example"], now, client=True))
+    certificates.write(
+        tmp_path, "expired", certificates.issue(ca, "client", ["ada.example"], now, client=True, days=-1)
+    )
+    certificates.write(tmp_path, "wrong", certificates.issue(other, "client", ["ada.example"], now, client=True))
+    return tmp_path
+
+
+def secure(folder: Path, **changed: Any) -> Settings:
+    ada = Identity("ada", "acme", frozenset({"screen", "admin"}), "certificate")
+    found = Settings(
+        port=0,
+        certificate=folder / "server.pem",
+        key=folder / "server.key",
+        certificates=Certificates(folder / "ca.pem", False, {"ada.example": ada}),
+    )
+    return dataclasses.replace(found, **changed)
+
+
+def trusting(folder: Path, stem: str | None = None, own: bool = False) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=folder / "ca.pem")
+    if stem is not None:
+        context.load_cert_chain(folder / f"{stem}.pem", folder / f"{stem}.key")
+    return context
+
+
+def test_a_client_certificate_is_asked_for_and_verified(folder: Path) -> None:
+    with live(secure(folder)) as server:
+        status, found = server.screen("hello", context=trusting(folder, "client"))
+        assert (status, found["tenant"]) == (200, "acme")
+        assert server.screen("hello", context=trusting(folder))[0] == 401
+        for stem in ("expired", "wrong", "other"):
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                server.screen("hello", context=trusting(folder, stem))
+        assert server.screen("hello", context=trusting(folder, "client"))[0] == 200
+
+
+def test_older_tls_is_refused(folder: Path) -> None:
+    with live(secure(folder)) as server:
+        context = trusting(folder, "client")
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            server.screen("hello", context=context)
+
+
+def test_a_reload_takes_up_keys_and_certificates_without_dropping_a_connection(folder: Path) -> None:
+    path = folder / "keys.toml"
+    old, entry = keys.new("old", "acme", ("screen",))
+    keys.append(path, entry)
+    built: list[Fake] = []
+
+    def build(_: Any) -> Fake:
+        built.append(Fake())
+        return built[-1]
+
+    settings = secure(folder, keys=path)
+    with live(settings, build=build) as server:
+        connection = server.connect(trusting(folder))
+        body, kind = json.dumps({"text": "a"}), {"content-type": "application/json"}
+
+        def ask(key: str) -> int:
+            connection.request("POST", "/v1/screen", body, {**kind, "authorization": f"Bearer {key}"})
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+
+        assert ask(old) == 200
+        wire = connection.sock
+        new, entry = keys.new("new", "acme", ("screen",))
+        keys.append(path, entry)
+        ca = certificates.Issued((folder / "ca.pem").read_bytes(), (folder / "ca.key").read_bytes())
+        (folder / "server.pem").unlink()
+        (folder / "server.key").unlink()
+        certificates.write(folder, "server", certificates.issue(ca, "again", ["127.0.0.1"], datetime.now(UTC)))
+        assert ask(new) == 401
+        server.call(server.gateway.reload())
+        assert (ask(new), ask(old)) == (200, 200)
+        assert connection.sock is wire
+        assert len(built) == 2
+        assert len(built[1].batches) == 2
+        with (
+            socket.create_connection(("127.0.0.1", server.gateway.port)) as raw,
+            trusting(folder).wrap_socket(raw, server_hostname="127.0.0.1") as seen,
+        ):
+            subject = dict(part[0] for part in seen.getpeercert()["subject"])  # type: ignore[index,misc]
+            assert subject["commonName"] == "again"
+        path.write_text("keys = 5")
+        server.call(server.gateway.reload())
+        assert ask(new) == 200
+        status, _, told = server.ask("GET", "/v1/admin/status", context=trusting(folder, "client"))
+        assert status == 200
+        assert "keys" in json.loads(told)["last_reload"]["error"]
+        connection.close()
+
+
+def test_denials_and_caught_verdicts_are_in_the_audit_log(folder: Path) -> None:
+    settings = secure(folder, audit=Audit(folder / "audit.log", None, "caught"))
+    with live(settings) as server:
+        client = trusting(folder, "client")
+        server.screen("nothing to see", context=client)
+        server.screen(ATTACK, context=client)
+        server.screen("hello", context=trusting(folder))
+    records = [json.loads(line) for line in (folder / "audit.log").read_bytes().splitlines()]
+    assert [record["kind"] for record in records] == ["genesis", "verdict", "denied"]
+    assert records[1]["body"]["identity"] == "ada"
+    assert records[1]["body"]["action"] == "block"
+    assert ATTACK not in (folder / "audit.log").read_text()
+    assert verify(folder / "audit.log").ok
+
+
+def test_a_verdict_that_cannot_be_recorded_is_not_given(folder: Path) -> None:
+    settings = dataclasses.replace(INSECURE, audit=Audit(folder / "audit.log", None, "all"))
+    with live(settings) as server:
+        assert server.screen("a")[0] == 200
+        assert server.gateway.audit is not None
+        server.gateway.audit.close()
+        status, found = server.screen("a")
+        assert status == 500
+        assert "recorded" in found["detail"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (Settings(insecure=True, host="0.0.0.0"), "listen.host"),
+        (Settings(insecure=True, keys=Path("keys.toml")), "insecure-local"),
+        (Settings(), "insecure-local is the only way"),
+        (Settings(keys=Path("keys.toml")), "tls.certificate"),
+    ],
+)
+def test_what_may_not_be_served_is_refused_before_a_socket_is_opened(settings: Settings, said: str) -> None:
+    from aimds.app import Gateway
+
+    with pytest.raises(ConfigError, match=said):
+        Gateway(settings, build=lambda _: pytest.fail("built"))
+
+
+def test_a_port_in_use_is_named() -> None:
+    with (
+        live() as server,
+        pytest.raises(AimdsError, match=str(server.gateway.port)),
+        live(dataclasses.replace(INSECURE, port=server.gateway.port)),
+    ):
+        pass
