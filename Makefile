@@ -22,10 +22,10 @@ help:
 	@echo "make demo         make sample traffic, screen it, open the report"
 	@echo "make test         run the tests (ARGS='tests/record -k torn' picks some)"
 	@echo "make test-cuda-host  the CUDA kernels without a GPU: run on the CPU, mutants, machine code; prints the counts"
-	@echo "make test-gpu     the same kernels on a GPU, then under compute-sanitizer; fails where there is none"
+	@echo "make test-gpu     kernels and screener on a GPU, then compute-sanitizer; PARITY='GLOB' adds texts of Parquet files"
 	@echo "make bench-gpu    each kernel on a GPU beside its CPU twin, results compared; fails where there is none"
 	@echo "make test-train   the tests of training that need torch, in a .venv-train of their own (TORCH=torch==VERSION)"
-	@echo "make lint         ruff, mypy, import layers"
+	@echo "make lint         ruff, mypy, import layers, container files"
 	@echo "make format       let ruff format the code"
 	@echo "make bench-smoke  run every benchmark briefly: do they work, are the results right"
 	@echo "make bench        kernels and screener beside their peers: JSON=FILE, tables and plots in docs/benchmarks.md"
@@ -59,7 +59,8 @@ test-cuda-host: $(VENV)/.stamp
 # Mutants and the shim itself are the business of test-cuda-host.
 test-gpu: $(VENV)/.stamp
 	@$(BIN)/python -c 'import sys; from aimds.kernels.cuda import problem; sys.exit(problem() and "no GPU here: " + problem())'
-	CUDA_HOST=gpu $(BIN)/python -m pytest tests/kernels/cuda -k 'not noticed and not test_shim' $(ARGS)
+	CUDA_HOST=gpu $(BIN)/python -m pytest tests/kernels/cuda tests/kernels/test_placement.py tests/test_screener_on_gpu.py \
+		-k 'not noticed and not test_shim' $(ARGS)
 	@if command -v compute-sanitizer >/dev/null; then set -e; for tool in memcheck racecheck initcheck; do \
 		compute-sanitizer --tool $$tool --error-exitcode 1 $(BIN)/python -m pytest tests/kernels/cuda/test_gpu.py -k small; \
 	done; else echo "no compute-sanitizer: memory and races are not checked on the GPU" >&2; fi
@@ -87,6 +88,7 @@ lint: $(VENV)/.stamp
 	rm -rf build
 	cd $(UNPACKED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p aimds
 	PYTHONPATH=$(UNPACKED) $(BIN)/lint-imports --config .importlinter
+	$(BIN)/hadolint Dockerfile Dockerfile.gpu
 
 format: $(VENV)/.stamp
 	$(BIN)/ruff check --fix .

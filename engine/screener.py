@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import aimds
-from aimds import assembly, data, kernels
+from aimds import assembly, data
 from aimds.detect.cache import Cache, Stats
 from aimds.detect.calibration import Calibration
 from aimds.detect.classifier import MODEL, Classifier
@@ -35,6 +35,8 @@ from aimds.detect.rules import Rules
 from aimds.detect.stages import ERROR, STATUS, Detector, Scores
 from aimds.detect.texts import Texts
 from aimds.errors import ArtefactError, BackendError, ConfigError
+from aimds.kernels import placement
+from aimds.kernels.placement import Place
 from aimds.learn.teaching import teach
 from aimds.respond.policy import Policy
 from aimds.schema import CHANNELS, PROFILES, REQUESTS, VERDICTS, requests
@@ -59,9 +61,11 @@ class Screener:
         store: patterns laid over the detector's bank; `refresh` takes up its changes.
         threads: threads for the kernels and the encoder.
         cache_bytes: bound of the score cache; 0 turns it off.
+        place: where batches are put; by default where AIMDS_BACKEND says.
 
     Raises:
         ConfigError: a value that cannot be.
+        BackendError: AIMDS_BACKEND asks for cuda, which cannot run here.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Screener:
         store: PatternStore | None = None,
         threads: int = 1,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
+        place: Place | None = None,
     ) -> None:
         if threads < 1:
             raise ConfigError("threads", threads, "a whole number of at least 1")
@@ -80,6 +85,7 @@ class Screener:
         self._store, self._bank = store, detector.bank
         self.policy = policy
         self.threads = threads
+        self.place = placement.place() if place is None else place
         self.seconds: dict[str, float] = {}
         """Time spent in each stage since the start, in seconds."""
         self._cache_bytes = cache_bytes
@@ -95,6 +101,7 @@ class Screener:
         model: Path | None = None,
         calibration: Path | None = None,
         patterns: Path | None = None,
+        backend: str = "auto",
         threads: int = 1,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> Screener:
@@ -108,23 +115,27 @@ class Screener:
             model: a folder that `aimds train` wrote, instead of the shipped model and pattern thresholds.
             calibration: a folder that `aimds calibrate` wrote: benign tails of your own traffic.
             patterns: a folder of patterns that `aimds patterns` keeps, laid over the shipped bank; see `refresh`.
+            backend: ``cpu``, ``cuda``, or ``auto``: what AIMDS_BACKEND says, and where it says nothing a GPU if there
+                is one.
 
         Raises:
-            ConfigError: an unknown profile, ``full`` with a model that has no encoder, or a calibration made for
-                another model, profile or gray zone.
+            ConfigError: an unknown profile or backend, ``full`` with a model that has no encoder, or a calibration
+                made for another model, profile or gray zone.
+            BackendError: cuda is asked for and cannot run here; it says why.
             ArtefactError: an artefact is missing or damaged.
         """
         if profile not in PROFILES:
             raise ConfigError("profile", profile, "one of " + ", ".join(PROFILES))
         if not 0 < gray <= 1:
             raise ConfigError("gray", gray, "a p-value above 0, at most 1")
+        place = placement.place(backend)
         if model is None:
             bank, classifier = Bank.load(), Classifier.load()
         else:
             bank, classifier = _trained_bank(model / BANK), Classifier.load(model / MODEL)
         deep = None
         if profile != "fast" and classifier.judges_deep:
-            deep = Deep.load(None if model is None else model / DEEP)
+            deep = Deep.load(None if model is None else model / DEEP).placed(place)
         elif profile == "full":
             raise ConfigError("profile", profile, "fast or cascade; this model was trained without an encoder")
         running = "fast" if deep is None else profile
@@ -143,7 +154,8 @@ class Screener:
             exemplars=Exemplars.empty(reference),
         )
         store = None if patterns is None else PatternStore.load(patterns)
-        return cls(detector, policy or Policy.load(), store=store, threads=threads, cache_bytes=cache_bytes)
+        policy = policy or Policy.load()
+        return cls(detector, policy, store=store, threads=threads, cache_bytes=cache_bytes, place=place)
 
     def refresh(self) -> bool:
         """Take up a change of the pattern store; the next batch sees it, one that runs does not. True if there was one.
@@ -171,7 +183,14 @@ class Screener:
         """
         bare = dataclasses.replace(self.detector, bank=self._bank)
         detector = teach(bare, attacks, benign, threat=threat)
-        return Screener(detector, self.policy, store=self._store, threads=self.threads, cache_bytes=self._cache_bytes)
+        return Screener(
+            detector,
+            self.policy,
+            store=self._store,
+            threads=self.threads,
+            cache_bytes=self._cache_bytes,
+            place=self.place,
+        )
 
     def _use(self, detector: Detector) -> None:
         # One assignment, so that a batch on another thread sees a detector with its own cache, never half a change.
@@ -186,6 +205,11 @@ class Screener:
     def profile(self) -> str:
         """The profile that runs."""
         return self.detector.profile
+
+    @property
+    def backend(self) -> str:
+        """The backend that runs: cpu or cuda."""
+        return self.place.backend
 
     @property
     def versions(self) -> dict[str, str]:
@@ -206,7 +230,7 @@ class Screener:
         return self._hash(self.detector)
 
     def _hash(self, detector: Detector) -> str:
-        runs = {"profile": detector.profile, "gray": repr(detector.gray), "backend": kernels.backend()}
+        runs = {"profile": detector.profile, "gray": repr(detector.gray), "backend": self.backend}
         content = json.dumps({**runs, **self._versions(detector), **data.manifest()}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -245,8 +269,8 @@ class Screener:
                 np.arange(start, stop), self._score(detector, cache, texts.slice(start, stop), channels[start:stop])
             )
         started = time.perf_counter()
-        backend = kernels.backend()
-        out = assembly.verdicts(batch, texts, scores, self.policy, detector.profile, backend, self._versions(detector))
+        versions = self._versions(detector)
+        out = assembly.verdicts(batch, texts, scores, self.policy, detector.profile, self.backend, versions)
         self._spent("respond", started)
         return out
 
@@ -289,7 +313,7 @@ class Screener:
 
     def _compute(self, detector: Detector, texts: Texts, channels: npt.NDArray[np.int8]) -> Scores:
         try:
-            return detector.score(texts, channels, threads=self.threads, spent=self._spent)
+            return detector.score(texts, channels, threads=self.threads, place=self.place, spent=self._spent)
         except (ArtefactError, BackendError):
             raise
         except Exception as error:  # a row that breaks a stage must not fail its neighbours

@@ -65,16 +65,19 @@ def find(name: str, backend: str) -> Implementation:
     return _IMPLEMENTATIONS[name, backend]
 
 
-def backend() -> str:
-    """The backend that batches should be put on, as AIMDS_BACKEND (auto, cpu or cuda; default auto) says.
+def backend(wanted: str = "auto") -> str:
+    """The backend to put batches on: ``wanted`` (auto, cpu or cuda), where auto is what AIMDS_BACKEND says, and auto
+    there, the default, is cuda where it runs.
 
     Raises:
         ConfigError: another value.
         BackendError: cuda is asked for and cannot run here; there is no silent fall back.
     """
-    wanted = os.environ.get(VARIABLE, "auto")
+    key = "backend"
+    if wanted == "auto":
+        key, wanted = VARIABLE, os.environ.get(VARIABLE, "auto")
     if wanted not in ("auto", *BACKENDS):
-        raise ConfigError(VARIABLE, wanted, "auto, cpu or cuda")
+        raise ConfigError(key, wanted, "auto, cpu or cuda")
     problem = _cuda_problem() if wanted != "cpu" else ""
     if wanted == "cuda" and problem:
         raise BackendError("cuda", problem)
@@ -82,11 +85,10 @@ def backend() -> str:
 
 
 def choose(kernel: str, arguments: Iterable[Any]) -> str:
-    """The backend for these arguments: the one they live on.
+    """The backend for these arguments: the one they live on, whatever `backend` says of where to put new ones.
 
     Raises:
         KernelError: some live on the CPU and some on a GPU.
-        BackendError: they live elsewhere than AIMDS_BACKEND demands.
     """
     arrays = [argument for argument in arguments if not isinstance(argument, int | np.integer)]
     homes = {
@@ -95,11 +97,7 @@ def choose(kernel: str, arguments: Iterable[Any]) -> str:
     }
     if len(homes) > 1:
         raise KernelError(kernel, "arguments", "some live on the CPU and some on a GPU")
-    home = homes.pop() if homes else "cpu"
-    wanted = os.environ.get(VARIABLE, "auto")
-    if wanted != "auto" and backend() != home:
-        raise BackendError(wanted, f"{VARIABLE} demands it, but the arguments of {kernel} live on {home}")
-    return home
+    return homes.pop() if homes else "cpu"
 
 
 def _known(name: str) -> None:

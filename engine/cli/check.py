@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aimds.cli.startup import BACKEND
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -50,6 +52,7 @@ def register(app: typer.Typer) -> None:
         patterns: Annotated[
             Path | None, typer.Option(metavar="DIR", help="Patterns kept by aimds patterns, beside the shipped ones.")
         ] = None,
+        backend: Annotated[str, typer.Option(help=BACKEND)] = "auto",
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text, a line each.")] = False,
         server: Annotated[
             str | None, typer.Option(metavar="URL", help="Ask this gateway instead of screening here.")
@@ -73,7 +76,9 @@ def register(app: typer.Typer) -> None:
                 raise typer.Exit(EXIT_CAUGHT if run(remote, inputs, channel, as_json=as_json) else 0)
         with notice():
             zone = GRAY if gray is None else gray
-            screener = Screener.default(profile=profile, gray=zone, calibration=calibration, patterns=patterns)
+            screener = Screener.default(
+                profile=profile, gray=zone, calibration=calibration, patterns=patterns, backend=backend
+            )
             caught = run(screener, inputs, channel, as_json=as_json)
         raise typer.Exit(EXIT_CAUGHT if caught else 0)
 

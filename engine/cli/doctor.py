@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -141,17 +140,25 @@ def _kernels(say: Callable[[str], None]) -> Iterator[Check]:
     from aimds.errors import AimdsError
     from aimds.kernels import registry
 
-    backend = kernels.backend()
     wanted = os.environ.get(registry.VARIABLE, "auto")
-    yield Check("kernels", "backend", True, f"{backend} ({registry.VARIABLE}={wanted})")
+    try:
+        backend = kernels.backend()
+    except AimdsError as error:
+        yield Check("kernels", "backend", False, str(error))
+        backend = "cpu"
+    else:
+        yield Check("kernels", "backend", True, f"{backend} ({registry.VARIABLE}={wanted})")
+    # Some stages run on the CPU wherever the others do.
+    used = ("cpu",) if backend == "cpu" else ("cpu", backend)
     for name in kernels.names():
         say(f"loading kernel {name}")
         try:
-            registry.find(name, backend)
+            for where in used:
+                registry.find(name, where)
         except AimdsError as error:
             yield Check("kernels", name, False, str(error))
         else:
-            yield Check("kernels", name, True, backend)
+            yield Check("kernels", name, True, ", ".join(used))
     folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(kernels.__file__).parent)
     cached = sum(1 for _ in folder.rglob("*.nbi"))
     if cached:
@@ -169,11 +176,19 @@ def _gpu(say: Callable[[str], None]) -> Iterator[Check]:
         yield Check("gpu", "driver", None, driver)
     packages = [f"{name} {version}" for name in ("cupy-cuda13x", "cupy-cuda12x") if (version := _version(name))]
     yield Check("gpu", "cupy", None, ", ".join(packages) or "not installed")
-    if find_spec("aimds.kernels.cuda") is None:
-        problem = "this version has no CUDA kernels"
-    else:
-        problem = import_module("aimds.kernels.cuda").problem()
-    yield Check("gpu", "usable", None, f"no: {problem}" if problem else "yes")
+    cuda = import_module("aimds.kernels.cuda")
+    problem = cuda.problem()
+    yield Check("gpu", "usable", None, f"no: {problem}" if problem else f"yes: {', '.join(cuda.devices())}")
+    yield Check("gpu", "encoder", None, _encoder())
+
+
+def _encoder() -> str:
+    from aimds.detect import deep
+
+    onnxruntime = import_module("onnxruntime")
+    if deep.CUDA in onnxruntime.get_available_providers():
+        return "onnxruntime has a CUDA provider, which the backend cuda uses"
+    return "runs on the CPU: the installed onnxruntime has no CUDA provider"
 
 
 def _version(package: str) -> str:

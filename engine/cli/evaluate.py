@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from aimds.cli.startup import BACKEND
+
 EXIT_INCOMPLETE = 1
 
 
@@ -31,6 +33,7 @@ def register(app: typer.Typer) -> None:
         profile: list[str] = typer.Option(
             ["cascade"], help="fast, cascade or full. The first judges; the suite throughput times each. Repeatable."
         ),
+        backend: str = typer.Option("auto", help=BACKEND),
         model: Path | None = typer.Option(None, help="A folder `aimds train` wrote, instead of the shipped model."),
         out_of_fold: bool = typer.Option(
             False, "--out-of-fold", help="Show what the model's training measured on sources it left out."
@@ -55,6 +58,7 @@ def register(app: typer.Typer) -> None:
         """
         import json
 
+        from aimds import kernels
         from aimds.cli import evaluation
         from aimds.cli.startup import warm_up
         from aimds.errors import ConfigError
@@ -77,10 +81,11 @@ def register(app: typer.Typer) -> None:
         result: dict[str, Any] = {}
         if paths or not out_of_fold:
             material = run.read(paths or [])
+            kernels.backend(backend)
             warm_up()
             screeners: dict[str, run.Subject] = {}
             for asked in profile:
-                made = Screener.default(profile=asked, cache_bytes=0, model=model)
+                made = Screener.default(profile=asked, cache_bytes=0, model=model, backend=backend)
                 if made.profile != asked:
                     print(f"this model has no deep stage: {asked} runs as {made.profile}", file=sys.stderr)
                 screeners.setdefault(made.profile, made)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aimds.cli.scan import EXIT_INTERRUPTED, EXIT_SKIPPED, column, cpus, print_skipped, progress
+from aimds.cli.startup import BACKEND
 
 if TYPE_CHECKING:
     from aimds.jobs.hunt import Result
@@ -85,6 +86,7 @@ def register(app: typer.Typer) -> None:
         workers: Annotated[
             int | None, typer.Option(min=1, help="Processes; 1 works in this one.  [default: the CPUs there are]")
         ] = None,
+        backend: Annotated[str, typer.Option(help=BACKEND)] = "auto",
         overwrite: Annotated[
             bool, typer.Option("--overwrite", help="Replace hits of another hunt; retry what was skipped.")
         ] = False,
@@ -99,6 +101,7 @@ def register(app: typer.Typer) -> None:
 
         Example: aimds hunt 'logs/*.parquet' --pattern new.toml -o hits/
         """
+        from aimds import kernels
         from aimds.cli.startup import warm_up
         from aimds.jobs.hunt import LIMITS, Hunt, Options, sought
         from aimds.jobs.hunt.sought import lines
@@ -113,6 +116,7 @@ def register(app: typer.Typer) -> None:
             overwrite=overwrite,
             limits=LIMITS,
         )
+        kernels.backend(backend)
         warm_up(quiet)
         wanted = sought(
             pattern or (),
@@ -122,7 +126,9 @@ def register(app: typer.Typer) -> None:
             benign=lines(benign) if benign else (),
         )
         target = page or output / PAGE
-        options = Options(decode=decode, excerpts=excerpts, mask=not unmask, user=user, page=target, title=title)
+        options = Options(
+            decode=decode, excerpts=excerpts, mask=not unmask, user=user, page=target, title=title, backend=backend
+        )
         # What a service manager sends to end the job is treated like Ctrl-C.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aimds.cli.startup import BACKEND
+
 if TYPE_CHECKING:
     from aimds.jobs.scan.progress import Progress
     from aimds.jobs.scan.summary import Skip, Summary
@@ -65,6 +67,7 @@ def register(app: typer.Typer) -> None:
         patterns: Annotated[
             Path | None, typer.Option(metavar="DIR", help="Patterns kept by aimds patterns, beside the shipped ones.")
         ] = None,
+        backend: Annotated[str, typer.Option(help=BACKEND)] = "auto",
         audit: Annotated[
             Path | None, typer.Option(metavar="FILE", help="Append each output and its SHA-256 to this audit log.")
         ] = None,
@@ -84,6 +87,7 @@ def register(app: typer.Typer) -> None:
 
         Example: aimds scan 'logs/*.parquet' -o verdicts/
         """
+        from aimds import kernels
         from aimds.cli.startup import warm_up
         from aimds.jobs.scan import Columns, Factory, Scan, ScanConfig
 
@@ -98,10 +102,12 @@ def register(app: typer.Typer) -> None:
             overwrite=overwrite,
         )
         if screener is None:
+            kernels.backend(backend)
             warm_up(quiet)
             folders = {"policy": policy, "calibration": calibration, "patterns": patterns}
             chosen = {name: str(path.resolve()) for name, path in folders.items() if path is not None}
-            arguments: dict[str, Any] = {"profile": profile, **chosen, **({} if gray is None else {"gray": gray})}
+            zone = {} if gray is None else {"gray": gray}
+            arguments: dict[str, Any] = {"profile": profile, "backend": backend, **chosen, **zone}
             factory = Factory("aimds.jobs.scan.shipped:screener", arguments)
         else:
             factory = Factory(screener, {})

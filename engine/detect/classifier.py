@@ -19,6 +19,7 @@ from aimds import data, kernels
 from aimds.detect.features import Windows
 from aimds.detect.tail import Tail
 from aimds.errors import ArtefactError
+from aimds.kernels.placement import HOST, Place, joined
 from aimds.taxonomy import CODES
 
 F32 = npt.NDArray[np.float32]
@@ -32,6 +33,8 @@ TAILS = ("attack", "attack.untrusted", "indirect", "harmful", "patterns", "rules
 """Scores with a benign distribution in every model."""
 DEEP_TAILS = ("deep", "deep.untrusted", "joint", "joint.untrusted")
 """The same, in a model whose training included the encoder."""
+FEATURE_BYTES = 64
+"""Memory that `kernels.ngram_hash` takes for a byte of text, with what is made of it."""
 TYPE_CODES = np.array([CODES[name] for name in TYPES], np.int8)
 
 
@@ -56,16 +59,22 @@ class Classifier:
         """Whether there are benign tails for an encoder's scores."""
         return DEEP_TAILS[0] in self.tails
 
-    def logits(self, windows: Windows, *, threads: int = 1) -> F32:
+    def logits(self, windows: Windows, *, threads: int = 1, place: Place = HOST) -> F32:
         """Scores of each window in each head, float32 (W, H)."""
-        return self.score(windows.values, windows.offsets, threads=threads)
+        return self.score(windows.values, windows.offsets, threads=threads, place=place)
 
-    def score(self, values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], *, threads: int = 1) -> F32:
+    def score(
+        self, values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], *, threads: int = 1, place: Place = HOST
+    ) -> F32:
         """Scores of ragged folded texts, float32 (W, H)."""
-        indptr, indices, counts = kernels.ngram_hash(values, offsets, bits=self.bits, threads=threads)
-        return kernels.linear(
-            indptr, indices, counts, self.weights, self.scale, self.idf, self.bias, threads=threads
-        )  # fmt: skip
+
+        def part(first: int, last: int) -> F32:
+            batch = place.ragged(values, offsets, first, last)
+            features = kernels.ngram_hash(*batch, bits=self.bits, threads=threads)
+            weights, scale, idf, bias = place.resident(self.weights, self.scale, self.idf, self.bias)
+            return place.fetch(kernels.linear(*features, weights, scale, idf, bias, threads=threads))[0]
+
+        return joined(place.each(part, offsets, FEATURE_BYTES))
 
     @classmethod
     def load(cls, path: Path | None = None) -> Classifier:

@@ -11,7 +11,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds import data
-from aimds.errors import ArtefactError, KernelError
+from aimds.errors import ArtefactError, BackendError, KernelError
+from aimds.kernels.placement import Place
 
 F32 = npt.NDArray[np.float32]
 
@@ -30,6 +31,7 @@ CLASSES = ("benign", "attack", "harmful")
 MAX_TOKENS = 160
 """Word pieces the encoder sees at once, its two marks included; a window with more is judged in parts."""
 OVERLAP_TOKENS = 32
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 CLS, SEP, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
 
 
@@ -60,13 +62,15 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class Deep:
-    """The encoder with its weights as kept (``arrays``), its graph and its tokenizer; `load` reads the artefact."""
+    """The encoder with its weights as kept (``arrays``), its graph and its tokenizer; `load` reads the artefact.
+    ``gpu``: number of the GPU it runs on, None for the CPU."""
 
     arrays: dict[str, npt.NDArray[np.generic]]
     graph: bytes
     tokenizer: Tokenizer
     card: dict[str, Any]
     version: str
+    gpu: int | None = None
 
     @classmethod
     def load(cls, path: Path | None = None) -> Deep:
@@ -108,6 +112,22 @@ class Deep:
                 raise ArtefactError(name, f"its array {key!r} holds a value that is not finite")
         return cls(arrays, graph, Tokenizer(vocabulary), card, hashlib.sha256(content).hexdigest()[:12])
 
+    def placed(self, place: Place) -> Deep:
+        """This encoder on the GPU of ``place``; itself on the CPU, or where the installed onnxruntime has no CUDA."""
+        if place.backend != "cuda":
+            return self
+        import onnxruntime
+
+        return replace(self, gpu=place.number) if CUDA in onnxruntime.get_available_providers() else self
+
+    @property
+    def providers(self) -> list[str | tuple[str, dict[str, Any]]]:
+        """What onnxruntime runs the encoder with, first choice first."""
+        if self.gpu is None:
+            return [CPU]
+        # Scores must not depend on the card: no product in fewer bits than the weights have.
+        return [(CUDA, {"device_id": self.gpu, "use_tf32": 0}), CPU]
+
     @cached_property
     def weights(self) -> dict[str, F32]:
         """The weights as they are computed with, float32."""
@@ -124,9 +144,12 @@ class Deep:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self.weights.values()]
         options.add_external_initializers(list(self.weights), values)
         try:
-            return onnxruntime.InferenceSession(self.graph, options, providers=["CPUExecutionProvider"]), values
+            session = onnxruntime.InferenceSession(self.graph, options, providers=self.providers)
         except Exception as error:  # onnxruntime raises types of its own that share no root
             raise ArtefactError(DEEP, f"its graph does not fit its weights: {error}") from error
+        if self.gpu is not None and CUDA not in session.get_providers():
+            raise BackendError("cuda", "onnxruntime could not load its CUDA provider; see its message above")
+        return session, values
 
     def score(
         self,

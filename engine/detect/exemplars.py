@@ -10,17 +10,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from aimds import kernels
 from aimds.detect import tail
-from aimds.detect.classifier import Classifier
+from aimds.detect.classifier import FEATURE_BYTES, Classifier
 from aimds.detect.features import Windows
 from aimds.detect.reference import Grams, Reference, grams, weights
 from aimds.detect.tail import Tail
 from aimds.errors import ConfigError
+from aimds.kernels.placement import HOST, Place, joined
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -98,12 +100,15 @@ class Vectors:
             np.concatenate([self.owner, place[other.owner[rows]]]),
         )
 
-    def nearest(self, held: Grams, idf: F32, neighbours: int, *, threads: int = 1) -> tuple[F32, Ints]:
-        """Mean cosine float32 (W,) of each window with the nearest texts, and the nearest text int32 (W,) or -1."""
-        return kernels.nearest(
-            held.indptr, held.indices, held.counts, idf, self.keys, self.post_offsets, self.post_rows,
-            self.post_values, self.owner, neighbours, threads=threads,
-        )  # fmt: skip
+    def nearest(
+        self, features: tuple[Any, Any, Any], idf: F32, neighbours: int, *, threads: int = 1, place: Place = HOST
+    ) -> tuple[Any, Any]:
+        """Mean cosine float32 (W,) of each window with the nearest texts, and the nearest text int32 (W,) or -1; both
+        lie where the ``features`` of `kernels.ngram_hash` lie."""
+        weights, keys, offsets, rows, values, owner = place.resident(
+            idf, self.keys, self.post_offsets, self.post_rows, self.post_values, self.owner
+        )
+        return kernels.nearest(*features, weights, keys, offsets, rows, values, owner, neighbours, threads=threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +180,7 @@ class Exemplars:
             None,
         )._calibrated()
 
-    def score(self, pieces: Windows, *, threads: int = 1) -> tuple[F32, Ints]:
+    def score(self, pieces: Windows, *, threads: int = 1, place: Place = HOST) -> tuple[F32, Ints]:
         """How much nearer W windows are to taught attacks than to benign text.
 
         Returns:
@@ -184,8 +189,10 @@ class Exemplars:
         """
         if not len(self):
             return np.full(len(pieces), NOTHING, np.float32), np.full(len(pieces), -1, np.int32)
-        indptr, indices, counts = kernels.ngram_hash(pieces.values, pieces.offsets, bits=self.bits, threads=threads)
-        return self._contrast(Grams(indptr, indices, counts, pieces.row), threads=threads)
+        if place.backend != "cpu":
+            return self._on_device(pieces, place)
+        features = kernels.ngram_hash(pieces.values, pieces.offsets, bits=self.bits, threads=threads)
+        return self._contrast(Grams(*features, pieces.row), threads=threads)
 
     def p_value(self, scores: F32) -> F64:
         """p-values against benign text, float64, of rows' highest scores over the windows `gray.windows` chooses."""
@@ -194,17 +201,30 @@ class Exemplars:
         return np.asarray(np.where(scores > NOTHING, self.tail.p_value(scores), 1.0), np.float64)
 
     def _contrast(self, held: Grams, *, threads: int = 1) -> tuple[F32, Ints]:
-        near, nearest = self.attacks.nearest(held, self.idf, NEIGHBOURS, threads=threads)
-        out = np.full(len(near), NOTHING, np.float32)
+        near, nearest = self.attacks.nearest(held[:3], self.idf, NEIGHBOURS, threads=threads)
         # Few windows come near at all; only those are held against benign text.
         some = np.flatnonzero(near >= LEAST)
-        few = held.of(some)
-        against, _ = self.beside.nearest(few, self.idf, 1, threads=threads)
-        if len(self.benign):
-            taught, _ = self.benign.nearest(few, self.idf, 1, threads=threads)
-            against = np.maximum(against, taught)
-        out[some] = near[some] - against
+        few = held.of(some)[:3]
+        benign = [bank.nearest(few, self.idf, 1, threads=threads)[0] for bank in self._benign]
+        out = np.full(len(near), NOTHING, np.float32)
+        out[some] = near[some] - np.maximum.reduce(benign)
         return out, nearest
+
+    def _on_device(self, pieces: Windows, place: Place) -> tuple[F32, Ints]:
+        # All windows are held against benign text: to choose those that are near, they would have to come back first.
+        def part(first: int, last: int) -> tuple[npt.NDArray[Any], ...]:
+            features = kernels.ngram_hash(*place.ragged(pieces.values, pieces.offsets, first, last), bits=self.bits)
+            near = self.attacks.nearest(features, self.idf, NEIGHBOURS, place=place)
+            benign = [bank.nearest(features, self.idf, 1, place=place)[0] for bank in self._benign]
+            return place.fetch(*near, *benign)
+
+        near, nearest, *benign = map(joined, zip(*place.each(part, pieces.offsets, FEATURE_BYTES), strict=True))
+        contrast = near - np.maximum.reduce(benign)
+        return np.where(near >= LEAST, contrast, np.float32(NOTHING)), nearest
+
+    @property
+    def _benign(self) -> list[Vectors]:
+        return [self.beside, self.benign] if len(self.benign) else [self.beside]
 
     def _calibrated(self) -> Exemplars:
         if self.reference is None or not len(self):

@@ -23,6 +23,7 @@ from aimds.detect.pii import Pii
 from aimds.detect.rules import Rules
 from aimds.detect.script import scripts
 from aimds.detect.texts import Texts
+from aimds.kernels.placement import HOST, Place
 from aimds.taxonomy import CODES, THREATS
 
 F32 = npt.NDArray[np.float32]
@@ -113,9 +114,18 @@ class Detector:
         return hashlib.sha256("+".join(parts).encode() + self.bank.limits.tobytes()).hexdigest()[:12]
 
     def score(
-        self, texts: Texts, channels: npt.NDArray[np.int8], *, threads: int = 1, spent: Spent | None = None
+        self,
+        texts: Texts,
+        channels: npt.NDArray[np.int8],
+        *,
+        threads: int = 1,
+        place: Place = HOST,
+        spent: Spent | None = None,
     ) -> Scores:
-        """Scores of B ``texts`` in ``channels`` int8 (B,); ``spent(stage, started)`` is told when a stage is over."""
+        """Scores of B ``texts`` in ``channels`` int8 (B,); ``spent(stage, started)`` is told when a stage is over.
+
+        In ``place`` run the n-gram kernels and the alignment; the other stages are on the CPU by design.
+        """
         clock = spent or (lambda stage, started: None)
         started = time.perf_counter()
         views = normalize(texts.values, texts.offsets)
@@ -131,16 +141,16 @@ class Detector:
         clock("pii", started)
 
         started = time.perf_counter()
-        matches = self.bank.match(pieces, threads=threads)
+        matches = self.bank.match(pieces, threads=threads, place=place)
         clock("patterns", started)
 
         started = time.perf_counter()
-        logits = self.classifier.logits(pieces, threads=threads)
+        logits = self.classifier.logits(pieces, threads=threads, place=place)
         clock("classifier", started)
 
         started = time.perf_counter()
         stages, best = self.combine(views, pieces, logits, matches, found, channels)
-        taught = self._taught(pieces, logits, stages, threads)
+        taught = self._taught(pieces, logits, stages, threads, place)
         grouped = bool(calibration.groups_of(self.classifier.tails))
         script = scripts(texts.values, texts.offsets) if grouped else np.zeros(len(texts), np.int8)
         fused = calibration.fuse(self.classifier, stages, script)
@@ -159,7 +169,9 @@ class Detector:
         clock("fusion", started)
         return scores
 
-    def _taught(self, pieces: Windows, logits: F32, stages: fusion.StageScores, threads: int) -> Taught | None:
+    def _taught(
+        self, pieces: Windows, logits: F32, stages: fusion.StageScores, threads: int, place: Place = HOST
+    ) -> Taught | None:
         if not len(self.exemplars):
             return None
         # The windows the benign tail was fitted on are chosen alike: of more windows the highest would be higher.
@@ -167,7 +179,7 @@ class Detector:
         chosen = gray.windows(pieces, logits, np.arange(rows), np.zeros(rows, np.bool_))
         owner = pieces.row[chosen]
         few = Windows(*pieces.take(chosen), pieces.view[chosen], owner, pieces.base[chosen])
-        contrast, nearest = self.exemplars.score(few, threads=threads)
+        contrast, nearest = self.exemplars.score(few, threads=threads, place=place)
         top, best = first_best(contrast, owner, rows)
         stages.exemplars = self.exemplars.p_value(top)
         return Taught(chosen[best], nearest[best])

@@ -35,7 +35,7 @@ class Options:
 
     ``decode``: also in what is encoded · ``excerpts``: hits carry the words around them · ``mask``: personal data and
     secrets are left out of them · ``user``: column of the input that names a user · ``page``: where the page goes
-    (None for no page), headed ``title``.
+    (None for no page), headed ``title`` · ``backend``: auto, cpu or cuda; the hits are the same.
     """
 
     decode: bool = True
@@ -44,6 +44,7 @@ class Options:
     user: str | None = None
     page: Path | None = None
     title: str = "Hunt"
+    backend: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,11 @@ class Hunt:
         carry = config.carry if user is None or user in config.carry else (*config.carry, user)
         self._config, self._wanted, self._clock = replace(config, carry=carry), wanted, clock
         self._factory = factory or work.factory(
-            wanted, decode=self._options.decode, excerpts=self._options.excerpts, mask=self._options.mask
+            wanted,
+            decode=self._options.decode,
+            excerpts=self._options.excerpts,
+            mask=self._options.mask,
+            backend=self._options.backend,
         )
 
     def run(self, progress: Progress | None = None) -> Result:

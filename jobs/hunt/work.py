@@ -27,6 +27,8 @@ from aimds.jobs.scan.reading import Chunk
 from aimds.jobs.scan.screening import too_long
 from aimds.jobs.scan.tasks import Factory, Job
 from aimds.jobs.scan.work import Counts
+from aimds.kernels import placement
+from aimds.kernels.placement import HOST, Place
 from aimds.schema import CHANNELS, enum
 from aimds.taxonomy import CODES, THREATS
 
@@ -47,22 +49,32 @@ class Found(NamedTuple):
     view: int
 
 
-def factory(sought: Sought, *, decode: bool, excerpts: bool, mask: bool) -> Factory:
+def factory(sought: Sought, *, decode: bool, excerpts: bool, mask: bool, backend: str = "auto") -> Factory:
     """What makes the `Hunting` of a worker."""
-    settings = {"decode": decode, "excerpts": excerpts, "mask": mask}
+    settings = {"decode": decode, "excerpts": excerpts, "mask": mask, "backend": backend}
     return Factory(f"{__name__}:make", {"sought": sought.to_json(), **settings})
 
 
-def make(sought: dict[str, Any], decode: bool, excerpts: bool, mask: bool) -> Hunting:
+def make(sought: dict[str, Any], decode: bool, excerpts: bool, mask: bool, backend: str) -> Hunting:
     """The work from what crossed to the worker."""
-    return Hunting(Sought.from_json(sought), decode=decode, excerpts=excerpts, mask=mask)
+    place = placement.place(backend)
+    return Hunting(Sought.from_json(sought), decode=decode, excerpts=excerpts, mask=mask, place=place)
 
 
 class Hunting:
     """Finds what is ``sought``. Without ``decode`` only the text as written is looked at; with ``mask`` excerpts hold
-    asterisks in the place of personal data and secrets."""
+    asterisks in the place of personal data and secrets. The hits are the same in any ``place``."""
 
-    def __init__(self, sought: Sought, *, decode: bool = True, excerpts: bool = True, mask: bool = True) -> None:
+    def __init__(
+        self,
+        sought: Sought,
+        *,
+        decode: bool = True,
+        excerpts: bool = True,
+        mask: bool = True,
+        place: Place = HOST,
+    ) -> None:
+        self._place = place
         self._bank = sought.bank() if sought.patterns else None
         self._rules = Rules(signatures.parse(sought.rules.encode(), "signatures"), "hunt") if sought.rules else None
         self._limits = Limits() if decode else Limits(max_depth=0)
@@ -122,7 +134,7 @@ class Hunting:
         best: dict[tuple[int, str], Found] = {}
         if self._bank is not None:
             pieces = windows(views)
-            for hit in self._bank.match(pieces).hits:
+            for hit in self._bank.match(pieces, place=self._place).hits:
                 base, view = int(pieces.base[hit.window]), int(pieces.view[hit.window])
                 start, end = views.span(view, base + hit.start, base + hit.end)
                 pattern = self._bank.patterns[hit.pattern]

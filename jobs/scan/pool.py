@@ -15,6 +15,7 @@ from typing import Protocol
 
 from aimds.jobs.scan.executor import Executor
 from aimds.jobs.scan.tasks import Answer, Factory, Task
+from aimds.kernels import placement
 
 _READ_BYTES = 1 << 16
 # Each worker is one thread of work: libraries that start their own would fight over the same cores.
@@ -89,15 +90,16 @@ class Processes:
         self._next = 0
 
     def start(self) -> int:
+        worker, self._next = self._next, self._next + 1
+        path = os.pathsep.join(path for path in sys.path if path)
         # A process group of its own: Ctrl-C in the terminal reaches the scan only, which then ends its workers itself.
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "aimds.jobs.scan.worker", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=dict(os.environ) | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env=dict(os.environ) | _ONE_THREAD | {placement.VARIABLE: str(worker), "PYTHONPATH": path},
             process_group=0,
         )
-        worker, self._next = self._next, self._next + 1
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
         self._workers[worker], self._unread[worker] = process, b""

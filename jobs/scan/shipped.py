@@ -17,6 +17,7 @@ def screener(
     gray: float = GRAY,
     calibration: str | None = None,
     patterns: str | None = None,
+    backend: str = "auto",
 ) -> Screener:
     """A single-threaded screener with the shipped artefacts.
 
@@ -25,9 +26,11 @@ def screener(
         gray: p-value at which the gray zone of ``cascade`` begins.
         calibration: a folder that `aimds calibrate` wrote.
         patterns: a folder of patterns that `aimds patterns` keeps.
+        backend: as `Screener.default` has it.
 
     Raises:
         ConfigError: there is no such profile, or the policy is not valid.
+        BackendError: cuda is asked for and cannot run here.
         ArtefactError: an artefact is missing or damaged.
     """
     return Screener.default(
@@ -36,5 +39,6 @@ def screener(
         policy=Policy.load(Path(policy)) if policy else None,
         calibration=Path(calibration) if calibration else None,
         patterns=Path(patterns) if patterns else None,
+        backend=backend,
         threads=1,
     )

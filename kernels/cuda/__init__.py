@@ -17,3 +17,15 @@ def problem() -> str:
     except runtime.CUDARuntimeError as error:
         return f"the CUDA driver gives no device ({error})"
     return "" if devices else "there is no CUDA device"
+
+
+def devices() -> tuple[str, ...]:
+    """What the GPUs of this machine are: name, architecture and memory; only where there is no `problem`."""
+    from cupy.cuda import runtime
+
+    found = []
+    for number in range(runtime.getDeviceCount()):
+        told = runtime.getDeviceProperties(number)
+        name, mebibytes = told["name"].decode(), told["totalGlobalMem"] >> 20
+        found.append(f"{number} {name}, sm_{told['major']}{told['minor']}, {mebibytes:,} MiB")
+    return tuple(found)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from aimds import data
 from aimds.cli import doctor, selftest
+from aimds.kernels import cuda, registry
 
 
 class Fake:
@@ -105,6 +106,34 @@ def test_kernels_are_loaded_and_reported_by_name() -> None:
     assert all(check.ok is not False for check in checks)
     assert "loading kernel topk" in heard
     assert {"backend", "topk", "compiled code"} <= {check.name for check in checks}
+
+
+def test_cuda_that_is_asked_for_and_cannot_run_fails_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_cuda_problem", lambda: "no such card")
+    monkeypatch.setenv("AIMDS_BACKEND", "cuda")
+    first, *others = doctor._kernels(lambda said: None)
+    assert (first.ok, first.detail) == (False, "backend 'cuda' is not available: no such card")
+    assert {check.detail for check in others if check.name == "topk"} == {"cpu"}
+
+
+def test_both_backends_are_loaded_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_cuda_problem", lambda: "")
+    monkeypatch.delenv("AIMDS_BACKEND", raising=False)
+    checks = {check.name: check for check in doctor._kernels(lambda said: None)}
+    assert checks["backend"].detail == "cuda (AIMDS_BACKEND=auto)"
+    assert checks["linear"].detail == "cpu, cuda"
+
+
+def test_whether_a_gpu_can_be_used_is_said_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "problem", lambda: "the driver is too old")
+    assert {check.name: check.detail for check in doctor._gpu(lambda said: None)}["usable"] == (
+        "no: the driver is too old"
+    )
+    monkeypatch.setattr(cuda, "problem", lambda: "")
+    monkeypatch.setattr(cuda, "devices", lambda: ("0 A card, sm_90, 81,559 MiB",))
+    assert {check.name: check.detail for check in doctor._gpu(lambda said: None)}["usable"] == (
+        "yes: 0 A card, sm_90, 81,559 MiB"
+    )
 
 
 def test_machine_without_proc_still_gets_a_memory_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import typer
 from aimds import cli
 from aimds.__main__ import main
 from aimds.errors import DataError
+from aimds.kernels.cuda import problem
 
 
 def run(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -127,6 +128,23 @@ def test_control_characters_in_a_file_name_stay_out_of_the_error() -> None:
 def test_an_unknown_backend_is_one_line_naming_the_variable() -> None:
     done = run_into(subprocess.PIPE, "check", "hi", AIMDS_BACKEND="foo")
     assert (done.returncode, done.stderr) == (2, b"error: AIMDS_BACKEND = 'foo': expected auto, cpu or cuda\n")
+
+
+@pytest.mark.skipif(not problem(), reason="there is a GPU")
+@pytest.mark.parametrize(
+    "arguments",
+    [("check", "hi"), ("scan", "x.parquet", "-o", "out"), ("hunt", "x.parquet", "-o", "out", "-e", "hi there")],
+)
+def test_cuda_without_a_gpu_is_one_line_with_the_reason(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    expected = f"error: backend 'cuda' is not available: {problem()}\n".encode()
+    for more, variable in (((), "cuda"), (("--backend", "cuda"), "cpu")):
+        done = run_into(subprocess.PIPE, *arguments, *more, AIMDS_BACKEND=variable)
+        assert (done.returncode, done.stderr) == (2, expected)
+
+
+@pytest.mark.parametrize("command", ["check", "scan", "hunt", "evaluate"])
+def test_a_backend_can_be_asked_for(command: str) -> None:
+    assert "--backend" in run(command, "--help").stdout
 
 
 @pytest.mark.parametrize(("arguments", "code"), [((), 2), (("--help",), 0), (("policy",), 2), (("check", "--nope"), 2)])

@@ -7,7 +7,7 @@ import pytest
 
 from aimds import kernels
 from aimds.errors import BackendError, ConfigError, KernelError
-from aimds.kernels import registry
+from aimds.kernels import placement, registry
 
 
 class OnDevice:
@@ -46,17 +46,11 @@ def test_arguments_on_two_machines_are_refused():
         registry.choose("dtw", [np.zeros(3, np.float32), OnDevice(), 4])
 
 
-def test_the_backend_follows_the_input(monkeypatch):
-    monkeypatch.delenv("AIMDS_BACKEND", raising=False)
+@pytest.mark.parametrize("value", ["auto", "cpu", "cuda"])
+def test_a_kernel_runs_where_its_arguments_live_whatever_is_wanted(monkeypatch, value):
+    monkeypatch.setenv("AIMDS_BACKEND", value)
     assert registry.choose("dtw", [np.zeros(3), 4]) == "cpu"
     assert registry.choose("dtw", [OnDevice()]) == "cuda"
-
-
-def test_a_demanded_backend_does_not_take_input_from_elsewhere(monkeypatch):
-    monkeypatch.setenv("AIMDS_BACKEND", "cpu")
-    assert registry.choose("dtw", [np.zeros(3)]) == "cpu"
-    with pytest.raises(BackendError, match="live on cuda"):
-        registry.choose("dtw", [OnDevice()])
 
 
 @pytest.mark.parametrize("value", ["auto", "cpu"])
@@ -69,11 +63,7 @@ def test_the_backend_is_the_cpu_where_nothing_else_runs(monkeypatch, value):
 def test_cuda_without_a_gpu_says_why_and_does_not_fall_back(monkeypatch):
     monkeypatch.setattr(registry, "_cuda_problem", lambda: "no device")
     monkeypatch.setenv("AIMDS_BACKEND", "cuda")
-    for ask in (
-        kernels.backend,
-        kernels.warmup,
-        lambda: kernels.dtw(np.zeros(1, np.float32), np.array([0, 1], np.int64), np.zeros((1, 1), np.float32)),
-    ):
+    for ask in (kernels.backend, kernels.warmup, placement.place):
         with pytest.raises(BackendError, match="no device"):
             ask()
 
@@ -82,6 +72,17 @@ def test_auto_takes_a_gpu_that_works(monkeypatch):
     monkeypatch.setattr(registry, "_cuda_problem", lambda: "")
     monkeypatch.setenv("AIMDS_BACKEND", "auto")
     assert kernels.backend() == "cuda"
+
+
+def test_what_is_wanted_goes_before_the_variable(monkeypatch):
+    monkeypatch.setattr(registry, "_cuda_problem", lambda: "")
+    for variable, wanted, found in (("cuda", "cpu", "cpu"), ("cpu", "cuda", "cuda"), ("cpu", "auto", "cpu")):
+        monkeypatch.setenv("AIMDS_BACKEND", variable)
+        assert kernels.backend(wanted) == found
+    monkeypatch.setenv("AIMDS_BACKEND", "gpu")
+    assert kernels.backend("cpu") == "cpu"
+    with pytest.raises(ConfigError, match="backend = 'tpu': expected auto, cpu or cuda"):
+        kernels.backend("tpu")
 
 
 def test_a_wrong_backend_name_is_refused(monkeypatch):

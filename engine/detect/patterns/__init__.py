@@ -19,10 +19,12 @@ from numba import njit
 from aimds import data
 from aimds.detect.features import Windows
 from aimds.detect.patterns import thresholds
+from aimds.detect.patterns.alignment import Alignment
 from aimds.detect.patterns.lexicon import Lexicon, fold, split
 from aimds.detect.patterns.pattern_file import Pattern, check, parse
-from aimds.detect.patterns.similarity import Alignment, Index
+from aimds.detect.patterns.similarity import Index
 from aimds.errors import ArtefactError, ConfigError
+from aimds.kernels.placement import HOST, Place
 from aimds.taxonomy import CODES
 
 F32 = npt.NDArray[np.float32]
@@ -93,7 +95,6 @@ class Bank:
         Raises:
             ArtefactError: a file is missing or malformed (the file and the pattern's id are named), or the thresholds
                 are those of other patterns.
-            ConfigError: AIMDS_BACKEND has a value that nobody knows.
         """
         home = data.path(SYNONYMS).parent if folder is None else folder
         files = sorted((home / FOLDER).glob("*.toml"))
@@ -199,15 +200,15 @@ class Bank:
         """This bank with thresholds learnt from ``benign`` texts; `thresholds.pack` makes them the artefact."""
         return replace(self, limits=thresholds.calibrate(self.index, benign, threads=threads))
 
-    def match(self, windows: Windows, *, threads: int = 1) -> Matches:
-        """Match W ``windows``; a window's result depends on that window only."""
+    def match(self, windows: Windows, *, threads: int = 1, place: Place = HOST) -> Matches:
+        """Match W ``windows``, the alignment in ``place``; a window's result depends on that window only."""
         n = len(windows)
         margin, best = np.full(n, -1.0, np.float32), np.full(n, -1, np.int32)
         survey = self.index.survey(windows.values, windows.offsets, self.limits * (1 + SLACK), threads=threads)
         if not len(survey.windows):
             return Matches(margin, best, [])
         near: list[tuple[Alignment, F32]] = []
-        for aligned in self.index.align(survey, threads=threads):
+        for aligned in self.index.align(survey, threads=threads, place=place):
             margins = _margins(aligned.window, aligned.pattern, aligned.distance, self.limits, margin, best)
             above = margins > 0
             if above.any():

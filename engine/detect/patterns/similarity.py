@@ -15,17 +15,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from aimds import kernels
-from aimds.detect.patterns import bound
+from aimds.detect.patterns import alignment, bound
+from aimds.detect.patterns.alignment import Alignment, Survey
 from aimds.detect.patterns.lexicon import Lexicon, Word
 from aimds.detect.patterns.tables import FULL, MEMBERS, Block, block, price, token_rows
 from aimds.kernels import ragged
+from aimds.kernels.placement import HOST, Place
 
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
@@ -34,50 +35,6 @@ F32 = npt.NDArray[np.float32]
 
 MAX_REACH = 0.6
 """No pattern looks farther than this normalised distance."""
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What W windows hold that the bank knows. ``tokens`` int32 (T,) without words of weight 0, ``offsets`` int64
-    (W+1,), ``starts`` and ``ends`` int32 (T,): bytes in the window. ``windows`` and ``patterns`` int32 (C,): the pairs
-    that may match, windows ascending."""
-
-    tokens: Ints
-    offsets: Offsets
-    starts: Ints
-    ends: Ints
-    windows: Ints
-    patterns: Ints
-
-
-@dataclass(frozen=True, slots=True)
-class Alignment:
-    """Alignments of C pairs that may match: ``window`` and ``pattern`` int32 (C,), the normalised ``distance`` float32
-    (C,), and ``start`` and ``end`` int32 (C,), first and last token of the stretch, counted in the window."""
-
-    window: Ints
-    pattern: Ints
-    distance: F32
-    start: Ints
-    end: Ints
-
-    @classmethod
-    def joined(cls, parts: Sequence[Alignment]) -> Alignment:
-        """The pairs of all ``parts``, in their order."""
-        none = np.empty(0, np.int32)
-        return cls(
-            np.concatenate([none, *(part.window for part in parts)]),
-            np.concatenate([none, *(part.pattern for part in parts)]),
-            np.concatenate([np.empty(0, np.float32), *(part.distance for part in parts)]),
-            np.concatenate([none, *(part.start for part in parts)]),
-            np.concatenate([none, *(part.end for part in parts)]),
-        )
-
-    def take(self, chosen: Any) -> Alignment:
-        """Those of the pairs ``chosen``, an index or a mask."""
-        return Alignment(
-            self.window[chosen], self.pattern[chosen], self.distance[chosen], self.start[chosen], self.end[chosen]
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,18 +143,11 @@ class Index:
         tokens, offsets, starts, ends = _kept(tokens, origin, counts, word_offsets, starts, ends)
         return Survey(tokens, offsets, starts, ends, windows, patterns)
 
-    def align(self, survey: Survey, *, threads: int = 1) -> Iterator[Alignment]:
-        """Alignments of the pairs of ``survey``, block by block."""
-        owner = survey.patterns // MEMBERS
-        for number in np.flatnonzero(np.bincount(owner)).tolist():
-            pairs = np.flatnonzero(owner == number)
-            block, windows, patterns = self.blocks[number], survey.windows[pairs], survey.patterns[pairs]
-            tokens, offsets, row = _rows(survey.tokens, survey.offsets, windows, block.local)
-            distance, start, end = kernels.subsequence_dtw_pairs(
-                tokens, offsets, block.cost, block.lengths, row, patterns % MEMBERS, threads=threads
-            )
-            near = (distance / self.total[patterns]).astype(np.float32)
-            yield Alignment(windows, patterns, near, start, end)
+    def align(self, survey: Survey, *, threads: int = 1, place: Place = HOST) -> Iterator[Alignment]:
+        """Alignments of the pairs of ``survey``, in parts."""
+        if place.backend == "cpu":
+            return alignment.on_host(self.blocks, self.total, survey, threads)
+        return alignment.on_device(self.blocks, self.total, survey, place)
 
     def confirm(self, survey: Survey, aligned: Alignment) -> npt.NDArray[np.bool_]:
         """Whether each of the alignments is `confirmed`, bool (C,)."""
@@ -283,28 +233,6 @@ def _kept(tokens, origin, counts, word_offsets, starts, ends):  # type: ignore[n
             out_starts[offsets[w] + k] = starts[origin[source]]
             out_ends[offsets[w] + k] = ends[origin[source]]
     return out, offsets, out_starts, out_ends
-
-
-@njit(cache=True, nogil=True)
-def _rows(tokens, offsets, windows, local):  # type: ignore[no-untyped-def]
-    # The tokens of the different ones of ``windows`` int32 (C,), ascending, as rows: values int32, offsets int64, and
-    # the row of each of the C.
-    row, rows, size = np.empty(len(windows), np.int32), 0, 0
-    for k in range(len(windows)):
-        if k == 0 or windows[k] != windows[k - 1]:
-            rows += 1
-            size += offsets[windows[k] + 1] - offsets[windows[k]]
-        row[k] = rows - 1
-    values, out = np.empty(size, np.int32), np.zeros(rows + 1, np.int64)
-    at = 0
-    for k in range(len(windows)):
-        if k and row[k] == row[k - 1]:
-            continue
-        for i in range(offsets[windows[k]], offsets[windows[k] + 1]):
-            values[at] = local[tokens[i]]
-            at += 1
-        out[row[k] + 1] = at
-    return values, out, row
 
 
 def _pieces(values: Ints, first: Offsets, last: Offsets) -> tuple[Ints, Offsets]:

@@ -245,7 +245,7 @@ class Host:
         gpu, row = device(), parameters(whole_text(launch.stem))[launch.kernel]
         for i, (parameter, argument) in enumerate(zip(row, arguments, strict=True)):
             _fits(launch.kernel, i, parameter, argument)
-        there = [gpu.xp.asarray(one) if isinstance(one, np.ndarray) else one for one in arguments]
+        there = [gpu.xp.asarray(one.view(np.ndarray)) if isinstance(one, np.ndarray) else one for one in arguments]
         gpu.launch(launch, *there)
         for parameter, argument, found in zip(row, arguments, there, strict=True):
             if parameter.written:

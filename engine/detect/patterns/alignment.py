@@ -1,0 +1,134 @@
+"""Alignments of the pairs of a window and a pattern that the bound leaves: block by block on the host, all blocks of a
+slice at once on a GPU. Both give the same integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from aimds import kernels
+from aimds.detect.patterns.tables import MEMBERS, Block
+from aimds.kernels.placement import Place
+
+Ints = npt.NDArray[np.int32]
+Offsets = npt.NDArray[np.int64]
+F32 = npt.NDArray[np.float32]
+
+PAIR_BYTES = 40
+"""Memory on a GPU for a token, or for a pair with its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What W windows hold that the bank knows. ``tokens`` int32 (T,) without words of weight 0, ``offsets`` int64
+    (W+1,), ``starts`` and ``ends`` int32 (T,): bytes in the window. ``windows`` and ``patterns`` int32 (C,): the pairs
+    that may match, windows ascending."""
+
+    tokens: Ints
+    offsets: Offsets
+    starts: Ints
+    ends: Ints
+    windows: Ints
+    patterns: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Alignments of C pairs that may match: ``window`` and ``pattern`` int32 (C,), the normalised ``distance`` float32
+    (C,), and ``start`` and ``end`` int32 (C,), first and last token of the stretch, counted in the window."""
+
+    window: Ints
+    pattern: Ints
+    distance: F32
+    start: Ints
+    end: Ints
+
+    @classmethod
+    def joined(cls, parts: Sequence[Alignment]) -> Alignment:
+        """The pairs of all ``parts``, in their order."""
+        none = np.empty(0, np.int32)
+        return cls(
+            np.concatenate([none, *(part.window for part in parts)]),
+            np.concatenate([none, *(part.pattern for part in parts)]),
+            np.concatenate([np.empty(0, np.float32), *(part.distance for part in parts)]),
+            np.concatenate([none, *(part.start for part in parts)]),
+            np.concatenate([none, *(part.end for part in parts)]),
+        )
+
+    def take(self, chosen: Any) -> Alignment:
+        """Those of the pairs ``chosen``, an index or a mask."""
+        return Alignment(
+            self.window[chosen], self.pattern[chosen], self.distance[chosen], self.start[chosen], self.end[chosen]
+        )
+
+
+def on_host(blocks: Sequence[Block], total: Offsets, survey: Survey, threads: int) -> Iterator[Alignment]:
+    """Alignments of the pairs of ``survey``, block by block; ``total`` is `similarity.Index`'s."""
+    owner = survey.patterns // MEMBERS
+    for number in np.flatnonzero(np.bincount(owner)).tolist():
+        pairs = np.flatnonzero(owner == number)
+        block, windows, patterns = blocks[number], survey.windows[pairs], survey.patterns[pairs]
+        tokens, offsets, row = _rows(survey.tokens, survey.offsets, windows, block.local)
+        found = kernels.subsequence_dtw_pairs(
+            tokens, offsets, block.cost, block.lengths, row, patterns % MEMBERS, threads=threads
+        )
+        yield _normalised(windows, patterns, total, *found)
+
+
+def on_device(blocks: Sequence[Block], total: Offsets, survey: Survey, place: Place) -> Iterator[Alignment]:
+    """The same in ``place``: tokens and pairs go there once, and the results of all blocks come back together."""
+
+    def part(first: int, last: int) -> Alignment:
+        low, high = np.searchsorted(survey.windows, (first, last)).tolist()
+        if low == high:
+            return Alignment.joined([])
+        owner = survey.patterns[low:high] // MEMBERS
+        order = low + np.argsort(owner, kind="stable")
+        windows, patterns, held = survey.windows[order], survey.patterns[order], np.bincount(owner)
+        tokens, offsets = place.ragged(survey.tokens, survey.offsets, first, last)
+        row, member = place.put(windows - np.int32(first)), place.put(patterns % MEMBERS)
+        found: list[Any] = []
+        edges = np.concatenate([[0], np.cumsum(held)]).tolist()
+        for number in np.flatnonzero(held).tolist():
+            here = slice(edges[number], edges[number + 1])
+            block = blocks[number]
+            local, cost, lengths = place.resident(block.local, block.cost, block.lengths)
+            found += kernels.subsequence_dtw_pairs(local[tokens], offsets, cost, lengths, row[here], member[here])
+        columns = place.fetch(*found)
+        return _normalised(windows, patterns, total, *(np.concatenate(columns[k::3]) for k in range(3)))
+
+    # A window takes room for its tokens and for its pairs.
+    rooms = survey.offsets + np.searchsorted(survey.windows, np.arange(len(survey.offsets)))
+    yield from place.each(part, rooms, PAIR_BYTES)
+
+
+def _normalised(windows: Ints, patterns: Ints, total: Offsets, distance: Ints, start: Ints, end: Ints) -> Alignment:
+    return Alignment(windows, patterns, (distance / total[patterns]).astype(np.float32), start, end)
+
+
+@njit(cache=True, nogil=True)
+def _rows(tokens, offsets, windows, local):  # type: ignore[no-untyped-def]
+    # The tokens of the different ones of ``windows`` int32 (C,), ascending, as rows: values int32, offsets int64, and
+    # the row of each of the C.
+    row, rows, size = np.empty(len(windows), np.int32), 0, 0
+    for k in range(len(windows)):
+        if k == 0 or windows[k] != windows[k - 1]:
+            rows += 1
+            size += offsets[windows[k] + 1] - offsets[windows[k]]
+        row[k] = rows - 1
+    values, out = np.empty(size, np.int32), np.zeros(rows + 1, np.int64)
+    at = 0
+    for k in range(len(windows)):
+        if k and row[k] == row[k - 1]:
+            continue
+        for i in range(offsets[windows[k]], offsets[windows[k] + 1]):
+            values[at] = local[tokens[i]]
+            at += 1
+        out[row[k] + 1] = at
+    return values, out, row
