@@ -280,7 +280,7 @@ class Screener:
         texts = Texts.from_arrow(batch.column("text"))
         scores = Scores.failed(len(texts), reason)
         versions = self._versions(detector)
-        return assembly.verdicts(batch, texts, scores, self.policy, detector.profile, kernels.backend(), versions)
+        return assembly.verdicts(batch, texts, scores, self.policy, detector.profile, self.backend, versions)
 
     def _score(self, detector: Detector, cache: Cache[Scores], texts: Texts, channels: npt.NDArray[np.int8]) -> Scores:
         if not cache.max_bytes:
