@@ -37,7 +37,7 @@ from aimds.gateway.certificates import Chains, Issued
 from aimds.gateway.identity import Identity
 from aimds.gateway.pieces import Limits
 from aimds.gateway.protocol import Hooks, Service
-from aimds.gateway.server import SEND_BUFFER, STREAM_WINDOW, STREAMS, Server, configuration
+from aimds.gateway.server import SEND_BUFFER, STREAM_WINDOW, STREAMS, Server, _Finished, configuration
 from aimds.gateway.worker import Worker
 
 NOW = datetime.now(UTC)
@@ -421,8 +421,15 @@ def test_what_is_overridden_in_aioquic_is_still_there() -> None:
         ("_initialize", ["self", "peer_cid"]),
         ("_write_stream_limits", ["self", "builder", "space", "stream"]),
         ("_write_connection_limits", ["self", "builder", "space"]),
+        ("_write_stream_frame", ["self", "builder", "space", "stream", "max_offset"]),
     ):
         assert list(inspect.signature(getattr(QuicConnection, name)).parameters) == parameters
+    uses = [line.strip() for line in inspect.getsource(QuicConnection).splitlines() if "_streams_finished" in line]
+    assert uses == [
+        "self._streams_finished: Set[int] = set()",
+        "if stream_id in self._streams_finished:",
+        "self._streams_finished.add(stream.stream_id)",
+    ]
     assert "_request_client_certificate" in inspect.getsource(Context)
     assert "_peer_certificate_chain" in inspect.getsource(Context)
     source = inspect.getsource(QuicConnection._write_connection_limits)
@@ -435,6 +442,24 @@ def test_what_is_overridden_in_aioquic_is_still_there() -> None:
     for name in ("_connection_id_issued_handler", "_connection_id_retired_handler", "_connection_terminated_handler"):
         assert name in inspect.getsource(QuicConnectionProtocol.__init__)
     assert "_process_events" in vars(QuicConnectionProtocol)
+
+
+def test_streams_that_are_over_are_remembered_without_an_entry_each() -> None:
+    random, finished = Random(3), _Finished()
+    ids = [number << 2 | kind for number in range(2000) for kind in (0, 2)]
+    late = {8, 402}
+    for start in range(0, len(ids), 50):
+        part = [stream for stream in ids[start : start + 50] if stream not in late]
+        random.shuffle(part)
+        for stream in part:
+            assert stream not in finished
+            finished.add(stream)
+    assert all((stream in finished) is (stream not in late) for stream in ids)
+    assert ids[-1] + 4 not in finished
+    for stream in late:
+        finished.add(stream)
+    assert len(finished) == 0
+    assert 8 in finished
 
 
 def test_certificates_that_cannot_be_read_are_said() -> None:
