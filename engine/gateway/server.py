@@ -135,7 +135,7 @@ class _Request:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.held: deque[bytes] = deque()
-        self.over = self.begun = False
+        self.over = self.told = self.begun = False
 
 
 class _Connection(QuicConnectionProtocol):
@@ -227,8 +227,9 @@ class _Connection(QuicConnectionProtocol):
                 content = request.held.popleft()
                 self.quic.held[stream_id] -= len(content)
                 exchange.receive(content, now)
-            if request.over and not request.held and not exchange.ended:
-                request.over = False
+            # Where its acknowledgement was lost, the end of a body comes twice.
+            if request.over and not request.told and not request.held and not exchange.ended:
+                request.told = True
                 exchange.end(now)
         except Exception as error:  # a body that nobody foresaw ends its own request alone
             exchange.refuse(Problem("internal", f"{type(error).__name__}: {error}"))
