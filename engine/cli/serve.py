@@ -73,7 +73,8 @@ def _workers() -> int:
     """A core for the network, the others for judging; where there is one core, threads are cheaper."""
     import os
 
-    return len(os.sched_getaffinity(0)) - 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable - 1
 
 
 def _set(options: dict[str, Any]) -> dict[str, Any]:
