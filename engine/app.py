@@ -9,7 +9,8 @@ import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.client import HTTPMessage
 from pathlib import Path
@@ -22,7 +23,10 @@ from aimds.gateway import datagrams, server
 from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.batching import Batcher
 from aimds.gateway.certificates import Chains
+from aimds.gateway.frames import Setup
 from aimds.gateway.http import App, Twin
+from aimds.gateway.judge_process import screener_of
+from aimds.gateway.judges import COMMAND, Judges
 from aimds.gateway.keys import Keys
 from aimds.gateway.limits import Rates
 from aimds.gateway.pieces import Piece
@@ -33,7 +37,6 @@ from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
 from aimds.record.audit import AuditLog
 from aimds.record.chain import load_key
-from aimds.respond.policy import Policy
 from aimds.screener import Screener
 
 FETCH_S = 10.0
@@ -42,29 +45,14 @@ TICK_S = 0.25
 Say = Callable[[str], None]
 
 
-def screener_of(screening: Screening) -> Screener:
-    """The screener that ``screening`` asks for.
-
-    Raises:
-        AimdsError: as `Screener.default`.
-    """
-    return Screener.default(
-        profile=screening.profile,
-        policy=None if screening.policy is None else Policy.load(screening.policy),
-        patterns=screening.patterns,
-        calibration=screening.calibration,
-        threads=screening.threads,
-        cache_bytes=screening.cache_bytes,
-    )
-
-
 class Gateway:
     """A gateway in this process.
 
     Args:
         settings: checked ones.
         reread: gives the settings anew on a reload.
-        build: makes the screener; another one in tests.
+        build: makes the screener; another one in tests, as ``judge``, the command that starts a process that judges.
+        warm: texts that make such a process ready to work.
         say: told what a person should know.
         clock: monotonic seconds; ``wall``: seconds since 1970.
 
@@ -78,6 +66,8 @@ class Gateway:
         *,
         reread: Callable[[], Settings] | None = None,
         build: Callable[[Screening], Any] = screener_of,
+        judge: Sequence[str] = COMMAND,
+        warm: Sequence[str] = (),
         say: Say = lambda line: None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -94,11 +84,18 @@ class Gateway:
         self._auth: Auth | None = None
         if not settings.insecure:
             access = self._auth = Auth(self._credentials(settings), settings.admin_allow, wall=wall)
+        self._warm, workers = tuple(warm), settings.screening.workers or 0
+        self._judges = Judges(Setup(settings.screening, self._warm), workers, judge) if workers else None
+        batch = replace(settings.batch, slots=workers) if workers else settings.batch
         self.worker = Worker(
-            build(settings.screening), slots=settings.batch.slots, record=self._recorder(settings), clock=clock
+            build(settings.screening),
+            slots=batch.slots,
+            judges=self._judges,
+            record=self._recorder(settings),
+            clock=clock,
         )
         self.service = Service(
-            Batcher(settings.batch, settings.weights),
+            Batcher(batch, settings.weights),
             Hooks(self.worker.work, self.worker.unjudged, self._denied, self._reload_soon, self._state),
             access=access,
             limits=settings.limits,
@@ -118,8 +115,11 @@ class Gateway:
 
         Raises:
             ConfigError: the address cannot be used.
+            JudgeError: a process that judges cannot be started.
         """
         self.worker.attach(self.service)
+        if self._judges is not None:
+            await self._judges.start()
         listening = _listening(self.settings.host, self.settings.port)
         self.port = listening.getsockname()[1]
         alt_svc = self._listen_quic()
@@ -169,6 +169,8 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.worker.close()
+        if self._judges is not None:
+            await self._judges.close()
         if self.audit is not None:
             self.audit.close()
 
@@ -180,10 +182,13 @@ class Gateway:
             settings = self._reread().check()
             credentials = None if self._auth is None or settings.insecure else self._credentials(settings)
             screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
+            quic = None if self.quic is None else _quic(settings)
+            if self._judges is not None:
+                await self._judges.replace(Setup(settings.screening, self._warm))
             if self._context is not None:
                 _load_certificates(self._context, settings)
-            if self.quic is not None:
-                self.quic.use(_quic(settings))
+            if self.quic is not None and quic is not None:
+                self.quic.use(quic)
         except (AimdsError, OSError, ssl.SSLError) as error:
             self._last_reload = {"at": at, "error": str(error)}
             self._say(f"reload failed, everything stays as it was: {error}")

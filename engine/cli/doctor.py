@@ -39,9 +39,28 @@ def register(app: typer.Typer) -> None:
     def doctor(
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
         self_test: Annotated[bool, typer.Option("--self-test/--no-self-test", help="Screen a few texts.")] = True,
+        server: Annotated[
+            str | None, typer.Option(metavar="URL", help="Test the gateway at URL instead, from here.")
+        ] = None,
+        token: Annotated[
+            str | None, typer.Option(envvar="AIMDS_TOKEN", help="API key or JWT for --server.", show_default=False)
+        ] = None,
+        ca: Annotated[Path | None, typer.Option(metavar="PEM", help="CA of the gateway's certificate.")] = None,
+        certificate: Annotated[Path | None, typer.Option(metavar="PEM", help="Own certificate for --server.")] = None,
+        key: Annotated[Path | None, typer.Option(metavar="PEM", help="Its key.")] = None,
     ) -> None:
-        """Show what runs here and test it. Exit code 1 when something that should work does not."""
-        checks = list(diagnose(_say, self_test=self_test))
+        """Show what runs here and test it. Exit code 1 when something that should work does not.
+
+        Example: aimds doctor --server https://127.0.0.1:8443 --ca certs/ca.pem
+        """
+        if server is None:
+            checks = list(diagnose(_say, self_test=self_test))
+        else:
+            from aimds.cli import doctor_server
+            from aimds.gateway.client import Options
+
+            options = Options(token=token, ca=ca, certificate=certificate, key=key)
+            checks = list(doctor_server.diagnose(server, options))
         ok = all(check.ok is not False for check in checks)
         if as_json:
             typer.echo(json.dumps({"ok": ok, "checks": [asdict(check) for check in checks]}))

@@ -31,6 +31,10 @@ def register(app: typer.Typer) -> None:
         patterns: Annotated[
             Path | None, typer.Option(metavar="DIR", help="Patterns kept by aimds patterns, beside the shipped ones.")
         ] = None,
+        workers: Annotated[
+            int | None,
+            typer.Option(min=0, max=256, help="Processes that judge; 0: none but the server's.  [default: cores - 1]"),
+        ] = None,
         insecure_local: Annotated[
             bool, typer.Option("--insecure-local", help="Ask nobody who they are; listens on loopback alone.")
         ] = False,
@@ -51,15 +55,26 @@ def register(app: typer.Typer) -> None:
         def settings() -> Settings:
             found = load(config)
             given = {"host": host, "port": port, "certificate": certificate, "key": key, "keys": api_keys}
-            screening = {"profile": profile, "policy": policy, "patterns": patterns}
+            screening = {"profile": profile, "policy": policy, "patterns": patterns, "workers": workers}
+            made = replace(found.screening, **_set(screening))
+            if made.workers is None:
+                made = replace(made, workers=_workers())
             return replace(
                 found,
                 insecure=insecure_local,
-                screening=replace(found.screening, **_set(screening)),
+                screening=made,
                 **_set(given),
             )
 
         run(settings)
+
+
+def _workers() -> int:
+    """A core for the network, the others for judging; where there is one core, threads are cheaper."""
+    import os
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable - 1
 
 
 def _set(options: dict[str, Any]) -> dict[str, Any]:
@@ -81,9 +96,9 @@ async def _serve(settings: Callable[[], Settings]) -> None:
     from aimds.cli.startup import TEXTS, notice
 
     with notice():
-        gateway = Gateway(settings(), reread=settings, say=_say)
+        gateway = Gateway(settings(), reread=settings, warm=TEXTS, say=_say)
         gateway.worker.screener.screen(list(TEXTS))
-    await gateway.start()
+        await gateway.start()
     ended = asyncio.Event()
     loop, reloads = asyncio.get_running_loop(), set()
     for number in (signal.SIGTERM, signal.SIGINT):

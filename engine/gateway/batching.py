@@ -231,7 +231,9 @@ class Batcher:
         full = (self.longest_s - self.time.base_s) / max(self.time.pace_s, 1e-12)
         mean = self.queued_work / self.queued_rows if self.queued_rows else job.work / job.rows
         batches = 1 + ahead / max(min(full, mean * self.config.max_rows), 1.0)
-        running = sum(max(0.0, end - now) for end in self._ends)
+        running = 0.0
+        for end in self._ends:
+            running += max(0.0, end - now)
         if self._ends and not running:
             # Late itself, so it says nothing of when it ends.
             running = self.time.base_s

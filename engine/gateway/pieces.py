@@ -63,6 +63,8 @@ class Piece:
     def text_bytes(self) -> int:
         """Bytes of text, about: a character of a str counts as it does in memory."""
         if self.rows is not None:
+            if len(self.rows) == 1 and (text := self.rows[0].text).isascii():
+                return len(text)
             return sum(len(one.text) if one.text.isascii() else len(one.text.encode()) for one in self.rows)
         assert self.table is not None
         column = self.table.column("text")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 
 from aimds import __version__
@@ -21,10 +20,11 @@ from aimds.gateway.exchange import Exchange, Fixed, Refused
 from aimds.gateway.headers import JSON, Head
 from aimds.gateway.idempotency import Answers
 from aimds.gateway.identity import LOCAL, Identity, Peer, Route, authorize, route_of
+from aimds.gateway.judging import Judged
 from aimds.gateway.limits import Rates
 from aimds.gateway.output import OutputConfig
 from aimds.gateway.outputs import Response
-from aimds.gateway.pieces import Limits, Piece, joined
+from aimds.gateway.pieces import Limits, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.screening import Bulk, Lines, One
 from aimds.metrics import CONTENT_TYPE, Metrics
@@ -45,16 +45,6 @@ class Everybody:
     def identify(self, head: Head, peer: Peer, route: Route, now: float) -> Identity:
         """The local identity."""
         return LOCAL
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What the worker made of a batch: an answer or a Problem for each piece, and counts for metrics."""
-
-    answers: list[Any]
-    actions: list[tuple[str, int]] = field(default_factory=list)
-    threats: list[tuple[str, int]] = field(default_factory=list)
-    unjudged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +235,14 @@ class Service:
         self.metrics.batch_rows.observe(batch.rows)
         self.metrics.batch_seconds.observe(now - batch.started)
         self.metrics.screened(judged.actions, judged.threats, judged.unjudged)
+        latency = {}
         for job, found in zip(batch.jobs, judged.answers, strict=True):
             if job.cancelled:
                 continue
             piece: Piece = job.payload
-            self.metrics.latency.labels(piece.route).observe(now - job.arrived)
+            if piece.route not in latency:
+                latency[piece.route] = self.metrics.latency.labels(piece.route)
+            latency[piece.route].observe(now - job.arrived)
             if isinstance(found, Problem):
                 piece.failed(found, now)
             else:
@@ -269,75 +262,3 @@ class Service:
 
 def _json(route: str, status: int, content: dict[str, Any]) -> Exchange:
     return Fixed(route, status, [("content-type", JSON)], json.dumps(content, ensure_ascii=True).encode())
-
-
-def judge(
-    screen: Callable[[pa.RecordBatch], pa.RecordBatch],
-    unjudged: Callable[[pa.RecordBatch, str], pa.RecordBatch],
-    pieces: list[Piece],
-    record: Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None] | None = None,
-) -> Judged:
-    """Screen all rows of ``pieces`` together and cut the verdicts up again.
-
-    A row that makes ``screen`` raise has status error for itself alone: the batch is halved until it is found. With
-    ``record``, verdicts are given only once it has returned.
-    """
-    batch = joined(pieces)
-    verdicts = _isolated(screen, unjudged, batch)
-    if record is not None:
-        try:
-            record(batch, verdicts, pieces)
-        except Exception as error:  # a verdict that is not recorded is not given
-            problem = Problem("internal", f"the verdict could not be recorded: {type(error).__name__}: {error}")
-            return Judged([problem] * len(pieces))
-    answers, start = [], 0
-    for piece in pieces:
-        answers.append(verdicts.slice(start, piece.count))
-        start += piece.count
-    formed: list[Any] = _formed(pieces, verdicts, answers)
-    actions, threats = verdicts.column("action"), verdicts.column("threat_type")
-    caught = _codes(actions) != actions.dictionary.index("allow").as_py()
-    statuses = verdicts.column("status")
-    return Judged(
-        formed,
-        _counts(actions, np.ones(len(actions), np.bool_)),
-        _counts(threats, caught),
-        int((_codes(statuses) == statuses.dictionary.index("error").as_py()).sum()),
-    )
-
-
-def _isolated(
-    screen: Callable[[pa.RecordBatch], pa.RecordBatch],
-    unjudged: Callable[[pa.RecordBatch, str], pa.RecordBatch],
-    batch: pa.RecordBatch,
-) -> pa.RecordBatch:
-    try:
-        return screen(batch)
-    except Exception as error:  # whatever a row does to a stage, its neighbours get their verdicts
-        if batch.num_rows == 1:
-            return unjudged(batch, f"could not be judged: {type(error).__name__}: {error}")
-    middle = batch.num_rows // 2
-    halves = [_isolated(screen, unjudged, part) for part in (batch.slice(0, middle), batch.slice(middle))]
-    return pa.concat_batches(halves)
-
-
-def _formed(pieces: list[Piece], verdicts: pa.RecordBatch, parts: list[pa.RecordBatch]) -> list[Any]:
-    # Columns are read once for all rows of one form, not once a piece: a batch may hold hundreds of pieces.
-    forms = {piece.form for piece in pieces}
-    if len(forms) > 1 or forms == {"arrow"}:
-        return [piece.formed(part) for piece, part in zip(pieces, parts, strict=True)]
-    flat, out, start = pieces[0].formed(verdicts), [], 0
-    for piece in pieces:
-        out.append(flat[start : start + piece.count])
-        start += piece.count
-    return out
-
-
-def _codes(column: pa.DictionaryArray) -> Any:
-    return column.indices.to_numpy(zero_copy_only=False)
-
-
-def _counts(column: pa.DictionaryArray, chosen: Any) -> list[tuple[str, int]]:
-    words = column.dictionary.to_pylist()
-    found = np.bincount(_codes(column)[chosen], minlength=len(words))
-    return [(words[code], int(n)) for code, n in enumerate(found.tolist()) if n]

@@ -40,10 +40,35 @@ STREAMS = 128
 """Requests that a connection may have open at once."""
 SEND_BUFFER = 256 << 10
 """Bytes of an answer that aioquic may hold, sent or not, until they are acknowledged."""
+LEAST_FRAME = 32
+"""Bytes of a packet below which no piece of an answer is put into it."""
 MOST_CONNECTIONS = 20_000
 IDLE_S = 60.0
 RETRY_AFTER = 256
 """Handshakes under way from which on a new client has to show that its address is its own (RFC 9000, section 8.1)."""
+
+
+class _Finished:
+    """Ids of streams that are over, as aioquic keeps them, without one entry for each request a client ever made."""
+
+    def __init__(self) -> None:
+        self._all = [0, 0, 0, 0]
+        """Streams of each kind (RFC 9000, section 2.1) up to which all are over."""
+        self._some: set[int] = set()
+
+    def __contains__(self, stream_id: int) -> bool:
+        return stream_id >> 2 < self._all[stream_id & 3] or stream_id in self._some
+
+    def __len__(self) -> int:
+        return len(self._some)
+
+    def add(self, stream_id: int) -> None:
+        """``stream_id`` is over."""
+        self._some.add(stream_id)
+        kind = stream_id & 3
+        while (first := self._all[kind] << 2 | kind) in self._some:
+            self._some.discard(first)
+            self._all[kind] += 1
 
 
 class _Quic(QuicConnection):
@@ -56,6 +81,7 @@ class _Quic(QuicConnection):
         """Bytes received and not consumed, by stream."""
         self.done = 0
         """Requests that are over."""
+        self._streams_finished = _Finished()  # type: ignore[assignment]
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
@@ -63,7 +89,10 @@ class _Quic(QuicConnection):
 
     def _write_stream_limits(self, builder: Any, space: Any, stream: Any) -> None:
         receiver, limit = stream.receiver, stream.max_stream_data_local
-        if limit and not receiver.is_finished:
+        if receiver.is_finished:
+            # aioquic comes by for each packet and each stream; most wait only for their answer or its acknowledgement.
+            return
+        if limit:
             wanted = receiver.highest_offset - self.held.get(stream.stream_id, 0) + STREAM_WINDOW
             if wanted - limit >= STREAM_WINDOW // 4:
                 stream.max_stream_data_local = wanted
@@ -73,6 +102,12 @@ class _Quic(QuicConnection):
             super()._write_stream_limits(builder, space, stream)
         finally:
             receiver.highest_offset = seen
+
+    def _write_stream_frame(self, builder: Any, space: Any, stream: Any, max_offset: int) -> int:
+        # Where a packet is full, aioquic tries all the other streams all the same.
+        if builder.remaining_flight_space < LEAST_FRAME:
+            return 0
+        return int(super()._write_stream_frame(builder, space, stream, max_offset))
 
     def _write_connection_limits(self, builder: Any, space: Any) -> None:
         data, streams = self._local_max_data, self._local_max_streams_bidi
@@ -100,7 +135,7 @@ class _Request:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.held: deque[bytes] = deque()
-        self.over = self.begun = False
+        self.over = self.told = self.begun = False
 
 
 class _Connection(QuicConnectionProtocol):
@@ -192,8 +227,9 @@ class _Connection(QuicConnectionProtocol):
                 content = request.held.popleft()
                 self.quic.held[stream_id] -= len(content)
                 exchange.receive(content, now)
-            if request.over and not request.held and not exchange.ended:
-                request.over = False
+            # Where its acknowledgement was lost, the end of a body comes twice.
+            if request.over and not request.told and not request.held and not exchange.ended:
+                request.told = True
                 exchange.end(now)
         except Exception as error:  # a body that nobody foresaw ends its own request alone
             exchange.refuse(Problem("internal", f"{type(error).__name__}: {error}"))

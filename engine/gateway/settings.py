@@ -23,7 +23,10 @@ Numbers = TypeVar("Numbers", BatchConfig, Limits, OutputConfig)
 
 @dataclass(frozen=True, slots=True)
 class Screening:
-    """How the screener is built; folders and files as `Screener.default` takes them."""
+    """How the screener is built; folders and files as `Screener.default` takes them.
+
+    ``workers``: processes that judge; 0: threads of the gateway's own.
+    """
 
     profile: str = "cascade"
     policy: Path | None = None
@@ -31,6 +34,7 @@ class Screening:
     calibration: Path | None = None
     threads: int = 1
     cache_bytes: int = 64 << 20
+    workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +216,7 @@ def _screening(section: Section, base: Path) -> Screening:
     for name in ("policy", "patterns", "calibration"):
         if section.has(name):
             changed[name] = _path(section, name, base)
-    changed |= _wholes(section, {"threads": (1, 256), "cache_bytes": (0, 1 << 40)})
+    changed |= _wholes(section, {"threads": (1, 256), "cache_bytes": (0, 1 << 40), "workers": (0, 256)})
     section.end()
     return Screening(**changed)
 

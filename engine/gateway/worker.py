@@ -1,4 +1,4 @@
-"""The shell around the service in one process: batches are judged on threads, verdicts come back to the loop."""
+"""The shell around the service: batches are judged on threads or in other processes, verdicts come back to the loop."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from aimds.gateway.batching import Batch
+from aimds.gateway.judges import Judges
+from aimds.gateway.judging import Judged, Record, judge, unrecorded
 from aimds.gateway.pieces import Piece
 from aimds.gateway.problem import Problem
-from aimds.gateway.protocol import Judged, Service, judge
+from aimds.gateway.protocol import Service
+from aimds.gateway.rows import Row, batch_of
 from aimds.screener import Screener
-
-Record = Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None]
 
 
 class Worker:
@@ -25,6 +26,7 @@ class Worker:
     Args:
         screener: judges; `replace` puts another in its place, batches that run keep theirs.
         slots: threads, as many as the batcher has slots.
+        judges: processes that judge instead, as many; ``screener`` then only says what was not judged.
         record: called with requests, verdicts and pieces of a batch before its verdicts are given.
         clock: monotonic seconds.
     """
@@ -34,11 +36,13 @@ class Worker:
         screener: Screener,
         *,
         slots: int = 1,
+        judges: Judges | None = None,
         record: Record | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.screener = screener
-        self._record, self._clock = record, clock
+        self._judges, self._record, self._clock = judges, record, clock
+        self._tasks: set[asyncio.Task[Judged]] = set()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="aimds-judge")
         self._service: Service | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -47,6 +51,8 @@ class Worker:
     def attach(self, service: Service) -> None:
         """Judge for ``service``, on the running loop."""
         self._service, self._loop = service, asyncio.get_running_loop()
+        # Arrow looks for pandas at its first column, for about a second: not while a client waits.
+        batch_of([Row("", request_id="")])
 
     def replace(self, screener: Screener) -> None:
         """The next batch is judged by ``screener``."""
@@ -68,7 +74,14 @@ class Worker:
         if service is None or loop is None:
             return
         while (batch := service.poll(self._clock())) is not None:
-            future = self._threads.submit(self._judge, [job.payload for job in batch.jobs])
+            pieces = [job.payload for job in batch.jobs]
+            if self._judges is not None:
+                task = loop.create_task(self._elsewhere(self._judges, pieces))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(lambda done, batch=batch: self._done(batch, done))  # type: ignore[misc]
+                continue
+            future = self._threads.submit(self._judge, pieces)
             future.add_done_callback(lambda done, batch=batch: _call(loop, self._done, batch, done))  # type: ignore[misc]
 
     def _judge(self, pieces: list[Piece]) -> Judged:
@@ -76,7 +89,22 @@ class Worker:
         screener = self.screener
         return judge(screener.screen_batch, screener.unjudged, pieces, self._record)
 
-    def _done(self, batch: Batch, future: Future[Judged]) -> None:
+    async def _elsewhere(self, judges: Judges, pieces: list[Piece]) -> Judged:
+        record = self._record
+        judged, whole = await judges.judge(pieces, whole=record is not None)
+        if record is None or whole.verdicts is None:
+            return judged
+        kept = [piece for piece, one in zip(pieces, judged.answers, strict=True) if not isinstance(one, Problem)]
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._threads, record, whole.requests, whole.verdicts, kept)
+        except Exception as error:  # a verdict that is not recorded is not given
+            return unrecorded(pieces, error)
+        return judged
+
+    def _done(self, batch: Batch, future: Future[Judged] | asyncio.Future[Judged]) -> None:
+        if future.cancelled():
+            return
         error = future.exception()
         if error is None:
             judged = future.result()
@@ -88,7 +116,9 @@ class Worker:
         self._dispatch()
 
     def close(self) -> None:
-        """End the threads when their batches are done."""
+        """End the threads when their batches are done; a batch in another process is given up."""
+        for task in self._tasks:
+            task.cancel()
         self._threads.shutdown(wait=True)
 
 

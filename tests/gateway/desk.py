@@ -15,7 +15,8 @@ from aimds.detect.texts import Texts
 from aimds.gateway.batching import BatchConfig, Batcher
 from aimds.gateway.exchange import Exchange
 from aimds.gateway.identity import Peer
-from aimds.gateway.protocol import Hooks, Service, judge
+from aimds.gateway.judging import judge
+from aimds.gateway.protocol import Hooks, Service
 from aimds.respond.policy import Policy
 from aimds.taxonomy import CODES
 

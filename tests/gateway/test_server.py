@@ -7,169 +7,26 @@ import contextlib
 import inspect
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from functools import cache
 from random import Random
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
-from aioquic.h3.connection import H3_ALPN, H3Connection
-from aioquic.h3.events import DataReceived, HeadersReceived
-from aioquic.quic.configuration import QuicConfiguration
+from aioquic.h3.events import DataReceived
 from aioquic.quic.connection import Limit, QuicConnection
-from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, StopSendingReceived, StreamReset
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Context
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from desk import ATTACK, ipc, ndjson
-from live import Fake
+from quic import NOW, Running, body, ca, running
 
-from aimds.gateway import certificates, datagrams
+from aimds.gateway import certificates
 from aimds.gateway.auth import Auth, Credentials
-from aimds.gateway.batching import Batcher
-from aimds.gateway.certificates import Chains, Issued
+from aimds.gateway.certificates import Chains
 from aimds.gateway.identity import Identity
 from aimds.gateway.pieces import Limits
-from aimds.gateway.protocol import Hooks, Service
-from aimds.gateway.server import SEND_BUFFER, STREAM_WINDOW, STREAMS, Server, configuration
-from aimds.gateway.worker import Worker
-
-NOW = datetime.now(UTC)
-
-
-@cache
-def ca() -> Issued:
-    return certificates.authority("test", NOW)
-
-
-@cache
-def server_certificate() -> Issued:
-    return certificates.issue(ca(), "server", ["127.0.0.1", "localhost"], NOW)
-
-
-class Client(QuicConnectionProtocol):
-    """The least of an HTTP/3 client."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.http: H3Connection | None = None
-        self.answers: dict[int, dict[str, Any]] = {}
-        self.changed = asyncio.Event()
-        self.ended: ConnectionTerminated | None = None
-
-    def quic_event_received(self, event: Any) -> None:
-        if isinstance(event, ProtocolNegotiated):
-            self.http = H3Connection(self._quic)
-        if isinstance(event, ConnectionTerminated):
-            self.ended = event
-        if isinstance(event, (StreamReset, StopSendingReceived)):
-            self.answers.setdefault(event.stream_id, {"body": b""})["stopped"] = True
-        for found in self.http.handle_event(event) if self.http is not None else []:
-            if isinstance(found, (HeadersReceived, DataReceived)):
-                answer = self.answers.setdefault(found.stream_id, {"body": b""})
-                if isinstance(found, HeadersReceived):
-                    answer["status"] = int(dict(found.headers)[b":status"])
-                else:
-                    answer["body"] += found.data
-                answer["over"] = found.stream_ended
-        self.changed.set()
-
-    def begin(
-        self,
-        target: str,
-        content: bytes = b"",
-        *,
-        end: bool = True,
-        method: str = "POST",
-        kind: str = "application/json",
-    ) -> int:
-        assert self.http is not None
-        stream = int(self._quic.get_next_available_stream_id())
-        headers = [
-            (b":method", method.encode()),
-            (b":scheme", b"https"),
-            (b":authority", b"localhost"),
-            (b":path", target.encode()),
-        ]
-        self.http.send_headers(stream, [*headers, (b"content-type", kind.encode())], end_stream=end and not content)
-        if content:
-            self.http.send_data(stream, content, end)
-        self.transmit()
-        return stream
-
-    async def until(self, condition: Callable[[], Any]) -> Any:
-        async with asyncio.timeout(20):
-            while not (found := condition()):
-                self.changed.clear()
-                await self.changed.wait()
-            return found
-
-    async def answer(self, stream: int) -> dict[str, Any]:
-        await self.until(lambda: self.answers.get(stream, {}).get("over") or self.ended)
-        return self.answers.get(stream, {})
-
-    async def ask(self, target: str, content: bytes = b"", **more: Any) -> dict[str, Any]:
-        return await self.answer(self.begin(target, content, **more))
-
-
-class Running:
-    """A service with its server, on the loop of the test."""
-
-    def __init__(
-        self, *, screener: Any = None, access: Any = None, offload: bool = True, limits: Limits | None = None
-    ) -> None:
-        self.screener = screener or Fake()
-        self.worker = Worker(self.screener)
-        self.denied: list[dict[str, Any]] = []
-        hooks = Hooks(self.worker.work, self.worker.unjudged, self.denied.append)
-        self.service = Service(Batcher(), hooks, access=access, limits=limits or Limits(deadline_ms=20_000))
-        self.worker.attach(self.service)
-        sock = datagrams.bound("127.0.0.1", 0)
-        self.port = sock.getsockname()[1]
-        issued = server_certificate()
-        self.server = Server(
-            self.service,
-            sock,
-            configuration(issued.certificate, issued.key),
-            ask_certificate=access is not None,
-            offload=offload,
-        )
-
-    @asynccontextmanager
-    async def client(self, issued: Issued | None = None, **options: Any) -> AsyncIterator[Client]:
-        settings = QuicConfiguration(
-            alpn_protocols=H3_ALPN, server_name="localhost", cadata=ca().certificate, **options
-        )
-        if issued is not None:
-            settings.certificate = x509.load_pem_x509_certificate(issued.certificate)
-            settings.private_key = load_pem_private_key(issued.key, None)  # type: ignore[assignment]
-        async with connect("127.0.0.1", self.port, configuration=settings, create_protocol=Client) as client:
-            assert isinstance(client, Client)
-            await client.until(lambda: client.http)
-            yield client
-
-
-def running(test: Callable[[Running], Awaitable[None]], **options: Any) -> None:
-    async def whole() -> None:
-        one = Running(**options)
-        try:
-            await test(one)
-        finally:
-            one.server.close()
-            one.worker.close()
-            await asyncio.sleep(0)
-
-    asyncio.run(whole())
-
-
-def body(text: str, **more: Any) -> bytes:
-    return json.dumps({"text": text, **more}).encode()
+from aimds.gateway.protocol import Hooks
+from aimds.gateway.server import SEND_BUFFER, STREAM_WINDOW, STREAMS, _Finished, configuration
 
 
 @pytest.mark.parametrize("offload", [True, False])
@@ -273,6 +130,24 @@ def test_a_client_that_resets_its_stream_takes_its_rows_out_of_the_queue() -> No
                 await asyncio.sleep(0.002)
             one.service.hooks = Hooks(one.worker.work, one.worker.unjudged)
             assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test)
+
+
+def test_the_end_of_a_body_that_comes_twice_is_one_end() -> None:
+    async def test(one: Running) -> None:
+        one.service.hooks = Hooks(lambda: None, one.worker.unjudged)
+        async with one.client() as client:
+            stream = client.begin("/v1/screen", body("a"))
+            while not one.service.batcher.queued_rows:
+                await asyncio.sleep(0.002)
+            (connection,) = set(one.server._known.values())
+            # As aioquic tells of it when a datagram was sent again because its acknowledgement was lost.
+            connection._take(DataReceived(b"", stream, True))
+            assert one.service.batcher.queued_rows == 1
+            one.service.hooks = Hooks(one.worker.work, one.worker.unjudged)
+            one.worker.work()
+            assert (await client.answer(stream))["status"] == 200
 
     running(test)
 
@@ -421,8 +296,15 @@ def test_what_is_overridden_in_aioquic_is_still_there() -> None:
         ("_initialize", ["self", "peer_cid"]),
         ("_write_stream_limits", ["self", "builder", "space", "stream"]),
         ("_write_connection_limits", ["self", "builder", "space"]),
+        ("_write_stream_frame", ["self", "builder", "space", "stream", "max_offset"]),
     ):
         assert list(inspect.signature(getattr(QuicConnection, name)).parameters) == parameters
+    uses = [line.strip() for line in inspect.getsource(QuicConnection).splitlines() if "_streams_finished" in line]
+    assert uses == [
+        "self._streams_finished: Set[int] = set()",
+        "if stream_id in self._streams_finished:",
+        "self._streams_finished.add(stream.stream_id)",
+    ]
     assert "_request_client_certificate" in inspect.getsource(Context)
     assert "_peer_certificate_chain" in inspect.getsource(Context)
     source = inspect.getsource(QuicConnection._write_connection_limits)
@@ -435,6 +317,24 @@ def test_what_is_overridden_in_aioquic_is_still_there() -> None:
     for name in ("_connection_id_issued_handler", "_connection_id_retired_handler", "_connection_terminated_handler"):
         assert name in inspect.getsource(QuicConnectionProtocol.__init__)
     assert "_process_events" in vars(QuicConnectionProtocol)
+
+
+def test_streams_that_are_over_are_remembered_without_an_entry_each() -> None:
+    random, finished = Random(3), _Finished()
+    ids = [number << 2 | kind for number in range(2000) for kind in (0, 2)]
+    late = {8, 402}
+    for start in range(0, len(ids), 50):
+        part = [stream for stream in ids[start : start + 50] if stream not in late]
+        random.shuffle(part)
+        for stream in part:
+            assert stream not in finished
+            finished.add(stream)
+    assert all((stream in finished) is (stream not in late) for stream in ids)
+    assert ids[-1] + 4 not in finished
+    for stream in late:
+        finished.add(stream)
+    assert len(finished) == 0
+    assert 8 in finished
 
 
 def test_certificates_that_cannot_be_read_are_said() -> None:

@@ -1,0 +1,76 @@
+"""`aimds serve` in a process of its own, with a certificate and a client that it knows, to measure over the wire."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aimds.gateway import certificates
+from aimds.gateway.client import Options
+
+SETTINGS = """
+[listen]
+port = 0
+[tls]
+certificate = "server.pem"
+key = "server.key"
+[auth.certificates]
+client_ca = "ca.pem"
+[auth.certificates.clients."bench.example"]
+tenant = "bench"
+roles = ["screen", "metrics"]
+[screening]
+profile = "fast"
+cache_bytes = 0
+workers = {workers}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where it is reached, how, and the process it is."""
+
+    url: str
+    options: Options
+    process: int
+
+
+@contextmanager
+def served(workers: int) -> Iterator[Served]:
+    """A gateway on a free port of loopback, profile ``fast``, no cache; it is drained at the end."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, now = Path(name), datetime.now(UTC)
+        ca = certificates.authority("bench", now)
+        certificates.write(folder, "ca", ca)
+        certificates.write(folder, "server", certificates.issue(ca, "server", ["127.0.0.1"], now))
+        certificates.write(folder, "client", certificates.issue(ca, "client", ["bench.example"], now, client=True))
+        (folder / "aimds.toml").write_text(SETTINGS.format(workers=workers), "utf-8")
+        command = [sys.executable, "-m", "aimds", "serve", "-c", str(folder / "aimds.toml")]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ})
+        assert process.stderr is not None
+        try:
+            address = ""
+            for line in process.stderr:
+                if "listening on " in line:
+                    address = line.rpartition(" ")[2].strip()
+                    break
+            if not address:
+                raise RuntimeError("the gateway did not start")
+            options = Options(
+                ca=folder / "ca.pem",
+                certificate=folder / "client.pem",
+                key=folder / "client.key",
+                deadline_ms=100_000.0,
+            )
+            yield Served(address, options, process.pid)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)

@@ -1,0 +1,166 @@
+"""A gateway at a steady load for minutes: memory flat, nothing left open, no verdict lost: `python -m benchmarks.soak`.
+
+A ninth of the requests are streams of their own, the others share one long stream that is opened anew every 15 seconds.
+The rate is half of what a short run at full speed gave, or ``--rate``. Prints one JSON document; exit code 1 where
+something did not hold. ``--svg`` draws memory and rate over time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+from itertools import islice
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any
+
+from aimds.gateway.client import AsyncClient
+from aimds.gateway.load import measure, texts
+from benchmarks.served import Served, served
+
+SINGLE = 1 / 9
+ROUND_S = 15.0
+GROWTH = 1.1
+"""Memory of the last third by that of the second: above, it grows."""
+PROBE_ROWS = 4000
+
+
+def memory_mib(process: int) -> float:
+    """Resident memory of ``process`` and its children."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    pages = 0
+    for one in (str(process), *children):
+        pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
+    return pages * 4096 / (1 << 20)
+
+
+async def gauges(client: AsyncClient) -> dict[str, float]:
+    """All that /metrics says, by name with labels."""
+    lines = (await client.request("GET", "/metrics")).body.decode().splitlines()
+    return {name: float(value) for name, _, value in (one.rpartition(" ") for one in lines if one[:1] != "#")}
+
+
+async def capacity(where: Served) -> float:
+    """Verdicts a second at full speed, on one stream."""
+
+    async def rows() -> AsyncIterator[dict[str, Any]]:
+        for number, text in enumerate(islice(texts(Random(1)), PROBE_ROWS)):
+            yield {"text": text, "request_id": str(number)}
+
+    async with AsyncClient(where.url, where.options) as client:
+        began = time.perf_counter()
+        found = [one async for one in client.stream(rows(), brief=True)]
+        return len(found) / (time.perf_counter() - began)
+
+
+async def run(where: Served, seconds: float, rate: float) -> dict[str, Any]:
+    """The load, watched."""
+    samples: list[dict[str, float]] = []
+    totals = {"sent": 0, "verdicts": 0, "refused": 0, "failed": 0, "unjudged": 0}
+    latencies: list[float] = []
+    began, number = time.perf_counter(), 0
+    async with AsyncClient(where.url, where.options) as client:
+        while (left := seconds - (time.perf_counter() - began)) > 1:
+            number += 1
+            part = min(ROUND_S, left)
+            found = await asyncio.gather(
+                measure(client, rate * (1 - SINGLE), part, Random(number), clock=time.perf_counter),
+                measure(client, rate * SINGLE, part, Random(-number), single=True, clock=time.perf_counter),
+            )
+            for one in found:
+                for name in totals:
+                    totals[name] += len(one.latencies) if name == "verdicts" else getattr(one, name)
+                latencies += one.latencies
+            verdicts = sum(len(one.latencies) / max(one.took_s, 1e-9) for one in found)
+            at = time.perf_counter() - began
+            samples.append({"at_s": at, "memory_mib": memory_mib(where.process), "verdicts_per_s": verdicts})
+            print(json.dumps({key: round(value, 1) for key, value in samples[-1].items()}), file=sys.stderr, flush=True)
+    await asyncio.sleep(1.0)
+    async with AsyncClient(where.url, where.options) as client:
+        metrics = await gauges(client)
+    latencies.sort()
+    third = max(1, len(samples) // 3)
+    memory = [one["memory_mib"] for one in samples]
+    quantiles = {f"p{q}_ms": round(1e3 * latencies[int(len(latencies) * q / 100)], 2) for q in (50, 90, 99)}
+    rows = sum(value for name, value in metrics.items() if name.startswith("aimds_rows_total"))
+    return {
+        "seconds": round(time.perf_counter() - began, 1),
+        "rate": round(rate, 1),
+        **totals,
+        **quantiles,
+        "rows_screened": int(rows),
+        "open_requests": int(metrics["aimds_active_requests"]),
+        "connections": int(metrics['aimds_active_connections{transport="quic"}']),
+        "memory_mib": [
+            round(memory[0], 1),
+            round(median(memory[third : 2 * third] or memory), 1),
+            round(memory[-1], 1),
+        ],
+        "growth": round(median(memory[-third:]) / median(memory[third : 2 * third] or memory), 4),
+        "samples": samples,
+    }
+
+
+def faults(found: dict[str, Any], probed: int) -> list[str]:
+    """What did not hold."""
+    wrong = []
+    if found["verdicts"] != found["sent"] or found["refused"] or found["failed"] or found["unjudged"]:
+        wrong.append("not every request has its verdict")
+    if found["rows_screened"] != found["verdicts"] + probed:
+        wrong.append("verdicts were lost or doubled")
+    # The request that reads the metrics is not open any more when they are written.
+    if found["open_requests"] > 0 or found["connections"] > 1:
+        wrong.append("requests or connections stayed open")
+    if found["growth"] > GROWTH:
+        wrong.append("memory grows")
+    return wrong
+
+
+def drawing(samples: list[dict[str, float]]) -> str:
+    """Memory and rate over time as SVG, each by its largest value."""
+    width, height, parts = 720, 260, []
+    last = samples[-1]["at_s"]
+    for name, colour in (("memory_mib", "#2b6cb0"), ("verdicts_per_s", "#b7791f")):
+        most = max(one[name] for one in samples)
+        points = " ".join(f"{50 + 640 * one['at_s'] / last:.1f},{220 - 190 * one[name] / most:.1f}" for one in samples)
+        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>')
+        y = 20 if name == "memory_mib" else 36
+        label = f"{name.replace('_', ' ')}, largest {most:,.0f}"
+        parts.append(f'<text x="60" y="{y + 200 - 30}" font-size="12" fill="{colour}">{label}</text>')
+    axis = (
+        f'<path d="M50 20V220H690" fill="none" stroke="#999"/><text x="640" y="240" font-size="12">{last:.0f} s</text>'
+    )
+    body = axis + "".join(parts)
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">'
+    return f"{head}{body}</svg>\n"
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="a gateway at a steady load for minutes")
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--rate", type=float, help="requests a second (default: half of the capacity)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that judge")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw memory and rate over time")
+    options = parser.parse_args()
+    with served(options.workers) as where:
+        rate, probed, full = options.rate, 0, None
+        if rate is None:
+            full = min(asyncio.run(capacity(where)) for _ in range(2))
+            rate, probed = full / 2, 2 * PROBE_ROWS
+        found = asyncio.run(run(where, options.seconds, rate))
+    wrong = faults(found, probed)
+    samples = found.pop("samples")
+    if options.svg is not None:
+        options.svg.write_text(drawing(samples), "utf-8")
+    print(json.dumps({"workers": options.workers, "capacity": full and round(full, 1), **found, "faults": wrong}))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""A process that judges: `python -m aimds.gateway.judge_process`, batches in, verdicts out, until its input ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+import pyarrow as pa
+
+from aimds.errors import AimdsError
+from aimds.gateway.frames import SIZES, Asked, Found, Ready, Setup, packed, unpacked
+from aimds.gateway.identity import LOCAL
+from aimds.gateway.judging import judge_batch
+from aimds.gateway.pieces import Piece
+from aimds.gateway.problem import Problem
+from aimds.gateway.settings import Screening
+
+if TYPE_CHECKING:
+    from aimds.screener import Screener
+
+
+def screener_of(screening: Screening) -> Screener:
+    """The screener that ``screening`` asks for.
+
+    Raises:
+        AimdsError: as `Screener.default`.
+    """
+    from aimds.respond.policy import Policy
+    from aimds.screener import Screener
+
+    return Screener.default(
+        profile=screening.profile,
+        policy=None if screening.policy is None else Policy.load(screening.policy),
+        patterns=screening.patterns,
+        calibration=screening.calibration,
+        threads=screening.threads,
+        cache_bytes=screening.cache_bytes,
+    )
+
+
+def serve(incoming: BinaryIO, outgoing: BinaryIO, build: Callable[[Screening], Any] = screener_of) -> None:
+    """Judge what comes until ``incoming`` ends."""
+    setup = msgspec.msgpack.decode(_message(incoming)[0], type=Setup, dec_hook=_path)
+    try:
+        screener = build(setup.screening)
+        if setup.warm:
+            screener.screen(list(setup.warm))
+    except AimdsError as error:
+        _write(outgoing, packed(Ready(str(error))))
+        return
+    _write(outgoing, packed(Ready()))
+    while (message := _message(incoming))[0]:
+        asked, batch = msgspec.msgpack.decode(message[0], type=Asked), unpacked(message[1])
+        assert batch is not None
+        _write(outgoing, judged(screener, asked, batch))
+
+
+def judged(screener: Any, asked: Asked, batch: pa.RecordBatch) -> list[Any]:
+    """The message with the verdicts of ``batch``."""
+    pieces, start = [], 0
+    for count, form in zip(asked.counts, asked.forms, strict=True):
+        pieces.append(Piece("", LOCAL, form, _nobody, _nobody, table=batch.slice(start, count)))
+        start += count
+    kept: list[pa.RecordBatch] = []
+    found = judge_batch(
+        screener.screen_batch, screener.unjudged, batch, pieces, lambda _asked, verdicts, _pieces: kept.append(verdicts)
+    )
+    answers = [None if isinstance(one, (pa.RecordBatch, Problem)) else one for one in found.answers]
+    whole = asked.whole or None in answers
+    head = Found(answers, found.actions, found.threats, found.unjudged)
+    return packed(head, kept[0] if whole else None)
+
+
+def _nobody(_found: Any, _now: float) -> None:
+    """The gateway hands answers on."""
+
+
+def _message(incoming: BinaryIO) -> tuple[bytes, bytes]:
+    sizes = incoming.read(SIZES.size)
+    if len(sizes) < SIZES.size:
+        return b"", b""
+    head, body = SIZES.unpack(sizes)
+    return incoming.read(head), incoming.read(body)
+
+
+def _write(outgoing: BinaryIO, parts: list[Any]) -> None:
+    outgoing.writelines(parts)
+    outgoing.flush()
+
+
+def _path(kind: type, value: Any) -> Any:
+    return Path(value) if kind is Path else value
+
+
+def main(build: Callable[[Screening], Any] = screener_of) -> None:
+    """Serve on standard input and output; what else is printed goes to standard error."""
+    outgoing = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    serve(sys.stdin.buffer, outgoing, build)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""Processes that judge, so that the gateway's own has nothing to do but to talk: one batch each at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from aimds.errors import AimdsError
+from aimds.gateway.frames import SIZES, Asked, Found, Ready, Setup, packed, unpacked
+from aimds.gateway.judging import Judged
+from aimds.gateway.pieces import ARROW, Piece, joined
+from aimds.gateway.problem import Problem
+
+COMMAND = (sys.executable, "-m", "aimds.gateway.judge_process")
+WAIT_S = 30.0
+"""How long a batch waits for a process that is being started again."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
+END_S = 5.0
+
+
+class JudgeError(AimdsError):
+    """A process that judges could not be started; ``reason`` is what it said."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"a process that judges could not be started: {reason}")
+
+
+class _Gone(Exception):
+    """The process ended in the middle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What was asked and what was found, as tables, for those who keep a record."""
+
+    requests: pa.RecordBatch
+    verdicts: pa.RecordBatch | None
+
+
+class Judges:
+    """``count`` processes with the screener that ``setup`` describes.
+
+    A process that ends takes no verdict with it: the pieces of its batch are judged again, each by itself, and only one
+    that ends a process once more has none. Another process takes its place.
+
+    Args:
+        command: what is started; another one in tests.
+    """
+
+    def __init__(self, setup: Setup, count: int, command: Sequence[str] = COMMAND) -> None:
+        self._setup, self._count, self._command = setup, count, tuple(command)
+        self._idle: asyncio.LifoQueue[_Process] = asyncio.LifoQueue()
+        self._all: set[_Process] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.restarts = 0
+        """Processes that ended and were started again."""
+
+    async def start(self) -> None:
+        """Start all of them, and wait until they are ready.
+
+        Raises:
+            JudgeError: one of them cannot be started; none is left.
+        """
+        await self.replace(self._setup)
+
+    async def replace(self, setup: Setup) -> None:
+        """Start processes with ``setup``, then let go of the old ones, which finish what they are at.
+
+        Raises:
+            JudgeError: as `start`; the old ones stay.
+        """
+        begun = [_Process(self._command) for _ in range(self._count)]
+        try:
+            await asyncio.gather(*(one.start(setup) for one in begun))
+        except JudgeError:
+            await asyncio.gather(*(one.end(now=True) for one in begun))
+            raise
+        old, self._all, self._setup, self._idle = self._all, set(begun), setup, asyncio.LifoQueue()
+        for one in begun:
+            self._idle.put_nowait(one)
+        for one in old:
+            self._keep(one.end())
+
+    async def judge(self, pieces: list[Piece], *, whole: bool = False) -> tuple[Judged, Whole]:
+        """Verdicts of ``pieces``, and with ``whole`` all of them as a table."""
+        batch = joined(pieces)
+        asked = Asked([piece.count for piece in pieces], [piece.form for piece in pieces], whole)
+        try:
+            found, verdicts = await self._ask(packed(asked, batch))
+        except TimeoutError:
+            problem = Problem("internal", "no process that judges could be started")
+            return Judged([problem] * len(pieces)), Whole(batch, None)
+        except _Gone:
+            if len(pieces) > 1:
+                return await self._singly(pieces, whole)
+            problem = Problem("internal", "the process that judged this ended in the middle")
+            return Judged([problem]), Whole(batch, None)
+        answers, start = [], 0
+        for piece, one in zip(pieces, found.answers, strict=True):
+            if piece.form == ARROW and verdicts is not None:
+                one = verdicts.slice(start, piece.count)
+            answers.append(one)
+            start += piece.count
+        return Judged(answers, found.actions, found.threats, found.unjudged), Whole(batch, verdicts)
+
+    async def _singly(self, pieces: list[Piece], whole: bool) -> tuple[Judged, Whole]:
+        parts = [await self.judge([piece], whole=whole) for piece in pieces]
+        judged = Judged(
+            [answer for one, _ in parts for answer in one.answers],
+            [pair for one, _ in parts for pair in one.actions],
+            [pair for one, _ in parts for pair in one.threats],
+            sum(one.unjudged for one, _ in parts),
+        )
+        found = [table for _, table in parts if table.verdicts is not None]
+        if not found:
+            return judged, Whole(parts[0][1].requests, None)
+        requests = pa.concat_batches([table.requests for table in found])
+        return judged, Whole(requests, pa.concat_batches([table.verdicts for table in found]))
+
+    async def _ask(self, parts: list[Any]) -> tuple[Found, pa.RecordBatch | None]:
+        async with asyncio.timeout(WAIT_S):
+            one = await self._idle.get()
+        idle = self._idle
+        try:
+            head, body = await one.ask(parts)
+        except (OSError, asyncio.IncompleteReadError):
+            if one in self._all:
+                self._all.discard(one)
+                self._keep(self._revive())
+            await one.end(now=True)
+            raise _Gone from None
+        if one in self._all:
+            idle.put_nowait(one)
+        one.release()
+        return msgspec.msgpack.decode(head, type=Found), unpacked(body)
+
+    async def _revive(self) -> None:
+        pause = FIRST_PAUSE_S
+        while True:
+            self.restarts += 1
+            one, setup = _Process(self._command), self._setup
+            try:
+                await one.start(setup)
+            except JudgeError:
+                await one.end(now=True)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+                continue
+            if setup is not self._setup:
+                # All were replaced meanwhile.
+                await one.end()
+                return
+            self._all.add(one)
+            self._idle.put_nowait(one)
+            return
+
+    def _keep(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End all of them."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *(one.end(now=True) for one in self._all), return_exceptions=True)
+        self._all.clear()
+
+
+class _Process:
+    """One of them."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._process: asyncio.subprocess.Process | None = None
+        self._free = asyncio.Event()
+        self._free.set()
+
+    async def start(self, setup: Setup) -> None:
+        """Wait until it is ready.
+
+        Raises:
+            JudgeError: it is not.
+        """
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+            head, _ = await self.ask(packed(setup))
+            self.release()
+        except OSError as error:
+            raise JudgeError(str(error)) from None
+        except asyncio.IncompleteReadError:
+            raise JudgeError("it ended before it was ready") from None
+        ready = msgspec.msgpack.decode(head, type=Ready)
+        if ready.error is not None:
+            raise JudgeError(ready.error)
+
+    async def ask(self, parts: list[Any]) -> tuple[bytes, bytes]:
+        """Send a message, and wait for the answer; `release` says that it was read."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._free.clear()
+        self._process.stdin.writelines(parts)
+        await self._process.stdin.drain()
+        head, body = SIZES.unpack(await self._process.stdout.readexactly(SIZES.size))
+        return await self._process.stdout.readexactly(head), await self._process.stdout.readexactly(body)
+
+    def release(self) -> None:
+        """It is at nothing."""
+        self._free.set()
+
+    async def end(self, *, now: bool = False) -> None:
+        """Let it finish what it is at, and end it."""
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        if not now and process.returncode is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WAIT_S):
+                    await self._free.wait()
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(END_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()

@@ -1,0 +1,113 @@
+"""Verdicts of a batch for each of its pieces: a row that breaks the screener is alone with that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from aimds.gateway.pieces import Piece, joined
+from aimds.gateway.problem import Problem
+
+Record = Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None]
+"""Called with requests, verdicts and pieces of a batch before its verdicts are given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the worker made of a batch: an answer or a Problem for each piece, and counts for metrics."""
+
+    answers: list[Any]
+    actions: list[tuple[str, int]] = field(default_factory=list)
+    threats: list[tuple[str, int]] = field(default_factory=list)
+    unjudged: int = 0
+
+
+def judge(
+    screen: Callable[[pa.RecordBatch], pa.RecordBatch],
+    unjudged: Callable[[pa.RecordBatch, str], pa.RecordBatch],
+    pieces: list[Piece],
+    record: Record | None = None,
+) -> Judged:
+    """Screen all rows of ``pieces`` together and cut the verdicts up again; see `judge_batch`."""
+    return judge_batch(screen, unjudged, joined(pieces), pieces, record)
+
+
+def judge_batch(
+    screen: Callable[[pa.RecordBatch], pa.RecordBatch],
+    unjudged: Callable[[pa.RecordBatch, str], pa.RecordBatch],
+    batch: pa.RecordBatch,
+    pieces: Sequence[Piece],
+    record: Record | None = None,
+) -> Judged:
+    """Screen ``batch``, the rows of all ``pieces``, and cut the verdicts up again.
+
+    A row that makes ``screen`` raise has status error for itself alone: the batch is halved until it is found. With
+    ``record``, verdicts are given only once it has returned.
+    """
+    verdicts = _isolated(screen, unjudged, batch)
+    if record is not None:
+        try:
+            record(batch, verdicts, list(pieces))
+        except Exception as error:  # a verdict that is not recorded is not given
+            return unrecorded(pieces, error)
+    answers, start = [], 0
+    for piece in pieces:
+        answers.append(verdicts.slice(start, piece.count))
+        start += piece.count
+    formed: list[Any] = _formed(pieces, verdicts, answers)
+    actions, threats = verdicts.column("action"), verdicts.column("threat_type")
+    caught = _codes(actions) != actions.dictionary.index("allow").as_py()
+    statuses = verdicts.column("status")
+    return Judged(
+        formed,
+        _counts(actions, np.ones(len(actions), np.bool_)),
+        _counts(threats, caught),
+        int((_codes(statuses) == statuses.dictionary.index("error").as_py()).sum()),
+    )
+
+
+def unrecorded(pieces: Sequence[Piece], error: Exception) -> Judged:
+    """No verdicts, since ``error`` kept them from being recorded."""
+    problem = Problem("internal", f"the verdict could not be recorded: {type(error).__name__}: {error}")
+    return Judged([problem] * len(pieces))
+
+
+def _isolated(
+    screen: Callable[[pa.RecordBatch], pa.RecordBatch],
+    unjudged: Callable[[pa.RecordBatch, str], pa.RecordBatch],
+    batch: pa.RecordBatch,
+) -> pa.RecordBatch:
+    try:
+        return screen(batch)
+    except Exception as error:  # whatever a row does to a stage, its neighbours get their verdicts
+        if batch.num_rows == 1:
+            return unjudged(batch, f"could not be judged: {type(error).__name__}: {error}")
+    middle = batch.num_rows // 2
+    halves = [_isolated(screen, unjudged, part) for part in (batch.slice(0, middle), batch.slice(middle))]
+    return pa.concat_batches(halves)
+
+
+def _formed(pieces: Sequence[Piece], verdicts: pa.RecordBatch, parts: list[pa.RecordBatch]) -> list[Any]:
+    # Columns are read once for all rows of one form, not once a piece: a batch may hold hundreds of pieces.
+    forms = {piece.form for piece in pieces}
+    if len(forms) > 1 or forms == {"arrow"}:
+        return [piece.formed(part) for piece, part in zip(pieces, parts, strict=True)]
+    flat, out, start = pieces[0].formed(verdicts), [], 0
+    for piece in pieces:
+        out.append(flat[start : start + piece.count])
+        start += piece.count
+    return out
+
+
+def _codes(column: pa.DictionaryArray) -> Any:
+    return column.indices.to_numpy(zero_copy_only=False)
+
+
+def _counts(column: pa.DictionaryArray, chosen: Any) -> list[tuple[str, int]]:
+    words = column.dictionary.to_pylist()
+    found = np.bincount(_codes(column)[chosen], minlength=len(words))
+    return [(words[code], int(n)) for code, n in enumerate(found.tolist()) if n]

@@ -1,0 +1,63 @@
+"""A process that judges by looking for ATTACK and loads no screener; DIE ends it, a policy named refused refuses."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from aimds.errors import ConfigError
+from aimds.gateway.judge_process import main
+from aimds.schema import ACTIONS, STATUSES, VERDICTS, enum
+
+
+class Fake:
+    def screen(self, texts: list[str]) -> None:
+        assert texts == ["warm"]
+
+    def screen_batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        texts = batch.column("text").to_pylist()
+        if any("DIE" in text for text in texts):
+            os._exit(3)
+        if any("BOOM" in text for text in texts):
+            raise ValueError("a kernel broke")
+        return verdicts(batch, [ACTIONS.index("block" if "ATTACK" in text else "allow") for text in texts], "ok")
+
+    def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
+        return verdicts(batch, [ACTIONS.index("block")] * batch.num_rows, "error")
+
+
+def verdicts(batch: pa.RecordBatch, actions: list[int], status: str) -> pa.RecordBatch:
+    n = batch.num_rows
+    columns: list[Any] = []
+    for field in VERDICTS:
+        if field.name in REPEATED:
+            columns.append(batch.column(field.name))
+        elif field.name == "action":
+            columns.append(enum(ACTIONS, np.array(actions, np.int8)))
+        elif field.name == "status":
+            columns.append(enum(STATUSES, np.full(n, STATUSES.index(status), np.int8)))
+        elif pa.types.is_map(field.type) or pa.types.is_list(field.type):
+            columns.append(pa.array([[]] * n, field.type))
+        elif pa.types.is_dictionary(field.type):
+            word = "direct_injection" if field.name == "threat_type" else "x"
+            columns.append(enum((word,), np.zeros(n, np.int8)))
+        else:
+            columns.append(pa.nulls(n, field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=VERDICTS)
+
+
+REPEATED = ("request_id", "session_id", "turn", "tenant", "ts", "channel")
+
+
+def build(screening: Any) -> Fake:
+    if screening.policy is not None and screening.policy.name == "refused":
+        raise ConfigError("policy", str(screening.policy), "another one")
+    print("what is printed does not get between the messages")
+    return Fake()
+
+
+if __name__ == "__main__":
+    main(build)

@@ -1,0 +1,163 @@
+"""The least of an HTTP/3 client, and a service with its server on the loop of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from aioquic.asyncio.client import connect
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.events import DataReceived, HeadersReceived
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, StopSendingReceived, StreamReset
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from live import Fake
+
+from aimds.gateway import certificates, datagrams
+from aimds.gateway.batching import Batcher
+from aimds.gateway.certificates import Issued
+from aimds.gateway.pieces import Limits
+from aimds.gateway.protocol import Hooks, Service
+from aimds.gateway.server import Server, configuration
+from aimds.gateway.worker import Worker
+
+NOW = datetime.now(UTC)
+
+
+@cache
+def ca() -> Issued:
+    return certificates.authority("test", NOW)
+
+
+@cache
+def server_certificate() -> Issued:
+    return certificates.issue(ca(), "server", ["127.0.0.1", "localhost"], NOW)
+
+
+class Client(QuicConnectionProtocol):
+    """The least of an HTTP/3 client."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.http: H3Connection | None = None
+        self.answers: dict[int, dict[str, Any]] = {}
+        self.changed = asyncio.Event()
+        self.ended: ConnectionTerminated | None = None
+
+    def quic_event_received(self, event: Any) -> None:
+        if isinstance(event, ProtocolNegotiated):
+            self.http = H3Connection(self._quic)
+        if isinstance(event, ConnectionTerminated):
+            self.ended = event
+        if isinstance(event, (StreamReset, StopSendingReceived)):
+            self.answers.setdefault(event.stream_id, {"body": b""})["stopped"] = True
+        for found in self.http.handle_event(event) if self.http is not None else []:
+            if isinstance(found, (HeadersReceived, DataReceived)):
+                answer = self.answers.setdefault(found.stream_id, {"body": b""})
+                if isinstance(found, HeadersReceived):
+                    answer["status"] = int(dict(found.headers)[b":status"])
+                else:
+                    answer["body"] += found.data
+                answer["over"] = found.stream_ended
+        self.changed.set()
+
+    def begin(
+        self,
+        target: str,
+        content: bytes = b"",
+        *,
+        end: bool = True,
+        method: str = "POST",
+        kind: str = "application/json",
+    ) -> int:
+        assert self.http is not None
+        stream = int(self._quic.get_next_available_stream_id())
+        headers = [
+            (b":method", method.encode()),
+            (b":scheme", b"https"),
+            (b":authority", b"localhost"),
+            (b":path", target.encode()),
+        ]
+        self.http.send_headers(stream, [*headers, (b"content-type", kind.encode())], end_stream=end and not content)
+        if content:
+            self.http.send_data(stream, content, end)
+        self.transmit()
+        return stream
+
+    async def until(self, condition: Callable[[], Any]) -> Any:
+        async with asyncio.timeout(20):
+            while not (found := condition()):
+                self.changed.clear()
+                await self.changed.wait()
+            return found
+
+    async def answer(self, stream: int) -> dict[str, Any]:
+        await self.until(lambda: self.answers.get(stream, {}).get("over") or self.ended)
+        return self.answers.get(stream, {})
+
+    async def ask(self, target: str, content: bytes = b"", **more: Any) -> dict[str, Any]:
+        return await self.answer(self.begin(target, content, **more))
+
+
+class Running:
+    """A service with its server, on the loop of the test."""
+
+    def __init__(
+        self, *, screener: Any = None, access: Any = None, offload: bool = True, limits: Limits | None = None
+    ) -> None:
+        self.screener = screener or Fake()
+        self.worker = Worker(self.screener)
+        self.denied: list[dict[str, Any]] = []
+        hooks = Hooks(self.worker.work, self.worker.unjudged, self.denied.append)
+        self.service = Service(Batcher(), hooks, access=access, limits=limits or Limits(deadline_ms=20_000))
+        self.worker.attach(self.service)
+        sock = datagrams.bound("127.0.0.1", 0)
+        self.port = sock.getsockname()[1]
+        issued = server_certificate()
+        self.server = Server(
+            self.service,
+            sock,
+            configuration(issued.certificate, issued.key),
+            ask_certificate=access is not None,
+            offload=offload,
+        )
+
+    @asynccontextmanager
+    async def client(
+        self, issued: Issued | None = None, *, port: int | None = None, **options: Any
+    ) -> AsyncIterator[Client]:
+        settings = QuicConfiguration(
+            alpn_protocols=H3_ALPN, server_name="localhost", cadata=ca().certificate, **options
+        )
+        if issued is not None:
+            settings.certificate = x509.load_pem_x509_certificate(issued.certificate)
+            settings.private_key = load_pem_private_key(issued.key, None)  # type: ignore[assignment]
+        at = port or self.port
+        async with connect("127.0.0.1", at, configuration=settings, create_protocol=Client) as client:
+            assert isinstance(client, Client)
+            await client.until(lambda: client.http)
+            yield client
+
+
+def running(test: Callable[[Running], Awaitable[None]], **options: Any) -> None:
+    async def whole() -> None:
+        one = Running(**options)
+        try:
+            await test(one)
+        finally:
+            one.server.close()
+            one.worker.close()
+            await asyncio.sleep(0)
+
+    asyncio.run(whole())
+
+
+def body(text: str, **more: Any) -> bytes:
+    return json.dumps({"text": text, **more}).encode()

@@ -1,0 +1,143 @@
+"""Clients that share no code with us: ngtcp2 and Chromium over HTTP/3, niquests over HTTP/3, curl on the TCP twin."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from desk import ATTACK
+from live import Live, live
+
+from aimds.gateway import certificates, keys
+from aimds.gateway.protocol import Everybody
+from aimds.gateway.settings import Settings
+
+PATIENCE_S = 60
+
+
+def needs(program: str, package: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed (Debian: {package})")
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    now = datetime.now(UTC)
+    ca = certificates.authority("ca", now)
+    certificates.write(tmp_path, "ca", ca)
+    certificates.write(tmp_path, "server", certificates.issue(ca, "server", ["127.0.0.1", "localhost"], now))
+    (tmp_path / "body.json").write_text(json.dumps({"text": ATTACK}))
+    return tmp_path
+
+
+@pytest.fixture
+def token(folder: Path) -> str:
+    secret, entry = keys.new("me", "acme", ("screen",))
+    keys.append(folder / "keys.toml", entry)
+    return secret
+
+
+@pytest.fixture
+def gateway(folder: Path, token: str) -> Iterator[Live]:
+    settings = Settings(port=0, certificate=folder / "server.pem", key=folder / "server.key", keys=folder / "keys.toml")
+    with live(settings) as running:
+        yield running
+
+
+def ran(*command: str, **options: Any) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, **options)
+    return done.stdout + done.stderr
+
+
+def test_ngtcp2_is_answered_on_many_streams(gateway: Live) -> None:
+    client, port = needs("gtlsclient", "ngtcp2-client"), str(gateway.gateway.port)
+    more = ("--no-quic-dump", "--exit-on-all-streams-close", "-n", "50")
+    told = ran(client, *more, "127.0.0.1", port, f"https://127.0.0.1:{port}/healthz")
+    assert told.count("[:status: 200]") == 50
+    # It cannot send a token, so this is refused, over HTTP/3 like all else.
+    told = ran(client, *more, "-m", "POST", "127.0.0.1", port, f"https://127.0.0.1:{port}/v1/screen")
+    assert told.count("[:status: 401]") == 50
+
+
+def test_ngtcp2_screens_on_after_its_address_changed(gateway: Live, folder: Path) -> None:
+    client, port = needs("gtlsclient", "ngtcp2-client"), str(gateway.gateway.port)
+    gateway.gateway.service.access = Everybody()
+    network = ("--change-local-addr", "20ms", "--nat-rebinding")
+    request = ("-m", "POST", "-d", str(folder / "body.json"), "-n", "300")
+    address = f"https://127.0.0.1:{port}/v1/screen?verdict=brief"
+    told = ran(client, "--no-quic-dump", "--exit-on-all-streams-close", *network, *request, "127.0.0.1", port, address)
+    assert told.count("[:status: 200]") == 300
+    assert 'aimds_rows_total{action="block"} 300.0' in gateway.gateway.metrics.text().decode()
+
+
+def test_niquests_screens_over_http3(gateway: Live, folder: Path, token: str) -> None:
+    if importlib.util.find_spec("niquests") is None:
+        # Not in the dev extra: it puts another package in the place of urllib3.
+        pytest.skip("niquests is not installed (pip install niquests)")
+    import niquests  # type: ignore[import-not-found, unused-ignore]
+
+    address = f"https://127.0.0.1:{gateway.gateway.port}"
+    with niquests.Session(disable_http1=True, disable_http2=True) as session:
+        ca = str(folder / "ca.pem")
+        answer = session.post(
+            f"{address}/v1/screen", json={"text": ATTACK}, headers={"authorization": f"Bearer {token}"}, verify=ca
+        )
+        assert (answer.status_code, answer.http_version, answer.json()["action"]) == (200, 30, "block")
+        assert session.post(f"{address}/v1/screen", json={"text": "a"}, verify=ca).status_code == 401
+
+
+def test_curl_screens_on_the_twin_and_is_told_of_http3(gateway: Live, folder: Path, token: str) -> None:
+    curl, port = needs("curl", "curl"), gateway.gateway.port
+    told = ran(
+        *(curl, "-si", "--cacert", str(folder / "ca.pem"), "-H", "content-type: application/json"),
+        *(
+            "-H",
+            f"authorization: Bearer {token}",
+            "-d",
+            f"@{folder / 'body.json'}",
+            f"https://127.0.0.1:{port}/v1/screen",
+        ),
+    )
+    assert '"action":"block"' in told
+    assert f'alt-svc: h3=":{port}"' in told.lower()
+    lines = "".join(json.dumps({"text": f"{i} " + "x" * 200}) + "\n" for i in range(5000))
+    told = ran(
+        *(curl, "-s", "--cacert", str(folder / "ca.pem"), "-H", "content-type: application/x-ndjson", "-T", "-"),
+        *("-X", "POST", "-H", f"authorization: Bearer {token}"),
+        f"https://127.0.0.1:{port}/v1/screen/batch?verdict=brief",
+        input=lines,
+    )
+    assert [json.loads(line)["request_id"] for line in told.splitlines()] == [str(i) for i in range(5000)]
+
+
+def test_chromium_is_served_over_http3(gateway: Live, folder: Path, tmp_path: Path) -> None:
+    chromium = needs("chromium", "chromium")
+    port = gateway.gateway.port
+    leaf = x509.load_pem_x509_certificate((folder / "server.pem").read_bytes())
+    public = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    spki = base64.b64encode(hashlib.sha256(public).digest()).decode()
+    told = ran(
+        *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}"),
+        *(f"--origin-to-force-quic-on=127.0.0.1:{port}", f"--ignore-certificate-errors-spki-list={spki}"),
+        *("--virtual-time-budget=5000", "--dump-dom", f"https://127.0.0.1:{port}/healthz"),
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert '"status": "ok"' in told.replace("&quot;", '"')
+    text = gateway.gateway.metrics.text().decode()
+    assert 'aimds_requests_total{route="health",status="200"}' in text
+    assert 'aimds_active_connections{transport="quic"}' in text, "it did not come over QUIC"

@@ -1,0 +1,113 @@
+"""Processes that judge: verdicts come back whole, a process that ends is replaced and takes no verdict with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from desk import ATTACK, BOOM, ndjson
+from live import INSECURE, live
+
+from aimds.gateway.frames import Setup
+from aimds.gateway.identity import LOCAL
+from aimds.gateway.judges import JudgeError, Judges
+from aimds.gateway.pieces import ARROW, BRIEF, FULL, OBJECTS, Piece
+from aimds.gateway.problem import Problem
+from aimds.gateway.rows import Row
+from aimds.gateway.settings import Audit, Screening
+
+COMMAND = (sys.executable, str(Path(__file__).parent / "fake_judge.py"))
+SETUP = Setup(Screening(), ("warm",))
+SERVED = replace(INSECURE, screening=Screening(workers=1))
+
+
+def piece(form: str, *texts: str) -> Piece:
+    rows = [Row(text, request_id=f"{text}-{i}") for i, text in enumerate(texts)]
+    return Piece("screen", LOCAL, form, lambda *_: None, lambda *_: None, rows=rows)
+
+
+def running(test: Callable[[Judges], Awaitable[None]], count: int = 1) -> None:
+    async def run() -> None:
+        judges = Judges(SETUP, count, COMMAND)
+        await judges.start()
+        try:
+            await test(judges)
+        finally:
+            await judges.close()
+
+    asyncio.run(run())
+
+
+def test_each_piece_gets_its_answer_in_the_form_it_asked_for() -> None:
+    async def test(judges: Judges) -> None:
+        pieces = [piece(BRIEF, "a", ATTACK), piece(FULL, BOOM), piece(ARROW, "b", "c"), piece(OBJECTS, ATTACK)]
+        judged, whole = await judges.judge(pieces)
+        brief, full, table, objects = judged.answers
+        assert [json.loads(line)["action"] for line in brief] == ["allow", "block"]
+        assert json.loads(full[0])["status"] == "error"
+        assert table.column("request_id").to_pylist() == ["b-0", "c-1"]
+        assert objects[0]["action"] == "block"
+        assert (judged.unjudged, dict(judged.actions)) == (1, {"allow": 3, "block": 3})
+        assert dict(judged.threats) == {"direct_injection": 3}
+        assert whole.requests.num_rows == 6
+
+    running(test)
+
+
+def test_a_process_that_ends_takes_only_the_row_that_ended_it() -> None:
+    async def test(judges: Judges) -> None:
+        judged, whole = await judges.judge([piece(BRIEF, "a"), piece(BRIEF, "DIE"), piece(BRIEF, ATTACK)], whole=True)
+        first, second, third = judged.answers
+        assert json.loads(first[0])["action"] == "allow"
+        assert isinstance(second, Problem)
+        assert json.loads(third[0])["action"] == "block"
+        assert whole.verdicts is not None
+        assert whole.verdicts.column("request_id").to_pylist() == ["a-0", f"{ATTACK}-0"]
+        assert judges.restarts == 2
+
+    running(test)
+
+
+def test_a_setup_that_cannot_be_used_leaves_the_old_processes_at_work() -> None:
+    async def test(judges: Judges) -> None:
+        with pytest.raises(JudgeError, match="another one"):
+            await judges.replace(Setup(Screening(policy=Path("refused"))))
+        await judges.replace(Setup(Screening(policy=Path("good")), ("warm",)))
+        judged, _ = await judges.judge([piece(BRIEF, ATTACK)])
+        assert json.loads(judged.answers[0][0])["action"] == "block"
+        assert judges.restarts == 0
+
+    running(test)
+
+
+def test_a_command_that_is_not_there_is_said() -> None:
+    async def run() -> None:
+        judges = Judges(SETUP, 2, ("/nowhere/at-all",))
+        with pytest.raises(JudgeError, match="nowhere"):
+            await judges.start()
+        await judges.close()
+
+    asyncio.run(run())
+
+
+def test_a_gateway_with_processes_serves_and_records(tmp_path: Path) -> None:
+    settings = replace(SERVED, audit=Audit(tmp_path / "audit.log", None, "all"))
+    with live(settings, judge=COMMAND, warm=("warm",)) as server:
+        assert server.screen(ATTACK)[1]["action"] == "block"
+        status, _, answer = server.ask(
+            "POST",
+            "/v1/screen/batch?verdict=brief",
+            ndjson(*({"text": text} for text in ("a", ATTACK, BOOM))),
+            content_type="application/x-ndjson",
+        )
+        assert (status, [json.loads(line)["status"] for line in answer.splitlines()]) == (200, ["ok", "ok", "error"])
+        assert server.screen("DIE")[0] == 500
+        assert server.screen("still served")[0] == 200
+        server.call(server.gateway.reload())
+        assert server.screen("and after a reload")[0] == 200
+    assert (tmp_path / "audit.log").read_bytes().count(b'"verdict"') == 6

@@ -1,0 +1,172 @@
+"""Networks that lose, reorder and rebind, and very many clients: no verdict is lost, none comes twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.packet import QuicPacketType
+from desk import ATTACK, ndjson
+from quic import Running, body, running
+
+CONNECTIONS = int(os.environ.get("AIMDS_TEST_CONNECTIONS", "40"))
+"""1,000 take a minute or two."""
+
+
+class Path(asyncio.DatagramProtocol):
+    """One direction of a path. Each datagram may be lost, or held back for a moment so that others overtake it."""
+
+    def __init__(self, path: Network, answers: bool) -> None:
+        self.path, self.answers = path, answers
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self.path.pass_on(data, address, self.answers)
+
+
+class Network:
+    """A relay between a client and a server, seeded; `rebind` gives the client another port towards the server."""
+
+    def __init__(self, port: int, loss: float, late: float, seed: int) -> None:
+        self._server, self._loss, self._late, self._random = ("127.0.0.1", port), loss, late, Random(seed)
+        self._client: Any = None
+        self.lost = self.delayed = 0
+        self.port = 0
+
+    async def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        _, near = await loop.create_datagram_endpoint(lambda: Path(self, False), local_addr=("127.0.0.1", 0))
+        self._near = near
+        self.port = near.transport.get_extra_info("sockname")[1]
+        self._far: list[Any] = []
+        await self.rebind()
+
+    async def rebind(self) -> None:
+        loop = asyncio.get_running_loop()
+        _, far = await loop.create_datagram_endpoint(lambda: Path(self, True), local_addr=("127.0.0.1", 0))
+        self._far.append(far)
+
+    def pass_on(self, data: bytes, address: Any, answers: bool) -> None:
+        if not answers:
+            self._client = address
+        if self._random.random() < self._loss:
+            self.lost += 1
+        elif self._random.random() < self._late:
+            self.delayed += 1
+            asyncio.get_running_loop().call_later(0.005 * self._random.random(), self._send, data, answers)
+        else:
+            self._send(data, answers)
+
+    def _send(self, data: bytes, answers: bool) -> None:
+        with contextlib.suppress(OSError):
+            if answers:
+                self._near.transport.sendto(data, self._client)
+            else:
+                self._far[-1].transport.sendto(data, self._server)
+
+    def close(self) -> None:
+        for one in (self._near, *self._far):
+            one.transport.close()
+
+
+@asynccontextmanager
+async def network(one: Running, loss: float = 0.0, late: float = 0.0, seed: int = 1) -> AsyncIterator[Network]:
+    made = Network(one.port, loss, late, seed)
+    await made.open()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_tenth_of_the_datagrams_lost_and_a_fifth_late_costs_no_verdict() -> None:
+    async def test(one: Running) -> None:
+        async with network(one, 0.1, 0.2) as between, one.client(port=between.port) as client:
+            rows = [{"text": f"{ATTACK if i % 7 == 0 else 'harmless'} {i} " + "x" * 40} for i in range(2000)]
+            found = await client.ask("/v1/screen/batch?verdict=brief", ndjson(*rows), kind="application/x-ndjson")
+            verdicts = [json.loads(line) for line in found["body"].splitlines()]
+            assert [one["request_id"] for one in verdicts] == [str(i) for i in range(2000)]
+            assert all((one["action"] == "block") is (i % 7 == 0) for i, one in enumerate(verdicts))
+            answers = await asyncio.gather(*(client.ask("/v1/screen", body(f"{i}")) for i in range(60)))
+            assert all(answer["status"] == 200 for answer in answers)
+            assert between.lost > 20
+            assert between.delayed > 40
+        assert sum(one.screener.batches) == 2060
+
+    running(test)
+
+
+def test_a_client_whose_port_changes_goes_on_where_it_was() -> None:
+    async def test(one: Running) -> None:
+        async with network(one) as between, one.client(port=between.port) as client:
+            stream = client.begin("/v1/screen/stream", b"", end=False, kind="application/x-ndjson")
+            assert client.http is not None
+            for number in range(4):
+                client.http.send_data(stream, body(f"{number}") + b"\n", number == 3)
+                client.transmit()
+                await client.until(lambda: client.answers.get(stream, {"body": b""})["body"].count(b"\n") > number)  # noqa: B023
+                await between.rebind()
+            found = await client.answer(stream)
+            assert [json.loads(line)["request_id"] for line in found["body"].splitlines()] == ["0", "1", "2", "3"]
+            assert (await client.ask("/v1/screen", body("after")))["status"] == 200
+            assert len(set(one.server._known.values())) == 1
+        assert sum(one.screener.batches) == 5
+
+    running(test)
+
+
+def test_many_clients_at_once_are_all_served_and_all_forgotten() -> None:
+    async def test(one: Running) -> None:
+        gate, answers = asyncio.Event(), []
+
+        async def visit(number: int) -> None:
+            async with one.client() as client:
+                answers.append(json.loads((await client.ask("/v1/screen", body(f"{number}")))["body"])["status"])
+                await gate.wait()
+
+        visits = [asyncio.create_task(visit(number)) for number in range(CONNECTIONS)]
+        async with asyncio.timeout(120):
+            while len(answers) < CONNECTIONS:
+                await asyncio.sleep(0.05)
+        assert answers == ["ok"] * CONNECTIONS
+        assert len(set(one.server._known.values())) == CONNECTIONS
+        gate.set()
+        await asyncio.gather(*visits)
+        async with asyncio.timeout(20):
+            while one.server._known:
+                await asyncio.sleep(0.01)
+        assert one.service.idle
+        assert one.server.handshakes == 0
+
+    running(test)
+
+
+def test_data_before_the_handshake_is_not_offered_and_not_read() -> None:
+    async def test(one: Running) -> None:
+        tickets: list[Any] = []
+        async with one.client() as client:
+            client._quic._session_ticket_handler = tickets.append
+            await client.ask("/healthz", method="GET")
+        # The server hands out no ticket, so a client has nothing to send early data with, or to replay.
+        assert tickets == []
+        quic = QuicConnection(configuration=one.server._configuration, original_destination_connection_id=bytes(8))
+        assert quic._session_ticket_fetcher is None
+        assert quic._session_ticket_handler is None
+        assert one.server._found(zero_rtt(), ("127.0.0.1", 9)) is None
+
+    running(test)
+
+
+def zero_rtt() -> bytes:
+    """A datagram that begins with a 0-RTT packet of version 1 (RFC 9000, section 17.2.3)."""
+    first = 0xC0 | QuicPacketType.ZERO_RTT.value << 4
+    return bytes([first]) + b"\0\0\0\1" + b"\x08" + bytes(8) + b"\x08" + bytes(8) + b"\x44\x80" + bytes(1200)
