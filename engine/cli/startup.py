@@ -23,10 +23,10 @@ TEXTS = (
 
 @contextmanager
 def notice(quiet: bool = False) -> Iterator[None]:
-    """Say on stderr that kernels are being compiled if what is inside takes longer than DELAY_S."""
+    """Say on stderr that kernels are being compiled if none is kept yet and this takes longer than DELAY_S."""
     timer = threading.Timer(DELAY_S, lambda: print(NOTICE, file=sys.stderr, flush=True))
     timer.daemon = True
-    if not quiet:
+    if not quiet and not kept():
         timer.start()
     try:
         yield
@@ -34,13 +34,18 @@ def notice(quiet: bool = False) -> Iterator[None]:
         timer.cancel()
 
 
-def warm_up(quiet: bool = False) -> None:
-    """Compile everything the screener needs, once, before several processes would each do it."""
+def kept() -> bool:
+    """Whether machine code of kernels and stages lies on disk."""
     import aimds.detect
     import aimds.kernels.cpu
 
     folders = [Path(next(iter(package.__path__))) for package in (aimds.kernels.cpu, aimds.detect)]
-    if all(any((folder / "__pycache__").glob("*.nbi")) for folder in folders):
+    return all(any((folder / "__pycache__").glob("*.nbi")) for folder in folders)
+
+
+def warm_up(quiet: bool = False) -> None:
+    """Compile everything the screener needs, once, before several processes would each do it."""
+    if kept():
         return
     with notice(quiet):
         from aimds.screener import Screener

@@ -69,7 +69,7 @@ class Response(Screening):
             line = bytes(self._held[start:stop]).strip()
             start = stop + 1
             if line:
-                self._state.feed(rows.chunk(line, f"line {self._lines}").encode())
+                self._state.feed(rows.chunk(line, f"line {self._lines + 1}").encode())
                 self._lines += 1
         del self._held[:start]
         if len(self._held) > self.desk.limits.max_body_bytes:

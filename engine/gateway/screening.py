@@ -222,7 +222,7 @@ class Lines(Screening):
         index, ident = self._count, str(self._count)
         self._count += 1
         try:
-            one = self.own(rows.row(line, f"line {index}"), index)
+            one = self.own(rows.row(line, f"line {index + 1}"), index)
             ident = one.request_id or ident
             slack = self.slack_s if one.deadline_ms is None else one.deadline_ms / 1e3
             slack = min(slack, self.desk.limits.max_deadline_ms / 1e3)
@@ -358,7 +358,7 @@ class Bulk(Screening):
             line = bytes(self._held[start:stop]).strip()
             start = stop + 1
             if line:
-                one = self.own(rows.row(line, f"line {self._count}"), self._count)
+                one = self.own(rows.row(line, f"line {self._count + 1}"), self._count)
                 self._count += 1
                 self._rows.append(one)
                 self._row_bytes += len(one.text)
@@ -366,7 +366,7 @@ class Bulk(Screening):
                     self._flush()
         del self._held[:start]
         if len(self._held) > self.desk.limits.max_body_bytes:
-            raise Problem("too-large", f"line {self._count} is longer than {self.desk.limits.max_body_bytes} bytes")
+            raise Problem("too-large", f"line {self._count + 1} is longer than {self.desk.limits.max_body_bytes} bytes")
 
     def _flush(self) -> None:
         if self._rows:

@@ -76,7 +76,7 @@ def test_ngtcp2_is_answered_on_many_streams(gateway: Live) -> None:
 def test_ngtcp2_screens_on_after_its_address_changed(gateway: Live, folder: Path) -> None:
     client, port = needs("gtlsclient", "ngtcp2-client"), str(gateway.gateway.port)
     gateway.gateway.service.access = Everybody()
-    network = ("--change-local-addr", "20ms", "--nat-rebinding")
+    network = ("--change-local-addr", "250ms", "--nat-rebinding")
     request = ("-m", "POST", "-d", str(folder / "body.json"), "-n", "300")
     address = f"https://127.0.0.1:{port}/v1/screen?verdict=brief"
     told = ran(client, "--no-quic-dump", "--exit-on-all-streams-close", *network, *request, "127.0.0.1", port, address)
