@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,8 @@ class Remote:
     """Screens by asking the gateway at ``url``."""
 
     def __init__(self, url: str, *, token: str | None = None, ca: Path | None = None, http: int = 3) -> None:
+        # The library's own lines about a connection; what went wrong is in the error.
+        logging.getLogger("quic").setLevel(logging.CRITICAL)
         self._client = Client(url, token=token, ca=ca, http=http)
 
     def __enter__(self) -> Self:

@@ -65,7 +65,8 @@ class Options:
 
     ``token``: an API key or a JWT · ``ca``: PEM that signs the server, the system's CAs by default · ``certificate``,
     ``key``: of the client, PEM · ``http``: 3 or 1 for the TCP twin · ``attempts``: tries of one request in all ·
-    ``deadline_ms``: within which each verdict is asked for · ``timeout_s``: until an answer is given up.
+    ``deadline_ms``: within which each verdict is asked for · ``timeout_s``: until an answer is given up ·
+    ``connect_s``: until a gateway that says nothing at all over HTTP/3 is given up, without another try.
     """
 
     token: str | None = None
@@ -76,6 +77,7 @@ class Options:
     attempts: int = 4
     deadline_ms: float | None = None
     timeout_s: float = 60.0
+    connect_s: float = 5.0
 
     def __post_init__(self) -> None:
         if self.http not in (1, 3):
@@ -345,7 +347,14 @@ class AsyncClient:
                 opened = connect(
                     self._url.hostname or "", self._url.port or 443, configuration=settings, create_protocol=_Quic
                 )
-                quic = await self._stack.enter_async_context(opened)
+                try:
+                    async with asyncio.timeout(options.connect_s):
+                        quic = await self._stack.enter_async_context(opened)
+                except TimeoutError:
+                    told = (
+                        f"nothing over HTTP/3 (UDP) within {options.connect_s:g} s; is it running? HTTP 1 asks over TCP"
+                    )
+                    raise ServerError(0, {"title": "No answer", "detail": told}) from None
                 assert isinstance(quic, _Quic)
                 self._quic = quic
             return self._quic
@@ -372,6 +381,7 @@ class Client:
     def __init__(self, url: str, options: Options | None = None, **changed: Any) -> None:
         self._client = AsyncClient(url, options, **changed)
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_unasked)
         self._thread = threading.Thread(target=self._loop.run_forever, name="aimds-client", daemon=True)
         self._thread.start()
 
@@ -436,3 +446,9 @@ def _refusal(answer: Answer) -> ServerError:
     except ValueError:
         found = None
     return ServerError(answer.status, found if isinstance(found, dict) else {})
+
+
+def _unasked(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # A connection that was given up breaks off later, when nobody waits for it any more.
+    if not isinstance(context.get("exception"), ConnectionError):
+        loop.default_exception_handler(context)

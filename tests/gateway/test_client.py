@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -226,3 +227,14 @@ def test_no_more_requests_are_begun_than_a_gateway_takes_and_all_are_answered(fo
 
     with live(settings(folder)) as server:
         assert asyncio.run(test(url(server))) == [str(i) for i in range(400)]
+
+
+def test_a_gateway_that_says_nothing_is_given_up_soon_and_once() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        with (
+            Client(f"https://127.0.0.1:{port}", connect_s=0.2) as client,
+            pytest.raises(ServerError, match="within"),
+        ):
+            client.screen("hello")
