@@ -20,6 +20,7 @@ ACTIONS = ("allow", "flag", "redact", "sandwich", "block", "escalate")
 SESSION_ACTIONS = ("none", "rate_limit", "quarantine")
 STATUSES = ("ok", "partial", "error")
 PROFILES = ("fast", "cascade", "full")
+LABELS = ("attack", "benign")
 UNTRUSTED_CHANNELS = ("tool", "document")
 
 YEARS_S = (-62_135_596_800, 253_402_300_800)
@@ -92,6 +93,26 @@ VERDICTS = pa.schema(
         pa.field("policy_version", _ENUM, nullable=False),
     ]
 )
+
+FEEDBACK = pa.schema(
+    [
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("session_id", pa.string()),
+        pa.field("tenant", pa.string()),
+        pa.field("ts", _TIME),
+        pa.field("channel", _ENUM, nullable=False),
+        pa.field("text", pa.large_string()),
+        pa.field("action", _ENUM, nullable=False),
+        pa.field("threat_type", _ENUM, nullable=False),
+        pa.field("score", pa.float32()),
+        pa.field("p_value", pa.float64()),
+        pa.field("label", _ENUM, nullable=False),
+        pa.field("reviewer", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("decided_at", _TIME, nullable=False),
+    ]
+)
+"""A verdict that a person has confirmed or refuted: ``label`` is one of LABELS. Review writes it, learning reads it."""
 
 _TEXT_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 _BINARY_TYPES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
