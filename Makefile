@@ -19,18 +19,18 @@ TORCH ?= torch
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo         make sample traffic, screen it, open the report"
-	@echo "make test         run the tests (ARGS='tests/record -k torn' picks some)"
-	@echo "make test-cuda-host  the CUDA kernels without a GPU: run on the CPU, mutants, machine code; prints the counts"
-	@echo "make test-gpu     kernels and screener on a GPU, then compute-sanitizer; PARITY='GLOB' adds texts of Parquet files"
-	@echo "make bench-gpu    each kernel on a GPU beside its CPU twin, results compared; fails where there is none"
-	@echo "make test-train   the tests of training that need torch, in a .venv-train of their own (TORCH=torch==VERSION)"
-	@echo "make lint         ruff, mypy, import layers, container files"
-	@echo "make format       let ruff format the code"
-	@echo "make bench-smoke  run every benchmark briefly: do they work, are the results right"
-	@echo "make bench        kernels and screener beside their peers: JSON=FILE, tables and plots in docs/benchmarks.md"
-	@echo "make bench-jobs   the benchmarks of scan, hunt and detection in full"
-	@echo "make clean        remove .venv and all that was made"
+	@echo "make demo             make sample traffic, screen it, open the report"
+	@echo "make test             run the tests (ARGS='tests/record -k torn' picks some)"
+	@echo "make test-cuda-host   the CUDA kernels without a GPU: run on the CPU, mutants, machine code; prints the counts"
+	@echo "make test-gpu         kernels and screener on a GPU, then compute-sanitizer; PARITY='GLOB' adds texts of Parquet files"
+	@echo "make bench-gpu        each kernel on a GPU beside its CPU twin, results compared; fails where there is none"
+	@echo "make test-train       the tests of training that need torch, in a .venv-train of their own (TORCH=torch==VERSION)"
+	@echo "make lint             ruff, mypy, import layers, container files"
+	@echo "make format           let ruff format the code"
+	@echo "make bench-smoke      run every benchmark briefly: do they work, are the results right"
+	@echo "make bench            kernels and screener beside their peers: JSON=FILE, tables and plots in docs/benchmarks.md"
+	@echo "make bench-jobs       the benchmarks of scan, hunt and detection in full"
+	@echo "make clean            remove .venv and all that was made"
 
 $(VENV)/.stamp: pyproject.toml
 ifeq ($(strip $(PYTHON)),)
@@ -39,7 +39,8 @@ ifeq ($(strip $(PYTHON)),)
 	@exit 1
 endif
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@echo "Installing AIMDS and what it needs into $(VENV), once: some minutes …" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 demo: $(VENV)/.stamp

@@ -21,7 +21,8 @@ class ConfigError(AimdsError):
 
     def __init__(self, key: str, value: object, expected: str) -> None:
         self.key, self.value, self.expected = key, value, expected
-        super().__init__(f"{key} = {value!r}: expected {expected}")
+        given = f"{key}: nothing given" if value is None or value == "" else f"{key} = {value!r}"
+        super().__init__(f"{given}: expected {expected}")
 
 
 class DataError(AimdsError):

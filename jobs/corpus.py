@@ -99,6 +99,8 @@ def read(path: Path, *, terms: str | None = None) -> Corpus:
     """
     try:
         table = pq.read_table(path)
+    except FileNotFoundError:
+        raise DataError(path, "no such file") from None
     except (OSError, pa.ArrowException) as error:
         raise DataError(path, f"cannot be read as Parquet: {error}") from error
     for name in (*REQUIRED, *(("terms",) if terms else ())):

@@ -93,7 +93,8 @@ def _headline(verdict: Verdict) -> Text:
     line.append(f" {verdict.action.upper()} ", style=_ACTION_STYLES.get(verdict.action, "bold reverse"))
     if verdict.threat_type in CODES:
         threat = get(verdict.threat_type)
-        line.append("  " + threat.title, style="bold")
+        unsure = threat.name == "none" and verdict.status != "ok"
+        line.append("  " + ("Nothing found by what could judge" if unsure else threat.title), style="bold")
         if threat.name != "none":
             line.append(f"  {threat.name}", style="dim")
     else:

@@ -130,7 +130,7 @@ def register(app: typer.Typer) -> None:
         else:
             _print(summary)
             if timings:
-                print_timings(summary.stages, summary.rows_screened)
+                print_timings(summary.stages, summary.rows_screened, summary.seconds)
         if summary.skipped:
             raise typer.Exit(EXIT_SKIPPED)
 
@@ -190,8 +190,8 @@ def _print(summary: Summary) -> None:
     print_skipped(summary.skipped, summary.output)
 
 
-def print_timings(stages: dict[str, float], rows: int) -> None:
-    """The seconds of each stage, all workers together, its share and its cost a row."""
+def print_timings(stages: dict[str, float], rows: int, run_s: float) -> None:
+    """The seconds of each stage, all workers together, its share and its cost a row; then those of the whole run."""
     from rich.console import Console
     from rich.table import Table
 
@@ -205,6 +205,7 @@ def print_timings(stages: dict[str, float], rows: int) -> None:
     for stage, seconds in [*stages.items(), ("all", total)]:
         table.add_row(stage, f"{seconds:,.2f}", f"{seconds / total:.1%}", f"{seconds / rows * 1e6:,.1f}")
     Console(highlight=False).print(table)
+    print(f"{run_s:,.2f} s on the clock: the stages, shared by the workers, then start-up, reading and writing")
 
 
 def print_skipped(skipped: list[Skip], output: str) -> None:

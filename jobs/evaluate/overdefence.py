@@ -75,6 +75,8 @@ def read(path: Path) -> tuple[Texts, npt.NDArray[np.int8]]:
     """
     try:
         table = pq.read_table(path)
+    except FileNotFoundError:
+        raise DataError(path, "no such file") from None
     except (OSError, pa.ArrowException) as error:
         raise DataError(path, f"cannot be read as Parquet: {error}") from error
     if "text" not in table.column_names:

@@ -83,6 +83,8 @@ def read(paths: Sequence[Path]) -> Material:
     for path in files(paths):
         try:
             columns = pq.read_schema(path).names
+        except FileNotFoundError:
+            raise DataError(path, "no such file") from None
         except (OSError, pa.ArrowException) as error:
             raise DataError(path, f"cannot be read as Parquet: {error}") from error
         if "spans_json" in columns and "label" not in columns:

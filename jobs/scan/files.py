@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from aimds.errors import SchemaError
 from aimds.jobs.scan import durable, manifest
 from aimds.jobs.scan.inputs import discover
 from aimds.jobs.scan.plan import Planned, plan
@@ -30,7 +31,7 @@ class Files:
 
         Raises:
             DataError: no input, the output belongs to another job, another run is at work there, or writing fails.
-            SchemaError: a column is missing or does not fit.
+            SchemaError: a column that was named is missing or does not fit, or no file holds a text column.
             ConfigError: a setting, or the work's own, cannot be used.
         """
         progress = progress or Silent()
@@ -48,15 +49,24 @@ class Files:
 
     def _plan(self, progress: Progress) -> tuple[list[Planned], list[Skip]]:
         planned, unreadable, said = [], [], set()
+        unfit: SchemaError | None = None
         for source in discover(self._config.inputs, self._config.output):
             try:
                 one = plan(source, self._config, self._kind.schema)
             except ReadError as error:
                 unreadable.append(Skip(source.label, None, None, None, error.problem))
-                progress.note(f"{source.label}: {error.problem}")
+                continue
+            except SchemaError as error:
+                # A folder may hold other tables too; a file or a column that was named must be there.
+                if source.asked_for or self._config.columns.text is not None:
+                    raise
+                unfit = unfit or error
+                unreadable.append(Skip(source.label, None, None, None, str(error)))
                 continue
             planned.append(one)
             if one.notes and one.notes not in said:
                 said.add(one.notes)
                 progress.note(f"{source.name}: columns guessed: {', '.join(one.notes)}")
+        if unfit is not None and not planned:
+            raise unfit
         return planned, unreadable

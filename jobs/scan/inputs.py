@@ -28,12 +28,16 @@ _TAIL_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One input file. ``uri`` is empty for local files; ``path`` is the path inside the file system of ``uri``."""
+    """One input file. ``uri`` is empty for local files; ``path`` is the path inside the file system of ``uri``.
+
+    ``asked_for``: it was named itself, not found in a folder or by a glob.
+    """
 
     path: str
     uri: str
     name: str
     kind: str
+    asked_for: bool = True
 
     @property
     def label(self) -> str:
@@ -84,7 +88,8 @@ def _system(uri: str) -> tuple[pafs.FileSystem, str]:
 
 
 def discover(patterns: Iterable[str], output: Path) -> list[Source]:
-    """The files behind ``patterns``, in a stable order, each once; folders and globs leave out what a scan wrote.
+    """The files behind ``patterns``, in a stable order, each once; folders and globs leave out what a scan wrote, and
+    folders the verdicts of other scans below them.
 
     Names are paths below the deepest folder that holds all inputs, so files of one name in two folders stay apart.
 
@@ -114,7 +119,7 @@ def _local(pattern: str) -> Iterator[_Found]:
     if os.path.isdir(pattern):
         root = os.path.abspath(pattern)
         for folder, folders, files in os.walk(root):
-            folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+            folders[:] = sorted(name for name in folders if _holds_logs(os.path.join(folder, name)))
             for name in sorted(files):
                 if name.endswith(SUFFIXES) and not name.startswith((".", "_")):
                     yield _Found(os.path.join(folder, name), "", root, False)
@@ -128,6 +133,12 @@ def _local(pattern: str) -> Iterator[_Found]:
                 yield _Found(os.path.abspath(match), "", base, False)
     else:
         raise DataError(pattern, "no such file or folder")
+
+
+def _holds_logs(folder: str) -> bool:
+    return not os.path.basename(folder).startswith((".", "_")) and not os.path.isdir(
+        os.path.join(folder, manifest.FOLDER)
+    )
 
 
 def _fixed_part(pattern: str, magic: str) -> str:
@@ -190,7 +201,7 @@ def _named(found: list[_Found]) -> Iterator[Source]:
         for match in group:
             name = os.path.relpath(match.path, root)
             kind = KINDS.get(os.path.splitext(name)[1].lower(), "parquet")
-            yield Source(match.path, match.uri, name if kind == "parquet" else name + ".parquet", kind)
+            yield Source(match.path, match.uri, name if kind == "parquet" else name + ".parquet", kind, match.asked_for)
 
 
 def _check_outputs(sources: list[Source], output: Path) -> None:

@@ -6,6 +6,7 @@ they are in text, for the screener to report. Every scalar is read as text. Blan
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -63,7 +64,15 @@ class _Reported:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (OSError, csv.Error, pa.ArrowException)) and not isinstance(error, MemoryError):
-            raise ReadError(self._source.label, f"cannot be read as {self._source.kind}: {reason(error)}") from error
+            problem = _binary(self._source) or reason(error)
+            raise ReadError(self._source.label, f"cannot be read as {self._source.kind}: {problem}") from error
+
+
+def _binary(source: Source) -> str:
+    with contextlib.suppress(OSError), source.open() as file:
+        if b"\0" in file.read(_BUFFER_BYTES):
+            return f"its bytes are not UTF-8 text (UTF-16, or no text at all); is it {source.kind}?"
+    return ""
 
 
 class LineTable:
@@ -81,7 +90,7 @@ class LineTable:
             records = islice(self._records(self._first), _SAMPLE_RECORDS)
             sample = [fields for fields, problem in records if not problem]
         if not self._header and not sample:
-            raise ReadError(source.label, f"holds no {source.kind} record")
+            raise ReadError(source.label, _binary(source) or f"holds no {source.kind} record")
         names = self._header or list(dict.fromkeys(name for fields in sample for name in fields))
         self.schema = pa.schema([_field(name, [fields.get(name) for fields in sample]) for name in names])
 

@@ -176,6 +176,7 @@ def test_an_error_is_said_aloud() -> None:
     assert "error: text is null" in out
     assert "no score" in out
     assert "(empty)" in out
+    assert "Nothing found by what could judge" in out
 
 
 def test_long_lists_of_evidence_are_cut() -> None:

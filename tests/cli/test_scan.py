@@ -55,13 +55,15 @@ def test_people_read_counts_and_where_the_verdicts_are(logs: Path, tmp_path: Pat
 
 
 def test_timings_show_the_share_of_each_stage(logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command.print_timings({"normalize": 1.0, "patterns": 3.0}, 1000)
-    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+    command.print_timings({"normalize": 1.0, "patterns": 3.0}, 1000, 2.5)
+    *table, last = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in table] == [
         ["stage", "seconds", "share", "µs", "a", "row"],
         ["normalize", "1.00", "25.0%", "1,000.0"],
         ["patterns", "3.00", "75.0%", "3,000.0"],
         ["all", "4.00", "100.0%", "4,000.0"],
     ]
+    assert last.startswith("2.50 s on the clock: ")
     assert "fake      1.25  100.0%  15,625.0" in run(logs, "-o", tmp_path / "out", "-q", "--timings").stdout
     again = run(logs, "-o", tmp_path / "out", "-q", "--timings")
     assert again.stderr == "no times by stage: nothing was screened in this run\n"

@@ -178,7 +178,7 @@ def test_what_cannot_be_judged_is_refused_before_anything_is(corpus_of: Callable
             [mine],
             Settings(suites=("overdefence",), overdefence=(tmp_path / "absent.parquet",)),
             DataError,
-            "cannot be read as Parquet",
+            "no such file",
         ),
     ):
         with pytest.raises(error, match=problem):

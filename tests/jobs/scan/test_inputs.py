@@ -29,6 +29,15 @@ def test_a_folder_is_searched_but_for_hidden_and_foreign_files(logs: Path, tmp_p
     assert names([f"{logs}/"], tmp_path / "out") == expected
 
 
+def test_verdicts_of_an_earlier_scan_below_a_folder_are_left_out_and_found_when_named(
+    logs: Path, tmp_path: Path
+) -> None:
+    log(logs / "verdicts/a.parquet", 1)
+    (logs / "verdicts/.aimds").mkdir()
+    assert not [name for name in names([logs], tmp_path / "out") if "verdicts" in name]
+    assert names([logs / "verdicts"], tmp_path / "out") == ["a.parquet"]
+
+
 def test_quoted_globs_are_expanded_and_two_stars_span_folders(logs: Path, tmp_path: Path) -> None:
     assert names([f"{logs}/*.parquet"], tmp_path / "out") == ["a.parquet", "b.parquet"]
     assert names([f"{logs}/**/c.parquet"], tmp_path / "out") == ["2024/deep/c.parquet"]

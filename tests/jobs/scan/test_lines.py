@@ -106,3 +106,9 @@ def test_a_file_that_has_become_shorter_is_an_error(tmp_path: Path) -> None:
     lines = table(tmp_path, b'{"text": "a"}\n' * 3, "jsonl")
     with pytest.raises(ReadError, match=r"ends 2 records early"):
         list(lines.chunks(Slice(0, 0, 5, 0, 0), ["text"]))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_bytes_that_are_no_text_are_called_so(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(ReadError, match=rf"not UTF-8 text .* is it {kind}\?"):
+        table(tmp_path, b"\x00\x01\rP\x00\xffA\r\x00B\n" * 9, kind)

@@ -229,6 +229,23 @@ def test_a_missing_column_in_one_of_many_files_stops_the_scan_before_anything_is
     assert not (tmp_path / "out").exists()
 
 
+def test_a_table_without_texts_that_is_only_found_in_a_folder_is_skipped_and_one_that_was_named_stops_the_scan(
+    tmp_path: Path,
+) -> None:
+    log(tmp_path / "logs/a.parquet", 10)
+    other = tmp_path / "logs/prices.parquet"
+    pq.write_table(pa.table({"price": [1.5]}), other)
+    summary = scan(tmp_path / "logs", tmp_path / "out")
+    assert summary.rows == 10
+    assert [skip.file for skip in summary.skipped] == [str(other)]
+    assert "no text column" in summary.skipped[0].error
+    with pytest.raises(SchemaError, match=r"no text column .* in .*prices\.parquet"):
+        scan(other, tmp_path / "out2")
+    (tmp_path / "logs/a.parquet").unlink()
+    with pytest.raises(SchemaError, match=r"no text column .* in .*prices\.parquet"):
+        scan(tmp_path / "logs", tmp_path / "out3")
+
+
 def test_a_column_only_called_channel_is_not_guessed_but_may_be_named(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["a", "b"], "channel": ["web", "tool"]}), path)
