@@ -52,6 +52,7 @@ def scores(
         rules=rules,
         decoded=np.zeros(n, np.bool_),
         untrusted=rng.random(n) < untrusted,
+        units=np.ones(n),
     )
     if deep:
         out.deep = np.where(rng.random(n) < 0.1, heavy(), -np.inf).astype(F32)

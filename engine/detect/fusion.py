@@ -3,7 +3,9 @@
 Each stage's score becomes a p-value against benign traffic; a row's p-value is the smallest of them, each divided by
 the share of the false-alarm budget its stage may spend (alpha spending, a weighted Bonferroni bound: Holm 1979). No
 attack labels enter, so nothing is fitted to known attack sources, and the false-positive rate is bounded while
-traffic stays exchangeable with the calibration set. The score is a logistic function of -log10 of that p-value.
+traffic stays exchangeable with the calibration set. Every stage takes the highest score of a text's windows, and a long
+text has many: its p-values are those of the highest of as many ordinary texts (Šidák 1967). The score is a logistic
+function of -log10 of that p-value.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ DEEP_SHARE = 0.5
 """What the deep stage may spend where it runs; the others then share the rest."""
 EXEMPLAR_SHARE = 0.1
 """What exemplars may spend once some have been taught; the others then share the rest."""
+UNIT_WINDOWS = 4
+"""Windows of a text of ordinary length, about 1,000 bytes; up to there a text counts as one."""
 NOTABLE_P = 0.01
 """Above this p-value a row's threat type is none."""
 HARMFUL = CODES["harmful_request"]
@@ -52,7 +56,7 @@ class StageScores:
     is in a decoded view and the text as written shows nothing of it · ``untrusted`` bool (B,): tool or document text ·
     ``deep`` float32 (B,): attack margin of the encoder, -inf where it did not look, None in a profile without it ·
     ``exemplars`` float64 (B,): p-value of being that much nearer to taught attacks than to benign text, None if nothing
-    was taught.
+    was taught · ``units`` float64 (B,): how many texts of ordinary length the row is as long as (`units_of`).
     """
 
     attack: F32
@@ -64,6 +68,7 @@ class StageScores:
     rules: F32
     decoded: npt.NDArray[np.bool_]
     untrusted: npt.NDArray[np.bool_]
+    units: F64
     deep: F32 | None = None
     exemplars: F64 | None = None
 
@@ -114,6 +119,21 @@ def by_channel(tails: Tails, stage: str, scores: F32, untrusted: npt.NDArray[np.
     return p
 
 
+def units_of(windows: npt.NDArray[np.int64]) -> F64:
+    """How many texts of ordinary length ``windows`` int64 (B,) windows are, at least 1, float64 (B,)."""
+    return np.maximum(windows / UNIT_WINDOWS, 1.0)
+
+
+def of_highest(p: F64, units: F64) -> F64:
+    """p-value of the highest of ``units`` (B,) scores where one alone has the p-value ``p``, both float64 (B,)."""
+    long = np.flatnonzero(units > 1.0)
+    if len(long):
+        p = p.copy()
+        with np.errstate(divide="ignore"):
+            p[long] = -np.expm1(units[long] * np.log1p(-np.minimum(p[long], 1.0)))
+    return p
+
+
 def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
     """p-value of each stage against benign traffic, float64 (B,), before the budget is shared out."""
     tails = model.tails
@@ -129,7 +149,7 @@ def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
         alone["deep"] = deep_p_value(tails, stages)
     if stages.exemplars is not None:
         alone["exemplars"] = stages.exemplars
-    return alone
+    return {name: of_highest(p, stages.units) for name, p in alone.items()}
 
 
 def shares(stages: StageScores) -> tuple[dict[str, float], dict[str, float]]:
@@ -154,7 +174,9 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
     hits, types = np.nonzero(stages.rules)
     if len(hits):
         share = np.where(stages.untrusted[hits], shared[1]["rules"], shared[0]["rules"])
-        by_type[hits, types] = model.tails["rules"].p_value(stages.rules[hits, types]) / share
+        by_type[hits, types] = (
+            of_highest(model.tails["rules"].p_value(stages.rules[hits, types]), stages.units[hits]) / share
+        )
     indirect = np.full(len(by_type), INDIRECT, np.int8)
     codes = {"attack": stages.type_code, "indirect": indirect, "patterns": stages.pattern_code}
     codes |= {stage: stages.type_code for stage in ("deep", "exemplars") if stage in alone}

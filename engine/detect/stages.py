@@ -237,6 +237,7 @@ class Detector:
             rules=strengths,
             decoded=hidden,
             untrusted=channels >= 3,
+            units=fusion.units_of(np.bincount(pieces.row[views.depths[pieces.view] == 0], minlength=rows)),
         ), best
 
     def _collect(

@@ -7,7 +7,7 @@ scores beyond every calibration text still differ: p falls as the score rises, d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,19 @@ class Tail:
         ratio = self.rate / p
         excess = np.log(ratio) if self.shape == 0 else (ratio**self.shape - 1.0) / self.shape
         return float(self.values[-1] + self.scale * excess)
+
+    def for_one(self, units: F64, weights: F64 | None = None) -> Tail:
+        """The tail of the texts of ordinary length that those behind this one hold.
+
+        Args:
+            units: float64 (n,), how many such texts each of them is as long as.
+            weights: float64 (n,), what each counts, by default 1.
+
+        Where the highest of k scores is x or more with probability 1 - (1 - q)^k, nearly kq, the share of texts that
+        score at least x is q times the mean of k.
+        """
+        mean = float(np.average(units, weights=weights))
+        return replace(self, survival=self.survival / mean, rate=self.rate / mean)
 
     def is_sound(self) -> bool:
         """Whether every number is one a distribution can have."""

@@ -20,8 +20,9 @@ def fit(corpus: Corpus, public: npt.NDArray[np.bool_], stages: StageScores, conf
     benign = (corpus.label == 0) & public
     weights = benign_weights(corpus, benign & ~stages.untrusted, config)
     untrusted = untrusted_weights(weights, benign & stages.untrusted, config)
+    units = stages.units
     out = {
-        name: tail.fit(scores[benign], weight[benign])
+        name: tail.fit(scores[benign], weight[benign]).for_one(units[benign], weight[benign])
         for name, scores, weight in (
             ("attack", stages.attack, weights),
             ("attack.untrusted", stages.attack, untrusted),
@@ -30,16 +31,19 @@ def fit(corpus: Corpus, public: npt.NDArray[np.bool_], stages: StageScores, conf
             ("patterns", stages.margin, weights),
         )
     }
-    out["rules"] = tail.counted(stages.rules.max(axis=1)[benign], weights[benign])
+    out["rules"] = tail.counted(stages.rules.max(axis=1)[benign], weights[benign]).for_one(
+        units[benign], weights[benign]
+    )
     if stages.deep is None:
         return out
     # The encoder saw a part of the benign rows only; a source counts as much among them as it does among all.
     seen = benign & np.isfinite(stages.deep)
     weights = benign_weights(corpus, seen & ~stages.untrusted, config)
     untrusted = untrusted_weights(weights, seen & stages.untrusted, config)
-    out["deep"], out["deep.untrusted"] = (tail.fit(stages.deep[seen], w[seen]) for w in (weights, untrusted))
+    sides = [w[seen] for w in (weights, untrusted)]
+    out["deep"], out["deep.untrusted"] = (tail.fit(stages.deep[seen], w).for_one(units[seen], w) for w in sides)
     sums = joint(out, stages)[seen]
-    out["joint"], out["joint.untrusted"] = (tail.fit(sums, w[seen]) for w in (weights, untrusted))
+    out["joint"], out["joint.untrusted"] = (tail.fit(sums, w).for_one(units[seen], w) for w in sides)
     return out
 
 

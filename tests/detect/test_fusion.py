@@ -1,5 +1,7 @@
 """Fusion: monotone in every stage, bounded by the budget, and honest about channels and decoded text."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,6 +39,7 @@ def stages(n: int = 1, **changes: object) -> fusion.StageScores:
         "rules": np.zeros((n, len(THREATS)), np.float32),
         "decoded": np.zeros(n, np.bool_),
         "untrusted": np.zeros(n, np.bool_),
+        "units": np.ones(n),
     }
     return fusion.StageScores(**(base | changes))  # type: ignore[arg-type]
 
@@ -125,3 +128,36 @@ def test_a_score_that_is_not_a_number_makes_its_row_not_a_number_and_no_other(na
     fused = fusion.fuse(MODEL, stages(3, untrusted=np.full(3, untrusted), **{name: broken}))
     numbers = np.column_stack([fused.p_value, fused.p_harmful, fused.score, fused.scores])
     assert np.isfinite(numbers).all(axis=1).tolist() == [True, False, True]
+
+
+def test_a_long_text_is_held_to_the_highest_of_as_many_ordinary_ones() -> None:
+    rng = np.random.default_rng(3)
+    k = 20
+    many = rng.exponential(size=(40_000, k)).astype(np.float32)
+    every = {name: tail.fit(many.ravel()) for name in TAILS}
+    model = dataclasses.replace(MODEL, tails=every)
+    alone = fusion.fuse(model, stages(40_000, attack=many[:, 0])).p_value
+    long = stages(40_000, attack=many.max(axis=1), units=np.full(40_000, float(k)))
+    uncorrected = fusion.fuse(model, dataclasses.replace(long, units=np.ones(40_000))).p_value
+    for alpha in (0.01, 0.001):
+        share = np.mean(fusion.fuse(model, long).p_value <= alpha)
+        expected = fusion.SHARES["attack"] * alpha
+        for seen in (share, np.mean(alone <= alpha)):
+            assert seen == pytest.approx(expected, abs=4 * np.sqrt(expected / 40_000))
+        assert np.mean(uncorrected <= alpha) > 5 * alpha
+
+
+def test_length_changes_nothing_up_to_an_ordinary_text_and_never_lowers_p() -> None:
+    n = 9
+    windows = np.array([1, 2, 3, 4, 5, 8, 40, 400, 4_000])
+    long = fusion.fuse(MODEL, stages(n, attack=np.full(n, 6, np.float32), units=fusion.units_of(windows)))
+    short = fusion.fuse(MODEL, stages(n, attack=np.full(n, 6, np.float32)))
+    assert long.p_value[:4].tobytes() == short.p_value[:4].tobytes()
+    assert np.all(np.diff(long.p_value[3:]) > 0)
+    assert np.all(np.diff(long.score[3:]) < 0)
+    assert np.all(long.p_value <= 1)
+
+
+def test_what_a_broken_stage_says_stays_broken_in_a_long_text() -> None:
+    fused = fusion.fuse(MODEL, stages(2, attack=np.full(2, np.nan, np.float32), units=np.array([1.0, 50.0])))
+    assert np.isnan(fused.p_value).all()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from aimds.detect import tail
 
@@ -105,3 +106,15 @@ def test_a_counted_tail_of_equal_weights_is_that_of_none() -> None:
     assert plain.size == weighted.size == 32
     with pytest.raises(ValueError, match="no benign scores"):
         tail.counted(np.zeros(0))
+
+
+def test_tails_of_long_texts_say_what_ordinary_ones_score() -> None:
+    rng = np.random.default_rng(11)
+    lengths = rng.choice([1.0, 4.0, 25.0], 60_000, p=[0.5, 0.3, 0.2])
+    highest = np.array([rng.normal(size=int(k)).max() for k in lengths])
+    weights = np.where(lengths > 4, 0.5, 1.0)
+    one = tail.fit(highest, weights).for_one(lengths, weights)
+    for x in (2.5, 3.0, 3.5):
+        assert one.p_value(x) == pytest.approx(norm.sf(x), rel=0.15)
+    assert tail.fit(highest, weights).p_value(3.0) > 3 * norm.sf(3.0)
+    assert one.is_sound()
