@@ -34,8 +34,8 @@ DEEP_SHARE = 0.5
 """What the deep stage may spend where it runs; the others then share the rest."""
 EXEMPLAR_SHARE = 0.1
 """What exemplars may spend once some have been taught; the others then share the rest."""
-UNIT_WINDOWS = 4
-"""Windows of a text of ordinary length, about 1,000 bytes; up to there a text counts as one."""
+UNIT_WINDOWS = 9
+"""Windows of a text of 2,000 bytes; up to there a text counts as one (docs/design/0007)."""
 NOTABLE_P = 0.01
 """Above this p-value a row's threat type is none."""
 HARMFUL = CODES["harmful_request"]
