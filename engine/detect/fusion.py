@@ -36,6 +36,8 @@ EXEMPLAR_SHARE = 0.1
 """What exemplars may spend once some have been taught; the others then share the rest."""
 UNIT_WINDOWS = 9
 """Windows of a text of 2,000 bytes; up to there a text counts as one (docs/design/0007)."""
+CERTAIN = 0.9
+"""A signature of this strength leaves no reasonable doubt: it counts alike in texts of any length."""
 NOTABLE_P = 0.01
 """Above this p-value a row's threat type is none."""
 HARMFUL = CODES["harmful_request"]
@@ -149,7 +151,13 @@ def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
         alone["deep"] = deep_p_value(tails, stages)
     if stages.exemplars is not None:
         alone["exemplars"] = stages.exemplars
-    return {name: of_highest(p, stages.units) for name, p in alone.items()}
+    rare = {name: of_highest(p, stages.units) for name, p in alone.items()}
+    rare["rules"] = of_highest(alone["rules"], _units_for(strongest, stages.units))
+    return rare
+
+
+def _units_for(strength: F32, units: F64) -> F64:
+    return np.where(strength >= np.float32(CERTAIN), 1.0, units)
 
 
 def shares(stages: StageScores) -> tuple[dict[str, float], dict[str, float]]:
@@ -174,9 +182,9 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
     hits, types = np.nonzero(stages.rules)
     if len(hits):
         share = np.where(stages.untrusted[hits], shared[1]["rules"], shared[0]["rules"])
-        by_type[hits, types] = (
-            of_highest(model.tails["rules"].p_value(stages.rules[hits, types]), stages.units[hits]) / share
-        )
+        strength = stages.rules[hits, types]
+        p = of_highest(model.tails["rules"].p_value(strength), _units_for(strength, stages.units[hits]))
+        by_type[hits, types] = p / share
     indirect = np.full(len(by_type), INDIRECT, np.int8)
     codes = {"attack": stages.type_code, "indirect": indirect, "patterns": stages.pattern_code}
     codes |= {stage: stages.type_code for stage in ("deep", "exemplars") if stage in alone}

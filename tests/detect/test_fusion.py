@@ -158,6 +158,13 @@ def test_length_changes_nothing_up_to_an_ordinary_text_and_never_lowers_p() -> N
     assert np.all(long.p_value <= 1)
 
 
+def test_a_signature_beyond_doubt_counts_alike_at_any_length() -> None:
+    for strength, same in ((0.93, True), (0.8, False)):
+        found = rule("data_exfiltration", strength)
+        short, long = (fusion.fuse(MODEL, stages(rules=found, units=np.array([k]))).p_value[0] for k in (1.0, 500.0))
+        assert (short == long) == same
+
+
 def test_what_a_broken_stage_says_stays_broken_in_a_long_text() -> None:
     fused = fusion.fuse(MODEL, stages(2, attack=np.full(2, np.nan, np.float32), units=np.array([1.0, 50.0])))
     assert np.isnan(fused.p_value).all()
