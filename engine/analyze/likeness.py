@@ -80,7 +80,8 @@ def _unedited(values: I32 | U8, offsets: I64, ones: I64, others: I64, threads: i
     one, other = _taken(values, offsets, ones), _taken(values, offsets, others)
     edits = kernels.levenshtein(*one, *other, threads=threads)
     longer = np.maximum(np.diff(one[1])[:, None], np.diff(other[1])[None, :])
-    return np.float32(1) - edits.astype(np.float32) / np.maximum(longer, 1).astype(np.float32)
+    share: F32 = edits.astype(np.float32) / np.maximum(longer, 1).astype(np.float32)
+    return np.subtract(1, share, dtype=np.float32)
 
 
 def _taken(values: I32 | U8, offsets: I64, rows: I64) -> tuple[npt.NDArray[np.int32] | U8, I64]:

@@ -48,8 +48,9 @@ class Options:
 
     ``wanted``: which rows are candidates · ``settings``: what is a family · ``least_tenants``: tenants from which a
     family is reported · ``top``: families described; all get an id · ``user``: column that names a user ·
-    ``most_texts``: different texts compared · ``signatures``: folder for the drafts, None to only show them · ``page``: where the page
-    goes, headed ``title`` · ``mask``: personal data and secrets are left out of what is shown · ``threads``.
+    ``most_texts``: different texts compared · ``signatures``: folder for the drafts, None to only show them ·
+    ``page``: where the page goes, headed ``title`` · ``mask``: personal data and secrets are left out of what is shown
+    · ``threads``.
     """
 
     wanted: Wanted = field(default_factory=Wanted)
@@ -179,7 +180,7 @@ class Campaigns:
             least_tenants=options.least_tenants,
             cut=options.settings.cut,
             chosen_by=by,
-            families=[replace(family, draft=draft) for (family, _), draft in zip(told, drafted, strict=True)],
+            families=[replace(one, draft=draft) for (one, _), draft in zip(told, drafted, strict=True)],
             likeness=[[round(float(value), 4) for value in row] for row in alike],
             timeline=_timeline(counted),
             skipped=history.skipped,

@@ -15,7 +15,7 @@ WIDTH, HEIGHT, EDGE = 1000.0, 440.0, 10.0
 LEAST, MOST = 9.0, 46.0
 """Radii of the smallest and the largest circle."""
 GAP = 5.0
-ROUNDS = 300
+ROUNDS = 120
 
 
 class Circle(NamedTuple):
@@ -69,22 +69,20 @@ def _scaled(likeness: F64) -> F64:
 
 
 def _push(at: F64, radius: F64) -> bool:
-    """Move circles that lie over each other half of the way apart; whether there were any."""
-    moved = False
-    for one in range(len(at)):
-        for other in range(one + 1, len(at)):
-            dx, dy = at[other] - at[one]
-            far, need = math.hypot(dx, dy), radius[one] + radius[other] + GAP
-            if far < need - 0.05:
-                moved = True
-                if far < 1e-6:  # on one spot: by a fixed angle of their own
-                    angle = 2.4 * other
-                    dx, dy, far = math.cos(angle), math.sin(angle), 1.0
-                    step = need / 2
-                else:
-                    step = (need - far) / 2
-                at[one] -= [dx / far * step, dy / far * step]
-                at[other] += [dx / far * step, dy / far * step]
-        room = radius[one] + EDGE
-        at[one] = [min(max(at[one][0], room), WIDTH - room), min(max(at[one][1], room), HEIGHT - room)]
-    return moved
+    """Move circles that lie over each other apart, all at once, and back onto the map; whether there were any."""
+    count = len(at)
+    away = at[:, None] - at[None]
+    far = np.hypot(away[..., 0], away[..., 1])
+    need = radius[:, None] + radius[None] + GAP
+    over = np.where(~np.eye(count, dtype=bool), np.maximum(need - far, 0.0), 0.0)
+    same = far < 1e-6
+    # Circles on one spot part by fixed angles, one for each pair.
+    angle = 2.4 * (np.arange(count)[:, None] + np.arange(count)[None])
+    side = np.sign(np.arange(count)[:, None] - np.arange(count)[None])
+    apart = np.stack([np.cos(angle) * side, np.sin(angle) * side], axis=-1)
+    unit = np.where(same[..., None], apart, away / np.where(same, 1.0, far)[..., None])
+    at += 0.35 * (unit * over[..., None]).sum(axis=1)
+    room = radius + EDGE
+    at[:, 0] = np.clip(at[:, 0], room, WIDTH - room)
+    at[:, 1] = np.clip(at[:, 1], room, HEIGHT - room)
+    return bool((over > 0.05).any())

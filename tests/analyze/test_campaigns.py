@@ -51,7 +51,9 @@ def test_one_text_in_many_rows_is_a_family_of_its_own() -> None:
 
 
 def test_near_copies_are_folded_onto_the_first_and_share_its_family() -> None:
-    long = " ".join(f"step {word} opens the vault of the {word} bank" for word in "alpha beta gamma delta omega".split())
+    long = " ".join(
+        f"step {word} opens the vault of the {word} bank" for word in ["alpha", "beta", "gamma", "delta", "omega"]
+    )
     got = found([long, long + " today", ALONE[0]])
     assert got.original.tolist() == [0, 0, 2]
     assert got.family.tolist() == [0, 0, -1]

@@ -33,9 +33,7 @@ def test_order_of_the_links_does_not_matter(seed: int) -> None:
     values = np.round(rng.random(len(first)), 1)  # many equal ones
     once = average(12, first.tolist(), second.tolist(), values.tolist(), cut=0.4, unknown=0.2)
     mixed = rng.permutation(len(first))
-    again = average(
-        12, first[mixed].tolist(), second[mixed].tolist(), values[mixed].tolist(), cut=0.4, unknown=0.2
-    )
+    again = average(12, first[mixed].tolist(), second[mixed].tolist(), values[mixed].tolist(), cut=0.4, unknown=0.2)
     assert once.tolist() == again.tolist()
 
 
