@@ -80,7 +80,7 @@ def _unedited(values: I32 | U8, offsets: I64, ones: I64, others: I64, threads: i
     one, other = _taken(values, offsets, ones), _taken(values, offsets, others)
     edits = kernels.levenshtein(*one, *other, threads=threads)
     longer = np.maximum(np.diff(one[1])[:, None], np.diff(other[1])[None, :])
-    share: F32 = edits.astype(np.float32) / np.maximum(longer, 1).astype(np.float32)
+    share = np.divide(edits, np.maximum(longer, 1), dtype=np.float32)
     return np.subtract(1, share, dtype=np.float32)
 
 
