@@ -218,7 +218,9 @@ class AsyncClient:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=4096)
-        answer = await self.request("POST", "/v1/screen/batch", sink.getvalue().to_pybytes(), {"content-type": ARROW})
+        self._count += 1
+        key = {"content-type": ARROW, "idempotency-key": f"{self._name}-{self._count}"}
+        answer = await self.request("POST", "/v1/screen/batch", sink.getvalue().to_pybytes(), key)
         return pa.ipc.open_stream(answer.body).read_all()
 
     async def request(

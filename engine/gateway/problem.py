@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "rate-limited": (429, "This identity sent more than its rate"),
     "headers-too-large": (431, "The request headers are larger than the limit"),
     "internal": (500, "The request could not be handled"),
+    "given-up": (503, "The first request with this Idempotency-Key was given up"),
     "draining": (503, "The server is shutting down"),
     "deadline-exceeded": (504, "The deadline passed before the verdict was ready"),
 }
