@@ -11,6 +11,7 @@ from aimds.errors import ConfigError, DataError
 from aimds.gateway.auth import LOOPBACK
 from aimds.gateway.batching import BatchConfig
 from aimds.gateway.identity import ROLES, Identity
+from aimds.gateway.limits import FAILURES
 from aimds.gateway.output import OutputConfig
 from aimds.gateway.pieces import Limits
 from aimds.gateway.tokens import ANY_TENANT, TokenConfig
@@ -76,6 +77,7 @@ class Settings:
     jwt: Jwt | None = None
     keys: Path | None = None
     admin_allow: tuple[str, ...] = LOOPBACK
+    failures_per_minute: float = FAILURES
     rate: float = 0.0
     burst: float | None = None
     weights: dict[str, float] = field(default_factory=dict)
@@ -149,6 +151,8 @@ def _settings(top: Section, base: Path) -> Settings:
             changed["keys"] = _path(part, "keys", base)
         if part.has("admin_allow"):
             changed["admin_allow"] = _strings(part, "admin_allow")
+        if part.has("failures_per_minute"):
+            changed["failures_per_minute"] = part.number("failures_per_minute", 0.0, 1e6)
         part.end()
     if top.has("rates"):
         part = top.section("rates")

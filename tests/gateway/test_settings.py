@@ -21,6 +21,7 @@ key = "server.key"
 [auth]
 keys = "keys.toml"
 admin_allow = ["10.0.0.0/8"]
+failures_per_minute = 5
 [auth.certificates]
 client_ca = "ca.pem"
 required = true
