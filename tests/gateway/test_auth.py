@@ -323,9 +323,9 @@ def test_where_a_certificate_is_required_a_token_alone_is_not_enough() -> None:
     assert asked(one, authorized(token()), Peer("192.0.2.1", client())) == 200
 
 
-def test_certificates_are_written_once_for_the_owner_alone(tmp_path: Path) -> None:
+def test_certificates_are_written_once_for_all_and_keys_for_the_owner_alone(tmp_path: Path) -> None:
     paths = certificates.write(tmp_path / "certs", "ca", ca())
-    assert [path.stat().st_mode & 0o777 for path in paths] == [0o600, 0o600]
+    assert [path.stat().st_mode & 0o777 for path in paths] == [0o644, 0o600]
     with pytest.raises(DataError, match="already"):
         certificates.write(tmp_path / "certs", "ca", ca())
     with pytest.raises(ConfigError, match="names"):
