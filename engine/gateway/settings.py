@@ -15,6 +15,7 @@ from aimds.gateway.limits import FAILURES
 from aimds.gateway.output import OutputConfig
 from aimds.gateway.pieces import Limits
 from aimds.gateway.tokens import ANY_TENANT, TokenConfig
+from aimds.kernels.registry import BACKENDS
 from aimds.respond.settings import Section
 from aimds.schema import PROFILES
 
@@ -26,7 +27,7 @@ Numbers = TypeVar("Numbers", BatchConfig, Limits, OutputConfig)
 class Screening:
     """How the screener is built; folders and files as `Screener.default` takes them.
 
-    ``workers``: processes that judge; 0: threads of the gateway's own.
+    ``workers``: processes that judge; 0: threads of the gateway's own · ``backend``: auto, cpu or cuda.
     """
 
     profile: str = "cascade"
@@ -36,6 +37,7 @@ class Screening:
     threads: int = 1
     cache_bytes: int = 64 << 20
     workers: int | None = None
+    backend: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,8 @@ def _screening(section: Section, base: Path) -> Screening:
     changed: dict[str, Any] = {}
     if section.has("profile"):
         changed["profile"] = section.choice("profile", PROFILES)
+    if section.has("backend"):
+        changed["backend"] = section.choice("backend", ("auto", *BACKENDS))
     for name in ("policy", "patterns", "calibration"):
         if section.has(name):
             changed[name] = _path(section, name, base)
