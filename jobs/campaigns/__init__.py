@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,10 +112,10 @@ class Campaigns:
         history = History(self._config, options.wanted, user=options.user)
         make_folder(folder)
         history.screen(self._factory, progress)
-        kept, output = folder / ".candidates.part", folder / OUTPUT
-        try:
-            with guarded(kept, "write"):
-                read = _gathered(history, kept, options, progress)
+        output = folder / OUTPUT
+        # It has no name, so nothing of it outlives this process, however that ends.
+        with guarded(folder, "write into"), TemporaryFile(dir=folder) as kept:
+            read = _gathered(history, kept, options, progress)
             chosen = read.texts.chosen()
             families, wording = analysis.find(
                 chosen.values,
@@ -126,8 +127,6 @@ class Campaigns:
             )
             names = _names(chosen, families)
             _write_rows(output, kept, names, families, chosen)
-        finally:
-            kept.unlink(missing_ok=True)
         findings = self._findings(history, read, chosen, families, wording, names, output, progress)
         written = []
         if options.signatures is not None:
@@ -199,7 +198,7 @@ class _Steps:
             self._progress.note(f"{step}: {total:,}")
 
 
-def _gathered(history: History, kept: Path, options: Options, progress: Progress) -> _Read:
+def _gathered(history: History, kept: IO[bytes], options: Options, progress: Progress) -> _Read:
     read = _Read(Distinct(options.most_texts), Distinct(ORDINARY), set())
     with pq.ParquetWriter(kept, rows.ROWS, compression="zstd") as writer:
         for part in history.parts(progress):
@@ -230,7 +229,7 @@ def _names(chosen: Chosen, families: analysis.Families) -> list[str]:
     return [f"family-{int(chosen.keys[medoid]) & (1 << 64) - 1:016x}" for medoid in families.medoid]
 
 
-def _write_rows(output: Path, kept: Path, names: list[str], families: analysis.Families, chosen: Chosen) -> None:
+def _write_rows(output: Path, kept: IO[bytes], names: list[str], families: analysis.Families, chosen: Chosen) -> None:
     of_text = pa.array(families.family, mask=families.family < 0)
     name_of = pa.array(names, pa.string()).take(of_text)
 

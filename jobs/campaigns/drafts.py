@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,9 @@ class Asked:
 
 def draft(asked: Sequence[Asked], ordinary: Sequence[bytes]) -> list[Draft | None]:
     """A draft for each family, None where its texts have no stretch that tells; none finds one of ``ordinary``."""
-    model, lexicon = Classifier.load(), Lexicon.parse(SYNONYMS, data.read_bytes(SYNONYMS))
+    if not asked:
+        return []
+    model, lexicon = _weighing()
     mined: list[Pattern] = []
     owner: list[int] = []
     for number, one in enumerate(asked):
@@ -70,6 +73,11 @@ def draft(asked: Sequence[Asked], ordinary: Sequence[bytes]) -> list[Draft | Non
                 met[of[item.pattern]].add(item.row)
         out.append(_chosen(one.name, mined, met, len(tried), len(ordinary)))
     return out
+
+
+@cache
+def _weighing() -> tuple[Classifier, Lexicon]:
+    return Classifier.load(), Lexicon.parse(SYNONYMS, data.read_bytes(SYNONYMS))
 
 
 def _matches(bank: Bank, texts: Sequence[bytes]) -> Iterator[Closeness]:

@@ -14,6 +14,8 @@ SHORT_BYTES = 600
 """Up to this long a text is compared whole."""
 LEAST_BYTES, AROUND = 200, 60
 """Of a longer one at least so many bytes, and so many on either side of the evidence."""
+MOST_SAID = 1200
+"""Folded bytes that are kept of a stretch, however much was decoded from it."""
 NARROW = 24
 """Evidence shorter than this is too little to compare by."""
 
@@ -54,7 +56,9 @@ def said(texts: Sequence[bytes]) -> list[bytes]:
         row = int(views.rows[view])
         if 2 * _reach(views, view) >= len(texts[row]) and views.depths[view] > views.depths[chosen[row]]:
             chosen[row] = view
-    return [views.values[views.offsets[one] : views.offsets[one + 1]].tobytes().strip() for one in chosen]
+    starts = views.offsets[chosen].tolist()
+    ends = np.minimum(views.offsets[np.array(chosen, np.int64) + 1], views.offsets[chosen] + MOST_SAID).tolist()
+    return [views.values[a:b].tobytes().strip() for a, b in zip(starts, ends, strict=True)]
 
 
 def _reach(views: Views, view: int) -> int:

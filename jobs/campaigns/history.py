@@ -71,10 +71,12 @@ class History:
         self._wanted, self._user = wanted, user
         own = os.path.realpath(config.output) + os.sep
         self.skipped: list[Skip] = []
-        self._verdicts: list[Source] = []
+        self._verdicts: list[tuple[Source, Columns]] = []
         raw: list[str] = []
+        others = 0
         for source in discover(config.inputs, config.output / VERDICTS):
             if not source.uri and os.path.realpath(source.path).startswith(own):
+                others += 1
                 continue
             try:
                 schema = open_table(source).schema
@@ -83,10 +85,11 @@ class History:
                 continue
             if source.kind == "parquet" and set(REQUIRED) <= set(schema.names):
                 self._check(schema, source.label, config.columns)
-                self._verdicts.append(source)
+                self._verdicts.append((source, config.columns))
             else:
                 raw.append(source.label if source.uri else source.path)
-        self._columns = config.columns
+        if not (others or self._verdicts or self.skipped):
+            raw = list(config.inputs)
         carry = tuple(name for name in (user,) if name is not None)
         self._scan = replace(config, inputs=tuple(raw), output=config.output / VERDICTS, carry=carry, with_text=True)
 
@@ -121,26 +124,25 @@ class History:
             for one in summary.outputs:
                 path = str(one["output"])
                 name = os.path.relpath(path, self._scan.output)
-                self._verdicts.append(Source(os.path.abspath(path), "", name, "parquet"))
+                self._verdicts.append((Source(os.path.abspath(path), "", name, "parquet"), Columns()))
 
     def parts(self, progress: Progress) -> Iterator[Part]:
         """All rows, files in order of their names; what cannot be read is skipped and listed."""
-        tables = []
-        for source in sorted(self._verdicts, key=lambda one: (one.name, one.path)):
-            try:
-                table = open_table(source)
-                tables.append((source, table, table.layout(1 << 16)))
-            except (DataError, OSError) as error:
-                self.skipped.append(Skip(source.label, None, None, None, str(error)))
-        progress.begin(sum(group.rows for _, _, groups in tables for group in groups), 0)
+        found = sorted(self._verdicts, key=lambda one: (one[0].name, one[0].path))
+        progress.begin(sum(_rows(source) for source, _ in found), 0)
         try:
-            for source, table, groups in tables:
-                used = resolve(table.schema, self._columns, source.label)[0].used()
+            for source, columns in found:
+                try:
+                    table = open_table(source)
+                    groups = table.layout(1 << 16)
+                except (DataError, OSError) as error:
+                    self.skipped.append(Skip(source.label, None, None, None, str(error)))
+                    continue
+                used = resolve(table.schema, columns, source.label)[0].used()
                 names = list(dict.fromkeys([*used.values(), *(n for n in self._needed() if n in table.schema.names)]))
                 first = 0
                 for number, group in enumerate(groups):
-                    at = group.offsets[0] if group.offsets else 0
-                    chunks = table.chunks(Slice(number, 0, group.rows, first, at), names)
+                    chunks = table.chunks(Slice(number, 0, group.rows, first), names)
                     try:
                         for chunk in gather(chunks, ROWS, BYTES):
                             yield self._part(source.name, chunk, used)
@@ -195,3 +197,11 @@ def evidence(part: Part, rows: npt.NDArray[np.int64]) -> list[list[dict[str, Any
     """The evidence of ``rows`` of ``part``."""
     found = part.verdicts["evidence"].take(pa.array(rows)).to_pylist()
     return [[item for item in items or [] if item is not None] for items in found]
+
+
+def _rows(source: Source) -> int:
+    """The rows that ``source`` declares; 0 where it cannot be read, which is reported when its rows are asked for."""
+    try:
+        return sum(group.rows for group in open_table(source).layout(1 << 16))
+    except (DataError, OSError):
+        return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +58,7 @@ def taken(part: Part, at: I64, keys: list[int]) -> pa.RecordBatch:
 
 
 def named(
-    kept: Path, name_of: pa.Array, closeness: npt.NDArray[np.float32], places: _Places
+    kept: IO[bytes], name_of: pa.Array, closeness: npt.NDArray[np.float32], places: _Places
 ) -> Iterator[pa.RecordBatch]:
     """The rows in ``kept`` as FAMILIES, in their order.
 

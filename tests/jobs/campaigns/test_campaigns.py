@@ -10,9 +10,9 @@ from campaign_data import ORDINARY, ROLE, RULES, rows, search, write
 
 from aimds.analyze.campaigns import Settings
 from aimds.errors import ConfigError, DataError, SchemaError
-from aimds.jobs.campaigns import Wanted
+from aimds.jobs.campaigns import Campaigns, Options, Wanted
 from aimds.jobs.hunt.sought import sought
-from aimds.jobs.scan import Factory
+from aimds.jobs.scan import Columns, Factory, ScanConfig
 
 
 @pytest.fixture
@@ -78,6 +78,24 @@ def test_raw_logs_are_screened_first_and_not_twice(tmp_path: Path) -> None:
     before = (tmp_path / "out" / "verdicts" / "a.parquet").stat().st_mtime_ns
     assert search(tmp_path / "logs", tmp_path / "out").findings == found
     assert (tmp_path / "out" / "verdicts" / "a.parquet").stat().st_mtime_ns == before
+
+
+def test_columns_of_raw_logs_are_named_as_for_a_scan(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        table = pa.table({"said": [text.lower() for text in RULES], "org": [name] * 16, "who": ["u"] * 16})
+        (tmp_path / "logs" / name).mkdir(parents=True)
+        pq.write_table(table, tmp_path / "logs" / name / "log.parquet")
+    columns = Columns(text="said", tenant="org")
+    config = ScanConfig(inputs=(str(tmp_path / "logs"),), output=tmp_path / "out", columns=columns)
+    found = Campaigns(config, Factory("fake_screener:FakeScreener", {}), Options()).run().findings
+    assert (found.files, found.rows, found.families[0].tenants) == (2, 32, 2)
+
+
+def test_verdicts_and_raw_logs_are_searched_together(history: Path, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [text.lower() for text in RULES], "who": ["u"] * 16}), tmp_path / "raw.parquet")
+    found = search([history, tmp_path / "raw.parquet"], tmp_path / "out").findings
+    assert (found.files, found.rows, found.n_families) == (2, 101, 2)
+    assert found.families[0].rows == 16 + sum("ignore" in text.lower() for text in RULES)
 
 
 def test_an_output_folder_among_the_inputs_is_not_read(history: Path, tmp_path: Path) -> None:
