@@ -18,10 +18,13 @@ from aimds.detect.patterns.lexicon import Lexicon
 from aimds.jobs.campaigns.findings import Draft
 from aimds.jobs.scan.durable import guarded, make_folder, writing
 from aimds.learn.mining import patterns_of
+from aimds.taxonomy import CODES
 
 NOTE = "drafted from a campaign"
 MINED_FROM, TRIED_ON = 12, 200
 """Texts of a family that patterns are mined from, and that they are tried on."""
+UNKNOWN_THREAT = "direct_injection"
+"""What patterns are drafted for where verdicts of another writer name a threat type that is none of ours."""
 TOGETHER = 512
 """Texts that are tried in one call."""
 MOST = 3
@@ -49,7 +52,7 @@ def draft(asked: Sequence[Asked], ordinary: Sequence[bytes]) -> list[Draft | Non
     for number, one in enumerate(asked):
         found = patterns_of(
             one.shown[:MINED_FROM],
-            threat=one.threat,
+            threat=one.threat if one.threat in CODES else UNKNOWN_THREAT,
             prefix=one.name,
             per_text=2,
             classifier=model,

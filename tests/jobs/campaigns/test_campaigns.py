@@ -146,6 +146,13 @@ def test_drafts_are_shown_and_written_only_when_asked_and_can_be_hunted_with(his
     assert "none of 60 allowed" in written[0].read_text()
 
 
+def test_a_threat_type_of_another_writer_stops_nothing(tmp_path: Path) -> None:
+    given = [row | ({"threat_type": "sorcery"} if row["action"] == "block" else {}) for row in rows()]
+    found = search(write(tmp_path / "a.parquet", given), tmp_path / "out", page=tmp_path / "page.html").findings
+    assert found.families[0].threat == "sorcery"
+    assert found.families[0].draft is not None
+
+
 def test_a_draft_that_would_find_allowed_texts_is_dropped(tmp_path: Path) -> None:
     given = [row | ({"text": RULES[n % 16]} if row["action"] == "allow" else {}) for n, row in enumerate(rows())]
     found = search(write(tmp_path / "a.parquet", given), tmp_path / "out").findings
