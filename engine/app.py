@@ -28,7 +28,7 @@ from aimds.gateway.http import App, Twin
 from aimds.gateway.judge_process import screener_of
 from aimds.gateway.judges import COMMAND, Judges
 from aimds.gateway.keys import Keys
-from aimds.gateway.limits import Rates
+from aimds.gateway.limits import Failures, Rates
 from aimds.gateway.pieces import Piece
 from aimds.gateway.protocol import Access, Everybody, Hooks, Service
 from aimds.gateway.settings import Screening, Settings
@@ -83,7 +83,9 @@ class Gateway:
         access: Access = Everybody()
         self._auth: Auth | None = None
         if not settings.insecure:
-            access = self._auth = Auth(self._credentials(settings), settings.admin_allow, wall=wall)
+            failures = Failures(settings.failures_per_minute)
+            credentials = self._credentials(settings)
+            access = self._auth = Auth(credentials, settings.admin_allow, wall=wall, failures=failures)
         self._warm, workers = tuple(warm), settings.screening.workers or 0
         self._judges = Judges(Setup(settings.screening, self._warm), workers, judge) if workers else None
         batch = replace(settings.batch, slots=workers) if workers else settings.batch

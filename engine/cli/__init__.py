@@ -10,6 +10,7 @@ COMMANDS = (
     "check",
     "scan",
     "hunt",
+    "campaigns",
     "report",
     "train",
     "evaluate",

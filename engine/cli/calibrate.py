@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from aimds.cli.startup import BACKEND
+
 if TYPE_CHECKING:
     from aimds.jobs.calibrate import Outcome
     from aimds.jobs.calibrate.traffic import Sample
@@ -39,6 +41,7 @@ def register(app: typer.Typer) -> None:
             None, metavar="P", help="p-value at which the gray zone of cascade begins; screen with the same."
         ),
         model: Path | None = typer.Option(None, help="A folder `aimds train` wrote, instead of the shipped model."),
+        backend: str = typer.Option("auto", help=BACKEND),
         seed: int = typer.Option(0, help="Deals the texts out; the same seed gives the same files."),
         overwrite: bool = typer.Option(False, help="Replace an existing calibration."),
         as_json: bool = typer.Option(False, "--json", help="Print the card as JSON."),
@@ -57,6 +60,7 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
         from rich.progress import Progress
 
+        from aimds import kernels
         from aimds.cli.startup import warm_up
         from aimds.detect.calibration import CALIBRATION
         from aimds.detect.gray import GRAY
@@ -76,9 +80,10 @@ def register(app: typer.Typer) -> None:
         reading = traffic.Reading(
             tuple(inputs), out, Columns(text=text, channel=channel_column), channel, max_rows, seed
         )
+        kernels.backend(backend)
         warm_up()
         detector = Screener.default(
-            profile=profile, gray=GRAY if gray is None else gray, model=model, cache_bytes=0
+            profile=profile, gray=GRAY if gray is None else gray, model=model, cache_bytes=0, backend=backend
         ).detector
         sample = traffic.read(reading)
         for note in sample.notes:

@@ -27,7 +27,11 @@ def new(
     file: KeyFile = Path("keys.toml"),
     days: Annotated[int | None, typer.Option(min=1, help="Days it is valid for; without, it does not expire.")] = None,
 ) -> None:
-    """Make a key, print it once, and add its SHA-256 to the file. A running gateway reads the file on SIGHUP."""
+    """Make a key, print it once, and add its SHA-256 to the file. A running gateway reads the file on SIGHUP.
+
+    Where the name has a key already, that one stays valid beside the new one, and stderr says so.
+    """
+    import sys
     from datetime import UTC, datetime, timedelta
 
     from aimds.gateway import keys
@@ -35,8 +39,15 @@ def new(
     expires = None if days is None else datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
     key, entry = keys.new(name, tenant, tuple(dict.fromkeys(role)), expires)
     entry.identity()
+    now = datetime.now(UTC)
+    known = keys.read(file) if file.exists() else ()
+    before = [one.ident for one in known if one.name == name and (one.expires is None or one.expires > now)]
     keys.append(file, entry)
     typer.echo(key)
+    if before:
+        told = f"{name} has {len(before) + 1} valid keys now: {', '.join([*before, entry.ident])}"
+        way = f"to withdraw one, delete its entry from {file} and reload the gateway"
+        print(f"{visible(told, LINE)}; {visible(way, LINE)}", file=sys.stderr)
 
 
 def show(file: KeyFile = Path("keys.toml")) -> None:

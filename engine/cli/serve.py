@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aimds.cli.startup import BACKEND
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,6 +37,7 @@ def register(app: typer.Typer) -> None:
             int | None,
             typer.Option(min=0, max=256, help="Processes that judge; 0: none but the server's.  [default: cores - 1]"),
         ] = None,
+        backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
         insecure_local: Annotated[
             bool, typer.Option("--insecure-local", help="Ask nobody who they are; listens on loopback alone.")
         ] = False,
@@ -45,6 +48,7 @@ def register(app: typer.Typer) -> None:
 
         Example: aimds serve --insecure-local --port 8080
         """
+        from aimds import kernels
         from aimds.errors import ConfigError
         from aimds.gateway.settings import load
         from aimds.schema import PROFILES
@@ -52,10 +56,14 @@ def register(app: typer.Typer) -> None:
         if profile is not None and profile not in PROFILES:
             raise ConfigError("profile", profile, "one of " + ", ".join(PROFILES))
 
+        if backend is not None:
+            kernels.backend(backend)
+
         def settings() -> Settings:
             found = load(config)
             given = {"host": host, "port": port, "certificate": certificate, "key": key, "keys": api_keys}
             screening = {"profile": profile, "policy": policy, "patterns": patterns, "workers": workers}
+            screening["backend"] = backend
             made = replace(found.screening, **_set(screening))
             if made.workers is None:
                 made = replace(made, workers=_workers())

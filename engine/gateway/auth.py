@@ -12,6 +12,7 @@ from aimds.gateway.certificates import Chains
 from aimds.gateway.headers import Head
 from aimds.gateway.identity import Identity, Peer, Route
 from aimds.gateway.keys import PREFIX, Keys
+from aimds.gateway.limits import Failures
 from aimds.gateway.problem import Problem
 from aimds.gateway.tokens import Tokens
 
@@ -40,6 +41,7 @@ class Auth:
     Args:
         credentials: replaced as a whole on a reload.
         admin_networks: from where admin routes may be used, whoever asks.
+        failures: failed logins of each source address.
         wall: seconds since 1970.
 
     Raises:
@@ -47,21 +49,36 @@ class Auth:
     """
 
     def __init__(
-        self, credentials: Credentials, admin_networks: Sequence[str] = LOOPBACK, *, wall: Callable[[], float]
+        self,
+        credentials: Credentials,
+        admin_networks: Sequence[str] = LOOPBACK,
+        *,
+        wall: Callable[[], float],
+        failures: Failures | None = None,
     ) -> None:
         if credentials.chains is None and credentials.tokens is None and credentials.keys is None:
             raise ConfigError("auth", None, "certificates, tokens or keys; --insecure-local is the only way without")
         if credentials.require_certificate and credentials.chains is None:
             raise ConfigError("auth.certificates.required", True, "a client_ca beside it")
         self.credentials, self._wall = credentials, wall
+        self._failures = Failures() if failures is None else failures
         self._networks = tuple(_network(one) for one in admin_networks)
 
     def identify(self, head: Head, peer: Peer, route: Route, now: float) -> Identity:
         """The verified sender. Only what TLS and the kernel say of ``peer`` counts, never a forwarding header.
 
         Raises:
-            Problem: ``unauthenticated``, or ``forbidden`` for an admin route from outside.
+            Problem: ``unauthenticated``, ``forbidden`` for an admin route from outside, or ``too-many-failures``.
         """
+        self._failures.check(peer.address, now)
+        try:
+            return self._identified(head, peer, route, now)
+        except Problem as problem:
+            if problem.kind == "unauthenticated":
+                self._failures.count(peer.address, now)
+            raise
+
+    def _identified(self, head: Head, peer: Peer, route: Route, now: float) -> Identity:
         if route.role == "admin" and not self._is_admin_address(peer.address):
             raise Problem("forbidden", f"admin routes are not open to {peer.address}")
         credentials, at = self.credentials, datetime.fromtimestamp(self._wall(), UTC)

@@ -121,7 +121,7 @@ def _pem(made: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Issued:
 
 
 def write(folder: Path, stem: str, issued: Issued) -> tuple[Path, Path]:
-    """Write ``stem``.pem and ``stem``.key into ``folder``, readable by the owner alone; existing ones are kept.
+    """Write ``stem``.pem, for all to read, and ``stem``.key, for the owner alone, into ``folder``; none is replaced.
 
     Raises:
         DataError: one of them is there, or cannot be written.
@@ -132,7 +132,7 @@ def write(folder: Path, stem: str, issued: Issued) -> tuple[Path, Path]:
             raise DataError(path, "is there already; remove it, or name another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        disk.replace(paths[0], issued.certificate)
+        disk.replace(paths[0], issued.certificate, mode=0o644)
         disk.replace(paths[1], issued.key)
     except OSError as error:
         raise DataError(folder, f"cannot be written: {error.strerror or error}") from error

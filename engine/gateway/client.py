@@ -35,6 +35,9 @@ T = TypeVar("T")
 AGAIN = frozenset({429, 503})
 """Statuses that a later try may change."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
+DISTRUST = frozenset(0x100 + alert for alert in (42, 43, 44, 45, 46, 48))
+"""What a QUIC connection ends with where a certificate is bad, unsupported, revoked, expired, unknown or of an unknown
+CA: the TLS alerts (RFC 8446, section 6.2) as RFC 9001, section 4.8, carries them."""
 SEND_BUFFER = 1 << 20
 MOST_STREAMS = 100
 """Requests of one client at once, fewer than a gateway takes: for every packet aioquic walks all streams, also those
@@ -94,6 +97,8 @@ class _Quic(QuicConnectionProtocol):
         self._http: H3Connection | None = None
         self.streams: dict[int, asyncio.Queue[HeadersReceived | DataReceived | None]] = {}
         self.over = False
+        self.distrust = ""
+        """Why the server's certificate was not accepted, where that ended the connection."""
         self.room = asyncio.Event()
 
     def quic_event_received(self, event: QuicEvent) -> None:
@@ -102,6 +107,8 @@ class _Quic(QuicConnectionProtocol):
             self._http = H3Connection(self._quic)
         elif isinstance(event, ConnectionTerminated):
             self.over = True
+            if event.error_code in DISTRUST:
+                self.distrust = event.reason_phrase or "it was refused"
             for queue in self.streams.values():
                 queue.put_nowait(None)
         elif isinstance(event, StreamReset) and event.stream_id in self.streams:
@@ -218,7 +225,9 @@ class AsyncClient:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=4096)
-        answer = await self.request("POST", "/v1/screen/batch", sink.getvalue().to_pybytes(), {"content-type": ARROW})
+        self._count += 1
+        key = {"content-type": ARROW, "idempotency-key": f"{self._name}-{self._count}"}
+        answer = await self.request("POST", "/v1/screen/batch", sink.getvalue().to_pybytes(), key)
         return pa.ipc.open_stream(answer.body).read_all()
 
     async def request(
@@ -238,6 +247,9 @@ class AsyncClient:
             try:
                 async with asyncio.timeout(self.options.timeout_s):
                     answer = await self._once(method, target, body, self._headers(headers or {}))
+            except ssl.SSLCertVerificationError as error:
+                await self.close()
+                raise _untrusted(self._url, error.verify_message) from None
             except (OSError, TimeoutError, http.client.HTTPException, ssl.SSLError) as error:
                 await self.close()
                 problem = ServerError(0, {"title": "No answer", "detail": str(error) or type(error).__name__})
@@ -344,12 +356,22 @@ class AsyncClient:
                     settings.load_verify_locations(_readable(options.ca))
                 if options.certificate is not None:
                     settings.load_cert_chain(_readable(options.certificate), options.key and str(options.key))
+                made: list[_Quic] = []
+
+                def protocol(*arguments: Any, **more: Any) -> _Quic:
+                    made.append(_Quic(*arguments, **more))
+                    return made[-1]
+
                 opened = connect(
-                    self._url.hostname or "", self._url.port or 443, configuration=settings, create_protocol=_Quic
+                    self._url.hostname or "", self._url.port or 443, configuration=settings, create_protocol=protocol
                 )
                 try:
                     async with asyncio.timeout(options.connect_s):
                         quic = await self._stack.enter_async_context(opened)
+                except ConnectionError:
+                    if made and made[-1].distrust:
+                        raise _untrusted(self._url, made[-1].distrust) from None
+                    raise
                 except TimeoutError:
                     told = (
                         f"nothing over HTTP/3 (UDP) within {options.connect_s:g} s; is it running? HTTP 1 asks over TCP"
@@ -446,6 +468,17 @@ def _refusal(answer: Answer) -> ServerError:
     except ValueError:
         found = None
     return ServerError(answer.status, found if isinstance(found, dict) else {})
+
+
+def _untrusted(url: SplitResult, reason: str) -> ServerError:
+    # Trying again cannot help, and only the caller can say whom to trust.
+    way = "name the CA that signed it: --ca FILE, or ca= in Python"
+    if "match" in reason:
+        way = "use a name or address that stands in it"
+    elif "expired" in reason or "not valid" in reason:
+        way = "the gateway needs a new one"
+    told = f"of {url.netloc}: {reason}; {way}"
+    return ServerError(0, {"title": "The server's certificate is not trusted", "detail": told})
 
 
 def _unasked(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -11,15 +12,18 @@ from aimds.gateway.problem import Problem
 KEEP_S = 600.0
 MAX_BYTES = 16 << 20
 ENTRY_BYTES = 400
+MAX_ANSWER_BYTES = 4 << 20
+"""A streamed answer beyond this is not kept."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """One key: the digest of its first request, who waits, and the answer once it is there."""
+    """One key: the digest of its first request (None while that still comes in), who waits with which digest, and the
+    answer once it is there."""
 
-    digest: bytes
+    digest: bytes | None
     at: float
-    waiting: list[Exchange] = field(default_factory=list)
+    waiting: list[tuple[Exchange, bytes]] = field(default_factory=list)
     answer: tuple[int, Headers, bytes] | None = None
 
 
@@ -46,13 +50,33 @@ class Answers:
             self._entries[name] = Entry(digest, now)
             self._used += ENTRY_BYTES
             return True
-        if entry.digest != digest:
-            raise Problem("conflict", "this key came with another body or path before")
+        if entry.digest not in (None, digest):
+            raise Problem("conflict", _OTHER)
         if entry.answer is None:
-            entry.waiting.append(exchange)
+            entry.waiting.append((exchange, digest))
         else:
             _give(exchange, entry.answer)
         return False
+
+    def claim(self, name: tuple[str, str], now: float) -> bool:
+        """True where nobody came with this key before; what the request was is said once it is known (`seal`)."""
+        self._forget(now)
+        if name in self._entries:
+            return False
+        self._entries[name] = Entry(None, now)
+        self._used += ENTRY_BYTES
+        return True
+
+    def seal(self, name: tuple[str, str], digest: bytes) -> None:
+        """The request that claimed ``name`` is complete; those that wait with another one are refused."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return
+        entry.digest = digest
+        others = [one for one, said in entry.waiting if said != digest]
+        entry.waiting = [(one, said) for one, said in entry.waiting if said == digest]
+        for exchange in others:
+            exchange.refuse(Problem("conflict", _OTHER))
 
     def answered(self, name: tuple[str, str], answer: tuple[int, Headers, bytes]) -> None:
         """Keep ``answer``, and give it to those that wait."""
@@ -61,7 +85,7 @@ class Answers:
             return
         entry.answer = answer
         self._used += len(answer[2])
-        for exchange in entry.waiting:
+        for exchange, _ in entry.waiting:
             _give(exchange, answer)
         entry.waiting.clear()
 
@@ -71,7 +95,7 @@ class Answers:
         if entry is None:
             return
         self._used -= ENTRY_BYTES
-        for exchange in entry.waiting:
+        for exchange, _ in entry.waiting:
             exchange.refuse(problem)
 
     def _forget(self, now: float) -> None:
@@ -85,6 +109,76 @@ class Answers:
         for name in gone:
             del self._entries[name]
         self._used = used
+
+
+class Recording:
+    """A request with a key whose body and answer are streams: the body is hashed and the answer recorded as they pass.
+
+    The first with a key is screened as it comes; a later one is only hashed, and gets the answer of the first. An
+    answer that is too large, or holds rows that could not be judged, is not kept: the next with the key is screened.
+
+    Args:
+        shape: what beside the body tells two requests apart.
+    """
+
+    def __init__(self, answers: Answers, name: tuple[str, str], shape: str) -> None:
+        self._answers, self._name = answers, name
+        self._hash = hashlib.sha256(shape.encode() + b"\0")
+        self._first: bool | None = None
+        self._open = False
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def receive(self, content: bytes, now: float) -> bool:
+        """A piece of the body came; whether it is to be screened."""
+        if self._first is None:
+            self._first = self._open = self._answers.claim(self._name, now)
+        self._hash.update(content)
+        return self._first
+
+    def end(self, exchange: Exchange, now: float) -> bool:
+        """The body is complete; whether it is to be screened. If not, ``exchange`` is answered, now or later.
+
+        Raises:
+            Problem: ``conflict``, or ``given-up``: there is no answer to give, and the body is gone.
+        """
+        if self.receive(b"", now):
+            self._answers.seal(self._name, self._hash.digest())
+            return True
+        if self._answers.begin(self._name, self._hash.digest(), exchange, now):
+            problem = _given_up()
+            self._answers.failed(self._name, problem)
+            raise problem
+        return False
+
+    def record(self, content: bytes) -> None:
+        """A piece of the answer."""
+        self._size += len(content)
+        if self._open and self._size > MAX_ANSWER_BYTES:
+            self.failed()
+        if self._open:
+            self._parts.append(content)
+
+    def done(self, headers: Headers) -> None:
+        """The answer is complete."""
+        if self._open:
+            self._open = False
+            self._answers.answered(self._name, (200, headers, b"".join(self._parts)))
+            self._parts.clear()
+
+    def failed(self, problem: Problem | None = None) -> None:
+        """There is no answer to keep."""
+        if self._open:
+            self._open = False
+            self._parts.clear()
+            self._answers.failed(self._name, problem or _given_up())
+
+
+_OTHER = "this key came with another body or path before"
+
+
+def _given_up() -> Problem:
+    return Problem("given-up", "there is no answer of it to give; send the request again", retry_after_s=0.05)
 
 
 def _give(exchange: Exchange, answer: tuple[int, Headers, bytes]) -> None:

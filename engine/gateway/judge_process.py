@@ -39,6 +39,7 @@ def screener_of(screening: Screening) -> Screener:
         calibration=screening.calibration,
         threads=screening.threads,
         cache_bytes=screening.cache_bytes,
+        backend=screening.backend,
     )
 
 

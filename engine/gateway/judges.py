@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from aimds.gateway.frames import SIZES, Asked, Found, Ready, Setup, packed, unpa
 from aimds.gateway.judging import Judged
 from aimds.gateway.pieces import ARROW, Piece, joined
 from aimds.gateway.problem import Problem
+from aimds.kernels import placement
 
 COMMAND = (sys.executable, "-m", "aimds.gateway.judge_process")
 WAIT_S = 30.0
@@ -77,7 +79,7 @@ class Judges:
         Raises:
             JudgeError: as `start`; the old ones stay.
         """
-        begun = [_Process(self._command) for _ in range(self._count)]
+        begun = [_Process(self._command, number) for number in range(self._count)]
         try:
             await asyncio.gather(*(one.start(setup) for one in begun))
         except JudgeError:
@@ -134,7 +136,7 @@ class Judges:
         except (OSError, asyncio.IncompleteReadError):
             if one in self._all:
                 self._all.discard(one)
-                self._keep(self._revive())
+                self._keep(self._revive(one.number))
             await one.end(now=True)
             raise _Gone from None
         if one in self._all:
@@ -142,11 +144,11 @@ class Judges:
         one.release()
         return msgspec.msgpack.decode(head, type=Found), unpacked(body)
 
-    async def _revive(self) -> None:
+    async def _revive(self, number: int) -> None:
         pause = FIRST_PAUSE_S
         while True:
             self.restarts += 1
-            one, setup = _Process(self._command), self._setup
+            one, setup = _Process(self._command, number), self._setup
             try:
                 await one.start(setup)
             except JudgeError:
@@ -177,10 +179,10 @@ class Judges:
 
 
 class _Process:
-    """One of them."""
+    """One of them; ``number`` says which GPU it takes where it takes one, and is that of its successor too."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = command
+    def __init__(self, command: Sequence[str], number: int) -> None:
+        self._command, self.number = command, number
         self._process: asyncio.subprocess.Process | None = None
         self._free = asyncio.Event()
         self._free.set()
@@ -197,6 +199,7 @@ class _Process:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,
+                env=os.environ | {placement.VARIABLE: _device(self.number)},
             )
             head, _ = await self.ask(packed(setup))
             self.release()
@@ -243,3 +246,9 @@ class _Process:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
+
+
+def _device(number: int) -> str:
+    """The GPU of process ``number``: one after the other from AIMDS_DEVICE on, counted round where it is used."""
+    given = os.environ.get(placement.VARIABLE, "0")
+    return str(int(given) + number) if given.isascii() and given.isdecimal() else given

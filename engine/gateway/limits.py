@@ -1,7 +1,8 @@
-"""Token buckets, one for each verified identity: a header cannot choose the bucket it is counted in."""
+"""Token buckets for verified identities and source addresses: no header chooses the bucket that it is counted in."""
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -10,6 +11,10 @@ from aimds.gateway.identity import Identity
 from aimds.gateway.problem import Problem
 
 MOST_BUCKETS = 100_000
+FAILURES = 60
+"""Requests without a valid identity that an address may send in a minute."""
+_NETWORK_BITS = 64
+"""Of an IPv6 address: whoever has one has all of its network."""
 
 
 @dataclass(slots=True)
@@ -63,3 +68,61 @@ class Rates:
     def _forget(self) -> None:
         while len(self._buckets) > MOST_BUCKETS:
             self._buckets.popitem(last=False)
+
+
+class Failures:
+    """Failed logins by source address: ``per_minute`` of them at once and on average, 0 for no limit.
+
+    Who has used them up is refused before anything is verified, whatever is sent, until the bucket fills again. The
+    table holds ``most`` addresses; the one that failed longest ago leaves first.
+
+    Raises:
+        ConfigError: ``per_minute`` is below 0.
+    """
+
+    def __init__(self, per_minute: float = FAILURES, most: int = MOST_BUCKETS) -> None:
+        if not 0 <= per_minute < float("inf"):
+            raise ConfigError("auth.failures_per_minute", per_minute, "failed logins a minute, 0 for no limit")
+        self._rate, self._burst, self._most = per_minute / 60, max(1.0, per_minute), most
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def check(self, address: str, now: float) -> None:
+        """Whether ``address`` may try.
+
+        Raises:
+            Problem: ``too-many-failures``, with the time to wait.
+        """
+        bucket = self._buckets.get(_source(address))
+        if bucket is None or not self._rate:
+            return
+        tokens = min(self._burst, bucket.tokens + self._rate * max(0.0, now - bucket.at))
+        if tokens < 1:
+            wait = (1 - tokens) / self._rate
+            raise Problem("too-many-failures", f"try again from {address[:60]} later", retry_after_s=wait)
+
+    def count(self, address: str, now: float) -> None:
+        """A login from ``address`` failed."""
+        if not self._rate:
+            return
+        name = _source(address)
+        bucket = self._buckets.setdefault(name, _Bucket(self._burst, now))
+        self._buckets.move_to_end(name)
+        bucket.tokens = min(self._burst, bucket.tokens + self._rate * max(0.0, now - bucket.at)) - 1
+        bucket.at = max(bucket.at, now)
+        while len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
+
+
+def _source(address: str) -> str:
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:60]
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found), _NETWORK_BITS), strict=False))

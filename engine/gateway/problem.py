@@ -24,8 +24,10 @@ KINDS: dict[str, tuple[int, str]] = {
     "too-early": (425, "The request may not be sent in early data"),
     "overloaded": (429, "The deadline cannot be met under the present load"),
     "rate-limited": (429, "This identity sent more than its rate"),
+    "too-many-failures": (429, "Too many requests from this address had no valid identity"),
     "headers-too-large": (431, "The request headers are larger than the limit"),
     "internal": (500, "The request could not be handled"),
+    "given-up": (503, "The first request with this Idempotency-Key was given up"),
     "draining": (503, "The server is shutting down"),
     "deadline-exceeded": (504, "The deadline passed before the verdict was ready"),
 }

@@ -148,7 +148,7 @@ class Service:
             case "turns":
                 return One("turns", self, head, identity, self.answers, session=part)
             case "batch":
-                return Bulk("batch", self, head, identity)
+                return Bulk("batch", self, head, identity, self.answers)
             case "stream":
                 return Lines("stream", self, head, identity)
             case "output":

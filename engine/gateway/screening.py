@@ -12,7 +12,7 @@ from aimds.gateway import ipc, rows
 from aimds.gateway.batching import Job
 from aimds.gateway.exchange import Exchange
 from aimds.gateway.headers import ARROW, JSON, NDJSON, Head
-from aimds.gateway.idempotency import Answers
+from aimds.gateway.idempotency import Answers, Recording
 from aimds.gateway.identity import Identity
 from aimds.gateway.pieces import ARROW as AS_ARROW
 from aimds.gateway.pieces import BRIEF, FULL, Desk, Piece
@@ -75,8 +75,7 @@ class One(Screening):
         if length is not None and length > self._most:
             raise Problem("too-large", f"the body has {length} bytes, at most {self._most} are taken")
         self._session, self._answers = session, answers
-        key = head.idempotency_key()
-        self._key = None if key is None else (f"{identity.kind}:{identity.name}:{identity.tenant}", key)
+        self._key = keyed(head, identity)
         self._path = head.path
         self._first = False
         self._body = bytearray()
@@ -141,6 +140,12 @@ class One(Screening):
             self._close()
             return
         super().abort(now)
+
+
+def keyed(head: Head, identity: Identity) -> tuple[str, str] | None:
+    """The Idempotency-Key of a request, apart for each identity; None where it has none."""
+    key = head.idempotency_key()
+    return None if key is None else (f"{identity.kind}:{identity.name}:{identity.tenant}", key)
 
 
 class Lines(Screening):
@@ -263,7 +268,7 @@ class Bulk(Screening):
     may be refused as a whole. Later on, a row that cannot be judged has a verdict with status error.
     """
 
-    def __init__(self, route: str, desk: Desk, head: Head, identity: Identity) -> None:
+    def __init__(self, route: str, desk: Desk, head: Head, identity: Identity, answers: Answers) -> None:
         super().__init__(route, desk, head, identity, desk.limits.batch_deadline_ms)
         kind = head.media_type()
         if kind not in (ARROW, NDJSON):
@@ -278,13 +283,15 @@ class Bulk(Screening):
         self._reader = (
             ipc.Reader(desk.limits.max_message_bytes, desk.limits.max_expanded_bytes) if kind == ARROW else None
         )
+        key, shape = keyed(head, identity), f"{head.path} {kind} {self._answer_type} {self.form}"
+        self._recording = None if key is None else Recording(answers, key, shape)
         self._held = bytearray()
         self._rows: list[Row] = []
         self._row_bytes = 0
         self._ready: deque[Piece] = deque()
         self._under_way: deque[_Slot] = deque()
         self._received = self._count = 0
-        self._over = self._admitted = False
+        self._over = self._admitted = self._waits = False
 
     @property
     def wants_data(self) -> bool:
@@ -299,6 +306,8 @@ class Bulk(Screening):
         try:
             if self._received > self.desk.limits.max_batch_bytes:
                 raise Problem("too-large", f"the body is larger than {self.desk.limits.max_batch_bytes} bytes")
+            if self._recording is not None and not self._recording.receive(content, now):
+                return
             if self._reader is not None:
                 for batch in self._reader.feed(content):
                     self._tables(batch)
@@ -315,6 +324,9 @@ class Bulk(Screening):
             return
         self._over = True
         try:
+            if self._recording is not None and not self._recording.end(self, now):
+                self._waits = True
+                return
             if self._reader is not None:
                 self._reader.end()
             else:
@@ -325,9 +337,27 @@ class Bulk(Screening):
         except Problem as problem:
             self.refuse(problem)
 
+    def abort(self, now: float) -> None:
+        """Give up what waits; those that came with the same key may come again."""
+        if self._recording is not None:
+            self._recording.failed()
+        super().abort(now)
+
+    def refuse(self, problem: Problem) -> None:
+        """Answer with ``problem``, and so those that came with the same key."""
+        if self._recording is not None:
+            self._recording.failed(problem)
+        super().refuse(problem)
+
+    def send(self, content: bytes) -> None:
+        """A piece of the answer, recorded where it has a key."""
+        if self._recording is not None:
+            self._recording.record(content)
+        super().send(content)
+
     def sent(self, now: float) -> None:
         """There is room again."""
-        if not self.ended:
+        if not self.ended and not (self._over and self._waits):
             try:
                 self._pump(now)
             except Problem as problem:
@@ -384,6 +414,8 @@ class Bulk(Screening):
             if self._writer is not None:
                 self.send(self._writer.end())
             self.finish()
+            if self._recording is not None:
+                self._recording.done([("content-type", self._answer_type)])
 
     def _place(self, piece: Piece, now: float) -> None:
         slot = _Slot(piece)
@@ -394,6 +426,8 @@ class Bulk(Screening):
 
         def failed(problem: Problem, now: float) -> None:
             slot.found = piece.formed(self.desk.unjudged(piece.requests(), f"not judged: {problem}"))
+            if self._recording is not None:
+                self._recording.failed()
             self._advance(slot, now)
 
         piece.done, piece.failed = done, failed

@@ -11,9 +11,11 @@ from aimds.errors import ConfigError, DataError
 from aimds.gateway.auth import LOOPBACK
 from aimds.gateway.batching import BatchConfig
 from aimds.gateway.identity import ROLES, Identity
+from aimds.gateway.limits import FAILURES
 from aimds.gateway.output import OutputConfig
 from aimds.gateway.pieces import Limits
 from aimds.gateway.tokens import ANY_TENANT, TokenConfig
+from aimds.kernels.registry import BACKENDS
 from aimds.respond.settings import Section
 from aimds.schema import PROFILES
 
@@ -25,7 +27,7 @@ Numbers = TypeVar("Numbers", BatchConfig, Limits, OutputConfig)
 class Screening:
     """How the screener is built; folders and files as `Screener.default` takes them.
 
-    ``workers``: processes that judge; 0: threads of the gateway's own.
+    ``workers``: processes that judge; 0: threads of the gateway's own · ``backend``: auto, cpu or cuda.
     """
 
     profile: str = "cascade"
@@ -35,6 +37,7 @@ class Screening:
     threads: int = 1
     cache_bytes: int = 64 << 20
     workers: int | None = None
+    backend: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Settings:
     jwt: Jwt | None = None
     keys: Path | None = None
     admin_allow: tuple[str, ...] = LOOPBACK
+    failures_per_minute: float = FAILURES
     rate: float = 0.0
     burst: float | None = None
     weights: dict[str, float] = field(default_factory=dict)
@@ -149,6 +153,8 @@ def _settings(top: Section, base: Path) -> Settings:
             changed["keys"] = _path(part, "keys", base)
         if part.has("admin_allow"):
             changed["admin_allow"] = _strings(part, "admin_allow")
+        if part.has("failures_per_minute"):
+            changed["failures_per_minute"] = part.number("failures_per_minute", 0.0, 1e6)
         part.end()
     if top.has("rates"):
         part = top.section("rates")
@@ -213,6 +219,8 @@ def _screening(section: Section, base: Path) -> Screening:
     changed: dict[str, Any] = {}
     if section.has("profile"):
         changed["profile"] = section.choice("profile", PROFILES)
+    if section.has("backend"):
+        changed["backend"] = section.choice("backend", ("auto", *BACKENDS))
     for name in ("policy", "patterns", "calibration"):
         if section.has(name):
             changed[name] = _path(section, name, base)

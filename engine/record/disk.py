@@ -14,11 +14,15 @@ def write(file: int, content: bytes) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Put ``content`` in place of ``path``, which holds the old or the new content at any moment; may raise OSError."""
+def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Put ``content`` in place of ``path``, which holds the old or the new content at any moment; may raise OSError.
+
+    ``mode``: who may read it, whatever the umask of the process and the leavings of one that was killed.
+    """
     partial = path.with_name(path.name + ".new")
     file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
+        os.fchmod(file, mode)
         write(file, content)
         os.fsync(file)
     finally:

@@ -91,6 +91,19 @@ def test_certificates_and_keys_are_made(tmp_path: Path) -> None:
     assert key.partition(".")[2] not in listed
 
 
+def test_a_second_key_of_a_name_is_said_and_how_to_withdraw_the_first(tmp_path: Path) -> None:
+    arguments = ["keys", "new", "job", "--tenant", "acme", "--role", "screen", "-f", str(tmp_path / "keys.toml")]
+    first, other, second = (
+        CliRunner().invoke(build(), given) for given in (arguments, ["keys", "new", "else", *arguments[3:]], arguments)
+    )
+    assert first.stderr == other.stderr == ""
+    assert second.stdout.startswith("aimds_")
+    assert "job has 2 valid keys now" in second.stderr
+    for key in (first, second):
+        assert key.stdout.partition(".")[0].removeprefix("aimds_") in second.stderr
+    assert "delete its entry" in second.stderr
+
+
 def test_mistakes_name_what_is_wrong(tmp_path: Path) -> None:
     runner = CliRunner()
     for arguments, said in (

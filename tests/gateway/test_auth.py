@@ -25,7 +25,7 @@ from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.certificates import Chains, Issued
 from aimds.gateway.identity import Identity, Peer
 from aimds.gateway.keys import Keys
-from aimds.gateway.limits import Rates
+from aimds.gateway.limits import Failures, Rates
 from aimds.gateway.problem import Problem
 from aimds.gateway.tokens import RETRY_S, Jwks, TokenConfig, Tokens, parse_jwks
 from aimds.record.audit import AuditLog
@@ -323,9 +323,9 @@ def test_where_a_certificate_is_required_a_token_alone_is_not_enough() -> None:
     assert asked(one, authorized(token()), Peer("192.0.2.1", client())) == 200
 
 
-def test_certificates_are_written_once_for_the_owner_alone(tmp_path: Path) -> None:
+def test_certificates_are_written_once_for_all_and_keys_for_the_owner_alone(tmp_path: Path) -> None:
     paths = certificates.write(tmp_path / "certs", "ca", ca())
-    assert [path.stat().st_mode & 0o777 for path in paths] == [0o600, 0o600]
+    assert [path.stat().st_mode & 0o777 for path in paths] == [0o644, 0o600]
     with pytest.raises(DataError, match="already"):
         certificates.write(tmp_path / "certs", "ca", ca())
     with pytest.raises(ConfigError, match="names"):
@@ -433,6 +433,82 @@ def test_a_large_request_is_paid_off_and_not_refused_for_ever() -> None:
     with pytest.raises(Problem):
         rates.take(one, 1, 8.0)
     rates.take(one, 1, 8.2)
+
+
+WRONG = [(b"x-api-key", b"aimds_guessed.guess")]
+
+
+def strict(per_minute: float, **more: Any) -> Desk:
+    access = Auth(Credentials(tokens=tokens()), wall=lambda: WALL, failures=Failures(per_minute, **more))
+    return Desk(access=access)
+
+
+def test_failed_logins_of_an_address_are_bounded_and_the_bound_fills_up_again() -> None:
+    one, eve = strict(3), Peer("198.51.100.7")
+    assert [asked(one, WRONG, eve) for _ in range(5)] == [401, 401, 401, 429, 429]
+    exchange = one.open("/v1/screen", WRONG, peer=eve)
+    assert document(exchange)["type"] == "urn:aimds:problem:too-many-failures"
+    assert dict(exchange.headers)["retry-after"] == "20"
+    # Not even a valid token is looked at, and nobody else is kept out.
+    assert asked(one, authorized(token()), eve) == 429
+    assert asked(one, authorized(token()), Peer("198.51.100.8")) == 200
+    one.now += 20.1
+    assert [asked(one, WRONG, eve) for _ in range(2)] == [401, 429]
+    one.now += 20.1
+    assert asked(one, authorized(token()), eve) == 200
+
+
+def test_a_forwarding_header_neither_hides_an_address_nor_blames_another() -> None:
+    one = strict(2)
+    for i in range(6):
+        spoofed = [
+            (b"x-forwarded-for", f"203.0.113.{i}, 127.0.0.1".encode()),
+            (b"x-real-ip", b"203.0.113.9"),
+            (b"forwarded", b"for=203.0.113.9"),
+        ]
+        assert asked(one, [*WRONG, *spoofed], Peer("198.51.100.7")) == (401 if i < 2 else 429)
+    assert asked(one, WRONG, Peer("203.0.113.0")) == 401
+    assert asked(one, WRONG, Peer("203.0.113.9")) == 401
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:198.51.100.7", "198.51.100.7", True),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("nonsense", "nonsense", True),
+        ("", "198.51.100.7", False),
+    ],
+)
+def test_one_network_of_ipv6_is_one_source(first: str, second: str, same: bool) -> None:
+    one = strict(1)
+    assert asked(one, WRONG, Peer(first)) == 401
+    assert asked(one, WRONG, Peer(second)) == (429 if same else 401)
+
+
+def test_the_table_of_addresses_is_bounded_and_drops_who_failed_longest_ago() -> None:
+    failures = Failures(1, most=3)
+    for i in range(10):
+        failures.count(f"198.51.100.{i}", float(i))
+    assert len(failures) == 3
+    failures.check("198.51.100.1", 10.0)
+    with pytest.raises(Problem):
+        failures.check("198.51.100.9", 10.0)
+
+
+def test_no_bound_counts_nothing_and_a_bad_one_is_refused() -> None:
+    one = strict(0)
+    assert {asked(one, WRONG) for _ in range(200)} == {401}
+    with pytest.raises(ConfigError, match="failures_per_minute"):
+        Failures(-1)
+
+
+def test_what_is_forbidden_but_known_is_no_failed_login() -> None:
+    one = strict(1)
+    headers = authorized(token(roles=["metrics"]))
+    assert [asked(one, headers) for _ in range(4)] == [403] * 4
 
 
 def test_every_denied_request_leaves_a_line_in_the_audit_log(tmp_path: Path) -> None:

@@ -78,10 +78,40 @@ def test_a_gateway_without_tls_is_reached_over_tcp() -> None:
 
 @pytest.mark.parametrize("http", [3, 1])
 def test_a_server_of_another_ca_is_not_talked_to(folder: Path, http: int) -> None:
-    more = options(folder, http) | {"ca": folder / "other.pem", "attempts": 1}
+    more = options(folder, http) | {"ca": folder / "other.pem"}
     with live(settings(folder)) as server, Client(url(server), **more) as client, pytest.raises(ServerError) as caught:
         client.screen("secret")
     assert caught.value.status == 0
+    assert "is not trusted" in str(caught.value)
+    assert "--ca FILE" in str(caught.value)
+
+
+@pytest.mark.parametrize("http", [3, 1])
+def test_a_server_that_is_not_trusted_is_asked_once(folder: Path, http: int) -> None:
+    waits = []
+
+    async def slept(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def test(address: str) -> None:
+        more = options(folder, http) | {"ca": None}
+        async with AsyncClient(address, sleep=slept, **more) as client:
+            with pytest.raises(ServerError, match="--ca FILE"):
+                await client.screen("secret")
+            with pytest.raises(ServerError, match="--ca FILE"):
+                await client.screen("once more")
+
+    with live(settings(folder)) as server:
+        asyncio.run(test(url(server)))
+    assert waits == []
+
+
+@pytest.mark.parametrize("http", [3, 1])
+def test_a_certificate_of_another_name_says_so(folder: Path, http: int) -> None:
+    with live(settings(folder)) as server:
+        address = url(server).replace("127.0.0.1", "localhost")
+        with Client(address, **options(folder, http)) as client, pytest.raises(ServerError, match="name or address"):
+            client.screen("secret")
 
 
 def test_a_closed_connection_is_opened_again(folder: Path) -> None:

@@ -43,6 +43,23 @@ def running(test: Callable[[Judges], Awaitable[None]], count: int = 1) -> None:
     asyncio.run(run())
 
 
+def test_each_process_and_its_successor_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def taken(judges: Judges) -> list[str]:
+        while judges._idle.qsize() < 2:
+            await asyncio.sleep(0.01)
+        found = await asyncio.gather(*(judges.judge([piece(OBJECTS, "a")]) for _ in range(2)))
+        return sorted(judged.answers[0][0]["backend"] for judged, _ in found)
+
+    async def test(judges: Judges) -> None:
+        assert await taken(judges) == ["gpu 3", "gpu 4"]
+        for _ in range(2):
+            await judges.judge([piece(OBJECTS, "DIE")])
+            assert await taken(judges) == ["gpu 3", "gpu 4"]
+
+    monkeypatch.setenv("AIMDS_DEVICE", "3")
+    running(test, 2)
+
+
 def test_each_piece_gets_its_answer_in_the_form_it_asked_for() -> None:
     async def test(judges: Judges) -> None:
         pieces = [piece(BRIEF, "a", ATTACK), piece(FULL, BOOM), piece(ARROW, "b", "c"), piece(OBJECTS, ATTACK)]

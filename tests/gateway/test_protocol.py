@@ -367,6 +367,98 @@ def test_a_key_whose_first_request_failed_may_be_tried_again() -> None:
     assert desk.ask("/v1/screen", body(), headers).status == 200
 
 
+KEYED = [(b"idempotency-key", b"k1")]
+
+
+def test_a_batch_with_the_same_key_is_screened_once_and_answered_each_time() -> None:
+    desk = Desk()
+    rows = b"".join(b'{"text": "row %d"}\n' % n for n in range(40))
+    first, second = desk.open("/v1/screen/batch", [*NDJSON, *KEYED]), desk.open("/v1/screen/batch", [*NDJSON, *KEYED])
+    first.receive(rows[:100], desk.now)
+    feed(desk, second, rows)  # complete before the first is
+    feed(desk, first, rows[100:])
+    desk.run()
+    third = desk.ask("/v1/screen/batch", rows, [*NDJSON, *KEYED])
+    answers = [taken(one) for one in (first, second, third)]
+    assert answers[0] == answers[1] == answers[2] != b""
+    assert sum(desk.screener.batches) == 40
+    assert dict(third.headers)["idempotency-replayed"] == "true"
+    desk.now += 601
+    desk.ask("/v1/screen/batch", rows, [*NDJSON, *KEYED])
+    assert sum(desk.screener.batches) == 80
+
+
+def test_an_arrow_batch_is_replayed_byte_for_byte() -> None:
+    desk = Desk()
+    table = ipc(pa.table({"text": ["a", ATTACK]}))
+    first, again = (desk.ask("/v1/screen/batch", table, [*ARROW, *KEYED]) for _ in range(2))
+    assert taken(first) == taken(again)
+    assert sum(desk.screener.batches) == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "rows", "headers"),
+    [
+        ("/v1/screen/batch", b'{"text": "b"}\n', NDJSON),
+        ("/v1/screen/batch", b'{"text": "a"}\n', [*NDJSON, (b"accept", b"application/vnd.apache.arrow.stream")]),
+        ("/v1/screen/batch?verdict=brief", b'{"text": "a"}\n', NDJSON),
+        ("/v1/screen", b'{"text": "a"}', JSON),
+    ],
+)
+def test_a_key_of_a_batch_is_refused_for_another_request(
+    target: str, rows: bytes, headers: list[tuple[bytes, bytes]]
+) -> None:
+    desk = Desk()
+    assert desk.ask("/v1/screen/batch", b'{"text": "a"}\n', [*NDJSON, *KEYED]).status == 200
+    assert desk.ask(target, rows, [*headers, *KEYED]).status == 409
+
+
+def test_another_body_that_waits_for_a_key_is_refused_once_the_first_is_known() -> None:
+    desk = Desk()
+    first, second = desk.open("/v1/screen/batch", [*NDJSON, *KEYED]), desk.open("/v1/screen/batch", [*NDJSON, *KEYED])
+    first.receive(b'{"text": "a"}\n', desk.now)
+    feed(desk, second, b'{"text": "b"}\n')
+    assert second.status == 0
+    first.end(desk.now)
+    assert second.status == 409
+    desk.run()
+    assert first.status == 200
+
+
+def test_a_batch_whose_first_sender_left_tells_the_second_to_come_again() -> None:
+    desk = Desk()
+    first, second = desk.open("/v1/screen/batch", [*NDJSON, *KEYED]), desk.open("/v1/screen/batch", [*NDJSON, *KEYED])
+    first.receive(b'{"text": "a"}\n', desk.now)
+    second.receive(b'{"text": "a"}\n', desk.now)
+    first.abort(desk.now)
+    second.end(desk.now)
+    assert (second.status, document(second)["type"]) == (503, "urn:aimds:problem:given-up")
+    assert desk.ask("/v1/screen/batch", b'{"text": "a"}\n', [*NDJSON, *KEYED]).status == 200
+    assert "idempotency-replayed" not in dict(first.headers)
+
+
+def test_a_batch_that_was_not_judged_in_full_or_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    for _ in range(2):
+        desk.ask("/v1/screen/batch", b'{"text": ""}\n{"text": "' + BOOM.encode() + b'"}\n', [*NDJSON, *KEYED])
+    monkeypatch.setattr("aimds.gateway.idempotency.MAX_ANSWER_BYTES", 10)
+    headers = [*NDJSON, (b"idempotency-key", b"k2")]
+    for _ in range(2):
+        assert desk.ask("/v1/screen/batch", b'{"text": "a"}\n', headers).status == 200
+    assert len(desk.service.answers) <= 1
+    assert desk.screener.batches[-2:] == [1, 1]
+
+
+def test_a_refused_batch_refuses_who_waits_and_frees_the_key() -> None:
+    desk = Desk()
+    first, second = desk.open("/v1/screen/batch", [*NDJSON, *KEYED]), desk.open("/v1/screen/batch", [*NDJSON, *KEYED])
+    first.receive(b'{"text": 1}\n', desk.now)
+    assert first.status == 422
+    feed(desk, second, b'{"text": "a"}\n')
+    desk.run()
+    assert second.status == 200
+
+
 def test_keys_of_two_identities_do_not_meet() -> None:
     desk = Desk(access=As())
     headers = [*JSON, (b"idempotency-key", b"k1")]

@@ -21,6 +21,7 @@ key = "server.key"
 [auth]
 keys = "keys.toml"
 admin_allow = ["10.0.0.0/8"]
+failures_per_minute = 5
 [auth.certificates]
 client_ca = "ca.pem"
 required = true
@@ -47,6 +48,7 @@ max_text_bytes = 1000
 step_bytes = 99
 [screening]
 profile = "fast"
+backend = "cpu"
 policy = "policy.toml"
 threads = 2
 [audit]
@@ -75,7 +77,8 @@ def test_every_key_of_the_file_is_taken(tmp_path: Path) -> None:
     assert (found.rate, found.burst, found.weights) == (1000.0, 50.0, {"acme": 3.0})
     assert (found.batch.max_rows, found.batch.max_batch_ms) == (64, 12.5)
     assert (found.limits.max_text_bytes, found.output.step_bytes) == (1000, 99)
-    assert (found.screening.profile, found.screening.threads) == ("fast", 2)
+    assert (found.screening.profile, found.screening.threads, found.screening.backend) == ("fast", 2, "cpu")
+    assert found.failures_per_minute == 5.0
     assert found.audit is not None
     assert found.audit.verdicts == "all"
 
@@ -102,6 +105,8 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
         ("[batch]\nmax_rows = 0", "max_rows"),
         ("[limits]\nmax_rows = 0", "limits.max_rows"),
         ("[screening]\nprofile = 'slow'", "screening.profile"),
+        ("[screening]\nbackend = 'gpu'", "screening.backend"),
+        ("[auth]\nfailures_per_minute = -1", "auth.failures_per_minute"),
         ("[audit]\nverdicts = 'all'", "audit.path"),
         ("insecure = true", "insecure"),
     ],

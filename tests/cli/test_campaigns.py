@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from campaign_data import rows, write
+from typer.testing import CliRunner, Result
+
+from aimds.cli import campaigns as command
+from aimds.errors import AimdsError
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    return write(tmp_path / "verdicts" / "a.parquet", rows())
+
+
+def run(*arguments: object) -> Result:
+    app = typer.Typer()
+    command.register(app)
+    return CliRunner().invoke(app, [*map(str, arguments), "--workers", "1"])
+
+
+def test_json_is_one_document_on_stdout_and_the_page_is_written(history: Path, tmp_path: Path) -> None:
+    result = run(history, "-o", tmp_path / "out", "--user-column", "who", "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert (found["n_families"], [one["rows"] for one in found["families"]]) == (2, [16, 9])
+    assert found["output"] == str(tmp_path / "out" / "campaigns.parquet")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["campaigns.html", "campaigns.parquet"]
+
+
+def test_people_read_families_drafts_and_where_all_is(history: Path, tmp_path: Path) -> None:
+    result = run(history, "-o", tmp_path / "out", "-q", "--signatures", tmp_path / "drafts")
+    assert result.stdout.startswith("85 rows, 25 candidates (action flag or worse), 25 different texts; 2 families")
+    assert "draft finds" in result.stdout
+    assert "2 drafts in" in result.stdout
+    assert "nothing was installed" in result.stdout
+    assert len(list((tmp_path / "drafts").glob("*.toml"))) == 2
+
+
+def test_skipped_input_gives_exit_code_1_and_is_named(history: Path, tmp_path: Path) -> None:
+    (history.parent / "broken.parquet").write_bytes(b"none")
+    result = run(history.parent, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "skipped: " in result.stderr
+    assert "broken.parquet" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--at", "allow"), "action = 'allow'"),
+        (("--p-value", "2"), "p_value = 2.0"),
+        (("--cut", "0.1"), "cut = 0.1"),
+        (("--min-rows", "0"), "least_rows = 0"),
+        (("--user-column", "nobody"), "nobody"),
+    ],
+)
+def test_wrong_settings_name_themselves_and_leave_nothing(
+    history: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    result = run(history, "-o", tmp_path / "out", *arguments)
+    assert isinstance(result.exception, AimdsError)
+    with pytest.raises(AimdsError, match=message):
+        raise result.exception
+    assert not (tmp_path / "out").exists()
+
+
+def test_interrupted_search_says_how_to_go_on(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aimds.jobs.campaigns.Campaigns.run", stop)
+    result = run(history, "-o", tmp_path / "out")
+    assert result.exit_code == 130
+    assert "run the same command again" in result.stderr
