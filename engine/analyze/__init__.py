@@ -1,0 +1,1 @@
+"""Tier 2: what a conversation shows that none of its turns does."""
