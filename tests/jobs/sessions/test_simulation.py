@@ -32,7 +32,7 @@ def test_a_ramp_is_higher_at_its_end_and_a_benign_session_is_not():
     ends = {}
     for kind in KINDS:
         made = simulate(kind, 2000, 20, np.random.default_rng(1))
-        ends[kind] = float((made[:, -3:].mean() - made[:, :3].mean()))
+        ends[kind] = float(made[:, -3:].mean() - made[:, :3].mean())
     assert abs(ends["benign"]) < 0.1
     assert ends["ramp"] > 2.0
     assert ends["step"] > 1.4
