@@ -113,6 +113,11 @@ class SessionModel:
         slope, intercept = (self.card["calibration"][key] for key in ("slope", "intercept"))
         return np.asarray(1.0 / (1.0 + np.exp(intercept + slope * np.log10(p))), np.float64)
 
+    def float_scores(self, parts: Parts) -> npt.NDArray[np.float32]:
+        """The column ``session_score`` of B sessions: float32 (B,), inside (0, 1)."""
+        scores = self.scores(self.p_values(parts)).astype(np.float32)
+        return np.clip(scores, np.finfo(np.float32).tiny, np.nextafter(np.float32(1.0), np.float32(0.0)))
+
     def threshold(self, p: float) -> float:
         """The score of a session with the p-value ``p``."""
         return float(self.scores(np.array([p]))[0])

@@ -6,16 +6,18 @@ that is older than all that is kept, changes nothing.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
+from aimds.analyze.rephrase import DIMS
+from aimds.analyze.turns import Marks, Turns
 from aimds.kernels.cpu.jit import F32, F64, I8, I32, I64, U8, U32, compiled, reads, writes
 
 LOOKBACK: Final = 4
 """Turns of the user that a new one is compared with."""
-INPUT, USER, ASSISTANT, OTHER = 0, 1, 2, 3
-"""Kinds of row: input that is not the user's, the user's, what the assistant said, the rest."""
 
 
 @compiled(
@@ -170,3 +172,46 @@ def stitched(
                 sizes[slot] -= skip
         offsets[row + 1] = position
     return position
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is kept after each of B rows: ``values`` float64 (N,) and ``offsets`` int64 (B+1,), surprises in order ·
+    ``closest`` float64 (B,): the closest rephrasing of what was refused · ``counted`` uint8 (B,): whether the row is a
+    turn that was not there yet."""
+
+    values: npt.NDArray[np.float64]
+    offsets: npt.NDArray[np.int64]
+    closest: npt.NDArray[np.float64]
+    counted: npt.NDArray[np.uint8]
+
+
+class Memory:
+    """The turns of ``capacity`` sessions, ``window`` of each."""
+
+    def __init__(self, capacity: int, window: int) -> None:
+        self.window = window
+        self.arrays: dict[str, npt.NDArray[Any]] = {
+            "values": np.zeros((capacity, window), np.float32),
+            "orders": np.zeros((capacity, window), np.int64),
+            "idents": np.zeros((capacity, window), np.uint32),
+            "counts": np.zeros(capacity, np.int32),
+            "latest": np.zeros(capacity, np.int64),
+            "prints": np.zeros((capacity, LOOKBACK, DIMS), np.int8),
+            "printed": np.zeros(capacity, np.int32),
+            "refusals": np.zeros(capacity, np.uint8),
+            "found": np.zeros((capacity, 2), np.float32),
+        }
+        self._order = tuple(self.arrays)
+
+    def follow(self, slots: npt.NDArray[np.int64], turns: Turns, marks: Marks) -> Seen:
+        """Take in B rows, one after another; ``slots`` int64 (B,) are their sessions."""
+        n = len(slots)
+        out, offsets = np.empty(n * self.window, np.float64), np.empty(n + 1, np.int64)
+        closest, counted = np.empty(n, np.float64), np.empty(n, np.uint8)
+        size = follow(
+            *(self.arrays[name] for name in self._order),
+            *(slots, turns.kinds, turns.surprises, turns.orders, turns.ordered, turns.names),
+            *(marks.prints, marks.refused, out, offsets, closest, counted),
+        )
+        return Seen(out[:size], offsets, closest, counted)
