@@ -11,6 +11,7 @@ COMMANDS = (
     "scan",
     "hunt",
     "report",
+    "session",
     "train",
     "evaluate",
     "calibrate",
