@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from aimds.jobs.sessions.trace import Trace
 
-_BAR = 24
+_BAR = 16
 _SHOWN = 60
 
 
