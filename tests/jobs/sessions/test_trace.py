@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 from verdict_factory import row
 
-from aimds.__main__ import _run as run
 from aimds.errors import DataError
 from aimds.jobs.sessions import page, trace
 from aimds.schema import VERDICTS
@@ -92,17 +90,3 @@ def test_texts_stand_in_the_page_only_where_the_file_has_them(tmp_path):
     found = trace.find([verdicts(tmp_path / "a.parquet", climb(), with_text=False)], "a")
     assert all(turn.text is None for turn in found.turns)
     assert "<blockquote" not in page.render(found, engine_version="1")
-
-
-def test_the_command_prints_json_and_a_table_and_writes_a_page(tmp_path, capsys):
-    path = str(verdicts(tmp_path / "a.parquet", climb()))
-    assert run(["session", "a", path, "--json", "-o", str(tmp_path / "s.html")]) == 0
-    content = json.loads(capsys.readouterr().out)
-    assert content["change"] == 6
-    assert (tmp_path / "s.html").read_text().startswith("<!doctype html>")
-    assert run(["session", "a", path]) == 0
-    shown = capsys.readouterr().out
-    assert "10 turns" in shown
-    assert "level rises" in shown
-    assert run(["session", "b", path]) == 2
-    assert "no session of this id" in capsys.readouterr().err
