@@ -64,7 +64,7 @@ def fingerprints(texts: Texts) -> Prints:
     features = _features()
     grams = kernels.ngram_hash(folded.values, folded.offsets, bits=features.bits)
     unit = kernels.sketch(*grams, features.idf, dim=DIMS)
-    return np.rint(unit * 127.0).astype(np.int8)
+    return np.asarray(np.rint(unit * 127.0), np.int8)
 
 
 @functools.cache

@@ -86,7 +86,7 @@ def follow(
                 if kinds[row] == 1:
                     if refusals[slot]:
                         for i in range(min(printed[slot], prints.shape[1])):
-                            product = 0
+                            product = np.int32(0)
                             for d in range(prints.shape[2]):
                                 product += np.int32(prints[slot, i, d]) * np.int32(fingerprints[row, d])
                             found[slot, 0] = max(found[slot, 0], np.float32(product / 16129.0))

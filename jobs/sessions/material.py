@@ -60,7 +60,7 @@ class Material:
     def of_family(self, name: str, label: int) -> npt.NDArray[np.bool_]:
         """Which sessions are those of the family ``name`` with that ``label``, bool (S,)."""
         mine = np.array([family(source) == name for source in self.source.tolist()], np.bool_)
-        return mine & (self.label == label)
+        return np.asarray(mine & (self.label == label), np.bool_)
 
     def series(self, rows: npt.NDArray[np.int64]) -> list[F64]:
         """The series of the sessions ``rows``."""

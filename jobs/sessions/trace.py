@@ -170,7 +170,7 @@ def _trace(session_id: str, rows: list[dict[str, Any]], files: list[str]) -> Tra
 
 def _turn(row: dict[str, Any], shown: float | None) -> Turn:
     names = ("request_id", "turn", "ts", "channel", "action", "score", "session_score", "text")
-    kept = {name: row[name] for name in names}
-    lists = {name: row[name] or [] for name in ("violations", "evidence", "spans")}
+    kept: dict[str, Any] = {name: row[name] for name in names}
+    kept |= {name: row[name] or [] for name in ("violations", "evidence", "spans")}
     threat, status = row["threat_type"] or "none", row["status"] or "ok"
-    return Turn(**kept, **lists, threat_type=threat, status=status, surprise=shown)
+    return Turn(**kept, threat_type=threat, status=status, surprise=shown)

@@ -46,5 +46,5 @@ def test_the_terminal_shows_every_turn_and_the_change(tmp_path):
 
 
 def test_an_unknown_session_is_named_with_a_way_out(tmp_path):
-    with pytest.raises(DataError, match="nobody.*aimds report"):
+    with pytest.raises(DataError, match=r"nobody.*aimds report"):
         said("nobody", source(tmp_path))
