@@ -114,8 +114,8 @@ def evaluate(
         calm = simulated("benign", 10_000, turns, rng)
         for kind in ("ramp", "step", "probe"):
             pushed = simulated(kind, 4000, turns, rng)
-            sides = [_simulated(rows, whole, list(map(score, rows))) for rows in (pushed, calm)]
-            sets.append(Set(f"simulated {kind}, {turns} turns", *sides))
+            told = [_simulated(rows, whole, list(map(score, rows))) for rows in (pushed, calm)]
+            sets.append(Set(f"simulated {kind}, {turns} turns", *told))
             alarms[f"{kind}, {turns} turns"] = share_below(whole, pushed, 0.01)
         alarms[f"benign, {turns} turns"] = share_below(whole, calm, 0.01)
         alarms[f"benign, {turns} turns, at any turn"] = ever_below(whole, calm, 0.01)
