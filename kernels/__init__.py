@@ -28,6 +28,7 @@ __all__ = [
     "names",
     "nearest",
     "ngram_hash",
+    "session_series",
     "sketch",
     "subsequence_dtw",
     "subsequence_dtw_pairs",
@@ -42,6 +43,7 @@ U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 
 
 def warmup(progress: Callable[[str], None] | None = None) -> None:
@@ -306,6 +308,31 @@ def levenshtein(q_values: U8 | I32, q_offsets: I64, p_values: U8 | I32, p_offset
     Source: Myers 1999, doi:10.1145/316542.316550; Hyyrö 2003 for more than 64 columns.
     """
     return _pairs("levenshtein", q_values, q_offsets, p_values, p_offsets, threads)
+
+
+def session_series(values: F64, offsets: I64, *, threads: int = 1) -> F64:
+    """What a series of scores shows of a change: twelve numbers a row, float64 (B, 12); zeros for an empty row.
+
+    Columns, in the order of `aimds.analyze.series.FEATURES`, for n values x with mean m:
+
+    0 ``peak``, 1 ``mean``, 2 ``last`` value · 3 ``rise``: slope of the least-squares line times n - 1 · 4 ``slope``:
+    correlation with the turn number · 5 ``shift``: the largest sqrt(k (n - k) / n) (mean after - mean before) over all
+    cuts k, 0 where the mean never rises · 6 ``glr``: its square over the sum of squares around m, the generalised
+    likelihood ratio of one rise of the mean, normalised by the series itself · 7 ``change``: first value after that
+    cut, 0 for none · 8 ``cusum``: highest CUSUM above the median of the first max(3, n // 5) values and half a
+    ``spread`` · 9 ``page_hinkley``: highest climb of the sum of (x - mean so far) · 10 ``spread``: standard deviation ·
+    11 ``volatility``: sum of squared steps over the sum of squares around m, 2 for noise.
+
+    Adding c to all values adds c to columns 0 to 2 and changes no other. Multiplying them by s > 0 multiplies columns
+    0 to 3, 5 and 8 to 10 by s and changes no other. Where all values are equal, columns 3 to 11 are 0.
+
+    Args:
+        values: float64 (N,), finite. offsets: int64 (B+1,).
+
+    Source: Page 1954, doi:10.1093/biomet/41.1-2.100 (CUSUM); Shao & Zhang 2010, doi:10.1198/jasa.2010.tm10103
+    (self-normalisation).
+    """
+    return cast(F64, _run("session_series", threads, values=values, offsets=offsets))
 
 
 def _pairs(name: str, q_values: Any, q_offsets: I64, p_values: Any, p_offsets: I64, threads: int) -> I32:

@@ -254,6 +254,18 @@ _ROWS = (
         "O(N M / 64)",
         "Myers 1999, doi:10.1145/316542.316550; Hyyrö 2003, Nordic Journal of Computing 10(1)",
     ),
+    Spec(
+        "session_series",
+        "session_series",
+        (
+            _in("values", "float64", "N", "any, finite"),
+            _in("offsets", "int64", "B+1", "position in values", "values"),
+            _out("features", "float64", "B K", "unit of values, or none"),
+        ),
+        1e-9,
+        "O(N)",
+        "Page 1954, doi:10.1093/biomet/41.1-2.100; Shao & Zhang 2010, doi:10.1198/jasa.2010.tm10103",
+    ),
 )
 
 SPECS: Mapping[str, Spec] = {row.name: row for row in _ROWS}

@@ -310,6 +310,39 @@ def levenshtein(q_values: Any, q_offsets: Any, p_values: Any, p_offsets: Any) ->
     return np.array(distance, np.int32).reshape(len(q_offsets) - 1, len(p_offsets) - 1)
 
 
+def session_series(values: Any, offsets: Any) -> Any:
+    out = []
+    for x in rows_of(values, offsets):
+        n = len(x)
+        row = [0.0] * 12
+        out.append(row)
+        if not n:
+            continue
+        mean = math.fsum(x) / n
+        row[0], row[1], row[2] = max(x), mean, x[-1]
+        squares = math.fsum((v - mean) ** 2 for v in x)
+        if math.sqrt(squares / n) <= 1e-12 * max(abs(v) for v in x):
+            continue
+        turns = [i - math.fsum(range(n)) / n for i in range(n)]
+        slope = math.fsum(t * (v - mean) for t, v in zip(turns, x, strict=True)) / math.fsum(t * t for t in turns)
+        row[3] = slope * (n - 1)
+        row[4] = slope * math.sqrt(math.fsum(t * t for t in turns) / squares)
+        for k in range(1, n):
+            gap = math.fsum(x[k:]) / (n - k) - math.fsum(x[:k]) / k
+            if gap * math.sqrt(k * (n - k) / n) > row[5]:
+                row[5], row[7] = gap * math.sqrt(k * (n - k) / n), float(k)
+        row[6] = row[5] ** 2 / squares
+        row[10] = math.sqrt(squares / n)
+        row[11] = math.fsum((b - a) ** 2 for a, b in itertools.pairwise(x)) / squares
+        head = sorted(x[: max(3, n // 5)])
+        level = (head[(len(head) - 1) // 2] + head[len(head) // 2]) / 2 + row[10] / 2
+        climbs = [math.fsum(v - level for v in x[i : j + 1]) for i in range(n) for j in range(i, n)]
+        row[8] = max(0.0, *climbs)
+        gaps = [x[i] - math.fsum(x[: i + 1]) / (i + 1) for i in range(n)]
+        row[9] = max(0.0, *(math.fsum(gaps[i : j + 1]) for i in range(n) for j in range(i, n)))
+    return np.array(out).reshape(-1, 12)
+
+
 def encoder(weights, ids, untrusted, layers, heads):
     """Logits float64 (classes,) of one text through a BERT encoder, straight from Devlin et al. 2019."""
 

@@ -12,6 +12,7 @@ COMMANDS = (
     "hunt",
     "campaigns",
     "report",
+    "session",
     "train",
     "evaluate",
     "calibrate",

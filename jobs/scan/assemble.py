@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,8 +14,15 @@ GROUP_ROWS = 65_536
 GROUP_BYTES = 64 << 20
 
 
-def assemble(found: Iterable[Path], schema: pa.Schema, output: Path, scratch: Path) -> tuple[int, int]:
+Change = Callable[[pa.RecordBatch], pa.RecordBatch]
+
+
+def assemble(
+    found: Iterable[Path], schema: pa.Schema, output: Path, scratch: Path, change: Change | None = None
+) -> tuple[int, int]:
     """Write the batches of the parts ``found``, in that order, to ``output``; return its rows and its bytes.
+
+    ``change`` makes each batch one of ``schema``, where the parts have another.
 
     Row groups end at 65,536 rows or 64 MiB, zstd, page checksums. Part borders leave no trace beyond batch borders,
     which depend on the rows only.
@@ -32,7 +39,7 @@ def assemble(found: Iterable[Path], schema: pa.Schema, output: Path, scratch: Pa
 
         def put() -> None:
             nonlocal rows
-            for table in _groups(found, schema):
+            for table in _groups(found, schema, change):
                 writer.write_table(table, row_group_size=table.num_rows)
                 rows += table.num_rows
 
@@ -41,11 +48,12 @@ def assemble(found: Iterable[Path], schema: pa.Schema, output: Path, scratch: Pa
     return rows, size
 
 
-def _groups(found: Iterable[Path], schema: pa.Schema) -> Iterator[pa.Table]:
+def _groups(found: Iterable[Path], schema: pa.Schema, change: Change | None) -> Iterator[pa.Table]:
     held: list[pa.RecordBatch] = []
     rows = size = 0
     for path in found:
-        for batch in parts.read(path):
+        for read in parts.read(path):
+            batch = read if change is None else change(read)
             if held and (rows + batch.num_rows > GROUP_ROWS or size + batch.nbytes > GROUP_BYTES):
                 yield _table(held, schema)
                 held, rows, size = [], 0, 0

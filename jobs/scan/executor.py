@@ -15,7 +15,7 @@ from aimds.jobs.scan.assemble import assemble
 from aimds.jobs.scan.durable import OutputError
 from aimds.jobs.scan.reading import ReadError, Slice, Table, gather, open_table, reason
 from aimds.jobs.scan.tasks import Answer, Factory, Job, Task
-from aimds.jobs.scan.work import Work
+from aimds.jobs.scan.work import WholeFile, Work
 
 
 class Executor:
@@ -70,11 +70,13 @@ class Executor:
                 trailer["read"] += chunk.batch.num_rows
                 self._on_rows(chunk.batch.num_rows)
 
-        parts.write(job.folder_path / parts.name(where.group, slice_), job.output_schema, batches(), trailer)
+        schema = self._work.part_schema(job) if isinstance(self._work, WholeFile) else job.output_schema
+        parts.write(job.folder_path / parts.name(where.group, slice_), schema, batches(), trailer)
         # Not in the part itself: what a scan writes is the same to the byte however long it took.
         return trailer | {"seconds": {name: s - before.get(name, 0.0) for name, s in self._work.seconds.items()}}
 
     def _assemble(self, job: Job) -> dict[str, Any]:
         found = [path for _, _, path in parts.listed(job.folder_path)]
-        count, size = assemble(found, job.output_schema, Path(job.output), job.folder_path)
+        change = self._work.over(job, found) if isinstance(self._work, WholeFile) else None
+        count, size = assemble(found, job.output_schema, Path(job.output), job.folder_path, change)
         return {"rows": count, "bytes": size}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aimds.jobs.scan import rows
+from aimds.analyze.session_model import SessionModel
+from aimds.jobs.scan import rows, session_column
 from aimds.jobs.scan.convert import carried, to_requests, valid_text
+from aimds.jobs.scan.manifest import digest
 from aimds.jobs.scan.reading import Chunk
 from aimds.jobs.scan.tasks import Factory, Job, Limits
 from aimds.jobs.scan.work import Counts, Kind
@@ -37,7 +41,20 @@ class Screening:
 
     def __init__(self, screener: rows.Screener) -> None:
         self._screener = screener
-        self.config_hash = str(screener.config_hash)
+        self.config_hash = digest([str(screener.config_hash), self._model.version])[:16]
+
+    @functools.cached_property
+    def _model(self) -> SessionModel:
+        return SessionModel.load()
+
+    def part_schema(self, job: Job) -> pa.Schema:
+        """The output's, and what the assembly needs to follow sessions, where there are any."""
+        schema = job.output_schema
+        return schema.append(session_column.MARKS) if session_column.wanted(job.used) else schema
+
+    def over(self, job: Job, found: Sequence[Path]) -> Callable[[pa.RecordBatch], pa.RecordBatch] | None:
+        """Fills the column ``session_score`` where there are sessions."""
+        return session_column.filled(found, self._model) if session_column.wanted(job.used) else None
 
     @property
     def seconds(self) -> Mapping[str, float]:
@@ -46,7 +63,7 @@ class Screening:
 
     def rows(self, job: Job, chunk: Chunk, counts: Counts) -> Iterator[pa.RecordBatch]:
         """Verdicts with the text and the carried columns, where they are asked for."""
-        schema = job.output_schema
+        schema, sessions = self.part_schema(job), session_column.wanted(job.used)
         requests, notes = to_requests(chunk.batch, job.used, chunk.numbers)
         problems = too_long(requests.column("text"), job.limits) | chunk.problems
         start = 0
@@ -56,12 +73,15 @@ class Screening:
             verdicts = rows.noted(verdicts, here)
             rows.add_counts(counts, rows.counts(verdicts))
             columns = verdicts.columns
+            texts = requests.column("text").slice(start, verdicts.num_rows)
             if job.with_text:
-                columns.append(valid_text(requests.column("text").slice(start, verdicts.num_rows)))
+                columns.append(valid_text(texts))
             for name in job.carry:
                 columns.append(
                     carried(chunk.batch.column(name).slice(start, verdicts.num_rows), schema.field(name).type)
                 )
+            if sessions:
+                columns.append(session_column.column(texts, verdicts))
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
             start = stop
 

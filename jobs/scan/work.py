@@ -5,9 +5,10 @@ A worker holds one `Work`, made by a `Factory`; the process that plans and remem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -30,6 +31,17 @@ class Work(Protocol):
 
     def rows(self, job: Job, chunk: Chunk, counts: Counts) -> Iterator[pa.RecordBatch]:
         """What becomes of ``chunk``: batches of the output's schema, in row order; ``counts`` gains their figures."""
+
+
+@runtime_checkable
+class WholeFile(Protocol):
+    """A `Work` that has more to say of a row once all rows of its file are done."""
+
+    def part_schema(self, job: Job) -> pa.Schema:
+        """The schema of the batches of `Work.rows`: the output's, and columns for the assembly alone."""
+
+    def over(self, job: Job, found: Sequence[Path]) -> Callable[[pa.RecordBatch], pa.RecordBatch] | None:
+        """What makes the batches of the parts ``found``, one after another, those of the output; None for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

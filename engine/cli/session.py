@@ -1,0 +1,96 @@
+"""`aimds session`: one conversation out of verdicts, in the terminal, as JSON, or as a page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from aimds.jobs.sessions.trace import Trace
+
+_BAR = 16
+_SHOWN = 60
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command()
+    def session(
+        ident: Annotated[str, typer.Argument(metavar="ID", help="Session id.")],
+        verdicts: Annotated[list[str], typer.Argument(help="Verdict files, folders of them, or globs.")],
+        tenant: Annotated[str | None, typer.Option(help="Whose, where several tenants have this id.")] = None,
+        out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write a page to this file.")] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    ) -> None:
+        """Show one session: score by turn, where its level rises, what it shows against benign sessions, violations.
+
+        Texts stand in the page where the scan kept them (--with-text); personal data and secrets are left out.
+
+        Example: aimds session s000042 verdicts/ -o session.html
+        """
+        from aimds import __version__
+        from aimds.jobs.report import write
+        from aimds.jobs.sessions import page, trace
+        from aimds.printable import LINE, visible
+
+        found = trace.find(verdicts, ident, tenant)
+        if out is not None:
+            write(out, page.render(found, engine_version=__version__))
+        if as_json:
+            print(json.dumps(found.as_dict(), ensure_ascii=True))
+        else:
+            _print(found)
+        if out is not None:
+            print(f"wrote {visible(str(out), LINE)}", file=sys.stderr)
+
+
+def _print(found: Trace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from aimds.printable import visible
+
+    console = Console(highlight=False, soft_wrap=True)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False)
+
+    whose = f" of {visible(found.tenant, 60)}" if found.tenant else ""
+    score = "none" if found.session_score is None else f"{found.session_score:.3f}"
+    say(
+        f"session {visible(found.session_id, 80)}{whose}: {len(found.turns):,} turns, session score {score} "
+        f"(p = 0.01 at {found.threshold:.3f}), session action {found.session_action}"
+    )
+    shown = found.turns[-_SHOWN:]
+    first = len(found.turns) - len(shown)
+    if first:
+        say(f"the last {len(shown)} of {len(found.turns):,} turns{'' if found.whole else ' that are followed'}")
+    table = Table(box=None, pad_edge=False)
+    for name in ("turn", "channel", "score", "", "session", "action", "threat", " "):
+        table.add_column(name, justify="right" if name in ("turn", "score", "session") else "left")
+    for place, turn in enumerate(shown, first):
+        bar = "" if turn.score is None else "█" * round(_BAR * turn.score)
+        mark = "level rises" if place == found.change else ""
+        cells = (
+            str(place + 1 if turn.turn is None else turn.turn),
+            turn.channel,
+            "–" if turn.score is None else f"{turn.score:.3f}",
+            bar,
+            "–" if turn.session_score is None else f"{turn.session_score:.3f}",
+            turn.action,
+            "" if turn.threat_type == "none" else turn.threat_type,
+            mark,
+        )
+        table.add_row(*(visible(cell, 60) for cell in cells))
+    console.print(table, markup=False)
+    for place, turn in enumerate(found.turns):
+        for name in turn.violations:
+            say(f"turn {place + 1 if turn.turn is None else turn.turn} violates {visible(name, 80)}")
+    telling = sorted(found.p_values.items(), key=lambda one: one[1])[:3]
+    if any(turn.surprise is not None for turn in found.turns):
+        say("benign sessions that show as much: " + ", ".join(f"{name} {p:.2g}" for name, p in telling))

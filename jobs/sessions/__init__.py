@@ -1,0 +1,1 @@
+"""Sessions over files: the frozen simulator, the training of the session score, and the view of one session."""

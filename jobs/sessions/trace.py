@@ -1,0 +1,176 @@
+"""One session out of verdict files: its turns in order, what they show together, and where it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from aimds import kernels
+from aimds.analyze.series import COLUMN, FEATURES, INPUTS, WINDOW, surprise
+from aimds.analyze.session_model import SHARES, Parts, SessionModel
+from aimds.errors import DataError
+from aimds.jobs.report.verdict_files import clean, open_all
+from aimds.schema import outside_years
+
+MOST_TURNS: Final = 2000
+COLUMNS: Final = (
+    *("request_id", "session_id", "turn", "tenant", "ts", "channel", "action", "session_action", "threat_type"),
+    *("score", "p_value", "evidence", "spans", "session_score", "attractor", "violations", "status", "text"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One row. ``surprise`` is -log10 of its p-value, None where it is no judged input; ``text`` only if the file has
+    it."""
+
+    request_id: str
+    turn: int | None
+    ts: datetime | None
+    channel: str
+    action: str
+    threat_type: str
+    score: float | None
+    surprise: float | None
+    session_score: float | None
+    violations: list[str]
+    evidence: list[dict[str, Any]]
+    spans: list[dict[str, Any]]
+    status: str
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A session. ``change`` is the place in ``turns`` where its level rises most, None for none; ``features`` are those
+    of `kernels.session_series`; ``p_values`` those of each part that can be judged from scores alone. ``whole`` is
+    False where there were more than MOST_TURNS turns."""
+
+    session_id: str
+    tenant: str | None
+    turns: list[Turn]
+    change: int | None
+    features: dict[str, float]
+    p_values: dict[str, float]
+    session_score: float | None
+    threshold: float
+    session_action: str
+    attractor: str | None
+    files: list[str]
+    whole: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON types only; times in ISO 8601."""
+        plain = asdict(self)
+        for turn in plain["turns"]:
+            turn["ts"] = turn["ts"] and turn["ts"].isoformat()
+        return plain
+
+
+def find(paths: Sequence[str | Path], session_id: str, tenant: str | None = None) -> Trace:
+    """The session ``session_id`` in the verdict files, folders and globs ``paths``.
+
+    Raises:
+        DataError: nothing to read, no such session, or several tenants have one of this id and none was named.
+        SchemaError: a file that does not hold verdicts.
+    """
+    rows: list[dict[str, Any]] = []
+    files = []
+    for file in open_all(paths):
+        found = _rows(file.path, session_id)
+        rows += found
+        if found:
+            files.append(str(file.path))
+    if not rows:
+        raise DataError(session_id, "no session of this id in these verdicts; aimds report lists sessions at risk")
+    tenants = sorted({row["tenant"] or "" for row in rows})
+    if tenant is None and len(tenants) > 1:
+        raise DataError(session_id, f"sessions of {', '.join(tenants)} have this id; name one with --tenant")
+    rows = [row for row in rows if tenant is None or (row["tenant"] or "") == tenant]
+    if not rows:
+        raise DataError(session_id, f"tenant {tenant!r} has no session of this id; {', '.join(tenants)} have")
+    by_turn = all(row["turn"] is not None for row in rows)
+    known = [row for row in rows if row["ts"] is not None]
+    if by_turn:
+        rows.sort(key=lambda row: row["turn"])
+    elif len(known) == len(rows):
+        rows.sort(key=lambda row: row["ts"])
+    return _trace(session_id, rows, files)
+
+
+def _rows(path: Path, session_id: str) -> list[dict[str, Any]]:
+    out: list[dict[str, Any]] = []
+    try:
+        with pq.ParquetFile(path) as file:
+            present = [name for name in COLUMNS if name in file.schema_arrow.names]
+            if "session_id" not in present:
+                return []
+            for batch in file.iter_batches(columns=present):
+                mine = pc.equal(batch.column("session_id").cast(pa.string()), session_id)
+                chosen = batch.filter(pc.fill_null(mine, False))
+                if chosen.num_rows and len(out) <= MOST_TURNS:
+                    out += _plain(chosen)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(path, f"damaged: {next(iter(str(error).splitlines()), '')}") from error
+    return out
+
+
+def _plain(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    columns = {}
+    for name in COLUMNS:
+        index = batch.schema.get_field_index(name)
+        if index < 0:
+            columns[name] = [None] * batch.num_rows
+            continue
+        column = batch.column(index)
+        if name == "ts" and pa.types.is_timestamp(column.type):
+            column = pc.if_else(outside_years(column), None, column).cast(pa.timestamp("us", tz="UTC"))
+        elif name == "text":
+            column = clean(column)
+        columns[name] = column.to_pylist()
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _trace(session_id: str, rows: list[dict[str, Any]], files: list[str]) -> Trace:
+    whole, rows = len(rows) <= MOST_TURNS, rows[:MOST_TURNS]
+    judged = [k for k, row in enumerate(rows) if row["channel"] in INPUTS and row["p_value"] is not None]
+    values = surprise(np.array([rows[k]["p_value"] for k in judged], np.float64))
+    features = kernels.session_series(values, np.array([0, len(values)]))[0]
+    model = SessionModel.load()
+    # As a scan judges it: by the last turns.
+    last = values[-WINDOW:]
+    parts = Parts(kernels.session_series(last, np.array([0, len(last)])), np.array([len(last)]))
+    place = int(features[COLUMN["change"]])
+    shown = dict(zip(judged, values.tolist(), strict=True))
+    scores = [row["session_score"] for row in rows if row["session_score"] is not None]
+    actions = {row["session_action"] for row in rows}
+    return Trace(
+        session_id=session_id,
+        tenant=rows[0]["tenant"],
+        turns=[_turn(row, shown.get(k)) for k, row in enumerate(rows)],
+        change=judged[place] if place else None,
+        features=dict(zip(FEATURES, features.tolist(), strict=True)),
+        p_values={name: float(p[0]) for name, p in model.part_p_values(parts).items() if name in SHARES},
+        session_score=scores[-1] if scores else float(model.float_scores(parts)[0]) if len(values) else None,
+        threshold=model.threshold(0.01),
+        session_action=next((one for one in ("quarantine", "rate_limit") if one in actions), "none"),
+        attractor=next((row["attractor"] for row in reversed(rows) if row["attractor"]), None),
+        files=files,
+        whole=whole,
+    )
+
+
+def _turn(row: dict[str, Any], shown: float | None) -> Turn:
+    names = ("request_id", "turn", "ts", "channel", "action", "score", "session_score", "text")
+    kept: dict[str, Any] = {name: row[name] for name in names}
+    kept |= {name: row[name] or [] for name in ("violations", "evidence", "spans")}
+    threat, status = row["threat_type"] or "none", row["status"] or "ok"
+    return Turn(**kept, threat_type=threat, status=status, surprise=shown)

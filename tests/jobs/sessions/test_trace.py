@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from verdict_factory import row
+
+from aimds.errors import DataError
+from aimds.jobs.sessions import page, trace
+from aimds.schema import VERDICTS
+
+START = datetime(2025, 3, 3, tzinfo=UTC)
+
+
+def verdicts(path: Path, rows: list[dict], *, with_text: bool = True) -> Path:
+    schema = VERDICTS.append(pa.field("text", pa.large_string())) if with_text else VERDICTS
+    plain = pa.schema(
+        [pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in schema]
+    )
+    kept = [{**{name: one.get(name) for name in schema.names}, "scores": []} for one in rows]
+    pq.write_table(pa.Table.from_pylist(kept, plain), path)
+    return path
+
+
+def climb(session: str = "a", turns: int = 10, **more) -> list[dict]:
+    out = []
+    for k in range(turns):
+        p = 0.5 if k < 6 else 1e-5
+        changed = {"session_id": session, "turn": k, "ts": START + timedelta(minutes=k), "p_value": p}
+        changed |= {"score": 0.9 if k >= 6 else 0.1, "action": "block" if k >= 6 else "allow", "session_score": k / 10}
+        out.append(row(k, **{**changed, **more}))
+    return out
+
+
+def test_a_session_is_found_among_others_and_its_turns_put_in_order(tmp_path):
+    rows = [*climb()[::-1], *climb("b")]
+    found = trace.find([verdicts(tmp_path / "a.parquet", rows)], "a")
+    assert [turn.turn for turn in found.turns] == list(range(10))
+    assert found.change == 6
+    assert found.session_score == pytest.approx(0.9)
+    assert found.p_values["shift"] < 0.01
+
+
+def test_a_session_over_several_files_is_one(tmp_path):
+    rows = climb()
+    verdicts(tmp_path / "b.parquet", rows[:4])
+    verdicts(tmp_path / "a.parquet", rows[4:])
+    found = trace.find([tmp_path], "a")
+    assert len(found.turns) == 10
+    assert len(found.files) == 2
+
+
+def test_what_was_not_scored_as_a_session_is_scored_now(tmp_path):
+    rows = climb(session_score=None)
+    assert trace.find([verdicts(tmp_path / "a.parquet", rows)], "a").session_score > 0.05
+    silent = [row(0, session_id="a", p_value=None, score=None)]
+    found = trace.find([verdicts(tmp_path / "b.parquet", silent)], "a")
+    assert (found.session_score, found.change) == (None, None)
+    assert "No judged input" in page.render(found, engine_version="1")
+
+
+def test_an_id_of_two_tenants_asks_for_one(tmp_path):
+    path = verdicts(tmp_path / "a.parquet", [*climb(tenant="x"), *climb(tenant="y")])
+    with pytest.raises(DataError, match="x, y have this id"):
+        trace.find([path], "a")
+    assert trace.find([path], "a", "y").tenant == "y"
+    for ident, tenant in (("nobody", None), ("a", "z")):
+        with pytest.raises(DataError, match="no session of this id"):
+            trace.find([path], ident, tenant)
+
+
+def test_the_page_escapes_texts_masks_what_is_private_and_runs_nothing(tmp_path):
+    text = "<script>alert(1)</script> mail bob@example.com"
+    at = text.index("bob")
+    span = {"start": at, "end": len(text), "kind": "EMAIL"}
+    evidence = {"detector": "rules", "pattern_id": "x.y", "start": 0, "end": 8, "score": 0.5}
+    rows = climb(text=text, spans=[span], evidence=[evidence], violations=["no_leaks"])
+    made = page.render(trace.find([verdicts(tmp_path / "a.parquet", rows)], "a"), engine_version="1")
+    assert "<script" not in made
+    assert "bob@" not in made
+    assert "no_leaks" in made
+    assert "level rises" in made
+    assert "default-src &#x27;none&#x27;" in made or "default-src 'none'" in made
+
+
+def test_texts_stand_in_the_page_only_where_the_file_has_them(tmp_path):
+    found = trace.find([verdicts(tmp_path / "a.parquet", climb(), with_text=False)], "a")
+    assert all(turn.text is None for turn in found.turns)
+    assert "<blockquote" not in page.render(found, engine_version="1")
