@@ -66,7 +66,8 @@ class Crew:
         self._role, self._share, self._clock = role, share, clock
         self._made = (target, arguments, [path for path in sys.path if path], max(1, int(share.cpus)))
         self._actors: dict[int, Any] = {}
-        self._node: dict[int, str] = {}
+        self.machines: dict[int, str] = {}
+        """Of the actors that are ready, by number: the id of their machine."""
         self._refs: dict[Any, tuple[int, str]] = {}
         self._asked: set[int] = set()
         self._beating: set[int] = set()
@@ -142,7 +143,7 @@ class Crew:
         except RayError as error:
             return [] if kind == PULSE else [self._lost(worker, error)]
         if kind == READY:
-            self._node[worker], self.pids[worker], about, problem = value
+            self.machines[worker], self.pids[worker], about, problem = value
             return [Event(worker, READY, about) if problem is None else Event(worker, UNFIT, problem)]
         if kind == ANSWER:
             self._asked.discard(worker)
@@ -150,7 +151,7 @@ class Crew:
 
     def _lost(self, worker: int, error: Exception) -> Event:
         self._asked.discard(worker)
-        node = self._node.pop(worker, None)
+        node = self.machines.pop(worker, None)
         alive = any(one["NodeID"] == node and one["Alive"] for one in ray.nodes())
         self._again(worker, dead=isinstance(error, RayActorError) and type(error).__name__ == "ActorDiedError")
         how = "the worker process ended" if alive else "its machine was lost"

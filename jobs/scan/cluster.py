@@ -103,6 +103,16 @@ class Actors:
         self._tickets = 0
         self._heard = clock()
 
+    @property
+    def restarts(self) -> int:
+        """Actors that ended and were started again."""
+        return self._crew.restarts
+
+    @property
+    def machines(self) -> dict[int, str]:
+        """Ids of the machines that actors are on."""
+        return self._crew.machines
+
     def start(self) -> int:
         seat, self._seats = self._seats, self._seats + 1
         if seat == 0:
