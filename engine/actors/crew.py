@@ -166,12 +166,22 @@ class Crew:
 
     def stop(self, worker: int) -> None:
         """End what it is at, whatever that is; it is ``ready`` again later."""
+        self._forget(worker)
+        ray.kill(self._actors[worker], no_restart=False)
+        self._again(worker, dead=False)
+
+    def end(self, worker: int) -> None:
+        """End it for good; its number is not given again."""
+        self._forget(worker)
+        ray.kill(self._actors[worker])
+        self.pids.pop(worker, None)
+        self.machines.pop(worker, None)
+
+    def _forget(self, worker: int) -> None:
         for ref in [ref for ref, (whose, _) in self._refs.items() if whose == worker]:
             del self._refs[ref]
         self._asked.discard(worker)
         self._beating.discard(worker)
-        ray.kill(self._actors[worker], no_restart=False)
-        self._again(worker, dead=False)
 
     def close(self) -> None:
         """End all of them."""
