@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aimds.cli.startup import RAY, RAY_ADDRESS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,6 +37,8 @@ def register(app: typer.Typer) -> None:
             int | None,
             typer.Option(min=0, max=256, help="Processes that judge; 0: none but the server's.  [default: cores - 1]"),
         ] = None,
+        on_ray: Annotated[bool, typer.Option("--ray", help=RAY)] = False,
+        ray_address: Annotated[str | None, typer.Option("--ray-address", metavar="HOST:PORT", help=RAY_ADDRESS)] = None,
         insecure_local: Annotated[
             bool, typer.Option("--insecure-local", help="Ask nobody who they are; listens on loopback alone.")
         ] = False,
@@ -46,7 +50,7 @@ def register(app: typer.Typer) -> None:
         Example: aimds serve --insecure-local --port 8080
         """
         from aimds.errors import ConfigError
-        from aimds.gateway.settings import load
+        from aimds.gateway.settings import Ray, load
         from aimds.schema import PROFILES
 
         if profile is not None and profile not in PROFILES:
@@ -54,9 +58,18 @@ def register(app: typer.Typer) -> None:
 
         def settings() -> Settings:
             found = load(config)
-            given = {"host": host, "port": port, "certificate": certificate, "key": key, "keys": api_keys}
+            given: dict[str, Any] = {
+                "host": host,
+                "port": port,
+                "certificate": certificate,
+                "key": key,
+                "keys": api_keys,
+            }
             screening = {"profile": profile, "policy": policy, "patterns": patterns, "workers": workers}
             made = replace(found.screening, **_set(screening))
+            if on_ray or ray_address is not None:
+                before = found.ray or Ray()
+                given["ray"] = replace(before, **_set({"address": ray_address, "least": workers or None}))
             if made.workers is None:
                 made = replace(made, workers=_workers())
             return replace(
