@@ -156,6 +156,8 @@ def _on_ray(
     from aimds.jobs.scan.cluster import Actors
 
     cluster = connect(address, cpus=workers)
+    # Ray has put its own handler in the place of ours.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         count, share = shares(cluster.nodes(), backend=backend, workers=workers)
         each = f"{share.gpus:.0f} GPU and {share.cpus:.0f} CPU" if share.gpus else f"{share.cpus:.0f} CPU"

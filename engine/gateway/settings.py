@@ -176,7 +176,9 @@ def _settings(top: Section, base: Path) -> Settings:
         changed["screening"] = _screening(top.section("screening"), base)
     if top.has("ray"):
         part = top.section("ray")
-        changed["ray"] = Ray(**_texts(part, ("address",)), **_wholes(part, {"least": (1, 4096), "most": (1, 4096)}))
+        address = part.text("address") if part.has("address") else None
+        bounds = _wholes(part, {"least": (1, 4096), "most": (1, 4096)})
+        changed["ray"] = Ray(address, bounds.get("least"), bounds.get("most"))
         part.end()
     if top.has("audit"):
         part = top.section("audit")

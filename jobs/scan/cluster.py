@@ -186,8 +186,7 @@ class Actors:
             self._crew.stop(loser)
         seat = self._seat[ended.ticket]
         more = self._progress(ended.ticket, answer.value["read"]) if "read" in answer.value else []
-        for table in (self._tasks, self._seat, self._shown):
-            del table[ended.ticket]  # type: ignore[attr-defined]
+        del self._tasks[ended.ticket], self._seat[ended.ticket], self._shown[ended.ticket]
         return [*more, (seat, answer)]
 
     def _progress(self, ticket: int, rows: int) -> list[tuple[int, Answer]]:
