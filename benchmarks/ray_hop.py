@@ -64,7 +64,9 @@ def of_hop(name: str, size: int) -> Maker:
         from aimds.actors.hands import Hands
         from aimds.actors.topology import Share
 
-        async def run() -> tuple[float, bool]:
+        async def run() -> tuple[float, float, bool]:
+            import ray
+
             hands = Hands("echo", "benchmarks.ray_hop:Echo", Share(1.0, 0.0))
             await hands.start(1, {})
             body, taken, same = pa.py_buffer(os.urandom(size)), [], True
@@ -74,13 +76,16 @@ def of_hop(name: str, size: int) -> Maker:
                 taken.append(time.perf_counter() - began)
                 same &= found.equals(body)
             await hands.close()
-            return statistics.median(taken), same
+            nothing = ray.remote(num_cpus=1)(Echo).remote()
+            bare = [timed(lambda: ray.get(nothing.about.remote()))[0] for _ in taken]
+            return statistics.median(taken), statistics.median(bare), same
 
         if available("ray") is None:
             return
         with ray_here():
-            seconds, same = asyncio.run(run())
+            seconds, bare, same = asyncio.run(run())
         yield Result(name, 1 / seconds, 1 / ALLOWED_S, "1.5 ms", ALLOWED_S / seconds, "hop", same)
+        yield Result(f"{name}_bare", 1 / seconds, 1 / bare, "an empty call", bare / seconds, "hop", same)
 
     return make
 
@@ -133,22 +138,21 @@ def make_scans(smoke: bool) -> Iterator[Result]:
 
 
 def make_data(smoke: bool) -> Iterator[Result]:
-    """Both in this process, on one Ray; with start-up each side starts its actors, warm is what is left without."""
+    """Both in this process, on one Ray, each starting its actors. Warm is what more rows take: start-up falls out."""
     if available("ray") is None or available("ray.data") is None:
         return
-    rows = 4_000 if smoke else 60_000
-    folder = logs(rows)
+    few, many = (2_000, 8_000) if smoke else (20_000, 80_000)
     with ray_here():
-        ours = [_ours(folder) for _ in range(2)]
-        theirs = [_data(folder, rows) for _ in range(2)]
-    same = ours[0][2] == theirs[0][2]
-    started, peer_started = min(one[0] for one in ours), min(one[0] for one in theirs)
-    warm, peer_warm = min(one[1] for one in ours), min(one[1] for one in theirs)
-    yield result("ray_data_started", rows, started, peer_started, "Ray Data map_batches", same)
-    yield result("ray_data", rows, warm, peer_warm, "Ray Data map_batches", same)
+        _ours(logs(2_000))
+        ours = [_ours(logs(rows)) for rows in (few, many)]
+        theirs = [_data(logs(rows)) for rows in (few, many)]
+    same = all(one[1] == other[1] for one, other in zip(ours, theirs, strict=True))
+    yield result("ray_data_started", few, ours[0][0], theirs[0][0], "Ray Data map_batches", same)
+    more = (ours[1][0] - ours[0][0], theirs[1][0] - theirs[0][0])
+    yield result("ray_data", many - few, *(max(one, 1e-3) for one in more), "Ray Data map_batches", same)
 
 
-def _ours(folder: Path) -> tuple[float, float, list[str]]:
+def _ours(folder: Path) -> tuple[float, list[str]]:
     from aimds.actors.topology import Share
     from aimds.jobs.scan import Factory, Scan, ScanConfig
     from aimds.jobs.scan.cluster import Actors
@@ -157,19 +161,17 @@ def _ours(folder: Path) -> tuple[float, float, list[str]]:
     config = ScanConfig(inputs=(str(folder / "logs"),), output=output, workers=2)
     factory = Factory("aimds.jobs.scan.shipped:screener", SETTINGS)
     pool = functools.partial(Actors, output=output, workers=2, share=Share(1.0, 0.0))
-    seconds, summary = timed(lambda: Scan(config, factory, pool=pool).run())
-    return seconds, seconds - summary.startup_seconds, _actions(output)
+    seconds, _ = timed(lambda: Scan(config, factory, pool=pool).run())
+    return seconds, _actions(output)
 
 
-def _data(folder: Path, rows: int) -> tuple[float, float, list[str]]:
+def _data(folder: Path) -> tuple[float, list[str]]:
     import ray
 
     from aimds.jobs.ray_data import Screened
 
     ray.data.DataContext.get_current().enable_progress_bars = False
     output = Path(tempfile.mkdtemp(prefix="theirs-", dir=folder))
-    began = time.perf_counter()
-    firsts: list[float] = []
 
     def run() -> None:
         made = ray.data.read_parquet(str(folder / "logs")).map_batches(
@@ -181,13 +183,10 @@ def _data(folder: Path, rows: int) -> tuple[float, float, list[str]]:
             fn_constructor_kwargs={"columns": {"text": "prompt"} if _prompts(folder) else {}, **SETTINGS},
         )
         for block in made.iter_batches(batch_format="pyarrow", batch_size=None):
-            if not firsts:
-                firsts.append(time.perf_counter() - began)
             pq.write_table(block.select(["action"]), output / f"{len(list(output.iterdir())):05d}.parquet")
 
     seconds, _ = timed(run)
-    # Until the first block there is start-up, and one batch.
-    return seconds, seconds - firsts[0], _actions(output)
+    return seconds, _actions(output)
 
 
 def _prompts(folder: Path) -> bool:
