@@ -1,9 +1,9 @@
 """How far a cluster goes, simulated: `python -m benchmarks.capacity [--svg FILE]`; a JSON line a size and layout.
 
-Prompts pass gateway, dispatch (the Ray call of a batch), judging and sessions. A stage is a number of servers with a cost
+Prompts pass gateway, dispatch (the Ray call of a batch), judging and sessions. A stage is some servers with a cost
 a prompt; in ticks of 10 ms prompts come (Poisson, seeded), and what a stage cannot do waits before it. Carried is the
 highest load at which at most 100 ms of work wait anywhere at the end of 2 s. ``one``: one gateway for all; ``many``: a
-gateway for each 4 workers; ``tables``: the same, prompts come as Arrow tables. Some costs are measured on a busy machine
+gateway for each 4 workers; ``tables``: the same, prompts come as Arrow tables. Some costs are of a busy machine
 (docs/benchmarks.md), those named so are assumed: the figures say where it gets narrow, not how much a cluster carries.
 """
 

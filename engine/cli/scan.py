@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import signal
@@ -164,7 +165,9 @@ def _on_ray(
         progress.note(f"Ray: {len(cluster.nodes())} machines, {count} workers with {each} each")
         config = replace(config, workers=count)
         pool = functools.partial(Actors, output=config.output, workers=count, share=share)
-        return Scan(config, factory, pool=pool).run(progress)
+        # Ray prints what befalls its workers on stdout, where only the result belongs.
+        with contextlib.redirect_stdout(sys.stderr):
+            return Scan(config, factory, pool=pool).run(progress)
     finally:
         cluster.close()
 
