@@ -95,7 +95,7 @@ def test_actors_that_end_or_hang_take_no_verdict_with_them(tmp_path: Path) -> No
         assert judges.restarts >= 5
         await until(lambda: judges.hands.ready == 2)
 
-    running(test, hung_s=3.0)
+    running(test, hung_s=4.0)
 
 
 def test_actors_are_renewed_while_they_serve_and_verdicts_say_what_made_them() -> None:
