@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from http.client import HTTPMessage
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -31,13 +31,16 @@ from aimds.gateway.keys import Keys
 from aimds.gateway.limits import Failures, Rates
 from aimds.gateway.pieces import Piece
 from aimds.gateway.protocol import Access, Everybody, Hooks, Service
-from aimds.gateway.settings import Screening, Settings
+from aimds.gateway.settings import Ray, Screening, Settings
 from aimds.gateway.tokens import MAX_JWKS, Jwks, Tokens
 from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
 from aimds.record.audit import AuditLog
 from aimds.record.chain import load_key
 from aimds.screener import Screener
+
+if TYPE_CHECKING:
+    from aimds.actors.cluster import Cluster
 
 FETCH_S = 10.0
 TICK_S = 0.25
@@ -87,7 +90,12 @@ class Gateway:
             credentials = self._credentials(settings)
             access = self._auth = Auth(credentials, settings.admin_allow, wall=wall, failures=failures)
         self._warm, workers = tuple(warm), settings.screening.workers or 0
-        self._judges = Judges(Setup(settings.screening, self._warm), workers, judge) if workers else None
+        self._judges: Judges | None = None
+        self._cluster: Cluster | None = None
+        if settings.ray is not None:
+            self._judges, workers = self._on_ray(settings, settings.ray)
+        elif workers:
+            self._judges = Judges(Setup(settings.screening, self._warm), workers, judge)
         batch = replace(settings.batch, slots=workers) if workers else settings.batch
         self.worker = Worker(
             build(settings.screening),
@@ -111,6 +119,38 @@ class Gateway:
         self.quic: server.Server | None = None
         self.port = 0
         """TCP port, once started."""
+
+    def _on_ray(self, settings: Settings, on: Ray) -> tuple[Judges, int]:
+        """Judges in a cluster, and how many there are to begin with.
+
+        Raises:
+            ClusterError: it cannot be reached.
+            ConfigError: Ray is not installed, or there is no room for the actors that are asked for.
+        """
+        from aimds.actors.cluster import connect
+        from aimds.actors.scaling import Bounds
+        from aimds.actors.topology import shares
+        from aimds.gateway.cluster_judges import ClusterJudges
+
+        # A Ray of this machine leaves the gateway the core that processes would leave it.
+        self._cluster = connect(on.address, cpus=max(1, settings.screening.workers or 1))
+        room, share = shares(self._cluster.nodes())
+        least = min(room, on.least or room)
+        bounds = Bounds(least, max(least, on.most or least))
+        judges = ClusterJudges(
+            Setup(settings.screening, self._warm),
+            bounds,
+            share,
+            waiting=lambda: self.service.batcher.waiting_batches,
+            on_change=self._slots,
+            clock=self._clock,
+        )
+        self._say(f"Ray: {room} places for actors, {bounds.least} to {bounds.most} of them judge")
+        return judges, least
+
+    def _slots(self, ready: int) -> None:
+        """As many batches may be under way as there are actors; admission counts with them."""
+        self.service.batcher.config = replace(self.service.batcher.config, slots=max(1, ready))
 
     async def start(self) -> None:
         """Listen.
@@ -173,6 +213,8 @@ class Gateway:
         self.worker.close()
         if self._judges is not None:
             await self._judges.close()
+        if self._cluster is not None:
+            self._cluster.close()
         if self.audit is not None:
             self.audit.close()
 

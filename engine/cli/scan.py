@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import signal
 import sys
@@ -13,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aimds.cli.startup import BACKEND
+from aimds.cli.startup import BACKEND, RAY, RAY_ADDRESS
 
 if TYPE_CHECKING:
+    from aimds.jobs.scan import Factory, ScanConfig
     from aimds.jobs.scan.progress import Progress
     from aimds.jobs.scan.summary import Skip, Summary
 
@@ -56,6 +59,8 @@ def register(app: typer.Typer) -> None:
         workers: Annotated[
             int | None, typer.Option(min=1, help="Processes; 1 works in this one.  [default: the CPUs there are]")
         ] = None,
+        on_ray: Annotated[bool, typer.Option("--ray", help=RAY)] = False,
+        ray_address: Annotated[str | None, typer.Option("--ray-address", metavar="HOST:PORT", help=RAY_ADDRESS)] = None,
         profile: Annotated[str, typer.Option(help="fast, cascade or full.")] = "cascade",
         gray: Annotated[
             float | None, typer.Option(metavar="P", help="p-value at which the gray zone of cascade begins.")
@@ -101,8 +106,10 @@ def register(app: typer.Typer) -> None:
             workers=workers or cpus(),
             overwrite=overwrite,
         )
+        spread = on_ray or ray_address is not None
         if screener is None:
-            kernels.backend(backend)
+            if not spread:
+                kernels.backend(backend)
             warm_up(quiet)
             folders = {"policy": policy, "calibration": calibration, "patterns": patterns}
             chosen = {name: str(path.resolve()) for name, path in folders.items() if path is not None}
@@ -114,7 +121,10 @@ def register(app: typer.Typer) -> None:
         # What a service manager sends to end the job is treated like Ctrl-C.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            summary = Scan(config, factory).run(progress(quiet))
+            if spread:
+                summary = _on_ray(config, factory, ray_address, workers, backend, progress(quiet))
+            else:
+                summary = Scan(config, factory).run(progress(quiet))
         except KeyboardInterrupt:
             print(
                 f"interrupted; what is finished is kept in {output}: run the same command again to go on",
@@ -133,6 +143,33 @@ def register(app: typer.Typer) -> None:
                 print_timings(summary.stages, summary.rows_screened, summary.seconds)
         if summary.skipped:
             raise typer.Exit(EXIT_SKIPPED)
+
+
+def _on_ray(
+    config: ScanConfig, factory: Factory, address: str | None, workers: int | None, backend: str, progress: Progress
+) -> Summary:
+    """The same scan by the actors of a cluster."""
+    from dataclasses import replace
+
+    from aimds.actors.cluster import connect
+    from aimds.actors.topology import shares
+    from aimds.jobs.scan import Scan
+    from aimds.jobs.scan.cluster import Actors
+
+    cluster = connect(address, cpus=workers)
+    # Ray has put its own handler in the place of ours.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        count, share = shares(cluster.nodes(), backend=backend, workers=workers)
+        each = f"{share.gpus:.0f} GPU and {share.cpus:.0f} CPU" if share.gpus else f"{share.cpus:.0f} CPU"
+        progress.note(f"Ray: {len(cluster.nodes())} machines, {count} workers with {each} each")
+        config = replace(config, workers=count)
+        pool = functools.partial(Actors, output=config.output, workers=count, share=share)
+        # Ray prints what befalls its workers on stdout, where only the result belongs.
+        with contextlib.redirect_stdout(sys.stderr):
+            return Scan(config, factory, pool=pool).run(progress)
+    finally:
+        cluster.close()
 
 
 def cpus() -> int:

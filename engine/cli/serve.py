@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aimds.cli.startup import BACKEND
+from aimds.cli.startup import BACKEND, RAY, RAY_ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,8 @@ def register(app: typer.Typer) -> None:
             typer.Option(min=0, max=256, help="Processes that judge; 0: none but the server's.  [default: cores - 1]"),
         ] = None,
         backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
+        on_ray: Annotated[bool, typer.Option("--ray", help=RAY)] = False,
+        ray_address: Annotated[str | None, typer.Option("--ray-address", metavar="HOST:PORT", help=RAY_ADDRESS)] = None,
         insecure_local: Annotated[
             bool, typer.Option("--insecure-local", help="Ask nobody who they are; listens on loopback alone.")
         ] = False,
@@ -50,7 +52,7 @@ def register(app: typer.Typer) -> None:
         """
         from aimds import kernels
         from aimds.errors import ConfigError
-        from aimds.gateway.settings import load
+        from aimds.gateway.settings import Ray, load
         from aimds.schema import PROFILES
 
         if profile is not None and profile not in PROFILES:
@@ -61,10 +63,19 @@ def register(app: typer.Typer) -> None:
 
         def settings() -> Settings:
             found = load(config)
-            given = {"host": host, "port": port, "certificate": certificate, "key": key, "keys": api_keys}
+            given: dict[str, Any] = {
+                "host": host,
+                "port": port,
+                "certificate": certificate,
+                "key": key,
+                "keys": api_keys,
+            }
             screening = {"profile": profile, "policy": policy, "patterns": patterns, "workers": workers}
             screening["backend"] = backend
             made = replace(found.screening, **_set(screening))
+            if on_ray or ray_address is not None:
+                before = found.ray or Ray()
+                given["ray"] = replace(before, **_set({"address": ray_address, "least": workers or None}))
             if made.workers is None:
                 made = replace(made, workers=_workers())
             return replace(

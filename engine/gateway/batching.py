@@ -219,6 +219,12 @@ class Batcher:
         return max(self.config.max_batch_ms / 1e3, 2 * self.time.base_s)
 
     @property
+    def waiting_batches(self) -> float:
+        """Batches that what waits will make, a part of one included."""
+        full = (self.longest_s - self.time.base_s) / max(self.time.pace_s, 1e-12)
+        return max(self.queued_work / max(full, 1.0), self.queued_rows / self.config.max_rows)
+
+    @property
     def waiting_tenants(self) -> int:
         """Tenants with something in the queue."""
         return len(self._tenants)

@@ -59,7 +59,7 @@ def packed(head: msgspec.Struct, batch: pa.RecordBatch | None = None) -> list[An
     return [SIZES.pack(len(encoded), body.size), encoded, memoryview(body)]
 
 
-def unpacked(body: bytes) -> pa.RecordBatch | None:
+def unpacked(body: bytes | pa.Buffer) -> pa.RecordBatch | None:
     """The batch in ``body``, which it keeps alive; None where there is none."""
     if not body:
         return None

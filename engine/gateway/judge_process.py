@@ -45,7 +45,7 @@ def screener_of(screening: Screening) -> Screener:
 
 def serve(incoming: BinaryIO, outgoing: BinaryIO, build: Callable[[Screening], Any] = screener_of) -> None:
     """Judge what comes until ``incoming`` ends."""
-    setup = msgspec.msgpack.decode(_message(incoming)[0], type=Setup, dec_hook=_path)
+    setup = decoded(_message(incoming)[0])
     try:
         screener = build(setup.screening)
         if setup.warm:
@@ -58,6 +58,11 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, build: Callable[[Screening], A
         asked, batch = msgspec.msgpack.decode(message[0], type=Asked), unpacked(message[1])
         assert batch is not None
         _write(outgoing, judged(screener, asked, batch))
+
+
+def decoded(setup: bytes) -> Setup:
+    """The inverse of `packed` for the first message."""
+    return msgspec.msgpack.decode(setup, type=Setup, dec_hook=_path)
 
 
 def judged(screener: Any, asked: Asked, batch: pa.RecordBatch) -> list[Any]:

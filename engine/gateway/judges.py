@@ -35,7 +35,7 @@ class JudgeError(AimdsError):
         super().__init__(f"a process that judges could not be started: {reason}")
 
 
-class _Gone(Exception):
+class Gone(Exception):
     """The process ended in the middle."""
 
 
@@ -100,7 +100,7 @@ class Judges:
         except TimeoutError:
             problem = Problem("internal", "no process that judges could be started")
             return Judged([problem] * len(pieces)), Whole(batch, None)
-        except _Gone:
+        except Gone:
             if len(pieces) > 1:
                 return await self._singly(pieces, whole)
             problem = Problem("internal", "the process that judged this ended in the middle")
@@ -138,7 +138,7 @@ class Judges:
                 self._all.discard(one)
                 self._keep(self._revive(one.number))
             await one.end(now=True)
-            raise _Gone from None
+            raise Gone from None
         if one in self._all:
             idle.put_nowait(one)
         one.release()

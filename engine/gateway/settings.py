@@ -41,6 +41,16 @@ class Screening:
 
 
 @dataclass(frozen=True, slots=True)
+class Ray:
+    """Judge on a Ray cluster: its ``address`` (None: RAY_ADDRESS, else one of this machine), and how many actors at
+    ``least`` (None: as many as it has room for) and at ``most`` (None: no more than that)."""
+
+    address: str | None = None
+    least: int | None = None
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Certificates:
     """mTLS: ``client_ca`` signs clients, ``clients`` says whom a name in a certificate stands for."""
 
@@ -87,6 +97,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     output: OutputConfig = field(default_factory=OutputConfig)
     screening: Screening = field(default_factory=Screening)
+    ray: Ray | None = None
     audit: Audit | None = None
     drain_s: int = 30
     insecure: bool = False
@@ -169,6 +180,12 @@ def _settings(top: Section, base: Path) -> Settings:
     changed |= _numbers(top, "output", OutputConfig())
     if top.has("screening"):
         changed["screening"] = _screening(top.section("screening"), base)
+    if top.has("ray"):
+        part = top.section("ray")
+        address = part.text("address") if part.has("address") else None
+        bounds = _wholes(part, {"least": (1, 4096), "most": (1, 4096)})
+        changed["ray"] = Ray(address, bounds.get("least"), bounds.get("most"))
+        part.end()
     if top.has("audit"):
         part = top.section("audit")
         key = _path(part, "key", base) if part.has("key") else None

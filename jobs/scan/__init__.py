@@ -13,6 +13,7 @@ from collections.abc import Callable
 from aimds.jobs.scan import screening
 from aimds.jobs.scan.columns import Columns
 from aimds.jobs.scan.files import Files
+from aimds.jobs.scan.pool import Pool
 from aimds.jobs.scan.progress import Progress, Silent
 from aimds.jobs.scan.settings import ScanConfig
 from aimds.jobs.scan.summary import Skip, Summary
@@ -37,12 +38,17 @@ __all__ = [
 
 
 class Scan:
-    """One run of ``aimds scan``."""
+    """One run of ``aimds scan``; ``pool`` makes the workers, where they are not processes of this machine."""
 
     def __init__(
-        self, config: ScanConfig, make_screener: Factory, *, clock: Callable[[], float] = time.monotonic
+        self,
+        config: ScanConfig,
+        make_screener: Factory,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pool: Callable[[Factory], Pool] | None = None,
     ) -> None:
-        self._files = Files(config, screening.KIND, screening.factory(make_screener), clock=clock)
+        self._files = Files(config, screening.KIND, screening.factory(make_screener), clock=clock, pool=pool)
 
     def run(self, progress: Progress | None = None) -> Summary:
         """Do what is left to do and describe the whole.

@@ -45,7 +45,8 @@ def writing(path: Path, *, scratch: Path | None = None) -> Iterator[IO[bytes]]:
     Raises:
         OutputError: the operating system refuses a write, the fsync or the rename.
     """
-    temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}{TEMPORARY}"
+    # Machines that share the folder may have processes of one number.
+    temporary = (scratch or path.parent) / f".{path.name}.{os.uname().nodename}.{os.getpid()}{TEMPORARY}"
     done = False
     try:
         with open(temporary, "wb", buffering=1 << 20) as file:

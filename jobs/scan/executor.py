@@ -31,7 +31,7 @@ class Executor:
         """Do ``task``; every failure becomes an answer."""
         try:
             if task.where is None:
-                return Answer("done", self._assemble(task.job))
+                return Answer("done", self._assemble(task.job, task.slice))
             return Answer("done", self._unit(task.job, task.slice, task.where))
         except ReadError as error:
             self._open = None
@@ -75,8 +75,11 @@ class Executor:
         # Not in the part itself: what a scan writes is the same to the byte however long it took.
         return trailer | {"seconds": {name: s - before.get(name, 0.0) for name, s in self._work.seconds.items()}}
 
-    def _assemble(self, job: Job) -> dict[str, Any]:
+    def _assemble(self, job: Job, units: int) -> dict[str, Any]:
         found = [path for _, _, path in parts.listed(job.folder_path)]
+        if len(found) < units:
+            # Better no output than one that lacks rows: another worker may have assembled it and deleted the parts.
+            raise OutputError(job.output, f"{len(found)} of {units} parts are there; run again")
         change = self._work.over(job, found) if isinstance(self._work, WholeFile) else None
         count, size = assemble(found, job.output_schema, Path(job.output), job.folder_path, change)
         return {"rows": count, "bytes": size}

@@ -9,6 +9,7 @@ from aimds.errors import SchemaError
 from aimds.jobs.scan import durable, manifest
 from aimds.jobs.scan.inputs import discover
 from aimds.jobs.scan.plan import Planned, plan
+from aimds.jobs.scan.pool import Pool
 from aimds.jobs.scan.progress import Progress, Silent
 from aimds.jobs.scan.reading import ReadError
 from aimds.jobs.scan.run import Run
@@ -19,12 +20,19 @@ from aimds.jobs.scan.work import Counts, Kind
 
 
 class Files:
-    """One run over the files of ``config``; ``factory`` makes the `Work` of each worker."""
+    """One run over the files of ``config``; ``factory`` makes the `Work` of each worker, ``pool`` the workers, where
+    they are not processes of this machine."""
 
     def __init__(
-        self, config: ScanConfig, kind: Kind, factory: Factory, *, clock: Callable[[], float] = time.monotonic
+        self,
+        config: ScanConfig,
+        kind: Kind,
+        factory: Factory,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pool: Callable[[Factory], Pool] | None = None,
     ) -> None:
-        self._config, self._kind, self._factory, self._clock = config, kind, factory, clock
+        self._config, self._kind, self._factory, self._clock, self._pool = config, kind, factory, clock, pool
 
     def run(self, progress: Progress | None = None) -> tuple[Summary, Counts]:
         """Do what is left to do; what was done, and the counts of all outputs as they stand.
@@ -42,7 +50,9 @@ class Files:
         durable.make_folder(state)
         busy = f"another {kind.name} is writing here; wait for it, or choose another folder with -o"
         with durable.locked(state / "lock", busy):
-            summary, counts = Run(config, kind, self._factory, planned, unreadable, progress).go(self._clock)
+            summary, counts = Run(config, kind, self._factory, planned, unreadable, progress, self._pool).go(
+                self._clock
+            )
         summary.seconds = round(self._clock() - started, 3)
         summary.rows_per_s = round(summary.rows_screened / summary.seconds, 1) if summary.seconds else 0.0
         return summary, counts

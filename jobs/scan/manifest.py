@@ -125,10 +125,12 @@ class Memory:
         self.sweep()
 
     def sweep(self) -> None:
-        """Delete the parts of a finished file."""
+        """Delete the parts of a finished file, and what was begun of others."""
         with durable.guarded(self.folder, "delete parts"):
             for _, _, path in parts.listed(self.folder):
                 path.unlink()
+            for stale in self.folder.glob(f".*{durable.TEMPORARY}"):
+                stale.unlink(missing_ok=True)
 
 
 def list_skipped(root: Path, now: set[Path], skipped: list[Skip]) -> None:

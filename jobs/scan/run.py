@@ -42,10 +42,16 @@ class Run:
         planned: list[Planned],
         unreadable: list[Skip],
         progress: Progress,
+        pool: Callable[[Factory], Pool] | None = None,
     ) -> None:
         self._config, self._kind, self._planned = config, kind, planned
         self._unreadable, self._progress = unreadable, progress
-        self._pool: Pool = InProcess(factory, self._on_rows) if config.workers == 1 else Processes(factory)
+        self._pool: Pool
+        self._elsewhere = pool is not None
+        if pool is not None:
+            self._pool = pool(factory)
+        else:
+            self._pool = InProcess(factory, self._on_rows) if config.workers == 1 else Processes(factory)
         self._summary = Summary(str(config.output))
         self._schedule = Schedule()
         self._files: list[File] = []
@@ -72,6 +78,10 @@ class Run:
         finally:
             self._progress.end()
             self._pool.close()
+        if self._elsewhere:
+            # A worker that was overtaken may have written a part of a file that was assembled by then.
+            for file in self._files:
+                file.memory.sweep()
         return self._finish()
 
     # -- before: what is there already ------------------------------------------------------------------------------
@@ -107,7 +117,7 @@ class Run:
         self._summary.units_resumed = sum(file.resumed for file in self._files)
         self._summary.nothing_to_do = all(file.record for file in self._files)
         self._progress.begin(rows_total, rows_done)
-        if isinstance(self._pool, Processes):
+        if not isinstance(self._pool, InProcess):
             for _ in range(min(self._config.workers, self._schedule.left()) - 1):
                 self._start()
 
@@ -137,7 +147,7 @@ class Run:
         file = self._files[index]
         where = None if doing.assembly else file.planned.where(group, slice_, self._config.unit_rows)
         self._doing[worker] = doing
-        self._pool.submit(worker, Task(file.job, slice_, where))
+        self._pool.submit(worker, Task(file.job, len(file.trailers) if doing.assembly else slice_, where))
 
     def _start(self) -> None:
         self._starting.add(self._pool.start())

@@ -96,7 +96,7 @@ def pack_schema(schema: pa.Schema) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Work on one unit, or (``where`` None) assemble a file whose units are finished."""
+    """Work on one unit, or (``where`` None) assemble a file whose units, ``slice`` of them, are finished."""
 
     job: Job
     slice: int = 0

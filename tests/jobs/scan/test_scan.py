@@ -333,13 +333,17 @@ def test_a_scan_that_dies_between_two_steps_of_finishing_ends_with_the_same_byte
     assert not list((tmp_path / "out").rglob("*.part"))
 
 
+@pytest.mark.parametrize(
+    ("broken", "gives", "problem"),
+    [("parts.listed", [], "0 of 4 parts are there"), ("assemble", (0, 1), "holds 0 rows where 100 were made")],
+)
 def test_an_output_with_fewer_rows_than_were_screened_is_never_called_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, gives: object, problem: str
 ) -> None:
     path = log(tmp_path / "a.parquet", 100)
     with monkeypatch.context() as patch:
-        patch.setattr("aimds.jobs.scan.executor.parts.listed", lambda folder: [])
-        with pytest.raises(DataError, match=r"holds 0 rows where 100 were made"):
+        patch.setattr(f"aimds.jobs.scan.executor.{broken}", lambda *_: gives)
+        with pytest.raises(DataError, match=problem):
             scan(path, tmp_path / "out")
     assert scan(path, tmp_path / "out").rows == 100
     assert pq.read_metadata(tmp_path / "out/a.parquet").num_rows == 100
