@@ -15,6 +15,7 @@ COMMANDS = (
     "evaluate",
     "calibrate",
     "patterns",
+    "learn",
     "policy",
     "audit",
     "serve",

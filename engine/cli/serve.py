@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
         patterns: Annotated[
             Path | None, typer.Option(metavar="DIR", help="Patterns kept by aimds patterns, beside the shipped ones.")
         ] = None,
+        learned: Annotated[Path | None, typer.Option(metavar="DIR", help="What aimds learn has put in force.")] = None,
         workers: Annotated[
             int | None,
             typer.Option(min=0, max=256, help="Processes that judge; 0: none but the server's.  [default: cores - 1]"),
@@ -41,7 +42,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Screen requests as they come, until SIGTERM or Ctrl-C; what is under way then is finished.
 
-        SIGHUP takes up changed certificates, keys, policy and patterns. Options go before the settings file.
+        SIGHUP takes up changed certificates, keys, policy, patterns and what was learnt. Options go before the settings
+        file.
 
         Example: aimds serve --insecure-local --port 8080
         """
@@ -55,7 +57,13 @@ def register(app: typer.Typer) -> None:
         def settings() -> Settings:
             found = load(config)
             given = {"host": host, "port": port, "certificate": certificate, "key": key, "keys": api_keys}
-            screening = {"profile": profile, "policy": policy, "patterns": patterns, "workers": workers}
+            screening = {
+                "profile": profile,
+                "policy": policy,
+                "patterns": patterns,
+                "learned": learned,
+                "workers": workers,
+            }
             made = replace(found.screening, **_set(screening))
             if made.workers is None:
                 made = replace(made, workers=_workers())

@@ -32,6 +32,7 @@ class Screening:
     policy: Path | None = None
     patterns: Path | None = None
     calibration: Path | None = None
+    learned: Path | None = None
     threads: int = 1
     cache_bytes: int = 64 << 20
     workers: int | None = None
@@ -213,7 +214,7 @@ def _screening(section: Section, base: Path) -> Screening:
     changed: dict[str, Any] = {}
     if section.has("profile"):
         changed["profile"] = section.choice("profile", PROFILES)
-    for name in ("policy", "patterns", "calibration"):
+    for name in ("policy", "patterns", "calibration", "learned"):
         if section.has(name):
             changed[name] = _path(section, name, base)
     changed |= _wholes(section, {"threads": (1, 256), "cache_bytes": (0, 1 << 40), "workers": (0, 256)})

@@ -14,10 +14,10 @@ def write(file: int, content: bytes) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Put ``content`` in place of ``path``, which holds the old or the new content at any moment; may raise OSError."""
     partial = path.with_name(path.name + ".new")
-    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         write(file, content)
         os.fsync(file)
