@@ -66,10 +66,13 @@ def propose(
     current: Candidate | None = None,
     levels: Levels = Levels(),  # noqa: B008
     limits: Limits = Limits(),  # noqa: B008
-    fold_count: int = FOLDS,
+    fold_count: int | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Proposal:
     """What ``detector``, as shipped, would be with the lessons ``given``, and how it compares with ``current``.
+
+    Args:
+        fold_count: parts that attacks are held out in, by default FOLDS.
 
     Raises:
         DataError: no confirmed attack.
@@ -81,7 +84,7 @@ def propose(
         )
     known = set() if current is None else {*current.attacks.ids, *current.benign.ids}
     ours, theirs = given, _only(given, known)
-    number = folds(given.attacks, fold_count)
+    number = folds(given.attacks, fold_count or FOLDS)
     before, after = np.full(len(number), np.nan), np.full(len(number), np.nan)
     count = int(number.max()) + 1
     for fold in range(count):

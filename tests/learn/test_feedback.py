@@ -81,7 +81,7 @@ def test_a_subject_is_erased_and_others_stay(tmp_path: Path) -> None:
 
 def test_what_is_no_feedback_is_refused_by_column_and_row(tmp_path: Path) -> None:
     good = table([row(1), row(2)])
-    with pytest.raises(SchemaError, match="label.*missing"):
+    with pytest.raises(SchemaError, match=r"label.*missing"):
         feedback(good.drop_columns(["label"]))
     plain = [row(1), row(2, label="maybe")]
     loose = pa.table({name: [one[name] for one in plain] for name in plain[0]})

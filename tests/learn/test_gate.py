@@ -12,16 +12,16 @@ from aimds.learn import gate
 from aimds.learn.bounds import Value
 from aimds.learn.gate import Check, Levels, Limits
 
-LEVELS = Levels(0.01, 0.001)
+LEVELS, LIMITS = Levels(0.01, 0.001), Limits()
 
 
 def p(caught: int, total: int, low: float = 0.005) -> np.ndarray:
     return np.where(np.arange(total) < caught, low, 0.5)
 
 
-def found(before: Any, after: Any, benign_before: Any, benign_after: Any, limits: Limits = Limits()) -> list[Check]:
+def found(before: Any, after: Any, benign_before: Any, benign_after: Any) -> list[Check]:
     held = gate.held_out(before, after, LEVELS, LEVELS)
-    return list(gate.checks(held, gate.canary(benign_before, benign_after, LEVELS, LEVELS), limits))
+    return list(gate.checks(held, gate.canary(benign_before, benign_after, LEVELS, LEVELS), LIMITS))
 
 
 def test_a_clear_gain_without_false_alarms_passes_and_says_three_by_n() -> None:
