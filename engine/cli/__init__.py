@@ -18,6 +18,7 @@ COMMANDS = (
     "learn",
     "policy",
     "audit",
+    "graph",
     "serve",
     "certs",
     "keys",

@@ -182,9 +182,9 @@ def _print(one: Round) -> None:
         f"taught: {learnt['exemplars']:,} exemplars, {learnt['patterns']:,} patterns"
     )
     for check in one.report["checks"]:
-        say(f"  {'passed' if check['passed'] else 'FAILED'}  {check['name']}: {check['says']}")
+        say(f"- {'passed' if check['passed'] else 'FAILED'}, {check['name']}: {check['says']}")
     if one.report["unjudged"]:
-        say(f"  {one.report['unjudged']:,} texts could not be judged")
+        say(f"- {one.report['unjudged']:,} texts could not be judged")
     if one.passed:
         say(f"the gate lets it through; put it in force with: aimds learn promote {one.number} --by NAME")
     else:

@@ -100,12 +100,12 @@ class Candidate:
             if card["format"] != FORMAT:
                 raise ArtefactError(name, f"is of format {card['format']!r}, this version reads format {FORMAT}")
             bits = int(card["bits"])
-            parts = [_vectors(name, arrays, prefix, card[prefix], bits) for prefix in ("attacks", "benign")]
+            attacks, benign = (_vectors(name, arrays, prefix, card[prefix], bits) for prefix in ("attacks", "benign"))
             patterns = tuple(_pattern(name, fields) for fields in card["patterns"])
             model = str(card["model"])
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(name, f"is no candidate: {error!r}") from error
-        return cls(model, bits, *parts, patterns, hashlib.sha256(content).hexdigest())
+        return cls(model, bits, attacks, benign, patterns, hashlib.sha256(content).hexdigest())
 
 
 def model_of(detector: Detector) -> str:
