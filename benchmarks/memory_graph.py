@@ -23,6 +23,7 @@ from aimds.record.graph import (
     ATTACK,
     DAY_US,
     LED_TO,
+    NEWEST,
     OUTCOME,
     RESPONSE,
     VARIED,
@@ -38,7 +39,7 @@ from benchmarks.harness import Case, Result, available, main
 
 WEEK_US = 7 * DAY_US
 EVENTS, SMOKE_EVENTS = 1_000_000, 30_000
-PEER_EVENTS = 60_000
+PEER_EVENTS = 3_000
 BATCH = 10_000
 QUESTIONS = 400
 PATTERNS = 40
@@ -128,7 +129,7 @@ class Plain:
                 for other in (self.graph[mark] if self.graph is not None else self.bearers[mark])
                 if abs(self.events[other].ts - asked.ts) <= DAY_US
             ]
-            for other in sorted(near, key=lambda one: (-self.events[one].ts, -int(one[1:])))[:256]:
+            for other in sorted(near, key=lambda one: (-self.events[one].ts, -int(one[1:])))[:NEWEST]:
                 strength[other] = strength.get(other, 0) + weight
         strength.pop(name, None)
         best = sorted(strength.items(), key=lambda item: (-item[1], -self.events[item[0]].ts, item[0]))[:most]
@@ -139,15 +140,16 @@ def pairs(store: GraphStore, names: list[str]) -> list[list[tuple[str, int]]]:
     return [[(item.event.name, item.strength) for item in related(store, name)] for name in names]
 
 
-def peer(count: int) -> tuple[str, int, Callable[[list[str]], Any], Callable[[list[str]], Any] | None]:
-    """Name of the peer, on how many events, its answers, and ours on as many."""
-    few = min(count, PEER_EVENTS)
+@functools.cache
+def peer(count: int) -> tuple[str, int, Callable[[list[str]], Any]]:
+    """Name of the peer, on how many events, and its answers."""
+    few = PEER_EVENTS
     if available("ladybug") is not None:
         store = filled(ladybug(folder() / f"{few}.lbug"), few)
-        return f"ladybug, {few:,} events", few, lambda names: pairs(store, names), None
+        return f"ladybug, {few:,} events", few, lambda names: pairs(store, names)
     plain = Plain(count)
     name = "networkx" if plain.graph is not None else "dictionaries"
-    return f"{name} in memory", count, lambda names: [plain.related(one) for one in names], None
+    return f"{name} in memory", count, lambda names: [plain.related(one) for one in names]
 
 
 def asked(count: int, most: int) -> list[str]:
@@ -159,7 +161,7 @@ def asked(count: int, most: int) -> list[str]:
 def related_case(smoke: bool) -> Iterator[Case]:
     """Attacks of the day that share marks with one; both sides on as many events as the peer has."""
     count = SMOKE_EVENTS if smoke else EVENTS
-    name, there, theirs, _ = peer(count)
+    name, there, theirs = peer(count)
     store = ours(there)
     names = asked(there, 20 if smoke else 60)
     yield Case(
@@ -176,7 +178,7 @@ def related_case(smoke: bool) -> Iterator[Case]:
 def p99(smoke: bool) -> Iterator[Result]:
     """The slowest of a hundred: ours on all events, the peer on its own, each question once, in turn."""
     count = SMOKE_EVENTS if smoke else EVENTS
-    name, there, theirs, _ = peer(count)
+    name, there, theirs = peer(count)
     store = ours(count)
     took: list[list[float]] = [[], []]
     questions = 60 if smoke else QUESTIONS

@@ -20,7 +20,7 @@ from aimds.detect.exemplars import exemplar_id
 from aimds.detect.stages import P_VALUE, Detector
 from aimds.detect.texts import Texts
 from aimds.errors import DataError
-from aimds.learn import gate
+from aimds.learn import gate, thresholds
 from aimds.learn.candidate import Candidate, model_of
 from aimds.learn.gate import Check, Levels, Limits
 from aimds.learn.lessons import FOLDS, Lesson, Lessons, folds
@@ -126,6 +126,7 @@ def propose(
         "folds": count,
         "held_out": held_report,
         "canary": benign_report,
+        "thresholds": _thresholds(now, levels),
         "unjudged": unjudged,
         "learnt": {
             "exemplars": len(candidate.attacks),
@@ -152,6 +153,15 @@ def p_values(
         scores = detector.score(Texts.from_arrow(column), codes[first : first + SLICE])
         out[first : first + SLICE] = scores.numbers[:, P_VALUE]
         progress(min(first + SLICE, len(texts)))
+    return out
+
+
+def _thresholds(p_after: F64, levels: Levels) -> dict[str, Any]:
+    """For each level: what it is, what is proven to keep that rate of false alarms, and a bounded step towards it."""
+    out: dict[str, Any] = {}
+    for name, now in asdict(levels).items():
+        found = thresholds.proven(p_after, now)
+        out[name] = {"now": now, "proven": found, "step": None if found is None else thresholds.stepped(now, found)}
     return out
 
 

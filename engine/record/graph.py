@@ -16,8 +16,8 @@ ATTACK, RESPONSE, OUTCOME = KINDS = ("attack", "response", "outcome")
 ANSWERED, LED_TO, VARIED = LINKS = ("answered", "led_to", "varied")
 """An attack is answered by a response, which led to an outcome, after which the attack came back as a variant."""
 DAY_US = 24 * 3600 * 10**6
-NEWEST = 256
-"""Of the attacks that bear one mark the newest so many count: what thousands share tells little."""
+NEWEST = 64
+"""Of the attacks of the time asked for that bear a mark, the newest so many count: what thousands share tells little."""
 ROOM = 500
 """Events of a chain that are looked at, unless asked for more."""
 
@@ -86,6 +86,12 @@ class GraphStore(Bearing, Protocol):
         """Marks of the attack ``name`` with their weights."""
         ...
 
+    def strongest(
+        self, marks: Sequence[tuple[int, int]], first: int, last: int, most: int, without: str
+    ) -> list[tuple[str, int, int]]:
+        """As the function `strongest`, in whatever way is quickest here."""
+        ...
+
     def after(self, names: Iterable[str]) -> list[Link]:
         """Links that lead away from these events."""
         ...
@@ -125,23 +131,23 @@ def related(store: GraphStore, name: str, *, within_us: int = DAY_US, most: int 
     if asked.kind != ATTACK:
         raise ConfigError("name", name, f"an attack, not the {asked.kind} of one")
     first, last = asked.ts - within_us, asked.ts + within_us
-    best = strongest(store, store.marks(name), first, last, most, {name})
+    best = store.strongest(store.marks(name), first, last, most, name)
     found = store.events([one for one, _, _ in best])
     return [Related(found[one], strength) for one, strength, _ in best]
 
 
 def strongest(
-    store: Bearing, marks: Iterable[tuple[int, int]], first: int, last: int, most: int, without: set[str]
+    store: Bearing, marks: Iterable[tuple[int, int]], first: int, last: int, most: int, without: str
 ) -> list[tuple[str, int, int]]:
-    """Name, strength and time of the ``most`` attacks that share most of ``marks`` from ``first`` to ``last``."""
+    """Name, strength and time of the ``most`` attacks from ``first`` to ``last`` that share most weight of
+    ``marks``, but ``without`` itself: the strongest first, then the newest."""
     strength: dict[str, int] = {}
     times: dict[str, int] = {}
     for mark, weight in marks:
         for name, ts, other in store.bearers(mark, first, last, NEWEST):
             strength[name] = strength.get(name, 0) + min(weight, other)
             times[name] = ts
-    for name in without:
-        strength.pop(name, None)
+    strength.pop(without, None)
     best = sorted(strength.items(), key=lambda item: (-item[1], -times[item[0]], item[0]))[:most]
     return [(name, value, times[name]) for name, value in best]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aimds.errors import ConfigError, DataError
+from aimds.record import graph
 from aimds.record.graph import KINDS, Event, Link
 
 Run = Callable[[str, dict[str, Any]], list[Any]]
@@ -139,6 +140,12 @@ class CypherGraph:
         query = BEARERS.replace("{most}", str(int(most)))
         rows = self._run(query, {"mark": mark, "first": first, "last": last})
         return [(str(name), int(ts), int(weight)) for name, ts, weight in rows]
+
+    def strongest(
+        self, marks: Sequence[tuple[int, int]], first: int, last: int, most: int, without: str
+    ) -> list[tuple[str, int, int]]:
+        """As `graph.strongest`, a question a mark."""
+        return graph.strongest(self, marks, first, last, most, without)
 
     def after(self, names: Iterable[str]) -> list[Link]:
         """Links that lead away from these events."""

@@ -149,7 +149,7 @@ class _Near:
 
     def parent(self, attack: Event, within_us: int) -> str | None:
         """The earlier attack that ``attack`` shares most with, if that is enough; of equals the latest."""
-        best = strongest(self, attack.marks, attack.ts - within_us, attack.ts, 1, {attack.name})
+        best = strongest(self, attack.marks, attack.ts - within_us, attack.ts, 1, attack.name)
         return best[0][0] if best and best[0][1] >= KIN else None
 
     def bearers(self, mark: int, first: int, last: int, most: int) -> list[tuple[str, int, int]]:
