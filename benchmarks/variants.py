@@ -1,8 +1,8 @@
 """What confirming 10 or 30 attacks gains on others of their source: `python -m benchmarks.variants BENIGN FILE…`.
 
-BENIGN and each FILE are Parquet with the columns text and label (1 for an attack), a FILE of one source. Of its attacks some are
-taught, the others are the next batch: how many are caught, before and after, at the flag threshold of the shipped
-policy, and how many of the benign texts. One JSON line a source and number; no text is printed or kept.
+BENIGN and each FILE are Parquet with the columns text and label (1 for an attack), a FILE of one source. Of its attacks
+some are taught, the others are the next batch: how many are caught, before and after, at the flag threshold of the
+shipped policy, and how many of the benign texts. One JSON line a source and number; no text is printed or kept.
 """
 
 from __future__ import annotations

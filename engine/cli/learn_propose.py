@@ -188,8 +188,8 @@ def _print(one: Round) -> None:
     for name, level in one.report["thresholds"].items():
         if level["step"] is not None and level["step"] != level["now"]:
             say(
-                f"- {name} threshold {level['now']:g}: on these benign texts {level['proven']:.3g} is shown to keep "
-                f"that rate of false alarms; {level['step']:.3g} is a step of at most a factor of 2 there, for your policy"
+                f"- {name} threshold {level['now']:g}: by these benign texts {level['proven']:.3g} is shown to hold "
+                f"that rate of false alarms; {level['step']:.3g} lies at most a factor of 2 away, for your policy"
             )
     if one.passed:
         say(f"the gate lets it through; put it in force with: aimds learn promote {one.number} --by NAME")

@@ -17,7 +17,7 @@ ANSWERED, LED_TO, VARIED = LINKS = ("answered", "led_to", "varied")
 """An attack is answered by a response, which led to an outcome, after which the attack came back as a variant."""
 DAY_US = 24 * 3600 * 10**6
 NEWEST = 64
-"""Of the attacks of the time asked for that bear a mark, the newest so many count: what thousands share tells little."""
+"""Of the attacks in the time asked for that bear a mark the newest so many count: what all share tells little."""
 ROOM = 500
 """Events of a chain that are looked at, unless asked for more."""
 
