@@ -209,7 +209,7 @@ def ladybug(path: Path) -> CypherGraph:
 
     def run(query: str, values: dict[str, Any]) -> list[Any]:
         try:
-            found = connection.execute(query, values)
+            found: Any = connection.execute(query, values)
             return list(found.get_all())
         except RuntimeError as error:
             raise DataError(path, f"refused a query: {error}") from error

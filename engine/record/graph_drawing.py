@@ -63,7 +63,7 @@ def svg(drawn: Chain, asked: str) -> str:
     widest = 560.0
     places: dict[str, tuple[float, float]] = {}
     for number, (name, depth) in enumerate(shown):
-        x, y = LEFT + STEP * min(depth, DEEPEST), TOP + LINE * number
+        x, y = float(LEFT + STEP * min(depth, DEEPEST)), float(TOP + LINE * number)
         places[name] = x, y
         body.append(f'<text class="s" x="16" y="{y + 17}">{_time(events[name].ts)}</text>')
         above = owner.get(parent.get(name, ""), "")
