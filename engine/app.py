@@ -219,8 +219,8 @@ class Gateway:
             self.audit.close()
 
     async def reload(self) -> None:
-        """Take up changed certificates, keys, key sets, weights, policy and patterns. What cannot be used is said, and
-        all stays as it was."""
+        """Take up changed certificates, keys, key sets, weights, policy, patterns and what was learnt. What cannot be
+        used is said, and all stays as it was."""
         at = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="seconds")
         try:
             settings = self._reread().check()

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import aimds
-from aimds import assembly, data
+from aimds import assembly, data, trial
 from aimds.detect.cache import Cache, Stats
 from aimds.detect.calibration import Calibration
 from aimds.detect.classifier import MODEL, Classifier
@@ -37,11 +37,15 @@ from aimds.detect.texts import Texts
 from aimds.errors import ArtefactError, BackendError, ConfigError
 from aimds.kernels import placement
 from aimds.kernels.placement import Place
+from aimds.learn.candidate import Candidate
+from aimds.learn.rounds import Learned
 from aimds.learn.teaching import teach
 from aimds.respond.policy import Policy
 from aimds.schema import CHANNELS, PROFILES, REQUESTS, VERDICTS, requests
 from aimds.sources import batches
 from aimds.verdicts import Verdicts
+
+_Pair = tuple[Detector, Cache[Scores]]
 
 BANK = "bank.npz"
 SLICE_ROWS = 4096
@@ -59,6 +63,7 @@ class Screener:
         detector: the stages that score a text, with the profile they run in.
         policy: turns scores into actions.
         store: patterns laid over the detector's bank; `refresh` takes up its changes.
+        learned: what `aimds learn` has put in force, laid under the store; `refresh` takes up its changes.
         threads: threads for the kernels and the encoder.
         cache_bytes: bound of the score cache; 0 turns it off.
         place: where batches are put; by default where AIMDS_BACKEND says.
@@ -74,6 +79,7 @@ class Screener:
         policy: Policy,
         *,
         store: PatternStore | None = None,
+        learned: Learned | None = None,
         threads: int = 1,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         place: Place | None = None,
@@ -82,14 +88,14 @@ class Screener:
             raise ConfigError("threads", threads, "a whole number of at least 1")
         if cache_bytes < 0:
             raise ConfigError("cache_bytes", cache_bytes, "a whole number of bytes, 0 for no cache")
-        self._store, self._bank = store, detector.bank
+        self._bare, self._store, self._learned = detector, store, learned
         self.policy = policy
         self.threads = threads
         self.place = placement.place() if place is None else place
         self.seconds: dict[str, float] = {}
         """Time spent in each stage since the start, in seconds."""
         self._cache_bytes = cache_bytes
-        self._use(detector if store is None else dataclasses.replace(detector, bank=store.bank(detector.bank)))
+        self._use(store, learned)
 
     @classmethod
     def default(
@@ -101,6 +107,7 @@ class Screener:
         model: Path | None = None,
         calibration: Path | None = None,
         patterns: Path | None = None,
+        learned: Path | None = None,
         backend: str = "auto",
         threads: int = 1,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
@@ -115,12 +122,13 @@ class Screener:
             model: a folder that `aimds train` wrote, instead of the shipped model and pattern thresholds.
             calibration: a folder that `aimds calibrate` wrote: benign tails of your own traffic.
             patterns: a folder of patterns that `aimds patterns` keeps, laid over the shipped bank; see `refresh`.
+            learned: a folder that `aimds learn` keeps: what was promoted there; see `refresh`.
             backend: ``cpu``, ``cuda``, or ``auto``: what AIMDS_BACKEND says, and where it says nothing a GPU if there
                 is one.
 
         Raises:
-            ConfigError: an unknown profile or backend, ``full`` with a model that has no encoder, or a calibration
-                made for another model, profile or gray zone.
+            ConfigError: an unknown profile or backend, ``full`` with a model that has no encoder, a calibration made
+                for another model, profile or gray zone, or what was learnt with another model.
             BackendError: cuda is asked for and cannot run here; it says why.
             ArtefactError: an artefact is missing or damaged.
         """
@@ -154,21 +162,24 @@ class Screener:
             exemplars=Exemplars.empty(reference),
         )
         store = None if patterns is None else PatternStore.load(patterns)
+        known = None if learned is None else Learned.load(learned)
         policy = policy or Policy.load()
-        return cls(detector, policy, store=store, threads=threads, cache_bytes=cache_bytes, place=place)
+        return cls(detector, policy, store=store, learned=known, threads=threads, cache_bytes=cache_bytes, place=place)
 
     def refresh(self) -> bool:
-        """Take up a change of the pattern store; the next batch sees it, one that runs does not. True if there was one.
+        """Take up a change of the pattern store or of what was learnt; the next batch sees it, one that runs does not.
+        True if there was one.
 
         Raises:
-            ArtefactError: a version is not signed by a trusted key, changed or missing; the patterns stay as they are.
+            ArtefactError: something is not signed by a trusted key, changed or missing; all stays as it is.
+            ConfigError: what was learnt belongs to another model; all stays as it is.
         """
-        if self._store is None or not self._store.changed():
+        store = self._store.reload() if self._store is not None and self._store.changed() else self._store
+        learned = self._learned.reload() if self._learned is not None and self._learned.changed() else self._learned
+        if store is self._store and learned is self._learned:
             return False
-        store = self._store.reload()
-        detector = dataclasses.replace(self.detector, bank=store.bank(self._bank))
-        self._store = store
-        self._use(detector)
+        self._use(store, learned)
+        self._store, self._learned = store, learned
         return True
 
     def taught(
@@ -176,30 +187,38 @@ class Screener:
     ) -> Screener:
         """Another screener that also knows these confirmed ``attacks`` and ``benign`` texts; this one stays as it is.
 
-        Its pattern store is this one's: `refresh` takes up changes in both.
+        Its pattern store and what `aimds learn` has put in force are this one's: `refresh` takes up changes in both.
 
         Raises:
             ConfigError: nothing to teach, or an unknown ``threat``.
         """
-        bare = dataclasses.replace(self.detector, bank=self._bank)
-        detector = teach(bare, attacks, benign, threat=threat)
+        detector = teach(self._bare, attacks, benign, threat=threat)
         return Screener(
             detector,
             self.policy,
             store=self._store,
+            learned=self._learned,
             threads=self.threads,
             cache_bytes=self._cache_bytes,
             place=self.place,
         )
 
-    def _use(self, detector: Detector) -> None:
+    def _use(self, store: PatternStore | None, learned: Learned | None) -> None:
+        def made(candidate: Candidate | None) -> _Pair:
+            detector = self._bare if candidate is None else candidate.apply(self._bare)
+            if store is not None:
+                detector = dataclasses.replace(detector, bank=store.bank(detector.bank))
+            return detector, Cache(self._cache_bytes, self._hash(detector))
+
+        current, on_trial = (None, None) if learned is None else (learned.current, learned.trial)
+        share = 0.0 if learned is None or on_trial is None else learned.share
         # One assignment, so that a batch on another thread sees a detector with its own cache, never half a change.
-        self._now: tuple[Detector, Cache[Scores]] = (detector, Cache(self._cache_bytes, self._hash(detector)))
+        self._now: tuple[_Pair, _Pair | None, float] = (made(current), made(on_trial) if share else None, share)
 
     @property
     def detector(self) -> Detector:
-        """The stages as the next batch will see them."""
-        return self._now[0]
+        """The stages as the next batch will see them; on trial are others."""
+        return self._now[0][0]
 
     @property
     def profile(self) -> str:
@@ -227,7 +246,9 @@ class Screener:
     @property
     def config_hash(self) -> str:
         """The same for two screeners that give the same verdicts, whatever their threads and cache."""
-        return self._hash(self.detector)
+        (current, _), other, share = self._now
+        alone = self._hash(current)
+        return alone if other is None else f"{alone}+{self._hash(other[0])}+{share}"
 
     def _hash(self, detector: Detector) -> str:
         runs = {"profile": detector.profile, "gray": repr(detector.gray), "backend": self.backend}
@@ -237,7 +258,7 @@ class Screener:
     @property
     def cache_stats(self) -> Stats:
         """Counters of the score cache."""
-        return self._now[1].stats
+        return self._now[0][1].stats
 
     def screen(self, source: Any) -> Verdicts:
         """Screen texts.
@@ -260,7 +281,14 @@ class Screener:
         # Equal types may hold another dictionary; a channel read by the wrong one would get another verdict.
         if not (batch.schema.equals(REQUESTS) and _has_known_channels(batch.column("channel"))):
             batch = requests(batch)
-        detector, cache = self._now
+        (current, other, share) = self._now
+        if other is None:
+            return self._verdicts(batch, current)
+        chosen = trial.chosen(batch, share)
+        return trial.joined(batch, chosen, lambda part, tried: self._verdicts(part, other if tried else current))
+
+    def _verdicts(self, batch: pa.RecordBatch, pair: _Pair) -> pa.RecordBatch:
+        detector, cache = pair
         texts = Texts.from_arrow(batch.column("text"))
         channels = batch.column("channel").indices.to_numpy(zero_copy_only=False)
         scores = Scores.empty(len(texts))

@@ -52,6 +52,7 @@ def register(app: typer.Typer) -> None:
         patterns: Annotated[
             Path | None, typer.Option(metavar="DIR", help="Patterns kept by aimds patterns, beside the shipped ones.")
         ] = None,
+        learned: Annotated[Path | None, typer.Option(metavar="DIR", help="What aimds learn has put in force.")] = None,
         backend: Annotated[str, typer.Option(help=BACKEND)] = "auto",
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text, a line each.")] = False,
         server: Annotated[
@@ -77,7 +78,12 @@ def register(app: typer.Typer) -> None:
         with notice():
             zone = GRAY if gray is None else gray
             screener = Screener.default(
-                profile=profile, gray=zone, calibration=calibration, patterns=patterns, backend=backend
+                profile=profile,
+                gray=zone,
+                calibration=calibration,
+                patterns=patterns,
+                learned=learned,
+                backend=backend,
             )
             caught = run(screener, inputs, channel, as_json=as_json)
         raise typer.Exit(EXIT_CAUGHT if caught else 0)

@@ -72,6 +72,7 @@ def register(app: typer.Typer) -> None:
         patterns: Annotated[
             Path | None, typer.Option(metavar="DIR", help="Patterns kept by aimds patterns, beside the shipped ones.")
         ] = None,
+        learned: Annotated[Path | None, typer.Option(metavar="DIR", help="What aimds learn has put in force.")] = None,
         backend: Annotated[str, typer.Option(help=BACKEND)] = "auto",
         audit: Annotated[
             Path | None, typer.Option(metavar="FILE", help="Append each output and its SHA-256 to this audit log.")
@@ -111,7 +112,7 @@ def register(app: typer.Typer) -> None:
             if not spread:
                 kernels.backend(backend)
             warm_up(quiet)
-            folders = {"policy": policy, "calibration": calibration, "patterns": patterns}
+            folders = {"policy": policy, "calibration": calibration, "patterns": patterns, "learned": learned}
             chosen = {name: str(path.resolve()) for name, path in folders.items() if path is not None}
             zone = {} if gray is None else {"gray": gray}
             arguments: dict[str, Any] = {"profile": profile, "backend": backend, **chosen, **zone}

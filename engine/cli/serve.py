@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
         patterns: Annotated[
             Path | None, typer.Option(metavar="DIR", help="Patterns kept by aimds patterns, beside the shipped ones.")
         ] = None,
+        learned: Annotated[Path | None, typer.Option(metavar="DIR", help="What aimds learn has put in force.")] = None,
         workers: Annotated[
             int | None,
             typer.Option(min=0, max=256, help="Processes that judge; 0: none but the server's.  [default: cores - 1]"),
@@ -46,7 +47,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Screen requests as they come, until SIGTERM or Ctrl-C; what is under way then is finished.
 
-        SIGHUP takes up changed certificates, keys, policy and patterns. Options go before the settings file.
+        SIGHUP takes up changed certificates, keys, policy, patterns and what was learnt. Options go before the settings
+        file.
 
         Example: aimds serve --insecure-local --port 8080
         """
@@ -70,8 +72,14 @@ def register(app: typer.Typer) -> None:
                 "key": key,
                 "keys": api_keys,
             }
-            screening = {"profile": profile, "policy": policy, "patterns": patterns, "workers": workers}
-            screening["backend"] = backend
+            screening = {
+                "profile": profile,
+                "policy": policy,
+                "patterns": patterns,
+                "learned": learned,
+                "workers": workers,
+                "backend": backend,
+            }
             made = replace(found.screening, **_set(screening))
             if on_ray or ray_address is not None:
                 before = found.ray or Ray()

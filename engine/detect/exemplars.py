@@ -157,14 +157,26 @@ class Exemplars:
         Raises:
             ConfigError: ``reference`` has other n-grams than ``features``.
         """
+        idf = weights(features)
+        taught = (_taught(attacks, features, idf), _taught(benign, features, idf))
+        return cls.holding(*taught, features=features, reference=reference)
+
+    @classmethod
+    def holding(
+        cls, attacks: Vectors, benign: Vectors, *, features: Classifier, reference: Reference | None = None
+    ) -> Exemplars:
+        """The exemplars of these vectors, made in the n-grams of ``features``.
+
+        Raises:
+            ConfigError: ``reference``, by default the one shipped, has other n-grams than ``features``.
+        """
         ordinary = reference or Reference.load()
         if ordinary.bits != features.bits:
             raise ConfigError("reference", f"2 ** {ordinary.bits} n-grams", f"2 ** {features.bits}, as the model has")
         idf = weights(features)
         beside = ordinary.grams.of_rows(0, ordinary.beside)
         vectors = Vectors.of([f"reference.{k}" for k in range(ordinary.beside)], beside, idf)
-        taught = (_taught(attacks, features, idf), _taught(benign, features, idf))
-        return cls(*taught, vectors, features.bits, idf, ordinary, None)._calibrated()
+        return cls(attacks, benign, vectors, features.bits, idf, ordinary, None)._calibrated()
 
     def joined(self, other: Exemplars) -> Exemplars:
         """These and those of ``other``, made with the same features and reference."""

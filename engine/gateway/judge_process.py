@@ -37,6 +37,7 @@ def screener_of(screening: Screening) -> Screener:
         policy=None if screening.policy is None else Policy.load(screening.policy),
         patterns=screening.patterns,
         calibration=screening.calibration,
+        learned=screening.learned,
         threads=screening.threads,
         cache_bytes=screening.cache_bytes,
         backend=screening.backend,

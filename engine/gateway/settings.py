@@ -34,6 +34,7 @@ class Screening:
     policy: Path | None = None
     patterns: Path | None = None
     calibration: Path | None = None
+    learned: Path | None = None
     threads: int = 1
     cache_bytes: int = 64 << 20
     workers: int | None = None
@@ -238,7 +239,7 @@ def _screening(section: Section, base: Path) -> Screening:
         changed["profile"] = section.choice("profile", PROFILES)
     if section.has("backend"):
         changed["backend"] = section.choice("backend", ("auto", *BACKENDS))
-    for name in ("policy", "patterns", "calibration"):
+    for name in ("policy", "patterns", "calibration", "learned"):
         if section.has(name):
             changed[name] = _path(section, name, base)
     changed |= _wholes(section, {"threads": (1, 256), "cache_bytes": (0, 1 << 40), "workers": (0, 256)})

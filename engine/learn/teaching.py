@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -21,7 +21,11 @@ MINED_THRESHOLD = 0.25
 
 
 def teach(
-    detector: Detector, attacks: Sequence[str], benign: Sequence[str] = (), *, threat: str = "direct_injection"
+    detector: Detector,
+    attacks: Sequence[str],
+    benign: Sequence[str] = (),
+    *,
+    threat: str | Sequence[str] = "direct_injection",
 ) -> Detector:
     """Another detector that also knows these ``attacks``; ``detector`` stays as it is.
 
@@ -29,7 +33,7 @@ def teach(
     match and calibrate the patterns. What is taught twice counts once: a pattern that is known stays as it is.
 
     Args:
-        threat: threat type of the mined patterns.
+        threat: threat type of the mined patterns, or one for each attack.
 
     Raises:
         ConfigError: nothing to teach, or an unknown ``threat``.
@@ -37,20 +41,30 @@ def teach(
     if not attacks and not benign:
         raise ConfigError("attacks", list(attacks), "at least one confirmed attack or benign text")
     taught = Exemplars.of(attacks, benign, features=detector.classifier, reference=detector.exemplars.reference)
-    mined = patterns_of(
-        attacks,
-        threat=threat,
-        prefix=TAUGHT,
-        benign=benign,
-        classifier=detector.classifier,
-        lexicon=detector.bank.lexicon,
-    )
+    mined = _mined(detector, attacks, benign, [threat] * len(attacks) if isinstance(threat, str) else threat)
     known = {pattern.text for pattern in detector.bank.patterns}
-    new = [dataclasses.replace(pattern, id=_id(pattern)) for pattern in mined if pattern.text not in known]
+    new = list({_id(pattern): pattern for pattern in mined if pattern.text not in known}.values())
+    new = [dataclasses.replace(pattern, id=_id(pattern)) for pattern in new]
     bank = detector.bank
     if new:
         bank = _added(bank, new, benign)
     return dataclasses.replace(detector, bank=bank, exemplars=detector.exemplars.joined(taught))
+
+
+def _mined(
+    detector: Detector, attacks: Sequence[str], benign: Sequence[str], threats: Sequence[str]
+) -> Iterator[Pattern]:
+    if len(threats) != len(attacks):
+        raise ConfigError("threat", f"{len(threats)} types", f"one type, or one for each of {len(attacks)} attacks")
+    for name in dict.fromkeys(threats):
+        yield from patterns_of(
+            [text for text, threat in zip(attacks, threats, strict=True) if threat == name],
+            threat=name,
+            prefix=TAUGHT,
+            benign=benign,
+            classifier=detector.classifier,
+            lexicon=detector.bank.lexicon,
+        )
 
 
 def _id(pattern: Pattern) -> str:

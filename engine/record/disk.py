@@ -20,7 +20,7 @@ def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     ``mode``: who may read it, whatever the umask of the process and the leavings of one that was killed.
     """
     partial = path.with_name(path.name + ".new")
-    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         os.fchmod(file, mode)
         write(file, content)

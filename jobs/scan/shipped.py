@@ -17,6 +17,7 @@ def screener(
     gray: float = GRAY,
     calibration: str | None = None,
     patterns: str | None = None,
+    learned: str | None = None,
     backend: str = "auto",
 ) -> Screener:
     """A single-threaded screener with the shipped artefacts.
@@ -26,6 +27,7 @@ def screener(
         gray: p-value at which the gray zone of ``cascade`` begins.
         calibration: a folder that `aimds calibrate` wrote.
         patterns: a folder of patterns that `aimds patterns` keeps.
+        learned: a folder that `aimds learn` keeps.
         backend: as `Screener.default` has it.
 
     Raises:
@@ -39,6 +41,7 @@ def screener(
         policy=Policy.load(Path(policy)) if policy else None,
         calibration=Path(calibration) if calibration else None,
         patterns=Path(patterns) if patterns else None,
+        learned=Path(learned) if learned else None,
         backend=backend,
         threads=1,
     )

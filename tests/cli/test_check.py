@@ -237,7 +237,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[FakeScreener]:
 
     class Screener:
         @staticmethod
-        def default(*, profile: str, gray: float, calibration: None, patterns: None, backend: str) -> FakeScreener:
+        def default(
+            *, profile: str, gray: float, calibration: None, patterns: None, learned: None, backend: str
+        ) -> FakeScreener:
             screeners.append(FakeScreener(profile, gray))
             return screeners[-1]
 

@@ -1,0 +1,273 @@
+"""`aimds graph`: the causal memory of attacks: put verdicts in, ask what is related, draw a chain, let go."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aimds.printable import LINE, visible
+
+if TYPE_CHECKING:
+    from aimds.record.graph import Event, GraphStore
+    from aimds.record.graph_feed import Fed
+    from aimds.record.marks import Marks
+
+FILE = "graph.sqlite"
+LADYBUG = (".lbug", ".ladybug")
+ROWS = 20_000
+PART = 1000
+MAX_HOURS = 24 * 366
+
+Graph = Annotated[
+    Path | None,
+    typer.Option(
+        "--graph",
+        metavar="FILE",
+        help="The graph; a name in .lbug is a ladybug database.  [default: graph.sqlite in the user's data folder]",
+        show_default=False,
+    ),
+]
+Name = Annotated[str, typer.Argument(metavar="ID", help="Request id of an attack in the graph.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Hours = Annotated[float, typer.Option(min=0, max=MAX_HOURS, help="How far apart in time, at most.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    group = typer.Typer(help="The memory of attacks: related ones, and chains of variants.", no_args_is_help=True)
+    for name, command in (
+        ("add", add),
+        ("status", status),
+        ("related", related),
+        ("chain", chain),
+        ("erase", erase),
+        ("retain", retain),
+    ):
+        group.command(name)(command)
+    app.add_typer(group, name="graph")
+
+
+def add(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="VERDICTS...", help="Parquet files or folders of verdicts, or of feedback."),
+    ],
+    hours: Hours = 24.0,
+    graph: Graph = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put the attacks among verdicts into the graph, and what people decided about them.
+
+    Verdicts of scan --with-text are told to be alike by their wording too. What is there already stays as it is.
+
+    Example: aimds graph add verdicts/ feedback.parquet
+    """
+    from aimds.record.graph_feed import Fed
+
+    files = _files(inputs)
+    fed = Fed()
+    with _opened(graph, create=True) as (store, marks):
+        for number, file in enumerate(files, 1):
+            if len(files) > 1:
+                print(f"{number} of {len(files)}: {file}", file=sys.stderr)
+            fed = fed.plus(_add(store, marks, file, int(hours * 3600e6)))
+    if as_json:
+        typer.echo(json.dumps(asdict(fed)))
+        return
+    _say(f"{fed.attacks:,} attacks added out of {fed.rows:,} rows, {fed.variants:,} of them variants of earlier ones")
+    if fed.timeless:
+        _say(f"{fed.timeless:,} attacks left out: they have no time")
+
+
+def status(graph: Graph = None, as_json: AsJson = False) -> None:
+    """Show how much the graph holds."""
+    with _opened(graph) as (store, _):
+        counts = store.counts()
+    if as_json:
+        typer.echo(json.dumps(counts))
+    else:
+        _say(", ".join(f"{count:,} {name if name.endswith('s') else name + 's'}" for name, count in counts.items()))
+
+
+def related(
+    name: Name,
+    hours: Hours = 24.0,
+    most: Annotated[int, typer.Option("--limit", min=1, help="How many, at most.")] = 20,
+    graph: Graph = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show attacks near in time that share words, session, patterns or exemplars with one: strongest first."""
+    from aimds.record.graph import related as ask
+
+    with _opened(graph) as (store, _):
+        found = ask(store, name, within_us=int(hours * 3600e6), most=most)
+    if as_json:
+        typer.echo(json.dumps([{**_plain(one.event), "strength": one.strength} for one in found]))
+        return
+    if not found:
+        _say(f"no attack within {hours:g} hours shares anything with {name}")
+    for one in found:
+        typer.echo(f"{one.strength:>3}  {_line(one.event)}")
+
+
+def chain(
+    name: Name,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE.svg", help="Draw it.")] = None,
+    most: Annotated[int, typer.Option("--limit", min=1, help="Events that are looked at, at most.")] = 500,
+    graph: Graph = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what led to an attack and what followed from where that began.
+
+    Example: aimds graph chain r0000123 -o chain.svg
+    """
+    from aimds.errors import ConfigError
+    from aimds.record import graph_drawing
+    from aimds.record.graph import ATTACK
+    from aimds.record.graph import chain as ask
+
+    if out is not None and out.suffix != ".svg":
+        raise ConfigError("--out", str(out), "a file that ends in .svg")
+    with _opened(graph) as (store, _):
+        found = ask(store, name, most=most)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(graph_drawing.svg(found, name), "utf-8")
+        print(f"wrote {out}", file=sys.stderr)
+    if as_json:
+        links = [asdict(link) for link in found.links]
+        typer.echo(json.dumps({"events": [_plain(one) for one in found.events], "links": links, "cut": found.cut}))
+    elif out is None:
+        for one in found.events:
+            typer.echo(("" if one.kind == ATTACK else "  ") + _line(one))
+        if found.cut:
+            _say(f"there is more; --limit is {most:,}")
+
+
+def erase(
+    session: Annotated[str | None, typer.Option(help="Erase what is known of this session.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Erase what is known of this tenant.")] = None,
+    graph: Graph = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take out a subject's events for good; nameless stubs stay where a chain of others leads through."""
+    import secrets
+
+    from aimds.errors import ConfigError
+    from aimds.record.graph import erase as take_out
+
+    if session is None and tenant is None:
+        raise ConfigError("subject", None, "--session or --tenant")
+    with _opened(graph) as (store, _):
+        names = store.of_subject(session, tenant)
+        gone = take_out(store, names, [f"erased-{secrets.token_hex(8)}" for _ in names])
+    typer.echo(json.dumps({"erased": gone}) if as_json else f"{gone:,} events erased")
+
+
+def retain(
+    days: Annotated[float, typer.Option(min=0, help="Older events go.")],
+    graph: Graph = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep the last days only."""
+    before = int((datetime.now(UTC).timestamp() - days * 86400) * 1e6)
+    gone = 0
+    with _opened(graph) as (store, _):
+        while names := store.older(before, PART):
+            store.remove(names)
+            gone += len(names)
+    typer.echo(json.dumps({"removed": gone}) if as_json else f"{gone:,} events removed")
+
+
+def _add(store: GraphStore, marks: Marks, file: Path, within_us: int) -> Fed:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from aimds.errors import DataError
+    from aimds.record.graph_feed import Fed, confirm, feed
+
+    fed = Fed()
+    try:
+        with pq.ParquetFile(file) as source:
+            names = source.schema_arrow.names
+            if {"label", "reviewer"} <= set(names):
+                return confirm(store, source.read(), marks, within_us=within_us)
+            known = ("request_id", "session_id", "tenant", "ts", "action", "threat_type", "score", "evidence", "text")
+            for batch in source.iter_batches(ROWS, columns=[name for name in known if name in names]):
+                fed = fed.plus(feed(store, pa.Table.from_batches([batch]), marks, within_us=within_us))
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(file, f"cannot be read as Parquet: {error}") from error
+    return fed
+
+
+def _files(inputs: list[Path]) -> list[Path]:
+    from aimds.errors import DataError
+
+    out: list[Path] = []
+    for path in inputs:
+        found = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+        if not found:
+            raise DataError(path, "holds no Parquet file")
+        out += found
+    return out
+
+
+@contextmanager
+def _opened(asked: Path | None, *, create: bool = False) -> Iterator[tuple[GraphStore, Marks]]:
+    """The graph ``asked`` for, by default the user's, and its marks, whose salt lies beside it."""
+    import secrets
+
+    from aimds.detect.patterns.store import home
+    from aimds.errors import DataError
+    from aimds.record import disk
+    from aimds.record.graph_cypher import ladybug
+    from aimds.record.graph_sqlite import SqliteGraph
+    from aimds.record.marks import SALT_BYTES, Marks
+
+    path = asked or home(os.environ) / FILE
+    embedded = path.suffix in LADYBUG
+    if not create and not path.exists():
+        raise DataError(path, "no such graph; aimds graph add makes one")
+    salt = path.with_name(path.name + ".salt")
+    try:
+        if not salt.exists() and not path.exists():
+            salt.parent.mkdir(parents=True, exist_ok=True)
+            disk.replace(salt, secrets.token_bytes(SALT_BYTES))
+        marks = Marks(salt.read_bytes())
+    except OSError as error:
+        problem = f"cannot be used: {error.strerror}; without the salt nothing new can be told to be like what is there"
+        raise DataError(salt, problem) from error
+    store: GraphStore = ladybug(path) if embedded else SqliteGraph(path)
+    try:
+        yield store, marks
+    finally:
+        store.close()
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    fields = asdict(event)
+    del fields["marks"]
+    return fields
+
+
+def _line(event: Event) -> str:
+    moment = datetime.fromtimestamp(event.ts / 1e6, UTC).isoformat(sep=" ", timespec="seconds")
+    subject = [f"{name} {visible(value, LINE)}" for name, value in _subject(event) if value]
+    return "  ".join([moment, f"{event.kind:<8}", f"{event.label:<20}", visible(event.name, LINE), *subject])
+
+
+def _subject(event: Event) -> tuple[tuple[str, str | None], ...]:
+    return ("session", event.session), ("tenant", event.tenant)
+
+
+def _say(line: str) -> None:
+    typer.echo(visible(line, LINE))

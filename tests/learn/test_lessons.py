@@ -1,0 +1,46 @@
+"""The last word on a request counts, people who disagree teach nothing, and a session stays on one side of a fold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from feedback_factory import row, table
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aimds.learn.lessons import Lesson, folds, lessons
+
+
+def test_the_last_decision_about_a_request_counts() -> None:
+    found = lessons(table([row(5, "a b", "benign", request_id="r1"), row(1, "a b")]))
+    assert [lesson.text for lesson in found.benign] == ["a b"]
+    assert found.attacks == ()
+
+
+def test_a_text_that_people_label_differently_teaches_nothing() -> None:
+    found = lessons(table([row(1, "Same  words"), row(2, "same words", "benign"), row(3, "other")]))
+    assert [lesson.text for lesson in found.attacks] == ["other"]
+    assert (found.benign, found.disputed) == ((), 1)
+
+
+def test_rows_without_a_text_are_counted_and_equal_texts_are_one() -> None:
+    found = lessons(table([row(1, "x y"), row(2, "X  y"), row(3, " "), row(4) | {"text": None}]))
+    assert [lesson.text for lesson in found.attacks] == ["x y"]
+    assert found.textless == 2
+
+
+def test_bytes_that_are_no_text_are_read_all_the_same() -> None:
+    base = table([row(1, "stand in")])
+    raw = pa.array([b"caf\xe9 attack"], pa.large_binary()).view(pa.large_string())
+    found = lessons(base.set_column(base.schema.get_field_index("text"), "text", raw))
+    assert found.attacks[0].text == "caf\ufffd attack"
+
+
+@given(st.lists(st.integers(0, 30), max_size=60), st.integers(1, 7))
+def test_groups_are_never_split_and_folds_differ_by_one_group(groups: list[int], count: int) -> None:
+    number = folds([Lesson("t", "none", "user", str(group)) for group in groups], count)
+    for group in set(groups):
+        assert len({int(fold) for fold, one in zip(number, groups, strict=True) if one == group}) == 1
+    sizes = [len({one for fold, one in zip(number, groups, strict=True) if fold == k}) for k in range(count)]
+    assert max(sizes) - min(sizes) <= 1
+    assert number.dtype == np.int64
