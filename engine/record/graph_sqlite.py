@@ -14,6 +14,7 @@ from aimds.record.graph import KINDS, LINKS, NEWEST, Event, Link
 FORMAT = 1
 APPLICATION = 0x41494D47
 """Tells the file from any other SQLite file."""
+CACHE_KIB = 64 << 10
 PART = 500
 """Names asked for at once: SQLite bounds the parameters of a statement."""
 _TABLES = """
@@ -70,6 +71,7 @@ class SqliteGraph:
             # Pages that are let go are overwritten: erased means erased.
             self._db.execute("PRAGMA secure_delete = ON")
             self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             self._db.executescript(_TABLES)
             self._db.execute(f"PRAGMA application_id = {APPLICATION}")
             self._db.execute(f"PRAGMA user_version = {FORMAT}")
