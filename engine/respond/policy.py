@@ -60,8 +60,8 @@ class Policy:
         own = top.sections("tenants")
         top.end()
         general = {key: values[key] for key in TENANT_KEYS}
-        ruled = [rule.tenant for rule in (*self.overrides, *self.allowlist.entries) if rule.tenant]
-        self.tenants = tuple(dict.fromkeys([*own, *ruled]))
+        ruled = [rule.tenant for rule in self.overrides] + [entry.tenant for entry in self.allowlist.entries]
+        self.tenants = tuple(dict.fromkeys([*own, *(name for name in ruled if name is not None)]))
         for name in self.tenants:
             texts, sessions = _tenant(general, own[name]) if name in own else (self.settings[0], self.sessions[0])
             self.settings.append(texts)
@@ -198,7 +198,8 @@ class Policy:
         strong = (scored.scores[rows] >= OTHER_SCORE) & ~RULED_APART
         strong[np.arange(len(rows)), threats] = False
         tenants = [names[place] for place in who[rows].tolist()]
-        held = self.allowlist.holds(rows, tenants, threats, strong.any(axis=1), scored.contents, today)
+        others = np.asarray(strong.any(axis=1), np.bool_)
+        held = self.allowlist.holds(rows, tenants, threats, others, scored.contents, today)
         out[held] = True
         return out
 
