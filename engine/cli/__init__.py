@@ -10,6 +10,7 @@ COMMANDS = (
     "check",
     "scan",
     "hunt",
+    "replay",
     "report",
     "train",
     "evaluate",

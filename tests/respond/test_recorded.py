@@ -45,6 +45,13 @@ POLICIES: dict[str, dict[str, Any]] = {
         "threats": {"default": {"at_block": "block", "at_flag": "escalate", "min_severity": 0.7}},
         "thresholds": {"block": 0.5, "flag": 1.0},
     },
+    "named": {
+        "threats": {
+            "default": {"at_block": "flag", "at_flag": "flag", "min_severity": 0.0},
+            "pii_exposure": {"at_block": "block", "at_flag": "block"},
+        },
+        "thresholds": {"block": 0.9, "flag": 1.0},
+    },
     "redaction": {"redaction": {"pii": ["EMAIL", "IP_ADDRESS"], "keep_card_last4": False}},
     "failures": {
         "failure": {"mode": "closed", "action": "block", "detectors": {"normalize": {"mode": "open"}}},
