@@ -219,12 +219,15 @@ def _print(findings: Findings, day: date, seconds: float, out: Path | None) -> N
             return
         table = Table(box=None, pad_edge=False)
         for title in (name, "rows", "blocked", "95% interval", "released", "95% interval", "otherwise"):
-            table.add_column(title, justify="left" if title == name else "right")
+            # Names are folded where there is no room; figures stay whole.
+            table.add_column(
+                title, justify="left" if title == name else "right", overflow="fold", no_wrap=title != name
+            )
         for group in groups[:SHOWN]:
             cells: list[str | Text] = [Text(visible(group.name, 40)), f"{group.rows:,}"]
             for kind in (BLOCKED, RELEASED):
                 share = group.share(kind)
-                cells += [f"{share.rows:,}", " to ".join(share.bounds)]
+                cells += [f"{share.rows:,}", "–".join((share.bounds[0].removesuffix(" %"), share.bounds[1]))]
             table.add_row(*cells, f"{group.kinds[OTHERWISE]:,}")
         console.print(table, markup=False)
         if len(groups) > SHOWN:
