@@ -25,7 +25,13 @@ from aimds.respond.allowlist import read_allowlist
 from aimds.respond.decision import DECIDING_ACTIONS, DECIDING_REASONS, OTHER_SCORE, RULED_APART, decide
 from aimds.respond.playbook import Playbook
 from aimds.respond.scored import FLAG, RANK, Codes, Decisions, Flags, Scored, stronger
-from aimds.respond.sessions import Consequences, SessionSettings, read_session_settings
+from aimds.respond.sessions import (
+    Consequences,
+    SessionSettings,
+    read_quarantine,
+    read_rate_limit,
+    read_session_settings,
+)
 from aimds.respond.settings import Override, Section, Settings, merged, read_overrides, read_settings
 from aimds.schema import ACTIONS, CHANNELS, SESSION_ACTIONS, VERDICTS, enum
 from aimds.taxonomy import CODES, THREATS
@@ -33,7 +39,7 @@ from aimds.taxonomy import CODES, THREATS
 FORMAT = 1
 SHIPPED = "policy.toml"
 TENANT_KEYS = ("mode", "thresholds", "threats", "failure", "harmful", "sessions", "traces")
-SECTIONS = (*TENANT_KEYS, "redaction", "playbook")
+SECTIONS = (*TENANT_KEYS, "quarantine", "rate_limit", "redaction", "playbook")
 """Parts that a file may leave out; it then gets the shipped ones."""
 STYLES = ("label", "shape")
 
@@ -57,6 +63,7 @@ class Policy:
         self.playbook = Playbook.read(top.section("playbook"))
         self.overrides, self.allowlist = read_overrides(top), read_allowlist(top)
         self.settings, self.sessions = [read_settings(top)], [read_session_settings(top)]
+        self.quarantine, self.rate_limit = read_quarantine(top), read_rate_limit(top)
         own = top.sections("tenants")
         top.end()
         general = {key: values[key] for key in TENANT_KEYS}
@@ -107,7 +114,7 @@ class Policy:
         self._deny = self._table([rule for rule in self.overrides if rule.deny])
         self._pass = self._table([rule for rule in self.overrides if not rule.deny])
         self._known = pa.array(self.tenants, pa.string())
-        self._consequences = Consequences(self.sessions)
+        self._consequences = Consequences(self.sessions, self.quarantine, self.rate_limit)
 
     def _table(self, rules: list[Override]) -> Flags:
         out = np.zeros((len(self.settings), len(CHANNELS), len(THREATS)), np.bool_)

@@ -17,6 +17,10 @@ from aimds.schema import ACTIONS, SESSION_ACTIONS
 
 BANDS = ("low", "medium", "high", "critical")
 BAND_ABOVE = np.array([0.70, 0.85, 0.95])
+QUARANTINED, RATE_LIMITED = "session_quarantined", "session_rate_limited"
+"""What stands among the violations of a turn of a session that is held."""
+HELD = {QUARANTINED: "quarantine", RATE_LIMITED: "rate_limit"}
+MOST_MINUTES = 60 * 24 * 366
 LATER_ACTIONS = ("allow", "flag", "escalate", "block")
 """What may follow from a session: a text that was judged before is not changed any more."""
 
@@ -45,6 +49,44 @@ class SessionSettings:
     traces: dict[str, Consequence]
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """``action`` for the turns of sessions that are held for ``hold_s`` seconds, 0: until released. With a
+    ``turns_per_minute``, turns up to it are none of them."""
+
+    action: str
+    hold_s: float
+    turns_per_minute: float = 0.0
+
+
+def read_quarantine(top: Section) -> Holding:
+    """The key quarantine of ``top``.
+
+    Raises:
+        ConfigError: a value is missing or out of range, or a key is unknown.
+    """
+    section = top.section("quarantine")
+    found = Holding(section.choice("action", LATER_ACTIONS), 60 * section.number("minutes", 0.0, MOST_MINUTES))
+    section.end()
+    return found
+
+
+def read_rate_limit(top: Section) -> Holding:
+    """The key rate_limit of ``top``.
+
+    Raises:
+        ConfigError: as `read_quarantine`.
+    """
+    section = top.section("rate_limit")
+    found = Holding(
+        section.choice("action", LATER_ACTIONS),
+        60 * section.number("minutes", 0.0, MOST_MINUTES, open_low=True),
+        section.number("turns_per_minute", 0.0, 1e6, open_low=True),
+    )
+    section.end()
+    return found
+
+
 def severity_band(confidence: npt.ArrayLike) -> Codes:
     """Code into BANDS, int8 (B,): above 0.95 critical, above 0.85 high, above 0.70 medium, else low; NaN is low."""
     values = np.nan_to_num(np.asarray(confidence, np.float64))
@@ -70,6 +112,9 @@ def read_session_settings(top: Section) -> SessionSettings:
     found = top.sections("traces")
     if "default" not in found:
         raise ConfigError(f"{top.key('traces')}.default", None, "a table; the key is missing")
+    for name in (QUARANTINED, RATE_LIMITED):
+        if name in found:
+            raise ConfigError(found[name].path, found[name].values, f"nothing; [{HELD[name]}] says what follows")
     general = found["default"].values
     parts = {name: Section(merged(general, part.values), part.path) for name, part in found.items()}
     return SessionSettings(bands, {name: _consequence(part) for name, part in parts.items()})
@@ -84,14 +129,18 @@ def _consequence(section: Section) -> Consequence:
 class Consequences:
     """``settings`` of S tenants (0: those without their own) as arrays; `of` looks a whole batch up."""
 
-    def __init__(self, settings: Sequence[SessionSettings]) -> None:
+    def __init__(self, settings: Sequence[SessionSettings], quarantine: Holding, rate_limit: Holding) -> None:
+        held = {
+            QUARANTINED: Consequence(quarantine.action, "quarantine"),
+            RATE_LIMITED: Consequence(rate_limit.action, "rate_limit"),
+        }
         self._above = np.array([[band.above for band in one.bands.values()] for one in settings], np.float32)
         self._bands = _codes([[band.then for band in one.bands.values()] for one in settings])
-        self._names = tuple(dict.fromkeys(name for one in settings for name in one.traces if name != "default"))
+        own = [name for one in settings for name in one.traces if name != "default"]
+        self._names = tuple(dict.fromkeys([*held, *own]))
         # The last column stands for every policy that is not named.
-        listed = [
-            [one.traces.get(name, one.traces["default"]) for name in (*self._names, "default")] for one in settings
-        ]
+        names = (*self._names, "default")
+        listed = [[held.get(name) or one.traces.get(name, one.traces["default"]) for name in names] for one in settings]
         self._traces = _codes(listed)
         self._known = pa.array(self._names, pa.string())
 

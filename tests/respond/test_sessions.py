@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import verdict_factory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scored_rows import scored
+from verdict_batches import batch
 
 from aimds import data
 from aimds.errors import ConfigError
 from aimds.respond.policy import Policy
 from aimds.respond.scored import REASONS
-from aimds.schema import ACTIONS, SESSION_ACTIONS, VERDICTS
+from aimds.schema import ACTIONS, SESSION_ACTIONS
 
 SHIPPED = tomllib.loads(data.read_bytes("policy.toml").decode())
 STRENGTH = ("allow", "flag", "redact", "sandwich", "escalate", "block")
@@ -37,28 +37,8 @@ def changed(**parts: Any) -> Policy:
     return Policy({**SHIPPED, "sessions": SESSIONS, "traces": TRACES, **parts})
 
 
-def screened(*rows: dict[str, Any]) -> pa.RecordBatch:
-    """Verdicts as the session stage leaves them."""
-    table = verdict_factory.table([verdict_factory.row(i, **row) for i, row in enumerate(rows)], text=False)
-    return canonical(table)
-
-
-def canonical(table: pa.Table) -> pa.RecordBatch:
-    from aimds.schema import enum
-
-    batch = table.combine_chunks().to_batches()[0]
-    columns = []
-    for field in VERDICTS:
-        column = batch.column(field.name)
-        if field.name in ("action", "session_action"):
-            names = ACTIONS if field.name == "action" else SESSION_ACTIONS
-            column = enum(names, [names.index(value) for value in column.to_pylist()])
-        columns.append(column)
-    return pa.RecordBatch.from_arrays(columns, schema=VERDICTS)
-
-
 def after(policy: Policy, *rows: dict[str, Any]) -> list[tuple[str, str]]:
-    out = policy.with_sessions(screened(*rows))
+    out = policy.with_sessions(batch(*rows))
     return list(zip(out.column("action").to_pylist(), out.column("session_action").to_pylist(), strict=True))
 
 
@@ -92,16 +72,16 @@ def test_action_only_becomes_stronger_and_a_replaced_one_loses_its_text() -> Non
         {"action": "redact", "mitigated_text": "[EMAIL]", "session_score": 0.99},
         {"action": "redact", "mitigated_text": "[EMAIL]", "session_score": 0.9},
     ]
-    out = changed().with_sessions(screened(*rows))
+    out = changed().with_sessions(batch(*rows))
     assert out.column("action").to_pylist() == ["block", "escalate", "redact"]
     assert out.column("mitigated_text").to_pylist() == [None, None, "[EMAIL]"]
     assert out.column("session_action").to_pylist() == ["quarantine", "quarantine", "rate_limit"]
 
 
 def test_batch_without_session_scores_and_violations_comes_back_as_it_is() -> None:
-    batch = screened({}, {"action": "block"}, {"session_score": 0.1})
-    assert changed().with_sessions(batch) is batch
-    assert changed().with_sessions(batch.slice(0, 0)).num_rows == 0
+    rows = batch({}, {"action": "block"}, {"session_score": 0.1})
+    assert changed().with_sessions(rows) is rows
+    assert changed().with_sessions(rows.slice(0, 0)).num_rows == 0
 
 
 def test_shadow_mode_flags_and_leaves_the_session_alone() -> None:
