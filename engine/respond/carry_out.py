@@ -82,6 +82,11 @@ class Responder:
         self.enqueued = self.notified = self.lost = 0
         """Rows handed to people and to the hook; ``lost``: rows of which the hook could not be told."""
 
+    def has_work(self, policy: Policy) -> bool:
+        """Whether `respond` could do anything under ``policy``; where not, nobody needs to call it."""
+        handed = self._queue is not None or self._notifier is not None
+        return handed or policy.holds_sessions or any(self.counts.values())
+
     def respond(
         self,
         policy: Policy,

@@ -77,6 +77,13 @@ class Policy:
         self.version = f"{declared}+{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
         self._compile()
 
+    @property
+    def holds_sessions(self) -> bool:
+        """Whether anything in it may limit a session or put it into quarantine."""
+        then = [band.then for part in self.sessions for band in part.bands.values()]
+        then += [one for part in self.sessions for one in part.traces.values()]
+        return bool(self.playbook.session_actions.any()) or any(one.session_action != "none" for one in then)
+
     @classmethod
     def load(cls, path: Path | None = None) -> Policy:
         """The policy in the TOML file ``path``, or the shipped one. Parts the file leaves out are the shipped ones.

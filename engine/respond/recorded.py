@@ -75,8 +75,10 @@ def scored(verdicts: pa.RecordBatch, policy: Policy) -> Scored:
     has_pii, has_secret = _sensitive(verdicts.column("spans"), policy, n)
     status = codes(verdicts.column("status"), STATUSES, "status")
     errors = _optional(verdicts, "error")
-    rows = np.flatnonzero(status) if errors is not None else np.zeros(0, np.int64)
-    told = dict(zip(rows.tolist(), errors.take(pa.array(rows)).to_pylist(), strict=True)) if len(rows) else {}
+    told: dict[int, str | None] = {}
+    if errors is not None:
+        rows = np.flatnonzero(status)
+        told = dict(zip(rows.tolist(), errors.take(pa.array(rows)).to_pylist(), strict=True))
     scores, evidence = _optional(verdicts, "scores"), _optional(verdicts, "evidence")
     return Scored(
         n=n,

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from aimds.jobs.hunt import times
 from aimds.jobs.replay.findings import BLOCKED, KINDS, OTHERWISE, RELEASED, UNCHANGED, Group, Timeline
+from aimds.jobs.report.timeline import Range
 from aimds.jobs.report.verdict_files import clean
 from aimds.respond.recorded import codes
 from aimds.respond.scored import BLOCK, ESCALATE, Codes, Decisions
@@ -170,7 +171,7 @@ def kinds(before: Codes, session: Codes, decided: Decisions) -> Codes:
     return np.where(now & ~was, BLOCKED, np.where(was & ~now, RELEASED, out)).astype(np.int8)
 
 
-def _over(bins: times.Bins, found: times.Range) -> list[int]:
+def _over(bins: times.Bins, found: Range) -> list[int]:
     # Rows of one kind may lie closer together than those of all.
     return times.counts(bins, found)[0] if bins else [0] * found.bins
 
