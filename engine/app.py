@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import socket
 import ssl
 import time
@@ -25,6 +26,7 @@ from aimds.gateway.batching import Batcher
 from aimds.gateway.certificates import Chains
 from aimds.gateway.frames import Setup
 from aimds.gateway.http import App, Twin
+from aimds.gateway.identity import Identity
 from aimds.gateway.judge_process import screener_of
 from aimds.gateway.judges import COMMAND, Judges
 from aimds.gateway.keys import Keys
@@ -37,6 +39,8 @@ from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
 from aimds.record.audit import AuditLog
 from aimds.record.chain import load_key
+from aimds.respond.carry_out import Queue, Responder
+from aimds.respond.notify import NotifyFile
 from aimds.screener import Screener
 
 if TYPE_CHECKING:
@@ -56,6 +60,7 @@ class Gateway:
         reread: gives the settings anew on a reload.
         build: makes the screener; another one in tests, as ``judge``, the command that starts a process that judges.
         warm: texts that make such a process ready to work.
+        queue: takes the rows that go to people.
         say: told what a person should know.
         clock: monotonic seconds; ``wall``: seconds since 1970.
 
@@ -71,6 +76,7 @@ class Gateway:
         build: Callable[[Screening], Any] = screener_of,
         judge: Sequence[str] = COMMAND,
         warm: Sequence[str] = (),
+        queue: Queue | None = None,
         say: Say = lambda line: None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -80,6 +86,8 @@ class Gateway:
         self._clock, self._wall = clock, wall
         self._jwks: Jwks | None = None
         self.audit = _audit(settings)
+        notifier = None if settings.notify is None else NotifyFile(settings.notify)
+        self.responder = Responder(queue, notifier)
         self._noted = False
         self._last_reload: dict[str, Any] = {}
         self.metrics = Metrics()
@@ -102,11 +110,22 @@ class Gateway:
             slots=batch.slots,
             judges=self._judges,
             record=self._recorder(settings),
+            responder=self.responder,
             clock=clock,
+            wall=wall,
         )
         self.service = Service(
             Batcher(batch, settings.weights),
-            Hooks(self.worker.work, self.worker.unjudged, self._denied, self._reload_soon, self._state),
+            Hooks(
+                self.worker.work,
+                self.worker.unjudged,
+                self._denied,
+                self._reload_soon,
+                self._state,
+                self._held,
+                self._release,
+                self._gauges,
+            ),
             access=access,
             limits=settings.limits,
             output=settings.output,
@@ -294,6 +313,33 @@ class Gateway:
         if self.audit is not None:
             self.audit.append("denied", body)
             self._noted = True
+
+    def _held(self, identity: Identity) -> list[dict[str, Any]]:
+        rows = []
+        for kind, holds in self.responder.listed(self._wall()).items():
+            for (tenant, session, sender), hold in holds:
+                if identity.tenant in (None, tenant):
+                    at = datetime.fromtimestamp(hold.since, UTC).isoformat(timespec="seconds")
+                    left = None if math.isinf(hold.until) else round(hold.until - self._wall())
+                    whose = {"tenant": tenant, "session_id": session, "sender": sender}
+                    times = {"since": at, "seconds_left": left, "request_id": hold.request_id}
+                    rows.append({"session_action": kind, **whose, **times})
+        return rows
+
+    def _release(self, tenant: str | None, session_id: str, identity: Identity) -> bool:
+        released = self.responder.release(tenant, session_id, self._wall())
+        if released and self.audit is not None:
+            self.audit.append("released", {"tenant": tenant, "session_id": session_id, "identity": identity.name})
+            self._noted = True
+        return released
+
+    def _gauges(self) -> None:
+        responder = self.responder
+        self.responder.listed(self._wall())
+        for kind, n in responder.counts.items():
+            self.metrics.held.labels(kind).set(n)
+        for name, n in (("review", responder.enqueued), ("notify", responder.notified), ("lost", responder.lost)):
+            self.metrics.handed.labels(name).set(n)
 
     def _recorder(self, settings: Settings) -> Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None] | None:
         log = self.audit

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -9,12 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from aimds import schema
+from aimds.detect import failures
 from aimds.detect.pii import KINDS
 from aimds.detect.stages import (
     ERROR,
     FIRST_SCORE,
     HARMFUL_SCORE,
-    OK,
     P_VALUE,
     SCORE,
     SEVERITY,
@@ -24,7 +27,8 @@ from aimds.detect.stages import (
 )
 from aimds.detect.texts import Texts
 from aimds.respond import mitigate
-from aimds.respond.policy import Policy, Scored
+from aimds.respond.policy import Policy
+from aimds.respond.scored import Scored
 from aimds.schema import ACTIONS, SESSION_ACTIONS, STATUSES, VERDICTS
 from aimds.taxonomy import CODES, THREATS, load
 
@@ -43,13 +47,13 @@ def verdicts(
     profile: str,
     backend: str,
     versions: dict[str, str],
+    today: date | None = None,
 ) -> pa.RecordBatch:
-    """The verdicts of ``batch`` (REQUESTS, B rows) from its ``scores`` (B rows) under ``policy``."""
+    """The verdicts of ``batch`` (REQUESTS, B rows) from its ``scores`` (B rows) under ``policy``, on ``today``."""
     n = batch.num_rows
     numbers = scores.numbers
-    failed = numbers[:, STATUS] != OK
-    scored = _scored(batch, scores, failed, policy)
-    decided = policy.decide(scored)
+    scored = _scored(batch, texts, scores, policy)
+    decided = policy.decide(scored, today)
     threat, severity = _reported(scored, policy)
     mitigated = mitigate.mitigated(
         texts,
@@ -58,6 +62,7 @@ def verdicts(
         batch.column("channel"),
         kinds=policy.redacted,
         keep_last4=policy.keep_last4,
+        keep_shape=policy.keep_shape,
     )
     error = numbers[:, STATUS] == ERROR
     columns: dict[str, Any] = {
@@ -89,7 +94,19 @@ def verdicts(
     return pa.RecordBatch.from_arrays(arrays, schema=VERDICTS)
 
 
-def _scored(batch: pa.RecordBatch, scores: Scores, failed: npt.NDArray[np.bool_], policy: Policy) -> Scored:
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    texts: Texts
+    scores: Scores
+
+    def evidence(self, row: int) -> list[tuple[str, float]]:
+        return [(item.pattern_id, item.score) for item in self.scores.evidence.get(row, ())]
+
+    def digest(self, row: int) -> str | None:
+        return hashlib.sha256(self.texts.raw(row)).hexdigest() if self.texts.valid[row] else None
+
+
+def _scored(batch: pa.RecordBatch, texts: Texts, scores: Scores, policy: Policy) -> Scored:
     n, numbers = batch.num_rows, scores.numbers
     has_pii = np.zeros(n, np.bool_)
     has_secret = np.zeros(n, np.bool_)
@@ -112,7 +129,8 @@ def _scored(batch: pa.RecordBatch, scores: Scores, failed: npt.NDArray[np.bool_]
         severity=rest[:, SEVERITY - SCORE],
         has_pii=has_pii,
         has_secret=has_secret,
-        failed=failed,
+        failed=failures.failed(numbers[:, STATUS].astype(np.int8), scores.errors),
+        contents=_Contents(texts, scores),
     )
 
 
@@ -124,7 +142,7 @@ def _reported(scored: Scored, policy: Policy) -> tuple[npt.NDArray[np.int8], npt
         (HARMFUL, scored.harmful >= policy.settings[0].harmful.threshold, scored.harmful),
     ]
     for code, found, strength in named:
-        rows = found & (threat == NONE) & ~scored.failed
+        rows = found & (threat == NONE) & (scored.failed == 0)
         threat[rows] = code
         severity[rows] = strength[rows] * IMPACT[code]
     return threat, severity

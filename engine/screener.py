@@ -11,7 +11,8 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from aimds.detect.calibration import Calibration
 from aimds.detect.classifier import MODEL, Classifier
 from aimds.detect.deep import DEEP, Deep
 from aimds.detect.exemplars import Exemplars
+from aimds.detect.failures import StageError, broke
 from aimds.detect.gray import GRAY
 from aimds.detect.patterns import Bank, thresholds
 from aimds.detect.patterns.store import PatternStore
@@ -67,6 +69,7 @@ class Screener:
         threads: threads for the kernels and the encoder.
         cache_bytes: bound of the score cache; 0 turns it off.
         place: where batches are put; by default where AIMDS_BACKEND says.
+        today: decides which entries of the policy's allowlist are in force.
 
     Raises:
         ConfigError: a value that cannot be.
@@ -83,13 +86,14 @@ class Screener:
         threads: int = 1,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         place: Place | None = None,
+        today: Callable[[], date] = lambda: datetime.now(UTC).date(),
     ) -> None:
         if threads < 1:
             raise ConfigError("threads", threads, "a whole number of at least 1")
         if cache_bytes < 0:
             raise ConfigError("cache_bytes", cache_bytes, "a whole number of bytes, 0 for no cache")
         self._bare, self._store, self._learned = detector, store, learned
-        self.policy = policy
+        self.policy, self._today = policy, today
         self.threads = threads
         self.place = placement.place() if place is None else place
         self.seconds: dict[str, float] = {}
@@ -201,6 +205,7 @@ class Screener:
             threads=self.threads,
             cache_bytes=self._cache_bytes,
             place=self.place,
+            today=self._today,
         )
 
     def _use(self, store: PatternStore | None, learned: Learned | None) -> None:
@@ -298,7 +303,9 @@ class Screener:
             )
         started = time.perf_counter()
         versions = self._versions(detector)
-        out = assembly.verdicts(batch, texts, scores, self.policy, detector.profile, self.backend, versions)
+        out = assembly.verdicts(
+            batch, texts, scores, self.policy, detector.profile, self.backend, versions, self._today()
+        )
         self._spent("respond", started)
         return out
 
@@ -332,7 +339,7 @@ class Screener:
         out.put(rows, fresh)
         started = time.perf_counter()
         for k, row in enumerate(missed):
-            if texts.valid[row] and fresh.numbers[k, STATUS] != ERROR:
+            if texts.valid[row] and fresh.numbers[k, STATUS] != ERROR and not broke(fresh.errors.get(k)):
                 kept = fresh.row(k)
                 items = len(kept.evidence.get(0, ())) + len(kept.spans.get(0, ()))
                 cache.put(keys[row], kept, ENTRY_BYTES + ITEM_BYTES * items)
@@ -346,13 +353,26 @@ class Screener:
             raise
         except Exception as error:  # a row that breaks a stage must not fail its neighbours
             if len(texts) == 1:
-                return Scores.failed(1, f"could not be judged: {type(error).__name__}: {error}")
+                return self._without(detector, texts, channels, error)
         out = Scores.empty(len(texts))
         middle = len(texts) // 2
         for start, stop in ((0, middle), (middle, len(texts))):
             part = self._compute(detector, texts.slice(start, stop), channels[start:stop])
             out.put(np.arange(start, stop), part)
         return out
+
+    def _without(self, detector: Detector, text: Texts, channel: npt.NDArray[np.int8], error: Exception) -> Scores:
+        """Scores of one ``text`` on which a detector broke, by the others if they can do without it."""
+        left_out: dict[str, str] = {}
+        while isinstance(error, StageError) and error.detector not in left_out:
+            left_out[error.detector] = str(error)
+            try:
+                return detector.score(text, channel, threads=self.threads, place=self.place, without=left_out)
+            except (ArtefactError, BackendError):
+                raise
+            except Exception as another:  # as above
+                error = another
+        return Scores.failed(1, f"could not be judged: {type(error).__name__}: {error}")
 
     def _spent(self, stage: str, started: float) -> None:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started

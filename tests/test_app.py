@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +19,14 @@ import pytest
 from desk import ATTACK, Fake, ipc, ndjson
 from live import INSECURE, Slow, live
 
+from aimds import data
 from aimds.errors import AimdsError, ConfigError
 from aimds.gateway import certificates, keys
 from aimds.gateway.http import App
 from aimds.gateway.identity import Identity
 from aimds.gateway.settings import Audit, Certificates, Settings
 from aimds.record.verification import verify
+from aimds.respond.policy import Policy
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
@@ -294,6 +297,71 @@ def test_denials_and_caught_verdicts_are_in_the_audit_log(folder: Path) -> None:
     assert records[1]["body"]["action"] == "block"
     assert ATTACK not in (folder / "audit.log").read_text()
     assert verify(folder / "audit.log").ok
+
+
+class Strict(Fake):
+    """Puts the session of an attack into quarantine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        values = tomllib.loads(data.read_bytes("policy.toml").decode())
+        values["playbook"]["block"]["steps"] = ["audit", "notify", "quarantine", "refuse"]
+        self.policy = Policy(values)
+
+
+def session(server: Any, text: str, name: str = "s/1", **more: Any) -> str:
+    body = json.dumps({"text": text, "session_id": name, **more})
+    return str(json.loads(server.ask("POST", "/v1/screen", body)[2])["action"])
+
+
+def held(server: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(server.ask("GET", "/v1/admin/sessions")[2])["sessions"]
+    return found
+
+
+def test_a_session_is_held_from_an_attack_on_until_an_admin_releases_it(tmp_path: Path) -> None:
+    settings = dataclasses.replace(
+        INSECURE, audit=Audit(tmp_path / "audit.log", None, "all"), notify=tmp_path / "notify.jsonl"
+    )
+    with live(settings, Strict()) as server:
+        assert [session(server, text) for text in ("hello", ATTACK, "hello")] == ["allow", "block", "block"]
+        assert session(server, "hello", "other") == "allow"
+        assert session(server, "hello", tenant="b") == "allow"
+        (found,) = held(server)
+        assert (found["session_action"], found["session_id"], found["tenant"]) == ("quarantine", "s/1", None)
+        assert 3500 < found["seconds_left"] <= 3600
+        metrics = server.ask("GET", "/metrics")[2].decode()
+        assert 'aimds_sessions_held{session_action="quarantine"} 1.0' in metrics
+        assert 'aimds_rows_handed_on{to="notify"} 2.0' in metrics
+        assert server.ask("POST", "/v1/admin/sessions/none/release")[0] == 404
+        assert server.ask("POST", "/v1/admin/sessions/s%2F1/release?tenant=b")[0] == 404
+        status, _, answer = server.ask("POST", "/v1/admin/sessions/s%2F1/release")
+        assert (status, json.loads(answer)) == (200, {"released": "s/1"})
+        assert session(server, "hello") == "allow"
+        assert held(server) == []
+    kinds = [json.loads(line) for line in (tmp_path / "audit.log").read_bytes().splitlines()]
+    assert [one["body"]["action"] for one in kinds if one["kind"] == "verdict"][:3] == ["allow", "block", "block"]
+    assert [one["body"]["session_id"] for one in kinds if one["kind"] == "released"] == ["s/1"]
+    assert [json.loads(line)["violations"] for line in (tmp_path / "notify.jsonl").read_text().splitlines()] == [
+        [],
+        ["session_quarantined"],
+    ]
+
+
+def test_a_row_that_people_should_see_is_not_answered_where_their_queue_is_gone() -> None:
+    class Gone:
+        def enqueue(self, rows: pa.RecordBatch) -> None:
+            raise OSError("the queue is gone")
+
+    screener = Strict()
+    values = tomllib.loads(data.read_bytes("policy.toml").decode())
+    values["playbook"]["block"]["steps"] = ["audit", "review", "refuse"]
+    screener.policy = Policy(values)
+    with live(INSECURE, screener, queue=Gone()) as server:
+        assert server.screen("hello")[0] == 200
+        status, problem = server.screen(ATTACK)
+        assert status == 500
+        assert "could not be carried out" in problem["detail"]
 
 
 def test_a_verdict_that_cannot_be_recorded_is_not_given(folder: Path) -> None:

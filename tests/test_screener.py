@@ -21,6 +21,8 @@ from aimds import Screener
 from aimds.detect.patterns import Bank, Pattern, ledger
 from aimds.detect.patterns.keys import SigningKey
 from aimds.detect.patterns.version import Change, Entry
+from aimds.detect.pii import Pii
+from aimds.detect.rules import Rules
 from aimds.detect.stages import Detector
 from aimds.errors import ConfigError, SchemaError
 from aimds.schema import REQUESTS, VERDICTS, requests
@@ -199,6 +201,46 @@ def test_a_row_that_breaks_a_stage_fails_alone(monkeypatch: pytest.MonkeyPatch) 
     assert "broken by the test" in str(broken[0].error)
     assert broken[0].action != "allow"
     assert rows(broken.table)[1:] == expected[1:]
+
+
+def test_a_detector_that_breaks_is_left_out_for_that_row_and_the_verdict_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = rows(screener().screen(MIXED).table)
+    original = Pii.scan
+
+    def breaking(self: Pii, source: object, views: object) -> object:
+        if b"4111 1111" in source[0].tobytes():  # type: ignore[index]
+            raise RuntimeError("broken by the test")
+        return original(self, source, views)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Pii, "scan", breaking)
+    cached = screener(1 << 20)
+    broken = cached.screen(MIXED)
+    assert (broken[2].status, broken[2].action) == ("partial", "flag")
+    assert broken[2].error == "detector pii: RuntimeError: broken by the test"
+    assert broken[2].p_value == expected[2]["p_value"]
+    assert [row for i, row in enumerate(rows(broken.table)) if i != 2] == expected[:2] + expected[3:]
+    monkeypatch.setattr(Pii, "scan", original)
+    assert cached.screen([LEAK])[0].status == "ok"
+
+
+def test_a_row_on_which_every_optional_detector_breaks_is_judged_by_the_classifier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def breaking(self: object, *args: object, **kwargs: object) -> object:
+        raise RuntimeError("no")
+
+    for kind, name in ((Pii, "scan"), (Rules, "scan"), (Bank, "match")):
+        monkeypatch.setattr(kind, name, breaking)
+    verdict = Screener.default(profile="fast", cache_bytes=0).screen([ATTACK])[0]
+    assert verdict.status == "partial"
+    assert verdict.action == "block"
+    assert [part.split(":")[0] for part in str(verdict.error).split("; ")] == [
+        "detector rules",
+        "detector pii",
+        "detector patterns",
+    ]
 
 
 @settings(max_examples=25, deadline=None)

@@ -10,6 +10,7 @@ COMMANDS = (
     "check",
     "scan",
     "hunt",
+    "replay",
     "campaigns",
     "report",
     "session",

@@ -76,10 +76,16 @@ def _load(file: Path | None) -> Policy:
 
 def summary(policy: Policy) -> dict[str, Any]:
     """What ``policy`` says, as plain data; under ``tenants``, "*" is everybody without a table of their own."""
+    names = ("*", *policy.tenants)
+    parts = zip(policy.settings, policy.sessions, strict=True)
     return {
         "version": policy.version,
-        "tenants": {name: asdict(part) for name, part in zip(("*", *policy.tenants), policy.settings, strict=True)},
+        "tenants": {
+            name: {**asdict(texts), "sessions": asdict(sessions)}
+            for name, (texts, sessions) in zip(names, parts, strict=True)
+        },
         "rules": [asdict(rule) for rule in policy.overrides],
+        "allowlist": [{**asdict(entry), "expires": entry.expires.isoformat()} for entry in policy.allowlist.entries],
         "redacted": sorted(policy.redacted),
         "playbook": policy.playbook.steps,
     }
@@ -97,6 +103,8 @@ def _print(content: dict[str, Any]) -> None:
     console.print(line(f"policy {content['version']}"))
     limits = Table("tenant", "mode", "channel", "block at p ≤", "flag at p ≤", "if a detector fails")
     actions = Table("tenant", "threat", "at block", "at flag", "min severity")
+    failures = Table("tenant", "channel", "detector", "if it fails")
+    sessions = Table("tenant", "if a session", "action", "session action")
     for name, part in content["tenants"].items():
         for channel, row in part["thresholds"].items():
             if channel:
@@ -106,12 +114,27 @@ def _print(content: dict[str, Any]) -> None:
         for threat, row in part["responses"].items():
             if threat == "default" or row != part["responses"]["default"]:
                 actions.add_row(*map(line, (name, threat, row["at_block"], row["at_flag"], f"{row['min_severity']:g}")))
+        for channel, row in part["failure"].items():
+            for detector, action in row["detectors"].items() if channel else ():
+                failures.add_row(*map(line, (name, channel, detector, action)))
+        later = part["sessions"]
+        bands = [(f"score above {band['above']:g} ({key})", band["then"]) for key, band in later["bands"].items()]
+        broken = [
+            ("breaks any other policy" if key == "default" else f"breaks {key}", then)
+            for key, then in later["traces"].items()
+        ]
+        for what, then in (*bands, *broken):
+            sessions.add_row(*map(line, (name, what, then["action"], then["session_action"])))
         harmful = part["harmful"]
         actions.add_row(*map(line, (name, f"harmful score ≥ {harmful['threshold']:g}", harmful["action"], "", "")))
-    console.print(limits, actions)
+    console.print(limits, *([failures] if failures.row_count else []), actions, sessions)
     for rule in content["rules"]:
         scope = ", ".join(f"{key} {rule[key]}" for key in ("tenant", "channel", "threat") if rule[key]) or "everything"
         console.print(line(f"{'deny' if rule['deny'] else 'allow'} {scope}: {rule['reason']}"))
+    for entry in content["allowlist"]:
+        named = ", ".join(f"{key} {entry[key]}" for key in ("tenant", "threat", "pattern_id", "sha256") if entry[key])
+        told = f"until {entry['expires']}, by {', '.join(entry['approved_by'])}: {entry['reason']}"
+        console.print(line(f"allowlist: {named}, {told}"))
     console.print(line("taken out of texts: " + ", ".join(content["redacted"])))
     for action, steps in content["playbook"].items():
         console.print(line(f"{action}: {' → '.join(steps)}"))

@@ -15,7 +15,7 @@ from rich.text import Text
 from aimds.cli.readings import FOLDED, Reading, evidence_in, read_as
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, Mark, excerpt, size
 from aimds.printable import tokens, visible
-from aimds.respond.policy import BANDS, severity_band
+from aimds.respond.sessions import BANDS, severity_band
 from aimds.taxonomy import CODES, get
 from aimds.verdicts import Verdict
 

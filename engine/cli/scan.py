@@ -257,21 +257,22 @@ def print_skipped(skipped: list[Skip], output: str) -> None:
         print(f"{len(skipped)} skipped, listed in {output}/_skipped.json", file=sys.stderr)
 
 
-def progress(quiet: bool) -> Progress:
+def progress(quiet: bool, doing: str = "screening") -> Progress:
     """Who tells of the work: a bar on a terminal, a line now and then elsewhere, nobody where ``quiet``."""
     from aimds.jobs.scan.progress import Silent
 
     if quiet:
         return Silent()
-    return Bar() if sys.stderr.isatty() else Lines(time.monotonic)
+    return Bar(doing) if sys.stderr.isatty() else Lines(time.monotonic)
 
 
 class Bar:
     """A bar with rows/s and the time left, for a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str = "screening") -> None:
         from rich.console import Console
 
+        self._doing = doing
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar: Any = None
         self._task: Any = None
@@ -298,7 +299,7 @@ class Bar:
                 return Text(f"{task.speed or 0:,.0f} rows/s")
 
         self._bar = Progress(
-            TextColumn("screening"),
+            TextColumn(self._doing),
             BarColumn(),
             MofNCompleteColumn(),
             Speed(),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+MAX_EVIDENCE = 8
+"""What is kept of a row's findings, the strongest first."""
+
 
 class Evidence(NamedTuple):
     """One finding. Offsets are bytes in the ORIGINAL UTF-8 text of the row, end exclusive."""

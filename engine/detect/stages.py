@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from aimds.detect import calibration, findings, fusion, gray
+from aimds.detect import calibration, failures, findings, fusion, gray
 from aimds.detect.classifier import ATTACK, FIRST_TYPE, HARMFUL, INDIRECT, Classifier
 from aimds.detect.deep import Deep
-from aimds.detect.evidence import Evidence, Span
+from aimds.detect.evidence import MAX_EVIDENCE, Evidence, Span
 from aimds.detect.exemplars import Exemplars
 from aimds.detect.features import Windows, first_best, highest, windows
 from aimds.detect.findings import Judged, Taught
@@ -30,7 +30,6 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Spent = Callable[[str, float], None]
 
-MAX_EVIDENCE = 8
 PII = CODES["pii_exposure"]
 OK, PARTIAL, ERROR = 0, 1, 2
 """Codes of `aimds.schema.STATUSES`."""
@@ -74,6 +73,12 @@ class Scores:
             {0: self.spans[row]} if row in self.spans else {},
             {0: self.errors[row]} if row in self.errors else {},
         )
+
+    def lacking(self, row: int, reasons: Iterable[str]) -> None:
+        """Note that detectors were left out for ``row``, and why."""
+        if self.numbers[row, STATUS] != ERROR:
+            self.numbers[row, STATUS] = PARTIAL
+        self.errors[row] = "; ".join([*reasons, *([self.errors[row]] if row in self.errors else [])])
 
     def put(self, rows: npt.NDArray[np.int64], other: Scores) -> None:
         """Copy the rows of ``other`` to the places ``rows`` of this one."""
@@ -121,27 +126,41 @@ class Detector:
         threads: int = 1,
         place: Place = HOST,
         spent: Spent | None = None,
+        without: Mapping[str, str] | None = None,
     ) -> Scores:
         """Scores of B ``texts`` in ``channels`` int8 (B,); ``spent(stage, started)`` is told when a stage is over.
 
-        In ``place`` run the n-gram kernels and the alignment; the other stages are on the CPU by design.
+        In ``place`` run the n-gram kernels and the alignment; the other stages are on the CPU by design. Detectors in
+        ``without`` (of `aimds.detect.failures.OPTIONAL`, each with what the errors of all rows then say) are left out.
+
+        Raises:
+            StageError: one of the detectors that may be left out broke on these texts.
         """
-        clock = spent or (lambda stage, started: None)
+        clock, left_out = spent or (lambda stage, started: None), without or {}
         started = time.perf_counter()
         views = normalize(texts.values, texts.offsets)
         pieces = windows(views)
         clock("normalize", started)
 
         started = time.perf_counter()
-        found = self.rules.scan((texts.values, texts.offsets), views, channels)
+        found: list[Evidence] = []
+        if "rules" not in left_out:
+            with failures.named("rules"):
+                found = self.rules.scan((texts.values, texts.offsets), views, channels)
         clock("rules", started)
 
         started = time.perf_counter()
-        spans = self.pii.scan((texts.values, texts.offsets), views)
+        spans: list[Span] = []
+        if "pii" not in left_out:
+            with failures.named("pii"):
+                spans = self.pii.scan((texts.values, texts.offsets), views)
         clock("pii", started)
 
         started = time.perf_counter()
-        matches = self.bank.match(pieces, threads=threads, place=place)
+        matches = Matches.none(len(pieces.row))
+        if "patterns" not in left_out:
+            with failures.named("patterns"):
+                matches = self.bank.match(pieces, threads=threads, place=place)
         clock("patterns", started)
 
         started = time.perf_counter()
@@ -150,22 +169,28 @@ class Detector:
 
         started = time.perf_counter()
         stages, best = self.combine(views, pieces, logits, matches, found, channels)
-        taught = self._taught(pieces, logits, stages, threads, place)
+        taught = None
+        if "exemplars" not in left_out:
+            with failures.named("exemplars"):
+                taught = self._taught(pieces, logits, stages, threads, place)
         grouped = bool(calibration.groups_of(self.classifier.tails))
         script = scripts(texts.values, texts.offsets) if grouped else np.zeros(len(texts), np.int8)
         fused = calibration.fuse(self.classifier, stages, script)
         clock("fusion", started)
 
         judged = Judged.none()
-        if self.deep is not None and self.profile != "fast":
+        if self.deep is not None and self.profile != "fast" and "deep" not in left_out:
             started = time.perf_counter()
-            judged = self._judged(self.deep, pieces, logits, fused, stages, texts.valid, threads)
+            with failures.named("deep"):
+                judged = self._judged(self.deep, pieces, logits, fused, stages, texts.valid, threads)
             stages.deep = highest(judged.margin, pieces.row[judged.window], len(texts))
             fused = calibration.fuse(self.classifier, stages, script)
             clock("deep", started)
 
         started = time.perf_counter()
         scores = self._collect(texts, views, pieces, matches, found, spans, fused, stages, best, judged, taught)
+        for row in range(len(texts)) if left_out else ():
+            scores.lacking(row, left_out.values())
         clock("fusion", started)
         return scores
 
@@ -266,10 +291,10 @@ class Detector:
         numbers[:, FIRST_SCORE:] = fused.scores
         unfit = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
         for place in np.flatnonzero(views.truncated).tolist():
-            out.errors[place] = "too many or too large encoded parts; the rest was screened undecoded"
+            out.errors[place] = failures.TRUNCATED
         for place in np.flatnonzero(views.flags & int(Flag.INVALID_UTF8)).tolist():
             numbers[place, STATUS] = PARTIAL
-            out.errors[place] = "invalid UTF-8; the bad bytes were screened as U+FFFD"
+            out.errors[place] = failures.INVALID
 
         evidence: dict[int, list[Evidence]] = {}
         notable = np.flatnonzero(fused.p_value <= fusion.NOTABLE_P)

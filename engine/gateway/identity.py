@@ -76,6 +76,8 @@ ROUTES = (
     Route("turns", "POST", "/v1/sessions/{id}/turns", "screen"),
     Route("status", "GET", "/v1/admin/status", "admin"),
     Route("reload", "POST", "/v1/admin/reload", "admin"),
+    Route("sessions", "GET", "/v1/admin/sessions", "admin"),
+    Route("release", "POST", "/v1/admin/sessions/{id}/release", "admin"),
     Route("metrics", "GET", "/metrics", "metrics"),
     Route("health", "GET", "/healthz", None),
     Route("ready", "GET", "/readyz", None),

@@ -16,6 +16,10 @@ Record = Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None]
 """Called with requests, verdicts and pieces of a batch before its verdicts are given."""
 
 
+Respond = Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], pa.RecordBatch]
+"""Gives the verdicts of a batch with what follows from sessions, called before they are recorded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What the worker made of a batch: an answer or a Problem for each piece, and counts for metrics."""
@@ -31,9 +35,10 @@ def judge(
     unjudged: Callable[[pa.RecordBatch, str], pa.RecordBatch],
     pieces: list[Piece],
     record: Record | None = None,
+    respond: Respond | None = None,
 ) -> Judged:
     """Screen all rows of ``pieces`` together and cut the verdicts up again; see `judge_batch`."""
-    return judge_batch(screen, unjudged, joined(pieces), pieces, record)
+    return judge_batch(screen, unjudged, joined(pieces), pieces, record, respond)
 
 
 def judge_batch(
@@ -42,13 +47,29 @@ def judge_batch(
     batch: pa.RecordBatch,
     pieces: Sequence[Piece],
     record: Record | None = None,
+    respond: Respond | None = None,
 ) -> Judged:
     """Screen ``batch``, the rows of all ``pieces``, and cut the verdicts up again.
 
     A row that makes ``screen`` raise has status error for itself alone: the batch is halved until it is found. With
     ``record``, verdicts are given only once it has returned.
     """
-    verdicts = _isolated(screen, unjudged, batch)
+    return finished(batch, _isolated(screen, unjudged, batch), pieces, record, respond)
+
+
+def finished(
+    batch: pa.RecordBatch,
+    verdicts: pa.RecordBatch,
+    pieces: Sequence[Piece],
+    record: Record | None = None,
+    respond: Respond | None = None,
+) -> Judged:
+    """The ``verdicts`` of ``batch``, responded to, recorded and cut up for its ``pieces``."""
+    if respond is not None:
+        try:
+            verdicts = respond(batch, verdicts, list(pieces))
+        except Exception as error:  # what people should have seen is not let through unseen
+            return _undone(pieces, "carried out", error)
     if record is not None:
         try:
             record(batch, verdicts, list(pieces))
@@ -72,7 +93,11 @@ def judge_batch(
 
 def unrecorded(pieces: Sequence[Piece], error: Exception) -> Judged:
     """No verdicts, since ``error`` kept them from being recorded."""
-    problem = Problem("internal", f"the verdict could not be recorded: {type(error).__name__}: {error}")
+    return _undone(pieces, "recorded", error)
+
+
+def _undone(pieces: Sequence[Piece], what: str, error: Exception) -> Judged:
+    problem = Problem("internal", f"the verdict could not be {what}: {type(error).__name__}: {error}")
     return Judged([problem] * len(pieces))
 
 

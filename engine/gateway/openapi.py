@@ -22,6 +22,8 @@ _SUMMARIES = {
     "turns": "Screen turns of a session.",
     "status": "Queue, batches, versions.",
     "reload": "Take up changed signatures, policy, keys and certificates.",
+    "sessions": "Sessions that are held: in quarantine, or limited.",
+    "release": "Let a session go.",
     "metrics": "Metrics in Prometheus' text format.",
     "health": "The process is alive.",
     "ready": "Requests are taken.",
@@ -70,6 +72,8 @@ def _operation(route: Route) -> dict[str, Any]:
     parameters = []
     if "{id}" in route.path:
         parameters.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
+    if route.name == "release":
+        parameters.append({"name": "tenant", "in": "query", "schema": {"type": "string"}})
     if route.name in _IN:
         schema = {"$ref": f"#/components/schemas/{_body(route.name)}"}
         content = {kind: {"schema": schema} if kind in (JSON, NDJSON) else {} for kind in _IN[route.name]}

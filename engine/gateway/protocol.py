@@ -52,7 +52,9 @@ class Hooks:
     """What the service asks of its shell.
 
     ``work``: there may be a batch to poll · ``unjudged``: verdicts with status error · ``denied``: note a denial ·
-    ``reload``: take up changed files, and say what was · ``state``: further members of ``/v1/admin/status``.
+    ``reload``: take up changed files, and say what was · ``state``: further members of ``/v1/admin/status`` ·
+    ``held``: sessions that are held and that an identity may see · ``release``: let one of a tenant go, for an
+    identity; False where it is not held · ``gauges``: metrics are about to be read.
     """
 
     work: Callable[[], None]
@@ -60,6 +62,9 @@ class Hooks:
     denied: Callable[[dict[str, Any]], None] = lambda body: None
     reload: Callable[[], dict[str, Any]] = dict
     state: Callable[[], dict[str, Any]] = dict
+    held: Callable[[Identity], list[dict[str, Any]]] = lambda identity: []
+    release: Callable[[str | None, str, Identity], bool] = lambda tenant, session, identity: False
+    gauges: Callable[[], None] = lambda: None
 
 
 class Service:
@@ -163,6 +168,13 @@ class Service:
                 return _json("openapi", 200, openapi.document())
             case "reload":
                 return _json("reload", 200, self.hooks.reload())
+            case "sessions":
+                return _json("sessions", 200, {"sessions": self.hooks.held(identity)})
+            case "release":
+                tenant = identity.tenant_of(head.query.get("tenant"))
+                if not self.hooks.release(tenant, part, identity):
+                    raise Problem("not-found", f"session {part[:200]!r} of tenant {tenant!r} is not held")
+                return _json("release", 200, {"released": part})
             case "status":
                 return _json("status", 200, self._state())
         return _json("health", 200, {"status": "ok", "version": __version__})
@@ -182,6 +194,7 @@ class Service:
         }
 
     def _gauges(self) -> None:
+        self.hooks.gauges()
         self.metrics.queue_rows.set(self.batcher.queued_rows)
         self.metrics.queue_bytes.set(self.batcher.queued_bytes)
         self.metrics.exchanges.set(len(self._open))

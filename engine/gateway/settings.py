@@ -100,6 +100,7 @@ class Settings:
     screening: Screening = field(default_factory=Screening)
     ray: Ray | None = None
     audit: Audit | None = None
+    notify: Path | None = None
     drain_s: int = 30
     insecure: bool = False
 
@@ -192,6 +193,10 @@ def _settings(top: Section, base: Path) -> Settings:
         key = _path(part, "key", base) if part.has("key") else None
         verdicts = part.choice("verdicts", RECORDED) if part.has("verdicts") else "caught"
         changed["audit"] = Audit(_path(part, "path", base), key, verdicts)
+        part.end()
+    if top.has("respond"):
+        part = top.section("respond")
+        changed["notify"] = _path(part, "notify", base)
         part.end()
     top.end()
     return Settings(**changed)

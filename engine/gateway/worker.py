@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from aimds.gateway.batching import Batch
 from aimds.gateway.judges import Judges
-from aimds.gateway.judging import Judged, Record, judge, unrecorded
+from aimds.gateway.judging import Judged, Record, Respond, finished, judge, unrecorded
 from aimds.gateway.pieces import Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
 from aimds.gateway.rows import Row, batch_of
+from aimds.respond.carry_out import Responder
 from aimds.screener import Screener
 
 
@@ -28,7 +29,8 @@ class Worker:
         slots: threads, as many as the batcher has slots.
         judges: processes that judge instead, as many; ``screener`` then only says what was not judged.
         record: called with requests, verdicts and pieces of a batch before its verdicts are given.
-        clock: monotonic seconds.
+        responder: holds sessions, and hands rows to people and hooks, before the verdicts are recorded.
+        clock: monotonic seconds; ``wall``: seconds since 1970.
     """
 
     def __init__(
@@ -38,10 +40,13 @@ class Worker:
         slots: int = 1,
         judges: Judges | None = None,
         record: Record | None = None,
+        responder: Responder | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.screener = screener
         self._judges, self._record, self._clock = judges, record, clock
+        self._responder, self._wall = responder, wall
         self._tasks: set[asyncio.Task[Judged]] = set()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="aimds-judge")
         self._service: Service | None = None
@@ -87,20 +92,38 @@ class Worker:
     def _judge(self, pieces: list[Piece]) -> Judged:
         # One screener for the whole batch, whatever a reload does meanwhile.
         screener = self.screener
-        return judge(screener.screen_batch, screener.unjudged, pieces, self._record)
+        return judge(screener.screen_batch, screener.unjudged, pieces, self._record, self._respond(screener))
 
     async def _elsewhere(self, judges: Judges, pieces: list[Piece]) -> Judged:
-        record = self._record
-        judged, whole = await judges.judge(pieces, whole=record is not None)
-        if record is None or whole.verdicts is None:
+        record, respond = self._record, self._respond(self.screener)
+        judged, whole = await judges.judge(pieces, whole=record is not None or respond is not None)
+        if (record is None and respond is None) or whole.verdicts is None:
             return judged
         kept = [piece for piece, one in zip(pieces, judged.answers, strict=True) if not isinstance(one, Problem)]
-        try:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._threads, record, whole.requests, whole.verdicts, kept)
-        except Exception as error:  # a verdict that is not recorded is not given
-            return unrecorded(pieces, error)
-        return judged
+        loop = asyncio.get_running_loop()
+        if respond is None and record is not None:
+            try:
+                await loop.run_in_executor(self._threads, record, whole.requests, whole.verdicts, kept)
+            except Exception as error:  # a verdict that is not recorded is not given
+                return unrecorded(pieces, error)
+            return judged
+        again = await loop.run_in_executor(
+            self._threads, finished, whole.requests, whole.verdicts, kept, record, respond
+        )
+        answers = iter(again.answers)
+        every = [one if isinstance(one, Problem) else next(answers) for one in judged.answers]
+        return Judged(every, again.actions, again.threats, again.unjudged)
+
+    def _respond(self, screener: Screener) -> Respond | None:
+        responder, policy = self._responder, getattr(screener, "policy", None)
+        if responder is None or policy is None or not responder.has_work(policy):
+            return None
+
+        def respond(requests: pa.RecordBatch, verdicts: pa.RecordBatch, pieces: list[Piece]) -> pa.RecordBatch:
+            senders = [piece.identity.name for piece in pieces for _ in range(piece.count)]
+            return responder.respond(policy, requests, verdicts, self._wall(), senders)
+
+        return respond
 
     def _done(self, batch: Batch, future: Future[Judged] | asyncio.Future[Judged]) -> None:
         if future.cancelled():

@@ -7,8 +7,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,99 +16,32 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
 from aimds import data
+from aimds.detect.failures import DETECTORS, EVERY
 from aimds.detect.pii.identifiers import KINDS
-from aimds.errors import ConfigError, DataError, SchemaError
+from aimds.errors import ConfigError, DataError
+from aimds.respond.allowlist import read_allowlist
+from aimds.respond.decision import DECIDING_ACTIONS, DECIDING_REASONS, OTHER_SCORE, RULED_APART, decide
 from aimds.respond.playbook import Playbook
+from aimds.respond.scored import FLAG, RANK, Codes, Decisions, Flags, Scored, stronger
+from aimds.respond.sessions import (
+    Consequences,
+    SessionSettings,
+    read_quarantine,
+    read_rate_limit,
+    read_session_settings,
+)
 from aimds.respond.settings import Override, Section, Settings, merged, read_overrides, read_settings
-from aimds.schema import ACTIONS, CHANNELS
+from aimds.schema import ACTIONS, CHANNELS, SESSION_ACTIONS, VERDICTS, enum
 from aimds.taxonomy import CODES, THREATS
-
-Codes = npt.NDArray[np.int8]
-Flags = npt.NDArray[np.bool_]
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
 
 FORMAT = 1
 SHIPPED = "policy.toml"
-SECTIONS = ("mode", "thresholds", "threats", "failure", "harmful", "redaction", "playbook")
+TENANT_KEYS = ("mode", "thresholds", "threats", "failure", "harmful", "sessions", "traces")
+SECTIONS = (*TENANT_KEYS, "quarantine", "rate_limit", "redaction", "playbook")
 """Parts that a file may leave out; it then gets the shipped ones."""
-TENANT_KEYS = ("mode", "thresholds", "threats", "failure", "harmful")
-ALLOW, FLAG, REDACT, SANDWICH, BLOCK, ESCALATE = range(len(ACTIONS))
-RANK = np.array(
-    [ACTIONS.index(name) for name in ("allow", "flag", "redact", "sandwich", "escalate", "block")]
-).argsort()
-"""Strength per action code: block is the strongest."""
-OTHER_SCORE = 0.5
-"""An allow rule does not hold for a row where a threat type it does not name scores this high."""
-BANDS = ("low", "medium", "high", "critical")
-BAND_ABOVE = np.array([0.70, 0.85, 0.95])
-REASONS = (
-    "nothing found",
-    "p-value at or below the block threshold",
-    "p-value at or below the flag threshold",
-    "denied by a rule",
-    "let pass by a rule",
-    "harmful score at or above its threshold",
-    "a detector could not judge",
-    "personal data or a secret in the text",
-)
-CLEAN, P_BLOCK, P_FLAG, DENIED, PASSED, HARMFUL, UNJUDGED, SENSITIVE = range(len(REASONS))
-_ACTIONS = (ALLOW, FLAG, REDACT, BLOCK, RANK)
-_RULED_APART = np.isin(np.arange(len(THREATS)), [CODES[name] for name in ("none", "pii_exposure", "harmful_request")])
-_FIELDS = ("channel", "p_value", "score", "threat", "scores", "harmful", "severity", "has_pii", "has_secret", "failed")
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What the detectors say of B = ``n`` rows. ``channel`` and ``threat`` int8 (B,) codes; ``tenant`` string (B,) or
-    None; ``p_value`` float64 (B,); ``score``, ``harmful``, ``severity`` float32 (B,); ``scores`` float32 (B, T);
-    ``has_pii`` (kinds that the policy redacts), ``has_secret``, ``failed`` bool (B,): a detector could not judge.
-
-    Raises:
-        SchemaError: a column of another length, or a code that stands for nothing.
-    """
-
-    n: int
-    channel: Codes
-    tenant: pa.Array | None
-    p_value: F64
-    score: F32
-    threat: Codes
-    scores: F32
-    harmful: F32
-    severity: F32
-    has_pii: Flags
-    has_secret: Flags
-    failed: Flags
-
-    def __post_init__(self) -> None:
-        for name in _FIELDS:
-            shape = getattr(self, name).shape
-            expected = (self.n, len(THREATS)) if name == "scores" else (self.n,)
-            if shape != expected:
-                raise SchemaError(name, f"has shape {shape}, expected {expected}")
-        if self.tenant is not None and len(self.tenant) != self.n:
-            raise SchemaError("tenant", f"has {len(self.tenant)} rows, expected {self.n}")
-        for name, codes, known in (("channel", self.channel, CHANNELS), ("threat", self.threat, THREATS)):
-            bad = np.flatnonzero((codes < 0) | (codes >= len(known)))
-            if len(bad):
-                raise SchemaError(name, f"has code {codes[bad[0]]}, expected 0 to {len(known) - 1}", row=int(bad[0]))
-
-
-@dataclass(frozen=True, slots=True)
-class Decisions:
-    """Codes per row, int8 (B,): ``action`` into ACTIONS and ``session_action`` into SESSION_ACTIONS, both to be carried
-    out; ``intended`` into ACTIONS, what ``action`` would be outside shadow mode; ``reason`` into REASONS. ``shadow``
-    bool (B,)."""
-
-    action: Codes
-    session_action: Codes
-    intended: Codes
-    reason: Codes
-    shadow: Flags
+STYLES = ("label", "shape")
 
 
 class Policy:
@@ -124,20 +57,32 @@ class Policy:
         redaction = top.section("redaction")
         personal = redaction.names("pii", sorted(name for name, kind in KINDS.items() if not kind.secret))
         self.keep_last4 = redaction.flag("keep_card_last4")
+        self.keep_shape = redaction.has("style") and redaction.choice("style", STYLES) == "shape"
         redaction.end()
         self.redacted = frozenset(personal) | {name for name, kind in KINDS.items() if kind.secret}
         self.playbook = Playbook.read(top.section("playbook"))
-        self.overrides = read_overrides(top)
-        self.settings = [read_settings(top)]
+        self.overrides, self.allowlist = read_overrides(top), read_allowlist(top)
+        self.settings, self.sessions = [read_settings(top)], [read_session_settings(top)]
+        self.quarantine, self.rate_limit = read_quarantine(top), read_rate_limit(top)
         own = top.sections("tenants")
         top.end()
         general = {key: values[key] for key in TENANT_KEYS}
-        self.tenants = tuple(dict.fromkeys([*own, *(rule.tenant for rule in self.overrides if rule.tenant)]))
+        ruled = [rule.tenant for rule in self.overrides] + [entry.tenant for entry in self.allowlist.entries]
+        self.tenants = tuple(dict.fromkeys([*own, *(name for name in ruled if name is not None)]))
         for name in self.tenants:
-            self.settings.append(_tenant(general, own[name]) if name in own else self.settings[0])
-        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+            texts, sessions = _tenant(general, own[name]) if name in own else (self.settings[0], self.sessions[0])
+            self.settings.append(texts)
+            self.sessions.append(sessions)
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), default=str)
         self.version = f"{declared}+{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
         self._compile()
+
+    @property
+    def holds_sessions(self) -> bool:
+        """Whether anything in it may limit a session or put it into quarantine."""
+        then = [band.then for part in self.sessions for band in part.bands.values()]
+        then += [one for part in self.sessions for one in part.traces.values()]
+        return bool(self.playbook.session_actions.any()) or any(one.session_action != "none" for one in then)
 
     @classmethod
     def load(cls, path: Path | None = None) -> Policy:
@@ -164,7 +109,7 @@ class Policy:
         per_channel = [[part.thresholds[name] for name in CHANNELS] for part in sets]
         self._block = np.array([[limits.block for limits in row] for row in per_channel])
         self._flag = np.array([[limits.flag for limits in row] for row in per_channel])
-        self._failure = _codes([[part.failure[name].action for name in CHANNELS] for part in sets])
+        self._failure = np.array([_codes([_failures(part, name) for name in CHANNELS]) for part in sets])
         responses = [[part.responses.get(name, part.responses["default"]) for name in THREATS] for part in sets]
         self._at_block = _codes([[response.at_block for response in row] for row in responses])
         self._at_flag = _codes([[response.at_flag for response in row] for row in responses])
@@ -176,6 +121,7 @@ class Policy:
         self._deny = self._table([rule for rule in self.overrides if rule.deny])
         self._pass = self._table([rule for rule in self.overrides if not rule.deny])
         self._known = pa.array(self.tenants, pa.string())
+        self._consequences = Consequences(self.sessions, self.quarantine, self.rate_limit)
 
     def _table(self, rules: list[Override]) -> Flags:
         out = np.zeros((len(self.settings), len(CHANNELS), len(THREATS)), np.bool_)
@@ -185,89 +131,112 @@ class Policy:
             out[tenants, channels, slice(None) if rule.threat is None else CODES[rule.threat]] = True
         return out
 
-    def decide(self, scored: Scored) -> Decisions:
-        """The actions for a batch. A row's action depends on that row only."""
-        who = self._who(scored)
+    def decide(self, scored: Scored, today: date | None = None) -> Decisions:
+        """The actions for a batch. A row's action depends on that row only.
+
+        ``today`` decides which entries of the allowlist are in force; None: none is.
+        """
+        who = self.who(scored.tenant, scored.n)
+        listed = self._listed(scored, who, today)
         findings = (scored.p_value, scored.severity, scored.harmful, scored.scores)
-        marks = (scored.failed, scored.has_pii | scored.has_secret)
+        marks = (scored.failed, scored.has_pii | scored.has_secret, listed)
         thresholds = (self._block, self._flag, self._severity, self._harmful)
         actions = (self._at_block, self._at_flag, self._failure, self._harmful_action)
         rules = (self._deny, self._pass)
         rows = (who, scored.channel, scored.threat)
-        intended, reason = _decide(rows, findings, marks, thresholds, actions, rules, _ACTIONS, _RULED_APART)
-        shadow = self._shadow[who]
-        carried_out, session = intended, self._session[intended]
-        if shadow.any():
-            carried_out = np.where(shadow & (RANK[intended] > RANK[FLAG]), np.int8(FLAG), intended)
-            session = np.where(shadow, np.int8(0), session)
-        return Decisions(carried_out, session, intended, reason, shadow)
+        intended, reason = decide(
+            rows, findings, marks, thresholds, actions, rules, DECIDING_ACTIONS, DECIDING_REASONS, EVERY, RULED_APART
+        )
+        return self._carried_out(who, intended, self._session[intended], reason)
 
-    def _who(self, scored: Scored) -> npt.NDArray[np.intp]:
-        if scored.tenant is None or not self.tenants:
-            return np.zeros(scored.n, np.intp)
-        places = pc.index_in(scored.tenant.cast(pa.string()), value_set=self._known)
+    def _carried_out(self, who: npt.NDArray[np.intp], intended: Codes, session: Codes, reason: Codes) -> Decisions:
+        shadow, action = self._shadow[who], intended
+        if shadow.any():
+            action = np.where(shadow & (RANK[intended] > RANK[FLAG]), np.int8(FLAG), intended)
+            session = np.where(shadow, np.int8(0), session)
+        return Decisions(action, session, intended, reason, shadow)
+
+    def decide_later(
+        self,
+        decisions: Decisions,
+        tenant: pa.Array | None,
+        session_score: npt.NDArray[np.float32],
+        violations: pa.ListArray,
+    ) -> Decisions:
+        """``decisions`` of B rows with what their sessions ask for; an action only becomes stronger.
+
+        Args:
+            decisions: of the texts.
+            tenant: B names, or None.
+            session_score: float32 (B,), NaN where there is none.
+            violations: B lists of names of policies over sessions.
+        """
+        who = self.who(tenant, len(decisions.action))
+        action, session, why = self._consequences.of(who, session_score, violations)
+        intended = stronger(decisions.intended, action)
+        reason = np.where(intended != decisions.intended, why, decisions.reason)
+        sessions = np.maximum.reduce([decisions.session_action, session, self._session[intended]])
+        return self._carried_out(who, intended, sessions, reason)
+
+    def with_sessions(self, verdicts: pa.RecordBatch) -> pa.RecordBatch:
+        """``verdicts`` (VERDICTS, B rows, session_score and violations filled) with the actions that follow from them.
+
+        A row whose action becomes stronger loses its mitigated text, which belonged to the weaker one.
+        """
+        action = verdicts.column("action").indices.to_numpy(zero_copy_only=False)
+        session = verdicts.column("session_action").indices.to_numpy(zero_copy_only=False)
+        none = np.zeros(len(action), np.int8)
+        before = Decisions(action, session, action, none, none.astype(np.bool_))
+        score = verdicts.column("session_score").to_numpy(zero_copy_only=False)
+        after = self.decide_later(before, verdicts.column("tenant"), score, verdicts.column("violations"))
+        changed = after.action != action
+        if not changed.any() and (after.session_action == session).all():
+            return verdicts
+        columns = {
+            "action": enum(ACTIONS, after.action),
+            "session_action": enum(SESSION_ACTIONS, after.session_action),
+            "mitigated_text": pc.if_else(
+                pa.array(changed), pa.scalar(None, pa.large_string()), verdicts.column("mitigated_text")
+            ),
+        }
+        arrays = [columns.get(field.name, verdicts.column(field.name)) for field in VERDICTS]
+        return pa.RecordBatch.from_arrays(arrays, schema=VERDICTS)
+
+    def _listed(self, scored: Scored, who: npt.NDArray[np.intp], today: date | None) -> Flags:
+        out = np.zeros(scored.n, np.bool_)
+        if today is None or not self.allowlist.in_force(today):
+            return out
+        rows = np.flatnonzero(scored.p_value <= self._flag[who, scored.channel])
+        names = (None, *self.tenants)
+        threats = scored.threat[rows]
+        strong = (scored.scores[rows] >= OTHER_SCORE) & ~RULED_APART
+        strong[np.arange(len(rows)), threats] = False
+        tenants = [names[place] for place in who[rows].tolist()]
+        others = np.asarray(strong.any(axis=1), np.bool_)
+        held = self.allowlist.holds(rows, tenants, threats, others, scored.contents, today)
+        out[held] = True
+        return out
+
+    def who(self, tenant: pa.Array | None, n: int) -> npt.NDArray[np.intp]:
+        """Place of each of ``n`` rows' tenant in the tables, intp (B,): 0 for those without rules of their own."""
+        if tenant is None or not self.tenants:
+            return np.zeros(n, np.intp)
+        places = pc.index_in(tenant.cast(pa.string()), value_set=self._known)
         return np.asarray(pc.fill_null(places, -1).to_numpy(zero_copy_only=False), np.intp) + 1
 
 
-def severity_band(confidence: npt.ArrayLike) -> Codes:
-    """Code into BANDS, int8 (B,): above 0.95 critical, above 0.85 high, above 0.70 medium, else low; NaN is low."""
-    values = np.nan_to_num(np.asarray(confidence, np.float64))
-    return np.asarray(np.searchsorted(BAND_ABOVE, values, side="left"), np.int8)
-
-
-def _tenant(general: Mapping[str, Any], own: Section) -> Settings:
+def _tenant(general: Mapping[str, Any], own: Section) -> tuple[Settings, SessionSettings]:
     for key, value in own.values.items():
         if key not in TENANT_KEYS:
             raise ConfigError(own.key(key), value, "no such key; known here: " + ", ".join(TENANT_KEYS))
-    return read_settings(Section(merged(general, own.values), own.path))
+    whole = Section(merged(general, own.values), own.path)
+    return read_settings(whole), read_session_settings(whole)
 
 
-def _codes(names: list[list[str]]) -> Codes:
+def _failures(settings: Settings, channel: str) -> list[str]:
+    failure = settings.failure[channel]
+    return [failure.detectors.get(detector, failure.action) for detector in DETECTORS]
+
+
+def _codes(names: Sequence[Sequence[str]]) -> Codes:
     return np.array([[ACTIONS.index(name) for name in row] for row in names], np.int8)
-
-
-@njit(cache=True, nogil=True)
-def _decide(rows, findings, marks, thresholds, actions, rules, known, apart):  # type: ignore[no-untyped-def]
-    # Codes of other modules come as arguments: machine code on disk is renewed only when this file changes.
-    who, channel, threat = rows
-    allow, as_flag, redact, as_block, rank = known
-    p_value, severity, harmful, scores = findings
-    failed, sensitive = marks
-    block, flag, least, harmful_limit = thresholds
-    at_block, at_flag, on_failure, on_harmful = actions
-    deny, let_pass = rules
-    intended, reasons = np.empty(len(p_value), np.int8), np.empty(len(p_value), np.int8)
-    for row in range(len(p_value)):
-        w, c, t = who[row], channel[row], threat[row]
-        unknown = np.isnan(p_value[row])
-        p = 1.0 if unknown else p_value[row]
-        found = p <= flag[w, c]
-        action, reason = np.int8(allow), CLEAN
-        if p <= block[w, c] and severity[row] >= least[w, t]:
-            action, reason = at_block[w, t], P_BLOCK
-        elif found:
-            action, reason = at_flag[w, t], P_FLAG
-        if found and let_pass[w, c, t] and not _something_else(scores[row], let_pass[w, c], apart):
-            action, reason = np.int8(allow), PASSED
-        if found and deny[w, c, t]:
-            action, reason = np.int8(as_block), DENIED
-        if harmful[row] >= harmful_limit[w] and rank[on_harmful[w]] > rank[action]:
-            action, reason = on_harmful[w], HARMFUL
-        if (failed[row] or unknown) and rank[on_failure[w, c]] > rank[action]:
-            action, reason = on_failure[w, c], UNJUDGED
-        if action == redact and not sensitive[row]:
-            # Redacting a text without spans would let it through unchanged and unmarked.
-            action = np.int8(as_flag)
-        if sensitive[row] and rank[redact] > rank[action]:
-            action, reason = np.int8(redact), SENSITIVE
-        intended[row], reasons[row] = action, reason
-    return intended, reasons
-
-
-@njit(cache=True, nogil=True)
-def _something_else(scores, let_pass, apart):  # type: ignore[no-untyped-def]
-    # Personal data and harmful requests are dealt with by rules of their own.
-    other = False
-    for code in range(len(scores)):
-        other |= not apart[code] and not let_pass[code] and scores[code] >= OTHER_SCORE
-    return other

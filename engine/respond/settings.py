@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aimds.detect.failures import DETECTORS
 from aimds.errors import ConfigError
 from aimds.schema import ACTIONS, CHANNELS
 from aimds.taxonomy import THREATS
@@ -130,9 +131,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """``action`` where a detector could not judge; allow means fail open."""
+    """``action`` where a detector could not judge, ``detectors`` for those with another one; allow means fail open."""
 
     action: str
+    detectors: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +215,19 @@ def _thresholds(section: Section) -> Thresholds:
 
 
 def _failure(section: Section) -> Failure:
+    own = section.sections("detectors", DETECTORS)
+    general = {key: value for key, value in section.values.items() if key != "detectors"}
+    detectors = {name: Section(merged(general, part.values), part.path) for name, part in own.items()}
+    return Failure(
+        _failure_action(Section(general, section.path)),
+        {name: _failure_action(part) for name, part in detectors.items()},
+    )
+
+
+def _failure_action(section: Section) -> str:
     mode, action = section.choice("mode", FAIL_MODES), section.choice("action", HOLDING_ACTIONS)
     section.end()
-    return Failure(action if mode == "closed" else "allow")
+    return action if mode == "closed" else "allow"
 
 
 def _responses(top: Section) -> dict[str, Response]:

@@ -10,7 +10,7 @@ from aimds.jobs.report.charts import action_css, number
 from aimds.jobs.report.elements import card, day, period, threat_title
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII
 from aimds.jobs.report.findings import Findings
-from aimds.jobs.report.markup import Child, Html, h
+from aimds.jobs.report.markup import Child, Html, h, join
 from aimds.jobs.report.samples import Sample
 from aimds.jobs.report.session_risk import SessionRisk
 from aimds.printable import visible
@@ -80,7 +80,12 @@ def _sample(sample: Sample) -> Html:
         h("span", sample.action, class_=f"badge {action_css(sample.action)}"),
         h("span", f"{sample.channel} · {score}"),
     )
-    where = [f"request {visible(sample.request_id, 48)}"]
+    return h("article", top, excerpted(sample))
+
+
+def excerpted(sample: Sample, *told: str) -> Html:
+    """The excerpt of ``sample``, what gave it away, and under it ``told`` and where it comes from."""
+    where = [*told, f"request {visible(sample.request_id, 48)}"]
     if sample.session_id:
         turn = f", turn {sample.turn}" if sample.turn is not None else ""
         where.append(f"session {visible(sample.session_id, 48)}{turn}")
@@ -90,13 +95,8 @@ def _sample(sample: Sample) -> Html:
         where.append(f"{day(sample.ts)} UTC")
     names = dict.fromkeys((str(item["detector"]), str(item["pattern_id"])) for item in sample.evidence)
     chips = [h("span", f"{visible(d, 30)} {visible(p, 60)}", class_="id") for d, p in list(names)[:6]]
-    return h(
-        "article",
-        top,
-        _excerpt(sample),
-        h("div", *chips, class_="ids") if chips else None,
-        h("small", " · ".join(where)),
-    )
+    listed = h("div", *chips, class_="ids") if chips else None
+    return join([_excerpt(sample), listed, h("small", " · ".join(where))])
 
 
 def _excerpt(sample: Sample) -> Html:

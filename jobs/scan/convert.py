@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds import schema
+from aimds.detect.failures import UNKNOWN_CHANNEL
 
 _TIME = pa.timestamp("us", tz="UTC")
 _YEARS_S = (-62_135_596_800, 253_402_300_800)  # 0001-01-01 and 10000-01-01 as epoch seconds
@@ -140,7 +141,7 @@ def _as_channel(array: pa.Array, notes: dict[int, str]) -> pa.Array:
     )
     codes[unknown] = _DOCUMENT
     for row in unknown:
-        notes[int(row)] = f"unknown channel {names[int(row)].as_py()[:80]!r}: screened as document"
+        notes[int(row)] = f"{UNKNOWN_CHANNEL}{names[int(row)].as_py()[:80]!r}: screened as document"
     return schema.enum(schema.CHANNELS, codes)
 
 

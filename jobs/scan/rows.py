@@ -73,8 +73,14 @@ def screen_except(screener: Screener, batch: pa.RecordBatch, problems: dict[int,
 
 
 def failed(screener: Screener, batch: pa.RecordBatch, problems: list[str]) -> pa.RecordBatch:
-    """Verdicts with status ``error`` and action ``flag`` for rows that could not be judged; one problem a row."""
+    """Verdicts with status ``error`` for rows that could not be judged, one problem a row.
+
+    The action is what the policy of ``screener`` has for them; ``flag`` where it has none.
+    """
     n = batch.num_rows
+    unjudged = getattr(screener, "unjudged", None)
+    if unjudged is not None and n == 1:
+        return _conformed(unjudged(batch, problems[0][:_MAX_ERROR_CHARS]))
     versions: dict[str, str] = getattr(screener, "versions", {})
     given: dict[str, Any] = {
         "action": enum(ACTIONS, [ACTIONS.index("flag")] * n),

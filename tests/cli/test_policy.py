@@ -76,3 +76,23 @@ def test_values_nested_too_deep_are_an_error_that_names_the_file(tmp_path: Path,
     error = run("policy", command, tmp_path / "deep.toml").exception
     assert isinstance(error, DataError)
     assert "deep.toml" in str(error)
+
+
+def test_allowlist_failures_of_single_detectors_and_sessions_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'format = 1\nversion = "7"\n[failure]\nmode = "closed"\naction = "flag"\n[failure.detectors.pii]\nmode = "open"\n'
+        '[traces.no_pii_exposure]\naction = "block"\n[traces.default]\naction = "flag"\nsession_action = "quarantine"\n'
+        '[[allowlist]]\npattern_id = "inj.x"\nexpires = 2027-06-30\napproved_by = ["a", "b"]\nreason = "quoted"\n'
+    )
+    shown = run("policy", "show", tmp_path / "mine.toml").stdout
+    for word in (
+        "pii",
+        "breaks no_pii_exposure",
+        "quarantine",
+        "above 0.95",
+        "pattern_id inj.x, until 2027-06-30, by a",
+    ):
+        assert word in shown
+    content = json.loads(run("policy", "show", tmp_path / "mine.toml", "--json").stdout)
+    assert content["allowlist"][0]["expires"] == "2027-06-30"
+    assert content["tenants"]["*"]["failure"]["tool"]["detectors"] == {"pii": "allow"}

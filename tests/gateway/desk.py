@@ -65,7 +65,7 @@ class Fake:
 
     def _verdicts(self, batch: pa.RecordBatch, scores: Scores) -> pa.RecordBatch:
         texts = Texts.from_arrow(batch.column("text"))
-        return assembly.verdicts(batch, texts, scores, policy(), "fast", "cpu", VERSIONS)
+        return assembly.verdicts(batch, texts, scores, getattr(self, "policy", policy()), "fast", "cpu", VERSIONS)
 
 
 class Desk:

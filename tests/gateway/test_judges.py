@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from desk import ATTACK, BOOM, ndjson
+from desk import ATTACK, BOOM, Fake, ndjson
 from live import INSECURE, live
 
 from aimds.gateway.frames import Setup
@@ -20,6 +22,7 @@ from aimds.gateway.pieces import ARROW, BRIEF, FULL, OBJECTS, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.rows import Row
 from aimds.gateway.settings import Audit, Screening
+from aimds.respond.policy import Policy
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "fake_judge.py"))
 SETUP = Setup(Screening(), ("warm",))
@@ -128,3 +131,32 @@ def test_a_gateway_with_processes_serves_and_records(tmp_path: Path) -> None:
         server.call(server.gateway.reload())
         assert server.screen("and after a reload")[0] == 200
     assert (tmp_path / "audit.log").read_bytes().count(b'"verdict"') == 6
+
+
+def test_what_follows_from_held_sessions_reaches_rows_that_other_processes_judged() -> None:
+    class Desk:
+        def __init__(self) -> None:
+            self.ids: list[str] = []
+
+        def enqueue(self, rows: pa.RecordBatch) -> None:
+            self.ids += rows.column("request_id").to_pylist()
+
+    class Known(Fake):
+        policy = Policy.load()
+
+    queue = Desk()
+    with live(SERVED, Known(), judge=COMMAND, warm=["warm"], queue=queue) as server:
+        server.gateway.responder._quarantine.put((None, "held", None), time.time(), 60.0)
+        lines = [
+            {"text": "hello", "request_id": "a", "session_id": "free"},
+            {"text": "hello", "request_id": "b", "session_id": "held"},
+            {"text": "ATTACK", "request_id": "c", "session_id": "free"},
+        ]
+        body = "".join(json.dumps(line) + "\n" for line in lines)
+        _, _, answer = server.ask("POST", "/v1/screen/batch", body, content_type="application/x-ndjson")
+        found = [json.loads(line) for line in answer.splitlines()]
+        assert [one["action"] for one in found] == ["allow", "block", "block"]
+        assert found[1]["violations"] == ["session_quarantined"]
+        metrics = server.ask("GET", "/metrics")[2].decode()
+        assert 'aimds_rows_total{action="block"} 2.0' in metrics
+    assert queue.ids == []

@@ -143,3 +143,42 @@ def test_bad_span_in_a_column_names_its_row() -> None:
 def test_column_of_an_empty_batch_is_empty() -> None:
     texts = Texts.from_arrow(pa.array([], pa.large_string()))
     assert mitigated(texts, np.zeros(0, np.int8), {}, np.zeros(0, np.int8)).to_pylist() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("EMAIL", "Jane.Doe@example.com", "Xxxx.Xxx@xxxxxxx.xxx"),
+        ("PHONE", "+49 (30) 901-820", "+00 (00) 000-000"),
+        ("CREDIT_CARD", "4111 1111-1111 1234", "0000 0000-0000 0000"),
+        ("AWS_ACCESS_KEY", "AKIA-EXAMPLE_1", "x" * 14),
+        ("EMAIL", "jörg@example.com", "xxxxx@xxxxxxx.xxx"),
+        ("PHONE", "１２", "xxxxxx"),
+    ],
+)
+def test_shape_of_a_value_stays_with_as_many_bytes(kind: str, value: str, expected: str) -> None:
+    text = f"← {value}, yes".encode()
+    start = len("← ".encode())
+    out = redact(text, [(start, start + len(value.encode()), kind)], keep_shape=True)
+    assert out == f"← {expected}, yes"
+    assert len(out.encode()) == len(text)
+
+
+def test_shape_of_a_card_keeps_its_last_four_digits_only_where_that_is_asked_for() -> None:
+    text = b"4111 1111 1111 12 34"
+    assert redact(text, [(0, 20, "CREDIT_CARD")], keep_shape=True, keep_last4=True) == "0000 0000 0000 12 34"
+    assert redact(text, [(0, 20, "PHONE")], keep_shape=True, keep_last4=True) == "0000 0000 0000 00 00"
+
+
+@given(st.text(max_size=40), st.data())
+def test_places_in_a_text_stay_where_shapes_are_kept(text: str, data: st.DataObject) -> None:
+    raw = text.encode()
+    ends = st.integers(0, len(raw))
+    drawn = data.draw(
+        st.lists(st.tuples(ends, ends, st.sampled_from(["EMAIL", "PHONE", "AWS_ACCESS_KEY"])), max_size=4)
+    )
+    spans = [(min(a, b), max(a, b), kind) for a, b, kind in drawn]
+    out = redact(raw, spans, keep_shape=True).encode()
+    assert len(out) == len(raw)
+    covered = {place for start, end, _ in spans for place in range(start, end)}
+    assert all(out[i] == raw[i] or (raw[i] >= 128 and out[i] == ord("x")) for i in range(len(raw)) if i not in covered)

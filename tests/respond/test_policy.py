@@ -9,39 +9,19 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scored_rows import scored
 
 from aimds import data
+from aimds.detect.failures import DETECTORS
 from aimds.errors import ConfigError, DataError, SchemaError
-from aimds.respond.policy import BANDS, REASONS, Policy, Scored, severity_band
+from aimds.respond.policy import Policy
+from aimds.respond.scored import REASONS, Scored
+from aimds.respond.sessions import BANDS, severity_band
 from aimds.schema import ACTIONS, CHANNELS, SESSION_ACTIONS
-from aimds.taxonomy import CODES, THREATS
+from aimds.taxonomy import THREATS
 
 SHIPPED = tomllib.loads(data.read_bytes("policy.toml").decode())
 STRENGTH = ("allow", "flag", "redact", "sandwich", "escalate", "block")
-
-
-def scored(rows: list[dict[str, Any]]) -> Scored:
-    """Rows as a batch; what a row leaves out is harmless user text."""
-    base = {"channel": "user", "tenant": None, "p": 0.5, "threat": "none", "harmful": 0.0, "severity": 1.0}
-    full = [{**base, "pii": False, "secret": False, "failed": False, "others": {}, **row} for row in rows]
-    scores = np.zeros((len(full), len(THREATS)), np.float32)
-    for i, row in enumerate(full):
-        for name, value in row["others"].items():
-            scores[i, CODES[name]] = value
-    return Scored(
-        n=len(full),
-        channel=np.array([CHANNELS.index(row["channel"]) for row in full], np.int8),
-        tenant=pa.array([row["tenant"] for row in full], pa.string()),
-        p_value=np.array([row["p"] for row in full], np.float64),
-        score=np.zeros(len(full), np.float32),
-        threat=np.array([CODES[row["threat"]] for row in full], np.int8),
-        scores=scores,
-        harmful=np.array([row["harmful"] for row in full], np.float32),
-        severity=np.array([row["severity"] for row in full], np.float32),
-        has_pii=np.array([row["pii"] for row in full], np.bool_),
-        has_secret=np.array([row["secret"] for row in full], np.bool_),
-        failed=np.array([row["failed"] for row in full], np.bool_),
-    )
 
 
 def actions(policy: Policy, *rows: dict[str, Any]) -> list[str]:
@@ -93,6 +73,21 @@ def test_failure_mode_is_set_per_channel() -> None:
     }
     rows = [{"failed": True, "channel": channel} for channel in CHANNELS]
     assert actions(changed(failure=failure), *rows) == ["escalate", "allow", "escalate", "block", "escalate"]
+
+
+def test_failure_mode_is_set_per_detector_and_the_strongest_of_those_that_failed_holds() -> None:
+    failure = {
+        "mode": "closed",
+        "action": "flag",
+        "detectors": {"pii": {"mode": "open"}, "deep": {"action": "block"}},
+        "channels": {"tool": {"detectors": {"pii": {"mode": "closed", "action": "escalate"}}}},
+    }
+    bit = {name: 1 << place for place, name in enumerate(DETECTORS)}
+    sets = [bit["pii"], bit["rules"], bit["pii"] | bit["rules"], bit["deep"] | bit["pii"], True]
+    rows = [{"failed": one} for one in sets]
+    assert actions(changed(failure=failure), *rows) == ["allow", "flag", "flag", "block", "block"]
+    assert actions(changed(failure=failure), {"failed": bit["pii"], "channel": "tool"}) == ["escalate"]
+    assert actions(changed(failure=failure), {"p": float("nan")}) == ["block"]
 
 
 def test_open_failure_mode_still_heeds_the_other_detectors() -> None:
@@ -372,6 +367,12 @@ BAD = [
     ({"threats": {**SHIPPED["threats"], "jailbreak": {"severity": 1}}}, "threats.jailbreak.severity", "min_severity"),
     ({"failure": {"mode": "shut", "action": "flag"}}, "failure.mode", "closed, open"),
     ({"failure": {"mode": "closed", "action": "allow"}}, "failure.action", "flag, block, escalate"),
+    ({"failure": {"mode": "open", "action": "flag", "detectors": {"x": {}}}}, "failure.detectors.x", "rules, pii"),
+    (
+        {"failure": {"mode": "open", "action": "flag", "detectors": {"pii": {"mode": "ajar"}}}},
+        "failure.detectors.pii.mode",
+        "closed, open",
+    ),
     ({"harmful": {"threshold": 0.0, "action": "flag"}}, "harmful.threshold", "above 0"),
     ({"harmful": {"threshold": 1.5, "action": "flag"}}, "harmful.threshold", "up to 1"),
     ({"redaction": {"pii": ["EMAIL", "NAME"], "keep_card_last4": True}}, "redaction.pii[1]", "EMAIL"),

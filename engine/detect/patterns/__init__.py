@@ -70,6 +70,11 @@ class Matches:
     pattern: Ints
     hits: list[Hit]
 
+    @classmethod
+    def none(cls, windows: int) -> Matches:
+        """Nothing found in ``windows`` windows."""
+        return cls(np.full(windows, -1, np.float32), np.full(windows, -1, np.int32), [])
+
 
 @dataclass(frozen=True, slots=True)
 class Bank:

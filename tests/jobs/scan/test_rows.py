@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aimds.errors import ArtefactError, SchemaError
 from aimds.jobs.scan.rows import add_counts, counts, failed, noted, screen, screen_except
-from aimds.schema import VERDICTS, check_verdicts, requests
+from aimds.schema import ACTIONS, VERDICTS, check_verdicts, enum, requests
 
 
 def batch(texts: list[str | None]) -> pa.RecordBatch:
@@ -80,6 +80,17 @@ def test_a_failed_verdict_fits_the_contract_and_carries_the_request() -> None:
     assert (row["session_id"], row["turn"], row["request_id"], row["model_version"]) == ("s", 3, "r", "fake")
     assert row["score"] is None
     assert len(row["error"]) == 500
+
+
+def test_a_failed_row_gets_the_action_of_the_screeners_policy() -> None:
+    class Strict(FakeScreener):
+        def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
+            found = failed(FakeScreener(), batch, [reason])
+            place = found.schema.get_field_index("action")
+            return found.set_column(place, VERDICTS.field(place), enum(ACTIONS, [ACTIONS.index("block")]))
+
+    verdict = failed(Strict(), requests(pa.table({"text": ["x"]})), ["too long"]).to_pylist()[0]
+    assert (verdict["action"], verdict["status"], verdict["error"]) == ("block", "error", "too long")
 
 
 def test_a_note_makes_a_verdict_partial_and_joins_its_error() -> None:

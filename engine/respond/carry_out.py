@@ -1,0 +1,182 @@
+"""The playbook carried out on batches: sessions held and let go, what is answered, what goes to people and to hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aimds.respond.held import Hold, Key, Quarantine, RateLimits
+from aimds.respond.playbook import ENDINGS, Playbook
+from aimds.respond.policy import Policy
+from aimds.respond.sessions import QUARANTINED, RATE_LIMITED
+from aimds.schema import ACTIONS, SESSION_ACTIONS, VERDICTS
+
+Rows = npt.NDArray[np.int64]
+HOLDING = SESSION_ACTIONS.index("quarantine")
+
+
+class Queue(Protocol):
+    """Where rows wait for people."""
+
+    def enqueue(self, rows: pa.RecordBatch) -> None:
+        """Take ``rows``: VERDICTS, and the text of the request as ``text``."""
+
+
+class Notifier(Protocol):
+    """What is told of rows with the step notify."""
+
+    def notify(self, verdicts: pa.RecordBatch, now: float) -> None:
+        """Tell of ``verdicts``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """What becomes of B requests. ``ending``: code into ENDINGS, int8 (B,) · ``text``: what is forwarded, null where
+    nothing is · the rows with the steps ``audit``, ``notify`` and ``review``, int64."""
+
+    ending: npt.NDArray[np.int8]
+    text: pa.Array
+    audit: Rows
+    notify: Rows
+    review: Rows
+
+
+def responses(playbook: Playbook, requests: pa.RecordBatch, verdicts: pa.RecordBatch) -> Responses:
+    """What ``playbook`` makes of ``requests`` with their ``verdicts``; changes nothing."""
+    action = verdicts.column("action").indices.to_numpy(zero_copy_only=False)
+    endings = np.array([ENDINGS.index(playbook.steps[name][-1]) for name in ACTIONS], np.int8)
+    ending = endings[action]
+    changing = np.array([bool({"redact", "sandwich"} & set(playbook.steps[name])) for name in ACTIONS])[action]
+    text = pc.if_else(pa.array(changing), verdicts.column("mitigated_text"), requests.column("text"))
+    forwarded = pa.array(ending == ENDINGS.index("forward"))
+    return Responses(
+        ending,
+        pc.if_else(forwarded, text, pa.scalar(None, text.type)),
+        *(_with(playbook, action, step) for step in ("audit", "notify", "review")),
+    )
+
+
+def _with(playbook: Playbook, action: npt.NDArray[np.int8], step: str) -> Rows:
+    return np.flatnonzero(np.array([step in playbook.steps[name] for name in ACTIONS])[action])
+
+
+class Responder:
+    """Keeps which sessions are held, and hands rows to ``queue`` and ``notifier``. Safe to use from several threads.
+
+    Args:
+        queue: takes what goes to people; None: it only stays held.
+        notifier: None: nobody is told.
+        most: sessions held at once, in quarantine and limited each.
+    """
+
+    def __init__(self, queue: Queue | None = None, notifier: Notifier | None = None, *, most: int = 100_000) -> None:
+        self._queue, self._notifier, self._lock = queue, notifier, Lock()
+        self._quarantine, self._limits = Quarantine(most), RateLimits(most)
+        self.enqueued = self.notified = self.lost = 0
+        """Rows handed to people and to the hook; ``lost``: rows of which the hook could not be told."""
+
+    def has_work(self, policy: Policy) -> bool:
+        """Whether `respond` could do anything under ``policy``; where not, nobody needs to call it."""
+        handed = self._queue is not None or self._notifier is not None
+        return handed or policy.holds_sessions or any(self.counts.values())
+
+    def respond(
+        self,
+        policy: Policy,
+        requests: pa.RecordBatch,
+        verdicts: pa.RecordBatch,
+        now: float,
+        senders: Sequence[str] | None = None,
+    ) -> pa.RecordBatch:
+        """``verdicts`` of B ``requests`` with what follows from sessions that are held; the steps review and notify are
+        done.
+
+        ``now``: seconds since 1970. ``senders``: B names, for rows without a session. What the queue raises is raised
+        here, so that no verdict is given for what people should have seen; what the notifier raises is counted as
+        ``lost``.
+        """
+        verdicts = self.held(policy, verdicts, now, senders)
+        found = responses(policy.playbook, requests, verdicts)
+        if self._queue is not None and len(found.review):
+            rows = pa.array(found.review)
+            chosen, texts = verdicts.take(rows), requests.column("text").take(rows)
+            self._queue.enqueue(pa.RecordBatch.from_arrays([*chosen.columns, texts], names=[*VERDICTS.names, "text"]))
+            self.enqueued += len(rows)
+        if self._notifier is not None and len(found.notify):
+            try:
+                self._notifier.notify(verdicts.take(pa.array(found.notify)), now)
+                self.notified += len(found.notify)
+            except OSError:
+                self.lost += len(found.notify)
+        return verdicts
+
+    def held(
+        self, policy: Policy, verdicts: pa.RecordBatch, now: float, senders: Sequence[str] | None = None
+    ) -> pa.RecordBatch:
+        """``verdicts`` in which each turn of a session that is held says so, and has the action that follows.
+
+        Rows count in their order: a row with the session action quarantine holds those of its session that come later.
+        """
+        session = verdicts.column("session_action").indices.to_numpy(zero_copy_only=False)
+        with self._lock:
+            if not (session.any() or len(self._quarantine) or len(self._limits)):
+                return verdicts
+            marks = self._marks(policy, verdicts, session, now, senders)
+        if not marks:
+            return verdicts
+        place = verdicts.schema.get_field_index("violations")
+        listed = verdicts.column(place).to_pylist()
+        for row, mark in marks.items():
+            listed[row] = [*(listed[row] or ()), mark]
+        marked = verdicts.set_column(place, VERDICTS.field(place), pa.array(listed, VERDICTS.field(place).type))
+        return policy.with_sessions(marked)
+
+    def _marks(
+        self,
+        policy: Policy,
+        verdicts: pa.RecordBatch,
+        session: npt.NDArray[np.int8],
+        now: float,
+        senders: Sequence[str] | None,
+    ) -> dict[int, str]:
+        marks: dict[int, str] = {}
+        columns = (verdicts.column(name).to_pylist() for name in ("tenant", "session_id", "request_id"))
+        for row, (tenant, session_id, request_id) in enumerate(zip(*columns, strict=True)):
+            if session_id is None and senders is None:
+                continue
+            key: Key = (tenant, session_id, None if session_id is not None or senders is None else senders[row])
+            if session_id is not None and self._quarantine.get(key, now) is not None:
+                marks[row] = QUARANTINED
+                continue
+            if not self._limits.take(key, now, policy.rate_limit.turns_per_minute):
+                marks[row] = RATE_LIMITED
+            if session[row] == HOLDING and session_id is not None:
+                self._quarantine.put(key, now, policy.quarantine.hold_s, request_id)
+            elif session[row]:
+                # Without a session there is only the sender, and a sender is limited, never shut out.
+                self._limits.put(key, now, policy.rate_limit.hold_s, request_id)
+        return marks
+
+    def release(self, tenant: str | None, session_id: str, now: float) -> bool:
+        """Let a session go; False where it is not held."""
+        key: Key = (tenant, session_id, None)
+        with self._lock:
+            released = self._quarantine.release(key, now)
+            return self._limits.release(key, now) or released
+
+    def listed(self, now: float) -> dict[str, list[tuple[Key, Hold]]]:
+        """What is held, by session action."""
+        with self._lock:
+            return {"quarantine": self._quarantine.listed(now), "rate_limit": self._limits.listed(now)}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Sessions held now, by session action, those that are over but not yet forgotten included."""
+        return {"quarantine": len(self._quarantine), "rate_limit": len(self._limits)}

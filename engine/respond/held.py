@@ -1,0 +1,125 @@
+"""Sessions that are held: in quarantine, or limited to a few turns a minute. Bounded; the time is passed in."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+
+Key = tuple[str | None, str | None, str | None]
+"""Tenant, session, and sender where there is no session."""
+MOST = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Since when and until when, seconds of the clock that is passed in, and the request that caused it."""
+
+    since: float
+    until: float
+    request_id: str
+
+
+class Quarantine:
+    """Sessions that nothing of gets through until they are released.
+
+    Args:
+        most: sessions held at once; of more, the one held longest goes, and ``dropped`` counts it.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._held: OrderedDict[Key, Hold] = OrderedDict()
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def put(self, key: Key, now: float, hold_s: float, request_id: str = "") -> None:
+        """Hold ``key`` for ``hold_s`` seconds, 0: until it is released. One that is held already is held longer."""
+        until = now + hold_s if hold_s else math.inf
+        before = self.get(key, now)
+        self._held[key] = Hold(now, until, request_id) if before is None else _longer(before, until)
+        self._held.move_to_end(key)
+        if len(self._held) > self._most:
+            self._held.popitem(last=False)
+            self.dropped += 1
+
+    def get(self, key: Key, now: float) -> Hold | None:
+        """The hold on ``key``, None where there is none any more."""
+        found = self._held.get(key)
+        if found is not None and found.until <= now:
+            del self._held[key]
+            return None
+        return found
+
+    def release(self, key: Key, now: float) -> bool:
+        """Let ``key`` go; False where it is not held."""
+        held = self.get(key, now) is not None
+        self._held.pop(key, None)
+        return held
+
+    def expire(self, now: float) -> None:
+        """Forget what is over."""
+        for key in [key for key, hold in self._held.items() if hold.until <= now]:
+            del self._held[key]
+
+    def listed(self, now: float) -> list[tuple[Key, Hold]]:
+        """What is held, longest first."""
+        self.expire(now)
+        return list(self._held.items())
+
+
+class RateLimits:
+    """Sessions, or senders, that may send a few turns a minute: a bucket of one minute's turns each, full at first.
+
+    Args:
+        most: as for `Quarantine`.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._holds = Quarantine(most)
+        self._buckets: dict[Key, tuple[float, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._holds)
+
+    @property
+    def dropped(self) -> int:
+        """Limits that went because there were too many."""
+        return self._holds.dropped
+
+    def put(self, key: Key, now: float, hold_s: float, request_id: str = "") -> None:
+        """Limit ``key`` for ``hold_s`` seconds."""
+        self._holds.put(key, now, hold_s, request_id)
+        if len(self._buckets) > 2 * len(self._holds) + 64:
+            held = {one for one, _ in self._holds.listed(now)}
+            self._buckets = {one: bucket for one, bucket in self._buckets.items() if one in held}
+
+    def take(self, key: Key, now: float, per_minute: float) -> bool:
+        """Whether ``key`` may send a turn now; one that is not limited always may."""
+        if self._holds.get(key, now) is None:
+            self._buckets.pop(key, None)
+            return True
+        room = max(1.0, per_minute)
+        left, at = self._buckets.get(key, (room, now))
+        left = min(room, left + max(0.0, now - at) * per_minute / 60)
+        self._buckets[key] = (left - 1 if left >= 1 else left, now)
+        return left >= 1
+
+    def release(self, key: Key, now: float) -> bool:
+        """Let ``key`` go; False where it is not limited."""
+        self._buckets.pop(key, None)
+        return self._holds.release(key, now)
+
+    def expire(self, now: float) -> None:
+        """Forget what is over."""
+        self._holds.expire(now)
+
+    def listed(self, now: float) -> list[tuple[Key, Hold]]:
+        """What is limited, longest first."""
+        return self._holds.listed(now)
+
+
+def _longer(before: Hold, until: float) -> Hold:
+    return Hold(before.since, max(before.until, until), before.request_id)

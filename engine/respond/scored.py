@@ -1,0 +1,110 @@
+"""What a policy is given and what it gives back: batches of scores in, batches of action codes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aimds.errors import SchemaError
+from aimds.schema import ACTIONS, CHANNELS
+from aimds.taxonomy import THREATS
+
+Codes = npt.NDArray[np.int8]
+Flags = npt.NDArray[np.bool_]
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+
+ALLOW, FLAG, REDACT, SANDWICH, BLOCK, ESCALATE = range(len(ACTIONS))
+BY_STRENGTH = np.array(
+    [ACTIONS.index(name) for name in ("allow", "flag", "redact", "sandwich", "escalate", "block")], np.int8
+)
+RANK = BY_STRENGTH.argsort()
+"""Strength per action code: block is the strongest."""
+REASONS = (
+    "nothing found",
+    "p-value at or below the block threshold",
+    "p-value at or below the flag threshold",
+    "denied by a rule",
+    "let pass by a rule",
+    "harmful score at or above its threshold",
+    "a detector could not judge",
+    "personal data or a secret in the text",
+    "let pass by the allowlist",
+    "the score of the session is above a threshold",
+    "the session breaks a policy",
+)
+CLEAN, P_BLOCK, P_FLAG, DENIED, PASSED, HARMFUL, UNJUDGED, SENSITIVE, LISTED, SESSION, TRACE = range(len(REASONS))
+_FIELDS = ("channel", "p_value", "score", "threat", "scores", "harmful", "severity", "has_pii", "has_secret", "failed")
+
+
+class Contents(Protocol):
+    """What an allowlist may ask of single rows."""
+
+    def evidence(self, row: int) -> Sequence[tuple[str, float]]:
+        """Pattern id and strength of each piece of evidence."""
+
+    def digest(self, row: int) -> str | None:
+        """SHA-256 of the text as hexadecimal digits, None where the text is not at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What the detectors say of B = ``n`` rows. ``channel`` and ``threat`` int8 (B,) codes; ``tenant`` string (B,) or
+    None; ``p_value`` float64 (B,); ``score``, ``harmful``, ``severity`` float32 (B,); ``scores`` float32 (B, T);
+    ``has_pii`` (kinds that the policy redacts), ``has_secret`` bool (B,); ``failed`` uint8 (B,): the detectors that
+    could not judge, as bits over `aimds.detect.failures.DETECTORS`; ``contents``: for an allowlist, None: there is
+    nothing to ask.
+
+    Raises:
+        SchemaError: a column of another length, or a code that stands for nothing.
+    """
+
+    n: int
+    channel: Codes
+    tenant: pa.Array | None
+    p_value: F64
+    score: F32
+    threat: Codes
+    scores: F32
+    harmful: F32
+    severity: F32
+    has_pii: Flags
+    has_secret: Flags
+    failed: npt.NDArray[np.uint8]
+    contents: Contents | None = None
+
+    def __post_init__(self) -> None:
+        for name in _FIELDS:
+            shape = getattr(self, name).shape
+            expected = (self.n, len(THREATS)) if name == "scores" else (self.n,)
+            if shape != expected:
+                raise SchemaError(name, f"has shape {shape}, expected {expected}")
+        if self.tenant is not None and len(self.tenant) != self.n:
+            raise SchemaError("tenant", f"has {len(self.tenant)} rows, expected {self.n}")
+        for name, codes, known in (("channel", self.channel, CHANNELS), ("threat", self.threat, THREATS)):
+            bad = np.flatnonzero((codes < 0) | (codes >= len(known)))
+            if len(bad):
+                raise SchemaError(name, f"has code {codes[bad[0]]}, expected 0 to {len(known) - 1}", row=int(bad[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """Codes per row, int8 (B,): ``action`` into ACTIONS and ``session_action`` into SESSION_ACTIONS, both to be carried
+    out; ``intended`` into ACTIONS, what ``action`` would be outside shadow mode; ``reason`` into REASONS. ``shadow``
+    bool (B,)."""
+
+    action: Codes
+    session_action: Codes
+    intended: Codes
+    reason: Codes
+    shadow: Flags
+
+
+def stronger(first: Codes, second: Codes) -> Codes:
+    """The stronger of two action codes, int8, row by row."""
+    return np.where(RANK[second] > RANK[first], second, first).astype(np.int8)
