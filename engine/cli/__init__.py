@@ -17,6 +17,7 @@ COMMANDS = (
     "patterns",
     "policy",
     "audit",
+    "review",
     "serve",
     "certs",
     "keys",

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -182,7 +183,7 @@ def cases(verdicts: pa.RecordBatch | pa.Table, texts: pa.Array | pa.ChunkedArray
     raw = _raw(texts, verdicts.num_rows)
     out = []
     for i in range(verdicts.num_rows):
-        detail = {name: columns[name][i] for name in (*DETAIL, *VERSIONS)}
+        detail = {name: _finite(columns[name][i]) for name in (*DETAIL, *VERSIONS)}
         out.append(Case(text=raw[i], detail=detail, **{name: columns[name][i] for name in _CASE}))
     return out
 
@@ -212,6 +213,15 @@ def _plain(verdicts: pa.RecordBatch | pa.Table, name: str) -> Sequence[Any]:
     # Written by others, a time may lie outside what a datetime can hold.
     inside = pc.if_else(outside_years(column), None, column)
     return inside.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64()).to_pylist()  # type: ignore[no-any-return]
+
+
+def _finite(value: Any) -> Any:
+    """``value`` without the numbers that JSON has not."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return {name: _finite(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def _raw(texts: pa.Array | pa.ChunkedArray | None, n: int) -> Sequence[bytes | None]:

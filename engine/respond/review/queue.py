@@ -151,8 +151,8 @@ class Queue:
             # UNION takes a row once that is both an item and a turn beside it.
             listed = base.execute(
                 f"SELECT * FROM (SELECT {names} FROM items WHERE session_id = ?1 AND tenant IS ?2 UNION "
-                f"SELECT {names} FROM turns WHERE session_id = ?1 AND tenant IS ?2 ORDER BY turn DESC, ts DESC LIMIT ?3)"
-                " ORDER BY turn, ts, request_id",
+                f"SELECT {names} FROM turns WHERE session_id = ?1 AND tenant IS ?2 ORDER BY turn DESC, ts DESC "
+                "LIMIT ?3) ORDER BY turn, ts, request_id",
                 (case.session_id, case.tenant, MAX_TURNS),
             )
             return [rows.turn_of(row) for row in listed]

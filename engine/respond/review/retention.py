@@ -48,8 +48,8 @@ def remove_texts(store: Store, before: datetime, now: datetime, who: str) -> int
 
 
 def erase(store: Store, subject: Subject, now: datetime, who: str) -> int:
-    """Remove what is about ``subject``: texts, ids of requests and sessions, tenant, evidence, what reviewers wrote; the
-    number of items. An empty item stays with its label and its times, so that figures and history stay true, and
+    """Remove what is about ``subject``: texts, ids of requests and sessions, tenant, evidence, what reviewers wrote;
+    the number of items. An empty item stays with its label and its times, so that figures and history stay true, and
     the same verdict is not queued again."""
     condition, values = _condition(subject)
     with store.change() as base:

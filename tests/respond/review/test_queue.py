@@ -103,9 +103,9 @@ def test_random_steps_do_what_a_naive_model_does(tmp_path: Path, seed: int) -> N
             made.add([case(i, severity=severity)], (), now, "scan")
             assert made.matching(ADA, now, Filter("all")) == len(known)
         elif kind == "claim":
-            assert outcome(made.claim, whoho, now, ident) == model.claim(who.name, now, ident)
+            assert outcome(made.claim, who, now, ident) == model.claim(who.name, now, ident)
         elif kind == "claim_next":
-            assert outcome(made.claim, whoho, now) == model.claim(who.name, now, None)
+            assert outcome(made.claim, who, now) == model.claim(who.name, now, None)
         elif kind == "release":
             found = outcome(made.release, who, ident, now)
             assert found == model.release(who.name, now, ident)
