@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aimds.cli import review_allow, review_keep
+from aimds.cli import review_allow, review_keep, review_open
 from aimds.cli.review_options import AsJson, ItemId, QueueFile, Reason, ReviewerName, now, opened, reviewer
 
 EXIT_NOTHING = 1
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(listed)
     review_allow.register(group)
     review_keep.register(group)
+    review_open.register(group)
     app.add_typer(group, name="review")
 
 
