@@ -39,6 +39,9 @@ class Metrics:
         self.queue_bytes = Gauge("aimds_queue_bytes", "Bytes of text that wait.", registry=r)
         self.shed = Counter("aimds_shed_rows", "Rows refused or given up, by reason.", ("reason",), registry=r)
         self.errors = Counter("aimds_rows_not_judged", "Rows with status error.", registry=r)
+        self.review = Counter(
+            "aimds_review_rows", "Rows for people to decide, by what became of them.", ("outcome",), registry=r
+        )
         self.denied = Counter("aimds_denied", "Requests denied, by reason.", ("reason",), registry=r)
 
     def screened(self, actions: Iterable[tuple[str, int]], threats: Iterable[tuple[str, int]], unjudged: int) -> None:

@@ -26,6 +26,10 @@ def _cell(content: str | None, limit: int = 40, style: str = "") -> Text:
     return Text(visible(content or "", limit), style=style)
 
 
+def _beginning(raw: bytes | None) -> str | None:
+    return document.words(raw if raw is None else raw[:800])
+
+
 def table(items: Sequence[Item], total: int, now: datetime) -> None:
     """Print ``items``, one a line."""
     console = Console(highlight=False, markup=False, emoji=False)
@@ -48,7 +52,7 @@ def table(items: Sequence[Item], total: int, now: datetime) -> None:
             "" if item.case.score is None else f"{item.case.score:.2f}",
             _cell(item.case.tenant, 12),
             _state(item, now),
-            _cell(document.words(item.case.text, 400) or ("(removed)" if item.text_removed else "(no text)"), room),
+            _cell(_beginning(item.case.text) or ("(removed)" if item.text_removed else "(no text)"), room),
         )
     console.print(grid)
     if total > len(items):
@@ -97,7 +101,7 @@ def whole(item: Item, history: Sequence[Event], turns: Sequence[Turn], now: date
                 "" if one.score is None else f"{one.score:.2f}",
                 _bar(one.score),
                 _cell(one.action, 12),
-                _cell(document.words(one.text, 300), 60, "" if here else "dim"),
+                _cell(_beginning(one.text), 60, "" if here else "dim"),
             )
         console.print(grid)
     console.print()

@@ -31,6 +31,10 @@ def register(app: typer.Typer) -> None:
         patterns: Annotated[
             Path | None, typer.Option(metavar="DIR", help="Patterns kept by aimds patterns, beside the shipped ones.")
         ] = None,
+        review: Annotated[
+            Path | None,
+            typer.Option(metavar="FILE", help="Queue what is to be reviewed here, and serve /console to reviewers."),
+        ] = None,
         workers: Annotated[
             int | None,
             typer.Option(min=0, max=256, help="Processes that judge; 0: none but the server's.  [default: cores - 1]"),
@@ -46,7 +50,7 @@ def register(app: typer.Typer) -> None:
         Example: aimds serve --insecure-local --port 8080
         """
         from aimds.errors import ConfigError
-        from aimds.gateway.settings import load
+        from aimds.gateway.settings import Review, load
         from aimds.schema import PROFILES
 
         if profile is not None and profile not in PROFILES:
@@ -54,11 +58,19 @@ def register(app: typer.Typer) -> None:
 
         def settings() -> Settings:
             found = load(config)
-            given = {"host": host, "port": port, "certificate": certificate, "key": key, "keys": api_keys}
+            given: dict[str, Any] = {
+                "host": host,
+                "port": port,
+                "certificate": certificate,
+                "key": key,
+                "keys": api_keys,
+            }
             screening = {"profile": profile, "policy": policy, "patterns": patterns, "workers": workers}
             made = replace(found.screening, **_set(screening))
             if made.workers is None:
                 made = replace(made, workers=_workers())
+            if review is not None:
+                given["review"] = Review(review, None if found.review is None else found.review.keep_days)
             return replace(
                 found,
                 insecure=insecure_local,
@@ -112,6 +124,8 @@ async def _serve(settings: Callable[[], Settings]) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload)
     scheme = "http" if gateway.settings.insecure else "https"
     _say(f"listening on {scheme}://{gateway.settings.host}:{gateway.port}")
+    if gateway.settings.review is not None:
+        _say(f"review at {scheme}://{gateway.settings.host}:{gateway.port}/console/")
     await ended.wait()
     _say("draining")
     await gateway.stop()

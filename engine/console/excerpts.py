@@ -17,22 +17,23 @@ MOST_VIEWS = 6
 
 
 def runs(raw: bytes, evidence: Sequence[Mapping[str, Any]], spans: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """``raw`` cut where a mark begins or ends: ``text``, the indices into ``evidence`` that lie over it, the ``kinds`` of
-    ``spans`` that do, and ``hidden`` where the text describes characters that would not show.
+    """``raw`` cut where a mark begins or ends: ``text``, the indices into ``evidence`` that lie over it, the ``kinds``
+    of ``spans`` that do, and ``hidden`` where the text describes characters that would not show.
 
     Offsets are bytes of ``raw``, from a verdict that anybody may have written: those outside are cut, and a mark never
     splits a character.
     """
     shown = raw[:MOST_BYTES]
-    found = [(*_within(shown, one), i, None) for i, one in enumerate(evidence)]
+    found: list[tuple[int, int, int | None, str]] = []
+    found += [(*_within(shown, one), i, "") for i, one in enumerate(evidence)]
     found += [(*_within(shown, one), None, str(one.get("kind"))) for one in spans]
     marks = [mark for mark in found if mark[0] < mark[1]]
-    edges = sorted({0, _border(shown, len(shown), 0), *(edge for mark in marks for edge in mark[:2])})
+    edges = sorted({0, len(shown), *(edge for mark in marks for edge in mark[:2])})
     out = []
     for low, high in pairwise(edges):
         over = [mark for mark in marks if mark[0] < high and mark[1] > low]
         which = [mark[2] for mark in over if mark[2] is not None]
-        kinds = sorted({mark[3] for mark in over if mark[3] is not None})
+        kinds = sorted({mark[3] for mark in over if mark[2] is None})
         for text, hidden in tokens(shown[low:high].decode("utf-8", "replace")):
             out.append({"text": text, "hidden": hidden, "evidence": which, "kinds": kinds})
     return out
@@ -78,7 +79,7 @@ def _within(raw: bytes, mark: Mapping[str, Any]) -> tuple[int, int]:
 def _border(raw: bytes, at: int, step: int) -> int:
     """``at``, moved by ``step`` while it lies within a character of UTF-8, which has at most four bytes."""
     for _ in range(3):
-        if not step or not 0 < at < len(raw) or raw[at] & 0xC0 != 0x80:
+        if not 0 < at < len(raw) or raw[at] & 0xC0 != 0x80:
             break
         at += step
     return at

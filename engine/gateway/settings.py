@@ -65,6 +65,14 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """The queue of verdicts for people; their texts stay ``keep_days``, None: for ever."""
+
+    path: Path
+    keep_days: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of the file. ``insecure`` is no key of it: only the command line can say it."""
 
@@ -84,6 +92,7 @@ class Settings:
     output: OutputConfig = field(default_factory=OutputConfig)
     screening: Screening = field(default_factory=Screening)
     audit: Audit | None = None
+    review: Review | None = None
     drain_s: int = 30
     insecure: bool = False
 
@@ -168,6 +177,11 @@ def _settings(top: Section, base: Path) -> Settings:
         key = _path(part, "key", base) if part.has("key") else None
         verdicts = part.choice("verdicts", RECORDED) if part.has("verdicts") else "caught"
         changed["audit"] = Audit(_path(part, "path", base), key, verdicts)
+        part.end()
+    if top.has("review"):
+        part = top.section("review")
+        days = part.number("keep_days", 0.0, 36_500.0, open_low=True) if part.has("keep_days") else None
+        changed["review"] = Review(_path(part, "path", base), days)
         part.end()
     top.end()
     return Settings(**changed)

@@ -279,7 +279,7 @@ const drawViews = attempt(async (id) => {
 
 function drawSession(turns, item) {
   const here = turns.findIndex((turn) => turn.request_id === item.request_id && turn.turn === item.turn);
-  return section("Session", session(turns, here),
+  return section("Session", el("div", { class: "scroll" }, session(turns, here)),
     el("details", { open: turns.length <= 12 }, el("summary", {}, `${turns.length} turns that the queue knows`), el("div", { class: "scroll" },
       el("table", { class: "turns" }, el("thead", {}, el("tr", {}, ["turn", "action", "score", "text"].map((name) => el("th", { scope: "col" }, name)))),
         el("tbody", {}, turns.map((turn, i) => el("tr", { class: i === here ? "here" : null, "aria-current": i === here ? "true" : null },

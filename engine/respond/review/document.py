@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from aimds.printable import visible
 from aimds.respond.review.allow import Proposal
 from aimds.respond.review.items import Event, Item, Turn, moment_of
 from aimds.respond.review.queue import Counts
@@ -26,12 +27,14 @@ def ts(micros: int | None) -> str | None:
     return moment_of(micros).isoformat()
 
 
-def words(raw: bytes | None, most: int | None = None) -> str | None:
-    """The text in ``raw``, its first ``most`` bytes about; what is no UTF-8 becomes U+FFFD."""
-    if raw is None:
-        return None
-    cut = raw if most is None else raw[:most]
-    return cut.decode("utf-8", "ignore" if len(cut) < len(raw) else "replace") + ("…" if len(cut) < len(raw) else "")
+def words(raw: bytes | None) -> str | None:
+    """The text in ``raw``; what is no UTF-8 becomes U+FFFD."""
+    return None if raw is None else raw.decode("utf-8", "replace")
+
+
+def _excerpt(raw: bytes | None) -> str | None:
+    """The beginning of ``raw`` on one line, what would not show written out."""
+    return None if raw is None else visible(raw[: 4 * EXCERPT].decode("utf-8", "replace"), EXCERPT)
 
 
 def item(found: Item, now: datetime, *, whole: bool = False) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def item(found: Item, now: datetime, *, whole: bool = False) -> dict[str, Any]:
     }
     if whole:
         return out | {"text": words(case.text), "detail": dict(case.detail)}
-    return out | {"excerpt": words(case.text, EXCERPT)}
+    return out | {"excerpt": _excerpt(case.text)}
 
 
 def event(found: Event) -> dict[str, Any]:
@@ -75,7 +78,7 @@ def event(found: Event) -> dict[str, Any]:
 
 def turn(found: Turn) -> dict[str, Any]:
     """A turn of a session, with the beginning of its text."""
-    return asdict(found) | {"ts": ts(found.ts), "text": words(found.text, EXCERPT)}
+    return asdict(found) | {"ts": ts(found.ts), "text": _excerpt(found.text)}
 
 
 def proposal(found: Proposal) -> dict[str, Any]:
