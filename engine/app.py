@@ -278,7 +278,8 @@ class Gateway:
             self._noted = True
 
     def _recorder(self, settings: Settings) -> Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None] | None:
-        log, steps = self.audit, []
+        log = self.audit
+        steps: list[Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None]] = []
         if log is not None and settings.audit is not None and settings.audit.verdicts != "none":
             everything, digests = settings.audit.verdicts == "all", settings.audit.key is not None
             steps.append(functools.partial(_record, log, everything, digests))

@@ -194,8 +194,12 @@ class Queue:
             ).fetchone()
             version = base.execute("SELECT coalesce(max(id), 0) FROM history").fetchone()
         per_band, per_label = {row[0]: row[1] for row in bands}, {row[0]: row[1] for row in labels}
+        waits, claimed, mine, overdue = (int(value or 0) for value in total)
         return Counts(
-            *(int(value or 0) for value in total),
+            open=waits,
+            claimed=claimed,
+            mine=mine,
+            overdue=overdue,
             attack=per_label.get("attack", 0),
             benign=per_label.get("benign", 0),
             proposals=waiting[0],
