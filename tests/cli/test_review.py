@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import signal
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -151,3 +155,45 @@ def test_verdicts_without_a_text_are_queued_and_said(tmp_path: Path) -> None:
     done = run(tmp_path, "add", tmp_path / "v.parquet")
     assert "--with-text" in done.output
     assert "There is no text." in run(tmp_path, "show", 1).stdout
+
+
+def test_the_console_opens_by_a_link_and_ends_by_a_signal(filled: Path) -> None:
+    open_ = [
+        sys.executable,
+        "-m",
+        "aimds",
+        "review",
+        "open",
+        "--no-browser",
+        "-q",
+        str(filled / "review.db"),
+        "--as",
+        "ada",
+    ]
+    process = subprocess.Popen(open_, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        link = process.stderr.readline().split()[-1]
+        address, _, path = link.removeprefix("http://").partition("/")
+        connection = http.client.HTTPConnection(address, timeout=60)
+        connection.request("GET", f"/{path}")
+        answer = connection.getresponse()
+        answer.read()
+        cookie = str(answer.getheader("set-cookie")).partition(";")[0]
+        connection.request("GET", "/console/api/items", headers={"cookie": cookie})
+        assert json.loads(connection.getresponse().read())["total"] == 3
+        connection.request("GET", f"/{path}")
+        again = connection.getresponse()
+        assert again.status == 401
+        again.read()
+        connection.request("GET", "/v1/screen")
+        assert connection.getresponse().status == 404
+        connection.close()
+        process.send_signal(signal.SIGTERM)
+        assert "every decision is kept" in process.stderr.read()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
