@@ -463,5 +463,9 @@ async function poll() {
   setTimeout(poll, POLL_MS);
 }
 
-attempt(start)();
+start().catch((error) => {
+  if (!(error instanceof Refused)) throw error;
+  signIn();
+  $("gate-error").textContent = error.message;
+});
 setTimeout(poll, POLL_MS);
