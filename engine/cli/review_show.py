@@ -18,7 +18,9 @@ from aimds.respond.review.items import moment_of
 from aimds.verdicts import Verdict
 
 _BAND_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "dim"}
-_BESIDE_TEXT = 84
+_COLUMNS = ("item", "severity", "due", "state", "threat", "score", "tenant", "text")
+_FIRST_LEFT_OUT = ("tenant", "score", "state")
+_LEAST_WORDS = 20
 _LABEL_STYLES = {"attack": "bold red", "benign": "bold green"}
 
 
@@ -36,25 +38,35 @@ def table(items: Sequence[Item], total: int, now: datetime) -> None:
     if not items:
         console.print("nothing fits")
         return
-    grid = Table("item", "severity", "due", "threat", "score", "tenant", "state", "text", box=None, pad_edge=False)
-    grid.columns[0].justify = grid.columns[4].justify = "right"
-    for column in grid.columns:
-        column.no_wrap = True
-    # The others are never cut for the text's sake.
-    room = max(16, console.width - _BESIDE_TEXT)
+    lines = [[Text(name, style="bold") for name in _COLUMNS]]
     for item in items:
-        late = item.is_overdue(now)
-        grid.add_row(
-            str(item.id),
+        due = "" if item.state != "open" else span(item.due_at - now)
+        missing = "(removed)" if item.text_removed else "(no text)"
+        cells = (
+            Text(str(item.id)),
             Text(item.band, style=_BAND_STYLES[item.band]),
-            Text("" if item.state != "open" else span(item.due_at - now), style="bold red" if late else ""),
-            _cell(item.case.threat_type, 18),
-            "" if item.case.score is None else f"{item.case.score:.2f}",
-            _cell(item.case.tenant, 12),
+            Text(due, style="bold red" if item.is_overdue(now) else ""),
             _state(item, now),
-            _cell(_beginning(item.case.text) or ("(removed)" if item.text_removed else "(no text)"), room),
+            _cell(item.case.threat_type, 18),
+            Text("" if item.case.score is None else f"{item.case.score:.2f}"),
+            _cell(item.case.tenant, 16),
+            _cell(_beginning(item.case.text) or missing, 200),
         )
-    console.print(grid)
+        lines.append(list(cells))
+    widths = [max(line[k].cell_len for line in lines) for k in range(len(_COLUMNS))]
+    kept = list(range(len(_COLUMNS) - 1))
+    for column in _FIRST_LEFT_OUT:
+        # Nothing is cut where something less needed can be left out.
+        if sum(widths[k] + 2 for k in kept) + _LEAST_WORDS > console.width:
+            kept.remove(_COLUMNS.index(column))
+    room = max(_LEAST_WORDS, console.width - sum(widths[k] + 2 for k in kept))
+    for line in lines:
+        out = Text()
+        for k in kept:
+            out.append_text(line[k]).append(" " * (widths[k] + 2 - line[k].cell_len))
+        text = line[-1]
+        text.truncate(room, overflow="ellipsis")
+        console.print(out.append_text(text), no_wrap=True, overflow="ignore", crop=False)
     if total > len(items):
         console.print(f"{len(items):,} of {total:,}; --limit shows more")
 

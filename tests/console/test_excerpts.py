@@ -17,7 +17,9 @@ marks = st.lists(st.fixed_dictionaries({"start": offsets, "end": offsets, "kind"
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=40), marks, marks)
-def test_whatever_the_offsets_nothing_hidden_is_left_and_marks_are_known_ones(raw: bytes, evidence: Any, spans: Any) -> None:
+def test_whatever_the_offsets_nothing_hidden_is_left_and_marks_are_known_ones(
+    raw: bytes, evidence: Any, spans: Any
+) -> None:
     found = runs(raw, evidence, spans)
     assert not [c for run in found for c in run["text"] if hidden(c) and c not in "\n\t"]
     for run in found:
