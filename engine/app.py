@@ -11,36 +11,46 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from aimds.console.local import NAMES, threaded
+from aimds.console.sessions import Sessions
+from aimds.console.site import Answer, Run, Site
 from aimds.errors import AimdsError, ConfigError, DataError
 from aimds.gateway import datagrams, server
 from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.batching import Batcher
 from aimds.gateway.certificates import Chains
 from aimds.gateway.frames import Setup
+from aimds.gateway.headers import Head
 from aimds.gateway.http import App, Twin
-from aimds.gateway.identity import Identity
+from aimds.gateway.identity import Identity, Peer
 from aimds.gateway.judge_process import screener_of
 from aimds.gateway.judges import COMMAND, Judges
 from aimds.gateway.keys import Keys
 from aimds.gateway.limits import Failures, Rates
 from aimds.gateway.pieces import Piece
+from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Access, Everybody, Hooks, Service
-from aimds.gateway.settings import Ray, Screening, Settings
+from aimds.gateway.reviewing import Reviewing, reviewed
+from aimds.gateway.settings import Ray, Review, Screening, Settings
 from aimds.gateway.tokens import MAX_JWKS, Jwks, Tokens
 from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
 from aimds.record.audit import AuditLog
 from aimds.record.chain import load_key
-from aimds.respond.carry_out import Queue, Responder
+from aimds.respond.carry_out import Queue as Hands
+from aimds.respond.carry_out import Responder
 from aimds.respond.notify import NotifyFile
+from aimds.respond.policy import Policy
+from aimds.respond.review import Queue
 from aimds.screener import Screener
 
 if TYPE_CHECKING:
@@ -76,7 +86,7 @@ class Gateway:
         build: Callable[[Screening], Any] = screener_of,
         judge: Sequence[str] = COMMAND,
         warm: Sequence[str] = (),
-        queue: Queue | None = None,
+        queue: Hands | None = None,
         say: Say = lambda line: None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -105,6 +115,12 @@ class Gateway:
         elif workers:
             self._judges = Judges(Setup(settings.screening, self._warm), workers, judge)
         batch = replace(settings.batch, slots=workers) if workers else settings.batch
+        self._reviewing: Reviewing | None = None
+        self._site: Site | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        if settings.review is not None:
+            self._reviewing = self._review(settings, settings.review)
+            self._site = self._console(self._reviewing.target, access, settings)
         self.worker = Worker(
             build(settings.screening),
             slots=batch.slots,
@@ -131,11 +147,13 @@ class Gateway:
             output=settings.output,
             rates=Rates(settings.rate, settings.burst),
             metrics=self.metrics,
+            pages=self._site,
         )
         self._context = _context(settings)
         self._tasks: set[asyncio.Task[None]] = set()
         self._twin: Twin | None = None
         self.quic: server.Server | None = None
+        self._run: Run | None = None
         self.port = 0
         """TCP port, once started."""
 
@@ -184,6 +202,7 @@ class Gateway:
         listening = _listening(self.settings.host, self.settings.port)
         self.port = listening.getsockname()[1]
         alt_svc = self._listen_quic()
+        self._open_console()
         connections = self.metrics.connections.labels("tcp")
         self._twin = Twin(
             App(self.service, self._clock, alt_svc=alt_svc),
@@ -234,6 +253,10 @@ class Gateway:
             await self._judges.close()
         if self._cluster is not None:
             self._cluster.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        if self._reviewing is not None:
+            self._reviewing.close()
         if self.audit is not None:
             self.audit.close()
 
@@ -245,6 +268,7 @@ class Gateway:
             settings = self._reread().check()
             credentials = None if self._auth is None or settings.insecure else self._credentials(settings)
             screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
+            actions = None if self._reviewing is None else _reviewed(settings.screening)
             quic = None if self.quic is None else _quic(settings)
             if self._judges is not None:
                 await self._judges.replace(Setup(settings.screening, self._warm))
@@ -259,6 +283,8 @@ class Gateway:
         if credentials is not None and self._auth is not None:
             self._auth.credentials = credentials
         self.worker.replace(screener)
+        if self._reviewing is not None and actions is not None:
+            self._reviewing.actions = actions
         self.service.batcher.weights = dict(settings.weights)
         self._last_reload = {"at": at, "error": None}
         self._say("reloaded")
@@ -343,9 +369,55 @@ class Gateway:
 
     def _recorder(self, settings: Settings) -> Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None] | None:
         log = self.audit
-        if log is None or settings.audit is None or settings.audit.verdicts == "none":
-            return None
-        return functools.partial(_record, log, settings.audit.verdicts == "all", settings.audit.key is not None)
+        steps: list[Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None]] = []
+        if log is not None and settings.audit is not None and settings.audit.verdicts != "none":
+            everything, digests = settings.audit.verdicts == "all", settings.audit.key is not None
+            steps.append(functools.partial(_record, log, everything, digests))
+        if self._reviewing is not None:
+            steps.append(self._reviewing.record)
+        if len(steps) < 2:
+            return steps[0] if steps else None
+        first, second = steps
+
+        def both(requests: pa.RecordBatch, verdicts: pa.RecordBatch, pieces: list[Piece]) -> None:
+            # A verdict that is not recorded is not given, so that nobody is to review it.
+            first(requests, verdicts, pieces)
+            second(requests, verdicts, pieces)
+
+        return both
+
+    def _review(self, settings: Settings, review: Review) -> Reviewing:
+        keep = None if review.keep_days is None else timedelta(days=review.keep_days)
+        return Reviewing(
+            Queue(review.path, create=True),
+            _reviewed(settings.screening),
+            keep=keep,
+            wall=self._wall,
+            counted=lambda outcome, rows: self.metrics.review.labels(outcome).inc(rows),
+            say=self._say,
+        )
+
+    def _console(self, queue: Queue, access: Access, settings: Settings) -> Site:
+        secure = settings.certificate is not None
+
+        def denied(problem: Problem, head: Head, peer: Peer) -> None:
+            self.service.deny(problem, head.method, head.path, peer)
+
+        sessions = Sessions("aimds-review", secure=secure)
+        return Site(queue, access, self._aside, sessions, secure=secure, denied=denied, wall=self._wall)
+
+    def _open_console(self) -> None:
+        if self._site is None:
+            return
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="aimds-console")
+        self._run = threaded(self._pool, asyncio.get_running_loop())
+        if not self.settings.certificate:
+            names = (*NAMES, "[::1]")
+            self._site.hosts = frozenset(f"{one}:{self.port}" for one in names)
+
+    def _aside(self, work: Callable[[], Answer], done: Callable[[Answer], None]) -> None:
+        assert self._run is not None
+        self._run(work, done)
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"last_reload": self._last_reload}
@@ -388,6 +460,10 @@ def _record(
     if bodies:
         log.append_many("verdict", bodies)
         log.flush()
+
+
+def _reviewed(screening: Screening) -> tuple[str, ...]:
+    return reviewed(Policy.load(screening.policy).playbook)
 
 
 def _audit(settings: Settings) -> AuditLog | None:

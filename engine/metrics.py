@@ -41,6 +41,9 @@ class Metrics:
         self.errors = Counter("aimds_rows_not_judged", "Rows with status error.", registry=r)
         self.held = Gauge("aimds_sessions_held", "Sessions held, by session action.", ("session_action",), registry=r)
         self.handed = Gauge("aimds_rows_handed_on", "Rows handed to review or notify, or lost.", ("to",), registry=r)
+        self.review = Counter(
+            "aimds_review_rows", "Rows for people to decide, by what became of them.", ("outcome",), registry=r
+        )
         self.denied = Counter("aimds_denied", "Requests denied, by reason.", ("reason",), registry=r)
 
     def screened(self, actions: Iterable[tuple[str, int]], threats: Iterable[tuple[str, int]], unjudged: int) -> None:

@@ -22,6 +22,7 @@ COMMANDS = (
     "policy",
     "audit",
     "graph",
+    "review",
     "serve",
     "certs",
     "keys",

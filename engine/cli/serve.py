@@ -34,6 +34,10 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option(metavar="DIR", help="Patterns kept by aimds patterns, beside the shipped ones.")
         ] = None,
         learned: Annotated[Path | None, typer.Option(metavar="DIR", help="What aimds learn has put in force.")] = None,
+        review: Annotated[
+            Path | None,
+            typer.Option(metavar="FILE", help="Queue what is to be reviewed here, and serve /console to reviewers."),
+        ] = None,
         workers: Annotated[
             int | None,
             typer.Option(min=0, max=256, help="Processes that judge; 0: none but the server's.  [default: cores - 1]"),
@@ -54,7 +58,7 @@ def register(app: typer.Typer) -> None:
         """
         from aimds import kernels
         from aimds.errors import ConfigError
-        from aimds.gateway.settings import Ray, load
+        from aimds.gateway.settings import Ray, Review, load
         from aimds.schema import PROFILES
 
         if profile is not None and profile not in PROFILES:
@@ -86,6 +90,8 @@ def register(app: typer.Typer) -> None:
                 given["ray"] = replace(before, **_set({"address": ray_address, "least": workers or None}))
             if made.workers is None:
                 made = replace(made, workers=_workers())
+            if review is not None:
+                given["review"] = Review(review, None if found.review is None else found.review.keep_days)
             return replace(
                 found,
                 insecure=insecure_local,
@@ -139,6 +145,8 @@ async def _serve(settings: Callable[[], Settings]) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload)
     scheme = "http" if gateway.settings.insecure else "https"
     _say(f"listening on {scheme}://{gateway.settings.host}:{gateway.port}")
+    if gateway.settings.review is not None:
+        _say(f"review at {scheme}://{gateway.settings.host}:{gateway.port}/console/")
     await ended.wait()
     _say("draining")
     await gateway.stop()

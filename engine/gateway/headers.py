@@ -30,7 +30,7 @@ class Head:
 
     @classmethod
     def read(cls, method: str, target: str, headers: Iterable[tuple[bytes, bytes]]) -> Head:
-        """A head from what a transport read; pseudo-headers are left out.
+        """A head from what a transport read; pseudo-headers are left out but for the authority, which is the host.
 
         Raises:
             Problem: too large, a header twice that may come once, or bytes that are not ASCII.
@@ -41,13 +41,17 @@ class Head:
             size += len(raw_name) + len(raw_value) + 32
             if size > MAX_HEADER_BYTES:
                 raise Problem("headers-too-large", f"at most {MAX_HEADER_BYTES} bytes are taken")
-            if raw_name.startswith(b":"):
+            if raw_name == b":authority":
+                raw_name = b"host"
+            elif raw_name.startswith(b":"):
                 continue
             try:
                 name, value = raw_name.decode("ascii").lower(), raw_value.decode("ascii").strip()
             except UnicodeDecodeError:
                 raise Problem("malformed", "a header holds bytes that are not ASCII") from None
             if name in found:
+                if name == "host" and value == found[name]:
+                    continue
                 if name not in REPEATABLE:
                     raise Problem("malformed", f"the header {name} comes twice")
                 value = f"{found[name]}, {value}"

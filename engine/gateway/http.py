@@ -7,7 +7,7 @@ import contextlib
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -16,7 +16,6 @@ from aimds.gateway.exchange import Exchange
 from aimds.gateway.headers import MAX_HEADER_BYTES
 from aimds.gateway.identity import Peer
 from aimds.gateway.problem import Problem
-from aimds.gateway.protocol import Service
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,6 +24,13 @@ CERTIFICATES, GONE = "aimds.certificates", "aimds.gone"
 IDLE_S = {"stream": 600.0, "output": 120.0}
 DEFAULT_IDLE_S = 30.0
 """Seconds in which a client must send something of a body that we are ready to read."""
+
+
+class Opens(Protocol):
+    """What answers requests: `aimds.gateway.protocol.Service`, or something smaller."""
+
+    def open(self, method: str, target: str, headers: list[tuple[bytes, bytes]], peer: Peer, now: float) -> Exchange:
+        """The exchange of a request; one that is refused is answered already."""
 
 
 class App:
@@ -38,7 +44,7 @@ class App:
 
     def __init__(
         self,
-        service: Service,
+        service: Opens,
         clock: Callable[[], float] = time.monotonic,
         *,
         alt_svc: str | None = None,

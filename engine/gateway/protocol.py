@@ -39,6 +39,16 @@ class Access(Protocol):
         """The verified sender of a request, or raise a Problem."""
 
 
+class Pages(Protocol):
+    """A part of the paths that somebody else answers."""
+
+    def owns(self, path: str) -> bool:
+        """Whether ``path`` is one of them."""
+
+    def open(self, head: Head, peer: Peer, now: float) -> Exchange:
+        """The exchange of a request, or raise a Problem."""
+
+
 class Everybody:
     """Access where no identity is asked for."""
 
@@ -77,6 +87,7 @@ class Service:
         limits, output: bounds.
         rates: rows a second of each identity.
         metrics: counted into.
+        pages: answers the paths that it owns, and says itself who may come in there.
     """
 
     def __init__(
@@ -89,8 +100,9 @@ class Service:
         output: OutputConfig | None = None,
         rates: Rates | None = None,
         metrics: Metrics | None = None,
+        pages: Pages | None = None,
     ) -> None:
-        self.batcher, self.hooks = batcher, hooks
+        self.batcher, self.hooks, self._pages = batcher, hooks, pages
         self.access: Access = access or Everybody()
         self.limits, self.output = limits or Limits(), output or OutputConfig()
         self.rates, self.metrics = rates or Rates(), metrics or Metrics()
@@ -104,6 +116,9 @@ class Service:
         name, identity = "none", None
         try:
             head = Head.read(method, target, headers)
+            if self._pages is not None and self._pages.owns(head.path):
+                name = "console"
+                return self._opened(self._page(self._pages, head, peer, now))
             route, part = route_of(head.method, head.path)
             name = route.name
             if peer.early and route.method != "GET":
@@ -114,6 +129,14 @@ class Service:
             exchange = self._exchange(route, part, head, identity or LOCAL)
         except Problem as problem:
             exchange = self._refused(name, problem, method, target, peer, identity)
+        return self._opened(exchange)
+
+    def _page(self, pages: Pages, head: Head, peer: Peer, now: float) -> Exchange:
+        if peer.early and head.method not in ("GET", "HEAD"):
+            raise Problem("too-early", "this request changes something; send it again after the handshake")
+        return pages.open(head, peer, now)
+
+    def _opened(self, exchange: Exchange) -> Exchange:
         if exchange.ended:
             self.metrics.requests.labels(exchange.route, str(exchange.status)).inc()
             return exchange
@@ -125,6 +148,10 @@ class Service:
     def _refused(
         self, route: str, problem: Problem, method: str, target: str, peer: Peer, identity: Identity | None
     ) -> Exchange:
+        return Refused(route, self.deny(problem, method, target, peer, identity))
+
+    def deny(self, problem: Problem, method: str, target: str, peer: Peer, identity: Identity | None = None) -> Problem:
+        """Note ``problem`` where it is a denial; what to answer with."""
         if problem.kind in ("unauthenticated", "forbidden"):
             self.metrics.denied.labels(problem.kind).inc()
             note = {
@@ -139,7 +166,7 @@ class Service:
                 self.hooks.denied(note)
             except Exception as error:  # what cannot be recorded is still denied
                 problem = Problem(problem.kind, f"{problem.detail} (not recorded: {type(error).__name__})")
-        return Refused(route, problem)
+        return problem
 
     def _exchange(self, route: Route, part: str, head: Head, identity: Identity) -> Exchange:
         if route.name in ("screen", "turns", "batch", "stream", "output"):

@@ -79,6 +79,14 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """The queue of verdicts for people; their texts stay ``keep_days``, None: for ever."""
+
+    path: Path
+    keep_days: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of the file. ``insecure`` is no key of it: only the command line can say it."""
 
@@ -101,6 +109,7 @@ class Settings:
     ray: Ray | None = None
     audit: Audit | None = None
     notify: Path | None = None
+    review: Review | None = None
     drain_s: int = 30
     insecure: bool = False
 
@@ -197,6 +206,11 @@ def _settings(top: Section, base: Path) -> Settings:
     if top.has("respond"):
         part = top.section("respond")
         changed["notify"] = _path(part, "notify", base)
+        part.end()
+    if top.has("review"):
+        part = top.section("review")
+        days = part.number("keep_days", 0.0, 36_500.0, open_low=True) if part.has("keep_days") else None
+        changed["review"] = Review(_path(part, "path", base), days)
         part.end()
     top.end()
     return Settings(**changed)

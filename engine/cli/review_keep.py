@@ -1,0 +1,51 @@
+"""`aimds review prune` and `erase`: what does not stay in the queue."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aimds.cli.review_options import AsJson, QueueFile, ReviewerName, now, opened, reviewer
+
+
+def register(group: typer.Typer) -> None:
+    """Add the commands to ``group``."""
+    group.command("prune")(prune)
+    group.command("erase")(erase)
+
+
+def prune(
+    days: Annotated[int, typer.Option(min=0, max=36_500, help="Texts that are older go.")],
+    queue: QueueFile = Path("review.db"),
+    name: ReviewerName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove the texts of items that were queued more than DAYS days ago, decided or not; decisions stay."""
+    from aimds.respond.review.retention import remove_texts
+
+    with opened(queue) as found:
+        at = now()
+        n = remove_texts(found.store, at - timedelta(days), at, reviewer(name).name)
+    print(json.dumps({"items": n}) if as_json else f"{n:,} texts removed")
+
+
+def erase(
+    session: Annotated[str | None, typer.Option(help="A session id.")] = None,
+    request: Annotated[str | None, typer.Option(help="A request id.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="A tenant.")] = None,
+    queue: QueueFile = Path("review.db"),
+    name: ReviewerName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a subject: texts, ids, tenant, evidence and reasons of all items that fit everything given. For good."""
+    from aimds.respond.review.retention import Subject
+    from aimds.respond.review.retention import erase as erase_subject
+
+    subject = Subject(tenant, session, request)
+    with opened(queue) as found:
+        n = erase_subject(found.store, subject, now(), reviewer(name).name)
+    print(json.dumps({"items": n}) if as_json else f"{n:,} items erased")

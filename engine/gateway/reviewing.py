@@ -1,0 +1,130 @@
+"""From verdicts into the review queue, beside the way of a request: a thread writes, and no verdict waits for it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from aimds.errors import AimdsError
+from aimds.gateway.pieces import Piece
+from aimds.respond.review import Case, Queue, Turn
+from aimds.respond.review.items import cases, turns
+from aimds.respond.review.retention import remove_texts
+
+WHO = "gateway"
+MOST_WAITING = 4096
+"""Batches with something to review that may wait for the disk; beyond that they are counted as lost, and said."""
+PAUSE_S = 1.0
+PRUNE_S = 3600.0
+_END = None
+Work = tuple[list[Case], list[Turn]]
+
+
+class Reviewing:
+    """Puts rows that people shall see into ``target``.
+
+    Args:
+        target: the queue; closed by `close`.
+        actions: whose rows these are; may be replaced.
+        keep: how long texts stay in the queue; None: for ever.
+        wall: seconds since 1970.
+        counted: told how many rows were queued, known or lost.
+        say: told what a person should know.
+    """
+
+    def __init__(
+        self,
+        target: Queue,
+        actions: Collection[str],
+        *,
+        keep: timedelta | None = None,
+        wall: Callable[[], float],
+        counted: Callable[[str, int], None] = lambda outcome, rows: None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.target, self.actions = target, actions
+        self._keep, self._wall, self._counted, self._say = keep, wall, counted, say
+        self._waiting: queue.Queue[Work | None] = queue.Queue(MOST_WAITING)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="aimds-review", daemon=True)
+        self._thread.start()
+
+    def record(self, requests: pa.RecordBatch, verdicts: pa.RecordBatch, pieces: list[Piece]) -> None:
+        """Take note of ``verdicts``; nothing is written here."""
+        column = verdicts.column("action")
+        wanted = [code for code, name in enumerate(column.dictionary.to_pylist()) if name in self.actions]
+        chosen = np.isin(column.indices.to_numpy(zero_copy_only=False), wanted)
+        if not chosen.any():
+            return
+        texts = requests.column("text")
+        mask = pa.array(chosen)
+        found = cases(verdicts.filter(mask), texts.filter(mask))
+        sessions = {(case.tenant, case.session_id) for case in found if case.session_id is not None}
+        around: list[Turn] = []
+        if sessions:
+            rest = pa.array(~chosen)
+            listed = turns(verdicts.filter(rest), texts.filter(rest))
+            around = [one for one in listed if (one.tenant, one.session_id) in sessions]
+        try:
+            self._waiting.put_nowait((found, around))
+        except queue.Full:
+            self._counted("lost", len(found))
+            self._say(f"review: {len(found)} rows are lost, {MOST_WAITING} batches wait for the disk already")
+
+    def _write(self) -> None:
+        pruned = float("-inf")
+        while True:
+            try:
+                work = self._waiting.get(timeout=PRUNE_S)
+            except queue.Empty:
+                work = ([], [])
+            if work is _END:
+                return
+            self._add(*work)
+            if self._keep is not None and self._wall() - pruned >= PRUNE_S:
+                pruned = self._wall()
+                self._prune(self._keep)
+
+    def _add(self, found: list[Case], around: list[Turn]) -> None:
+        told = False
+        while found:
+            try:
+                added = self.target.add(found, around, self._now(), WHO)
+            except AimdsError as error:
+                if not told:
+                    self._say(f"review: {len(found)} rows cannot be queued yet: {error}")
+                told = True
+                if self._ending.wait(PAUSE_S):
+                    self._counted("lost", len(found))
+                    return
+                continue
+            self._counted("queued", len(added.ids))
+            self._counted("known", added.known)
+            return
+
+    def _prune(self, keep: timedelta) -> None:
+        try:
+            remove_texts(self.target.store, self._now() - keep, self._now(), WHO)
+        except AimdsError as error:
+            self._say(f"review: old texts cannot be removed: {error}")
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._wall(), UTC)
+
+    def close(self) -> None:
+        """Write what waits, and let go of the file."""
+        self._ending.set()
+        self._waiting.put(_END)
+        self._thread.join()
+        self.target.close()
+
+
+def reviewed(playbook: Any) -> tuple[str, ...]:
+    """The actions of ``playbook`` that have the step review."""
+    return tuple(action for action, steps in playbook.steps.items() if "review" in steps)

@@ -1,0 +1,81 @@
+"""What does not stay: texts after a while, and everything that says who it was about when a subject is erased."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from aimds.errors import ConfigError
+from aimds.respond.review import rows
+from aimds.respond.review.items import micros
+from aimds.respond.review.store import Store
+
+ERASED = "erased"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose data is meant; all that is given has to fit.
+
+    Raises:
+        ConfigError: nothing is given.
+    """
+
+    tenant: str | None = None
+    session_id: str | None = None
+    request_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.tenant is None and self.session_id is None and self.request_id is None:
+            raise ConfigError("subject", None, "a tenant, a session or a request")
+
+
+def remove_texts(store: Store, before: datetime, now: datetime, who: str) -> int:
+    """Remove the texts of items that were added before ``before``, decided or not, and of the turns kept beside them;
+    the number of items. What was decided stays."""
+    with store.change() as base:
+        found = base.execute(
+            "SELECT id FROM items WHERE added_at < ? AND text IS NOT NULL", (micros(before),)
+        ).fetchall()
+        for row in found:
+            base.execute("UPDATE items SET text = NULL, text_removed = 1 WHERE id = ?", (row["id"],))
+            rows.note(base, row["id"], now, who, "text removed")
+        turns = base.execute("DELETE FROM turns WHERE added_at < ?", (micros(before),)).rowcount
+    if found or turns:
+        store.empty_log()
+    return len(found)
+
+
+def erase(store: Store, subject: Subject, now: datetime, who: str) -> int:
+    """Remove what is about ``subject``: texts, ids of requests and sessions, tenant, evidence, what reviewers wrote;
+    the number of items. An empty item stays with its label and its times, so that figures and history stay true, and
+    the same verdict is not queued again."""
+    condition, values = _condition(subject)
+    with store.change() as base:
+        found = base.execute(f"SELECT id FROM items WHERE {condition}", values).fetchall()
+        for row in found:
+            item = row["id"]
+            base.execute(
+                "UPDATE items SET text = NULL, text_removed = 1, request_id = ?, session_id = NULL, turn = NULL, "
+                "tenant = NULL, ts = NULL, detail = '{}', reason = CASE WHEN reason IS NULL THEN NULL ELSE ? END "
+                "WHERE id = ?",
+                (f"{ERASED}-{item}", ERASED, item),
+            )
+            base.execute("UPDATE history SET reason = ? WHERE item = ? AND reason IS NOT NULL", (ERASED, item))
+            base.execute(
+                "UPDATE proposals SET state = 'withdrawn', tenant = NULL, sha256 = NULL, reason = ?, answered_by = ?, "
+                "answered_at = ?, answer = ? WHERE item = ?",
+                (ERASED, who, micros(now), ERASED, item),
+            )
+            rows.note(base, item, now, who, ERASED)
+        turns = base.execute(f"DELETE FROM turns WHERE {condition}", values).rowcount
+    if found or turns:
+        store.empty_log()
+    return len(found)
+
+
+def _condition(subject: Subject) -> tuple[str, list[Any]]:
+    given = {"tenant": subject.tenant, "session_id": subject.session_id, "request_id": subject.request_id}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return " AND ".join(f"{name} = ?" for name in chosen), list(chosen.values())

@@ -1,0 +1,174 @@
+"""The file under stress: restarts, kill -9, several processes, other files in its place."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from review_cases import ADA, START, case, queue
+
+from aimds.errors import ConfigError, DataError
+from aimds.respond.review import Filter, Queue, ReviewConfig
+
+ADD_FOR_EVER = """
+import sys
+from pathlib import Path
+from review_cases import START, case
+from aimds.respond.review import Queue
+queue = Queue(Path(sys.argv[1]), create=True)
+for i in range(100000):
+    queue.add([case(2 * i), case(2 * i + 1)], (), START, "scan")
+    print(i, flush=True)
+"""
+CLAIM_ALL = """
+import sys
+from pathlib import Path
+from review_cases import START
+from aimds.respond.review import Queue, Reviewer
+queue, who = Queue(Path(sys.argv[1])), Reviewer(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+while (item := queue.claim(who, START)) is not None:
+    print(item.id, flush=True)
+"""
+
+
+def program(code: str, *arguments: object) -> subprocess.Popen[str]:
+    paths = os.pathsep.join(path for path in sys.path if path)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+
+
+def test_what_was_answered_survives_kill_9_and_what_was_not_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "review.db"
+    process = program(ADD_FOR_EVER, path)
+    assert process.stdout is not None
+    assert process.stdin is not None
+    done = -1
+    try:
+        while done < 12:
+            done = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        done = max([done, *map(int, process.stdout.read().split())])
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stdin.close()
+    after = Queue(path)
+    found = after.matching(ADA, START, Filter("all"))
+    assert found >= 2 * (done + 1)
+    assert found % 2 == 0
+    assert len(after.history(ADA, found)) == 1
+    assert after.decide(ADA, 1, "attack", "seen", START).label == "attack"
+    (whole,) = sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone()
+    assert whole == "ok"
+
+
+def test_two_processes_that_claim_at_once_get_each_item_once(tmp_path: Path) -> None:
+    made = queue(tmp_path, *(case(i) for i in range(40)))
+    made.close()
+    both = [program(CLAIM_ALL, tmp_path / "review.db", name) for name in ("ada", "ben")]
+    claimed = []
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in both:
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        claimed.append([int(line) for line in out.split()])
+    assert sorted(claimed[0] + claimed[1]) == list(range(1, 41))
+
+
+def test_two_processes_that_make_the_file_at_once_share_it(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from aimds.respond.review import Queue; Queue(Path(sys.argv[1]), create=True)"
+    both = [program(code, tmp_path / "review.db") for _ in range(2)]
+    for process in both:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in both] == [0, 0]
+    assert Queue(tmp_path / "review.db").matching(ADA, START, Filter("all")) == 0
+
+
+def test_the_file_is_its_owner_s_alone(tmp_path: Path) -> None:
+    made = queue(tmp_path, case())
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("review.db", "review.db-wal", "review.db-shm"), 0o600)
+    made.close()
+
+
+def test_a_missing_file_names_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="review add"):
+        Queue(tmp_path / "none.db")
+    with pytest.raises(DataError, match="cannot be made"):
+        Queue(tmp_path / "no" / "folder.db", create=True)
+
+
+def test_files_of_another_kind_are_refused_and_left_as_they_are(tmp_path: Path) -> None:
+    plain = tmp_path / "notes.txt"
+    plain.write_bytes(b"these are notes, and many of them " * 200)
+    with pytest.raises(DataError, match="not a review queue"):
+        Queue(plain, create=True)
+    assert plain.read_bytes() == b"these are notes, and many of them " * 200
+    other = tmp_path / "other.db"
+    base = sqlite3.connect(other)
+    base.execute("CREATE TABLE mine (a)")
+    base.commit()
+    base.close()
+    before = other.read_bytes()
+    with pytest.raises(DataError, match="something else"):
+        Queue(other, create=True)
+    assert other.read_bytes() == before
+
+
+def test_a_file_of_a_later_format_is_refused(tmp_path: Path) -> None:
+    queue(tmp_path).close()
+    base = sqlite3.connect(tmp_path / "review.db")
+    base.execute("PRAGMA user_version = 9")
+    base.close()
+    with pytest.raises(DataError, match="format 9"):
+        Queue(tmp_path / "review.db")
+
+
+def test_a_step_that_breaks_in_the_middle_changes_nothing(tmp_path: Path) -> None:
+    made = queue(tmp_path)
+
+    def broken() -> object:
+        yield case(0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made.add(broken(), (), START, "scan")  # type: ignore[arg-type]
+    assert made.matching(ADA, START, Filter("all")) == 0
+    assert made.add([case(0)], (), START, "scan").ids == (1,)
+
+
+def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
+    made = queue(tmp_path, case())
+    other = Queue(tmp_path / "review.db")
+    with made.store.change():
+        began = time.monotonic()
+        assert other.get(ADA, 1).state == "open"
+        assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("bad", [{"lease": timedelta()}, {"sla": {"low": timedelta(hours=1)}}])
+def test_times_that_make_no_sense_are_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        ReviewConfig(**bad)  # type: ignore[arg-type]
