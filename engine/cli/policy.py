@@ -86,6 +86,8 @@ def summary(policy: Policy) -> dict[str, Any]:
         },
         "rules": [asdict(rule) for rule in policy.overrides],
         "allowlist": [{**asdict(entry), "expires": entry.expires.isoformat()} for entry in policy.allowlist.entries],
+        "quarantine": asdict(policy.quarantine),
+        "rate_limit": asdict(policy.rate_limit),
         "redacted": sorted(policy.redacted),
         "playbook": policy.playbook.steps,
     }
@@ -135,6 +137,11 @@ def _print(content: dict[str, Any]) -> None:
         named = ", ".join(f"{key} {entry[key]}" for key in ("tenant", "threat", "pattern_id", "sha256") if entry[key])
         told = f"until {entry['expires']}, by {', '.join(entry['approved_by'])}: {entry['reason']}"
         console.print(line(f"allowlist: {named}, {told}"))
+    for name in ("quarantine", "rate_limit"):
+        part = content[name]
+        turns = f" beyond {part['turns_per_minute']:g} turns a minute" if part["turns_per_minute"] else ""
+        time = f"for {part['hold_s'] / 60:g} minutes" if part["hold_s"] else "until released"
+        console.print(line(f"session action {name}: {part['action']}{turns}, {time}"))
     console.print(line("taken out of texts: " + ", ".join(content["redacted"])))
     for action, steps in content["playbook"].items():
         console.print(line(f"{action}: {' → '.join(steps)}"))
