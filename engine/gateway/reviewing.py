@@ -56,7 +56,14 @@ class Reviewing:
         self._thread.start()
 
     def record(self, requests: pa.RecordBatch, verdicts: pa.RecordBatch, pieces: list[Piece]) -> None:
-        """Take note of ``verdicts``; nothing is written here."""
+        """Take note of ``verdicts``; nothing is written here, and nothing that goes wrong here keeps a verdict back."""
+        try:
+            self._note(requests, verdicts)
+        except Exception as error:  # a row that nobody foresaw is not to fail its neighbours
+            self._counted("lost", 1)
+            self._say(f"review: rows of a batch cannot be queued: {type(error).__name__}: {error}")
+
+    def _note(self, requests: pa.RecordBatch, verdicts: pa.RecordBatch) -> None:
         column = verdicts.column("action")
         wanted = [code for code, name in enumerate(column.dictionary.to_pylist()) if name in self.actions]
         chosen = np.isin(column.indices.to_numpy(zero_copy_only=False), wanted)

@@ -11,7 +11,11 @@ from console_desk import HOST, Browser, Desk
 from review_cases import MINUTE, START, case, turn
 
 from aimds.console import answers, pages
+from aimds.gateway import keys
+from aimds.gateway.auth import Auth, Credentials
+from aimds.gateway.headers import Head
 from aimds.gateway.identity import LOCAL
+from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Everybody
 from aimds.respond.review import Reviewer
 
@@ -49,32 +53,33 @@ def test_the_page_holds_nothing_inline_and_names_nothing_elsewhere() -> None:
             assert word not in found
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/console/../pyproject.toml",
-        "/console/static/app.js",
-        "/console//app.js",
-        "/console/..%2f..%2fsite.py",
-        "/console/%2e%2e/site.py",
-        "/console/app.js/",
-        "/console/app.js%00.css",
-        "/console/\\..\\site.py",
-        "/console//etc/passwd",
-        "/console/index.html",
-    ],
+NO_PAGES = (
+    "/console/../pyproject.toml",
+    "/console/static/app.js",
+    "/console//app.js",
+    "/console/..%2f..%2fsite.py",
+    "/console/%2e%2e/site.py",
+    "/console/app.js/",
+    "/console/app.js%00.css",
+    "/console/\\..\\site.py",
+    "/console//etc/passwd",
+    "/console/index.html",
 )
-def test_a_path_that_is_no_page_names_no_file(tmp_path: Path, path: str) -> None:
-    status, headers, told = Browser(Desk(tmp_path)).ask("GET", path)
-    assert (status, headers["content-type"]) == (404, "application/problem+json")
-    assert "import" not in json.dumps(told)
 
 
-@pytest.mark.parametrize(("method", "path"), [*CALLS, ("POST", "/console/api/logout")])
-def test_every_route_is_closed_to_who_is_not_signed_in(tmp_path: Path, method: str, path: str) -> None:
+def test_a_path_that_is_no_page_names_no_file(tmp_path: Path) -> None:
+    browser = Browser(Desk(tmp_path))
+    for path in NO_PAGES:
+        status, headers, told = browser.ask("GET", path)
+        assert (path, status, headers["content-type"]) == (path, 404, "application/problem+json")
+        assert "import" not in json.dumps(told)
+
+
+def test_every_route_is_closed_to_who_is_not_signed_in(tmp_path: Path) -> None:
     desk = Desk(tmp_path, case())
-    for cookie in (None, "__Host-aimds-review=guess", "aimds-review=token-0"):
-        assert Browser(desk).ask(method, path, {}, cookie=cookie)[0] == 401
+    for method, path in (*CALLS, ("POST", "/console/api/logout")):
+        for cookie in (None, "__Host-aimds-review=guess", "aimds-review=token-0"):
+            assert (path, Browser(desk).ask(method, path, {}, cookie=cookie)[0]) == (path, 401)
     assert desk.queue.get(TESTER, 1).state == "open"
 
 
@@ -117,32 +122,30 @@ def test_the_cookie_cannot_be_read_by_a_page_or_sent_by_another_site(tmp_path: P
     assert set(flags) == {"Path=/", "Max-Age=28800", "HttpOnly", "SameSite=Strict", "Secure"}
 
 
-@pytest.mark.parametrize(
-    ("changed", "status"),
-    [
-        ({"x_csrf_token": None}, 403),
-        ({"x_csrf_token": ""}, 403),
-        ({"x_csrf_token": "token-0"}, 403),
-        ({"origin": None}, 403),
-        ({"origin": "null"}, 403),
-        ({"origin": "https://attacker.example"}, 403),
-        ({"origin": f"http://{HOST}"}, 403),
-        ({"origin": f"https://{HOST}.attacker.example"}, 403),
-        ({"host": "attacker.example"}, 403),
-        ({"sec_fetch_site": "cross-site"}, 403),
-        ({"sec_fetch_site": "same-site"}, 403),
-        ({"content_type": "text/plain"}, 415),
-        ({"content_type": "application/x-www-form-urlencoded"}, 415),
-        ({"content_type": None}, 415),
-    ],
+FROM_ELSEWHERE: tuple[tuple[dict[str, str | None], int], ...] = (
+    ({"x_csrf_token": None}, 403),
+    ({"x_csrf_token": ""}, 403),
+    ({"x_csrf_token": "token-0"}, 403),
+    ({"origin": None}, 403),
+    ({"origin": "null"}, 403),
+    ({"origin": "https://attacker.example"}, 403),
+    ({"origin": f"http://{HOST}"}, 403),
+    ({"origin": f"https://{HOST}.attacker.example"}, 403),
+    ({"host": "attacker.example"}, 403),
+    ({"sec_fetch_site": "cross-site"}, 403),
+    ({"sec_fetch_site": "same-site"}, 403),
+    ({"content_type": "text/plain"}, 415),
+    ({"content_type": "application/x-www-form-urlencoded"}, 415),
+    ({"content_type": None}, 415),
 )
-def test_a_change_that_another_site_could_ask_for_is_refused(
-    tmp_path: Path, changed: dict[str, str | None], status: int
-) -> None:
+
+
+def test_a_change_that_another_site_could_ask_for_is_refused(tmp_path: Path) -> None:
     desk = Desk(tmp_path, case())
     ada = desk.sign_in("ada")
     body = {"label": "benign", "reason": "seen"}
-    assert ada.ask("POST", "/console/api/items/1/decide", body, **changed)[0] == status
+    for changed, status in FROM_ELSEWHERE:
+        assert (changed, ada.ask("POST", "/console/api/items/1/decide", body, **changed)[0]) == (changed, status)
     assert desk.queue.get(TESTER, 1).state == "open"
     assert ada.ask("POST", "/console/api/items/1/decide", body)[0] == 200
 
@@ -292,3 +295,28 @@ def test_a_name_that_does_not_show_is_refused(tmp_path: Path) -> None:
             return Identity("a\u202eb", None, frozenset({"review"}), "jwt")
 
     assert Browser(Desk(tmp_path, access=Odd())).ask("GET", "/console/api/me")[0] == 403
+
+
+def test_a_key_of_the_gateway_s_own_signs_in_and_its_expiry_ends_the_session(tmp_path: Path) -> None:
+    end = START + MINUTE
+    key, entry = keys.new("ada", "globex-test", ("review",), end)
+    desk = Desk(tmp_path, case(0), case(1, tenant="globex-test"))
+    auth = Auth(Credentials(keys=keys.Keys((entry,))), wall=lambda: desk.wall)
+    other = Desk(tmp_path, access=auth)
+    browser = Browser(other)
+    assert browser.ask("GET", "/console/api/items", authorization=f"Bearer {key}")[0] == 401
+    assert browser.post("/console/api/login", {"secret": key + "x"})[0] == 401
+    assert browser.post("/console/api/login", {"secret": f" {key} "})[1]["tenant"] == "globex-test"
+    assert browser.get("/console/api/items")["total"] == 1
+    desk.wall += 60
+    assert browser.ask("GET", "/console/api/items")[0] == 401
+
+
+def test_the_authority_of_http_3_is_the_host() -> None:
+    def host(*headers: tuple[bytes, bytes]) -> str:
+        return Head.read("GET", "/", headers).headers["host"]
+
+    assert host((b":authority", b"a.example")) == "a.example"
+    assert host((b":authority", b"a.example"), (b"host", b"a.example")) == "a.example"
+    with pytest.raises(Problem, match="twice"):
+        host((b":authority", b"a.example"), (b"host", b"b.example"))

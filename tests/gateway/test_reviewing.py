@@ -181,6 +181,24 @@ def test_a_queue_that_cannot_be_written_is_tried_again_and_said(tmp_path: Path, 
     assert said == ["review: 1 rows cannot be queued yet: review.db: the disk is full"]
 
 
+def test_a_batch_that_cannot_be_read_keeps_no_verdict_back(tmp_path: Path) -> None:
+    said: list[str] = []
+    counted: list[tuple[str, int]] = []
+    target = Queue(tmp_path / "review.db", create=True)
+    reviewing = Reviewing(
+        target, ("block",), wall=time.time, say=said.append, counted=lambda *told: counted.append(told)
+    )
+    asked, verdicts = batch(Policy.load(), ATTACK)
+    index = verdicts.schema.get_field_index("request_id")
+    broken = pa.array([b"\xff"], pa.binary()).view(pa.string())
+    reviewing.record(asked, verdicts.set_column(index, verdicts.schema.field(index), broken), [])
+    reviewing.record(asked, verdicts, [])
+    reviewing.close()
+    assert counted[0] == ("lost", 1)
+    assert "cannot be queued" in said[0]
+    assert Queue(tmp_path / "review.db").matching(ADA, _now(), Filter("all")) == 1
+
+
 def test_old_texts_go_where_they_are_not_to_stay(tmp_path: Path) -> None:
     target = Queue(tmp_path / "review.db", create=True)
     from aimds.respond.review.items import cases

@@ -169,6 +169,9 @@ class Store:
     def _told(self) -> Iterator[None]:
         try:
             yield
+        except UnicodeEncodeError as error:
+            # An argument of a command line may hold bytes that are no text.
+            raise ConfigError("text", error.object[:80], "text that can be written as UTF-8") from None
         except sqlite3.OperationalError as error:
             raise DataError(self.path, f"cannot be used: {error}") from error
         except sqlite3.DatabaseError as error:

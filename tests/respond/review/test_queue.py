@@ -322,3 +322,15 @@ def test_versions_grow_with_each_change(tmp_path: Path) -> None:
     before = made.counts(ADA, START).version
     made.claim(ADA, START)
     assert made.counts(ADA, START).version == before + 1
+
+
+def test_words_that_are_no_text_are_refused_and_change_nothing(tmp_path: Path) -> None:
+    made = queue(tmp_path, case())
+    for step in (
+        lambda: made.decide(ADA, 1, "attack", "bad \udcff", START),
+        lambda: made.page(ADA, START, Filter(tenant="\udcff")),
+        lambda: made.page(ADA, START, Filter(search="\udcff")),
+    ):
+        with pytest.raises(ConfigError, match="UTF-8"):
+            step()
+    assert made.get(ADA, 1).state == "open"
