@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from traffic import answered, batch, ramp
+from session_traffic import answered, batch, ramp
 
 from aimds.analyze import snapshot
 from aimds.analyze.session_model import SessionModel
