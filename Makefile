@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 VENV := .venv
 BIN := $(VENV)/bin
 UNPACKED := .work/unpacked
-BENCHMARKS := kernels screen threads scan_log kill_resume peers hunt campaigns ltl sessions ray_hop learning memory_graph replay
+BENCHMARKS := kernels screen threads scan_log kill_resume peers hunt campaigns ltl sessions learning memory_graph replay
 BENCH := .venv-bench
 MIDSTREAMER := midstreamer@0.2.4
 JSON ?= .work/bench.jsonl
@@ -14,13 +14,15 @@ ROWS ?= 20000
 ARGS ?=
 WORKERS ?= auto
 TORCH ?= torch
+CLUSTER := tests/actors/test_scan_on_ray.py tests/actors/test_judges_on_ray.py tests/actors/test_stateful.py
 
-.PHONY: help demo test test-cuda-host test-gpu bench-gpu test-train lint format bench-smoke bench bench-jobs clean
+.PHONY: help demo test test-ray test-cuda-host test-gpu bench-gpu test-train lint format bench-smoke bench bench-jobs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo             make sample traffic, screen it, open the report"
 	@echo "make test             run the tests (ARGS='tests/record -k torn' picks some)"
+	@echo "make test-ray         scans, judges and state on real local Ray clusters, with actors and nodes killed"
 	@echo "make test-cuda-host   the CUDA kernels without a GPU: run on the CPU, mutants, machine code; prints the counts"
 	@echo "make test-gpu         kernels and screener on a GPU, then compute-sanitizer; PARITY='GLOB' adds texts of Parquet files"
 	@echo "make bench-gpu        each kernel on a GPU beside its CPU twin, results compared; fails where there is none"
@@ -51,7 +53,11 @@ demo: $(VENV)/.stamp
 
 # A file's tests stay together, so that what they share is made once.
 test: $(VENV)/.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(CLUSTER:%=--ignore=%) $(ARGS)
+
+# Real Ray clusters of several nodes, killed and starved: minutes, and not beside anything else.
+test-ray: $(VENV)/.stamp
+	$(BIN)/python -m pytest $(CLUSTER) $(ARGS)
 
 # What needs a compiler that is not there is skipped, and said.
 test-cuda-host: $(VENV)/.stamp
