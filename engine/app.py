@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from aimds.analyze.sessions import Sessions as Conversations
 from aimds.console.local import NAMES, threaded
 from aimds.console.sessions import Sessions
 from aimds.console.site import Answer, Run, Site
@@ -126,6 +127,7 @@ class Gateway:
             slots=batch.slots,
             judges=self._judges,
             record=self._recorder(settings),
+            sessions=_sessions(settings),
             responder=self.responder,
             clock=clock,
             wall=wall,
@@ -460,6 +462,12 @@ def _record(
     if bodies:
         log.append_many("verdict", bodies)
         log.flush()
+
+
+def _sessions(settings: Settings) -> Conversations | None:
+    if settings.sessions is None:
+        return None
+    return Conversations(capacity=settings.sessions.capacity, max_age_s=settings.sessions.max_age_s)
 
 
 def _reviewed(screening: Screening) -> tuple[str, ...]:

@@ -17,14 +17,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from desk import ATTACK, Fake, ipc, ndjson
-from live import INSECURE, Slow, live
+from live import INSECURE, Live, Slow, live
 
 from aimds import data
 from aimds.errors import AimdsError, ConfigError
 from aimds.gateway import certificates, keys
 from aimds.gateway.http import App
 from aimds.gateway.identity import Identity
-from aimds.gateway.settings import Audit, Certificates, Settings
+from aimds.gateway.settings import Audit, Certificates, Following, Settings
 from aimds.record.verification import verify
 from aimds.respond.policy import Policy
 
@@ -346,6 +346,23 @@ def test_a_session_is_held_from_an_attack_on_until_an_admin_releases_it(tmp_path
         [],
         ["session_quarantined"],
     ]
+
+
+def test_sessions_are_followed_over_their_turns_where_the_settings_say_so() -> None:
+    def score(server: Live, text: str, name: str | None = "s", tenant: str | None = None) -> float | None:
+        row = {"text": text, "session_id": name, "tenant": tenant}
+        found: float | None = json.loads(server.ask("POST", "/v1/screen", json.dumps(row))[2])["session_score"]
+        return found
+
+    with live(dataclasses.replace(INSECURE, sessions=Following())) as server:
+        before = [score(server, "hello"), score(server, "hello")]
+        after = score(server, ATTACK)
+        assert None not in (*before, after)
+        assert after > 10 * max(before)  # type: ignore[type-var, operator]
+        assert score(server, "hello", tenant="b") == before[0]
+        assert score(server, "hello", None) is None
+    with live() as server:
+        assert score(server, ATTACK) is None
 
 
 def test_a_row_that_people_should_see_is_not_answered_where_their_queue_is_gone() -> None:

@@ -52,6 +52,14 @@ class Ray:
 
 
 @dataclass(frozen=True, slots=True)
+class Following:
+    """Follow sessions over their turns: ``capacity`` at once, each until it was not seen for ``max_age_s`` seconds."""
+
+    capacity: int = 100_000
+    max_age_s: int = 86_400
+
+
+@dataclass(frozen=True, slots=True)
 class Certificates:
     """mTLS: ``client_ca`` signs clients, ``clients`` says whom a name in a certificate stands for."""
 
@@ -107,6 +115,7 @@ class Settings:
     output: OutputConfig = field(default_factory=OutputConfig)
     screening: Screening = field(default_factory=Screening)
     ray: Ray | None = None
+    sessions: Following | None = None
     audit: Audit | None = None
     notify: Path | None = None
     review: Review | None = None
@@ -202,6 +211,11 @@ def _settings(top: Section, base: Path) -> Settings:
         key = _path(part, "key", base) if part.has("key") else None
         verdicts = part.choice("verdicts", RECORDED) if part.has("verdicts") else "caught"
         changed["audit"] = Audit(_path(part, "path", base), key, verdicts)
+        part.end()
+    if top.has("sessions"):
+        part = top.section("sessions")
+        bounds = {"capacity": (1, 1 << 24), "max_age_s": (1, 366 * 86_400)}
+        changed["sessions"] = replace(Following(), **_wholes(part, bounds))
         part.end()
     if top.has("respond"):
         part = top.section("respond")

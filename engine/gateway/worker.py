@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from aimds.analyze.sessions import Sessions
 from aimds.gateway.batching import Batch
 from aimds.gateway.judges import Judges
 from aimds.gateway.judging import Judged, Record, Respond, finished, judge, unrecorded
@@ -29,6 +31,7 @@ class Worker:
         slots: threads, as many as the batcher has slots.
         judges: processes that judge instead, as many; ``screener`` then only says what was not judged.
         record: called with requests, verdicts and pieces of a batch before its verdicts are given.
+        sessions: follows sessions, one batch after the other; what the policy says of their scores is done.
         responder: holds sessions, and hands rows to people and hooks, before the verdicts are recorded.
         clock: monotonic seconds; ``wall``: seconds since 1970.
     """
@@ -40,13 +43,15 @@ class Worker:
         slots: int = 1,
         judges: Judges | None = None,
         record: Record | None = None,
+        sessions: Sessions | None = None,
         responder: Responder | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.screener = screener
         self._judges, self._record, self._clock = judges, record, clock
-        self._responder, self._wall = responder, wall
+        self._responder, self._sessions, self._wall = responder, sessions, wall
+        self._following, self._rows = threading.Lock(), 0
         self._tasks: set[asyncio.Task[Judged]] = set()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="aimds-judge")
         self._service: Service | None = None
@@ -115,15 +120,35 @@ class Worker:
         return Judged(every, again.actions, again.threats, again.unjudged)
 
     def _respond(self, screener: Screener) -> Respond | None:
-        responder, policy = self._responder, getattr(screener, "policy", None)
-        if responder is None or policy is None or not responder.has_work(policy):
+        policy, sessions = getattr(screener, "policy", None), self._sessions
+        responder = self._responder if policy is not None and self._responder is not None else None
+        if responder is not None and not responder.has_work(policy):
+            responder = None
+        if responder is None and sessions is None:
             return None
 
         def respond(requests: pa.RecordBatch, verdicts: pa.RecordBatch, pieces: list[Piece]) -> pa.RecordBatch:
+            if sessions is not None:
+                verdicts = self._followed(sessions, requests, verdicts)
+                if policy is not None:
+                    verdicts = policy.with_sessions(verdicts)
+            if responder is None:
+                return verdicts
             senders = [piece.identity.name for piece in pieces for _ in range(piece.count)]
             return responder.respond(policy, requests, verdicts, self._wall(), senders)
 
         return respond
+
+    def _followed(self, sessions: Sessions, requests: pa.RecordBatch, verdicts: pa.RecordBatch) -> pa.RecordBatch:
+        place = verdicts.schema.get_field_index("request_id")
+        with self._following:
+            # A client chooses its request ids and may repeat them: by them it could hide turns from its session.
+            first, self._rows = self._rows, self._rows + verdicts.num_rows
+            ids = pa.array([str(number) for number in range(first, self._rows)], pa.string())
+            seen = sessions.observe(
+                requests, verdicts.set_column(place, verdicts.schema.field(place), ids), self._clock()
+            )
+        return seen.set_column(place, seen.schema.field(place), verdicts.column(place))
 
     def _done(self, batch: Batch, future: Future[Judged] | asyncio.Future[Judged]) -> None:
         if future.cancelled():
