@@ -119,7 +119,7 @@ def test_threads_change_no_bit(profile: str) -> None:
     assert rows(two.screen(TEXTS * 3).table) == rows(one.screen(TEXTS * 3).table)
 
 
-def test_a_score_of_the_encoder_that_is_not_finite_is_an_error_of_its_row_alone() -> None:
+def test_an_encoder_that_breaks_on_a_text_leaves_that_row_to_the_others_and_says_so() -> None:
     full, watch = watched("full")
     score = watch.score
 
@@ -130,7 +130,8 @@ def test_a_score_of_the_encoder_that_is_not_finite_is_an_error_of_its_row_alone(
 
     watch.score = broken  # type: ignore[method-assign]
     verdicts = full.screen([BENIGN, "Write a poem about cats.", ATTACK])
-    assert [verdict.status for verdict in verdicts] == ["ok", "error", "ok"]
+    assert [verdict.status for verdict in verdicts] == ["ok", "partial", "ok"]
+    assert "deep" in (verdicts[1].error or "")
     assert verdicts[1].action != "allow"
 
 
