@@ -214,8 +214,8 @@ def _settings(top: Section, base: Path) -> Settings:
         part.end()
     if top.has("sessions"):
         part = top.section("sessions")
-        bounds = {"capacity": (1, 1 << 24), "max_age_s": (1, 366 * 86_400)}
-        changed["sessions"] = replace(Following(), **_wholes(part, bounds))
+        given = _wholes(part, {"capacity": (1, 1 << 24), "max_age_s": (1, 366 * 86_400)})
+        changed["sessions"] = replace(Following(), **given)
         part.end()
     if top.has("respond"):
         part = top.section("respond")

@@ -20,6 +20,7 @@ from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
 from aimds.gateway.rows import Row, batch_of
 from aimds.respond.carry_out import Responder
+from aimds.respond.policy import Policy
 from aimds.screener import Screener
 
 
@@ -120,9 +121,9 @@ class Worker:
         return Judged(every, again.actions, again.threats, again.unjudged)
 
     def _respond(self, screener: Screener) -> Respond | None:
-        policy, sessions = getattr(screener, "policy", None), self._sessions
-        responder = self._responder if policy is not None and self._responder is not None else None
-        if responder is not None and not responder.has_work(policy):
+        policy: Policy | None = getattr(screener, "policy", None)
+        sessions, responder = self._sessions, self._responder
+        if responder is not None and (policy is None or not responder.has_work(policy)):
             responder = None
         if responder is None and sessions is None:
             return None
@@ -132,7 +133,7 @@ class Worker:
                 verdicts = self._followed(sessions, requests, verdicts)
                 if policy is not None:
                     verdicts = policy.with_sessions(verdicts)
-            if responder is None:
+            if responder is None or policy is None:
                 return verdicts
             senders = [piece.identity.name for piece in pieces for _ in range(piece.count)]
             return responder.respond(policy, requests, verdicts, self._wall(), senders)
