@@ -173,5 +173,5 @@ def _rows(table: pa.Table, *more: str) -> Iterator[dict[str, Any]]:
     for batch in plain.to_batches(max_chunksize=8192):
         for row in batch.to_pylist():
             if "evidence" in row:
-                row["evidence"] = [(item["detector"], item["pattern_id"]) for item in row["evidence"]]
+                row["evidence"] = [(item["detector"], item["pattern_id"]) for item in row["evidence"] or ()]
             yield row

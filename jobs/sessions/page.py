@@ -247,6 +247,8 @@ def _turn(trace: Trace, place: int, turn: Turn) -> Html:
 def _text(turn: Turn) -> Child:
     if turn.text is None:
         return None
+    if not turn.searched:
+        return h("p", "Not shown: it was not searched for personal data.", class_="empty")
     marks = [Mark(one["start"], one["end"], EVIDENCE, one["pattern_id"]) for one in turn.evidence if one["end"] > 0]
     marks += [Mark(one["start"], one["end"], PII, one["kind"]) for one in turn.spans]
     parts: list[Child] = []

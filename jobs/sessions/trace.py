@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -23,14 +23,14 @@ from aimds.schema import outside_years
 MOST_TURNS: Final = 2000
 COLUMNS: Final = (
     *("request_id", "session_id", "turn", "tenant", "ts", "channel", "action", "session_action", "threat_type"),
-    *("score", "p_value", "evidence", "spans", "session_score", "attractor", "violations", "status", "text"),
+    *("score", "p_value", "evidence", "spans", "session_score", "attractor", "violations", "status", "error", "text"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One row. ``surprise`` is -log10 of its p-value, None where it is no judged input; ``text`` only if the file has
-    it."""
+    it; ``searched`` is False where nobody looked for personal data, so that ``spans`` says nothing."""
 
     request_id: str
     turn: int | None
@@ -45,6 +45,7 @@ class Turn:
     evidence: list[dict[str, Any]]
     spans: list[dict[str, Any]]
     status: str
+    searched: bool
     text: str | None
 
 
@@ -84,17 +85,18 @@ def find(paths: Sequence[str | Path], session_id: str, tenant: str | None = None
     """
     rows: list[dict[str, Any]] = []
     files = []
+    owners: set[str] = set()
     for file in open_all(paths):
-        found = _rows(file.path, session_id)
-        rows += found
-        if found:
+        found = _rows(file.path, session_id, tenant)
+        rows += found.rows
+        owners |= found.tenants
+        if found.rows:
             files.append(str(file.path))
-    if not rows:
+    tenants = sorted(owners)
+    if not tenants:
         raise DataError(session_id, "no session of this id in these verdicts; aimds report lists sessions at risk")
-    tenants = sorted({row["tenant"] or "" for row in rows})
     if tenant is None and len(tenants) > 1:
         raise DataError(session_id, f"sessions of {', '.join(tenants)} have this id; name one with --tenant")
-    rows = [row for row in rows if tenant is None or (row["tenant"] or "") == tenant]
     if not rows:
         raise DataError(session_id, f"tenant {tenant!r} has no session of this id; {', '.join(tenants)} have")
     by_turn = all(row["turn"] is not None for row in rows)
@@ -106,18 +108,34 @@ def find(paths: Sequence[str | Path], session_id: str, tenant: str | None = None
     return _trace(session_id, rows, files)
 
 
-def _rows(path: Path, session_id: str) -> list[dict[str, Any]]:
-    out: list[dict[str, Any]] = []
+@dataclass(slots=True)
+class _Found:
+    """Of one file: rows, and every tenant that has the session, its own rows or not."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    tenants: set[str] = field(default_factory=set)
+
+
+def _rows(path: Path, session_id: str, tenant: str | None) -> _Found:
+    out = _Found()
     try:
         with pq.ParquetFile(path) as file:
             present = [name for name in COLUMNS if name in file.schema_arrow.names]
             if "session_id" not in present:
-                return []
+                return out
             for batch in file.iter_batches(columns=present):
                 mine = pc.equal(batch.column("session_id").cast(pa.string()), session_id)
                 chosen = batch.filter(pc.fill_null(mine, False))
-                if chosen.num_rows and len(out) <= MOST_TURNS:
-                    out += _plain(chosen)
+                if not chosen.num_rows:
+                    continue
+                owner = chosen.column("tenant") if "tenant" in present else pa.nulls(chosen.num_rows, pa.string())
+                owner = pc.fill_null(owner.cast(pa.string()), "")
+                out.tenants |= set(pc.unique(owner).to_pylist())
+                # Before the bound: turns of another tenant's session must not take the room of these.
+                if tenant is not None:
+                    chosen = chosen.filter(pc.equal(owner, tenant))
+                if len(out.rows) <= MOST_TURNS:
+                    out.rows += _plain(chosen)
     except (pa.ArrowException, OSError) as error:
         raise DataError(path, f"damaged: {next(iter(str(error).splitlines()), '')}") from error
     return out
@@ -173,4 +191,5 @@ def _turn(row: dict[str, Any], shown: float | None) -> Turn:
     kept: dict[str, Any] = {name: row[name] for name in names}
     kept |= {name: row[name] or [] for name in ("violations", "evidence", "spans")}
     threat, status = row["threat_type"] or "none", row["status"] or "ok"
-    return Turn(**kept, threat_type=threat, status=status, surprise=shown)
+    searched = row["spans"] is not None and status != "error" and "pii" not in (row["error"] or "")
+    return Turn(**kept, threat_type=threat, status=status, searched=searched, surprise=shown)

@@ -114,3 +114,10 @@ def test_a_chain_longer_than_a_drawing_says_so(store: SqliteGraph, monkeypatch: 
     monkeypatch.setattr(graph_drawing, "MOST", 3)
     feed(store, made.table([made.attack(k, session_id="s") for k in range(6)]), MARKS)
     assert "3 more are not drawn" in graph_drawing.svg(chain(store, "r0000000"), "r0000000")
+
+
+def test_an_attack_whose_evidence_is_null_gets_in(store: SqliteGraph) -> None:
+    table = verdicts()
+    place = table.column_names.index("evidence")
+    bare = table.set_column(place, "evidence", pa.nulls(table.num_rows, table.schema.field(place).type))
+    assert feed(store, bare, MARKS).attacks == 4

@@ -90,3 +90,27 @@ def test_texts_stand_in_the_page_only_where_the_file_has_them(tmp_path):
     found = trace.find([verdicts(tmp_path / "a.parquet", climb(), with_text=False)], "a")
     assert all(turn.text is None for turn in found.turns)
     assert "<blockquote" not in page.render(found, engine_version="1")
+
+
+def test_another_tenant_s_long_session_of_the_same_id_takes_no_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(trace, "MOST_TURNS", 4)
+    loud = pq.read_table(verdicts(tmp_path / "x.parquet", climb(tenant="x")))
+    quiet = pq.read_table(verdicts(tmp_path / "y.parquet", climb(turns=3, tenant="y")))
+    both = tmp_path / "both.parquet"
+    with pq.ParquetWriter(both, loud.schema) as writer:
+        # More than one batch of a reader.
+        writer.write_table(loud.take([k % 10 for k in range(70_000)]))
+        writer.write_table(quiet)
+    assert [turn.turn for turn in trace.find([both], "a", "y").turns] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "change", [{"status": "error"}, {"status": "partial", "error": "detector pii: broke"}, {"spans": None}]
+)
+def test_a_text_that_nobody_searched_for_secrets_is_not_shown(tmp_path, change):
+    rows = climb(turns=3, text="the key is evidently-fake-key", **change)
+    table = pq.read_table(verdicts(tmp_path / "a.parquet", rows))
+    made = page.render(trace.find([tmp_path], "a"), engine_version="1")
+    assert table.num_rows == 3
+    assert "evidently-fake-key" not in made
+    assert "was not searched" in made
