@@ -10,12 +10,10 @@ it, so a writer that dies at any moment leaves a folder that loads.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +24,7 @@ from aimds.detect.patterns.version import NO_HASH, canonical
 from aimds.errors import ArtefactError, ConfigError, DataError
 from aimds.record import disk
 
-EVENTS, HEAD, TRUSTED, LOCK = "events", "head.json", "trusted", "lock"
+EVENTS, HEAD, TRUSTED = "events", "head.json", "trusted"
 EVENT, SEAL = "learn.event", "learn.head"
 """Purposes of signatures: one made for an event is none for a head, nor for a pattern store."""
 OPENED = "opened"
@@ -72,7 +70,7 @@ def create(folder: Path, *, key: SigningKey, name: str, now: datetime) -> None:
     Raises:
         DataError: there is one already, or it cannot be written.
     """
-    with locked(folder):
+    with disk.locked(folder, SHARED):
         if (folder / HEAD).exists():
             raise DataError(folder, "is a state of learning already")
         _put(folder / TRUSTED / f"{key.public.id}.pem", key.public.pem())
@@ -133,7 +131,7 @@ def append(
             raise ConfigError(name, text[:40], f"one line of at most {MAX_TEXT} characters")
     if stamp(folder) is None:
         load(folder)  # which says what is missing
-    with locked(folder):
+    with disk.locked(folder, SHARED):
         events = load(folder, trusted)
         keys = trusted_keys(folder) if trusted is None else trusted
         if key.public.id not in keys:
@@ -172,25 +170,6 @@ def put(path: Path, content: bytes) -> None:
         _put(path, content)
     except OSError as error:
         raise DataError(path, f"cannot be written: {error.strerror}") from error
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One writer at a time in ``folder``, which is made where it is missing.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    try:
-        folder.mkdir(SHARED, parents=True, exist_ok=True)
-        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise DataError(folder, f"cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -8,11 +8,8 @@ refused and counted, so that who floods it with feedback displaces nobody's. Ove
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,6 @@ from aimds.record import disk
 from aimds.schema import ACTIONS, CHANNELS, FEEDBACK, LABELS, text_column
 from aimds.taxonomy import THREATS
 
-LOCK = "lock"
 DIGITS = 6
 _KNOWN = {"channel": CHANNELS, "action": ACTIONS, "threat_type": THREATS, "label": LABELS}
 _DECISION = ("request_id", "reviewer", "decided_at")
@@ -125,7 +121,7 @@ class Replay:
             DataError: the folder cannot be written, or a part not be read.
         """
         rows = feedback(table)
-        with self._locked():
+        with disk.locked(self.folder):
             there = self.read()
             seen = set(_keys(there, _DECISION))
             counts = {name: Counter(column) for name, column in _sources(there).items()}
@@ -159,7 +155,7 @@ class Replay:
         if not wanted:
             raise ConfigError("subject", None, "a session or a tenant to erase")
         gone = 0
-        with self._locked():
+        with disk.locked(self.folder):
             for part in self.parts():
                 table = read_feedback(part)
                 mask = pa.chunked_array([pa.array([True] * table.num_rows, pa.bool_())])
@@ -191,19 +187,6 @@ class Replay:
                 break
             part.unlink()
             total -= size
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise DataError(self.folder, f"cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(file)
 
 
 def read_feedback(path: Path) -> pa.Table:

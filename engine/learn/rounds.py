@@ -19,6 +19,7 @@ from aimds.learn import events
 from aimds.learn.candidate import Candidate
 from aimds.learn.events import Event, Stamp
 from aimds.learn.proposal import Proposal
+from aimds.record import disk
 
 FOLDER = "learning"
 CANDIDATES, FEEDBACK = "candidates", "feedback"
@@ -134,7 +135,7 @@ def record(folder: Path, made: Proposal, *, key: SigningKey, now: datetime, by: 
         return {"round": len(State.of(before).rounds) + 1, "candidate": digest, "report": made.report}
 
     events.append(folder, PROPOSED, body, key=key, now=now, by=by, note=note)
-    with events.locked(folder):
+    with disk.locked(folder, events.SHARED):
         state = load(folder)
         _prune(folder, state)
     return state.rounds[-1]

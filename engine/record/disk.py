@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+from aimds.errors import DataError
+
+LOCK = "lock"
+"""The file in a folder that its one writer holds."""
 
 
 def write(file: int, content: bytes) -> None:
@@ -39,3 +46,22 @@ def sync_folder(folder: Path) -> None:
             os.fsync(file)
         finally:
             os.close(file)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, mode: int = 0o777) -> Iterator[None]:
+    """One writer at a time in ``folder``, the others wait; it is made, with ``mode``, where it is missing.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        folder.mkdir(mode, parents=True, exist_ok=True)
+        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataError(folder, f"cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)

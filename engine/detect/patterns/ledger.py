@@ -6,11 +6,8 @@ any moment leaves a store that loads: with the new version or without it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +30,6 @@ from aimds.detect.patterns.version import MAX_LIMIT, NO_HASH, Change, State, Ver
 from aimds.errors import ConfigError, DataError
 from aimds.record import disk
 
-LOCK = "lock"
 MAX_NOTE = 500
 PUBLIC, SHARED = 0o644, 0o755
 
@@ -47,7 +43,7 @@ def create(folder: Path, *, key: SigningKey, name: str, now: datetime) -> Patter
     Raises:
         DataError: there is a store already, or it cannot be written.
     """
-    with _locked(folder):
+    with disk.locked(folder, SHARED):
         if (folder / HEAD).exists():
             raise DataError(folder, "is a pattern store already")
         _trust(folder, key.public)
@@ -63,7 +59,7 @@ def trust(folder: Path, key: PublicKey) -> None:
     """
     if not (folder / HEAD).exists():
         raise DataError(folder, "is no pattern store; aimds patterns keygen makes one")
-    with _locked(folder):
+    with disk.locked(folder, SHARED):
         _trust(folder, key)
 
 
@@ -96,7 +92,7 @@ def append(
             raise ConfigError(name, text[:40] + "…", f"at most {MAX_NOTE} characters")
     if not (folder / HEAD).exists():
         return PatternStore.load(folder)  # which says what is missing
-    with _locked(folder):
+    with disk.locked(folder, SHARED):
         store = PatternStore.load(folder, trusted=trusted)
         if key.public.id not in store.trusted:
             raise ConfigError("key", key.public.id, "a key that the store trusts: " + ", ".join(store.trusted))
@@ -170,30 +166,9 @@ def _trust(folder: Path, key: PublicKey) -> None:
 
 
 def _put(path: Path, content: bytes) -> None:
-    # As `disk.replace`, but readable to all: who screens is often another user than who signs.
-    partial = path.with_name(path.name + ".new")
-    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PUBLIC)
-    try:
-        disk.write(file, content)
-        os.fsync(file)
-    finally:
-        os.close(file)
-    os.replace(partial, path)
+    # Readable to all: who screens is often another user than who signs.
+    disk.replace(path, content, mode=PUBLIC)
     disk.sync_folder(path.parent)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(SHARED, parents=True, exist_ok=True)
-        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise DataError(folder, f"cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
 
 
 def _text(now: datetime) -> str:
