@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aimds.cli.scan import EXIT_INTERRUPTED, EXIT_SKIPPED, column, cpus, print_skipped, progress
+from aimds.cli.scan import EXIT_SKIPPED, column, cpus, interruptible, print_skipped, progress
 from aimds.cli.startup import BACKEND
 
 if TYPE_CHECKING:
@@ -129,18 +127,8 @@ def register(app: typer.Typer) -> None:
         options = Options(
             decode=decode, excerpts=excerpts, mask=not unmask, user=user, page=target, title=title, backend=backend
         )
-        # What a service manager sends to end the job is treated like Ctrl-C.
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
+        with interruptible(f"what is finished is kept in {output}"):
             result = Hunt(config, wanted, options).run(progress(quiet))
-        except KeyboardInterrupt:
-            print(
-                f"interrupted; what is finished is kept in {output}: run the same command again to go on",
-                file=sys.stderr,
-            )
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        finally:
-            signal.signal(signal.SIGTERM, before)
         if as_json:
             print(json.dumps(result.as_dict(), ensure_ascii=True))
         else:

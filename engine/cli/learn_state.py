@@ -55,12 +55,8 @@ def signer(asked: Path | None) -> SigningKey:
         ConfigError: there is none, or the file holds no key.
     """
     from aimds.detect.patterns import keys
-    from aimds.errors import ConfigError
 
-    file = key_file(asked)
-    if not file.exists():
-        raise ConfigError("key", str(file), "a file with the secret key; aimds learn keygen makes one")
-    return keys.load(file)
+    return keys.load(key_file(asked), made_by="aimds learn keygen")
 
 
 def now() -> datetime:

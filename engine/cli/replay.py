@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aimds.cli.scan import EXIT_INTERRUPTED, EXIT_SKIPPED, column, cpus, print_skipped, progress
+from aimds.cli.scan import EXIT_INTERRUPTED, EXIT_SKIPPED, column, cpus, interruptible, print_skipped, progress
 
 if TYPE_CHECKING:
     from aimds.jobs.replay.findings import Findings, Group
@@ -152,13 +152,9 @@ def _screen(
     config = ScanConfig(tuple(inputs), folder, columns=Columns(*names), with_text=True, workers=workers)
     warm_up(quiet)
     policy = {} if current is None else {"policy": str(current.resolve())}
-    try:
-        summary = Scan(config, Factory("aimds.jobs.scan.shipped:screener", {"profile": profile, **policy})).run(
-            progress(quiet)
-        )
-    except KeyboardInterrupt:
-        print(f"interrupted; what is finished is kept in {folder}: run the same command again", file=sys.stderr)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    factory = Factory("aimds.jobs.scan.shipped:screener", {"profile": profile, **policy})
+    with interruptible(f"what is finished is kept in {folder}"):
+        summary = Scan(config, factory).run(progress(quiet))
     print_skipped(summary.skipped, summary.output)
     return bool(summary.skipped)
 

@@ -119,21 +119,11 @@ def register(app: typer.Typer) -> None:
             factory = Factory("aimds.jobs.scan.shipped:screener", arguments)
         else:
             factory = Factory(screener, {})
-        # What a service manager sends to end the job is treated like Ctrl-C.
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
+        with interruptible(f"what is finished is kept in {output}"):
             if spread:
                 summary = _on_ray(config, factory, ray_address, workers, backend, progress(quiet))
             else:
                 summary = Scan(config, factory).run(progress(quiet))
-        except KeyboardInterrupt:
-            print(
-                f"interrupted; what is finished is kept in {output}: run the same command again to go on",
-                file=sys.stderr,
-            )
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        finally:
-            signal.signal(signal.SIGTERM, before)
         if audit is not None:
             _record(audit, summary)
         if as_json:
@@ -171,6 +161,19 @@ def _on_ray(
             return Scan(config, factory, pool=pool).run(progress)
     finally:
         cluster.close()
+
+
+@contextlib.contextmanager
+def interruptible(kept: str) -> Iterator[None]:
+    """Ctrl-C, or a service manager's SIGTERM, ends what is inside with ``kept`` on stderr, which says what is left."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"interrupted; {kept}: run the same command again to go on", file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def cpus() -> int:

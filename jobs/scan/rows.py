@@ -53,7 +53,7 @@ def screen(screener: Screener, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch
     if problem is None:
         yield _conformed(verdicts)
     elif batch.num_rows == 1:
-        yield failed(screener, batch, [problem])
+        yield failed(screener, batch, problem)
     else:
         half = batch.num_rows // 2
         yield from screen(screener, batch.slice(0, half))
@@ -66,42 +66,42 @@ def screen_except(screener: Screener, batch: pa.RecordBatch, problems: dict[int,
     for row in sorted(problems):
         if row > start:
             yield from screen(screener, batch.slice(start, row - start))
-        yield failed(screener, batch.slice(row, 1), [problems[row]])
+        yield failed(screener, batch.slice(row, 1), problems[row])
         start = row + 1
     if start < batch.num_rows:
         yield from screen(screener, batch.slice(start))
 
 
-def failed(screener: Screener, batch: pa.RecordBatch, problems: list[str]) -> pa.RecordBatch:
-    """Verdicts with status ``error`` for rows that could not be judged, one problem a row.
+def failed(screener: Screener, row: pa.RecordBatch, problem: str) -> pa.RecordBatch:
+    """The verdict with status ``error`` of a ``row`` (REQUESTS, one row) that could not be judged for its ``problem``.
 
-    The action is what the policy of ``screener`` has for them; ``flag`` where it has none.
+    The action is what the policy of ``screener`` has for it; ``flag`` where it has none.
     """
-    n = batch.num_rows
+    problem = problem[:_MAX_ERROR_CHARS]
     unjudged = getattr(screener, "unjudged", None)
-    if unjudged is not None and n == 1:
-        return _conformed(unjudged(batch, problems[0][:_MAX_ERROR_CHARS]))
+    if unjudged is not None:
+        return _conformed(unjudged(row, problem))
     versions: dict[str, str] = getattr(screener, "versions", {})
     given: dict[str, Any] = {
-        "action": enum(ACTIONS, [ACTIONS.index("flag")] * n),
-        "session_action": enum(SESSION_ACTIONS, [SESSION_ACTIONS.index("none")] * n),
-        "threat_type": enum(THREATS, [CODES["none"]] * n),
-        "status": enum(STATUSES, [STATUSES.index("error")] * n),
-        "error": pa.array([problem[:_MAX_ERROR_CHARS] for problem in problems], pa.string()),
-        "profile": constant(getattr(screener, "profile", PROFILES[0]), n),
-        "backend": constant(getattr(screener, "backend", "cpu"), n),
+        "action": enum(ACTIONS, [ACTIONS.index("flag")]),
+        "session_action": enum(SESSION_ACTIONS, [SESSION_ACTIONS.index("none")]),
+        "threat_type": enum(THREATS, [CODES["none"]]),
+        "status": enum(STATUSES, [STATUSES.index("error")]),
+        "error": pa.array([problem], pa.string()),
+        "profile": constant(getattr(screener, "profile", PROFILES[0]), 1),
+        "backend": constant(getattr(screener, "backend", "cpu"), 1),
     }
-    given |= {column: constant(versions.get(name, "unknown"), n) for column, name in _VERSIONS.items()}
+    given |= {column: constant(versions.get(name, "unknown"), 1) for column, name in _VERSIONS.items()}
     arrays = []
     for field in VERDICTS:
         if field.name in REQUESTS.names:
-            arrays.append(batch.column(field.name))
+            arrays.append(row.column(field.name))
         elif field.name in given:
             arrays.append(given[field.name])
         elif pa.types.is_list(field.type) or pa.types.is_map(field.type):
-            arrays.append(pa.array([[]] * n, field.type))
+            arrays.append(pa.array([[]], field.type))
         else:
-            arrays.append(pa.nulls(n, field.type))
+            arrays.append(pa.nulls(1, field.type))
     return pa.RecordBatch.from_arrays(arrays, schema=VERDICTS)
 
 

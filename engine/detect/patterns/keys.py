@@ -97,16 +97,21 @@ def create(path: Path, secret: bytes) -> SigningKey:
     return SigningKey.of(secret)
 
 
-def load(path: Path) -> SigningKey:
+def load(path: Path, *, made_by: str | None = None) -> SigningKey:
     """The secret key in the file ``path``.
+
+    Args:
+        made_by: the command that makes such a file, to be named where there is none.
 
     Raises:
         DataError: the file cannot be read.
-        ConfigError: it holds no such key, or one that a passphrase locks.
+        ConfigError: it holds no such key, or one that a passphrase locks; with ``made_by``, there is no file.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    if made_by is not None and not path.exists():
+        raise ConfigError("key", str(path), f"a file with the secret key; {made_by} makes one")
     try:
         key = load_pem_private_key(_content(path), None)
     except (ValueError, TypeError) as error:

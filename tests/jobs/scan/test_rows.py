@@ -74,7 +74,7 @@ def test_rows_with_a_problem_are_answered_without_the_screener(n: int, problems:
 
 def test_a_failed_verdict_fits_the_contract_and_carries_the_request() -> None:
     asked = requests(pa.RecordBatch.from_pydict({"text": ["a"], "session_id": ["s"], "turn": [3], "request_id": ["r"]}))
-    verdict = failed(FakeScreener(), asked, ["why" * 1000])
+    verdict = failed(FakeScreener(), asked, "why" * 1000)
     assert verdict.schema.equals(VERDICTS)
     row = verdict.to_pylist()[0]
     assert (row["session_id"], row["turn"], row["request_id"], row["model_version"]) == ("s", 3, "r", "fake")
@@ -85,11 +85,11 @@ def test_a_failed_verdict_fits_the_contract_and_carries_the_request() -> None:
 def test_a_failed_row_gets_the_action_of_the_screeners_policy() -> None:
     class Strict(FakeScreener):
         def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
-            found = failed(FakeScreener(), batch, [reason])
+            found = failed(FakeScreener(), batch, reason)
             place = found.schema.get_field_index("action")
             return found.set_column(place, VERDICTS.field(place), enum(ACTIONS, [ACTIONS.index("block")]))
 
-    verdict = failed(Strict(), requests(pa.table({"text": ["x"]})), ["too long"]).to_pylist()[0]
+    verdict = failed(Strict(), requests(pa.table({"text": ["x"]})), "too long").to_pylist()[0]
     assert (verdict["action"], verdict["status"], verdict["error"]) == ("block", "error", "too long")
 
 
