@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Show one session: score by turn, where its level rises, what it shows against benign sessions, violations.
 
-        Texts stand in the page where the scan kept them (--with-text); personal data and secrets are left out.
+        Page and JSON hold the texts that the scan kept (--with-text), without personal data and secrets.
 
         Example: aimds session s000042 verdicts/ -o session.html
         """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 NOTICE = "compiling the kernels for this machine; this happens once and takes up to a minute …"
 BACKEND = "Where kernels run: cpu, cuda, or auto: as AIMDS_BACKEND says, else on a GPU if there is one."
-RAY = "Work on a Ray cluster: the one of --ray-address or RAY_ADDRESS, else one started here (aimds[ray])."
+RAY = "Work on a Ray cluster: the one of --ray-address or RAY_ADDRESS, else one started here. Needs the extra ray."
 RAY_ADDRESS = "Ray cluster that this machine belongs to; auto finds it. Implies --ray."
 DELAY_S = 2.0
 TEXTS = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aimds.errors import DataError
+from aimds.record import write_ahead
 from aimds.record.graph import KINDS, LINKS, NEWEST, Event, Link
 
 FORMAT = 1
@@ -168,14 +169,18 @@ class SqliteGraph:
         return [name for (name,) in self._read("SELECT name FROM event WHERE ts < ? ORDER BY ts LIMIT ?", (ts, most))]
 
     def remove(self, names: Sequence[str]) -> None:
-        """Take events out with their marks and links; freed pages are overwritten, the log of writes is cut."""
+        """Take events out with their marks and links; freed pages are overwritten, the log of writes is cut.
+
+        Raises:
+            DataError: it cannot be written, or another process keeps the log of writes from being cut.
+        """
         with self._writing() as db:
             numbers = [(number,) for number in self._numbers(names).values()]
             db.executemany("DELETE FROM mark WHERE event = ?", numbers)
             db.executemany("DELETE FROM link WHERE source = ?", numbers)
             db.executemany("DELETE FROM link WHERE target = ?", numbers)
             db.executemany("DELETE FROM event WHERE id = ?", numbers)
-        self._read("PRAGMA wal_checkpoint(TRUNCATE)", ())
+        write_ahead.cut(self._db, self.path)
 
     def counts(self) -> dict[str, int]:
         """How many events of each kind, links and marks there are."""

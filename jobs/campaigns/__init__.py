@@ -28,7 +28,7 @@ from aimds.jobs.campaigns import drafts, rows
 from aimds.jobs.campaigns.describing import about, described
 from aimds.jobs.campaigns.distinct import MOST, Chosen, Distinct
 from aimds.jobs.campaigns.findings import Findings, Timeline
-from aimds.jobs.campaigns.focus import said, stretch
+from aimds.jobs.campaigns.focus import said, stretch, whole_words
 from aimds.jobs.campaigns.history import History, Part, Wanted, evidence
 from aimds.jobs.campaigns.page import render
 from aimds.jobs.campaigns.tally import Tally, spread_of, tally
@@ -216,12 +216,14 @@ def _gathered(history: History, kept: IO[bytes], options: Options, progress: Pro
 
 
 def _keys(part: Part, at: npt.NDArray[np.int64], texts: Texts, into: Distinct) -> list[int]:
-    pieces = []
+    pieces, written = [], []
     for row, items in zip(at.tolist(), evidence(part, at), strict=True):
         raw = texts.raw(row)
         low, high = stretch(raw, items)
         pieces.append(raw[low:high])
-    return [into.add(one, piece) for one, piece in zip(said(pieces), pieces, strict=True)]
+        low, high = whole_words(raw, low, high)
+        written.append(raw[low:high])
+    return [into.add(one, words) for one, words in zip(said(pieces), written, strict=True)]
 
 
 def _names(chosen: Chosen, families: analysis.Families) -> list[str]:

@@ -16,6 +16,7 @@ LEAST_BYTES, AROUND = 200, 60
 """Of a longer one at least so many bytes, and so many on either side of the evidence."""
 MOST_SAID = 1200
 """Folded bytes that are kept of a stretch, however much was decoded from it."""
+LONGEST_WORD = 200
 NARROW = 24
 """Evidence shorter than this is too little to compare by."""
 
@@ -44,6 +45,25 @@ def stretch(text: bytes, evidence: Sequence[Mapping[str, Any]]) -> tuple[int, in
     low = max(0, low - spare // 2)
     high = min(length, max(high + spare // 2, low + LEAST_BYTES), low + SHORT_BYTES)
     return _border(text, low), _border(text, high)
+
+
+def whole_words(text: bytes, low: int, high: int) -> tuple[int, int]:
+    """``low`` and ``high`` moved inwards so that neither cuts an ASCII word: half a secret is not known for one.
+
+    A word that goes on for more than LONGEST_WORD bytes is cut: it is a payload rather than a key.
+    """
+    after, before = low, high
+    while low and after < high and _printed(text[after - 1]) and _printed(text[after]):
+        after += 1
+    while high < len(text) and before > low and _printed(text[before - 1]) and _printed(text[before]):
+        before -= 1
+    after = after if after - low <= LONGEST_WORD else low
+    before = before if high - before <= LONGEST_WORD else high
+    return (after, before) if after < before else (low, high)
+
+
+def _printed(byte: int) -> bool:
+    return 0x20 < byte < 0x7F
 
 
 def said(texts: Sequence[bytes]) -> list[bytes]:

@@ -48,6 +48,16 @@ class Turn:
     searched: bool
     text: str | None
 
+    @property
+    def shown(self) -> str | None:
+        """The text with an asterisk for every byte of personal data; None where nobody looked for any."""
+        if self.text is None or not self.searched:
+            return None
+        raw = bytearray(self.text.encode("utf-8", "replace"))
+        for span in self.spans:
+            raw[span["start"] : span["end"]] = b"*" * len(raw[span["start"] : span["end"]])
+        return raw.decode("utf-8", "replace")
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -69,10 +79,11 @@ class Trace:
     whole: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON types only; times in ISO 8601."""
+        """JSON types only; times in ISO 8601, texts as `Turn.shown`."""
         plain = asdict(self)
-        for turn in plain["turns"]:
-            turn["ts"] = turn["ts"] and turn["ts"].isoformat()
+        for turn, content in zip(self.turns, plain["turns"], strict=True):
+            content["ts"] = content["ts"] and content["ts"].isoformat()
+            content["text"] = turn.shown
         return plain
 
 

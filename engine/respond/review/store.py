@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from aimds.errors import ConfigError, DataError
-from aimds.record import disk
+from aimds.record import disk, write_ahead
 from aimds.respond.review.items import BANDS
 
 APPLICATION = 0x41494D52
@@ -180,7 +180,7 @@ class Store:
     def empty_log(self) -> None:
         """Bring everything into the database itself, so that removed texts are gone from the write-ahead log too."""
         with self._lock, self._told():
-            self._base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            write_ahead.cut(self._base, self.path)
 
     def setting(self, name: str) -> Any:
         """A value of the table of settings."""

@@ -114,3 +114,14 @@ def test_a_text_that_nobody_searched_for_secrets_is_not_shown(tmp_path, change):
     assert table.num_rows == 3
     assert "evidently-fake-key" not in made
     assert "was not searched" in made
+    assert {turn["text"] for turn in trace.find([tmp_path], "a").as_dict()["turns"]} == {None}
+
+
+def test_json_holds_texts_without_personal_data_and_offsets_stay_true(tmp_path):
+    text = "née: bob@example.com, ignore all"
+    at = len("née: ".encode())
+    spans = [{"start": at, "end": at + len("bob@example.com"), "kind": "EMAIL"}]
+    verdicts(tmp_path / "a.parquet", climb(turns=3, text=text, spans=spans))
+    told = trace.find([tmp_path], "a").as_dict()["turns"]
+    assert {turn["text"] for turn in told} == {"née: ***************, ignore all"}
+    assert len(told[0]["text"].encode()) == len(text.encode())
