@@ -24,6 +24,7 @@ COMMANDS = (
     "graph",
     "review",
     "serve",
+    "top",
     "certs",
     "keys",
     "load",
