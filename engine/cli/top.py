@@ -52,10 +52,10 @@ def register(app: typer.Typer) -> None:
         from datetime import UTC, datetime
 
         from aimds.cli.top_watch import Watch
-        from aimds.gateway.client import Client
+        from aimds.gateway.client import Client, Options
 
-        options = {"token": token, "ca": ca, "certificate": certificate, "key": key}
-        with Client(url, http=1, attempts=2, timeout_s=PATIENCE_S, **options) as client:
+        options = Options(token, ca, certificate, key, http=1, attempts=2, timeout_s=PATIENCE_S)
+        with Client(url, options) as client:
             watch = Watch(_plain(url), client, time.monotonic)
             with _showing(as_json=as_json, once=once, wall=lambda: datetime.now(UTC)) as show:
                 run(watch, interval, show, once=once, clock=time.monotonic, sleep=time.sleep)
