@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import math
+import os
 import socket
 import ssl
 import time
@@ -43,6 +44,8 @@ from aimds.gateway.protocol import Access, Everybody, Hooks, Service
 from aimds.gateway.reviewing import Reviewing, reviewed
 from aimds.gateway.settings import Ray, Review, Screening, Settings
 from aimds.gateway.tokens import MAX_JWKS, Jwks, Tokens
+from aimds.gateway.traced import TracedService
+from aimds.gateway.tracing import traces
 from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
 from aimds.record.audit import AuditLog
@@ -132,7 +135,11 @@ class Gateway:
             clock=clock,
             wall=wall,
         )
-        self.service = Service(
+        self._traces = traces(settings.traces, os.environ)
+        service: Callable[..., Service] = Service
+        if self._traces is not None:
+            service = functools.partial(TracedService, self._traces)
+        self.service = service(
             Batcher(batch, settings.weights),
             Hooks(
                 self.worker.work,
@@ -261,6 +268,8 @@ class Gateway:
             self._reviewing.close()
         if self.audit is not None:
             self.audit.close()
+        if self._traces is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._traces.close)
 
     async def reload(self) -> None:
         """Take up changed certificates, keys, key sets, weights, policy, patterns and what was learnt. What cannot be

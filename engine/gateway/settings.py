@@ -15,6 +15,7 @@ from aimds.gateway.limits import FAILURES
 from aimds.gateway.output import OutputConfig
 from aimds.gateway.pieces import Limits
 from aimds.gateway.tokens import ANY_TENANT, TokenConfig
+from aimds.gateway.tracing import Tracing
 from aimds.kernels.registry import BACKENDS
 from aimds.respond.settings import Section
 from aimds.schema import PROFILES
@@ -119,6 +120,7 @@ class Settings:
     audit: Audit | None = None
     notify: Path | None = None
     review: Review | None = None
+    traces: Tracing | None = None
     drain_s: int = 30
     insecure: bool = False
 
@@ -226,6 +228,8 @@ def _settings(top: Section, base: Path) -> Settings:
         days = part.number("keep_days", 0.0, 36_500.0, open_low=True) if part.has("keep_days") else None
         changed["review"] = Review(_path(part, "path", base), days)
         part.end()
+    if top.has("traces"):
+        changed["traces"] = _traces(top.section("traces"))
     top.end()
     return Settings(**changed)
 
@@ -278,6 +282,18 @@ def _screening(section: Section, base: Path) -> Screening:
     changed |= _wholes(section, {"threads": (1, 256), "cache_bytes": (0, 1 << 40), "workers": (0, 256)})
     section.end()
     return Screening(**changed)
+
+
+def _traces(section: Section) -> Tracing:
+    changed: dict[str, Any] = _texts(section, ("endpoint",))
+    if "endpoint" in changed and not changed["endpoint"].startswith(("http://", "https://")):
+        raise ConfigError(section.key("endpoint"), changed["endpoint"], "an http or https address")
+    if section.has("ratio"):
+        changed["ratio"] = section.number("ratio", 0.0, 1.0)
+    if section.has("follow"):
+        changed["follow"] = section.flag("follow")
+    section.end()
+    return Tracing(**changed)
 
 
 def _numbers(top: Section, name: str, default: Numbers) -> dict[str, Numbers]:
