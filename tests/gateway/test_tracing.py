@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,10 +20,12 @@ from hypothesis import strategies as st
 from live import INSECURE, live
 
 from aimds.errors import ConfigError
+from aimds.gateway import certificates
 from aimds.gateway.batching import BatchConfig, Batcher
+from aimds.gateway.client import Client
 from aimds.gateway.output import OutputConfig
 from aimds.gateway.protocol import Hooks, Service
-from aimds.gateway.settings import load
+from aimds.gateway.settings import Screening, load
 from aimds.gateway.traced import MOST_PIECES, TracedService
 from aimds.gateway.tracing import ENDPOINT, Parent, Traces, Tracing, parent, read, traces
 
@@ -279,11 +282,42 @@ def test_a_running_gateway_hands_its_spans_over(collected: Traced) -> None:
     assert {one.context.trace_id for one in collected.spans("aimds.judge")} == {request.context.trace_id}
 
 
+def test_rows_that_came_over_quic_and_were_judged_in_another_process_are_traced(
+    collected: Traced, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    ca = certificates.authority("ca", now)
+    certificates.write(tmp_path, "ca", ca)
+    certificates.write(tmp_path, "server", certificates.issue(ca, "server", ["127.0.0.1"], now))
+    served = replace(
+        INSECURE,
+        certificate=tmp_path / "server.pem",
+        key=tmp_path / "server.key",
+        screening=Screening(workers=1),
+    )
+    judge = (sys.executable, str(Path(__file__).parent / "fake_judge.py"))
+    with (
+        live(served, judge=judge, warm=("warm",)) as server,
+        Client(f"https://127.0.0.1:{server.gateway.port}", ca=tmp_path / "ca.pem") as client,
+    ):
+        answer = client.request("POST", "/v1/screen", json.dumps({"text": ATTACK}).encode(), {"traceparent": GIVEN})
+    assert answer.headers["traceresponse"][3:35] == TRACE
+    (request,) = collected.spans("POST /v1/screen")
+    (judged,) = collected.spans("aimds.judge")
+    (batch,) = collected.spans("aimds.batch")
+    assert request.attributes["network.protocol.version"] == "3"
+    assert f"{request.parent.span_id:016x}" == SPAN
+    assert judged.attributes["aimds.action.block"] == 1
+    assert judged.links[0].context.span_id == batch.context.span_id
+
+
 def test_without_settings_there_is_no_tracing_and_nothing_of_it_is_loaded() -> None:
     with live() as server:
         assert type(server.gateway.service) is Service
-    assert traces(None, {}) is None
-    code = "import aimds.app, sys; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
+    code = (
+        "import sys; from aimds.gateway.tracing import traces; assert traces(None, {}) is None;"
+        "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
