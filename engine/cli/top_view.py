@@ -82,7 +82,7 @@ def _summary(found: Figures, trend: Sequence[float], names: frozenset[str], asci
     rows.append(f"  no verdict {share(found.failed)}", style="bold red" if failing else "not bold")
     table.add_row("rows", rows)
     queue = Text(f"{found.queue_rows:,.0f} rows", style="bold yellow" if "AimdsQueueGrows" in names else "")
-    queue.append(f" ({size(found.queue_bytes)}), {found.open_requests:,.0f} requests open", style="default not bold")
+    queue.append(f" ({size(found.queue_bytes)}), open requests: {found.open_requests:,.0f}", style="default not bold")
     if connections := _listed(found.connections, "{:,.0f}"):
         queue.append(f", connections: {connections}", style="default not bold")
     table.add_row("queue", queue)
