@@ -15,7 +15,7 @@ from aimds.jobs.scan.assemble import assemble
 from aimds.jobs.scan.durable import OutputError
 from aimds.jobs.scan.reading import ReadError, Slice, Table, gather, open_table, reason
 from aimds.jobs.scan.tasks import Answer, Factory, Job, Task
-from aimds.jobs.scan.work import WholeFile, Work
+from aimds.jobs.scan.work import Counts, WholeFile, Work
 
 
 class Executor:
@@ -80,6 +80,7 @@ class Executor:
         if len(found) < units:
             # Better no output than one that lacks rows: another worker may have assembled it and deleted the parts.
             raise OutputError(job.output, f"{len(found)} of {units} parts are there; run again")
-        change = self._work.over(job, found) if isinstance(self._work, WholeFile) else None
+        counts: Counts = {}
+        change = self._work.over(job, found, counts) if isinstance(self._work, WholeFile) else None
         count, size = assemble(found, job.output_schema, Path(job.output), job.folder_path, change)
-        return {"rows": count, "bytes": size}
+        return {"rows": count, "bytes": size, "counts": counts}

@@ -244,9 +244,10 @@ class Run:
         made = sum(trailer["rows"] for trailer in file.trailers.values())
         if written["rows"] != made:
             raise DataError(file.memory.output, f"holds {written['rows']} rows where {made} were made; run again")
-        counts: Counts = {}
-        for trailer in file.trailers.values():
-            self._kind.add(counts, trailer["counts"])
+        counts: Counts = written["counts"]
+        if not counts:
+            for trailer in file.trailers.values():
+                self._kind.add(counts, trailer["counts"])
         gaps = [asdict(gap) for gap in merged(file.gaps)]
         skips = [asdict(file.skip(gap, self._config.unit_rows)) for gap in merged(file.gaps)]
         file.record = written | {"units": len(file.trailers), "counts": counts, "gaps": gaps, "skipped": skips}

@@ -5,20 +5,23 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.analyze.session_model import SessionModel
-from aimds.jobs.scan import rows, session_column
+from aimds.jobs.scan import outcome, rows, session_column
 from aimds.jobs.scan.convert import carried, to_requests, valid_text
 from aimds.jobs.scan.manifest import digest
 from aimds.jobs.scan.reading import Chunk
 from aimds.jobs.scan.tasks import Factory, Job, Limits
 from aimds.jobs.scan.work import Counts, Kind
+from aimds.respond.policy import Policy
 from aimds.schema import VERDICTS
 
+ACTS: Final = 1
+"""Goes up when other things follow from sessions: what was written before is then another scan's."""
 KIND = Kind("scan", "verdicts", VERDICTS, rows.add_counts)
 
 
@@ -41,7 +44,8 @@ class Screening:
 
     def __init__(self, screener: rows.Screener) -> None:
         self._screener = screener
-        self.config_hash = digest([str(screener.config_hash), self._model.version])[:16]
+        self._policy: Policy | None = getattr(screener, "policy", None)
+        self.config_hash = digest([str(screener.config_hash), self._model.version, ACTS])[:16]
 
     @functools.cached_property
     def _model(self) -> SessionModel:
@@ -52,9 +56,13 @@ class Screening:
         schema = job.output_schema
         return schema.append(session_column.MARKS) if session_column.wanted(job.used) else schema
 
-    def over(self, job: Job, found: Sequence[Path]) -> Callable[[pa.RecordBatch], pa.RecordBatch] | None:
-        """Fills the column ``session_score`` where there are sessions."""
-        return session_column.filled(found, self._model) if session_column.wanted(job.used) else None
+    def over(
+        self, job: Job, found: Sequence[Path], counts: Counts
+    ) -> Callable[[pa.RecordBatch], pa.RecordBatch] | None:
+        """Fills the column ``session_score`` where there are sessions, and does what the policy says of it."""
+        if not session_column.wanted(job.used):
+            return None
+        return outcome.Outcome(session_column.scores(found, self._model), self._policy, job.output_schema, counts)
 
     @property
     def seconds(self) -> Mapping[str, float]:

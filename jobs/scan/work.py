@@ -40,8 +40,13 @@ class WholeFile(Protocol):
     def part_schema(self, job: Job) -> pa.Schema:
         """The schema of the batches of `Work.rows`: the output's, and columns for the assembly alone."""
 
-    def over(self, job: Job, found: Sequence[Path]) -> Callable[[pa.RecordBatch], pa.RecordBatch] | None:
-        """What makes the batches of the parts ``found``, one after another, those of the output; None for nothing."""
+    def over(
+        self, job: Job, found: Sequence[Path], counts: Counts
+    ) -> Callable[[pa.RecordBatch], pa.RecordBatch] | None:
+        """What makes the batches of the parts ``found``, one after another, those of the output; None for nothing.
+
+        What ``counts`` gains meanwhile stands for the file in the place of what its units counted.
+        """
 
 
 @dataclass(frozen=True, slots=True)
