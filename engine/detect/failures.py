@@ -21,6 +21,9 @@ TRUNCATED = "too many or too large encoded parts; the rest was screened undecode
 INVALID = "invalid UTF-8; the bad bytes were screened as U+FFFD"
 UNKNOWN_CHANNEL = "unknown channel "
 """A remark of a scan, made after the policy has decided: it is no failure of a detector."""
+UNFOLLOWED = "policy over sessions "
+"""A remark on a session that a policy could not judge, made after the detectors: it is no failure of one."""
+_REMARKS = (UNKNOWN_CHANNEL, UNFOLLOWED)
 _BY_NORMALIZE = frozenset(message.partition("; ")[0] for message in (TRUNCATED, INVALID))
 _OK, _PARTIAL = STATUSES.index("ok"), STATUSES.index("partial")
 
@@ -61,7 +64,7 @@ def of_error(error: str | None) -> np.uint8:
             bits |= np.uint8(1 << DETECTORS.index(name))
         elif part in _BY_NORMALIZE:
             bits |= NORMALIZE
-        elif not part.startswith(UNKNOWN_CHANNEL):
+        elif not part.startswith(_REMARKS):
             continue
         known = True
     return bits if known else EVERY

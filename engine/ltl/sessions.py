@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from aimds.taxonomy import THREATS
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Masks = npt.NDArray[np.uint64]
 
 DONE: Final = dict(zip(ACTIONS, ("allowed", "flagged", "redacted", "sandwiched", "blocked", "escalated"), strict=True))
 MITIGATED: Final = ("redact", "sandwich", "block", "escalate")
@@ -59,31 +60,72 @@ def sessions(verdicts: pa.Table | pa.RecordBatch, names: Sequence[str], events: 
     Steps go by turn where every row of a session has one, else by time, then by row. A row without a session is a
     session of its own. A row without a time has that of the row before, the first ones that of the first with a time.
     """
-    n = verdicts.num_rows
-    rows = np.arange(n)
     tenant, tenants = _codes(verdicts.column("tenant"))
     session, ids = _codes(verdicts.column("session_id"))
-    group = np.where(session >= 0, (tenant + 1) * (len(ids) + 1) + session, -1 - rows)
-    group = np.unique(group, return_inverse=True)[1].ravel()
-    turn, has_turn = _numbers(verdicts.column("turn"))
-    time, has_time = _numbers(_plain(verdicts.column("ts")).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()))
-    counts = np.bincount(group, minlength=0)
-    by_turn = (np.bincount(group, has_turn, minlength=len(counts)) == counts)[group]
-    order = np.lexsort((rows, np.where(has_time, time, 0), np.where(by_turn, turn, 0), group))
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    times, clocked = _filled(time[order], has_time[order], offsets)
-    masks = np.zeros(n, np.uint64)
+    group = np.where(session >= 0, (tenant + 1) * (len(ids) + 1) + session, -1 - np.arange(len(session)))
+    turn, time = numbers(verdicts.column("turn")), numbers(micros(verdicts.column("ts")))
+    made = grouped(names, masks(verdicts, names, events), group, turn, time)
+    first = made.rows[made.traces.offsets[:-1]]
+    return replace(
+        made,
+        tenants=[tenants[code] if code >= 0 else None for code in tenant[first].tolist()],
+        ids=[ids[code] if code >= 0 else None for code in session[first].tolist()],
+    )
+
+
+def masks(verdicts: pa.Table | pa.RecordBatch, names: Sequence[str], events: Any = None) -> Masks:
+    """Which of the events ``names`` occur in each row, uint64 (N,): bit k is ``names[k]``; ``events`` adds to them."""
+    found = np.zeros(verdicts.num_rows, np.uint64) if events is None else given(events, names)
     for bit, name in enumerate(names):
-        masks |= _occurs(verdicts, name, events).astype(np.uint64) << np.uint64(bit)
+        if name in EVENTS:
+            occurs = pc.fill_null(_of_verdict(verdicts, name), False).to_numpy(zero_copy_only=False)
+            found |= occurs.astype(np.uint64) << np.uint64(bit)
+    return found
+
+
+def given(events: Any, names: Sequence[str]) -> Masks:
+    """Which of ``names`` the rows of ``events`` list<string> hold, uint64 (N,): bit k is ``names[k]``."""
+    listed = _plain(events)
+    found = np.zeros(len(listed), np.uint64)
+    place = pc.index_in(_plain(pc.list_flatten(listed)).cast(pa.string()), value_set=pa.array(names, pa.string()))
+    known = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False))
+    rows = pc.list_parent_indices(listed).to_numpy(zero_copy_only=False)[known]
+    bits = pc.fill_null(place, 0).to_numpy(zero_copy_only=False)[known].astype(np.uint64)
+    np.bitwise_or.at(found, rows, np.uint64(1) << bits)
+    return found
+
+
+def grouped(
+    names: Sequence[str], found: Masks, group: Ints, turn: tuple[Ints, Flags], time: tuple[Ints, Flags]
+) -> Sessions:
+    """The sessions of N rows, each known by its number in ``group`` int64 (N,); ``tenants`` and ``ids`` stay empty.
+
+    Args:
+        found: uint64 (N,), as `masks` gives them.
+        turn, time: numbers int64 (N,) and whether a row has one, bool (N,); times in microseconds.
+    """
+    n = len(found)
+    group = np.unique(group, return_inverse=True)[1].ravel()
+    counts = np.bincount(group, minlength=0)
+    by_turn = (np.bincount(group, turn[1], minlength=len(counts)) == counts)[group]
+    order = np.lexsort((np.arange(n), np.where(time[1], time[0], 0), np.where(by_turn, turn[0], 0), group))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    times, clocked = _filled(time[0][order], time[1][order], offsets)
     place = np.arange(n) - np.repeat(offsets[:-1], counts)
     return Sessions(
-        Traces(tuple(names), masks[order], offsets, forward(times, offsets)),
+        Traces(tuple(names), found[order], offsets, forward(times, offsets)),
         order.astype(np.int64),
-        np.where(by_turn[order], turn[order], place).astype(np.int64),
-        [tenants[code] if code >= 0 else None for code in tenant[order[offsets[:-1]]].tolist()],
-        [ids[code] if code >= 0 else None for code in session[order[offsets[:-1]]].tolist()],
-        clocked,
+        np.where(by_turn[order], turn[0][order], place).astype(np.int64),
+        [],
+        [],
+        # No time passes in a session of one row.
+        clocked | (counts == 1),
     )
+
+
+def micros(column: Any) -> Any:
+    """A column of timestamps as int64 microseconds."""
+    return _plain(column).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
 
 
 def _plain(column: Any) -> Any:
@@ -97,7 +139,8 @@ def _codes(column: Any) -> tuple[Ints, list[str]]:
     return pc.fill_null(made.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64), made.dictionary.to_pylist()
 
 
-def _numbers(column: Any) -> tuple[Ints, Flags]:
+def numbers(column: Any) -> tuple[Ints, Flags]:
+    """A column of whole numbers as int64 (N,), 0 where there is none, and whether there is one, bool (N,)."""
     plain = _plain(column)
     valid = plain.is_valid().to_numpy(zero_copy_only=False)
     return pc.fill_null(plain.cast(pa.int64()), 0).to_numpy(zero_copy_only=False), valid
@@ -112,19 +155,6 @@ def _filled(time: Ints, known: Flags, offsets: Ints) -> tuple[Ints, Flags]:
     source = np.where(before >= starts, before, np.where(after < ends, after, -1))
     filled = np.where(source >= 0, time[source], 0) if n else time
     return filled.astype(np.int64), (source >= 0)[offsets[:-1]]
-
-
-def _occurs(table: Any, name: str, events: Any) -> Flags:
-    n = table.num_rows
-    found = np.zeros(n, np.bool_)
-    if name in EVENTS:
-        found |= pc.fill_null(_of_verdict(table, name), False).to_numpy(zero_copy_only=False)
-    if events is not None:
-        listed = _plain(events)
-        same = pc.equal(_plain(pc.list_flatten(listed)).cast(pa.string()), name)
-        parents = pc.list_parent_indices(listed).to_numpy(zero_copy_only=False)
-        found[parents[pc.fill_null(same, False).to_numpy(zero_copy_only=False)]] = True
-    return found
 
 
 def _of_verdict(table: Any, name: str) -> Any:
