@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 
 from aimds.analyze.sessions import Sessions as Conversations
+from aimds.analyze.watch import Watch
 from aimds.console.local import NAMES, threaded
 from aimds.console.sessions import Sessions
 from aimds.console.site import Answer, Run, Site
@@ -41,9 +42,10 @@ from aimds.gateway.pieces import Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Access, Everybody, Hooks, Service
 from aimds.gateway.reviewing import Reviewing, reviewed
-from aimds.gateway.settings import Ray, Review, Screening, Settings
+from aimds.gateway.settings import SHIPPED, Ray, Review, Screening, Settings
 from aimds.gateway.tokens import MAX_JWKS, Jwks, Tokens
 from aimds.gateway.worker import Worker
+from aimds.ltl.policies import TracePolicies
 from aimds.metrics import Metrics
 from aimds.record.audit import AuditLog
 from aimds.record.chain import load_key
@@ -128,6 +130,7 @@ class Gateway:
             judges=self._judges,
             record=self._recorder(settings),
             sessions=_sessions(settings),
+            watch=_watch(settings),
             responder=self.responder,
             clock=clock,
             wall=wall,
@@ -271,6 +274,7 @@ class Gateway:
             credentials = None if self._auth is None or settings.insecure else self._credentials(settings)
             screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
             actions = None if self._reviewing is None else _reviewed(settings.screening)
+            watch = _watch(settings)
             quic = None if self.quic is None else _quic(settings)
             if self._judges is not None:
                 await self._judges.replace(Setup(settings.screening, self._warm))
@@ -285,6 +289,9 @@ class Gateway:
         if credentials is not None and self._auth is not None:
             self._auth.credentials = credentials
         self.worker.replace(screener)
+        follower = self.worker.follower
+        if watch is None or follower.watch is None or watch.policies.version != follower.watch.policies.version:
+            follower.watch = watch
         if self._reviewing is not None and actions is not None:
             self._reviewing.actions = actions
         self.service.batcher.weights = dict(settings.weights)
@@ -368,6 +375,11 @@ class Gateway:
             self.metrics.held.labels(kind).set(n)
         for name, n in (("review", responder.enqueued), ("notify", responder.notified), ("lost", responder.lost)):
             self.metrics.handed.labels(name).set(n)
+        watch = self.worker.follower.watch
+        if watch is not None:
+            for name in watch.names:
+                self.metrics.broken.labels(name).set(watch.broken[name])
+                self.metrics.unfollowed.labels(name).set(watch.unjudged[name])
 
     def _recorder(self, settings: Settings) -> Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None] | None:
         log = self.audit
@@ -468,6 +480,15 @@ def _sessions(settings: Settings) -> Conversations | None:
     if settings.sessions is None:
         return None
     return Conversations(capacity=settings.sessions.capacity, max_age_s=settings.sessions.max_age_s)
+
+
+def _watch(settings: Settings) -> Watch | None:
+    """Raises AimdsError where the policies cannot be used."""
+    following = settings.sessions
+    if following is None or following.policies is None:
+        return None
+    policies = TracePolicies.load(None if following.policies == SHIPPED else following.policies)
+    return Watch(policies, capacity=following.capacity, max_age_s=following.max_age_s)
 
 
 def _reviewed(screening: Screening) -> tuple[str, ...]:

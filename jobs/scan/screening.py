@@ -23,6 +23,7 @@ from aimds.jobs.scan.work import Counts, Kind
 from aimds.ltl.policies import TracePolicies
 from aimds.ltl.sessions import given
 from aimds.respond.policy import Policy
+from aimds.respond.violations import noted
 from aimds.schema import VERDICTS
 
 ACTS: Final = 1
@@ -121,7 +122,7 @@ class Screening:
         for verdicts in rows.screen_except(self._screener, requests, problems):
             stop = start + verdicts.num_rows
             here = {row - start: note for row, note in notes.items() if start <= row < stop and row not in problems}
-            verdicts = rows.noted(verdicts, here)
+            verdicts = noted(verdicts, here)
             rows.add_counts(counts, rows.counts(verdicts))
             columns = verdicts.columns
             texts = requests.column("text").slice(start, verdicts.num_rows)

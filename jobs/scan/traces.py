@@ -10,20 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from aimds.detect.failures import UNFOLLOWED
-from aimds.jobs.scan import durable, rows, session_column
+from aimds.jobs.scan import durable, session_column
 from aimds.jobs.scan.columns import FLAGS
 from aimds.jobs.scan.steps import Steps
 from aimds.ltl.judge import Judge
 from aimds.ltl.policies import TracePolicies
 from aimds.ltl.sessions import EVENTS, Masks, grouped, masks, numbers
 from aimds.respond.policy import Policy
+from aimds.respond.violations import NO_TIMES, with_broken
 
 Ints = npt.NDArray[np.int64]
 NAME: Final = "violations.arrow"
 BROKEN, UNJUDGED = 0, 1
 FOUND: Final = pa.schema([pa.field("row", pa.int64()), pa.field("policy", pa.int64()), pa.field("kind", pa.int64())])
-NO_TIMES: Final = "no times in this session"
 
 
 def load(path: str) -> TracePolicies:
@@ -140,16 +139,7 @@ class Findings:
             of = counts.setdefault(name, dict.fromkeys(self._names, 0))
             for _, place in listed:
                 of[self._names[place]] += 1
-        verdicts = rows.noted(verdicts, unfollowed(missing, self._names, NO_TIMES))
-        if not broken:
-            return verdicts
-        names: list[list[str]] = [[] for _ in range(verdicts.num_rows)]
-        for place, one in sorted(broken):
-            names[place].append(self._names[one])
-        index = verdicts.schema.get_field_index("violations")
-        field = verdicts.schema.field(index)
-        verdicts = verdicts.set_column(index, field, pa.array(names, field.type))
-        return verdicts if policy is None else policy.with_sessions(verdicts)
+        return with_broken(verdicts, broken, {NO_TIMES: missing}, self._names, policy)
 
     def _by_themselves(self, verdicts: pa.RecordBatch, events: Masks) -> list[tuple[int, int]]:
         alone = np.flatnonzero(verdicts.column("session_id").is_null().to_numpy(zero_copy_only=False))
@@ -164,12 +154,3 @@ class Findings:
         if mask not in self._alone:
             self._alone[mask] = self._judge.alone(mask)
         return self._alone[mask]
-
-
-def unfollowed(missing: Sequence[tuple[int, int]], names: Sequence[str], why: str) -> dict[int, str]:
-    """By row, what its error says of a session that policies could not judge: ``missing`` are rows and places in
-    ``names``."""
-    by_row: dict[int, list[str]] = {}
-    for row, place in missing:
-        by_row.setdefault(row, []).append(names[place])
-    return {row: f"{UNFOLLOWED}{', '.join(listed)}: {why}" for row, listed in by_row.items()}
