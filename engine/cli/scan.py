@@ -257,9 +257,9 @@ def _print(summary: Summary) -> None:
     if summary.violations:
         told = [f"{name} {count:,}" for name, count in summary.violations.items() if count]
         console.print(f"sessions that break a policy: {', '.join(told) or 'none'}", markup=False)
-    left = [f"{name} {count:,}" for name, count in summary.unfollowed.items() if count]
-    if left:
-        console.print(f"sessions without times, which these policies could not judge: {', '.join(left)}", markup=False)
+    missed = [f"{name} {count:,}" for name, count in summary.unfollowed.items() if count]
+    if missed:
+        console.print(f"sessions without times, not judged by these policies: {', '.join(missed)}", markup=False)
     unjudged = sum(count for status, count in summary.statuses.items() if status != "ok")
     if unjudged:
         console.print(f"{unjudged:,} rows could not be judged, or not in full: see the columns status and error")
