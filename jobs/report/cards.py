@@ -93,7 +93,7 @@ def threats(findings: Findings) -> Html:
     scale = max(group.caught for group in groups)
     rows = []
     for group in groups:
-        name = "No threat type (personal data, errors)" if group.name == "none" else threat_title(group.name)
+        name = "No threat type (personal data, sessions, errors)" if group.name == "none" else threat_title(group.name)
         released = group.actions.get("allow", 0) if group.name != "none" else 0
         share = percent(group.caught, findings.caught)
         rows.append(
