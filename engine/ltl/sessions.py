@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.ltl.traces import Traces, forward
-from aimds.schema import ACTIONS, CHANNELS
+from aimds.schema import ACTIONS, CHANNELS, SESSION_ACTIONS, STATUSES
 from aimds.taxonomy import THREATS
 
 Ints = npt.NDArray[np.int64]
@@ -76,10 +76,16 @@ def sessions(verdicts: pa.Table | pa.RecordBatch, names: Sequence[str], events: 
 def masks(verdicts: pa.Table | pa.RecordBatch, names: Sequence[str], events: Any = None) -> Masks:
     """Which of the events ``names`` occur in each row, uint64 (N,): bit k is ``names[k]``; ``events`` adds to them."""
     found = np.zeros(verdicts.num_rows, np.uint64) if events is None else given(events, names)
-    for bit, name in enumerate(names):
-        if name in EVENTS:
-            occurs = pc.fill_null(_of_verdict(verdicts, name), False).to_numpy(zero_copy_only=False)
-            found |= occurs.astype(np.uint64) << np.uint64(bit)
+    bits = {name: np.uint64(1) << np.uint64(bit) for bit, name in enumerate(names)}
+    for column, of in _BY_VALUE.items():
+        if bits.keys() & of.keys():
+            values = _VALUES[column]
+            table = np.zeros(len(values) + 1, np.uint64)
+            for name in bits.keys() & of.keys():
+                table[[values.index(value) for value in of[name]]] |= bits[name]
+            found |= table[_places(verdicts.column(column), values)]
+    for name in bits.keys() & _OTHERS:
+        found |= _of_verdict(verdicts, name).astype(np.uint64) * bits[name]
     return found
 
 
@@ -157,32 +163,46 @@ def _filled(time: Ints, known: Flags, offsets: Ints) -> tuple[Ints, Flags]:
     return filled.astype(np.int64), (source >= 0)[offsets[:-1]]
 
 
-def _of_verdict(table: Any, name: str) -> Any:
-    def among(column: str, *values: str) -> Any:
-        return pc.is_in(_plain(table.column(column)).cast(pa.string()), value_set=pa.array(values, pa.string()))
+def _places(column: Any, values: Sequence[str]) -> Ints:
+    # Place of each row's value among those that are known, the one behind the last for any other.
+    plain = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    known = pa.array(values, pa.string())
+    if pa.types.is_dictionary(plain.type):
+        place = pc.index_in(plain.dictionary.cast(pa.string()), value_set=known).take(plain.indices)
+    else:
+        place = pc.index_in(plain.cast(pa.string()), value_set=known)
+    return np.asarray(pc.fill_null(place, len(values)).to_numpy(zero_copy_only=False), np.int64)
 
-    kind, _, value = name.partition(".")
-    if value:
-        return among("channel" if kind == "channel" else "threat_type", value)
-    found = pc.and_(pc.invert(among("threat_type", "none")), pc.invert(among("action", "allow")))
-    private = pc.greater(pc.list_value_length(_plain(table.column("spans"))), 0)
-    match name:
-        case "threat_detected":
-            return found
-        case "injection_detected":
-            return pc.and_(found, among("threat_type", *INJECTIONS))
-        case "jailbreak_detected":
-            return pc.and_(found, among("threat_type", "jailbreak"))
-        case "threat_mitigated":
-            return among("action", *MITIGATED)
-        case "pii_detected":
-            return private
-        case "pii_redacted":
-            return pc.and_(private, _plain(table.column("mitigated_text")).is_valid())
-        case "rate_limited" | "quarantined":
-            return among("session_action", "rate_limit" if name == "rate_limited" else "quarantine")
-        case "tool_called":
-            return among("channel", "tool")
-        case "unjudged":
-            return among("status", "partial", "error")
-    return among("action", next(action for action, done in DONE.items() if done == name))
+
+def _of_verdict(table: Any, name: str) -> Flags:
+    if name.startswith("pii"):
+        size = pc.fill_null(pc.list_value_length(_plain(table.column("spans"))), 0)
+        private = size.to_numpy(zero_copy_only=False) > 0
+        if name == "pii_redacted":
+            private &= _plain(table.column("mitigated_text")).is_valid().to_numpy(zero_copy_only=False)
+        return np.asarray(private, np.bool_)
+    threat = _places(table.column("threat_type"), THREATS)
+    found = (threat != THREATS.index("none")) & (_places(table.column("action"), ACTIONS) != ACTIONS.index("allow"))
+    if name == "injection_detected":
+        found &= np.isin(threat, [THREATS.index(one) for one in INJECTIONS])
+    elif name == "jailbreak_detected":
+        found &= threat == THREATS.index("jailbreak")
+    return np.asarray(found, np.bool_)
+
+
+_VALUES: Final[dict[str, tuple[str, ...]]] = {
+    "action": ACTIONS,
+    "session_action": SESSION_ACTIONS,
+    "channel": CHANNELS,
+    "threat_type": THREATS,
+    "status": STATUSES,
+}
+_BY_VALUE: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "action": {**{name: (action,) for action, name in DONE.items()}, "threat_mitigated": MITIGATED},
+    "session_action": {"rate_limited": ("rate_limit",), "quarantined": ("quarantine",)},
+    "channel": {**{f"channel.{name}": (name,) for name in CHANNELS}, "tool_called": ("tool",)},
+    "threat_type": {f"threat.{name}": (name,) for name in THREATS if name != "none"},
+    "status": {"unjudged": ("partial", "error")},
+}
+"""Events that one column alone gives, by its values."""
+_OTHERS: Final = EVENTS.keys() - {name for of in _BY_VALUE.values() for name in of}
