@@ -29,19 +29,21 @@ KIND: Final = np.array([_NAMED.get(name, INPUT if name in INPUTS else OTHER) for
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """B rows. ``kinds`` uint8 (B,) · ``surprises`` float64 (B,), not a number where nobody judged · ``orders`` int64
-    (B,): turn, else microseconds, and ``ordered`` uint8 (B,): whether there is one · ``names`` uint32 (B,): what tells
-    a turn from others of its order."""
+    """B rows. ``kinds`` uint8 (B,) · ``surprises`` float64 (B,), not a number where nobody judged · ``numbers`` int64
+    (B,) of the turns and ``times`` int64 (B,) in microseconds; ``ordered`` uint8 (B,): 1 where there is a number, and 2
+    where there is a time · ``names`` uint32 (B,): what tells a turn from others of its order."""
 
     kinds: Flags
     surprises: F64
-    orders: Ints
+    numbers: Ints
+    times: Ints
     ordered: Flags
     names: npt.NDArray[np.uint32]
 
     def take(self, rows: Ints) -> Turns:
         """The rows ``rows``."""
-        return Turns(self.kinds[rows], self.surprises[rows], self.orders[rows], self.ordered[rows], self.names[rows])
+        order = (self.numbers[rows], self.times[rows], self.ordered[rows])
+        return Turns(self.kinds[rows], self.surprises[rows], *order, self.names[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +94,16 @@ def turns(verdicts: pa.RecordBatch) -> Turns:
     surprises = surprise(p_values(verdicts))
     turn, has_turn = _numbers(verdicts.column("turn"))
     time, has_time = _numbers(verdicts.column("ts").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()))
-    order = np.where(has_turn, turn, np.where(has_time, time, 0))
     names = np.empty(len(kinds), np.uint32)
     ids = verdicts.column("request_id").cast(pa.string()).to_pylist()
     bits = surprises.view(np.uint64)
     # A turn sent again has the same number, channel and score; where turns have no number, the same request.
+    bits = bits ^ (turn.astype(np.uint64) * np.uint64(0xD6E8FEB86659FD93))
     mixed = (bits ^ (bits >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) + kinds.astype(np.uint64)
     names[:] = (mixed >> np.uint64(32)).astype(np.uint32)
     for row in np.flatnonzero(~has_turn).tolist():
         names[row] = int.from_bytes(hashlib.blake2b(ids[row].encode(), digest_size=4).digest(), "little")
-    return Turns(kinds, surprises, order, (has_turn | has_time).astype(np.uint8), names)
+    return Turns(kinds, surprises, turn, time, has_turn.astype(np.uint8) | (has_time.astype(np.uint8) << 1), names)
 
 
 def _numbers(column: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:

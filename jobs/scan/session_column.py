@@ -103,8 +103,17 @@ def _pass(
         scores[where] = _scores(np.concatenate(named), _joined(kept), np.concatenate(printed), model)
 
 
+def groups(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """The number of each row's session, known by two words of a hash, int64 (B,)."""
+    order = np.lexsort((low, high))
+    changes = (high[order[1:]] != high[order[:-1]]) | (low[order[1:]] != low[order[:-1]])
+    out = np.zeros(len(high), np.int64)
+    out[order[1:]] = np.cumsum(changes)
+    return out
+
+
 def _joined(kept: Sequence[Turns]) -> Turns:
-    names = ("kinds", "surprises", "orders", "ordered", "names")
+    names = ("kinds", "surprises", "numbers", "times", "ordered", "names")
     return Turns(*(np.concatenate([getattr(part, name) for part in kept]) for name in names))
 
 
@@ -112,10 +121,14 @@ def _scores(
     named: npt.NDArray[np.uint64], given: Turns, printed: npt.NDArray[np.uint8], model: SessionModel
 ) -> npt.NDArray[np.float32]:
     out = np.full(len(named), np.nan, np.float32)
-    order = np.lexsort((np.arange(len(named)), given.orders, named[:, 1], named[:, 0]))
-    sorted_keys = named[order]
-    begins = np.flatnonzero(np.concatenate([[True], (sorted_keys[1:] != sorted_keys[:-1]).any(axis=1)]))
-    group = np.cumsum(np.isin(np.arange(len(order)), begins)) - 1
+    owner = groups(named[:, 0], named[:, 1])
+    # By turn where every row of the session has one, else by time.
+    has_turn, has_time = given.ordered & 1, given.ordered & 2
+    by_turn = (np.bincount(owner, has_turn) == np.bincount(owner))[owner]
+    moment = np.where(by_turn, given.numbers, np.where(has_time > 0, given.times, 0))
+    order = np.lexsort((np.arange(len(named)), moment, owner))
+    group = owner[order]
+    begins = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
     start = 0
     while start < len(order):
         # Whole sessions, at least one.

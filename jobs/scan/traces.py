@@ -80,7 +80,7 @@ def _judged(ready: Judge, tables: Sequence[pa.Table]) -> list[Ints]:
     file, row = np.repeat(np.arange(len(tables)), sizes), table.column("row").to_numpy()
     order = np.lexsort((row, file))
     table, file, row = table.take(pa.array(order)).combine_chunks(), file[order], row[order]
-    group = _groups(*(table.column(name).to_numpy() for name in ("high", "low")))
+    group = session_column.groups(*(table.column(name).to_numpy() for name in ("high", "low")))
     turn, time = numbers(table.column("turn")), numbers(table.column("ts"))
     made = grouped(ready.names, table.column("events").to_numpy(), group, turn, time)
     places = {policy.name: place for place, policy in enumerate(ready.policies.policies)}
@@ -94,14 +94,6 @@ def _judged(ready: Judge, tables: Sequence[pa.Table]) -> list[Ints]:
     at = made.rows[found[:, 0]]
     found[:, 0] = row[at]
     return [found[file[at] == place] for place in range(len(tables))]
-
-
-def _groups(high: Masks, low: Masks) -> Ints:
-    order = np.lexsort((low, high))
-    changes = (high[order[1:]] != high[order[:-1]]) | (low[order[1:]] != low[order[:-1]])
-    group = np.zeros(len(high), np.int64)
-    group[order[1:]] = np.cumsum(changes)
-    return group
 
 
 def _leave(folder: Path, found: Ints) -> None:
