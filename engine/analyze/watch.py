@@ -164,8 +164,11 @@ class Watch:
     def _by_monitor(self, other: int, rows: Ints, slots: Ints, values: Any, times: Ints, found: Found) -> None:
         state, running, place = self._state[:, other], self._running[other], self._others[other]
         speaks = (values & self._speaks[other]) != 0 if self._rests[other] else np.ones(len(rows), np.bool_)
+        active = (state[slots] == RUNS) | (state[slots] == LOST)
+        if not (speaks.any() or active.any()):
+            return
         # All steps in this batch of a session in which something happens, or did before.
-        concerned = np.isin(slots, slots[speaks]) | (state[slots] == RUNS) | (state[slots] == LOST)
+        concerned = np.isin(slots, slots[speaks]) | active
         mine = np.unique(slots[concerned])
         begun = dict(zip(mine.tolist(), self._begun[mine].tolist(), strict=True))
         clock = dict(zip(mine.tolist(), self._clock[mine].tolist(), strict=True))

@@ -113,7 +113,7 @@ def register(app: typer.Typer) -> None:
             columns = replace(columns, events=events)
             trace_policies = _policies(trace_policies)
         elif events is not None:
-            raise ConfigError("--events-column", events, "used together with --trace-policies only")
+            raise ConfigError("--events-column", events, "--trace-policies beside it")
         config = ScanConfig(
             inputs=tuple(inputs),
             output=output,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -78,14 +78,22 @@ def masks(verdicts: pa.Table | pa.RecordBatch, names: Sequence[str], events: Any
     found = np.zeros(verdicts.num_rows, np.uint64) if events is None else given(events, names)
     bits = {name: np.uint64(1) << np.uint64(bit) for bit, name in enumerate(names)}
     for column, of in _BY_VALUE.items():
-        if bits.keys() & of.keys():
-            values = _VALUES[column]
-            table = np.zeros(len(values) + 1, np.uint64)
-            for name in bits.keys() & of.keys():
-                table[[values.index(value) for value in of[name]]] |= bits[name]
-            found |= table[_places(verdicts.column(column), values)]
-    for name in bits.keys() & _OTHERS:
-        found |= _of_verdict(verdicts, name).astype(np.uint64) * bits[name]
+        asked = bits.keys() & of.keys()
+        if asked:
+            places = _PLACES[column]
+            table = np.zeros(len(places) + 1, np.uint64)
+            for name in asked:
+                table[[places[value] for value in of[name]]] |= bits[name]
+            found |= table[_places(verdicts.column(column), places)]
+    if bits.keys() & _PRIVATE:
+        found |= _private(verdicts, bits)
+    if bits.keys() & _THREATS.keys():
+        caught = _places(verdicts.column("action"), _PLACES["action"]) != _PLACES["action"]["allow"]
+        places = _PLACES["threat_type"]
+        table = np.zeros(len(places) + 1, np.uint64)
+        for name in bits.keys() & _THREATS.keys():
+            table[[places.get(threat, len(places)) for threat in _THREATS[name]]] |= bits[name]
+        found |= np.where(caught, table[_places(verdicts.column("threat_type"), places)], np.uint64(0))
     return found
 
 
@@ -93,6 +101,8 @@ def given(events: Any, names: Sequence[str]) -> Masks:
     """Which of ``names`` the rows of ``events`` list<string> hold, uint64 (N,): bit k is ``names[k]``."""
     listed = _plain(events)
     found = np.zeros(len(listed), np.uint64)
+    if listed.null_count == len(listed):
+        return found
     place = pc.index_in(_plain(pc.list_flatten(listed)).cast(pa.string()), value_set=pa.array(names, pa.string()))
     known = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False))
     rows = pc.list_parent_indices(listed).to_numpy(zero_copy_only=False)[known]
@@ -163,39 +173,34 @@ def _filled(time: Ints, known: Flags, offsets: Ints) -> tuple[Ints, Flags]:
     return filled.astype(np.int64), (source >= 0)[offsets[:-1]]
 
 
-def _places(column: Any, values: Sequence[str]) -> Ints:
-    # Place of each row's value among those that are known, the one behind the last for any other.
+def _places(column: Any, known: Mapping[str, int]) -> Ints:
+    # Place of each row's value, the one behind the last for what is not known and for none.
     plain = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    known = pa.array(values, pa.string())
-    if pa.types.is_dictionary(plain.type):
-        place = pc.index_in(plain.dictionary.cast(pa.string()), value_set=known).take(plain.indices)
-    else:
-        place = pc.index_in(plain.cast(pa.string()), value_set=known)
-    return np.asarray(pc.fill_null(place, len(values)).to_numpy(zero_copy_only=False), np.int64)
+    plain = plain if pa.types.is_dictionary(plain.type) else plain.dictionary_encode()
+    words = plain.dictionary.to_pylist()
+    table = np.array([*(known.get(word, len(known)) for word in words), len(known)])
+    codes = pc.fill_null(plain.indices, len(words)) if plain.null_count else plain.indices
+    return np.asarray(table[codes.to_numpy(zero_copy_only=False)], np.int64)
 
 
-def _of_verdict(table: Any, name: str) -> Flags:
-    if name.startswith("pii"):
-        size = pc.fill_null(pc.list_value_length(_plain(table.column("spans"))), 0)
-        private = size.to_numpy(zero_copy_only=False) > 0
-        if name == "pii_redacted":
-            private &= _plain(table.column("mitigated_text")).is_valid().to_numpy(zero_copy_only=False)
-        return np.asarray(private, np.bool_)
-    threat = _places(table.column("threat_type"), THREATS)
-    found = (threat != THREATS.index("none")) & (_places(table.column("action"), ACTIONS) != ACTIONS.index("allow"))
-    if name == "injection_detected":
-        found &= np.isin(threat, [THREATS.index(one) for one in INJECTIONS])
-    elif name == "jailbreak_detected":
-        found &= threat == THREATS.index("jailbreak")
-    return np.asarray(found, np.bool_)
+def _private(table: Any, bits: Mapping[str, np.uint64]) -> Masks:
+    size = pc.fill_null(pc.list_value_length(_plain(table.column("spans"))), 0)
+    private = size.to_numpy(zero_copy_only=False) > 0
+    redacted = private & _plain(table.column("mitigated_text")).is_valid().to_numpy(zero_copy_only=False)
+    none = np.uint64(0)
+    found = np.where(private, bits.get("pii_detected", none), none)
+    return np.asarray(found | np.where(redacted, bits.get("pii_redacted", none), none), np.uint64)
 
 
-_VALUES: Final[dict[str, tuple[str, ...]]] = {
-    "action": ACTIONS,
-    "session_action": SESSION_ACTIONS,
-    "channel": CHANNELS,
-    "threat_type": THREATS,
-    "status": STATUSES,
+_PLACES: Final = {
+    column: {name: place for place, name in enumerate(values)}
+    for column, values in {
+        "action": ACTIONS,
+        "session_action": SESSION_ACTIONS,
+        "channel": CHANNELS,
+        "threat_type": THREATS,
+        "status": STATUSES,
+    }.items()
 }
 _BY_VALUE: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "action": {**{name: (action,) for action, name in DONE.items()}, "threat_mitigated": MITIGATED},
@@ -205,4 +210,10 @@ _BY_VALUE: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "status": {"unjudged": ("partial", "error")},
 }
 """Events that one column alone gives, by its values."""
-_OTHERS: Final = EVENTS.keys() - {name for of in _BY_VALUE.values() for name in of}
+_PRIVATE: Final = {"pii_detected", "pii_redacted"}
+_THREATS: Final = {
+    "threat_detected": (*(name for name in THREATS if name != "none"), "one that is not known"),
+    "injection_detected": INJECTIONS,
+    "jailbreak_detected": ("jailbreak",),
+}
+"""Events of rows that were not allowed, by threat type."""
