@@ -123,7 +123,9 @@ class Watch:
         rows = np.flatnonzero(named)
         for start in range(0, len(rows), self.table.capacity):
             part = rows[start : start + self.table.capacity]
-            slots, fresh = self.table.admit(keys(verdicts.take(pa.array(part))), now)
+            who = verdicts.select(["tenant", "session_id"])
+            who = who if len(part) == who.num_rows else who.take(pa.array(part))
+            slots, fresh = self.table.admit(keys(who), now)
             self._forget(fresh)
             self._by_table(part, slots, values[part], times[part], found)
             for other in range(len(self._others)):
