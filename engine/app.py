@@ -274,7 +274,7 @@ class Gateway:
             credentials = None if self._auth is None or settings.insecure else self._credentials(settings)
             screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
             actions = None if self._reviewing is None else _reviewed(settings.screening)
-            watch = _watch(settings)
+            watch = _watch(settings, self.worker.follower.watch)
             quic = None if self.quic is None else _quic(settings)
             if self._judges is not None:
                 await self._judges.replace(Setup(settings.screening, self._warm))
@@ -289,9 +289,7 @@ class Gateway:
         if credentials is not None and self._auth is not None:
             self._auth.credentials = credentials
         self.worker.replace(screener)
-        follower = self.worker.follower
-        if watch is None or follower.watch is None or watch.policies.version != follower.watch.policies.version:
-            follower.watch = watch
+        self.worker.follower.watch = watch
         if self._reviewing is not None and actions is not None:
             self._reviewing.actions = actions
         self.service.batcher.weights = dict(settings.weights)
@@ -482,12 +480,14 @@ def _sessions(settings: Settings) -> Conversations | None:
     return Conversations(capacity=settings.sessions.capacity, max_age_s=settings.sessions.max_age_s)
 
 
-def _watch(settings: Settings) -> Watch | None:
-    """Raises AimdsError where the policies cannot be used."""
+def _watch(settings: Settings, now: Watch | None = None) -> Watch | None:
+    """``now`` where it has the policies that the settings name; raises AimdsError where they cannot be used."""
     following = settings.sessions
     if following is None or following.policies is None:
         return None
     policies = TracePolicies.load(None if following.policies == SHIPPED else following.policies)
+    if now is not None and policies.version == now.policies.version:
+        return now
     return Watch(policies, capacity=following.capacity, max_age_s=following.max_age_s)
 
 

@@ -111,7 +111,8 @@ def turns(verdicts: pa.RecordBatch) -> Turns:
     names[:] = (mixed >> np.uint64(32)).astype(np.uint32)
     for row in np.flatnonzero(~has_turn).tolist():
         names[row] = int.from_bytes(hashlib.blake2b(ids[row].encode(), digest_size=4).digest(), "little")
-    return Turns(kinds, surprises, turn, time, has_turn.astype(np.uint8) | (has_time.astype(np.uint8) << 1), names)
+    ordered = np.asarray(has_turn + 2 * has_time.astype(np.uint8), np.uint8)
+    return Turns(kinds, surprises, turn, time, ordered, names)
 
 
 def _numbers(column: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:

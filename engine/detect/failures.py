@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds.errors import AimdsError, ArtefactError, BackendError
-from aimds.schema import STATUSES
+from aimds.schema import STATUSES, UNFOLLOWED
 
 DETECTORS = ("normalize", "rules", "pii", "patterns", "exemplars", "classifier", "deep")
 EVERY = np.uint8((1 << len(DETECTORS)) - 1)
@@ -21,8 +21,6 @@ TRUNCATED = "too many or too large encoded parts; the rest was screened undecode
 INVALID = "invalid UTF-8; the bad bytes were screened as U+FFFD"
 UNKNOWN_CHANNEL = "unknown channel "
 """A remark of a scan, made after the policy has decided: it is no failure of a detector."""
-UNFOLLOWED = "policy over sessions "
-"""A remark on a session that a policy could not judge, made after the detectors: it is no failure of one."""
 _REMARKS = (UNKNOWN_CHANNEL, UNFOLLOWED)
 _BY_NORMALIZE = frozenset(message.partition("; ")[0] for message in (TRUNCATED, INVALID))
 _OK, _PARTIAL = STATUSES.index("ok"), STATUSES.index("partial")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.ltl.traces import Traces, forward
-from aimds.schema import ACTIONS, CHANNELS, SESSION_ACTIONS, STATUSES
+from aimds.schema import ACTIONS, CHANNELS, SESSION_ACTIONS, STATUSES, UNFOLLOWED
 from aimds.taxonomy import THREATS
 
 Ints = npt.NDArray[np.int64]
@@ -33,7 +33,7 @@ EVENTS: Final = {
     "rate_limited": "the session action is rate_limit",
     "quarantined": "the session action is quarantine",
     "tool_called": "the row came from the tool channel: a tool was called and this is what it gave back",
-    "unjudged": "the status is partial or error",
+    "unjudged": "the status is partial or error, and not only because a policy could not judge the session",
     **{f"channel.{name}": f"the channel is {name}" for name in CHANNELS},
     **{f"threat.{name}": f"the threat type is {name}" for name in THREATS if name != "none"},
 }
@@ -85,6 +85,8 @@ def masks(verdicts: pa.Table | pa.RecordBatch, names: Sequence[str], events: Any
             for name in asked:
                 table[[places[value] for value in of[name]]] |= bits[name]
             found |= table[_places(verdicts.column(column), places)]
+    if "unjudged" in bits:
+        found &= ~(_only_remarked(verdicts).astype(np.uint64) * bits["unjudged"])
     if bits.keys() & _PRIVATE:
         found |= _private(verdicts, bits)
     if bits.keys() & _THREATS.keys():
@@ -181,6 +183,17 @@ def _places(column: Any, known: Mapping[str, int]) -> Ints:
     table = np.array([*(known.get(word, len(known)) for word in words), len(known)])
     codes = pc.fill_null(plain.indices, len(words)) if plain.null_count else plain.indices
     return np.asarray(table[codes.to_numpy(zero_copy_only=False)], np.int64)
+
+
+def _only_remarked(table: Any) -> Flags:
+    # A policy could not judge the session, but the row itself was judged in full.
+    if "error" not in table.schema.names:
+        return np.zeros(table.num_rows, np.bool_)
+    partial = _places(table.column("status"), _PLACES["status"]) == _PLACES["status"]["partial"]
+    if partial.any():
+        remark = pc.starts_with(_plain(table.column("error")).cast(pa.string()), UNFOLLOWED)
+        partial &= pc.fill_null(remark, False).to_numpy(zero_copy_only=False)
+    return np.asarray(partial, np.bool_)
 
 
 def _private(table: Any, bits: Mapping[str, np.uint64]) -> Masks:

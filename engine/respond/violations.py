@@ -7,9 +7,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from aimds.detect.failures import UNFOLLOWED
 from aimds.respond.policy import Policy
-from aimds.schema import STATUSES, VERDICTS, enum
+from aimds.schema import STATUSES, UNFOLLOWED, VERDICTS, enum
 
 NO_TIMES: Final = "no times in this session"
 TOO_MUCH: Final = "too much to remember of this session"

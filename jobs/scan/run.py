@@ -256,6 +256,9 @@ class Run:
     def _all_gathered(self) -> None:
         """Nothing is assembled before every file has left what the others need of it."""
         assert self._kind.across is not None
+        self._progress.note(
+            f"all files are screened; what runs on from one to the next is judged ({len(self._files)} files)"
+        )
         left = [file.record is None for file in self._files]
         self._kind.across([file.memory.folder for file in self._files], left)
         self._whole.extend(_Doing((index, 0, 0), "assembly") for index, mine in enumerate(left) if mine)

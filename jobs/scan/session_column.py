@@ -59,7 +59,7 @@ def scores(found: Sequence[Path], model: SessionModel) -> npt.NDArray[np.float32
 
 def rows(found: Sequence[Path]) -> int:
     """How many rows the parts ``found`` have."""
-    return sum(batch.num_rows for path in found for batch in parts.read(path))
+    return sum(parts.rows(path) for path in found)
 
 
 def passes(count: int) -> int:
