@@ -28,7 +28,8 @@ COUNTERS: Final = (
 def classes(confidences: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Code into CLASSES per confidence, int64; one that is not a number is low."""
     given = np.asarray(confidences, np.float64)
-    return len(ABOVE) - (given[..., None] > np.array(ABOVE)).sum(-1, dtype=np.int64)
+    above: npt.NDArray[np.int64] = (given[..., None] > np.array(ABOVE)).sum(-1, dtype=np.int64)
+    return np.asarray(len(ABOVE) - above, np.int64)
 
 
 @dataclass(frozen=True, slots=True)

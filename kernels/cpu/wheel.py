@@ -375,7 +375,7 @@ def pop(
                 continue
             own = np.int64(p)
             if aging > 0 and p > 1 and tick_now > tick:
-                own = max(own - (tick_now - tick) // aging, 1)
+                own = max(own - (tick_now - tick) // aging, np.int64(1))
             if own < rank or (own == rank and tick < state[HEADS + best]):
                 best, rank = np.int64(p), own
         bucket = LISTS + 2 * (best * TICKS + (state[HEADS + best] & (TICKS - 1)))
