@@ -1,7 +1,8 @@
 """Follow-up work in micro-batches of 64: `python -m benchmarks.scheduling [--smoke] [NAME…]`.
 
 64 tasks are pushed and 64 popped, on one thread, beside 0, 1,000 or 50,000 that wait. Rates are tasks a second; both
-sides get their tasks ready made. With admission each task is also completed, so that its cost leaves the books.
+sides get their tasks ready made. With admission each task is also completed, so that its cost leaves the book; the
+peers admit everything.
 """
 
 from __future__ import annotations
@@ -15,94 +16,96 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aimds.kernels.cpu import wheel
+from aimds.respond.scheduling import Order
+from aimds.respond.scheduling.wheel import TICK_BITS
 from benchmarks.harness import Case, Maker, main
 
-BATCH = 64
-SPAN_NS = 260_000_000
+BATCH, ROUNDS = 64, 16
+SPAN_NS = 240_000_000
+FLOORS = {("heapq", False): 3.0, ("queue", False): 12.0, ("heapq", True): 1.5, ("queue", True): 6.0}
 
 
-def tasks(count: int, seed: int, cost: int) -> npt.NDArray[np.int64]:
-    """Class, deadline at the beginning of a tick (so that the order is one for both sides), cost."""
+def tasks(count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Class, deadline at the beginning of a tick (so that the order is one for both sides), cost of next to nothing."""
     rng = np.random.default_rng(seed)
-    deadlines = rng.integers(100, SPAN_NS >> wheel.TICK_BITS, count) << wheel.TICK_BITS
-    return np.stack([rng.integers(0, 4, count), deadlines, np.full(count, cost)], 1)
+    deadlines = rng.integers(2_000, SPAN_NS >> TICK_BITS, count) << TICK_BITS
+    return np.stack([rng.integers(0, 4, count), deadlines, np.ones(count, np.int64)], 1)
 
 
 def same(waiting: int, admission: bool) -> bool:
-    """Whether the wheel gives the first 64 in the order of a heap."""
-    state = wheel.new(waiting + BATCH, admission=admission, tracked=True)
-    given = np.concatenate([tasks(waiting, 1, 0), tasks(BATCH, 2, 1)])
-    handles = np.empty(len(given), np.int64)
-    taken = wheel.push(state, given, 0, 0, handles)
-    out = np.empty(BATCH, np.int64)
-    wheel.pop(state, 0, BATCH, out)
+    """Whether the wheel takes everything and gives the first 64 in the order of a heap."""
+    order = Order(waiting + BATCH, admission=admission)
+    given = np.concatenate([tasks(waiting, 1), tasks(BATCH, 2)])
+    handles, out = np.empty(len(given), np.int64), np.empty(BATCH, np.int64)
+    taken = order.push(given, 0, handles)
+    order.pop(0, BATCH, out)
     rows = {handle: row for row, handle in enumerate(handles.tolist())}
-    order = heapq.nsmallest(BATCH, range(len(given)), key=lambda row: (given[row, 0], given[row, 1], row))
-    return taken == len(given) and [rows[handle] for handle in out.tolist()] == order
+    expected = heapq.nsmallest(BATCH, range(len(given)), key=lambda row: (given[row, 0], given[row, 1], row))
+    return taken == len(given) and [rows[handle] for handle in out.tolist()] == expected
 
 
 def ours(waiting: int, admission: bool) -> Callable[[], Any]:
-    state = wheel.new(waiting + BATCH, admission=admission, tracked=admission)
-    kept = np.empty(max(waiting, 1), np.int64)
-    wheel.push(state, tasks(waiting, 1, 0), 0, 0, kept)
-    fresh, handles = tasks(BATCH, 2, 1), np.empty(BATCH, np.int64)
-    rounds = 16
+    order = Order(waiting + BATCH, admission=admission, tracked=admission)
+    order.push(tasks(waiting, 1), 0, np.empty(waiting, np.int64))
+    fresh, handles = tasks(BATCH, 2), np.empty(BATCH, np.int64)
+    push, pop, complete = order.push, order.pop, order.complete
 
     def run() -> Any:
-        for _ in range(rounds):
-            wheel.push(state, fresh, 0, 0, handles)
-            wheel.pop(state, 0, BATCH, handles)
+        for _ in range(ROUNDS):
+            push(fresh, 0, handles)
+            pop(0, BATCH, handles)
             if admission:
-                wheel.complete(state, 0, handles)
-        return int(state[wheel.PENDING])
+                complete(0, handles)
+        return order.pending
 
     return run
 
 
-def theirs(waiting: int, kind: str) -> Callable[[], Any]:
-    old = [(p, d, i) for i, (p, d, _) in enumerate(tasks(waiting, 1, 0).tolist())]
-    fresh = [(p, d, waiting + i) for i, (p, d, _) in enumerate(tasks(BATCH, 2, 1).tolist())]
-    if kind == "heapq":
-        heap = sorted(old)
+def heap(waiting: int) -> Callable[[], Any]:
+    line = sorted((p, d, i) for i, (p, d, _) in enumerate(tasks(waiting, 1).tolist()))
+    fresh = [(p, d, waiting + i) for i, (p, d, _) in enumerate(tasks(BATCH, 2).tolist())]
 
-        def run() -> Any:
-            push, pop = heapq.heappush, heapq.heappop
-            for one in fresh:
-                push(heap, one)
-            for _ in fresh:
-                pop(heap)
-            return len(heap)
+    def run() -> Any:
+        push, pop = heapq.heappush, heapq.heappop
+        for one in fresh:
+            push(line, one)
+        for _ in fresh:
+            pop(line)
+        return len(line)
 
-        return run
+    return run
+
+
+def locked(waiting: int) -> Callable[[], Any]:
     line: queue.PriorityQueue[tuple[int, int, int]] = queue.PriorityQueue()
-    for one in old:
-        line.put(one)
+    for i, (p, d, _) in enumerate(tasks(waiting, 1).tolist()):
+        line.put((p, d, i))
+    fresh = [(p, d, waiting + i) for i, (p, d, _) in enumerate(tasks(BATCH, 2).tolist())]
 
-    def run_line() -> Any:
+    def run() -> Any:
         for one in fresh:
             line.put(one)
         for _ in fresh:
             line.get()
         return line.qsize()
 
-    return run_line
+    return run
 
 
-def made(kind: str, admission: bool, floor: float) -> Maker:
+def made(kind: str, admission: bool) -> Maker:
+    theirs, peer = (heap, "heapq, tuples") if kind == "heapq" else (locked, "queue.PriorityQueue, tuples")
+
     def make(smoke: bool) -> Iterator[Case]:
         for waiting in (0, 1_000) if smoke else (0, 1_000, 50_000):
-            name = f"wheel{'_admission' if admission else ''}_{waiting}"
-            peer_name = "heapq" if kind == "heapq" else "queue.PriorityQueue"
             yield Case(
-                f"{name}_{kind}",
+                f"wheel{'_admission' if admission else ''}_{waiting}_{kind}",
                 "task",
-                16 * BATCH,
+                ROUNDS * BATCH,
                 ours(waiting, admission),
-                theirs(waiting, kind),
-                f"{peer_name}, tuples",
-                lambda mine, other, n=waiting: mine == other and same(n, admission),
-                floor,
+                theirs(waiting),
+                peer,
+                lambda mine, other, n=waiting: mine == other == n and same(n, admission),
+                FLOORS[kind, admission],
                 BATCH,
             )
 
@@ -110,10 +113,7 @@ def made(kind: str, admission: bool, floor: float) -> Maker:
 
 
 CASES: dict[str, Maker] = {
-    "heapq": made("heapq", False, 3.0),
-    "queue": made("queue", False, 12.0),
-    "heapq_admission": made("heapq", True, 0.8),
-    "queue_admission": made("queue", True, 4.0),
+    f"{kind}{'_admission' if admission else ''}": made(kind, admission) for kind, admission in FLOORS
 }
 
 

@@ -13,8 +13,8 @@ from aimds.errors import KernelError
 from aimds.kernels import registry
 from aimds.kernels.spec import SPECS, check
 
-# What the compiled functions share, and what keeps a state; not kernels.
-SHARED = {"bits", "jit", "masks", "scratch", "wheel"}
+# What the compiled functions share; not kernels.
+SHARED = {"bits", "jit", "masks", "scratch"}
 NOT_KERNELS = {"backend", "build_postings", "build_vocabulary", "names", "warmup", "word_hash"}
 
 

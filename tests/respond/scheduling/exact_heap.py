@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 TICK_NS = 65_536
 UNIT_NS = 1_024
+GRANULE_NS = 1 << 20
+HORIZON = 240
 
 
 @dataclass
@@ -15,6 +17,7 @@ class Task:
     cost: int
     tick: int
     order: int
+    granule: int
 
 
 @dataclass
@@ -23,29 +26,35 @@ class ExactHeap:
 
     aging: int = 0
     admission: bool = False
-    window: int = 4096
     pending: dict[int, Task] = field(default_factory=dict)
     running: dict[int, Task] = field(default_factory=dict)
     pushed: int = 0
+    clock: int = 0
+
+    def task(self, level: int, deadline: int, cost: int, now: int) -> Task:
+        """A task as it is kept: its cost in whole units and at least one, its granule no further than the horizon."""
+        self.clock = max(self.clock, now // GRANULE_NS)
+        tick = max(deadline // TICK_NS, now // TICK_NS)
+        granule = min(max(deadline // GRANULE_NS, self.clock), self.clock + HORIZON - 1)
+        return Task(level, deadline, max(-(-cost // UNIT_NS), 1), tick, self.pushed, granule)
 
     def push(self, handle: int, level: int, deadline: int, cost: int, now: int) -> None:
-        tick = max(deadline // TICK_NS, now // TICK_NS)
-        self.pending[handle] = Task(level, deadline, -(-cost // UNIT_NS), tick, self.pushed)
+        self.pending[handle] = self.task(level, deadline, cost, now)
         self.pushed += 1
 
     def in_time(self, level: int, deadline: int, cost: int, now: int) -> bool:
-        """Whether the task, and the tasks of its class due with it or later, would all end by the floor of their tick,
-        if the higher classes, all that runs, and what is due before or with them in the class came first."""
+        """Whether the task, and the tasks of its class due with it or later, would all end by the begin of their
+        granule, if the higher classes, all that runs, and what is due before or with them in the class came first."""
         if deadline < now:
             return False
-        new = Task(level, deadline, -(-cost // UNIT_NS), max(deadline // TICK_NS, now // TICK_NS), self.pushed)
+        new = self.task(level, deadline, cost, now)
         own = [task for task in self.pending.values() if task.level == level] + [new]
         ahead = sum(task.cost for task in self.running.values()) + -(-now // UNIT_NS)
         ahead += sum(task.cost for task in self.pending.values() if task.level < level)
         for task in own:
-            if task.tick >= new.tick:
-                work = sum(other.cost for other in own if other.tick <= task.tick)
-                if ahead + work > task.tick * (TICK_NS // UNIT_NS):
+            if task.granule >= new.granule:
+                work = sum(other.cost for other in own if other.granule <= task.granule)
+                if ahead + work > task.granule * (GRANULE_NS // UNIT_NS):
                     return False
         return True
 
