@@ -20,27 +20,33 @@ Job = Callable[[], Any]
 @dataclass(frozen=True, slots=True)
 class SchedulingConfig:
     """At most ``capacity`` tasks, begun ones included; then tasks are refused. A task ``aging_ms`` past its deadline
-    counts as one class higher, but never as critical (0: never)."""
+    counts as one class higher, but never as critical (0: never). With ``at_once`` (0: any number) jobs under way that
+    gave a future, none is begun until one of them ends."""
 
     capacity: int = 16_384
     aging_ms: float = 100.0
     admission: bool = True
+    at_once: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.capacity <= 1 << 24:
             raise ConfigError("capacity", self.capacity, "1 to 16,777,216 tasks")
         if not 0.0 <= self.aging_ms <= 3_600_000.0:
             raise ConfigError("aging_ms", self.aging_ms, "0 to 3,600,000")
+        if self.at_once < 0:
+            raise ConfigError("at_once", self.at_once, "a number of jobs, 0 for any")
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A ``job`` of a class of CLASSES, due ``within_ns`` of the time it may begin; ``cost_ns``: what it will take."""
+    """A ``job`` of a class of CLASSES, due ``within_ns`` of the time it may begin. ``cost_ns``: what it will take ·
+    ``owed``: not forgotten by `Worker.hurry`."""
 
     job: Job
     level: str
     within_ns: int
     cost_ns: int = 0
+    owed: bool = False
 
     def __post_init__(self) -> None:
         if self.level not in CLASSES:
@@ -53,10 +59,14 @@ class Task:
 
 class Worker:
     """Jobs and the one who does them. All times are nanoseconds of one clock, which the caller reads. Used by one
-    thread at a time."""
+    thread at a time.
 
-    def __init__(self, config: SchedulingConfig | None = None) -> None:
-        self.config = config or SchedulingConfig()
+    Args:
+        ended: called, by whatever thread ends it, when a job has ended that gave a future.
+    """
+
+    def __init__(self, config: SchedulingConfig | None = None, *, ended: Callable[[], None] = lambda: None) -> None:
+        self.config, self._told = config or SchedulingConfig(), ended
         aging_ns = int(self.config.aging_ms * 1e6)
         self._order = Order(self.config.capacity, aging_ns=aging_ns, admission=self.config.admission)
         self._jobs: dict[int, Job] = {}
@@ -127,14 +137,14 @@ class Worker:
         while (now := clock()) < until:
             self._settle()
             self._ring(now)
-            if not self._order.pop(now, 1, self._one):
+            if self._blocked or not self._order.pop(now, 1, self._one):
                 break
             handle, out = int(self._one[0]), None
             try:
                 out = self._jobs.pop(handle)()
             finally:
                 if hasattr(out, "add_done_callback"):
-                    out.add_done_callback(lambda _, handle=handle: self._ended.append((handle, clock())))
+                    out.add_done_callback(lambda _, handle=handle: self._later(handle, clock()))
                 else:
                     self._end(handle, clock())
             done += 1
@@ -149,15 +159,31 @@ class Worker:
                 return
             heapq.heappop(self._timers)
 
+    def hurry(self, now: int) -> None:
+        """Let what is owed begin ``now``, and forget what else was set to a time."""
+        self._timers = [(now, number, task) for _, number, task in self._timers if task.owed]
+        heapq.heapify(self._timers)
+
+    @property
+    def _blocked(self) -> bool:
+        return 0 < self.config.at_once <= self._order.running
+
     def _settle(self) -> None:
         while self._ended:
             self._end(*self._ended.popleft())
+
+    def _later(self, handle: int, now: int) -> None:
+        self._ended.append((handle, now))
+        self._told()
 
     def _end(self, handle: int, now: int) -> None:
         self._order.complete(now, np.array([handle], np.int64))
 
     def next_at(self, now: int) -> int | None:
-        """When `run` has something to do: ``now``, later, or None: never, unless something is taken."""
+        """When `run` has something to do: ``now``, later, or None: never, unless something is taken or ends."""
+        self._settle()
+        if self._blocked:
+            return None
         if self.pending:
             return now
         return max(now, self._timers[0][0]) if self._timers else None
