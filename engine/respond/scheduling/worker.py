@@ -139,7 +139,8 @@ class Worker:
             self._ring(now)
             if self._blocked or not self._order.pop(now, 1, self._one):
                 break
-            handle, out = int(self._one[0]), None
+            handle = int(self._one[0])
+            out: Any = None
             try:
                 out = self._jobs.pop(handle)()
             finally:
