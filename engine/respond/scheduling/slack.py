@@ -1,7 +1,8 @@
 """Admission: whether a task ends in time, and lets end in time what was taken before it in its class.
 
 The book holds the work that waits, per class and granule of about a millisecond, up to 252 ms ahead: what is due later
-is held to that. Sums and least slacks of sixteen granules are kept, so that a task is looked at in 32 steps.
+is held to that. Sums of sixteen granules are kept, and a bound on the least slack of a class: as long as that is enough
+for the new task, no other one needs to be looked at.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ MAX_COST: Final = 1 << 40
 EMPTY: Final = 1 << 60
 
 # Words of the book; those with a class are the first of four. CLOCK: the granule of now. STALE: bits of the blocks
-# whose sums are to be made anew.
-CLOCK, RUNNING_WORK, WORK, OVERDUE, STALE, TURNED_AWAY, CELLS = 0, 1, 4, 8, 12, 16, 24
+# whose least slack is to be found anew. LEAST: no task of the class has less slack, before time and work ahead.
+CLOCK, RUNNING_WORK, WORK, OVERDUE, STALE, TURNED_AWAY, LEAST, CELLS = 0, 1, 4, 8, 12, 16, 20, 24
 BLOCK: Final = 16
 SUMS: Final = CELLS + CLASSES * 256
 """Per class and block: its work, and the least of (end - work up to it) over its granules with work, from its begin."""
@@ -37,14 +38,17 @@ def _pass(book: Any, clock: Any) -> None:
         for p in range(CLASSES):
             cell = CELLS + p * 256 + (granule & 255)
             if book[cell]:
+                block = (granule >> 4) & 15
                 book[OVERDUE + p] += book[cell]
+                book[SUMS + 2 * (p * BLOCK + block)] -= book[cell]
+                book[STALE + p] |= np.int64(1) << block
                 book[cell] = 0
-                book[STALE + p] |= np.int64(1) << ((granule >> 4) & 15)
     book[CLOCK] = clock
 
 
 @inlined
-def _sum(book: Any, p: Any) -> None:
+def _refresh(book: Any, p: Any) -> None:
+    # The least slack of each stale block, counted from its begin.
     stale = np.uint64(book[STALE + p])
     while stale != 0:
         block = np.int64(trailing_zeros(stale))
@@ -54,9 +58,30 @@ def _sum(book: Any, p: Any) -> None:
             work = book[cells + i]
             total += work
             best = min(best, i * UNITS - total if work else np.int64(EMPTY))
-        sums = SUMS + 2 * (p * BLOCK + block)
-        book[sums], book[sums + 1] = total, best
+        book[SUMS + 2 * (p * BLOCK + block) + 1] = best
     book[STALE + p] = 0
+
+
+@inlined
+def _least(book: Any, p: Any, first: Any, granule: Any, cost: Any) -> Any:
+    # The least slack of what is due at ``granule`` or later, with ``cost`` more there. LEAST is made exact.
+    _refresh(book, p)
+    total, found, least = book[OVERDUE + p], np.int64(EMPTY), np.int64(EMPTY)
+    for block in range(first, first + BLOCK):
+        sums = SUMS + 2 * (p * BLOCK + (block & 15))
+        here = block * BLOCK * UNITS - total + book[sums + 1]
+        least = min(least, here)
+        if block > granule >> 4:
+            found = min(found, here - cost)
+        elif block == granule >> 4:
+            cells, done = CELLS + p * 256 + (block & 15) * BLOCK, total
+            for i in range(BLOCK):
+                done += book[cells + i] + (cost if i == granule & 15 else 0)
+                if i >= granule & 15 and (book[cells + i] or i == granule & 15):
+                    found = min(found, (block * BLOCK + i) * UNITS - done)
+        total += book[sums]
+    book[LEAST + p] = least
+    return found
 
 
 @njit([I64(writes(I64), reads(I64, 2), I64, I64, writes(I64))], cache=True)
@@ -80,35 +105,29 @@ def admit(
         p, deadline = tasks[row, 0] & 3, tasks[row, 1]
         cost = max((min(tasks[row, 2], MAX_COST) + (1 << UNIT_BITS) - 1) >> UNIT_BITS, 1)
         granule = min(max(deadline >> GRANULE_BITS, clock), clock + HORIZON - 1)
-        if book[STALE + p]:
-            _sum(book, p)
-        total = begin + book[OVERDUE + p]
+        ahead = begin
         for q in range(p):
-            total += book[WORK + q]
-        first, own, place = clock >> 4, granule >> 4, granule & 15
-        cells, sums = CELLS + p * 256 + (own & 15) * BLOCK, SUMS + 2 * (p * BLOCK + (own & 15))
-        for block in range(first, own):
-            total += book[SUMS + 2 * (p * BLOCK + (block & 15))]
-        # Backwards from what the block holds in all: the granules before the task's own need not be looked at.
-        work = book[sums] + cost
-        here, left = np.int64(EMPTY), work
-        for i in range(BLOCK - 1, place, -1):
-            cell = book[cells + i]
-            here = min(here, (i * UNITS if cell else np.int64(EMPTY)) - left)
-            left -= cell
-        here = min(here, place * UNITS - left)
-        slack = own * BLOCK * UNITS + here - total
-        total += work
-        for block in range(own + 1, first + BLOCK):
-            after = SUMS + 2 * (p * BLOCK + (block & 15))
-            slack = min(slack, block * BLOCK * UNITS + book[after + 1] - total)
-            total += book[after]
-        if not force and (deadline < now or slack < 0):
+            ahead += book[WORK + q]
+        block = (granule >> 4) & 15
+        cells, total = CELLS + p * 256 + block * BLOCK, book[OVERDUE + p] + cost
+        for i in range(clock >> 4, granule >> 4):
+            total += book[SUMS + 2 * (p * BLOCK + (i & 15))]
+        for i in range((granule & 15) + 1):
+            total += book[cells + i]
+        own = granule * UNITS - total
+        if book[WORK + p] == 0:
+            book[LEAST + p] = EMPTY
+        slack = min(own, book[LEAST + p] - cost)
+        if own >= ahead > slack:
+            slack = _least(book, p, clock >> 4, granule, cost)
+        if not force and (deadline < now or slack < ahead):
             handles[row] = REFUSED
             book[TURNED_AWAY + p] += 1
             continue
-        book[cells + place] += cost
-        book[sums], book[sums + 1] = work, min(book[sums + 1], here)
+        book[cells + (granule & 15)] += cost
+        book[SUMS + 2 * (p * BLOCK + block)] += cost
+        book[STALE + p] |= np.int64(1) << block
+        book[LEAST + p] = min(book[LEAST + p] - cost, own)
         book[WORK + p] += cost
         handles[row] = 0
         taken += 1

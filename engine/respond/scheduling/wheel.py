@@ -29,13 +29,14 @@ PUSHED, NO_ROOM, DISPATCHED, CANCELLED, LATE_START, COMPLETED, LATE_END = range(
 BOOK: Final = 64
 """Where the book begins. Its words stand in `slack` under the same names, less this."""
 CLOCK, RUNNING_WORK, WORK, OVERDUE, STALE, CELLS = (BOOK + place for place in (0, 1, 4, 8, 12, 24))
+SUMS: Final = CELLS + CLASSES * 256
 UNIT_BITS, GRANULE_BITS, HORIZON = 10, 20, 240
 MAX_COST: Final = 1 << 40
 LOW: Final = 0xFFFFFFFF
 """Of a number so masked it is known that it does not count from the end."""
 
 WORDS: Final = TICKS // 64
-BITS: Final = CELLS + CLASSES * (256 + 32)
+BITS: Final = SUMS + CLASSES * 32
 LISTS: Final = BITS + CLASSES * (WORDS + 1)
 SLOTS: Final = LISTS + CLASSES * TICKS * 2
 """Where the slots begin. Then come the free slots and a heap a class, each as long as the capacity."""
@@ -180,8 +181,10 @@ def _unbook(state: Any, p: Any, granule: Any, cost: Any) -> None:
     if granule < state[CLOCK]:
         state[OVERDUE + p] -= cost
     else:
+        block = (granule >> 4) & 15
         state[CELLS + p * 256 + (granule & 255)] -= cost
-        state[STALE + p] |= np.int64(1) << ((granule >> 4) & 15)
+        state[SUMS + 2 * (p * 16 + block)] -= cost
+        state[STALE + p] |= np.int64(1) << block
 
 
 @_kept(I64(writes(I64), reads(I64, 2), I64, writes(I64)))

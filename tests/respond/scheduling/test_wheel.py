@@ -39,7 +39,7 @@ def array(*handles: int) -> np.ndarray:
 
 
 def test_book_lies_where_both_sides_of_it_think() -> None:
-    for name in ("CLOCK", "RUNNING_WORK", "WORK", "OVERDUE", "STALE", "CELLS"):
+    for name in ("CLOCK", "RUNNING_WORK", "WORK", "OVERDUE", "STALE", "CELLS", "SUMS"):
         assert getattr(wheel, name) == wheel.BOOK + getattr(slack, name)
     for name in ("CLASSES", "UNIT_BITS", "GRANULE_BITS", "HORIZON", "MAX_COST"):
         assert getattr(wheel, name) == getattr(slack, name)
