@@ -7,13 +7,14 @@ for the new task, no other one needs to be looked at.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
 from aimds.kernels.cpu.bits import trailing_zeros
-from aimds.kernels.cpu.jit import I64, inlined, reads, writes
+from aimds.kernels.cpu.jit import I64, reads, writes
 
 REFUSED: Final = -1
 CLASSES: Final = 4
@@ -31,7 +32,11 @@ SUMS: Final = CELLS + CLASSES * 256
 BOOK_SIZE: Final = SUMS + CLASSES * 2 * BLOCK
 
 
-@inlined
+# The GIL is kept: a call is over before another thread could take it.
+_kept = partial(njit, cache=True)
+
+
+@_kept(types.void(writes(I64), I64))
 def _pass(book: Any, clock: Any) -> None:
     # Work that was due before the granule ``clock`` is overdue: it comes before everything.
     for granule in range(max(book[CLOCK], clock - 256), clock):
@@ -46,7 +51,7 @@ def _pass(book: Any, clock: Any) -> None:
     book[CLOCK] = clock
 
 
-@inlined
+@_kept(types.void(writes(I64), I64))
 def _refresh(book: Any, p: Any) -> None:
     # The least slack of each stale block, counted from its begin.
     stale = np.uint64(book[STALE + p])
@@ -62,7 +67,7 @@ def _refresh(book: Any, p: Any) -> None:
     book[STALE + p] = 0
 
 
-@inlined
+@_kept(I64(writes(I64), I64, I64, I64, I64))
 def _least(book: Any, p: Any, first: Any, granule: Any, cost: Any) -> Any:
     # The least slack of what is due at ``granule`` or later, with ``cost`` more there. LEAST is made exact.
     _refresh(book, p)
@@ -84,7 +89,7 @@ def _least(book: Any, p: Any, first: Any, granule: Any, cost: Any) -> Any:
     return found
 
 
-@njit([I64(writes(I64), reads(I64, 2), I64, I64, writes(I64))], cache=True)
+@_kept(I64(writes(I64), reads(I64, 2), I64, I64, writes(I64)))
 def admit(
     book: Any,  # int64 (BOOK_SIZE,)
     tasks: Any,  # int64 (B, 3): class (0 first), deadline in ns, cost in ns

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit, types
 
 from aimds.kernels.cpu.bits import trailing_zeros
-from aimds.kernels.cpu.jit import I64, inlined, reads, writes
+from aimds.kernels.cpu.jit import I64, reads, writes
 
 CLASSES: Final = 4
 TICK_BITS: Final = 16
@@ -50,7 +50,7 @@ FREE, WAITING, OVERFLOWN, AT_WORK = range(4)
 _kept = partial(njit, cache=True)
 
 
-@inlined
+@_kept(types.boolean(writes(I64), I64, I64))
 def _before(state: Any, a: Any, b: Any) -> Any:
     # Places of two slots: whether the first is due before the second.
     tick, other = state[a + TICK], state[b + TICK]
@@ -97,7 +97,7 @@ def _out_of_heap(state: Any, p: Any, place: Any) -> None:
         _settle(state, p, place, last)
 
 
-@inlined
+@_kept(types.void(writes(I64), I64, I64))
 def _link(state: Any, p: Any, slot: Any) -> None:
     at = SLOTS + slot * SLOT
     bucket = state[at + TICK] & (TICKS - 1)
@@ -115,7 +115,7 @@ def _link(state: Any, p: Any, slot: Any) -> None:
     state[at + TAG] = (state[at + TAG] & ~3) | WAITING
 
 
-@inlined
+@_kept(types.void(writes(I64), I64, I64))
 def _unlink(state: Any, p: Any, slot: Any) -> None:
     at = SLOTS + slot * SLOT
     bucket = state[at + TICK] & (TICKS - 1)
@@ -137,7 +137,7 @@ def _unlink(state: Any, p: Any, slot: Any) -> None:
                 state[words + WORDS] &= ~(np.int64(1) << (bucket >> 6))
 
 
-@inlined
+@_kept(I64(writes(I64), I64))
 def _due(state: Any, p: Any) -> Any:
     # The tick of the next task of class ``p``, in the wheel or past its end; -1 where there is none.
     words = BITS + p * (WORDS + 1)
@@ -174,7 +174,7 @@ def _advance(state: Any, now: Any) -> None:
             _link(state, p, slot)
 
 
-@inlined
+@_kept(types.void(writes(I64), I64, I64, I64))
 def _unbook(state: Any, p: Any, granule: Any, cost: Any) -> None:
     # What the task would have taken no longer lies ahead of others.
     state[WORK + p] -= cost
@@ -228,7 +228,7 @@ def push(state: Any, tasks: Any, now: Any, handles: Any) -> Any:
     return taken
 
 
-@inlined
+@_kept(types.void(writes(I64), I64))
 def _release(state: Any, slot: Any) -> None:
     # The tag moves on, so that a handle of the old task fits nothing.
     at = SLOTS + slot * SLOT
