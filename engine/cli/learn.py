@@ -112,8 +112,16 @@ def promote(
     """
     from aimds.learn import rounds
 
-    signing = {"key": signer(key), "now": now(), "by": by, "note": message}
-    after = rounds.promote(state_folder(state), number, share=share, thresholds=thresholds, **signing)
+    after = rounds.promote(
+        state_folder(state),
+        number,
+        share=share,
+        thresholds=thresholds,
+        key=signer(key),
+        now=now(),
+        by=by,
+        note=message,
+    )
     _say_force(after, as_json)
 
 

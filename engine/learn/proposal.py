@@ -33,7 +33,6 @@ Progress = Callable[[str, int, int], None]
 SLICE = 1024
 FALLBACK = "direct_injection"
 """Threat type of the patterns of an attack that was judged harmless, or for its content only."""
-_LEVELS = ("flag", "block")
 _NOT_MINED = ("none", "pii_exposure", "harmful_request")
 
 
@@ -173,8 +172,8 @@ def _thresholds(p_after: F64, levels: Levels) -> dict[str, Any]:
 
 def _moved(moves: dict[str, Any], found: Sequence[F64], levels: Levels, limits: Limits) -> dict[str, Any] | None:
     """What the candidate does with the thresholds moved a step, held to the same gate; None where none would move."""
-    flag, block = (level["now"] if level["step"] is None else level["step"] for level in map(moves.get, _LEVELS))
-    to = Levels(flag, min(flag, block))
+    steps = {name: level["now"] if level["step"] is None else level["step"] for name, level in moves.items()}
+    to = Levels(steps["flag"], min(steps["flag"], steps["block"]))
     if to == levels:
         return None
     before, after, was, now = found
