@@ -1,4 +1,4 @@
-"""What a gateway does beside its requests, by class and deadline: one `Worker` on its loop, and two threads for what
+"""What a gateway does beside its requests, by class and deadline: one `Worker` on its loop, and a few threads for what
 waits for a disk or the network."""
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from aimds.respond.scheduling import CLASSES, SchedulingConfig, Task, Worker, cl
 
 SLICE_NS: Final = 2_000_000
 """So long the loop works on before it looks at its sockets again."""
-ASIDE: Final = 2
-"""Pieces of work on threads at once; more would wait there in no order."""
+ASIDE: Final = 4
+"""Pieces of work on threads at once, so that a key set that does not come and a locked queue leave room for what is
+urgent; of more, some would wait there in no order."""
 PATIENCE_NS: Final = 60_000_000_000
 """When what could not be taken in time is due instead."""
 NS: Final = 1_000_000_000

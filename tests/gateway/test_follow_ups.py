@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from aimds.gateway import notifications
-from aimds.gateway.follow_ups import FollowUp, FollowUps, level_of
+from aimds.gateway.follow_ups import ASIDE, FollowUp, FollowUps, level_of
 from aimds.gateway.notifications import Notifications
 from aimds.metrics import Metrics
 from aimds.respond.scheduling import SchedulingConfig
@@ -70,9 +70,9 @@ def test_work_aside_runs_on_a_thread_and_waits_in_order_for_one_that_is_free() -
 
     async def test(made: FollowUps, said: list[str]) -> None:
         made.attach()
-        for _ in range(2):
+        for _ in range(ASIDE):
             made.hand(FollowUp("block", block, "low", aside=True))
-        await until(lambda: made.worker.running == 2)
+        await until(lambda: made.worker.running == ASIDE)
         for level in ("low", "high", "critical"):
             made.hand(FollowUp("x", lambda level=level: done.append(level), level, aside=True))
         await until(lambda: made.worker.pending == 3)
@@ -213,14 +213,13 @@ def test_the_surer_verdict_is_told_of_first_and_with_the_time_it_was_given() -> 
     told = Told()
 
     async def test(made: FollowUps, said: list[str]) -> None:
-        made._threads._max_workers = 1
         handed = Notifications(told, made)
         handed.notify(verdicts(0.2, 0.3), 100.0)
         handed.notify(verdicts(0.5, 0.97), 101.0)
         made.attach()
         await until(lambda: len(told.rows) == 2)
 
-    run(test)
+    run(test, config=SchedulingConfig(at_once=1))
     assert told.times == [101.0, 100.0]
 
 
@@ -253,7 +252,26 @@ def test_what_can_never_be_told_is_counted_as_lost(monkeypatch: pytest.MonkeyPat
         if ending:
             await made.close(asyncio.get_running_loop().time() + 10)
         await until(lambda: handed.lost == 2)
-        assert said[-1] == "notify: 2 rows are lost: the disk is full"
+        await until(lambda: said[-1] == "notify: 2 rows are lost, and maybe more: the disk is full")
+        assert len(said) == 2
 
     run(test)
     assert told.failures == (97 if ending else 96)
+
+
+def test_of_more_than_may_wait_the_rows_are_lost_and_that_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifications, "MOST_OWED", 2)
+    told = Told(failures=5)
+
+    async def test(made: FollowUps, said: list[str]) -> None:
+        made.attach()
+        handed = Notifications(told, made, said.append)
+        for number in range(5):
+            handed.notify(verdicts(0.9), float(number))
+        await until(lambda: handed.lost == 3)
+        await until(lambda: len(said) == 2)
+        assert said[1] == "notify: 1 rows are lost, and maybe more: the disk is full"
+        await made.close(asyncio.get_running_loop().time() + 10)
+        assert len(told.rows) == 2
+
+    run(test)

@@ -297,9 +297,9 @@ def leave(state: Any, now: Any, handles: Any, begun: Any) -> Any:
         if handle < 0 or slot >= state[0] or state[at + TAG] >> 2 != handle >> 32:
             continue
         p, where, cost = state[at + PLACE] & 3, state[at + TAG] & 3, state[at + COST]
-        if begun:
-            if where != AT_WORK:
-                continue
+        if where == FREE or (where == AT_WORK) != (begun != 0):
+            continue
+        if where == AT_WORK:
             state[RUNNING] -= 1
             state[RUNNING_WORK] -= cost
             state[COMPLETED + p] += 1
@@ -308,10 +308,8 @@ def leave(state: Any, now: Any, handles: Any, begun: Any) -> Any:
         else:
             if where == WAITING:
                 _unlink(state, p, slot)
-            elif where == OVERFLOWN:
-                _out_of_heap(state, p, state[at + NEXT])
             else:
-                continue
+                _out_of_heap(state, p, state[at + NEXT])
             state[PENDING] -= 1
             state[CANCELLED + p] += 1
             if state[ADMISSION]:
