@@ -112,7 +112,7 @@ class Watch:
             now: seconds on a clock that does not go back; sessions not seen for ``max_age_s`` are forgotten.
             wall_us: microseconds since 1970, the time of rows that have none.
         """
-        self.table.expire(now - self.max_age_s)
+        self.forget(now)
         found = Found()
         values = masks(verdicts, self._events, events)
         time, known = numbers(micros(verdicts.column("ts")))
@@ -135,6 +135,18 @@ class Watch:
         self.broken.update(self.names[place] for _, place in found.broken)
         self.unjudged.update(self.names[place] for listed in found.unjudged.values() for _, place in listed)
         return found
+
+    def forget(self, now: float) -> None:
+        """Forget the sessions that were not seen for ``max_age_s``."""
+        before = now - self.max_age_s
+        if not self.table.expire(before):
+            return
+        for other, running in enumerate(self._running):
+            slots = np.fromiter(running, np.int64, len(running))
+            gone = slots[self.table.seen[slots] < before]
+            for slot in gone.tolist():
+                del running[slot]
+            self._state[gone, other] = NONE
 
     def _by_itself(self, mask: int) -> list[int]:
         if mask not in self._alone:

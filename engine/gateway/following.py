@@ -52,6 +52,14 @@ class Follower:
         """Whether `respond` could do anything under ``policy``; where not, nobody needs to call it."""
         return self._sessions is not None or self.watch is not None or self._holder(policy) is not None
 
+    def forget(self) -> None:
+        """Forget the sessions that have not been seen for long, though nothing comes in."""
+        with self._lock:
+            if self._sessions is not None:
+                self._sessions.forget(self._clock())
+            if self.watch is not None:
+                self.watch.forget(self._clock())
+
     def _holder(self, policy: Policy | None) -> Responder | None:
         responder = self._responder
         return responder if responder is not None and policy is not None and responder.has_work(policy) else None

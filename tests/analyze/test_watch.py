@@ -168,6 +168,15 @@ def test_a_session_that_was_not_seen_for_long_is_forgotten() -> None:
         Watch(policies("G a"), max_age_s=0)
 
 
+def test_monitors_of_forgotten_sessions_go_though_nothing_comes_in() -> None:
+    watch = Watch(policies(TIMED), max_age_s=10.0)
+    watch.observe(batch([attack(0, "jailbreak", "flag", session_id="s")]), nothing(1), 0.0, 0)
+    watch.forget(5.0)
+    assert sum(map(len, watch._running)) == len(watch) == 1
+    watch.forget(20.0)
+    assert sum(map(len, watch._running)) == len(watch) == 0
+
+
 TIMED = "G (threat_detected & O[1us,1min] threat_detected -> rate_limited)"
 
 
