@@ -57,8 +57,9 @@ class Follower:
         with self._lock:
             if self._sessions is not None:
                 self._sessions.forget(self._clock())
-            if self.watch is not None:
-                self.watch.forget(self._clock())
+            watch = self.watch
+            if watch is not None:
+                watch.forget(self._clock())
 
     def _holder(self, policy: Policy | None) -> Responder | None:
         responder = self._responder
@@ -71,17 +72,18 @@ class Follower:
 
         ``senders``: B names, for rows without a session. Raises what the queue for people raises.
         """
-        responder, now = self._holder(policy), self._wall()
-        if self._sessions is not None or self.watch is not None:
+        # One watch for the whole batch, whatever a reload does meanwhile.
+        responder, watch, now = self._holder(policy), self.watch, self._wall()
+        if self._sessions is not None or watch is not None:
             with self._lock:
                 if self._sessions is not None:
                     verdicts = self._scored(self._sessions, requests, verdicts)
                     verdicts = verdicts if policy is None else policy.with_sessions(verdicts)
-                if self.watch is not None:
-                    verdicts = self._watched(self.watch, policy, responder, requests, verdicts, now, senders)
+                if watch is not None:
+                    verdicts = self._watched(watch, policy, responder, requests, verdicts, now, senders)
         if responder is None or policy is None:
             return verdicts
-        if self.watch is None:
+        if watch is None:
             verdicts = responder.held(policy, verdicts, now, senders)
         return responder.handed(policy, requests, verdicts, now)
 
