@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from aimds.cli.top_figures import caught, failed, slow
+from aimds.cli.top_figures import caught, failed, late, slow
 from aimds.cli.top_window import Sample, Window
 
 WATCHED_S = 300.0
@@ -18,6 +18,7 @@ FAST_BURN, SLOW_BURN = 14.4, 6.0
 FAILED_BUDGET, SLOW_BUDGET = 0.001, 0.01
 QUEUE_ROWS = 512.0
 DENIED_PER_S = 5.0
+LATE = 0.05
 WAVE_TIMES, WAVE_PER_S = 5.0, 0.5
 WAVE_ROWS = 1000.0
 """Rows counted before the window, without which nobody knows what is ordinary."""
@@ -43,11 +44,11 @@ def alerts(samples: Sequence[Sample]) -> list[Alert]:
     if len(recent) < 2:
         recent = list(samples[-2:])
     window = Window(recent[0], recent[-1])
-    return [*_objectives(window), *_queue(recent), *_denied(window), *_wave(samples[0], window)]
+    return [*_objectives(window), *_queue(recent), *_denied(window), *_upkeep(window), *_wave(samples[0], window)]
 
 
 def _objectives(window: Window) -> Iterator[Alert]:
-    lost, late = failed(window), slow(window)
+    lost, behind = failed(window), slow(window)
     for name, severity, burn in (
         ("AimdsVerdictsFailingFast", PAGE, FAST_BURN),
         ("AimdsVerdictsFailing", TICKET, SLOW_BURN),
@@ -55,8 +56,8 @@ def _objectives(window: Window) -> Iterator[Alert]:
         if lost is not None and lost > (limit := burn * FAILED_BUDGET):
             yield Alert(name, severity, lost, limit, f"{lost:.2%} of rows get no verdict", "No verdicts")
             break
-    if late is not None and late > (limit := FAST_BURN * SLOW_BUDGET):
-        yield Alert("AimdsSlow", PAGE, late, limit, f"{late:.1%} of verdicts take longer than 50 ms", "Slow")
+    if behind is not None and behind > (limit := FAST_BURN * SLOW_BUDGET):
+        yield Alert("AimdsSlow", PAGE, behind, limit, f"{behind:.1%} of verdicts take longer than 50 ms", "Slow")
 
 
 def _queue(samples: Sequence[Sample]) -> Iterator[Alert]:
@@ -70,6 +71,19 @@ def _denied(window: Window) -> Iterator[Alert]:
         if rate > DENIED_PER_S:
             told = f"{rate:,.1f} requests a second are denied for {reason}"
             yield Alert("AimdsDeniedBurst", TICKET, rate, DENIED_PER_S, told, "Denials")
+
+
+def _upkeep(window: Window) -> Iterator[Alert]:
+    missed, overdue = late(window), window.last.sums("aimds_review_items", "state").get("overdue", 0.0)
+    if missed is not None and missed > LATE:
+        told = f"{missed:.1%} of urgent follow-up work ends after its deadline"
+        yield Alert("AimdsFollowUpsLate", TICKET, missed, LATE, told, "Follow-up work")
+    for work, n in sorted(window.increases("aimds_follow_up_errors_total", "work").items()):
+        if n > 0:
+            yield Alert("AimdsFollowUpsFail", TICKET, n, 0.0, f"{work} failed {n:,.0f} times", "Follow-up work")
+    if overdue > 0:
+        told = f"{overdue:,.0f} review items are past their time"
+        yield Alert("AimdsReviewOverdue", TICKET, overdue, 0.0, told, "Review")
 
 
 def _wave(earliest: Sample, window: Window) -> Iterator[Alert]:

@@ -9,6 +9,8 @@ from aimds.cli.top_window import Histogram, Sample, Window
 
 OBJECTIVE_S = 0.05
 """A verdict later than this counts as slow, here and in deploy/prometheus/aimds.rules.yml."""
+URGENT = ("critical", "high")
+"""Classes of follow-up work of which an alert speaks."""
 ASIDE = frozenset({"health", "ready", "metrics"})
 """Routes of probes and of this command, left out of requests."""
 
@@ -49,7 +51,9 @@ class Figures:
     """A window of ``seconds``. Rates are a second, shares in [0, 1], None where nothing came to be judged.
 
     ``failed``: the share of rows offered that got no verdict, shed ones and those with status error · ``requests`` by
-    status · ``queue_rows``, ``queue_bytes``, ``connections``, ``open_requests``, ``sessions_held``: now.
+    status · ``violations``, ``sessions_not_judged``: of policies over sessions · ``follow_ups`` by event. How many in
+    all: ``drift_alarms``, ``follow_ups_late`` by where it was seen, ``follow_up_errors`` by work. How it is now:
+    ``queue``, ``connections``, ``open_requests``, ``sessions_held``, ``review_items``, ``follow_ups_waiting``.
     """
 
     seconds: float
@@ -74,6 +78,15 @@ class Figures:
     requests_per_s: dict[str, float]
     handed_on_per_s: dict[str, float]
     review_per_s: dict[str, float]
+    review_items: dict[str, float]
+    violations_per_s: dict[str, float]
+    sessions_not_judged_per_s: dict[str, float]
+    drift_alarms: float
+    follow_ups_per_s: dict[str, float]
+    follow_ups_waiting: dict[str, float]
+    follow_ups_late: dict[str, float]
+    follow_up_errors: dict[str, float]
+    follow_up_times: Times
 
     def document(self) -> dict[str, Any]:
         """All of it in JSON types."""
@@ -116,6 +129,15 @@ def figures(window: Window) -> Figures:
         requests_per_s=_requests(window),
         handed_on_per_s=window.rates("aimds_rows_handed_on", "to"),
         review_per_s=window.rates("aimds_review_rows_total", "outcome"),
+        review_items=now.sums("aimds_review_items", "state"),
+        violations_per_s=window.rates("aimds_policy_violations", "policy"),
+        sessions_not_judged_per_s=window.rates("aimds_policy_sessions_not_judged", "policy"),
+        drift_alarms=sum(window.increases("aimds_drift_alarms_total").values()),
+        follow_ups_per_s=window.rates("aimds_follow_ups_total", "event"),
+        follow_ups_waiting=now.sums("aimds_follow_ups_waiting", "what"),
+        follow_ups_late=window.increases("aimds_follow_ups_late_total", "at"),
+        follow_up_errors=window.increases("aimds_follow_up_errors_total", "work"),
+        follow_up_times=Times.of(window.histogram("aimds_follow_up_seconds"), seconds),
     )
 
 
@@ -129,6 +151,16 @@ def failed(window: Window) -> float | None:
 def slow(window: Window) -> float | None:
     """The share of the verdicts in ``window`` that came later than OBJECTIVE_S; None if there were none."""
     return window.histogram("aimds_detection_latency_seconds").above(OBJECTIVE_S)
+
+
+def late(window: Window) -> float | None:
+    """The share of urgent follow-up work that ended in ``window`` after its deadline; None if none ended."""
+    missed = ended = 0.0
+    for level in URGENT:
+        where = ("level", level)
+        missed += window.increases("aimds_follow_ups_late_total", "at", where).get("completion", 0.0)
+        ended += window.increases("aimds_follow_ups_total", "event", where).get("completed", 0.0)
+    return missed / ended if ended else None
 
 
 def caught(sample: Sample) -> float | None:

@@ -102,9 +102,26 @@ def _summary(found: Figures, trend: Sequence[float], names: frozenset[str], asci
         ("held", _listed(found.sessions_held, "{:,.0f}")),
         ("handed on", _listed(found.handed_on_per_s)),
         ("review", _listed(found.review_per_s)),
+        ("waiting", _listed(found.review_items, "{:,.0f}")),
     )
-    if any(told for _, told in people):
-        table.add_row("people", "; ".join(f"{name}: {told}" for name, told in people if told))
+    policies = (
+        ("broken", _listed(found.violations_per_s)),
+        ("not judged", _listed(found.sessions_not_judged_per_s)),
+        ("drift alarms", f"{found.drift_alarms:,.0f}" if found.drift_alarms else ""),
+    )
+    upkeep = (
+        ("", _listed(found.follow_ups_per_s)),
+        ("waiting for", _listed(found.follow_ups_waiting, "{:,.0f}")),
+        ("late at", _listed(found.follow_ups_late, "{:,.0f}")),
+        ("failed", _listed(found.follow_up_errors, "{:,.0f}")),
+        ("", _quantiles(found.follow_up_times) if found.follow_up_times.per_s else ""),
+    )
+    bad = {"people": "AimdsReviewOverdue", "follow-up": "AimdsFollowUps"}
+    for title, parts in (("people", people), ("sessions", policies), ("follow-up", upkeep)):
+        told = "; ".join(f"{name} {what}".strip() for name, what in parts if what)
+        is_bad = title in bad and any(name.startswith(bad[title]) for name in names)
+        if told:
+            table.add_row(title, Text(told, style="yellow" if is_bad else ""))
     return table
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from aimds.__main__ import _run
-from aimds.cli import build, top, top_alerts
+from aimds.cli import build, top, top_alerts, top_figures
 from aimds.cli.top_alerts import alerts
 from aimds.cli.top_figures import figures
 from aimds.cli.top_view import duration, rate, sparkline, view
@@ -202,6 +202,9 @@ def test_thresholds_are_those_of_the_shipped_rules() -> None:
         ("AimdsSlow", "page", f"ratio5m > {fast:g} * {top_alerts.SLOW_BUDGET:g} "),
         ("AimdsQueueGrows", "ticket", f"min_over_time(aimds_queue_rows[5m]) > {top_alerts.QUEUE_ROWS:g}\n"),
         ("AimdsDeniedBurst", "ticket", f"rate(aimds_denied_total[5m])) > {top_alerts.DENIED_PER_S:g}\n"),
+        ("AimdsFollowUpsLate", "ticket", f'level=~"{"|".join(top_figures.URGENT)}"}}[5m])) > {top_alerts.LATE:g}\n'),
+        ("AimdsFollowUpsFail", "ticket", "(increase(aimds_follow_up_errors_total[15m])) > 0\n"),
+        ("AimdsReviewOverdue", "ticket", 'max(aimds_review_items{state="overdue"}) > 0\n'),
         ("AimdsAttackWave", "ticket", f"> {top_alerts.WAVE_TIMES:g} * sum("),
         ("AimdsAttackWave", "ticket", f"(aimds_threats_detected_total[10m])) > {top_alerts.WAVE_PER_S:g}\n"),
     ):
@@ -210,6 +213,13 @@ def test_thresholds_are_those_of_the_shipped_rules() -> None:
         assert level == severity
     rules = (ROOT / "deploy/prometheus/aimds.rules.yml").read_text("utf-8")
     assert 'le="0.05"' in rules
+
+
+def test_every_shipped_alert_can_be_shown_but_the_one_for_no_answer() -> None:
+    rules = (ROOT / "deploy/prometheus/aimds.rules.yml").read_text("utf-8")
+    shipped = {line.split()[-1] for line in rules.splitlines() if line.strip().startswith("- alert:")}
+    shown = Path(top_alerts.__file__).read_text("utf-8")
+    assert {name for name in shipped if f'"{name}"' not in shown} == {"AimdsDown"}
 
 
 Change = Callable[[Gateway], None]
@@ -224,6 +234,13 @@ def _late(gateway: Gateway) -> None:
         gateway.metrics.latency.labels("screen").observe(0.2 if i < 15 else 0.01)
 
 
+def _behind(gateway: Gateway) -> None:
+    for level in ("high", "low"):
+        gateway.metrics.follow_ups.labels(level, "completed").inc(100)
+    gateway.metrics.follow_ups_late.labels("high", "completion").inc(6)
+    gateway.metrics.follow_ups_late.labels("low", "completion").inc(90)
+
+
 @pytest.mark.parametrize(
     ("change", "names"),
     [
@@ -235,6 +252,10 @@ def _late(gateway: Gateway) -> None:
         (_queue, []),
         (lambda gateway: gateway.metrics.denied.labels("forbidden").inc(51), ["AimdsDeniedBurst"]),
         (lambda gateway: gateway.metrics.denied.labels("forbidden").inc(50), []),
+        (_behind, ["AimdsFollowUpsLate"]),
+        (lambda gateway: gateway.metrics.follow_up_errors.labels("audit").inc(), ["AimdsFollowUpsFail"]),
+        (lambda gateway: gateway.metrics.review_open.labels("overdue").set(1), ["AimdsReviewOverdue"]),
+        (lambda gateway: gateway.metrics.review_open.labels("open").set(9), []),
         (lambda gateway: gateway.screened(900, 100), ["AimdsAttackWave"]),
         (lambda gateway: gateway.screened(96, 4), []),
     ],
@@ -326,6 +347,9 @@ def _busy() -> Shown:
         gateway.metrics.batch_seconds.observe(0.01)
         gateway.metrics.denied.labels("unauthenticated").inc()
         gateway.metrics.held.labels("quarantine").set(2)
+        gateway.metrics.broken.labels("probing").inc()
+        gateway.metrics.follow_ups.labels("high", "completed").inc(3)
+        gateway.metrics.follow_up_seconds.labels("audit").observe(0.003)
         gateway.now += 2.0
         shown = watch.poll()
     return shown
@@ -340,7 +364,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 
 def test_eighty_columns_and_two_dozen_lines_hold_it_all() -> None:
     lines = drawn(_busy()).splitlines()
-    assert len(lines) <= 24
+    assert len(lines) <= 24, lines
     text = "\n".join(lines)
     for word in (
         "allow",
@@ -351,6 +375,7 @@ def test_eighty_columns_and_two_dozen_lines_hold_it_all() -> None:
         "p99",
         "quarantine 2",
         "unauthenticated",
+        "probing",
         "stream",
     ):
         assert word in text
