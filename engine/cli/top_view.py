@@ -31,13 +31,16 @@ def view(shown: Shown, at: datetime, width: int, *, ascii_only: bool = False) ->
     parts: list[RenderableType] = [_title(shown, at)]
     if shown.lost is not None:
         parts.append(_banner("NO ANSWER", f"for {shown.lost_s:,.0f} s, still trying: {shown.lost}", "white on red"))
-    for one in () if shown.lost is not None else shown.alerts:
+    showing = () if shown.lost is not None else shown.alerts
+    for one in showing[:MOST_ROWS]:
         style = "white on red" if one.severity == PAGE else "black on yellow"
         parts.append(_banner(one.severity.upper(), f"{one.name}: {one.summary}", style))
+    if len(showing) > MOST_ROWS:
+        parts.append(Text(f"and {len(showing) - MOST_ROWS} more", style="dim"))
     found = shown.figures
     if found is None:
         return Group(*parts, Text("counting …", style="dim"))
-    names = frozenset() if shown.lost is not None else frozenset(one.name for one in shown.alerts)
+    names = frozenset(one.name for one in showing)
     block = _ASCII_BLOCK if ascii_only else _BLOCK
     parts += [Text(), _summary(found, shown.trend, names, ascii_only), Text()]
     actions = _bars("action", found.actions_per_s, block, _ACTIONS)

@@ -409,6 +409,15 @@ def test_no_control_character_of_a_label_or_address_reaches_the_terminal() -> No
         assert "[red]markup" in text
 
 
+def test_a_gateway_that_names_thousands_of_things_fills_no_more_than_a_screen() -> None:
+    names = ("denied_total{reason", "shed_rows_total{reason", "threats_by_type{threat_type", "rows_total{action")
+    texts = ["".join(f'aimds_{name}="{i}"}} {n}\n' for name in names for i in range(2000)) for n in (0, 100)]
+    both = samples(*texts)
+    shown = Shown(URL, "1", "ready", figures(Window(*both)), tuple(alerts(both)))
+    assert len(shown.alerts) > 2000
+    assert len(drawn(shown).splitlines()) < 50
+
+
 def test_numbers_of_any_size_stay_short() -> None:
     assert [rate(x) for x in (0, 0.05, 12.34, 1234.5, 2.5e6, 1e300)] == [
         "0",
