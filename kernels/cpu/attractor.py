@@ -66,13 +66,14 @@ def _lines(words: Any, lines: Any) -> None:
         word, left = words[w], 64
         while left > 0:
             if word & np.uint64(1):
-                size = 64 if word == ~np.uint64(0) else min(left, np.int64(trailing_zeros(~word)))
+                size = np.int64(64) if word == ~np.uint64(0) else np.int64(trailing_zeros(~word))
+                size = min(size, np.int64(left))
                 run += size
             else:
                 if run:
                     lines[run] += 1
                     run = 0
-                size = left if word == np.uint64(0) else np.int64(trailing_zeros(word))
+                size = np.int64(left) if word == np.uint64(0) else np.int64(trailing_zeros(word))
             left -= size
             if left > 0:
                 word >>= np.uint64(size)
