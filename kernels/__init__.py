@@ -347,6 +347,7 @@ def attractor(
     skip: int = 0,
     radius: int = 20,
     angles: int = 16,
+    parts: int = 15,
     threads: int = 1,
 ) -> F64:
     """What kind of motion a series shows: sixteen numbers a row, float64 (B, 16); nan where a row is too short for one.
@@ -366,8 +367,9 @@ def attractor(
     comes after a point and after its closest one, over the variance · 14 ``settling``: variance of the last third over
     that of all · 15 ``volatility``: ``period_miss`` of lag 1.
 
-    Scaling or shifting a row changes nothing but rounding. Where all values are equal, columns 14 and 15 are 0, others
-    nan.
+    ``parts`` is the sum of what is wanted: 1 for columns 0 and 13, 2 for 1 to 7, 4 for 9 and 10, 8 for 11, 12 and 15.
+
+    Scaling or shifting a row changes nothing but rounding. Where all values are equal, column 14 is 0, others are nan.
 
     Args:
         values: float64 (N,), finite. offsets: int64 (B+1,).
@@ -377,7 +379,8 @@ def attractor(
     doi:10.1103/PhysRevLett.88.174102; Richman & Moorman 2000, doi:10.1152/ajpheart.2000.278.6.H2039.
     """
     steps = {"dim": dim, "lag": lag, "separation": separation, "horizon": horizon, "skip": skip}
-    return cast(F64, _run("attractor", threads, values=values, offsets=offsets, **steps, radius=radius, angles=angles))
+    others = {"radius": radius, "angles": angles, "parts": parts}
+    return cast(F64, _run("attractor", threads, values=values, offsets=offsets, **steps, **others))
 
 
 def _pairs(name: str, q_values: Any, q_offsets: I64, p_values: Any, p_offsets: I64, threads: int) -> I32:

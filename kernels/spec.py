@@ -279,6 +279,7 @@ _ROWS = (
             _int("skip", "first steps of the horizon that the slope leaves out", 0, 1 << 16),
             _int("radius", "percent of the standard deviation", 1, 1000),
             _int("angles", "of the 0-1 test, 0 for none", 0, 64),
+            _int("parts", "sum of what is wanted: 1 neighbours, 2 plot, 4 entropies, 8 lags", 0, 15),
             _out("features", "float64", "B K", "none, or places"),
         ),
         1e-9,

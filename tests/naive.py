@@ -343,7 +343,7 @@ def session_series(values: Any, offsets: Any) -> Any:
     return np.array(out).reshape(-1, 12)
 
 
-def attractor(values, offsets, dim=3, lag=1, separation=0, horizon=5, skip=0, radius=20, angles=16):
+def attractor(values, offsets, dim=3, lag=1, separation=0, horizon=5, skip=0, radius=20, angles=16, parts=15):
     out = []
     for x in rows_of(values, offsets):
         n = len(x)
@@ -354,7 +354,7 @@ def attractor(values, offsets, dim=3, lag=1, separation=0, horizon=5, skip=0, ra
         mean = math.fsum(x) / n
         variance = math.fsum((v - mean) ** 2 for v in x) / n
         if math.sqrt(variance) <= 1e-12 * 2.0 ** math.frexp(max(map(abs, x)))[1]:
-            row[14] = row[15] = 0.0
+            row[14] = 0.0
             continue
         deviation = math.sqrt(variance)
         points = [[x[i + q * lag] for q in range(dim)] for i in range(n - (dim - 1) * lag)]
@@ -425,8 +425,8 @@ def attractor(values, offsets, dim=3, lag=1, separation=0, horizon=5, skip=0, ra
             row[9] = -math.fsum(share * math.log(share) for share in shares) / math.log(math.factorial(3))
         found = []
         for size in (2, 3):
-            parts = [x[i : i + size] for i in range(n - 2)]
-            found.append(sum(recurs(a, b) for a, b in itertools.combinations(parts, 2)))
+            pieces = [x[i : i + size] for i in range(n - 2)]
+            found.append(sum(recurs(a, b) for a, b in itertools.combinations(pieces, 2)))
         if found[1]:
             row[10] = math.log(found[0] / found[1])
         misses = [math.fsum((x[i] - x[i + d]) ** 2 for i in range(n - d)) / (n - d) / 2 / variance for d in range(n)]
@@ -438,6 +438,9 @@ def attractor(values, offsets, dim=3, lag=1, separation=0, horizon=5, skip=0, ra
         late = x[n - max(2, n // 3) :]
         level = math.fsum(late) / len(late)
         row[14] = math.fsum((v - level) ** 2 for v in late) / len(late) / variance
+        for part, columns in ((1, (0, 13)), (2, range(1, 8)), (4, (9, 10)), (8, (11, 12, 15))):
+            for column in columns if not parts & part else ():
+                row[column] = math.nan
     return np.array(out).reshape(-1, 16)
 
 

@@ -124,7 +124,8 @@ class Attractors:
             card = json.loads(arrays["card"].tobytes())
             if card["format"] != FORMAT or card["settings"] != dict(SETTINGS) or card["features"] != list(FEATURES):
                 raise ArtefactError(name, "looks at series in another way than this version; train it anew")
-            model = cls(*(arrays[key] for key in ARRAYS), card, hashlib.sha256(content).hexdigest()[:12])  # type: ignore[arg-type]
+            version = hashlib.sha256(content).hexdigest()[:12]
+            model = cls(**{key: arrays[key] for key in ARRAYS}, card=card, version=version)  # type: ignore[arg-type]
             sound = model.is_sound()
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(name, f"holds no trees: {error}") from error
@@ -162,7 +163,7 @@ def prepared(features: F64, lengths: Offsets) -> npt.NDArray[np.float32]:
         out[:, COLUMN[name]] /= lengths
     for name, least in (("prediction_error", 1e-4), ("period_miss", 1e-4), ("settling", 1e-6)):
         out[:, COLUMN[name]] = np.log10(np.maximum(out[:, COLUMN[name]], 0.0) + least)
-    return np.nan_to_num(out, nan=NOTHING).astype(np.float32)
+    return np.asarray(np.nan_to_num(out, nan=NOTHING), np.float32)
 
 
 @functools.cache

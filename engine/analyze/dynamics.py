@@ -34,9 +34,9 @@ SURROGATES: Final = 39
 """A series beats them when it is below all of them: one in forty does so by chance."""
 
 
-def measured(values: F64, offsets: Offsets, *, angles: int = 16) -> F64:
+def measured(values: F64, offsets: Offsets, *, angles: int = 16, parts: int = 15) -> F64:
     """`aimds.kernels.attractor` of each of B rows, float64 (B, 16); ``values`` are finite."""
-    return kernels.attractor(values, offsets, angles=angles, **SETTINGS)
+    return kernels.attractor(values, offsets, angles=angles, parts=parts, **SETTINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,11 @@ class Against:
     beats: bool
 
 
-def against(series: F64, phases: F64, *, angles: int = 0) -> Against:
-    """``series``, finite and no longer than MOST, against one surrogate for each row of ``phases``."""
+def against(series: F64, phases: F64, *, angles: int = 0, parts: int = 1) -> Against:
+    """``series``, finite and no longer than MOST, against one surrogate for each row of ``phases``; ``parts`` of the
+    kernel, the first one at least, are looked at."""
     made = np.concatenate([series[None, :], surrogates(series, phases)])
-    features = measured(made.reshape(-1), np.arange(0, made.size + 1, len(series)), angles=angles)
+    features = measured(made.reshape(-1), np.arange(0, made.size + 1, len(series)), angles=angles, parts=parts)
     own, others = features[0], features[1:]
     with np.errstate(invalid="ignore", divide="ignore"):
         scores = (own - others.mean(axis=0)) / others.std(axis=0)

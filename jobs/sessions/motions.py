@@ -61,11 +61,11 @@ def _logistic(size: int, r: float, rng: Rng, skip: int = SETTLED) -> F64:
 
 
 def _sine(size: int, period: float, rng: Rng) -> F64:
-    return np.sin(2 * np.pi * np.arange(size) / period + rng.uniform(0, 2 * np.pi))
+    return np.asarray(np.sin(2 * np.pi * np.arange(size) / period + rng.uniform(0, 2 * np.pi)))
 
 
 def _decay(size: int, rng: Rng) -> F64:
-    return rng.choice([-1.0, 1.0]) * rng.uniform(0.5, 0.95) ** np.arange(size)
+    return np.asarray(rng.choice([-1.0, 1.0]) * rng.uniform(0.5, 0.95) ** np.arange(size))
 
 
 def _ringing(size: int, rng: Rng) -> F64:
@@ -94,7 +94,7 @@ def _turned_wave(size: int, rng: Rng) -> F64:
     slow, place = rng.uniform(4.5, min(20.0, size / 3)), np.arange(size)
     ratio = rng.choice([math.sqrt(2), math.sqrt(3), math.sqrt(5)])
     swing = rng.uniform(0.5, 1.5) * _sine(size, slow, rng)
-    return np.sin(2 * np.pi * place * ratio / slow + swing)
+    return np.asarray(np.sin(2 * np.pi * place * ratio / slow + swing))
 
 
 def _logistic_chaos(size: int, rng: Rng) -> F64:

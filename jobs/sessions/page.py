@@ -207,13 +207,17 @@ def _motion(trace: Trace) -> Html:
         "chaos01": "0–1 test: 0 regular, 1 chaotic or random",
         "determinism": "share of recurrences on diagonal lines",
         "laminarity": "share of recurrences on vertical lines",
-        "permutation_entropy": "of the order of three turns, 1 for none",
+        "permutation_entropy": "of the orders of three turns, 1 for all alike",
         "sample_entropy": "what a turn adds to the two before it",
         "period": "turns after which it comes back closest",
         "prediction_error": "of the next turn by the nearest past, 1 for noise",
     }
     rows = [
-        h("tr", h("td", h("b", _words(key)), " ", h("small", text)), h("td", f"{value:.2f}"))
+        h(
+            "tr",
+            h("td", h("b", _words(key)), " ", h("small", text)),
+            h("td", f"{value:.0f}" if key == "period" else f"{value:.2f}"),
+        )
         for key, text in words.items()
         if (value := motion.features.get(key)) is not None
     ]

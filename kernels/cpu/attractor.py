@@ -27,21 +27,18 @@ FLOATS, INTS, WORDS = 6, 3, 4
 lines by length), words (three diagonals of the plot, one of single values)."""
 
 
-@compiled(types.void(reads(F64), F64, writes(U64)))
-def _bits(squares: Any, limit: Any, words: Any) -> None:
-    # Constant bounds: the compiler then compares and shifts several numbers at once.
-    full = len(squares) // 64
-    for w in range(full):
-        part = squares[64 * w : 64 * w + 64]
+@compiled(types.void(reads(F64), reads(F64), F64, I64, writes(U64)))
+def _bits(row: Any, later: Any, limit: Any, size: Any, words: Any) -> None:
+    # ``size`` words, and a zero word for whoever looks at the next bit. Past the row's end stands infinity, which is
+    # near nothing. Constant bounds: the compiler then compares and shifts several numbers at once.
+    for w in range(size):
+        a, b = row[64 * w : 64 * w + 64], later[64 * w : 64 * w + 64]
         word = np.uint64(0)
-        for b in range(64):
-            word |= (np.uint64(1) << np.uint64(b)) if part[b] <= limit else np.uint64(0)
+        for k in range(64):
+            gap = a[k] - b[k]
+            word |= (np.uint64(1) << np.uint64(k)) if gap * gap <= limit else np.uint64(0)
         words[w] = word
-    for w in range(full, len(words)):
-        words[w] = np.uint64(0)
-    for i in range(64 * full, len(squares)):
-        if squares[i] <= limit:
-            words[full] |= np.uint64(1) << np.uint64(i - 64 * full)
+    words[size] = np.uint64(0)
 
 
 @compiled(U64(reads(U64), I64, I64))
@@ -61,19 +58,19 @@ def _moved(words: Any, w: Any, shift: Any) -> Any:
 @compiled(types.void(reads(U64), writes(I64)))
 def _lines(words: Any, lines: Any) -> None:
     # One more in ``lines`` for every run of set bits, by its length.
-    run = 0
+    run = np.int64(0)
     for w in range(len(words)):
-        word, left = words[w], 64
+        word, left = words[w], np.int64(64)
         while left > 0:
             if word & np.uint64(1):
-                size = np.int64(64) if word == ~np.uint64(0) else np.int64(trailing_zeros(~word))
-                size = min(size, np.int64(left))
+                size = left if word == ~np.uint64(0) else np.int64(trailing_zeros(~word))
+                size = min(size, left)
                 run += size
             else:
                 if run:
                     lines[run] += 1
-                    run = 0
-                size = np.int64(left) if word == np.uint64(0) else np.int64(trailing_zeros(word))
+                    run = np.int64(0)
+                size = left if word == np.uint64(0) else np.int64(trailing_zeros(word))
             left -= size
             if left > 0:
                 word >>= np.uint64(size)
@@ -100,12 +97,16 @@ def _upright(before: Any, words: Any, after: Any, is_main: Any, counts: Any) -> 
 @compiled(types.void(reads(U64), I64, writes(I64)))
 def _matches(words: Any, last: Any, counts: Any) -> None:
     # Pairs of templates of 2 values, and of 3; both kinds begin at ``last`` or before.
-    for w in range(len(words)):
-        two = words[w] & _moved(words, w, 1)
-        if w == (last + 1) >> 6:
+    twos, threes = np.uint64(0), np.uint64(0)
+    for w in range((last + 1 >> 6) + 1):
+        here, after = words[w], words[w + 1]
+        two = here & (here >> np.uint64(1) | after << np.uint64(63))
+        if w == last + 1 >> 6:
             two &= ~(np.uint64(1) << np.uint64((last + 1) & 63))
-        counts[4] += np.int64(ones(two))
-        counts[5] += np.int64(ones(two & _moved(words, w, 2)))
+        twos += ones(two)
+        threes += ones(two & (here >> np.uint64(2) | after << np.uint64(62)))
+    counts[4] += np.int64(twos)
+    counts[5] += np.int64(threes)
 
 
 @compiled(F64(reads(F64)))
@@ -126,31 +127,42 @@ def _sum(numbers: Any) -> Any:
 @compiled(types.void(reads(F64), I64, I64, writes(F64)))
 def _gaps(squares: Any, dim: Any, lag: Any, gaps: Any) -> None:
     # Squared distances of the pairs of points of a diagonal.
+    if dim == 1:
+        for i in range(len(gaps)):
+            gaps[i] = squares[i]
+        return
+    second, third = squares[lag:], squares[2 * lag * (dim > 2) :]
+    if dim == 2:
+        for i in range(len(gaps)):
+            gaps[i] = squares[i] + second[i]
+        return
     for i in range(len(gaps)):
-        gaps[i] = squares[i]
-    for q in range(1, dim):
+        gaps[i] = squares[i] + second[i] + third[i]
+    for q in range(3, dim):
         later = squares[q * lag :]
         for i in range(len(gaps)):
             gaps[i] += later[i]
 
 
-@compiled(types.void(reads(F64), I64, writes(F64), writes(I64)))
-def _closest(gaps: Any, steps: Any, best: Any, by: Any) -> None:
-    # Partners ahead (``steps`` > 0) come in rising order, partners behind in falling order; of equally close ones the
-    # first in time is kept.
-    if steps > 0:
-        for i in range(len(gaps)):
-            closer = gaps[i] < best[i]
-            best[i] = gaps[i] if closer else best[i]
-            by[i] = steps if closer else by[i]
-    else:
-        for i in range(len(gaps)):
-            closer = gaps[i] <= best[i]
-            best[i] = gaps[i] if closer else best[i]
-            by[i] = steps if closer else by[i]
+@compiled(types.void(reads(F64), I64, writes(F64), writes(I64), writes(F64), writes(I64)))
+def _closest(gaps: Any, d: Any, ahead: Any, ahead_by: Any, behind: Any, behind_by: Any) -> None:
+    # Partners ahead come in rising order, partners behind in falling order; of equally close ones the first in time is
+    # kept.
+    for i in range(len(gaps)):
+        gap = gaps[i]
+        closer = gap < ahead[i]
+        ahead[i] = gap if closer else ahead[i]
+        ahead_by[i] = d if closer else ahead_by[i]
+    for i in range(len(gaps)):
+        gap = gaps[i]
+        closer = gap <= behind[i]
+        behind[i] = gap if closer else behind[i]
+        behind_by[i] = -d if closer else behind_by[i]
 
 
-@compiled(types.void(I64, F64, F64, I64, I64, I64, I64, writes(F64, 2), writes(I64, 2), writes(U64, 2), writes(I64)))
+@compiled(
+    types.void(I64, F64, F64, I64, I64, I64, I64, I64, writes(F64, 2), writes(I64, 2), writes(U64, 2), writes(I64))
+)
 def _sweep(
     n: Any,
     limit: Any,  # squared distance of what recurs
@@ -159,39 +171,46 @@ def _sweep(
     lag: Any,
     separation: Any,
     near: Any,  # points that have a neighbour
+    parts: Any,
     floats: Any,
     ints: Any,
     words: Any,
     counts: Any,  # int64 (6,): points off the band, all points, alone, begun, matches of 2 values and of 3
 ) -> None:
-    row, wide = floats[0, :n], n // 64 + 1
-    single, points = words[3, :wide], n - (dim - 1) * lag
+    row, single, points = floats[0], words[3], n - (dim - 1) * lag
     for d in range(n + 1):
-        here = words[d % 3, :wide]
-        squares, later = floats[1, : n - d], row[d:]
-        for i in range(n - d):
-            gap = row[i] - later[i]
-            squares[i] = gap * gap
-        if d <= n // 2:
-            floats[5, d] = _sum(squares) / (2.0 * variance * (n - d))
-        _bits(squares, limit, single)
-        if 0 < d < n - 2:
+        later, size = row[d:], (n - d) // 64 + 1
+        is_close, is_lag = bool(parts & 1) and separation < d < near, bool(parts & 8) and d <= n // 2
+        if is_close or is_lag:
+            squares = floats[1, : n - d]
+            for i in range(n - d):
+                gap = row[i] - later[i]
+                squares[i] = gap * gap
+            if is_lag:
+                floats[5, d] = _sum(squares) / (2.0 * variance * (n - d))
+            if is_close:
+                gaps = floats[2, : near - d]
+                _gaps(squares, dim, lag, gaps)
+                _closest(gaps, d, floats[3], ints[0], floats[4, d:], ints[1, d:])
+        if parts & 6:
+            _bits(row, later, limit, size, single)
+        if parts & 4 and 0 < d < n - 2:
             _matches(single, n - 3 - d, counts)
-        for w in range(wide):
-            here[w] = single[w]
-            for q in range(1, dim):
-                here[w] &= _moved(single, w, q * lag)
-        if separation < d < points:
-            for w in range(len(here)):
-                counts[0] += np.int64(ones(here[w]))
-            _lines(here, ints[2])
-        if separation < d < near:
-            gaps = floats[2, : near - d]
-            _gaps(squares, dim, lag, gaps)
-            _closest(gaps, d, floats[3], ints[0])
-            _closest(gaps, -d, floats[4, d:], ints[1, d:])
-        if d:
-            _upright(words[(d + 1) % 3, :wide], words[(d + 2) % 3, :wide], here, d == 1, counts)
+        if parts & 2:
+            here = words[d % 3]
+            for w in range(size):
+                word = single[w]
+                for q in range(1, dim):
+                    word &= _moved(single, w, q * lag)
+                here[w] = word
+            here[size] = np.uint64(0)
+            if separation < d < points:
+                for w in range(size):
+                    counts[0] += np.int64(ones(here[w]))
+                _lines(here[:size], ints[2])
+            if d:
+                before = words[(d + 2) % 3]
+                _upright(words[(d + 1) % 3], before[: (n - d + 1) // 64 + 1], here, d == 1, counts)
 
 
 @compiled(types.void(I64, I64, I64, F64, F64, I64, I64, writes(F64, 2), writes(I64, 2), writes(F64)))
@@ -298,8 +317,8 @@ def _orders(row: Any, tie: Any) -> Any:
     return entropy / math.log(6.0)
 
 
-@compiled(types.void(I64, I64, I64, reads(I64), reads(I64), reads(F64), writes(F64)))
-def _summary(n: Any, points: Any, separation: Any, counts: Any, lines: Any, misses: Any, features: Any) -> None:
+@compiled(types.void(I64, I64, reads(I64), reads(I64), writes(F64)))
+def _recurrence(points: Any, separation: Any, counts: Any, lines: Any, features: Any) -> None:
     pairs = (points - separation) * (points - separation - 1) // 2
     if points > separation + 1:
         on_lines, number, longest = 0, 0, 0
@@ -319,8 +338,10 @@ def _summary(n: Any, points: Any, separation: Any, counts: Any, lines: Any, miss
     if points > 0:
         features[6] = (counts[1] - counts[2]) / counts[1]
         features[7] = (counts[1] - counts[2]) / counts[3] if counts[3] else 0.0
-    if counts[5]:
-        features[10] = math.log(counts[4] / counts[5])
+
+
+@compiled(types.void(I64, reads(F64), writes(F64)))
+def _period(n: Any, misses: Any, features: Any) -> None:
     features[11], features[12], features[15] = 0.0, 1.0, misses[1]
     first = 1
     while first <= n // 2 and misses[first] < 0.5:
@@ -336,7 +357,7 @@ def _summary(n: Any, points: Any, separation: Any, counts: Any, lines: Any, miss
 
 @compiled(
     types.void(
-        *(reads(F64), reads(I64), I64, I64, I64, I64, I64, I64, I64, I64, reads(F64, 2)),
+        *(reads(F64), reads(I64), I64, I64, I64, I64, I64, I64, I64, I64, I64, reads(F64, 2)),
         *(writes(F64, 2), writes(I64, 2), writes(U64, 2), writes(F64, 2), writes(F64, 2), writes(F64, 2)),
     )
 )
@@ -351,6 +372,7 @@ def _rows(
     horizon: Any,
     skip: Any,
     radius: Any,
+    parts: Any,
     waves: Any,  # float64 (longest row, 2 x angles): cosines and sines of each angle times the place
     floats: Any,  # working memory, see FLOATS
     ints: Any,
@@ -378,7 +400,7 @@ def _rows(
         mean, square = total / n, 0.0
         for i in range(n):
             square += (row[i] - mean) * (row[i] - mean)
-        out[14], out[15] = 0.0, 0.0
+        out[14] = 0.0
         # What rounding makes of equal values is no motion.
         if square <= n * 1e-24:
             continue
@@ -391,21 +413,29 @@ def _rows(
         out[14] = rest / late / variance
         points = n - (dim - 1) * lag
         near = points - horizon + 1
-        if near < 2 * separation + 2:
+        if near < 2 * separation + 2 or not parts & 1:
             near = 0
         for k in range(len(counts)):
             counts[k] = 0
+        for i in range(n, n + 64):
+            floats[0, i] = math.inf
         for i in range(n + 1):
             ints[2, i] = 0
             floats[3, i], floats[4, i] = math.inf, math.inf
         limit = (radius / 100.0) * (radius / 100.0) * variance
-        _sweep(n, limit, variance, dim, lag, separation, near, floats, ints, words, counts)
-        _summary(n, points, separation, counts, ints[2], floats[5], out)
+        _sweep(n, limit, variance, dim, lag, separation, near, parts, floats, ints, words, counts)
+        if parts & 2:
+            _recurrence(points, separation, counts, ints[2], out)
+        if parts & 8:
+            _period(n, floats[5], out)
+        if parts & 4:
+            if counts[5]:
+                out[10] = math.log(counts[4] / counts[5])
+            out[9] = _orders(row, 1e-9 * math.sqrt(variance))
         if near:
             _divergence(near, dim, lag, mean, variance, horizon, skip, floats, ints, out)
         if waves.shape[1] and n >= 20:
             out[8] = _growth(row, mean, waves, walk, moves)
-        out[9] = _orders(row, 1e-9 * math.sqrt(variance))
 
 
 @register("attractor", "cpu")
@@ -419,6 +449,7 @@ def attractor(
     skip: int,
     radius: int,
     angles: int,
+    parts: int,
     *,
     threads: int,
 ) -> F64Array:
@@ -432,11 +463,11 @@ def attractor(
     waves = np.ascontiguousarray(np.concatenate([np.cos(phase), np.sin(phase)], axis=1))
 
     def part(first: int, last: int) -> None:
-        floats, ints = np.empty((FLOATS, longest + 1)), np.empty((INTS, longest + 1), np.int64)
-        words = np.empty((WORDS, longest // 64 + 1), np.uint64)
+        floats, ints = np.empty((FLOATS, longest + 64)), np.empty((INTS, longest + 64), np.int64)
+        words = np.empty((WORDS, longest // 64 + 2), np.uint64)
         walk = np.empty((longest + 1, 2 * angles))
         moves = np.empty((max(4, longest // 10) + 1, 2 * angles))
-        given = dim, lag, separation, horizon, skip, radius
+        given = dim, lag, separation, horizon, skip, radius, parts
         _rows(values, offsets, first, last, *given, waves, floats, ints, words, walk, moves, features)
 
     ragged.each(part, offsets, threads)

@@ -177,9 +177,9 @@ __device__ __forceinline__ double orders(const double *x, i64 n, double tie) {
     return entropy / log(6.0);
 }
 
-// Recurrence quantification, sample entropy and the period, from what was counted.
-__device__ __forceinline__ void summary(const Plot &plot, i64 separation, const Counts &counts, const int *lines,
-                                        const double *misses, double *out) {
+// Recurrence quantification, from what was counted.
+__device__ __forceinline__ void recurrence(const Plot &plot, i64 separation, const Counts &counts, const int *lines,
+                                           double *out) {
     const i64 sides = plot.points - separation;
     if (sides > 1) {
         double on_lines = 0.0, number = 0.0, longest = 0.0, entropy = 0.0;
@@ -201,20 +201,23 @@ __device__ __forceinline__ void summary(const Plot &plot, i64 separation, const 
         out[6] = double(counts.points - counts.alone) / double(counts.points);
         out[7] = counts.begun ? double(counts.points - counts.alone) / double(counts.begun) : 0.0;
     }
-    if (counts.threes) out[10] = log(double(counts.twos) / double(counts.threes));
+}
+
+// The lag after which a row comes closest to itself again, once it went away.
+__device__ __forceinline__ void period(i64 n, const double *misses, double *out) {
     out[11] = 0.0, out[12] = 1.0, out[15] = misses[1];
     i64 first = 1;
-    while (first <= plot.n / 2 && misses[first] < 0.5) first++;
-    if (first > plot.n / 2) return;
+    while (first <= n / 2 && misses[first] < 0.5) first++;
+    if (first > n / 2) return;
     double least = misses[first];
-    for (i64 d = first; d <= plot.n / 2; d++) least = fmin(least, misses[d]);
+    for (i64 d = first; d <= n / 2; d++) least = fmin(least, misses[d]);
     while (misses[first] > least + 1e-9) first++;
     out[11] = double(first), out[12] = least;
 }
 
 extern "C" __global__ void __launch_bounds__(128)
     attractor(const double *values, const long long *offsets, long long rows, long long longest, int dim, long long lag,
-              long long separation, long long horizon, long long skip, int radius, int angles, const double *waves, double *floats,
+              long long separation, long long horizon, long long skip, int radius, int angles, int parts, const double *waves, double *floats,
               long long width, int *ints, double *features) {
     __shared__ Counts counts;
     __shared__ double mean, variance;
@@ -253,13 +256,12 @@ extern "C" __global__ void __launch_bounds__(128)
             // What rounding makes of equal values is no motion.
             moves_at_all = square > double(n) * 1e-24;
             out[14] = moves_at_all ? rest / double(late) / variance : 0.0;
-            out[15] = 0.0;
         }
         __syncthreads();
         if (moves_at_all) {
             const Plot plot{x, n, n - (dim - 1) * lag, lag, dim, double(radius) / 100.0 * (double(radius) / 100.0) * variance};
             i64 near = plot.points - horizon + 1;
-            if (near < 2 * separation + 2) near = 0;
+            if (near < 2 * separation + 2 || !(parts & 1)) near = 0;
             for (i64 i = me; i < near; i += all) {
                 double best = 1.0 / 0.0;
                 i64 found = 0;
@@ -270,8 +272,10 @@ extern "C" __global__ void __launch_bounds__(128)
                 }
                 closest[i] = int(found);
             }
-            for (i64 d = 1 + me; d < n; d += all) diagonal(plot, d, separation, variance, misses, lines, &counts);
-            for (i64 j = me; j < plot.points; j += all) column(plot, j, &counts);
+            if (parts & 14)
+                for (i64 d = 1 + me; d < n; d += all) diagonal(plot, d, separation, variance, misses, lines, &counts);
+            if (parts & 2)
+                for (i64 j = me; j < plot.points; j += all) column(plot, j, &counts);
             __syncthreads();
             if (near)
                 for (i64 k = me; k < horizon; k += all) curve[k] = apart(plot, closest, near, k, variance);
@@ -282,8 +286,12 @@ extern "C" __global__ void __launch_bounds__(128)
                     found[k] = growth(x, n, mean, waves, angles, k, walk, moves);
             __syncthreads();
             if (me == 0) {
-                summary(plot, separation, counts, lines, misses, out);
-                out[9] = orders(x, n, 1e-9 * sqrt(variance));
+                if (parts & 2) recurrence(plot, separation, counts, lines, out);
+                if (parts & 4) {
+                    out[9] = orders(x, n, 1e-9 * sqrt(variance));
+                    if (counts.threes) out[10] = log(double(counts.twos) / double(counts.threes));
+                }
+                if (parts & 8) period(n, misses, out);
                 if (is_long) out[8] = median(found, angles);
                 if (near) {
                     out[0] = slope(curve, skip, horizon);

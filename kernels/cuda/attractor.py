@@ -27,6 +27,7 @@ def run(
     skip: int,
     radius: int,
     angles: int,
+    parts: int,
 ) -> Any:
     xp = device.xp
     if not bool(xp.isfinite(values).all()):
@@ -44,9 +45,8 @@ def run(
     grid = max(1, min(rows, MOST_BLOCKS, ROOM_BYTES // (8 * width)))
     floats, ints = xp.empty(grid * width, np.float64), xp.empty(grid * 2 * (longest + 1), np.int32)
     launch = Launch("attractor", "attractor", (grid, 1, 1), (THREADS, 1, 1))
+    others = np.int32(radius), np.int32(angles), np.int32(parts)
     batch = values, offsets, np.int64(rows), np.int64(longest)
     steps = np.int32(dim), np.int64(lag), np.int64(separation), np.int64(horizon), np.int64(skip)
-    device.launch(
-        launch, *batch, *steps, np.int32(radius), np.int32(angles), waves, floats, np.int64(width), ints, features
-    )
+    device.launch(launch, *batch, *steps, *others, waves, floats, np.int64(width), ints, features)
     return features

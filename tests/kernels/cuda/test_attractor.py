@@ -14,8 +14,8 @@ from aimds.kernels.cuda import attractor
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "present")
 
-DEFAULTS = (3, 1, 0, 5, 0, 20, 16)
-OTHERS = ((1, 1, 0, 2, 0, 60, 3), (2, 3, 2, 6, 2, 35, 0))
+DEFAULTS = (3, 1, 0, 5, 0, 20, 16, 15)
+OTHERS = ((1, 1, 0, 2, 0, 60, 3, 11), (2, 3, 2, 6, 2, 35, 0, 6), (4, 2, 1, 3, 5, 150, 4, 1))
 RNG = np.random.default_rng(0)
 LOGISTIC = list(itertools.accumulate(range(69), lambda x, _: 4 * x * (1 - x), initial=0.3))
 SAMPLE = [[], [2.0], [1.0] * 9, [0.0, 4.0], [1.0, 2.0, 4.0], *(RNG.normal(-5, 2, n).tolist() for n in (4, 7, 20, 41))]
@@ -42,7 +42,7 @@ def test_other_settings_agree_with_the_oracle(given):
 
 def test_more_rows_than_blocks_and_more_points_than_threads_agree_with_the_oracle(monkeypatch):
     monkeypatch.setattr(attractor, "MOST_BLOCKS", 2)
-    check([RNG.normal(size=150).tolist(), LOGISTIC, [], [1.0] * 5, LOGISTIC[:30]], given=(2, 1, 1, 3, 0, 30, 2))
+    check([RNG.normal(size=150).tolist(), LOGISTIC, [], [1.0] * 5, LOGISTIC[:30]], given=(2, 1, 1, 3, 0, 30, 2, 15))
 
 
 @pytest.mark.parametrize("size", [1e-300, 1e300])
