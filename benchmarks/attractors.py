@@ -5,6 +5,7 @@ Ours is asked for the part of the features that the peer gives.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -65,16 +66,17 @@ def lyapunov(smoke: bool) -> Iterator[Case]:
     nolds = available("nolds")
     if nolds is None:
         return
-    for size in (300,) if smoke else (300, 1000):
+    # The second shape of each size is that of its defaults.
+    shapes = ((DIM, HORIZON), (10, 20))
+    for size, (dim, horizon) in itertools.product((300,) if smoke else (300, 1000), shapes):
 
-        def peer(row: F64) -> Any:
-            options = {"emb_dim": DIM, "lag": 1, "min_tsep": SEPARATION, "trajectory_len": HORIZON}
+        def peer(row: F64, dim: int = dim, horizon: int = horizon) -> Any:
+            options = {"emb_dim": dim, "lag": 1, "min_tsep": SEPARATION, "trajectory_len": horizon}
             return nolds.lyap_r(row, fit="poly", **options)
 
-        given = {"dim": DIM, "separation": SEPARATION, "horizon": HORIZON}
-        yield case(
-            f"attractor_lyapunov_{size}", material(4, size), ("lyapunov",), peer, "nolds lyap_r", 20.0, parts=1, **given
-        )
+        given = {"dim": dim, "separation": SEPARATION, "horizon": horizon, "parts": 1}
+        name = f"attractor_lyapunov_{size}_{dim}"
+        yield case(name, material(4, size), ("lyapunov",), peer, "nolds lyap_r", 20.0, **given)
 
 
 def entropy(smoke: bool) -> Iterator[Case]:

@@ -138,26 +138,33 @@ def _gaps(squares: Any, dim: Any, lag: Any, gaps: Any) -> None:
         return
     for i in range(len(gaps)):
         gaps[i] = squares[i] + second[i] + third[i]
-    for q in range(3, dim):
-        later = squares[q * lag :]
+    q = 3
+    while q + 2 < dim:
+        first, second, third = squares[q * lag :], squares[(q + 1) * lag :], squares[(q + 2) * lag :]
         for i in range(len(gaps)):
-            gaps[i] += later[i]
+            gaps[i] = gaps[i] + first[i] + second[i] + third[i]
+        q += 3
+    for rest in range(q, dim):
+        first = squares[rest * lag :]
+        for i in range(len(gaps)):
+            gaps[i] += first[i]
 
 
-@compiled(types.void(reads(F64), I64, writes(F64), writes(I64), writes(F64), writes(I64)))
-def _closest(gaps: Any, d: Any, ahead: Any, ahead_by: Any, behind: Any, behind_by: Any) -> None:
-    # Partners ahead come in rising order, partners behind in falling order; of equally close ones the first in time is
-    # kept.
+# Partners ahead come in rising order, partners behind in falling order; of equally close ones the first in time stays.
+@compiled(types.void(reads(F64), I64, writes(F64), writes(I64)))
+def _ahead(gaps: Any, d: Any, best: Any, steps: Any) -> None:
     for i in range(len(gaps)):
-        gap = gaps[i]
-        closer = gap < ahead[i]
-        ahead[i] = gap if closer else ahead[i]
-        ahead_by[i] = d if closer else ahead_by[i]
+        closer = gaps[i] < best[i]
+        best[i] = gaps[i] if closer else best[i]
+        steps[i] = d if closer else steps[i]
+
+
+@compiled(types.void(reads(F64), I64, writes(F64), writes(I64)))
+def _behind(gaps: Any, d: Any, best: Any, steps: Any) -> None:
     for i in range(len(gaps)):
-        gap = gaps[i]
-        closer = gap <= behind[i]
-        behind[i] = gap if closer else behind[i]
-        behind_by[i] = -d if closer else behind_by[i]
+        closer = gaps[i] <= best[i]
+        best[i] = gaps[i] if closer else best[i]
+        steps[i] = -d if closer else steps[i]
 
 
 @compiled(
@@ -191,7 +198,8 @@ def _sweep(
             if is_close:
                 gaps = floats[2, : near - d]
                 _gaps(squares, dim, lag, gaps)
-                _closest(gaps, d, floats[3], ints[0], floats[4, d:], ints[1, d:])
+                _ahead(gaps, d, floats[3], ints[0])
+                _behind(gaps, d, floats[4, d:], ints[1, d:])
         if parts & 6:
             _bits(row, later, limit, size, single)
         if parts & 4 and 0 < d < n - 2:
@@ -232,16 +240,20 @@ def _divergence(
         ints[0, i] = i + (ints[1, i] if is_behind else ints[0, i])
     used, steps, logs, steps_squared, both = 0, 0.0, 0.0, 0.0, 0.0
     for k in range(skip, horizon):
-        total, seen = 0.0, 0
+        total, seen, product = 0.0, 0, 1.0
         for i in range(near):
             square, there = 0.0, ints[0, i]
             for q in range(dim):
                 gap = row[i + k + q * lag] - row[there + k + q * lag]
                 square += gap * gap
-            # Below is rounding.
+            # Below is rounding. Eight numbers from 1e-18 to 1e27 share a logarithm.
             if square > 1e-18 * variance:
-                total += 0.5 * math.log(square / variance)
+                product *= square / variance
                 seen += 1
+                if seen & 7 == 0:
+                    total += 0.5 * math.log(product)
+                    product = 1.0
+        total += 0.5 * math.log(product)
         if seen:
             used += 1
             steps += k
