@@ -151,6 +151,12 @@ class Worker:
             )
         return seen.set_column(place, seen.schema.field(place), verdicts.column(place))
 
+    def forget(self) -> None:
+        """Forget the sessions that have not been seen for long, though nothing comes in."""
+        if self._sessions is not None:
+            with self._following:
+                self._sessions.forget(self._clock())
+
     def _done(self, batch: Batch, future: Future[Judged] | asyncio.Future[Judged]) -> None:
         if future.cancelled():
             return

@@ -176,6 +176,11 @@ class Responder:
         with self._lock:
             return {"quarantine": self._quarantine.listed(now), "rate_limit": self._limits.listed(now)}
 
+    def ended(self, now: float) -> dict[str, list[tuple[Key, Hold]]]:
+        """What is held no more since its time is over, by session action, each of them once."""
+        with self._lock:
+            return {"quarantine": self._quarantine.ended(now), "rate_limit": self._limits.ended(now)}
+
     @property
     def counts(self) -> dict[str, int]:
         """Sessions held now, by session action, those that are over but not yet forgotten included."""

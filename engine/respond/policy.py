@@ -49,7 +49,7 @@ class Policy:
     span kinds that are taken out of texts; ``playbook`` says what each action does."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        top = Section(values, "")
+        self._values, top = values, Section(values, "")
         found = top.any("format", str(FORMAT))
         if type(found) is not int or found != FORMAT:
             raise ConfigError("format", values["format"], f"{FORMAT}, the only format this version reads")
@@ -102,6 +102,19 @@ class Policy:
         except (ValueError, RecursionError) as error:
             raise DataError(path, f"is not TOML: {error}") from error
         return cls({key: shipped[key] for key in SECTIONS} | values)
+
+    def moved(self, written: Mapping[str, float], to: Mapping[str, float]) -> Policy:
+        """This policy with other thresholds, flag and block, where no channel or tenant has its own.
+
+        Raises:
+            ConfigError: it says something else than ``written``, which ``to`` was found for.
+        """
+        found = self._values["thresholds"]
+        for name, value in written.items():
+            if found[name] != value:
+                expected = f"{value:g}, as when the thresholds in force were learnt; propose again, or roll back"
+                raise ConfigError(f"thresholds.{name}", found[name], expected)
+        return Policy({**self._values, "thresholds": {**found, **to}})
 
     def _compile(self) -> None:
         # First axis of every table: 0 for tenants without rules of their own, then one row per named tenant.
