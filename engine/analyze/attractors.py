@@ -137,7 +137,8 @@ class Attractors:
         """Whether every step leads on to a node of the same tree, so that every walk ends."""
         shape = self.feature.shape
         fits = all(getattr(self, name).shape[:2] == shape for name in ARRAYS) and self.shares.shape[2:] == (5,)
-        if not fits or not shape[1]:
+        whole = all(getattr(self, name).dtype == np.int16 for name in ("feature", "left", "right"))
+        if not fits or not whole or not shape[1]:
             return False
         inner = self.feature >= 0
         here = np.broadcast_to(np.arange(shape[1]), shape)

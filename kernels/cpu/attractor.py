@@ -476,7 +476,8 @@ def attractor(
 
     def part(first: int, last: int) -> None:
         floats, ints = np.empty((FLOATS, longest + 64)), np.empty((INTS, longest + 64), np.int64)
-        words = np.empty((WORDS, longest // 64 + 2), np.uint64)
+        # Zero past the words of a row: a sweep leaves them so, whatever the row's length.
+        words = np.zeros((WORDS, longest // 64 + 2), np.uint64)
         walk = np.empty((longest + 1, 2 * angles))
         moves = np.empty((max(4, longest // 10) + 1, 2 * angles))
         given = dim, lag, separation, horizon, skip, radius, parts

@@ -74,6 +74,16 @@ def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(rows, random):
         assert np.array_equal(whole[place], call([rows[i]])[0], equal_nan=True)
 
 
+@pytest.mark.parametrize("given", [(3, 70, 0, 2, 0, 40, 3, 15), (2, 130, 3, 4, 0, 40, 3, 15), *OTHERS])
+def test_a_short_row_beside_long_ones_is_what_it_is_alone(given):
+    rng = np.random.default_rng(8)
+    rows = [rng.integers(0, 4, size).astype(float).tolist() for size in (150, 700, 160, 300, 90, 20, 220)]
+    whole = call(rows, given)
+    for place, row in enumerate(rows):
+        assert np.array_equal(whole[place], call([row], given)[0], equal_nan=True)
+    check(rows[:1] + rows[2:4], given=given)
+
+
 @pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])
 def test_numbers_of_any_size_are_measured_alike(size):
     assert np.allclose(call([[value * size for value in LOGISTIC]]), call([LOGISTIC]), rtol=1e-6)
