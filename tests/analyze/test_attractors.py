@@ -105,3 +105,8 @@ def test_a_model_of_other_settings_is_refused():
         Attractors.unpack(MODEL, wrong.pack())
     with pytest.raises(ArtefactError, match="holds no trees"):
         Attractors.unpack(MODEL, data.pack({"card": np.frombuffer(json.dumps(model.card).encode(), np.uint8)}))
+
+
+@pytest.mark.parametrize("size", [5e-324, 1e-300, 1e308])
+def test_numbers_of_any_size_have_a_type(size):
+    assert [kind.name for kind in kinds([size, -size] * 20, [size, 0.0] * 20)] == ["periodic"] * 2
