@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 
 from aimds.analyze.sessions import Sessions as Conversations
+from aimds.analyze.watch import Watch
 from aimds.console.local import NAMES, threaded
 from aimds.console.sessions import Sessions
 from aimds.console.site import Answer, Run, Site
@@ -42,10 +43,11 @@ from aimds.gateway.pieces import Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Access, Everybody, Hooks, Service
 from aimds.gateway.reviewing import Reviewing, reviewed
-from aimds.gateway.settings import Ray, Review, Screening, Settings
+from aimds.gateway.settings import SHIPPED, Ray, Review, Screening, Settings
 from aimds.gateway.tokens import MAX_JWKS, Jwks, Tokens
 from aimds.gateway.upkeep import Upkeep
 from aimds.gateway.worker import Worker
+from aimds.ltl.policies import TracePolicies
 from aimds.metrics import Metrics
 from aimds.record.audit import AuditLog
 from aimds.record.chain import load_key
@@ -131,6 +133,7 @@ class Gateway:
             judges=self._judges,
             record=self._recorder(settings),
             sessions=_sessions(settings),
+            watch=_watch(settings),
             responder=self.responder,
             clock=clock,
             wall=wall,
@@ -277,6 +280,7 @@ class Gateway:
             credentials = None if self._auth is None or settings.insecure else self._credentials(settings)
             screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
             actions = None if self._reviewing is None else _reviewed(settings.screening)
+            watch = _watch(settings, self.worker.follower.watch)
             quic = None if self.quic is None else _quic(settings)
             if self._judges is not None:
                 await self._judges.replace(Setup(settings.screening, self._warm))
@@ -291,6 +295,7 @@ class Gateway:
         if credentials is not None and self._auth is not None:
             self._auth.credentials = credentials
         self.worker.replace(screener)
+        self.worker.follower.watch = watch
         if self._reviewing is not None and actions is not None:
             self._reviewing.actions = actions
         self.service.batcher.weights = dict(settings.weights)
@@ -351,6 +356,11 @@ class Gateway:
         lost = responder.lost + (0 if self._told is None else self._told.lost)
         for name, n in (("review", responder.enqueued), ("notify", responder.notified), ("lost", lost)):
             self.metrics.handed.labels(name).set(n)
+        watch = self.worker.follower.watch
+        if watch is not None:
+            for name in watch.names:
+                self.metrics.broken.labels(name).set(watch.broken[name])
+                self.metrics.unfollowed.labels(name).set(watch.unjudged[name])
         self.follow_ups.gauges()
 
     def _recorder(self, settings: Settings) -> Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None] | None:
@@ -452,6 +462,17 @@ def _sessions(settings: Settings) -> Conversations | None:
     if settings.sessions is None:
         return None
     return Conversations(capacity=settings.sessions.capacity, max_age_s=settings.sessions.max_age_s)
+
+
+def _watch(settings: Settings, now: Watch | None = None) -> Watch | None:
+    """``now`` where it has the policies that the settings name; raises AimdsError where they cannot be used."""
+    following = settings.sessions
+    if following is None or following.policies is None:
+        return None
+    policies = TracePolicies.load(None if following.policies == SHIPPED else following.policies)
+    if now is not None and policies.version == now.policies.version:
+        return now
+    return Watch(policies, capacity=following.capacity, max_age_s=following.max_age_s)
 
 
 def _reviewed(screening: Screening) -> tuple[str, ...]:

@@ -43,6 +43,15 @@ class Metrics:
         self.errors = Counter("aimds_rows_not_judged", "Rows with status error.", registry=r)
         self.held = Gauge("aimds_sessions_held", "Sessions held, by session action.", ("session_action",), registry=r)
         self.handed = Gauge("aimds_rows_handed_on", "Rows handed to review or notify, or lost.", ("to",), registry=r)
+        self.broken = Gauge(
+            "aimds_policy_violations", "Sessions that broke a policy over sessions.", ("policy",), registry=r
+        )
+        self.unfollowed = Gauge(
+            "aimds_policy_sessions_not_judged",
+            "Sessions that a policy could not judge to their end.",
+            ("policy",),
+            registry=r,
+        )
         self.review = Counter(
             "aimds_review_rows", "Rows for people to decide, by what became of them.", ("outcome",), registry=r
         )

@@ -120,8 +120,10 @@ class Sessions:
         step = min(CHUNK_ROWS, self.table.capacity)
         for start in range(0, len(named), step):
             rows = named[start : start + step]
-            chosen = pa.array(rows)
-            parts, values, offsets = self.follow(requests.take(chosen), verdicts.take(chosen), now)
+            asked, judged = requests, verdicts
+            if len(rows) < n:
+                asked, judged = requests.take(pa.array(rows)), verdicts.take(pa.array(rows))
+            parts, values, offsets = self.follow(asked, judged, now)
             scores[rows], known[rows] = self.model.float_scores(parts), parts.lengths > 0
             if self.attractor is not None:
                 attractors.append(self.attractor(values, offsets))

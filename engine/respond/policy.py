@@ -24,7 +24,7 @@ from aimds.errors import ConfigError, DataError
 from aimds.respond.allowlist import read_allowlist
 from aimds.respond.decision import DECIDING_ACTIONS, DECIDING_REASONS, OTHER_SCORE, RULED_APART, decide
 from aimds.respond.playbook import Playbook
-from aimds.respond.scored import FLAG, RANK, Codes, Decisions, Flags, Scored, stronger
+from aimds.respond.scored import FLAG, RANK, Codes, Decisions, Flags, Scored, codes, stronger
 from aimds.respond.sessions import (
     Consequences,
     SessionSettings,
@@ -196,8 +196,8 @@ class Policy:
 
         A row whose action becomes stronger loses its mitigated text, which belonged to the weaker one.
         """
-        action = verdicts.column("action").indices.to_numpy(zero_copy_only=False)
-        session = verdicts.column("session_action").indices.to_numpy(zero_copy_only=False)
+        action = codes(verdicts.column("action"), ACTIONS, "action")
+        session = codes(verdicts.column("session_action"), SESSION_ACTIONS, "session_action")
         none = np.zeros(len(action), np.int8)
         before = Decisions(action, session, action, none, none.astype(np.bool_))
         score = verdicts.column("session_score").to_numpy(zero_copy_only=False)

@@ -77,7 +77,7 @@ def test_sessions_not_seen_for_long_are_forgotten_though_nothing_comes_in(monkey
     monkeypatch.setattr("aimds.gateway.upkeep.FORGET_S", 0.01)
     with live(dataclasses.replace(INSECURE, sessions=Following(max_age_s=1))) as server:
         assert server.ask("POST", "/v1/screen", json.dumps({"text": "hello", "session_id": "s"}))[0] == 200
-        followed = server.gateway.worker._sessions
+        followed = server.gateway.worker.follower._sessions
         eventually(lambda: len(followed) == 0)
 
 

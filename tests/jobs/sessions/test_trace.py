@@ -150,3 +150,15 @@ def test_a_session_that_never_surprises_stands_still(tmp_path):
     found = trace.find([verdicts(tmp_path / "a.parquet", rows)], "a")
     assert found.motion.kind == "fixed_point"
     assert page.render(found, engine_version="1").count("<table") >= 1
+
+
+@pytest.mark.parametrize("by", ["turn", "ts"])
+def test_of_a_very_long_session_the_first_turns_are_kept_wherever_they_stand(tmp_path, monkeypatch, by):
+    monkeypatch.setattr(trace, "MOST_TURNS", 4)
+    rows = climb() if by == "turn" else climb(turn=None)
+    verdicts(tmp_path / "a.parquet", rows[5:][::-1])
+    verdicts(tmp_path / "b.parquet", rows[:5][::-1])
+    found = trace.find([tmp_path], "a")
+    assert [turn.session_score for turn in found.turns] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert not found.whole
+    assert len(found.files) == 2
