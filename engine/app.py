@@ -45,8 +45,8 @@ from aimds.gateway.settings import Ray, Review, Screening, Settings
 from aimds.gateway.tokens import MAX_JWKS, Jwks, Tokens
 from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
-from aimds.record.audit import AuditLog
-from aimds.record.chain import load_key
+from aimds.record.audit import AuditLog, Rotation
+from aimds.record.keys import load_key, load_signing_key
 from aimds.respond.carry_out import Queue as Hands
 from aimds.respond.carry_out import Responder
 from aimds.respond.notify import NotifyFile
@@ -477,8 +477,11 @@ def _reviewed(screening: Screening) -> tuple[str, ...]:
 def _audit(settings: Settings) -> AuditLog | None:
     if settings.audit is None:
         return None
-    key = None if settings.audit.key is None else load_key(settings.audit.key)
-    return AuditLog(settings.audit.path, key=key)
+    found = settings.audit
+    key = None if found.key is None else load_key(found.key)
+    signing = None if found.signing_key is None else load_signing_key(found.signing_key)
+    rotation = Rotation(segment_bytes=int(found.segment_mb * 1e6), segment_s=found.segment_hours * 3600)
+    return AuditLog(found.path, key=key, signing=signing, rotation=rotation)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -293,7 +293,7 @@ def test_denials_and_caught_verdicts_are_in_the_audit_log(folder: Path) -> None:
         server.screen("hello", context=trusting(folder))
     records = [json.loads(line) for line in (folder / "audit.log").read_bytes().splitlines()]
     assert [record["kind"] for record in records] == ["genesis", "verdict", "denied"]
-    assert records[1]["body"]["identity"] == "ada"
+    assert records[1]["private"]["identity"] == "ada"
     assert records[1]["body"]["action"] == "block"
     assert ATTACK not in (folder / "audit.log").read_text()
     assert verify(folder / "audit.log").ok
@@ -341,7 +341,7 @@ def test_a_session_is_held_from_an_attack_on_until_an_admin_releases_it(tmp_path
         assert held(server) == []
     kinds = [json.loads(line) for line in (tmp_path / "audit.log").read_bytes().splitlines()]
     assert [one["body"]["action"] for one in kinds if one["kind"] == "verdict"][:3] == ["allow", "block", "block"]
-    assert [one["body"]["session_id"] for one in kinds if one["kind"] == "released"] == ["s/1"]
+    assert [one["private"]["session_id"] for one in kinds if one["kind"] == "released"] == ["s/1"]
     assert [json.loads(line)["violations"] for line in (tmp_path / "notify.jsonl").read_text().splitlines()] == [
         [],
         ["session_quarantined"],

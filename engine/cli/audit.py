@@ -37,7 +37,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check that an audit log is whole. Exit code 0: nothing wrong; 1: changed, cut or damaged; 2: unreadable."""
-    from aimds.record.chain import load_key
+    from aimds.record.keys import load_key
     from aimds.record.verification import verify as check
 
     report = check(file, key=load_key(key) if key else None, expect=_checkpoint(expect) if expect else None)
@@ -71,7 +71,7 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 def key(file: Annotated[Path, typer.Argument(help="Where to write the key; must not exist.")]) -> None:
     """Make a random key that only its owner may read."""
-    from aimds.record.chain import create_key
+    from aimds.record.keys import create_key
 
     create_key(file)
     typer.echo(f"{visible(str(file), LINE)}: new key; keep it away from the machine that holds the log")

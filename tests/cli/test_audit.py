@@ -11,7 +11,7 @@ from aimds.cli import audit, policy
 from aimds.errors import ConfigError, DataError
 from aimds.printable import hidden
 from aimds.record.audit import AuditLog
-from aimds.record.chain import create_key, load_key
+from aimds.record.keys import create_key, load_key
 
 
 def run(*arguments: object) -> Result:
