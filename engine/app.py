@@ -46,6 +46,7 @@ from aimds.gateway.tokens import MAX_JWKS, Jwks, Tokens
 from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
 from aimds.record.audit import AuditLog, Rotation
+from aimds.record.erasure import retain
 from aimds.record.keys import load_key, load_signing_key
 from aimds.respond.carry_out import Queue as Hands
 from aimds.respond.carry_out import Responder
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 FETCH_S = 10.0
 TICK_S = 0.25
 """How often what is not urgent is done: denials made durable, key sets fetched."""
+RETAIN_S = 3600.0
+"""How often files of the audit log that are too old are let go."""
 Say = Callable[[str], None]
 
 
@@ -99,7 +102,7 @@ class Gateway:
         self.audit = _audit(settings)
         notifier = None if settings.notify is None else NotifyFile(settings.notify)
         self.responder = Responder(queue, notifier)
-        self._noted = False
+        self._noted, self._retain_at = False, -math.inf
         self._last_reload: dict[str, Any] = {}
         self.metrics = Metrics()
         access: Access = Everybody()
@@ -310,6 +313,9 @@ class Gateway:
                 self._noted = False
                 with contextlib.suppress(DataError):
                     await loop.run_in_executor(None, self.audit.flush)
+            if self.audit is not None and self._clock() >= self._retain_at:
+                self._retain_at = self._clock() + RETAIN_S
+                await loop.run_in_executor(None, self._retain, self.audit)
             jwks, settings = self._jwks, self.settings.jwt
             if jwks is None or settings is None:
                 continue
@@ -319,6 +325,18 @@ class Gateway:
                     await loop.run_in_executor(None, jwks.refresh, read)
                 except (AimdsError, OSError) as error:
                     self._say(f"the key set cannot be read, the old one stays in force: {error}")
+
+    def _retain(self, log: AuditLog) -> None:
+        days = None if self.settings.audit is None else self.settings.audit.keep_days
+        if days is None:
+            return
+        try:
+            gone = retain(log, datetime.fromtimestamp(self._wall(), UTC) - timedelta(days=days))
+        except AimdsError as error:
+            self._say(f"old files of the audit log stay: {error}")
+            return
+        if gone:
+            self._say(f"{len(gone)} files of the audit log are older than {days:g} days and were removed")
 
     def _credentials(self, settings: Settings) -> Credentials:
         chains, clients, required = None, {}, False
@@ -357,8 +375,11 @@ class Gateway:
     def _release(self, tenant: str | None, session_id: str, identity: Identity) -> bool:
         released = self.responder.release(tenant, session_id, self._wall())
         if released and self.audit is not None:
-            self.audit.append("released", {"tenant": tenant, "session_id": session_id, "identity": identity.name})
-            self._noted = True
+            try:
+                self.audit.append("released", {"tenant": tenant, "session_id": session_id, "identity": identity.name})
+                self.audit.flush()
+            except AimdsError as error:
+                raise Problem("internal", f"the session was let go, but that could not be recorded: {error}") from error
         return released
 
     def _gauges(self) -> None:

@@ -283,7 +283,8 @@ class AuditLog:
     def _between(self) -> None:
         at, rotation = self._now(), self._rotation
         old = (at - self._began).total_seconds() >= rotation.segment_s
-        if self._seq > self._first and (old or self._journal.size >= rotation.segment_bytes):
+        full = self._journal.size + self._pending_bytes >= rotation.segment_bytes
+        if self._seq > self._first and (old or full):
             self._rotate()
         elif self._unsigned and (
             self._unsigned >= rotation.checkpoint_records

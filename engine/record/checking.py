@@ -64,6 +64,8 @@ class Check:
     signed_to: int = -1
     tombs: Spans = field(default_factory=Spans)
     file: str = ""
+    part: bool = False
+    """Records from the middle of a log: what came before and after is not known."""
     _known: list[tuple[int, str, str]] = field(default_factory=list)
     _bad_lines: int = 0
     _segment: int = 0
@@ -121,6 +123,9 @@ class Check:
             self._control(record, number)
 
     def _begin(self, record: Record) -> None:
+        if self.part:
+            self.first, self.last = record.seq, Record(record.seq - 1, "", "", {}, "", record.prev)
+            return
         self.first = record.seq if record.kind == SEGMENT else 0
         if record.kind == SEGMENT:
             # Files before it may have been let go: the record that says so comes later.
@@ -139,7 +144,7 @@ class Check:
                 self.add(
                     "key", number, f"the log was started with {'another' if self.keyed else 'no'} key, or rewritten"
                 )
-        elif chain != self.chain or segment != self._segment + 1:
+        elif chain != self.chain or (self._segment and segment != self._segment + 1):
             self.add("edit", number, f"file {segment} of chain {chain} follows file {self._segment} of {self.chain}")
         self._segment = segment
 
@@ -147,6 +152,8 @@ class Check:
         body = record.body
         if record.kind == CHECKPOINT:
             point = from_body(body)
+            if self.part and self.chain is None and point is not None:
+                self.chain = point.chain
             if point is None or (point.seq, point.hash, point.chain) != (record.seq - 1, record.prev, self.chain):
                 self.add("signature", number, f"record {record.seq} is no checkpoint of this chain")
             elif self.proof.public and not point.signed_by(self.proof.public):
@@ -168,6 +175,10 @@ class Check:
     def finish(self) -> None:
         """There are no more records."""
         self.file = ""
+        if self.part:
+            if self.proof.public and self.signed_to < self.first:
+                self.add("signature", 0, "no checkpoint in it is signed by a key that was given")
+            return
         for seq, _, who in self._known:
             if seq > self.last.seq:
                 end = f"ends at record {self.last.seq}" if self.records else "holds no record"

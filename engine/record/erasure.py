@@ -1,7 +1,7 @@
 """What does not stay in an audit log: whom a record is about, when a subject is erased, and files that are old.
 
-The chain holds without either. A record of kind ``erased`` or ``retained`` is written first and says what goes, so that a
-check can tell it from tampering, and so that what a crash left half done is known and can be done again.
+The chain holds without either. A record of kind ``erased`` or ``retained`` is written first and says what goes: so a
+check can tell it from tampering, and what a crash left half done is known and can be done again.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ def erase(log: AuditLog, subject: Subject, progress: Progress | None = None) -> 
     Raises:
         DataError: a file is damaged, or cannot be written.
     """
+    log.flush()
     found = find(log.path, subject, progress)
     if found.records:
         spans = list(found.spans)
@@ -120,7 +121,8 @@ def erase(log: AuditLog, subject: Subject, progress: Progress | None = None) -> 
         log.rotate()
         for file in segments.closed(log.path):
             _rewrite(file, found.spans)
-        log.index()
+    # Also where nothing was left: whoever was killed before may not have come to it.
+    log.index()
     return found
 
 
@@ -186,7 +188,7 @@ def retain(log: AuditLog, before: datetime) -> list[segments.Segment]:
             except OSError as error:
                 raise DataError(one.file, f"cannot be removed: {error.strerror}") from error
         disk.sync_folder(log.path.parent)
-        log.index()
+    log.index()
     return gone
 
 

@@ -136,6 +136,8 @@ def write_index(path: Path) -> list[Segment]:
         DataError: a closed file is damaged, or the index cannot be written.
     """
     found = [looked_at(file) for file in closed(path)]
+    if not found and not index_path(path).exists():
+        return []
     content = json.dumps({"format": FORMAT, "segments": [asdict(one) for one in found]}, indent=1)
     try:
         disk.replace(index_path(path), content.encode() + b"\n")

@@ -33,7 +33,8 @@ Progress = Callable[[int, int], None]
 class Report:
     """What a check found. ``records`` whole records were read from ``files`` files, the last one intact is ``seq`` with
     ``hash``. ``problem_count`` may exceed the ``problems`` listed. ``signed`` checkpoints stand in the chain,
-    ``erased`` records lost their private part, those before ``first`` were let go. ``proved`` and ``unproved`` are sentences."""
+    ``erased`` records lost their private part, those before ``first`` were let go. ``proved`` and ``unproved`` are
+    sentences."""
 
     path: str
     chain: str | None
