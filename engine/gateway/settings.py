@@ -217,8 +217,8 @@ def _settings(top: Section, base: Path) -> Settings:
         verdicts = part.choice("verdicts", RECORDED) if part.has("verdicts") else "caught"
         signing = _path(part, "signing_key", base) if part.has("signing_key") else None
         ranges = {"segment_mb": (0.1, 1e6), "segment_hours": (0.01, 8784.0), "keep_days": (0.0, 36_500.0)}
-        given = {name: part.number(name, *ranges[name], open_low=True) for name in ranges if part.has(name)}
-        changed["audit"] = Audit(_path(part, "path", base), key, verdicts, signing, **given)
+        kept = {name: part.number(name, *ranges[name], open_low=True) for name in ranges if part.has(name)}
+        changed["audit"] = Audit(_path(part, "path", base), key, verdicts, signing, **kept)
         part.end()
     if top.has("sessions"):
         part = top.section("sessions")

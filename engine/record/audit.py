@@ -344,7 +344,8 @@ class AuditLog:
         return {"chain": self._chain, "format": FORMAT, "key": key_id(self._key), "segment": self._number}
 
     def _stamp(self) -> str:
-        return self._now().astimezone(UTC).isoformat(timespec="microseconds")
+        at = self._now()
+        return (at if at.tzinfo is UTC else at.astimezone(UTC)).isoformat(timespec="microseconds")
 
     def _add(self, kind: str, body: Mapping[str, Any]) -> None:
         public, private = dict(body), None

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimds.errors import SchemaError
-from aimds.record.chain import MAX_DEPTH, MAX_LINE_BYTES, NO_HASH, decode, encode
+from aimds.record.chain import MAX_DEPTH, MAX_LINE_BYTES, NO_HASH, canonical, decode, encode
 
 TIME = "2025-03-03T00:00:00.000000+00:00"
 
@@ -29,6 +29,25 @@ def test_record_read_again_is_the_record_written(seq: int, kind: str, body: dict
     record = decode(line)
     assert (record.seq, record.kind, record.body, record.prev, record.hash) == (seq, kind, body, NO_HASH, digest)
     assert line.count(b"\n") == 1
+
+
+flat = st.dictionaries(
+    st.text(max_size=5),
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | numbers,
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(flat | bodies)
+def test_canonical_json_is_that_of_the_standard_library(values: Any) -> None:
+    assert canonical(values, "body") == json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    "value", ["\x7f", "\ud800", "\x00", "\u2028", "/", '"\\', 1e-5, -0.0, 1e16, 1e15, 123456789.125]
+)
+def test_values_that_encoders_differ_about_are_those_of_the_standard_library(value: Any) -> None:
+    assert canonical({"a": value}, "body") == json.dumps({"a": value}, separators=(",", ":"))
 
 
 def plainly(values: Any) -> str:
