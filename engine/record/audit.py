@@ -74,7 +74,7 @@ class AuditLog:
     """A log open for writing; one writer at a time. Its threads may share it: one fsync is for all that waits.
 
     After a crash the log is opened again as it is: a last line that was not written whole is cut off, and a record of
-    kind ``recovered`` says how many bytes it had.
+    kind ``recovered`` says how many bytes it had, and which records no head had sealed.
 
     Args:
         path: the file that is written; made if it does not exist. Its head lies beside it as ``<name>.head``, closed
@@ -145,7 +145,10 @@ class AuditLog:
             self._journal.cut(self._journal.size - len(torn))
             self._add(RECOVERED, {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()})
         if known is None and last.seq > 0:
-            self._add(RECOVERED, {"head": "missing"})
+            self._add(RECOVERED, {"head": "missing", "unsealed": [0, last.seq]})
+        elif known is not None and known[0].seq < last.seq:
+            # Killed before it wrote the head, or somebody added records: from here on the head covers them.
+            self._add(RECOVERED, {"unsealed": [known[0].seq + 1, last.seq]})
         self._head_due = True
         self._flush()
 

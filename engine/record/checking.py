@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aimds.record.chain import CHECKPOINT, ERASED, GENESIS, NO_HASH, RETAINED, SEGMENT, Record, is_number
+from aimds.record.chain import CHECKPOINT, ERASED, GENESIS, NO_HASH, RECOVERED, RETAINED, SEGMENT, Record, is_number
 from aimds.record.checkpoints import Checkpoint, from_body
 from aimds.record.keys import key_id
 from aimds.record.segments import beginning
@@ -72,6 +72,7 @@ class Check:
     _erased: list[tuple[int, int, int]] = field(default_factory=list)
     _retained: tuple[int, int, str] = (-1, -1, "")
     _start: str = NO_HASH
+    _unsealed: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._known += self.proof.points
@@ -121,6 +122,8 @@ class Check:
             self.tombs.add(record.seq)
         if record.kind in (CHECKPOINT, ERASED, RETAINED):
             self._control(record, number)
+        elif record.kind == RECOVERED:
+            self._unsealed += _spans([record.body.get("unsealed")], record.seq) or []
 
     def _begin(self, record: Record) -> None:
         if self.part:
@@ -247,6 +250,8 @@ class Check:
             unproved.append(
                 f"records {self.head.seq + 1} to {self.last.seq} came after the head: they could be cut off"
             )
+        for low, high in self._unsealed if self.proof.binds else ():
+            unproved.append(f"who wrote records {low} to {high}: no head had sealed them when the log was opened again")
         if not self.head:
             unproved.append("without a head: that no records were cut off the end")
         if expected is None:

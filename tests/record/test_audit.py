@@ -206,7 +206,7 @@ def test_log_that_lost_its_head_says_so_in_a_record(tmp_path: Path) -> None:
         log.append("verdict", {})
     head_path(tmp_path / "log").unlink()
     opened(tmp_path / "log").close()
-    assert records(tmp_path / "log")[-1]["body"] == {"head": "missing"}
+    assert records(tmp_path / "log")[-1]["body"] == {"head": "missing", "unsealed": [0, 1]}
     assert verify(tmp_path / "log").ok
 
 

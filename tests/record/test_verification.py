@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aimds.errors import DataError
 from aimds.record.audit import AuditLog
-from aimds.record.chain import encode
+from aimds.record.chain import decode, encode
 from aimds.record.checkpoints import Checkpoint, encode_head, head_path
 from aimds.record.verification import MAX_PROBLEMS, Report, verify
 
@@ -31,8 +31,6 @@ def kinds(report: Report) -> set[str]:
 
 def forged(lines: list[bytes], changed: int) -> list[bytes]:
     """The log with record ``changed`` changed and the whole chain after it computed anew, as one without a key can."""
-    from aimds.record.chain import decode
-
     out, prev = [], "0" * 64
     for i, line in enumerate(lines):
         record = decode(line)
@@ -247,3 +245,21 @@ def test_thirty_thousand_records_are_verified_and_one_changed_byte_is_found(tmp_
     content[at] ^= 1
     path.write_bytes(content)
     assert [problem.line for problem in verify(path, key=KEY).problems] == [27_779]
+
+
+def test_records_that_no_head_had_sealed_are_named_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    written(path, key=KEY)
+    last = decode(path.read_bytes().splitlines(keepends=True)[-1])
+    line, _ = encode(last.seq + 1, last.time, "verdict", {"action": "allow"}, last.hash)
+    path.write_bytes(path.read_bytes() + line)
+    assert any("came after the head" in sentence for sentence in verify(path, key=KEY).unproved)
+    with AuditLog(path, key=KEY) as log:
+        log.append("verdict", {"action": "block"})
+    for _ in range(2):
+        report = verify(path, key=KEY)
+        assert report.ok
+        assert [sentence for sentence in report.unproved if "no head had sealed" in sentence] == [
+            f"who wrote records {ROWS} to {ROWS}: no head had sealed them when the log was opened again"
+        ]
+        AuditLog(path, key=KEY).close()
