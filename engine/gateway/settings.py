@@ -216,7 +216,7 @@ def _settings(top: Section, base: Path) -> Settings:
         key = _path(part, "key", base) if part.has("key") else None
         verdicts = part.choice("verdicts", RECORDED) if part.has("verdicts") else "caught"
         signing = _path(part, "signing_key", base) if part.has("signing_key") else None
-        ranges = {"segment_mb": (0.1, 1e6), "segment_hours": (0.01, 8784.0), "keep_days": (0.0, 36_500.0)}
+        ranges = {"segment_mb": (0.0, 1e6), "segment_hours": (0.0, 8784.0), "keep_days": (0.0, 36_500.0)}
         kept = {name: part.number(name, *ranges[name], open_low=True) for name in ranges if part.has(name)}
         changed["audit"] = Audit(_path(part, "path", base), key, verdicts, signing, **kept)
         part.end()

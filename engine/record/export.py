@@ -124,7 +124,7 @@ def export(path: Path, out: Path, choice: Choice, progress: Progress | None = No
 def _span(path: Path, files: list[Path], choice: Choice) -> tuple[int, int]:
     """Numbers of the first and the last record to write: those of the time asked for, and on to the next checkpoint,
     which signs the record before it."""
-    first, last, end = -1, -1, None
+    first, last, end, known = -1, -1, None, False
     for line, _ in _lines(files):
         try:
             fields = json.loads(line)
@@ -132,12 +132,13 @@ def _span(path: Path, files: list[Path], choice: Choice) -> tuple[int, int]:
         except (ValueError, RecursionError, TypeError, KeyError):
             # Reading it again names the line.
             continue
+        known = True
         if kind == CHECKPOINT and end is None:
             end = seq
         elif kind not in CONTROL and choice.in_time(at):
             first, last, end = (seq if first < 0 else first), seq, None
     if first < 0:
-        raise DataError(path, "holds no record of that time")
+        raise DataError(path, "holds no record of that time" if known else "is not an audit log")
     return first, last if end is None else end
 
 

@@ -184,6 +184,9 @@ def test_what_cannot_be_exported_leaves_no_file(tmp_path: Path) -> None:
     out = tmp_path / "out.parquet"
     with pytest.raises(DataError, match="no record of that time"):
         export.export(path, out, Choice(since=NOON + timedelta(days=9)))
+    (tmp_path / "text").write_text("not a log")
+    with pytest.raises(DataError, match="is not an audit log"):
+        export.export(tmp_path / "text", out, Choice())
     with pytest.raises(DataError, match="no such log"):
         export.export(tmp_path / "none", out, Choice())
     content = path.read_bytes()
