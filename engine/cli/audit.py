@@ -79,12 +79,17 @@ def show(
     file: LogFile,
     last: Annotated[int, typer.Option(min=1, help="How many records, counted from the end.")] = 20,
 ) -> None:
-    """Print the last records as JSON lines, unchecked."""
+    """Print the last records as JSON lines, unchecked, from the closed files too where the last one holds fewer."""
     from aimds.errors import DataError
+    from aimds.record.segments import closed, lines
 
+    kept: deque[bytes] = deque()
     try:
-        with file.open("rb") as lines:
-            kept = deque(lines, maxlen=last)
+        for part in (file, *reversed(closed(file))):
+            with part.open("rb") as opened:
+                kept.extendleft(reversed(deque(lines(opened), maxlen=last - len(kept))))
+            if len(kept) == last:
+                break
     except OSError as error:
         raise DataError(file, f"cannot be read: {error.strerror}") from error
     for line in kept:

@@ -112,6 +112,9 @@ def retain(
 def _result(found: Found, held: list[Holding], erased: dict[str, int], *, done: bool) -> dict[str, Any]:
     audit = {"records": found.records, "kinds": found.kinds, "since": found.since, "until": found.until}
     remains = ["audit: kind, time, verdict and place of each record; not whom it is about"] if found.records else []
+    if found.unowned:
+        unowned = f"{found.unowned} records that would fit but have no tenant, such as denials"
+        remains.append(f'audit: {unowned}; --tenant "" takes them out')
     for one in held:
         if not one.given and one.count:
             remains.append(f"{one.name}: {one.count} {one.what} in {one.where}; {one.way}")

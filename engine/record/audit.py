@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import secrets
 import threading
@@ -49,14 +50,15 @@ _GENESIS_START = b'{"body":{"chain":"'
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """When a file is closed and the next one begun, and how often a signed log is signed within itself.
+    """When a file is closed and the next one begun, and how often a signed log is signed within itself. By default size
+    alone counts, not age.
 
     Raises:
         ConfigError: a value that cannot be used.
     """
 
     segment_bytes: int = 256 << 20
-    segment_s: float = 86_400.0
+    segment_s: float = math.inf
     checkpoint_records: int = 10_000
     checkpoint_s: float = 60.0
 

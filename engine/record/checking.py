@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_PROBLEMS = 100
 """Problems that a report lists; it counts them all."""
+MOST_SPANS = 20
 KINDS = ("edit", "delete", "reorder", "truncation", "torn", "head", "key", "signature", "erasure", "index")
 
 
@@ -250,8 +251,11 @@ class Check:
             unproved.append(
                 f"records {self.head.seq + 1} to {self.last.seq} came after the head: they could be cut off"
             )
-        for low, high in self._unsealed if self.proof.binds else ():
+        unsealed = list(Spans.of(self._unsealed)) if self.proof.binds else []
+        for low, high in unsealed[:MOST_SPANS]:
             unproved.append(f"who wrote records {low} to {high}: no head had sealed them when the log was opened again")
+        if len(unsealed) > MOST_SPANS:
+            unproved.append(f"the same of {len(unsealed) - MOST_SPANS} more spans of records")
         if not self.head:
             unproved.append("without a head: that no records were cut off the end")
         if expected is None:

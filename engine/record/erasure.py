@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,13 +62,15 @@ class Subject:
 
 @dataclass(slots=True)
 class Found:
-    """Records of a subject: how many of each kind, of which tenants, from when to when; ``spans`` says where."""
+    """Records of a subject: how many of each kind, of which tenants, from when to when; ``spans`` says where.
+    ``unowned`` more would fit but have no tenant, as denials have none."""
 
     records: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
     tenants: dict[str, int] = field(default_factory=dict)
     since: str | None = None
     until: str | None = None
+    unowned: int = 0
     spans: Spans = field(default_factory=Spans)
 
     def add(self, record: Record) -> None:
@@ -91,11 +93,15 @@ def find(path: Path, subject: Subject, progress: Progress | None = None) -> Foun
     if not files:
         raise DataError(path, "cannot be read: there is no such log")
     found, done, total = Found(), 0, sum(file.stat().st_size for file in files)
+    alone = subject.session is None and subject.request is None and subject.identity is None
+    unowned = replace(subject, tenant=NO_TENANT) if subject.tenant and not alone else None
     for file in files:
         for line, record in _records(file, torn=file == path):
             done += len(line)
             if record.private is not None and subject.fits(record.private):
                 found.add(record)
+            elif record.private is not None and unowned is not None and unowned.fits(record.private):
+                found.unowned += 1
             if progress is not None and record.seq % 2000 == 0:
                 progress(min(done, total), total)
     return found
@@ -111,6 +117,7 @@ def erase(log: AuditLog, subject: Subject, progress: Progress | None = None) -> 
         DataError: a file is damaged, or cannot be written.
     """
     log.flush()
+    _clean(log.path)
     found = find(log.path, subject, progress)
     if found.records:
         spans = list(found.spans)
@@ -126,11 +133,22 @@ def erase(log: AuditLog, subject: Subject, progress: Progress | None = None) -> 
     return found
 
 
+def _clean(path: Path) -> None:
+    """Remove what an erasure that was killed left of a file it was writing: nobody would look for a subject there."""
+    for file in segments.closed(path):
+        with contextlib.suppress(OSError):
+            _partial(file).unlink(missing_ok=True)
+
+
+def _partial(file: Path) -> Path:
+    return file.with_name(file.name + ".new")
+
+
 def _rewrite(file: Path, spans: Spans) -> None:
     listed = segments.looked_at(file)
     if not any(low <= listed.last and high >= listed.first for low, high in spans):
         return
-    partial = file.with_name(file.name + ".new")
+    partial = _partial(file)
     try:
         target = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -177,6 +195,7 @@ def retain(log: AuditLog, before: datetime) -> list[segments.Segment]:
     Raises:
         DataError: a file is damaged, or cannot be removed.
     """
+    _clean(log.path)
     gone = old(log.path, before)
     if gone:
         body = {"through": gone[-1].last, "hash": gone[-1].hash, "files": len(gone)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -164,17 +165,22 @@ def _write(partial: Path, records: Iterator[Record], choice: Choice, meta: dict[
     signed = False
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     schema = SCHEMA.with_metadata({META: json.dumps(meta).encode()})
-    with pq.ParquetWriter(partial, schema, compression="zstd", write_page_checksum=True) as writer:
-        for record in records:
-            shown = choice.takes(record)
-            for name, value in _row(record, shown, choice.private).items():
-                columns[name].append(value)
-            rows, hidden = rows + 1, hidden + (not shown)
-            first, last, signed = (record.seq if first < 0 else first), record.seq, record.kind == CHECKPOINT
-            if len(columns["seq"]) == GROUP:
-                writer.write_table(pa.table(columns, schema))
-                columns = {name: [] for name in SCHEMA.names}
-        writer.write_table(pa.table(columns, schema))
+    # For its owner only, as the log is.
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
+            for record in records:
+                shown = choice.takes(record)
+                for name, value in _row(record, shown, choice.private).items():
+                    columns[name].append(value)
+                rows, hidden = rows + 1, hidden + (not shown)
+                first, last, signed = (record.seq if first < 0 else first), record.seq, record.kind == CHECKPOINT
+                if len(columns["seq"]) == GROUP:
+                    writer.write_table(pa.table(columns, schema))
+                    columns = {name: [] for name in SCHEMA.names}
+            writer.write_table(pa.table(columns, schema))
+        file.flush()
+        os.fsync(descriptor)
     return Exported(rows, hidden, first, last, signed)
 
 

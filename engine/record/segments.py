@@ -6,6 +6,7 @@ without reading everything; it is made anew from the files whenever they change,
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -135,7 +136,15 @@ def write_index(path: Path) -> list[Segment]:
     Raises:
         DataError: a closed file is damaged, or the index cannot be written.
     """
-    found = [looked_at(file) for file in closed(path)]
+    known: dict[str, Segment] = {}
+    with contextlib.suppress(DataError):
+        known = {one.file: one for one in read_index(path) or ()}
+    found = []
+    for file in closed(path):
+        # A closed file changes by an erasure only, which makes it shorter.
+        before = known.get(file.name)
+        same = before is not None and before.size == _size(file)
+        found.append(before if before is not None and same else looked_at(file))
     if not found and not index_path(path).exists():
         return []
     content = json.dumps({"format": FORMAT, "segments": [asdict(one) for one in found]}, indent=1)
@@ -164,6 +173,13 @@ def read_index(path: Path) -> list[Segment] | None:
         raise DataError(
             file, "is damaged: not the index of an audit log; the next file that is closed mends it"
         ) from None
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise DataError(file, f"cannot be read: {error.strerror}") from error
 
 
 def lines(file: BinaryIO) -> Iterator[bytes]:

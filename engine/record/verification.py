@@ -6,8 +6,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -93,29 +93,31 @@ def verify(
             check.know(*found)
     except DataError as error:
         check.add("head", 0, str(error))
-    with ExitStack() as held:
-        files = _files(path, held)
-        sizes = [os.fstat(file.fileno()).st_size for _, file in files]
+    with _written(path) as written:
+        files, sizes = _closed(path, written)
         done, total = 0, sum(sizes)
-        for place, (name, file) in enumerate(files):
-            check.file = name
-            before = done
-            last = place == len(files) - 1 and name == path.name
 
-            def told(at: int, before: int = before) -> None:
-                if progress is not None:
-                    progress(min(before + at, total), total)
+        def told(at: int) -> None:
+            if progress is not None:
+                progress(min(done + at, total), total)
 
+        for file, size in zip(files, sizes, strict=False):
+            check.file = file.name
             try:
-                _read(check, file, told, written=last)
+                with file.open("rb") as opened:
+                    _read(check, opened, told, written=False)
             except OSError as error:
-                raise DataError(path.with_name(name), f"cannot be read: {error.strerror}") from error
-            done += sizes[place]
-        told(sizes[-1])
+                raise DataError(file, f"cannot be read: {error.strerror}") from error
+            done += size
+        if written is not None:
+            check.file = path.name
+            _read(check, written, told, written=True)
+            done += sizes[-1]
+        told(0)
     if not check.records and not check.head:
         raise DataError(path, _no_log(path))
     check.finish()
-    _check_index(check, path, [name for name, _ in files])
+    _check_index(check, path, [file.name for file in files])
     for point in points:
         if check.chain is not None and point.chain != check.chain:
             check.add("head", 0, "the checkpoint that was kept belongs to another log")
@@ -132,35 +134,21 @@ def verify(
         check.count,
         proved,
         unproved,
-        len(files),
+        len(sizes),
         max(check.first, 0),
         check.signed,
         len(check.tombs),
     )
 
 
-def _files(path: Path, held: ExitStack) -> list[tuple[str, BinaryIO]]:
-    """Name and content of each file of the log, oldest first, without those begun after the written one was opened."""
-    written = _written(path, held)
-    own = None if written is None else os.fstat(written.fileno()).st_ino
-    out: list[tuple[str, BinaryIO]] = []
-    for file in segments.closed(path):
-        try:
-            opened = held.enter_context(file.open("rb"))
-        except OSError as error:
-            raise DataError(file, f"cannot be read: {error.strerror}") from error
-        if os.fstat(opened.fileno()).st_ino == own:
-            return [*out, (file.name, opened)]
-        out.append((file.name, opened))
-    if written is not None:
-        out.append((path.name, written))
-    return out
-
-
-def _written(path: Path, held: ExitStack) -> BinaryIO | None:
+@contextmanager
+def _written(path: Path) -> Iterator[BinaryIO | None]:
+    """The file that is written, open; None where there are closed ones only."""
+    found = None
     for again in (True, False):
         try:
-            return held.enter_context(path.open("rb"))
+            found = path.open("rb")
+            break
         except FileNotFoundError as error:
             if not segments.closed(path):
                 raise DataError(path, f"cannot be read: {error.strerror}") from error
@@ -169,7 +157,30 @@ def _written(path: Path, held: ExitStack) -> BinaryIO | None:
                 time.sleep(SWITCH_S)
         except OSError as error:
             raise DataError(path, f"cannot be read: {error.strerror}") from error
-    return None
+    try:
+        yield found
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror}") from error
+    finally:
+        if found is not None:
+            found.close()
+
+
+def _closed(path: Path, written: BinaryIO | None) -> tuple[list[Path], list[int]]:
+    """The files that were closed before ``written`` was opened, oldest first, and the sizes of all."""
+    own = None if written is None else os.fstat(written.fileno())
+    files, sizes = [], []
+    for file in segments.closed(path):
+        try:
+            now = file.stat()
+        except OSError as error:
+            raise DataError(file, f"cannot be read: {error.strerror}") from error
+        # It was closed since; what was begun after it is not looked at.
+        if own is not None and now.st_ino == own.st_ino:
+            break
+        files.append(file)
+        sizes.append(now.st_size)
+    return files, [*sizes, *([own.st_size] if own is not None else [])]
 
 
 def _read(check: Check, file: BinaryIO, told: Callable[[int], None], *, written: bool) -> None:
@@ -201,7 +212,7 @@ def _check_index(check: Check, path: Path, read: list[str]) -> None:
             return
         for one in listed:
             if one.file in read and segments.looked_at(path.with_name(one.file)) != one:
-                check.add("index", 0, f"the index says otherwise of {one.file}; closing the next file mends it")
+                check.add("index", 0, f"the index says otherwise of {one.file}; remove it, and it is made anew")
     except DataError as error:
         check.add("index", 0, str(error))
 

@@ -94,6 +94,20 @@ def test_last_records_are_shown_without_control_characters(log: Path) -> None:
     assert shown[1] == '\\x1b[31mred\\xff\\x07"'
 
 
+def test_last_records_come_from_closed_files_too(tmp_path: Path) -> None:
+    with AuditLog(tmp_path / "log") as opened:
+        for i in range(6):
+            opened.append("verdict", {"i": i})
+            if i in (1, 3):
+                opened.rotate()
+    for last in (1, 3, 5, 100):
+        shown = [
+            json.loads(line)["seq"]
+            for line in run("audit", "show", tmp_path / "log", "--last", last).stdout.splitlines()
+        ]
+        assert shown == list(range(9))[-last:]
+
+
 def test_control_characters_in_a_file_name_stay_off_the_terminal(tmp_path: Path) -> None:
     for arguments in (("key", tmp_path / "\x1b[31mkey"), ("verify", tmp_path / "\x1b[31mlog")):
         with AuditLog(tmp_path / "\x1b[31mlog"):

@@ -178,6 +178,7 @@ def test_erasure_killed_halfway_is_named_and_done_again(
             raise Killed
         real(old, new)
 
+    (tmp_path / "log.00000001.new").write_bytes(b"sess-0 of a run that was killed")
     with opened(path) as log, monkeypatch.context() as patch:
         patch.setattr(erasure.os, "replace", replace)
         with pytest.raises(Killed):
@@ -187,8 +188,17 @@ def test_erasure_killed_halfway_is_named_and_done_again(
     assert any("erase again" in problem.message for problem in report.problems)
     with opened(path) as log:
         assert erase(log, Subject(session="sess-1")).records == 11 - report.erased
+        # What the killed one was writing held others.
+        assert not [file for file in tmp_path.iterdir() if file.name.endswith(".new")]
     assert verify(path, public=PUBLIC).ok
     assert b"sess-1" not in content(tmp_path)
+
+
+def test_records_that_lack_a_tenant_but_fit_otherwise_are_counted(tmp_path: Path) -> None:
+    path = filled(tmp_path / "log")
+    found = find(path, Subject(session="sess-1", tenant="acme"))
+    assert (found.records, found.unowned) == (5, 1)
+    assert find(path, Subject(tenant="acme")).unowned == 0
 
 
 def test_damaged_log_is_not_erased_from(tmp_path: Path) -> None:

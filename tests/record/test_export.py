@@ -67,6 +67,7 @@ def test_whole_log_is_exported_and_verifies_with_the_public_key_alone(tmp_path: 
     assert report.ok, report.problems
     assert (report.records, report.first) == (table.num_rows, 1)
     assert any("signing key" in sentence for sentence in report.proved)
+    assert out.stat().st_mode & 0o777 == 0o600
     assert kinds(verify_export(out, public=[OTHER.public_key()]).problems) == {"signature"}
     assert any("made it up" in sentence for sentence in verify_export(out).unproved)
     assert is_export(out)

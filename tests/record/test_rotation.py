@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -68,7 +69,8 @@ def test_chain_runs_through_all_files(tmp_path: Path) -> None:
 
 def test_file_is_closed_when_it_is_old_and_not_when_it_holds_nothing(tmp_path: Path) -> None:
     clock = itertools.count()
-    with AuditLog(tmp_path / "log", now=lambda: NOON + timedelta(hours=next(clock))) as log:
+    rotation = Rotation(segment_s=86_400)
+    with AuditLog(tmp_path / "log", now=lambda: NOON + timedelta(hours=next(clock)), rotation=rotation) as log:
         for _ in range(30):
             log.append("verdict", {})
     assert 1 <= len(segments.closed(tmp_path / "log")) <= 6
@@ -168,7 +170,7 @@ def rewritten(path: Path, changed: int) -> None:
             new, prev = encode(one.seq, one.time, one.kind, body, prev, one.private, one.commit)
             out.append(new)
         file.write_bytes(b"".join(out))
-    segments.write_index(path)
+    segments.index_path(path).unlink()
     head, _ = read_checkpoint(head_path(path))
     head_path(path).write_bytes(encode_head(audit.checkpoint(head.chain, head.seq, prev, head.time, OTHER), None))
 
@@ -423,3 +425,20 @@ def test_log_of_an_older_format_is_named(tmp_path: Path) -> None:
 def test_rotation_that_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"rotation\.segment_bytes"):
         Rotation(segment_bytes=0)
+
+
+def test_log_of_more_files_than_may_be_open_is_verified(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with AuditLog(path, now=lambda: NOON) as log:
+        for _ in range(60):
+            log.append("verdict", {})
+            log.rotate()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    there = len(os.listdir("/proc/self/fd"))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (there + 20, hard))
+        report = verify(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert report.ok
+    assert report.files == 61
