@@ -22,7 +22,6 @@ values = st.recursive(
 bodies = st.dictionaries(st.text(max_size=5), values, max_size=4)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1 << 40), st.text(max_size=10), bodies)
 def test_record_read_again_is_the_record_written(seq: int, kind: str, body: dict[str, Any]) -> None:
     line, digest = encode(seq, TIME, kind, body, NO_HASH)
@@ -100,7 +99,7 @@ def test_any_other_value_of_any_field_is_noticed(field: str, value: Any) -> None
         decode(changed)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_changing_any_bit_of_a_line_is_noticed(data: st.DataObject) -> None:
     body = {"action": "block", "p": 0.00025, "rows": [1, 2]}
