@@ -140,6 +140,9 @@ def is_number(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 63
 
 
+_TEXT = {str}
+_SURE = {str, bool, type(None)}
+_PLAIN = _SURE | {float, int}
 _QUICK = msgspec.json.Encoder(order="sorted")
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -150,13 +153,10 @@ def canonical(values: dict[str, Any], where: str) -> str:
     Raises:
         SchemaError: something in it cannot be given back unchanged; named by its place in ``where``.
     """
-    for key, value in values.items():
-        kind = type(value)
-        if type(key) is str and (kind is str or value is None):
-            continue
-        number = (kind is int and -(1 << 63) <= value < 1 << 64) or kind is bool
-        if type(key) is not str or not (number or (kind is float and (value == 0 or 1e-4 <= abs(value) < 1e16))):
-            return _ENCODER.encode(_plain(values, where, 0))
+    kinds = set(map(type, values.values()))
+    plain = kinds <= _PLAIN and _TEXT.issuperset(map(type, values))
+    if not plain or not (kinds <= _SURE or all(map(_alike, values.values()))):
+        return _ENCODER.encode(_plain(values, where, 0))
     # The same text several times as fast: both encoders write such values alike, but for what only ASCII escapes tell.
     try:
         content = _QUICK.encode(values)
@@ -165,6 +165,13 @@ def canonical(values: dict[str, Any], where: str) -> str:
     if content.isascii() and b"\\u" not in content and b"\x7f" not in content:
         return content.decode("ascii")
     return _ENCODER.encode(values)
+
+
+def _alike(value: Any) -> bool:
+    """Whether both encoders write a number alike; True of everything else."""
+    if type(value) is float:
+        return value == 0 or 1e-4 <= abs(value) < 1e16
+    return type(value) is not int or -(1 << 63) <= value < 1 << 64
 
 
 def _plain(value: Any, where: str, depth: int) -> Any:
