@@ -146,13 +146,16 @@ class AuditLog:
         if torn:
             self._journal.cut(self._journal.size - len(torn))
             self._add(RECOVERED, {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()})
+        self._note_unsealed(known, last)
+        self._head_due = True
+        self._flush()
+
+    def _note_unsealed(self, known: tuple[Checkpoint, bool] | None, last: Record) -> None:
         if known is None and last.seq > 0:
             self._add(RECOVERED, {"head": "missing", "unsealed": [0, last.seq]})
         elif known is not None and known[0].seq < last.seq:
             # Killed before it wrote the head, or somebody added records: from here on the head covers them.
             self._add(RECOVERED, {"unsealed": [known[0].seq + 1, last.seq]})
-        self._head_due = True
-        self._flush()
 
     def _start(self, chain: str, torn: bytes, known: tuple[Checkpoint, bool] | None) -> None:
         files = segments.closed(self.path)
@@ -176,18 +179,16 @@ class AuditLog:
         disk.sync_folder(self.path.parent)
 
     def _go_on_after(self, file: Path, known: tuple[Checkpoint, bool] | None) -> None:
-        with file.open("rb") as opened:
-            opening = segments.first_record(opened.fileno())
-            last, _ = segments.last_record(opened.fileno(), os.fstat(opened.fileno()).st_size)
+        opening, last = segments.ends(file)
         begun = segments.beginning(opening)
-        if begun is None:
-            raise DataError(file, "does not begin like an audit log")
+        assert begun is not None
         self._chain, started, number = begun
         self._check_key(started)
         self._stand(last, opening)
         self._check_head(known, last)
         self._number, self._began, self._first = number + 1, self._now(), last.seq + 1
         self._add(SEGMENT, self._opening())
+        self._note_unsealed(known, last)
 
     def _stand(self, last: Record, opening: Record) -> None:
         self._seq, self._hash, self._durable = last.seq, last.hash, (last.seq, last.hash)

@@ -126,11 +126,11 @@ def _wrong(row: dict[str, Any]) -> str:
         return "the private part is not the one that the record commits to"
     try:
         row["read"] = tuple({} if one is None else json.loads(one) for one in (body, private))
-    except (ValueError, RecursionError):
-        return "the content is not JSON"
-    if not all(isinstance(one, dict) for one in row["read"]):
-        return "the content is not a record's"
-    told = easy(*row["read"])
+        if not all(isinstance(one, dict) for one in row["read"]):
+            return "the content is not a record's"
+        told = easy(*row["read"])
+    except (ValueError, RecursionError, OverflowError):
+        return "the content is not JSON that a record holds"
     differing = [name for name in EASY if row[name] != told[name]]
     return f"the column {differing[0]} says something else than the record" if differing else ""
 

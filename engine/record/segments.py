@@ -106,8 +106,8 @@ def last_record(file: int, size: int) -> tuple[Record, bytes]:
     return decode(line), content[end:]
 
 
-def looked_at(file: Path) -> Segment:
-    """What the closed ``file`` holds by its first and last record.
+def ends(file: Path) -> tuple[Record, Record]:
+    """The first and the last record of the closed ``file``.
 
     Raises:
         DataError: it cannot be read, or is damaged there.
@@ -122,6 +122,17 @@ def looked_at(file: Path) -> Segment:
         raise DataError(file, f"is damaged: {error}; see aimds audit verify") from None
     if torn or beginning(first) is None:
         raise DataError(file, "is damaged: not a closed file of an audit log; see aimds audit verify")
+    return first, last
+
+
+def looked_at(file: Path) -> Segment:
+    """What the closed ``file`` holds by its first and last record.
+
+    Raises:
+        DataError: it cannot be read, or is damaged there.
+    """
+    size = _size(file)
+    first, last = ends(file)
     return Segment(number_of(file), file.name, first.seq, last.seq, last.hash, first.time, last.time, size)
 
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from aimds.errors import ConfigError, DataError
 from aimds.record import erasure, export
 from aimds.record.audit import AuditLog, Rotation
+from aimds.record.chain import digest_of, hash_of
 from aimds.record.checking import Problem
 from aimds.record.checkpoints import head_path, read_checkpoint
 from aimds.record.export import Choice, moment
@@ -219,3 +220,16 @@ def test_times_are_read_as_utc_and_what_is_none_is_named() -> None:
         moment("yesterday", "--since")
     with pytest.raises(ConfigError, match="until"):
         Choice(NOON, NOON)
+
+
+def test_content_that_no_record_can_hold_is_a_problem_and_no_fault(tmp_path: Path) -> None:
+    out, table = written(tmp_path, signing=None, rows=6)
+    for body in ("[1]", "1", "{", '{"score":' + "9" * 400 + "}", "[" * 50_000):
+        row = table.slice(0, 1).to_pylist()[0]
+        digest = digest_of(body, row["commit"])
+        hashed = hash_of(digest, row["kind"], row["prev"], row["seq"], "2025-03-03T12:00:00.000000+00:00")
+        forged = {**row, "body": body, "digest": digest, "hash": hashed}
+        pq.write_table(pa.Table.from_pylist([forged, *table.to_pylist()[1:]], table.schema), out)
+        problem = verify_export(out).problems[0]
+        assert problem.line == 1
+        assert "content" in problem.message

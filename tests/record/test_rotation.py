@@ -298,6 +298,27 @@ def test_written_file_that_was_emptied_is_not_written_on(tmp_path: Path) -> None
     assert kinds(verify(path)) == {"truncation"}
 
 
+def test_written_file_that_was_removed_with_the_head_is_noted_for_ever(tmp_path: Path) -> None:
+    path = filled(tmp_path / "log", key=KEY)
+    path.unlink()
+    head_path(path).unlink()
+    last = decode(segments.closed(path)[-1].read_bytes().splitlines(keepends=True)[-1]).seq
+    opened(path, key=KEY).close()
+    report = verify(path, key=KEY)
+    assert report.ok
+    assert any(f"who wrote records 0 to {last}: no head" in sentence for sentence in report.unproved)
+
+
+def test_damaged_closed_file_is_not_followed_by_another(tmp_path: Path) -> None:
+    path = filled(tmp_path / "log")
+    path.unlink()
+    head_path(path).unlink()
+    file = segments.closed(path)[-1]
+    file.write_bytes(file.read_bytes()[:-7])
+    with pytest.raises(DataError, match=f"{file.name}: is damaged"):
+        opened(path)
+
+
 def test_writer_that_comes_while_a_file_is_closed_is_refused(tmp_path: Path) -> None:
     with opened(tmp_path / "log") as log:
         for _ in range(3):
