@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from aimds.errors import ConfigError, DataError
 from aimds.record import erasure, segments
 from aimds.record.audit import AuditLog, Rotation
-from aimds.record.chain import ERASED, decode, encode
+from aimds.record.chain import ERASED, RETAINED, decode, encode
 from aimds.record.erasure import Subject, erase, find, old, retain
 from aimds.record.spans import Spans
 from aimds.record.verification import verify
@@ -252,6 +252,29 @@ def test_old_files_that_somebody_else_removed_are_missed(tmp_path: Path, proof: 
         retain(log, NOON + timedelta(days=2))
     segments.closed(path)[0].unlink()
     assert {problem.kind for problem in verify(path, **proof).problems} == {"delete"}
+
+
+@pytest.mark.parametrize("proof", PROOFS)
+def test_record_of_a_retention_that_nobody_sealed_excuses_nothing(tmp_path: Path, proof: dict[str, Any]) -> None:
+    path = aged(tmp_path / "log")
+    first = segments.looked_at(segments.closed(path)[0])
+    last = decode(path.read_bytes().splitlines(keepends=True)[-1])
+    body = {"through": first.last, "hash": first.hash}
+    line, _ = encode(last.seq + 1, last.time, RETAINED, body, last.hash)
+    path.write_bytes(path.read_bytes() + line)
+    (tmp_path / first.file).unlink()
+    assert verify(path).ok
+    assert {problem.kind for problem in verify(path, **proof).problems} == {"delete"}
+
+
+def test_what_a_killed_erasure_was_writing_goes_with_the_next_one_and_with_retention(tmp_path: Path) -> None:
+    path = filled(tmp_path / "log")
+    left = tmp_path / (segments.closed(path)[-1].name + ".new")
+    for again in (lambda log: erase(log, Subject(request="req-0")), lambda log: retain(log, NOON)):
+        left.write_bytes(b"sess-1, half written")
+        with opened(path) as log:
+            again(log)
+        assert not left.exists()
 
 
 def test_retention_killed_halfway_still_verifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
