@@ -28,7 +28,7 @@ GENESIS, SEGMENT, CHECKPOINT, ERASED, RETAINED, RECOVERED = CONTROL = (
     *("erased", "retained", "recovered"),
 )
 """Kinds that the log itself writes: its beginning, that of each further file, signatures, and what was taken out."""
-PRIVATE = frozenset({"identity", "path", "peer", "reason", "request_id", "session_id", "tenant", "text"})
+PRIVATE = frozenset({"identity", "path", "peer", "reason", "request_id", "sender", "session_id", "tenant", "text"})
 """Names whose values tell whom a record is about: they go into its private part."""
 SALT = "salt"
 SALT_BYTES = 16

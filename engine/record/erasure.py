@@ -49,9 +49,11 @@ class Subject:
         """Whether a record with this private part is about the subject."""
         if self.tenant is not None and (private.get("tenant") or NO_TENANT) != self.tenant:
             return False
-        for name, wanted in (("request_id", self.request), ("identity", self.identity)):
-            if wanted is not None and private.get(name) != wanted:
-                return False
+        if self.request is not None and private.get("request_id") != self.request:
+            return False
+        # The end of a hold names who sent as its sender.
+        if self.identity is not None and self.identity not in (private.get("identity"), private.get("sender")):
+            return False
         return self.session is None or self.session == private.get("session_id") or self._in_path(private)
 
     def _in_path(self, private: dict[str, Any]) -> bool:

@@ -96,6 +96,14 @@ def test_all_that_is_given_has_to_fit(tmp_path: Path, subject: Subject, count: i
     assert verify(path, public=PUBLIC).ok
 
 
+def test_identity_is_found_as_the_sender_of_a_held_session_too(tmp_path: Path) -> None:
+    with opened(tmp_path / "log") as log:
+        log.append("hold_ended", {"sender": "ada", "session_id": "s"})
+        log.append("verdict", {"identity": "ada"})
+        log.append("verdict", {"identity": None})
+        assert erase(log, Subject(identity="ada")).records == 2
+
+
 def test_nobody_can_be_erased_without_being_named() -> None:
     with pytest.raises(ConfigError, match="subject"):
         Subject()
