@@ -347,7 +347,7 @@ class Gateway:
         released = self.responder.release(tenant, session_id, self._wall())
         if released:
             try:
-                whose = {"tenant": tenant, "session_id": session_id, "identity": identity.name}
+                whose: dict[str, Any] = {"tenant": tenant, "session_id": session_id, "identity": identity.name}
                 self._upkeep.record("released", whose)
             except AimdsError as error:
                 raise Problem("internal", f"the session was let go, but that could not be recorded: {error}") from error
