@@ -36,7 +36,7 @@ flat = st.dictionaries(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(flat | bodies)
 def test_canonical_json_is_that_of_the_standard_library(values: Any) -> None:
     assert canonical(values, "body") == json.dumps(values, sort_keys=True, separators=(",", ":"))
