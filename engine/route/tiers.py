@@ -75,7 +75,7 @@ class CacheConfig:
     ttl_s: float = 3600.0
     entries: int = 10_000
     total: int = 50_000
-    near_bytes: int = 300
+    near_bytes: int = 150
     most_bytes: int = 65_536
 
 
