@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aimds.errors import ConfigError
 from aimds.route.calls import Call, Completion, ProviderError
-from aimds.route.openai import count, key
+from aimds.route.openai import count, key, retry_after
 from aimds.route.tiers import Tier
 
 MALICIOUS = ("1.82.7", "1.82.8")
@@ -62,19 +63,21 @@ class LiteLlm:
 
     Args:
         environment: where the key is looked up under the tier's ``key_env``; without one litellm looks itself.
-        module: litellm, by default loaded with `load`.
+        module: litellm, by default loaded with `load`. wall: seconds since 1970, for dates in Retry-After.
 
     Raises:
         ConfigError: litellm cannot be used, or the key is not in the environment.
     """
 
-    def __init__(self, tier: Tier, environment: Mapping[str, str], *, module: Any = None) -> None:
-        self._tier = tier
+    def __init__(
+        self, tier: Tier, environment: Mapping[str, str], *, module: Any = None, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._tier, self._wall = tier, wall
         self._key = key(tier, environment) if tier.key_env else None
         self._module = load() if module is None else module
 
     def complete(self, call: Call, *, timeout_s: float) -> Completion:
-        """Ask once; retries and fallbacks are the sender's.
+        """Ask once; retries and fallbacks are the sender's. litellm bounds the time between two bytes, not the whole.
 
         Raises:
             ProviderError: there was no answer that can be read.
@@ -113,9 +116,12 @@ class LiteLlm:
     def _failed(self, error: Exception) -> ProviderError:
         name = next((kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _KINDS), None)
         status = count(getattr(error, "status_code", None))
+        headers = getattr(getattr(error, "response", None), "headers", None)
+        asked = headers.get("retry-after") if isinstance(headers, Mapping) else None
         return ProviderError(
             self._tier.name,
             "unreachable" if name is None else _KINDS[name],
             f"litellm failed ({type(error).__name__})",
             status=status,
+            retry_after_s=retry_after(asked if isinstance(asked, str) else None, self._wall()),
         )

@@ -21,6 +21,7 @@ def one(**changed: Any) -> Tier:
 
 class RateLimitError(Exception):
     status_code = 429
+    response = SimpleNamespace(headers={"retry-after": "12"})
 
 
 class OddError(Exception):
@@ -60,6 +61,7 @@ def test_its_errors_become_ours_without_their_text(error: Exception, kind: str) 
     with pytest.raises(ProviderError) as caught:
         litellm.LiteLlm(one(), {}, module=module(error)).complete(CALL, timeout_s=1.0)
     assert caught.value.kind == kind
+    assert caught.value.retry_after_s == (12.0 if kind == "rate_limited" else None)
     assert "6 x 7" not in str(caught.value)
 
 
