@@ -143,28 +143,33 @@ class AnswerCache:
         kind = np.where(allowed, MISS, BARRED).astype(np.int8)
         similarity = np.zeros(n, np.float32)
         answers: list[bytes | None] = [None] * n
-        rows = np.flatnonzero(allowed)
-        vectors = self._embed(texts.take(pa.array(rows))) if len(rows) else np.zeros((0, 1), np.float32)
+        waiting: dict[bytes, list[int]] = {}
         with self._lock:
-            open_rows: dict[bytes, list[int]] = {}
-            for place, row in enumerate(rows.tolist()):
+            for row in np.flatnonzero(allowed).tolist():
                 name, raw = self._name(tenants[row], scope), _raw(texts, row)
                 shelf = self._shelves.get(name)
-                if shelf is None:
-                    continue
-                if name not in open_rows:
-                    open_rows[name] = []
+                if shelf is not None and name not in waiting:
+                    waiting[name] = []
                     self._expire(name, shelf, now)
+                if shelf is None or not shelf.keys:
+                    continue
                 at = shelf.places.get(self._key(raw))
                 if at is not None:
                     kind[row], similarity[row], answers[row] = EXACT, 1.0, shelf.answers[at]
                     shelf.used[at] = now
                 elif len(raw) <= self.config.near_bytes:
-                    open_rows[name].append(place)
-            for name, places in open_rows.items():
-                found = self._shelves.get(name)
-                if places and found is not None:
-                    self._near(found, texts, rows, vectors, places, kind, similarity, answers, now)
+                    waiting[name].append(row)
+        # Only what is not there as it is has to be embedded, and others need not wait for that.
+        near = [row for rows in waiting.values() for row in rows]
+        vectors = self._embed(texts.take(pa.array(near, pa.int64()))) if near else np.zeros((0, 1), np.float32)
+        with self._lock:
+            first = 0
+            for name, rows in waiting.items():
+                shelf = self._shelves.get(name)
+                if rows and shelf is not None:
+                    some = vectors[first : first + len(rows)]
+                    self._near(shelf, texts, rows, some, kind, similarity, answers, now)
+                first += len(rows)
             counts = np.bincount(kind, minlength=len(CACHE)).tolist()
             self.stats.barred += counts[BARRED]
             self.stats.misses += counts[MISS]
@@ -223,9 +228,8 @@ class AnswerCache:
         self,
         shelf: _Shelf,
         texts: pa.Array,
-        rows: npt.NDArray[np.int64],
+        rows: list[int],
         vectors: F32,
-        places: list[int],
         kind: npt.NDArray[np.int8],
         similarity: F32,
         answers: list[bytes | None],
@@ -234,16 +238,16 @@ class AnswerCache:
         count = len(shelf.keys)
         if not count:
             return
-        scores, ids = kernels.topk(vectors[places], shelf.vectors[:count], min(CANDIDATES, count))
-        for place, score, near in zip(places, scores, ids, strict=True):
+        scores, ids = kernels.topk(vectors, shelf.vectors[:count], min(CANDIDATES, count))
+        for row, score, near in zip(rows, scores, ids, strict=True):
             if score[0] < self.config.threshold:
                 continue
-            row = int(rows[place])
             sign = signature(_raw(texts, row))
             for likeness, at in zip(score.tolist(), near.tolist(), strict=True):
                 if likeness < self.config.threshold:
                     break
-                if shelf.near[at] and shelf.signs[at] == sign:
+                # Between the two locks another thread may have kept something by an older clock.
+                if shelf.until[at] > now and shelf.near[at] and shelf.signs[at] == sign:
                     kind[row], similarity[row], answers[row] = NEAR, min(likeness, 1.0), shelf.answers[at]
                     shelf.used[at] = now
                     break
