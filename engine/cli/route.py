@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         tiers: Annotated[
             Path | None,
-            typer.Option(metavar="FILE", help="Tiers, prices, budgets (TOML).  [default: the shipped example]"),
+            typer.Option(metavar="FILE", help="Tiers, prices, budgets (TOML); the shipped example if not given."),
         ] = None,
         tenant: Annotated[str | None, typer.Option(help="Tenant of the TEXTS.")] = None,
         private: Annotated[bool, typer.Option("--private", help="The TEXTS are private: local tiers only.")] = False,
@@ -61,7 +61,7 @@ def register(app: typer.Typer) -> None:
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the result.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
     ) -> None:
-        """Choose a model tier for each prompt: local for what is private, cheap for what is simple, strong else.
+        """Choose a model for each prompt: local for what is private, cheap for what is simple, strong for the rest.
 
         Nothing is sent anywhere. Exit status: 0 done, 2 bad input, 130 interrupted (then no file is written).
 
@@ -181,7 +181,7 @@ def _print(totals: Totals, tiers: Tiers, seconds: float | None, output: Path | N
     if nowhere:
         table.add_row("(nowhere)", f"{nowhere:,}", f"{nowhere / whole.rows:.1%}", "0", "0", "0.00")
     console.print(table, markup=False)
-    if totals.cache.get("exact") or totals.cache.get("near"):
+    if len(totals.cache) > 1:
         exact, near = totals.cache.get("exact", 0), totals.cache.get("near", 0)
         asked = exact + near + totals.cache.get("miss", 0)
         say(f"cache: {exact:,} exact and {near:,} near hits of {asked:,} rows that may be cached")

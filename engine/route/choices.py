@@ -12,7 +12,7 @@ from aimds.route.tiers import Tiers
 
 REASONS = (
     *("cheapest", "kept_local", "stretched", "saving", "cache"),
-    *("blocked", "escalated", "held", "unjudged", "flagged", "unmitigated", "no_text"),
+    *("blocked", "escalated", "held", "unjudged", "flagged", "unmitigated", "no_text", "no_prompt"),
     *("private", "too_long", "budget"),
 )
 """The first five are answered, the others go nowhere."""
@@ -55,6 +55,7 @@ _WHY = {
     "flagged": "flagged prompts go nowhere",
     "unmitigated": "there is no mitigated text to send",
     "no_text": "there is no text",
+    "no_prompt": "a system or assistant text asks no model on its own",
     "private": "private, and no local tier can take it",
     "too_long": "longer than the context of every tier that is allowed",
     "budget": "the budget of the tenant is spent",

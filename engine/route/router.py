@@ -26,6 +26,8 @@ NEEDED = ("request_id", "tenant", "channel", "action", "session_action", "status
 """Columns of VERDICTS that routing reads; ``mitigated_text`` too where an action sends it."""
 _CODE = {name: code for code, name in enumerate(REASONS)}
 MITIGATED = ("redact", "sandwich")
+PROMPTS = ("user", "tool", "document")
+"""Channels whose texts a model is asked to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Router:
             sent = pc.if_else(pa.array(mitigated), instead, given)
             nowhere(mitigated & _nulls(sent), "unmitigated")
         nowhere(_nulls(sent), "no_text")
+        nowhere(~_is(_strings(verdicts, "channel"), *PROMPTS), "no_prompt")
         sends = np.where(reason >= 0, 0, np.where(mitigated, 2, 1)).astype(np.int8)
         local_only = private_rows | (flagged & (self.tiers.privacy.flagged == "local"))
         cacheable = (reason < 0) & ~flagged & ~private_rows & _is(status, "ok") & _alone(verdicts)

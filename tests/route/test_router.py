@@ -69,6 +69,8 @@ def test_rows_that_the_caller_marks_are_private() -> None:
         ({"session_action": "rate_limit"}, "held"),
         ({"status": "error"}, "unjudged"),
         ({"text": None}, "no_text"),
+        ({"channel": "system"}, "no_prompt"),
+        ({"channel": "assistant"}, "no_prompt"),
         ({"action": "redact"}, "unmitigated"),
         ({"text": "a" * 500_000}, "too_long"),
         ({"text": "a" * 50_000, "spans": [SPAN]}, "private"),
