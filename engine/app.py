@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import math
 import socket
@@ -21,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 
 from aimds.analyze.sessions import Sessions as Conversations
+from aimds.analyze.watch import Watch
 from aimds.console.local import NAMES, threaded
 from aimds.console.sessions import Sessions
 from aimds.console.site import Answer, Run, Site
@@ -29,6 +29,7 @@ from aimds.gateway import datagrams, server
 from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.batching import Batcher
 from aimds.gateway.certificates import Chains
+from aimds.gateway.follow_ups import FollowUps
 from aimds.gateway.frames import Setup
 from aimds.gateway.headers import Head
 from aimds.gateway.http import App, Twin
@@ -37,13 +38,16 @@ from aimds.gateway.judge_process import screener_of
 from aimds.gateway.judges import COMMAND, Judges
 from aimds.gateway.keys import Keys
 from aimds.gateway.limits import Failures, Rates
+from aimds.gateway.notifications import Notifications
 from aimds.gateway.pieces import Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Access, Everybody, Hooks, Service
 from aimds.gateway.reviewing import Reviewing, reviewed
-from aimds.gateway.settings import Ray, Review, Screening, Settings
+from aimds.gateway.settings import SHIPPED, Ray, Review, Screening, Settings
 from aimds.gateway.tokens import MAX_JWKS, Jwks, Tokens
+from aimds.gateway.upkeep import Upkeep
 from aimds.gateway.worker import Worker
+from aimds.ltl.policies import TracePolicies
 from aimds.metrics import Metrics
 from aimds.record.audit import AuditLog
 from aimds.record.chain import load_key
@@ -58,8 +62,6 @@ if TYPE_CHECKING:
     from aimds.actors.cluster import Cluster
 
 FETCH_S = 10.0
-TICK_S = 0.25
-"""How often what is not urgent is done: denials made durable, key sets fetched."""
 Say = Callable[[str], None]
 
 
@@ -95,13 +97,16 @@ class Gateway:
         self.settings = settings.check()
         self._reread, self._build, self._say = reread or (lambda: settings), build, say
         self._clock, self._wall = clock, wall
-        self._jwks: Jwks | None = None
         self.audit = _audit(settings)
-        notifier = None if settings.notify is None else NotifyFile(settings.notify)
-        self.responder = Responder(queue, notifier)
-        self._noted = False
-        self._last_reload: dict[str, Any] = {}
         self.metrics = Metrics()
+        self.follow_ups = FollowUps(self.metrics, say=say)
+        notify = settings.notify
+        self._told = None if notify is None else Notifications(NotifyFile(notify), self.follow_ups, say)
+        self.responder = Responder(queue, self._told)
+        self._upkeep = Upkeep(
+            self.follow_ups, self.metrics, self.responder, self.audit, clock=clock, wall=wall, say=say
+        )
+        self._last_reload: dict[str, Any] = {}
         access: Access = Everybody()
         self._auth: Auth | None = None
         if not settings.insecure:
@@ -128,6 +133,7 @@ class Gateway:
             judges=self._judges,
             record=self._recorder(settings),
             sessions=_sessions(settings),
+            watch=_watch(settings),
             responder=self.responder,
             clock=clock,
             wall=wall,
@@ -213,7 +219,9 @@ class Gateway:
             grace_s=self.settings.drain_s,
         )
         self._keep(asyncio.create_task(self._twin.serve([listening])))
-        self._keep(asyncio.create_task(self._tick()))
+        jwt = self.settings.jwt
+        self._upkeep.begin(self.service, self.worker, self._reviewing, None if jwt is None else jwt.refresh_s)
+        self.follow_ups.attach()
         while not self._twin.started:
             await asyncio.sleep(0.005)
             if any(task.done() for task in self._tasks):
@@ -243,7 +251,7 @@ class Gateway:
             self.quic.close()
         if self._twin is not None:
             self._twin.should_exit = True
-            while self._twin.started and any(not task.done() for task in self._tasks if task.get_name() != "tick"):
+            while self._twin.started and any(not task.done() for task in self._tasks):
                 await asyncio.sleep(0.01)
                 if self._clock() > until + 1:
                     break
@@ -251,6 +259,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.worker.close()
+        await self.follow_ups.close(asyncio.get_running_loop().time() + self.settings.drain_s)
         if self._judges is not None:
             await self._judges.close()
         if self._cluster is not None:
@@ -271,6 +280,7 @@ class Gateway:
             credentials = None if self._auth is None or settings.insecure else self._credentials(settings)
             screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
             actions = None if self._reviewing is None else _reviewed(settings.screening)
+            watch = _watch(settings, self.worker.follower.watch)
             quic = None if self.quic is None else _quic(settings)
             if self._judges is not None:
                 await self._judges.replace(Setup(settings.screening, self._warm))
@@ -285,6 +295,7 @@ class Gateway:
         if credentials is not None and self._auth is not None:
             self._auth.credentials = credentials
         self.worker.replace(screener)
+        self.worker.follower.watch = watch
         if self._reviewing is not None and actions is not None:
             self._reviewing.actions = actions
         self.service.batcher.weights = dict(settings.weights)
@@ -299,27 +310,6 @@ class Gateway:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _tick(self) -> None:
-        current = asyncio.current_task()
-        if current is not None:
-            current.set_name("tick")
-        loop, read = asyncio.get_running_loop(), self._clock()
-        while True:
-            await asyncio.sleep(TICK_S)
-            if self._noted and self.audit is not None:
-                self._noted = False
-                with contextlib.suppress(DataError):
-                    await loop.run_in_executor(None, self.audit.flush)
-            jwks, settings = self._jwks, self.settings.jwt
-            if jwks is None or settings is None:
-                continue
-            if jwks.due or self._clock() - read >= settings.refresh_s:
-                read = self._clock()
-                try:
-                    await loop.run_in_executor(None, jwks.refresh, read)
-                except (AimdsError, OSError) as error:
-                    self._say(f"the key set cannot be read, the old one stays in force: {error}")
-
     def _credentials(self, settings: Settings) -> Credentials:
         chains, clients, required = None, {}, False
         if settings.certificates is not None:
@@ -332,15 +322,13 @@ class Gateway:
             jwks = Jwks(read, remote=remote)
             if not remote:
                 jwks.refresh(self._clock())
-            self._jwks = jwks
+            self._upkeep.use_keys(jwks)
             tokens = Tokens(settings.jwt.config, jwks, self._wall)
         keys = None if settings.keys is None else Keys.load(settings.keys)
         return Credentials(chains, clients, tokens, keys, required)
 
     def _denied(self, body: dict[str, Any]) -> None:
-        if self.audit is not None:
-            self.audit.append("denied", body)
-            self._noted = True
+        self._upkeep.note("denied", body)
 
     def _held(self, identity: Identity) -> list[dict[str, Any]]:
         rows = []
@@ -356,9 +344,8 @@ class Gateway:
 
     def _release(self, tenant: str | None, session_id: str, identity: Identity) -> bool:
         released = self.responder.release(tenant, session_id, self._wall())
-        if released and self.audit is not None:
-            self.audit.append("released", {"tenant": tenant, "session_id": session_id, "identity": identity.name})
-            self._noted = True
+        if released:
+            self._upkeep.note("released", {"tenant": tenant, "session_id": session_id, "identity": identity.name})
         return released
 
     def _gauges(self) -> None:
@@ -366,8 +353,15 @@ class Gateway:
         self.responder.listed(self._wall())
         for kind, n in responder.counts.items():
             self.metrics.held.labels(kind).set(n)
-        for name, n in (("review", responder.enqueued), ("notify", responder.notified), ("lost", responder.lost)):
+        lost = responder.lost + (0 if self._told is None else self._told.lost)
+        for name, n in (("review", responder.enqueued), ("notify", responder.notified), ("lost", lost)):
             self.metrics.handed.labels(name).set(n)
+        watch = self.worker.follower.watch
+        if watch is not None:
+            for name in watch.names:
+                self.metrics.broken.labels(name).set(watch.broken[name])
+                self.metrics.unfollowed.labels(name).set(watch.unjudged[name])
+        self.follow_ups.gauges()
 
     def _recorder(self, settings: Settings) -> Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None] | None:
         log = self.audit
@@ -468,6 +462,17 @@ def _sessions(settings: Settings) -> Conversations | None:
     if settings.sessions is None:
         return None
     return Conversations(capacity=settings.sessions.capacity, max_age_s=settings.sessions.max_age_s)
+
+
+def _watch(settings: Settings, now: Watch | None = None) -> Watch | None:
+    """``now`` where it has the policies that the settings name; raises AimdsError where they cannot be used."""
+    following = settings.sessions
+    if following is None or following.policies is None:
+        return None
+    policies = TracePolicies.load(None if following.policies == SHIPPED else following.policies)
+    if now is not None and policies.version == now.policies.version:
+        return now
+    return Watch(policies, capacity=following.capacity, max_age_s=following.max_age_s)
 
 
 def _reviewed(screening: Screening) -> tuple[str, ...]:

@@ -21,7 +21,8 @@ from aimds.jobs.scan.columns import Columns, resolve
 from aimds.jobs.scan.convert import to_requests
 from aimds.jobs.scan.durable import writing
 from aimds.jobs.scan.progress import Progress
-from aimds.jobs.scan.rows import Screener, noted, screen_except
+from aimds.jobs.scan.rows import Screener, screen_except
+from aimds.respond.violations import noted
 from aimds.route.cache import AnswerCache
 from aimds.route.choices import ANSWERED, CHOICES
 from aimds.route.router import NEEDED, Router

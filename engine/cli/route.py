@@ -14,9 +14,8 @@ from aimds.cli.scan import EXIT_INTERRUPTED, column, progress
 from aimds.cli.startup import BACKEND
 
 if TYPE_CHECKING:
-    from aimds.jobs.routing import Totals
+    from aimds.jobs.routing import Routing, Totals
     from aimds.route.tiers import Tiers
-    from aimds.screener import Screener
 
 SHOWN = 10
 
@@ -85,7 +84,7 @@ def register(app: typer.Typer) -> None:
             given = "--output" if output is not None else "--cache"
             raise ConfigError(given, "without --input", "--input PATH; of TEXTS the choices are printed")
 
-        def screener() -> Screener:
+        def screener() -> Any:
             from aimds.screener import Screener
 
             with notice(quiet):
@@ -122,7 +121,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _texts(
-    routing: Any, screener: Any, texts: list[str], files: list[Path], tenant: str | None, private: bool
+    routing: Routing, screener: Any, texts: list[str], files: list[Path], tenant: str | None, private: bool
 ) -> list[dict[str, Any]]:
     import numpy as np
     import pyarrow as pa

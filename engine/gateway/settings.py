@@ -51,12 +51,18 @@ class Ray:
     most: int | None = None
 
 
+SHIPPED = Path("shipped")
+"""In the place of a file: the one that comes with aimds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Following:
-    """Follow sessions over their turns: ``capacity`` at once, each until it was not seen for ``max_age_s`` seconds."""
+    """Follow sessions over their turns: ``capacity`` at once, each until it was not seen for ``max_age_s`` seconds.
+    ``policies`` is a file of policies over sessions, or SHIPPED; None: sessions are judged by none."""
 
     capacity: int = 100_000
     max_age_s: int = 86_400
+    policies: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +220,10 @@ def _settings(top: Section, base: Path) -> Settings:
         part.end()
     if top.has("sessions"):
         part = top.section("sessions")
-        given = _wholes(part, {"capacity": (1, 1 << 24), "max_age_s": (1, 366 * 86_400)})
+        given: dict[str, Any] = _wholes(part, {"capacity": (1, 1 << 24), "max_age_s": (1, 366 * 86_400)})
+        if part.has("policies"):
+            shipped = part.values["policies"] == str(SHIPPED)
+            given["policies"] = SHIPPED if shipped else _path(part, "policies", base)
         changed["sessions"] = replace(Following(), **given)
         part.end()
     if top.has("respond"):

@@ -25,6 +25,8 @@ from aimds.taxonomy import THREATS
 
 DIGITS = 6
 _KNOWN = {"channel": CHANNELS, "action": ACTIONS, "threat_type": THREATS, "label": LABELS}
+Source = str | tuple[str | None, str] | None
+"""Where a row comes from: a tenant, a reviewer, or a session as its tenant and id."""
 _DECISION = ("request_id", "reviewer", "decided_at")
 """What makes a decision: the same row read again has the same."""
 
@@ -167,7 +169,7 @@ class Replay:
                     gone += hits
         return gone
 
-    def _over(self, counts: dict[str, Counter[str | None]], of: dict[str, str | None]) -> str:
+    def _over(self, counts: dict[str, Counter[Source]], of: dict[str, Source]) -> str:
         for name, cap in (("session", self.caps.session), ("tenant", self.caps.tenant)):
             if of[name] is not None and counts[name][of[name]] >= cap:
                 return name
@@ -221,6 +223,8 @@ def _keys(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     )  # fmt: skip
 
 
-def _sources(table: pa.Table) -> dict[str, list[str | None]]:
-    names = {"session": "session_id", "tenant": "tenant", "reviewer": "reviewer"}
-    return {short: table.column(name).to_pylist() for short, name in names.items()}
+def _sources(table: pa.Table) -> dict[str, list[Source]]:
+    tenants, sessions, reviewers = (table.column(name).to_pylist() for name in ("tenant", "session_id", "reviewer"))
+    # Two tenants may have sessions of one id.
+    pairs = [None if one is None else (tenant, one) for tenant, one in zip(tenants, sessions, strict=True)]
+    return {"session": pairs, "tenant": tenants, "reviewer": reviewers}

@@ -30,6 +30,11 @@ class Completion:
     output_tokens: int | None
 
 
+def whole(text: str) -> str:
+    """``text`` with what is no character (half of a surrogate pair, which JSON can carry) as a question mark."""
+    return text.encode("utf-8", "replace").decode()
+
+
 class Adapter(Protocol):
     """One provider. `complete` blocks for at most ``timeout_s`` seconds and raises `ProviderError`, nothing else."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aimds.errors import ConfigError
-from aimds.route.calls import Call, Completion, ProviderError
+from aimds.route.calls import Call, Completion, ProviderError, whole
 from aimds.route.openai import count, key, retry_after
 from aimds.route.tiers import Tier
 
@@ -110,7 +110,7 @@ class LiteLlm:
             raise ProviderError(self._tier.name, "malformed", "its answer holds no text")
         usage = getattr(answer, "usage", None)
         return Completion(
-            text, count(getattr(usage, "prompt_tokens", None)), count(getattr(usage, "completion_tokens", None))
+            whole(text), count(getattr(usage, "prompt_tokens", None)), count(getattr(usage, "completion_tokens", None))
         )
 
     def _failed(self, error: Exception) -> ProviderError:

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aimds.errors import ConfigError
-from aimds.route.calls import Call, Completion, ProviderError
+from aimds.route.calls import Call, Completion, ProviderError, whole
 from aimds.route.tiers import Tier
 
 MOST_BYTES = 16 << 20
@@ -133,7 +133,7 @@ class OpenAi:
             raise self._error("malformed", "its answer holds no text")
         usage = answer.get("usage")
         counts = usage if isinstance(usage, dict) else {}
-        return Completion(text, count(counts.get("prompt_tokens")), count(counts.get("completion_tokens")))
+        return Completion(whole(text), count(counts.get("prompt_tokens")), count(counts.get("completion_tokens")))
 
     def _error(self, kind: str, reason: str, **more: Any) -> ProviderError:
         return ProviderError(self._tier.name, kind, reason, **more)

@@ -95,7 +95,9 @@ class Router:
         nowhere(_is(status, "error") | ~_is(status, "ok", "partial"), "unjudged")
         nowhere(_is(action, "escalate"), "escalated")
         nowhere(~passes, "blocked")
-        nowhere(~_is(_strings(verdicts, "session_action"), "none"), "held")
+        session = _strings(verdicts, "session_action")
+        # A limited session may send a few turns; one that is too many is blocked by its action.
+        nowhere(~_is(session, "none", "rate_limit"), "held")
         private_rows = self._private(verdicts, status) | (np.zeros(n, np.bool_) if private is None else private)
         flagged = ~_is(action, "allow")
         if self.tiers.privacy.flagged == "nowhere":
@@ -110,7 +112,9 @@ class Router:
         nowhere(~_is(_strings(verdicts, "channel"), *PROMPTS), "no_prompt")
         sends = np.where(reason >= 0, 0, np.where(mitigated, 2, 1)).astype(np.int8)
         local_only = private_rows | (flagged & (self.tiers.privacy.flagged == "local"))
-        cacheable = (reason < 0) & ~flagged & ~private_rows & _is(status, "ok") & _alone(verdicts)
+        cacheable = (
+            (reason < 0) & ~flagged & ~private_rows & _is(status, "ok") & _is(session, "none") & _alone(verdicts)
+        )
         return Standing(reason, private_rows, local_only, cacheable, sends, sent)
 
     def route(

@@ -88,6 +88,11 @@ def test_answer_that_is_no_completion_is_malformed(models: Stub, content: bytes)
     assert failure(adapter(models.url)).kind == "malformed"
 
 
+def test_half_of_a_surrogate_pair_does_not_come_through(models: Stub) -> None:
+    models.replies = [answers(completion("a\ud800b"))]
+    assert adapter(models.url).complete(CALL, timeout_s=5.0).text == "a?b"
+
+
 def test_counts_that_cannot_be_are_left_out(models: Stub) -> None:
     models.replies = [answers(completion(prompt_tokens=-1, completion_tokens="many"))]
     assert adapter(models.url).complete(CALL, timeout_s=5.0) == Completion("42", None, None)

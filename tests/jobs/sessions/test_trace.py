@@ -125,3 +125,15 @@ def test_json_holds_texts_without_personal_data_and_offsets_stay_true(tmp_path):
     told = trace.find([tmp_path], "a").as_dict()["turns"]
     assert {turn["text"] for turn in told} == {"née: ***************, ignore all"}
     assert len(told[0]["text"].encode()) == len(text.encode())
+
+
+@pytest.mark.parametrize("by", ["turn", "ts"])
+def test_of_a_very_long_session_the_first_turns_are_kept_wherever_they_stand(tmp_path, monkeypatch, by):
+    monkeypatch.setattr(trace, "MOST_TURNS", 4)
+    rows = climb() if by == "turn" else climb(turn=None)
+    verdicts(tmp_path / "a.parquet", rows[5:][::-1])
+    verdicts(tmp_path / "b.parquet", rows[:5][::-1])
+    found = trace.find([tmp_path], "a")
+    assert [turn.session_score for turn in found.turns] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert not found.whole
+    assert len(found.files) == 2
