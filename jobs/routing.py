@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from aimds.errors import ConfigError, DataError
+from aimds.errors import ConfigError, DataError, SchemaError
 from aimds.jobs.report.verdict_files import find
 from aimds.jobs.scan.columns import Columns, resolve
 from aimds.jobs.scan.convert import to_requests
@@ -188,7 +188,7 @@ def route_files(
     Raises:
         DataError: a file cannot be read, or there is nothing to route.
         ConfigError: ``out`` is one of the files.
-        SchemaError: a log has no text column.
+        SchemaError: a log, or verdicts, have no text column.
     """
     files = find(paths)
     if out is not None and any(out.exists() and out.samefile(file) for file in files):
@@ -205,7 +205,9 @@ def route_files(
         made: Screener | None = None
         for file in files:
             names = set(pq.read_schema(file).names)
-            logged = not {*NEEDED, "text"} <= names
+            logged = not set(NEEDED) <= names
+            if not logged and "text" not in names:
+                raise SchemaError("text", f"missing in {file}; aimds scan --with-text keeps it beside the verdicts")
             if logged and made is None:
                 made = screener()
             batches = _screened(file, columns, made, progress) if logged and made is not None else _read(file)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from routed import HARD, SIMPLE, SPAN, tiers, verdicts
 
-from aimds.errors import ConfigError, DataError
+from aimds.errors import ConfigError, DataError, SchemaError
 from aimds.jobs.routing import Routing, route_files
 from aimds.jobs.scan import Columns
 from aimds.jobs.scan.progress import Silent
@@ -82,6 +82,12 @@ def test_no_rows_and_an_output_over_an_input_are_refused(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="another file"):
         run([path], routing(), path)
     assert pq.read_table(path).column("text").to_pylist() == [SIMPLE]
+
+
+def test_verdicts_without_their_texts_say_how_to_keep_them(tmp_path: Path) -> None:
+    pq.write_table(verdicts({}).drop_columns(["text"]), tmp_path / "a.parquet")
+    with pytest.raises(SchemaError, match="--with-text"):
+        run([tmp_path / "a.parquet"], routing())
 
 
 def test_file_that_is_no_parquet_is_named_and_nothing_is_written(tmp_path: Path) -> None:

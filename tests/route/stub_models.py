@@ -49,6 +49,13 @@ def drips(handler: BaseHTTPRequestHandler) -> None:
         time.sleep(0.02)
 
 
+def drips_headers(handler: BaseHTTPRequestHandler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    for _ in range(100):
+        handler.wfile.write(b"x")
+        time.sleep(0.02)
+
+
 class Stub:
     """``replies`` are used up one a request, the last one again and again; ``seen`` holds (path, headers, body)."""
 

@@ -99,7 +99,7 @@ def test_answers_live_as_long_as_the_file_says() -> None:
 
 
 def test_least_recently_used_goes_first() -> None:
-    held = cache(entries=2, total=2, threshold=1.0)
+    held = cache(entries=2, total=10, threshold=1.0)
     keep(held, "acme", "aaa", now=0.0)
     keep(held, "acme", "bbb", now=1.0)
     ask(held, "acme", "aaa", now=2.0)

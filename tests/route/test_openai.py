@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from routed import tier
-from stub_models import Stub, answers, completion, cut, drips, garbage, stub
+from stub_models import Reply, Stub, answers, completion, cut, drips, drips_headers, garbage, stub
 
 from aimds.errors import ConfigError
 from aimds.route.calls import Call, Completion, ProviderError
@@ -105,8 +105,9 @@ def test_broken_connections_are_told_apart(models: Stub) -> None:
     assert failure(adapter(models.url)).kind == "malformed"
 
 
-def test_server_that_drips_is_cut_off_in_time(models: Stub) -> None:
-    models.replies = [drips]
+@pytest.mark.parametrize("reply", [drips, drips_headers])
+def test_server_that_drips_is_cut_off_in_time(models: Stub, reply: Reply) -> None:
+    models.replies = [reply]
     assert failure(adapter(models.url), timeout_s=0.2).kind == "timeout"
 
 

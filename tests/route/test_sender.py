@@ -88,7 +88,7 @@ def test_wait_that_is_asked_for_is_kept_and_a_long_one_goes_to_the_next_tier() -
     sender, _, time = made(lambda t: {"cheap": Fake(t, limited, GOOD)})
     assert sender.send(job("cheap")).tier == "cheap"
     assert time.slept == [5.0]
-    patient = failing("rate_limited", retry_after_s=3600.0)
+    patient = failing("rate_limited", retry_after_s=20.0)
     sender, _, time = made(lambda t: {"cheap": Fake(t, patient), "strong": Fake(t, GOOD)})
     assert sender.send(job("cheap", "strong")).tier == "strong"
     assert time.slept == []
