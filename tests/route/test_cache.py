@@ -108,7 +108,7 @@ def test_least_recently_used_goes_first() -> None:
 
 
 def test_a_tenant_that_fills_the_cache_pushes_out_its_own() -> None:
-    held = cache(entries=5, total=6, threshold=1.0)
+    held = cache(entries=50, total=6, threshold=1.0)
     keep(held, "small", QUESTION)
     for i in range(20):
         keep(held, "large", "x" * (i + 1), now=float(i))
