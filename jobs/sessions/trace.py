@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aimds import kernels
+from aimds.analyze import dynamics
+from aimds.analyze.attractors import LEAST, Attractors
 from aimds.analyze.series import COLUMN, FEATURES, INPUTS, WINDOW, surprise
 from aimds.analyze.session_model import SHARES, Parts, SessionModel
 from aimds.errors import DataError
@@ -60,10 +63,23 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Motion:
+    """What the surprises of all judged turns move on: a type of `aimds.analyze.attractors`, the ``share`` of the trees
+    that say so, ``beats`` its surrogates (None where nobody looked), ``features`` by name, None where the series is too
+    short or does not move."""
+
+    kind: str
+    share: float
+    beats: bool | None
+    features: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """A session. ``change`` is the place in ``turns`` where its level rises most, None for none; ``features`` are those
-    of `kernels.session_series`; ``p_values`` those of each part that can be judged from scores alone. ``whole`` is
-    False where there were more than MOST_TURNS turns."""
+    of `kernels.session_series`; ``p_values`` those of each part that can be judged from scores alone;
+    ``attractor`` is the one in the verdicts, ``motion`` that of the whole session. ``whole`` is False where there were
+    more than MOST_TURNS turns."""
 
     session_id: str
     tenant: str | None
@@ -75,6 +91,7 @@ class Trace:
     threshold: float
     session_action: str
     attractor: str | None
+    motion: Motion
     files: list[str]
     whole: bool
 
@@ -225,9 +242,21 @@ def _trace(session_id: str, rows: list[dict[str, Any]], files: list[str], whole:
         threshold=model.threshold(0.01),
         session_action=next((one for one in ("quarantine", "rate_limit") if one in actions), "none"),
         attractor=next((row["attractor"] for row in reversed(rows) if row["attractor"]), None),
+        motion=_motion(values),
         files=files,
         whole=whole,
     )
+
+
+def _motion(values: npt.NDArray[np.float64]) -> Motion:
+    values = values[-dynamics.MOST :]
+    bounds = np.array([0, len(values)])
+    kind = Attractors.load().kinds(values, bounds)[0]
+    features: dict[str, float | None] = {}
+    if len(values) >= LEAST:
+        found = dynamics.measured(values, bounds)[0].tolist()
+        features = {name: v if np.isfinite(v) else None for name, v in zip(dynamics.FEATURES, found, strict=True)}
+    return Motion(kind.name, kind.share, kind.beats, features)
 
 
 def _turn(row: dict[str, Any], shown: float | None) -> Turn:
