@@ -52,8 +52,8 @@ from aimds.gateway.upkeep import Upkeep
 from aimds.gateway.worker import Worker
 from aimds.ltl.policies import TracePolicies
 from aimds.metrics import Metrics
-from aimds.record.audit import AuditLog
-from aimds.record.chain import load_key
+from aimds.record.audit import AuditLog, Rotation
+from aimds.record.keys import load_key, load_signing_key
 from aimds.respond.carry_out import Queue as Hands
 from aimds.respond.carry_out import Responder
 from aimds.respond.notify import NotifyFile
@@ -227,7 +227,8 @@ class Gateway:
         )
         self._keep(asyncio.create_task(self._twin.serve([listening])))
         jwt = self.settings.jwt
-        self._upkeep.begin(self.service, self.worker, self._reviewing, None if jwt is None else jwt.refresh_s)
+        kept = None if self.settings.audit is None else self.settings.audit.keep_days
+        self._upkeep.begin(self.service, self.worker, self._reviewing, None if jwt is None else jwt.refresh_s, kept)
         self.follow_ups.attach()
         while not self._twin.started:
             await asyncio.sleep(0.005)
@@ -354,7 +355,11 @@ class Gateway:
     def _release(self, tenant: str | None, session_id: str, identity: Identity) -> bool:
         released = self.responder.release(tenant, session_id, self._wall())
         if released:
-            self._upkeep.note("released", {"tenant": tenant, "session_id": session_id, "identity": identity.name})
+            try:
+                whose: dict[str, Any] = {"tenant": tenant, "session_id": session_id, "identity": identity.name}
+                self._upkeep.record("released", whose)
+            except AimdsError as error:
+                raise Problem("internal", f"the session was let go, but that could not be recorded: {error}") from error
         return released
 
     def _gauges(self) -> None:
@@ -491,8 +496,11 @@ def _reviewed(screening: Screening) -> tuple[str, ...]:
 def _audit(settings: Settings) -> AuditLog | None:
     if settings.audit is None:
         return None
-    key = None if settings.audit.key is None else load_key(settings.audit.key)
-    return AuditLog(settings.audit.path, key=key)
+    found = settings.audit
+    key = None if found.key is None else load_key(found.key)
+    signing = None if found.signing_key is None else load_signing_key(found.signing_key)
+    rotation = Rotation(segment_bytes=int(found.segment_mb * 1e6), segment_s=found.segment_hours * 3600)
+    return AuditLog(found.path, key=key, signing=signing, rotation=rotation)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -11,6 +11,7 @@ COMMANDS = (
     "scan",
     "hunt",
     "replay",
+    "route",
     "campaigns",
     "report",
     "session",

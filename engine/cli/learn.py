@@ -171,16 +171,25 @@ def history(
 
 def erase(
     session: Annotated[str | None, typer.Option(help="Erase what came from this session.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Erase what came from this tenant.")] = None,
+    tenant: Annotated[str | None, typer.Option(help='Erase what came from this tenant; "": of none.')] = None,
     state: StateFolder = None,
 ) -> None:
-    """Take a subject's rows out of the feedback; what was learnt from them stays in force until another round is."""
+    """Take a subject's rows out of the feedback; what was learnt from them stays in force until another round is.
+
+    A session id that more than one tenant has needs --tenant: clients choose such ids.
+    """
+    from aimds.errors import ConfigError
     from aimds.learn import rounds
     from aimds.learn.feedback import Replay
 
     folder = state_folder(state)
     rounds.load(folder)
-    gone = Replay(folder / rounds.FEEDBACK).erase(session=session, tenant=tenant)
+    replay = Replay(folder / rounds.FEEDBACK)
+    tenants = replay.tenants(session=session) if session is not None and tenant is None else {}
+    if len(tenants) > 1:
+        listed = ", ".join(name or '"" (rows of none)' for name in sorted(tenants))
+        raise ConfigError("--tenant", None, f"one of {listed}: more than one has this session")
+    gone = replay.erase(session=session, tenant=tenant)
     say(f"{gone:,} rows erased; propose and promote a round to take what they taught out of force")
 
 

@@ -86,11 +86,16 @@ class Jwt:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Which verdicts are recorded, where, and with which key."""
+    """Which verdicts are recorded, where, with which key, signed by whom. A file is closed at ``segment_mb`` or after
+    ``segment_hours``; closed ones stay ``keep_days``, None: for ever."""
 
     path: Path
     key: Path | None
     verdicts: str
+    signing_key: Path | None = None
+    segment_mb: float = 256.0
+    segment_hours: float = 24.0
+    keep_days: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +223,10 @@ def _settings(top: Section, base: Path) -> Settings:
         part = top.section("audit")
         key = _path(part, "key", base) if part.has("key") else None
         verdicts = part.choice("verdicts", RECORDED) if part.has("verdicts") else "caught"
-        changed["audit"] = Audit(_path(part, "path", base), key, verdicts)
+        signing = _path(part, "signing_key", base) if part.has("signing_key") else None
+        ranges = {"segment_mb": (0.0, 1e6), "segment_hours": (0.0, 8784.0), "keep_days": (0.0, 36_500.0)}
+        kept = {name: part.number(name, *ranges[name], open_low=True) for name in ranges if part.has(name)}
+        changed["audit"] = Audit(_path(part, "path", base), key, verdicts, signing, **kept)
         part.end()
     if top.has("sessions"):
         part = top.section("sessions")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from aimds.gateway.worker import Worker
 from aimds.learn.drift import PageHinkley
 from aimds.metrics import Metrics
 from aimds.record.audit import AuditLog
+from aimds.record.erasure import retain
 from aimds.respond.carry_out import Responder
 from aimds.respond.review import Reviewer
 
@@ -27,6 +28,7 @@ HOLDS_S: Final = 1.0
 FORGET_S: Final = 60.0
 OVERDUE_S: Final = 30.0
 PRUNE_S: Final = 3600.0
+RETAIN_S: Final = 3600.0
 KEYS_S: Final = 15.0
 WHO: Final = Reviewer("gateway")
 
@@ -59,8 +61,16 @@ class Upkeep:
         self._drift = PageHinkley()
         self._seen = (0, 0)
 
-    def begin(self, service: Service, worker: Worker, reviewing: Reviewing | None, refresh_s: float | None) -> None:
-        """Set all that comes again: for ``service`` and ``worker``, and where there are ``reviewing`` and key sets."""
+    def begin(
+        self,
+        service: Service,
+        worker: Worker,
+        reviewing: Reviewing | None,
+        refresh_s: float | None,
+        keep_days: float | None = None,
+    ) -> None:
+        """Set all that comes again: for ``service`` and ``worker``, and where there are ``reviewing``, key sets and a
+        log whose files stay ``keep_days``."""
         every = self._follow_ups.every
         every(DRIFT_S, FollowUp("drift", self._drifted, within_s=5.0))
         every(HOLDS_S, FollowUp("holds", self._let_go, "medium", aside=True))
@@ -69,6 +79,9 @@ class Upkeep:
         if reviewing is not None:
             every(PRUNE_S, FollowUp("prune", reviewing.prune, within_s=60.0, aside=True))
             every(OVERDUE_S, FollowUp("overdue", lambda: self._overdue(reviewing), "medium", 5.0, aside=True))
+        if keep_days is not None and self._audit is not None:
+            log = self._audit
+            every(RETAIN_S, FollowUp("retain", lambda: self._retain(log, keep_days), within_s=60.0, aside=True))
         if refresh_s is not None:
             every(refresh_s, FollowUp("keys", self._want, "high"), after_s=refresh_s)
 
@@ -80,6 +93,21 @@ class Upkeep:
         if not self._noted:
             self._noted = True
             self._follow_ups.hand(FollowUp("audit", self._flush, "high", FLUSH_S, 0.005, aside=True, owed=True))
+
+    def record(self, kind: str, body: dict[str, object]) -> None:
+        """Put a record into the audit log, where there is one; it is on the disk when this returns."""
+        if self._audit is not None:
+            self._audit.append(kind, body)
+            self._audit.flush()
+
+    def _retain(self, log: AuditLog, days: float) -> None:
+        try:
+            gone = retain(log, datetime.fromtimestamp(self._wall(), UTC) - timedelta(days=days))
+        except AimdsError as error:
+            self._say(f"old files of the audit log stay: {error}")
+            return
+        if gone:
+            self._say(f"{len(gone)} files of the audit log are older than {days:g} days and were removed")
 
     def _flush(self) -> None:
         # Before and not after: what is noted while the disk works needs a flush of its own.

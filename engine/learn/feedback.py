@@ -146,23 +146,31 @@ class Replay:
                 self._bound()
         return Added(len(kept), known, dict(over))
 
-    def erase(self, *, session: str | None = None, tenant: str | None = None) -> int:
-        """Take out every row of a session or tenant (both where both are given); how many there were.
+    def tenants(
+        self, *, session: str | None = None, tenant: str | None = None, request: str | None = None
+    ) -> dict[str, int]:
+        """How many rows `erase` would take out, by tenant; ``""``: by none."""
+        rows = self.read()
+        names = rows.filter(_of(rows, session, tenant, request)).column("tenant").to_pylist()
+        return dict(Counter(name or "" for name in names))
+
+    def erase(self, *, session: str | None = None, tenant: str | None = None, request: str | None = None) -> int:
+        """Take out every row of a session, tenant or request (all that is given has to fit); how many there were.
+
+        Args:
+            tenant: ``""`` is that of rows without one.
 
         Raises:
-            ConfigError: neither is given.
+            ConfigError: nothing is given.
             DataError: the folder cannot be written.
         """
-        wanted = {name: value for name, value in (("session_id", session), ("tenant", tenant)) if value is not None}
-        if not wanted:
+        if session is None and tenant is None and request is None:
             raise ConfigError("subject", None, "a session or a tenant to erase")
         gone = 0
         with disk.locked(self.folder):
             for part in self.parts():
                 table = read_feedback(part)
-                mask = pa.chunked_array([pa.array([True] * table.num_rows, pa.bool_())])
-                for name, value in wanted.items():
-                    mask = pc.and_(mask, pc.fill_null(pc.equal(table.column(name), value), False))
+                mask = _of(table, session, tenant, request)
                 hits = pc.sum(mask).as_py() or 0
                 if hits:
                     _put(part, table.filter(pc.invert(mask)))
@@ -202,6 +210,14 @@ def read_feedback(path: Path) -> pa.Table:
         return feedback(pq.read_table(path))
     except (OSError, pa.ArrowException) as error:
         raise DataError(path, f"cannot be read as Parquet: {error}") from error
+
+
+def _of(table: pa.Table, session: str | None, tenant: str | None, request: str | None) -> pa.ChunkedArray:
+    mask = pa.chunked_array([pa.array([True] * table.num_rows, pa.bool_())])
+    for name, value in (("session_id", session), ("tenant", tenant), ("request_id", request)):
+        if value is not None:
+            mask = pc.and_(mask, pc.equal(pc.fill_null(table.column(name), ""), value))
+    return mask
 
 
 def _put(path: Path, table: pa.Table) -> None:

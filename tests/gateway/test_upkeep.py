@@ -67,7 +67,7 @@ def test_end_of_a_quarantine_is_recorded_though_nobody_asks(tmp_path: Path, monk
             lambda: log.exists() and [one for one in log.read_bytes().splitlines() if b"hold_e" in one]
         )
         metrics = server.ask("GET", "/metrics")[2].decode()
-    told = json.loads(line)["body"]
+    told = {**json.loads(line)["body"], **json.loads(line)["private"]}
     assert (told["session_action"], told["session_id"], told["sender"]) == ("quarantine", "s/1", None)
     done = [one for one in metrics.splitlines() if one.startswith('aimds_follow_ups_total{event="completed"')]
     assert sum(float(one.split()[-1]) for one in done) > 0
