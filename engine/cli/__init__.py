@@ -24,6 +24,7 @@ COMMANDS = (
     "graph",
     "review",
     "serve",
+    "proxy",
     "certs",
     "keys",
     "load",
