@@ -166,7 +166,7 @@ def proxied(
         return Front(*parts, strict=strict, ids=lambda: IDENT, say=lines.append)
 
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
         asyncio.run_coroutine_threadsafe(stub.start(), loop).result(20)

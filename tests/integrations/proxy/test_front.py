@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import json
 import socket
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from desk import ATTACK, BOOM, SECRET, Fake, policy
 from live import INSECURE, Live
-from stub_model import IDENT, Asked, answered, chat, proxied, said
+from stub_model import IDENT, Asked, Stub, answered, chat, proxied, said
 
 from aimds.errors import ConfigError
 from aimds.gateway.settings import Audit
@@ -24,6 +26,13 @@ from aimds.respond.policy import Policy
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 HELLO = said("Hello.")
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[tuple[Live, Stub]]:
+    """A proxy with narrow bounds; what its server answers may be set."""
+    with proxied(answered(HELLO), Bounds(max_body_bytes=4096, max_texts=20), timeout_s=0.4) as found:
+        yield found
 
 
 def error(body: bytes) -> dict[str, Any]:
@@ -187,21 +196,20 @@ def test_a_redirect_is_the_clients_to_follow(target: str) -> None:
     ],
 )
 def test_what_cannot_be_screened_is_refused_with_the_reason(
-    body: bytes, headers: dict[str, str], status: int, said_: str
+    narrow: tuple[Live, Stub], body: bytes, headers: dict[str, str], status: int, said_: str
 ) -> None:
-    with proxied(answered(HELLO), Bounds(max_body_bytes=4096, max_texts=20)) as (live, stub):
-        found = live.ask("POST", CHAT, body, **headers)
-        assert found[0] == status
-        assert said_ in error(found[2])["message"]
+    live, stub = narrow
+    stub.asked.clear()
+    found = live.ask("POST", CHAT, body, **headers)
+    assert found[0] == status
+    assert said_ in error(found[2])["message"]
     assert stub.asked == []
 
 
-def test_a_body_without_a_stated_length_is_bounded_too() -> None:
-    with proxied(answered(HELLO), Bounds(max_body_bytes=4096)) as (live, _):
-        connection = live.connect()
+def test_a_body_without_a_stated_length_is_bounded_too(narrow: tuple[Live, Stub]) -> None:
+    with contextlib.closing(narrow[0].connect()) as connection:
         connection.request("POST", CHAT, iter([b"x" * 3000] * 3), {}, encode_chunked=True)
         assert connection.getresponse().status == 413
-        connection.close()
 
 
 def test_a_server_that_is_down_is_said() -> None:
@@ -250,11 +258,14 @@ async def hang_up(asked: Asked, writer: Any) -> None:
         (answered(gzip.compress(b" " * (1 << 26)), headers="Content-Encoding: gzip\r\n"), 502, "4096 bytes"),
     ],
 )
-def test_an_answer_that_cannot_be_screened_is_not_passed_on(respond: Any, status: int, word: str) -> None:
-    with proxied(respond, Bounds(max_body_bytes=4096), timeout_s=0.4) as (live, _):
-        found, _, body = live.ask("POST", CHAT, chat("hi"))
-        assert (found, error(body)["type"]) == (status, "server_error")
-        assert word in error(body)["message"]
+def test_an_answer_that_cannot_be_screened_is_not_passed_on(
+    narrow: tuple[Live, Stub], respond: Any, status: int, word: str
+) -> None:
+    live, stub = narrow
+    stub.respond = respond
+    found, _, body = live.ask("POST", CHAT, chat("hi"))
+    assert (found, error(body)["type"]) == (status, "server_error")
+    assert word in error(body)["message"]
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
