@@ -68,12 +68,13 @@ class Stub:
                 if not answering.done():
                     self.left.set()
                     answering.cancel()
-                    return
-                more = watching.result() if watching.done() else None
-                if answering.exception() is not None or more == b"":
+                elif answering.exception() is not None:
+                    watching.cancel()
+                found = await asyncio.gather(answering, watching, return_exceptions=True)
+                if found[0] is not None or not found[1] or isinstance(found[1], BaseException):
                     return
                 http = h11.Connection(h11.SERVER)
-                http.receive_data(await watching)
+                http.receive_data(found[1])
         except (ConnectionError, h11.RemoteProtocolError):
             self.left.set()
         finally:

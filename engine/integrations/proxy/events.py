@@ -75,7 +75,7 @@ class Events:
         return [] if not self._raw else [self._made()]
 
     def _ended(self) -> Event | None:
-        blank = self._line in (b"\n", b"\r", b"\r\n")
+        blank = bytes(self._line) in (b"\n", b"\r", b"\r\n")
         self._take()
         return self._made() if blank else None
 

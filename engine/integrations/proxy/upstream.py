@@ -113,8 +113,9 @@ class Upstream:
         Raises:
             UpstreamError: there is no answer.
         """
-        connection = await self._connected()
+        connection: _Connection | None = None
         try:
+            connection = await self._connected()
             answer = await connection.ask(method, self.address.prefix + target, headers, body)
             yield answer
             if answer.over and connection.reusable and len(self._idle) < MOST_IDLE:

@@ -108,15 +108,16 @@ def test_nesting_is_bounded() -> None:
         leaves({"messages": value}, "request")
 
 
+KEYS = st.text(max_size=4).map("key ".__add__)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1, max_size=4), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
     max_leaves=12,
 )
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.dictionaries(st.text(max_size=4), JSON, max_size=4))
+@given(st.dictionaries(KEYS, JSON, max_size=4))
 def test_every_string_under_an_unknown_key_is_a_text(document: dict[str, Any]) -> None:
     def strings(value: Any) -> list[str]:
         if isinstance(value, str):
