@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from aimds.errors import AimdsError
 from aimds.gateway.rows import Channel, Row, batch_of, objects
-from aimds.integrations.outcome import Outcome, outcome
+from aimds.integrations.outcome import Outcome, outcome, sound
+from aimds.integrations.proxy.track import cleaned
 from aimds.respond.policy import Policy
 from aimds.screener import Screener
 
 
 class Blocked(AimdsError):
-    """A text may not be passed on; ``outcome`` says why. The message repeats nothing of the text."""
+    """A text may not be passed on; ``outcome`` says why, ``where`` what it was. The message repeats nothing of it."""
 
-    def __init__(self, found: Outcome) -> None:
-        self.outcome = found
-        super().__init__(f"{found.channel} text held back by AIMDS ({found.reason})")
+    def __init__(self, found: Outcome, where: str | None = None) -> None:
+        self.outcome, self.where = found, where or f"a text of channel {found.channel}"
+        super().__init__(f"held back by AIMDS ({found.reason}): {self.where}")
 
 
 class Guard:
@@ -54,45 +56,51 @@ class Guard:
             self._screener = Screener.default(profile=self._profile, policy=policy)
         return self._screener
 
-    def check_all(self, rows: Sequence[tuple[str, Channel]], session: str | None = None) -> list[Outcome]:
-        """Outcomes of (text, channel) pairs, in their order; one batch."""
+    def verdicts(self, rows: Sequence[tuple[str, Channel]]) -> list[dict[str, Any]]:
+        """Verdicts on (text, channel) pairs with the fields of VERDICTS, in their order; one batch."""
         if not rows:
             return []
-        screener = self.screener
         made = [
-            Row(text=sound(text), request_id=str(i), session_id=session, tenant=self._tenant, channel=channel)
+            Row(text=sound(text), request_id=str(i), tenant=self._tenant, channel=channel)
             for i, (text, channel) in enumerate(rows)
         ]
-        batch = batch_of(made)
-        verdicts = objects(_screened(screener, batch))
-        return [
-            outcome(screener.policy, row.text, verdict, wrap=row.channel != "assistant")
-            for row, verdict in zip(made, verdicts, strict=True)
-        ]
+        return objects(_screened(self.screener, batch_of(made)))
 
-    def check(self, text: str, channel: Channel = "user", session: str | None = None) -> Outcome:
+    async def verdicts_async(self, rows: Sequence[tuple[str, Channel]]) -> list[dict[str, Any]]:
+        """`verdicts` on a thread, so that an event loop goes on."""
+        return await asyncio.to_thread(self.verdicts, rows)
+
+    def check_all(self, rows: Sequence[tuple[str, Channel]], json: Sequence[bool] | None = None) -> list[Outcome]:
+        """Outcomes of (text, channel) pairs, in their order; ``json`` says which texts are JSON and stay so."""
+        policy, out = self.screener.policy, []
+        for i, ((text, channel), verdict) in enumerate(zip(rows, self.verdicts(rows), strict=True)):
+            one = outcome(policy, sound(text), verdict, wrap=channel != "assistant")
+            if json is not None and json[i] and one.changed:
+                mitigated = cleaned(sound(text), verdict, policy, json=True)
+                one = outcome(policy, sound(text), {**verdict, "mitigated_text": mitigated})
+            out.append(one)
+        return out
+
+    def check(self, text: str, channel: Channel = "user") -> Outcome:
         """The outcome of one text."""
-        return self.check_all([(text, channel)], session)[0]
+        return self.check_all([(text, channel)])[0]
 
-    async def check_async(self, rows: Sequence[tuple[str, Channel]], session: str | None = None) -> list[Outcome]:
-        """`check_all` on a thread, so that an event loop goes on."""
-        return await asyncio.to_thread(self.check_all, rows, session)
+    async def check_async(
+        self, rows: Sequence[tuple[str, Channel]], json: Sequence[bool] | None = None
+    ) -> list[Outcome]:
+        """`check_all` on a thread."""
+        return await asyncio.to_thread(self.check_all, rows, json)
 
-    def passed(self, text: str, channel: Channel = "user", session: str | None = None) -> str:
+    def passed(self, text: str, channel: Channel = "user") -> str:
         """``text``, changed where the policy says so.
 
         Raises:
             Blocked: it may not be passed on.
         """
-        found = self.check(text, channel, session)
+        found = self.check(text, channel)
         if found.text is None:
             raise Blocked(found)
         return found.text
-
-
-def sound(text: str) -> str:
-    """``text`` with U+FFFD for halves of surrogate pairs, which are no characters and cannot be UTF-8."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _screened(screener: Screener, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -82,3 +82,8 @@ def outcome(policy: Policy, text: str, verdict: Mapping[str, Any], *, wrap: bool
         channel=verdict["channel"],
         policy_version=verdict["policy_version"],
     )
+
+
+def sound(text: str) -> str:
+    """``text`` with U+FFFD for halves of surrogate pairs, which are no characters and cannot be UTF-8."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

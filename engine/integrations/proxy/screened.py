@@ -10,8 +10,7 @@ from typing import Any
 
 from aimds.gateway.output import STRICTNESS, OutputConfig
 from aimds.gateway.rows import Row
-from aimds.integrations.guard import sound
-from aimds.integrations.outcome import Outcome, outcome
+from aimds.integrations.outcome import Outcome, outcome, sound
 from aimds.integrations.proxy.asking import Asking
 from aimds.integrations.proxy.senders import Headers, Sender, forwarded
 from aimds.integrations.proxy.shapes import HELD, Api, Refusal

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aimds.gateway.output import OutputConfig
-from aimds.integrations.guard import sound
+from aimds.integrations.outcome import sound
 from aimds.integrations.proxy.events import Event, Events
 from aimds.integrations.proxy.texts import Leaf, decoded, encoded, leaves
 from aimds.integrations.proxy.track import TooLong, Track, Window
@@ -112,15 +112,19 @@ class Stream:
 
     def take(self) -> bytes:
         """What may leave now."""
+        return b"".join(event.raw for event in self.events())
+
+    def events(self) -> list[Event]:
+        """The same, as events."""
         if self._whole and not (self.over and all(one.free for one in self._waiting)):
-            return b""
+            return []
         out = []
         while self._waiting and self._waiting[0].free:
             one = self._waiting.popleft()
             self.size -= len(one.event.raw)
             out.append(_left(one))
         self._single = [track for track in self._single if track.pending]
-        return b"".join(out)
+        return out
 
     def _add(self, event: Event) -> None:
         self.size += len(event.raw)
@@ -192,7 +196,7 @@ def _key(document: dict[str, Any], leaf: Leaf) -> tuple[Key, int]:
     return (group, *found), group
 
 
-def _left(one: _Waiting) -> bytes:
+def _left(one: _Waiting) -> Event:
     changed = False
     for part in one.parts:
         text = part.track.part(part.start, part.end)
@@ -202,9 +206,10 @@ def _left(one: _Waiting) -> bytes:
     for part in one.parts:
         part.track.forget(part.end)
     if not changed or one.document is None:
-        return one.event.raw
+        return one.event
     without_tokens(one.document)
-    return one.event.having(encoded(one.document))
+    data = encoded(one.document)
+    return Event(one.event.having(data), data)
 
 
 def without_tokens(document: dict[str, Any]) -> None:
