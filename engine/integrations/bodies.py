@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from aimds.gateway.rows import Channel
 from aimds.integrations.guard import Blocked, Guard
-from aimds.integrations.outcome import outcome
+from aimds.integrations.outcome import Outcome, outcome
 from aimds.integrations.proxy.events import Event
 from aimds.integrations.proxy.stream import Stream
 from aimds.integrations.proxy.texts import Leaf, Shape, leaves
 
+Change = tuple[Leaf, str]
 
-async def replacements(
-    guard: Guard, document: dict[str, Any], shape: Shape, *, system: bool = False
-) -> list[tuple[Leaf, str]]:
+
+def replacements(guard: Guard, document: dict[str, Any], shape: Shape, *, system: bool = False) -> list[Change]:
     """The texts of ``document`` that do not pass as they are, and what takes their place; nothing is changed yet.
 
     Args:
@@ -23,9 +24,27 @@ async def replacements(
         Blocked: one of them may not pass.
         BodyError: it is nested too deeply.
     """
-    found = [leaf for leaf in leaves(document, shape) if system or leaf.channel != "system"]
-    rows = [(leaf.text, leaf.channel) for leaf in found]
-    outcomes = await guard.check_async(rows, json=[leaf.json for leaf in found])
+    found = _screened(document, shape, system)
+    return _changes(found, guard.check_all(*_rows(found)))
+
+
+async def replacements_async(
+    guard: Guard, document: dict[str, Any], shape: Shape, *, system: bool = False
+) -> list[Change]:
+    """`replacements`, judged on a thread."""
+    found = _screened(document, shape, system)
+    return _changes(found, await guard.check_async(*_rows(found)))
+
+
+def _screened(document: dict[str, Any], shape: Shape, system: bool) -> list[Leaf]:
+    return [leaf for leaf in leaves(document, shape) if system or leaf.channel != "system"]
+
+
+def _rows(found: list[Leaf]) -> tuple[list[tuple[str, Channel]], list[bool]]:
+    return [(leaf.text, leaf.channel) for leaf in found], [leaf.json for leaf in found]
+
+
+def _changes(found: list[Leaf], outcomes: list[Outcome]) -> list[Change]:
     changes = []
     for leaf, one in zip(found, outcomes, strict=True):
         if one.text is None:

@@ -15,7 +15,7 @@ from litellm.integrations.custom_guardrail import CustomGuardrail
 from litellm.types.guardrails import GuardrailEventHooks
 from litellm.types.utils import ModelResponseStream
 
-from aimds.integrations.bodies import Judge, replacements
+from aimds.integrations.bodies import Judge, replacements_async
 from aimds.integrations.guard import Blocked, Guard
 from aimds.integrations.proxy.events import Event
 from aimds.integrations.proxy.texts import BodyError, Leaf
@@ -60,7 +60,7 @@ class AimdsGuardrail(CustomGuardrail):  # type: ignore[misc]
             return data
         body = {key: data[key] for key in REQUEST_KEYS if data.get(key) is not None}
         try:
-            for leaf, text in await replacements(self._guard, body, "request", system=self._system):
+            for leaf, text in await replacements_async(self._guard, body, "request", system=self._system):
                 leaf.put(text)
         except (Blocked, BodyError) as error:
             raise self._refused(error) from None
@@ -72,7 +72,7 @@ class AimdsGuardrail(CustomGuardrail):  # type: ignore[misc]
             return response
         body = response if isinstance(response, dict) else response.model_dump()
         try:
-            for leaf, text in await replacements(self._guard, body, "response"):
+            for leaf, text in await replacements_async(self._guard, body, "response"):
                 _put(response, leaf, text)
         except (Blocked, BodyError) as error:
             raise self._refused(error) from None
