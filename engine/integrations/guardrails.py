@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
+# Guardrails AI imports LiteLLM, which asks the network for its table of prices unless it is told not to.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
 from guardrails.settings import settings
+from guardrails.utils.hub_telemetry_utils import HubTelemetry
 from guardrails.validator_base import FailResult, PassResult, ValidationResult, Validator, register_validator
 
 from aimds.errors import ConfigError
@@ -13,8 +18,9 @@ from aimds.gateway.rows import Channel
 from aimds.integrations.guard import Guard
 from aimds.schema import CHANNELS
 
-# Guardrails AI reports its use over the network unless it is told not to.
+# Guardrails AI reports its use over the network. The setting alone does not stop it.
 settings.rc.enable_metrics = False
+HubTelemetry(enabled=False)._tracer_provider.shutdown()
 
 
 @register_validator(name="aimds/screen", data_type="string")  # type: ignore[untyped-decorator]
@@ -54,9 +60,13 @@ class AimdsScreen(Validator):  # type: ignore[misc]
             return FailResult(error_message=f"changed by AIMDS ({found.reason})", fix_value=found.text, metadata=told)
         return PassResult(metadata=told)
 
-    def _chunking_function(self, chunk: str) -> list[str]:
-        # A text is judged as a whole: half of an attack is none. What is left at the end is what is judged.
-        return []
+    def validate_stream(self, chunk: Any, metadata: dict[str, Any], **_: Any) -> ValidationResult | None:
+        """Streams are refused: Guardrails AI gives pieces out before a validator has judged the whole.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("stream", True, "False; a streamed answer is screened by aimds proxy, LiteLLM or LangChain")
 
 
 def _known(channel: Any) -> Channel:

@@ -52,9 +52,10 @@ def test_the_channel_is_that_of_the_call_or_of_the_validator(guard: Guard) -> No
         adapter.AimdsScreen(guard=guard, channel="nobody")
 
 
-def test_a_stream_is_judged_as_a_whole(guard: Guard) -> None:
-    def stream(*_: Any, **__: Any) -> Any:
+def test_a_stream_is_refused_since_it_would_leave_unjudged(guard: Guard) -> None:
+    def stream(*, messages: Any, **_: Any) -> Any:
         yield from ("fine words. ", f"and {ATTACK[:3]}", f"{ATTACK[3:]} more. ", "end")
 
-    found = list(used(guard, "noop")(stream, messages=[{"role": "user", "content": "hi"}], stream=True))
-    assert not found[-1].validation_passed
+    made = used(guard, "noop")(stream, messages=[{"role": "user", "content": "hi"}], stream=True)
+    with pytest.raises(ConfigError, match="stream = True"):
+        list(made)
