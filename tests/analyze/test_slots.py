@@ -16,7 +16,7 @@ def key(number: int) -> np.ndarray:
     return np.array([[number % 3, number]], np.uint64)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.integers(1, 6), st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=60))
 def test_it_does_what_an_ordered_dictionary_does(capacity, steps):
     table, known = SlotTable(capacity), OrderedDict()

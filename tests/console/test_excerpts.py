@@ -15,7 +15,7 @@ offsets = st.one_of(st.integers(-5, 40), st.sampled_from([-(1 << 40), 1 << 40, N
 marks = st.lists(st.fixed_dictionaries({"start": offsets, "end": offsets, "kind": st.text(max_size=3)}), max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=40), marks, marks)
 def test_whatever_the_offsets_nothing_hidden_is_left_and_marks_are_known_ones(
     raw: bytes, evidence: Any, spans: Any
@@ -27,7 +27,7 @@ def test_whatever_the_offsets_nothing_hidden_is_left_and_marks_are_known_ones(
         assert set(run["kinds"]) <= {one["kind"] for one in spans}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=30).filter(lambda text: not any(hidden(c) or not c.isascii() for c in text)), marks)
 def test_plain_text_comes_back_as_it_is(text: str, evidence: Any) -> None:
     found = runs(text.encode(), evidence, ())

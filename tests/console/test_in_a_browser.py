@@ -187,6 +187,16 @@ def test_keys_decide_and_undo_with_a_reason(chromium: Chromium, served: Served) 
     assert chromium.complaints == []
 
 
+def test_a_key_in_the_frame_in_which_the_dialog_closed_is_heard(chromium: Chromium, served: Served) -> None:
+    entered(chromium, served)
+    chromium.press("a")
+    chromium.wait("document.querySelector('#ask').open && document.activeElement.id === 'reason'")
+    at_once = "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: '?', bubbles: true }))"
+    # Its place to return to is gone, as when the list was drawn anew meanwhile.
+    gone = "document.querySelector('#ask').close(); document.querySelector('#reason').focus()"
+    assert chromium.run(f"(() => {{ {gone}; {at_once}; return document.querySelector('#help').open; }})()")
+
+
 def test_counters_follow_what_others_do(chromium: Chromium, served: Served) -> None:
     from datetime import UTC, datetime
 

@@ -178,7 +178,7 @@ def test_long_benign_documents_are_not_nearer_than_the_benign_tail_says() -> Non
     assert (taught.p_value(highest) <= 0.01).mean() > 0.15
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.sampled_from([*PIECES, NEW, material.BENIGN[3]]), min_size=1, max_size=6), st.randoms())
 def test_a_window_does_not_depend_on_its_neighbours_or_on_threads(texts: list[str], random) -> None:
     order = random.sample(range(len(texts)), len(texts))

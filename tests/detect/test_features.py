@@ -1,7 +1,7 @@
 """Windows cover each view whole, in order, at spaces, and never cut a character in two."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimds.detect.features import STRIDE_BYTES, WINDOW_BYTES, cut, first_best
@@ -19,7 +19,6 @@ def pack(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(b"".join(encoded), np.uint8), offsets
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_windows_cover_every_byte_in_order_and_are_valid_utf8(texts: list[str]) -> None:
     values, bounds = pack(texts)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimds.detect import fusion, tail
@@ -55,7 +55,6 @@ def test_shares_of_the_budget_sum_to_one() -> None:
     assert sum(fusion.UNTRUSTED_SHARES.values()) == pytest.approx(1.0)
 
 
-@settings(deadline=None)
 @given(st.floats(-3, 8), st.floats(0.01, 5))
 def test_a_higher_attack_score_never_raises_p_nor_lowers_the_score(low: float, more: float) -> None:
     fused = fusion.fuse(MODEL, stages(2, attack=np.array([low, low + more], np.float32)))

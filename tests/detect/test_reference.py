@@ -65,7 +65,7 @@ def test_common_grams_weigh_nothing() -> None:
     assert np.array_equal(np.unique(weights(FEATURES)), [36.0])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.sampled_from(["", "...", "moon council", "the lanterns go out", "a b c"]), max_size=8))
 def test_rows_of_a_part_are_those_of_the_part_alone(texts: list[str]) -> None:
     held = grams([*texts, "the sealed appendix"], FEATURES, most=2)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -21,7 +21,6 @@ def test_the_p_value_of_fresh_benign_scores_is_close_to_uniform() -> None:
         assert abs(share - level) < 4 * np.sqrt(level / len(fresh)) + 0.15 * level
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-3, 30), min_size=2, max_size=50, unique=True))
 def test_a_higher_score_never_has_a_higher_p_value_and_beyond_the_bulk_a_lower_one(points: list[float]) -> None:
     fitted = tail.fit(benign())
@@ -85,7 +84,6 @@ def test_a_counted_tail_is_the_share_at_or_above_with_half_a_text_added() -> Non
     assert made.p_value(1.0) == pytest.approx(0.5 / 100.5)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.7, 1.0]), st.floats(0.01, 5)), min_size=1, max_size=60),
     st.sampled_from([np.float32, np.float64]),

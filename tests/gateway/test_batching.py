@@ -298,7 +298,7 @@ def test_admission_costs_the_same_however_long_the_queue_is() -> None:
     assert operations(10) == operations(20_000) == 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 30), st.floats(0, 2), st.booleans()), max_size=60))
 def test_counts_are_those_of_the_jobs_that_wait(steps: list[tuple[str, int, float, bool]]) -> None:
     batcher = Batcher(BatchConfig(max_rows=20), admission=False)

@@ -91,7 +91,7 @@ def test_the_look_back_is_bounded() -> None:
         assert len(state._tail) <= 150
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=200), st.integers(1, 20), st.integers(16, 60), st.integers(16, 60), st.integers(1, 40))
 def test_windows_cover_every_byte_and_never_cut_a_character(
     text: str, size: int, back: int, new: int, step: int

@@ -541,7 +541,7 @@ def test_the_openapi_document_names_every_route() -> None:
     assert set(found["components"]["schemas"]["Verdict"]["properties"]) == set(VERDICTS.names)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(
         ["/v1/screen", "/v1/screen/batch", "/v1/screen/stream", "/v1/sessions/a/turns", "/v1/screen/output"]

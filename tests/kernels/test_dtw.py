@@ -43,13 +43,13 @@ def test_equal_series_have_distance_zero():
     assert kernels.dtw(series[0], np.array([0, 33], np.int64), series)[0, 0] == 0.0
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(ROWS, hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 8)), elements=VALUES))
 def test_any_input_agrees_with_the_oracle(rows, patterns):
     check(rows, patterns)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(ROWS.filter(bool), st.randoms())
 def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(rows, random):
     patterns = normal(70, 9)

@@ -65,13 +65,13 @@ def test_ids_may_be_negative_and_far_apart():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(queries=ROWS, patterns=ROWS)
 def test_any_input_agrees_with_the_oracle(dtype, queries, patterns):
     check(queries, patterns, dtype)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(ROWS.filter(bool), st.randoms())
 def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(rows, random):
     patterns = naive.ragged([*symbols(EDGES), *symbols([12] * 20)], np.int32)

@@ -60,7 +60,7 @@ def test_a_row_of_every_feature_and_a_bank_of_many_rows_agree_with_the_oracle():
     check([draw() for _ in range(20)], [[draw(), draw()] for _ in range(60)], k=4)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(ROWS, GROUPS, st.integers(1, 4))
 def test_any_rows_agree_with_the_oracle(rows, groups, k):
     arguments = (*matrix(rows), IDF, *index(groups), k)
@@ -78,7 +78,7 @@ def test_any_rows_agree_with_the_oracle(rows, groups, k):
             assert score[row] == 0.0
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(ROWS.filter(bool), st.randoms())
 def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(rows, random):
     order = random.sample(range(len(rows)), len(rows))

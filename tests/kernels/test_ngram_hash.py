@@ -52,13 +52,13 @@ def test_every_number_of_bits_agrees_with_the_oracle(bits):
     check(MIXED, bits=bits)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(TEXTS)
 def test_any_bytes_agree_with_the_oracle(rows):
     check(rows)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(TEXTS.filter(bool), st.randoms())
 def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(rows, random):
     order = random.sample(range(len(rows)), len(rows))

@@ -32,14 +32,14 @@ def test_small_batches_agree_with_the_oracle(rows):
     check(rows)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(ROWS)
 def test_any_rows_agree_with_the_oracle_but_for_equal_cuts(rows):
     got, expected = (f(*naive.ragged(rows, np.float64)) for f in (kernels.session_series, naive.session_series))
     assert np.allclose(np.delete(got, 7, 1), np.delete(expected, 7, 1), rtol=1e-9, atol=1e-9)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(NUMBERS, min_size=2, max_size=24), NUMBERS, st.integers(-6, 6))
 def test_a_shift_moves_the_levels_only_and_a_scale_what_has_a_unit(row, shift, power):
     plain, scale = features(row), 2.0**power
@@ -51,7 +51,7 @@ def test_a_shift_moves_the_levels_only_and_a_scale_what_has_a_unit(row, shift, p
     assert np.array_equal(np.delete(grown, GROWS), np.delete(plain, GROWS))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(ROWS.filter(bool), st.randoms())
 def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(rows, random):
     order = random.sample(range(len(rows)), len(rows))

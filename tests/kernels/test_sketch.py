@@ -38,13 +38,13 @@ def test_a_row_of_100k_features_agrees_with_the_oracle():
     naive.agree("sketch", kernels.sketch(*arguments), naive.sketch(*arguments))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(ROWS)
 def test_any_rows_agree_with_the_oracle(rows):
     check(rows)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(ROWS.filter(bool), st.randoms())
 def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(rows, random):
     order = random.sample(range(len(rows)), len(rows))

@@ -59,13 +59,13 @@ def test_columns_of_cost_zero_in_front_change_nothing():
     assert all(np.array_equal(a, b) for a, b in zip(short, long, strict=True))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(ROWS, hnp.arrays(np.uint8, st.tuples(st.just(5), st.integers(1, 6), st.integers(1, 5))))
 def test_any_input_agrees_with_the_oracle(rows, cost):
     check(rows, cost)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(ROWS.filter(bool), st.randoms())
 def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(rows, random):
     cost = costs(4, 37, high=9)

@@ -60,13 +60,13 @@ def test_an_empty_vocabulary_knows_no_word():
     check(MIXED, vocabulary=[])
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(TEXTS, st.integers(0, 4))
 def test_any_bytes_agree_with_the_oracle(rows, max_tokens):
     check(rows, max_tokens=max_tokens)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(TEXTS.filter(bool), st.randoms())
 def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(rows, random):
     table = kernels.build_vocabulary(VOCABULARY)
@@ -82,7 +82,7 @@ def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(rows, random):
         )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(TEXTS)
 def test_the_ranges_of_tokens_rise_and_hold_no_separator(rows):
     values, offsets = naive.ragged(rows, np.uint8)

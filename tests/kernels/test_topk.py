@@ -52,7 +52,7 @@ def test_a_bank_of_100k_rows_agrees_with_the_oracle():
     check(rng.normal(size=(2, 3)), rng.normal(size=(100_000, 3)), 12)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.data(), st.integers(0, 4), st.integers(0, 90), st.integers(1, 5), st.integers(1, 12))
 def test_any_input_agrees_with_the_oracle(data, queries, rows, dim, k):
     drawn = (data.draw(hnp.arrays(np.float32, (n, dim), elements=VALUES)) for n in (queries, rows))

@@ -17,7 +17,7 @@ def rows(rng: np.random.Generator, n: int, d: int, k: int) -> tuple[np.ndarray, 
     return rng.normal(size=(n, d)), rng.integers(0, k, n), rng.random(n)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 60), st.integers(1, 6), st.integers(2, 4), st.integers(0, 1000))
 def test_updates_one_by_one_are_ridge_regression_on_all(n: int, d: int, k: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

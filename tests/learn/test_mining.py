@@ -150,7 +150,7 @@ def test_no_texts_give_no_patterns() -> None:
     assert mined([]) == []
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.lists(st.text(max_size=120) | st.sampled_from([*material.ATTACKS, *(t for _, t in LANGUAGES)]), max_size=4))
 def test_whatever_is_mined_builds_a_bank(texts: list[str]) -> None:
     patterns = mined(texts)

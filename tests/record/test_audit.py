@@ -130,7 +130,7 @@ def test_log_is_opened_only_with_the_key_it_was_started_with(tmp_path: Path, fir
         opened(tmp_path / "log", key=second)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_torn_last_line_is_cut_off_and_a_record_says_so(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

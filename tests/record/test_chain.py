@@ -37,7 +37,6 @@ values = st.recursive(
 bodies = st.dictionaries(st.text(max_size=5), values, max_size=4)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1 << 40), st.text(max_size=10), bodies)
 def test_record_read_again_is_the_record_written(seq: int, kind: str, body: dict[str, Any]) -> None:
     line, digest = encode(seq, TIME, kind, body, NO_HASH)
@@ -54,7 +53,7 @@ def test_hash_is_sha256_of_the_line_without_the_hash() -> None:
     assert hashlib.sha256(plain).hexdigest() == digest
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_changing_any_bit_of_a_line_is_noticed(data: st.DataObject) -> None:
     line, _ = encode(12, TIME, "verdict", {"action": "block", "p": 0.00025, "rows": [1, 2]}, NO_HASH)

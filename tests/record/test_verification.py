@@ -51,7 +51,7 @@ def test_untouched_log_is_ok_with_and_without_key(tmp_path: Path) -> None:
     assert any("without the key" in sentence for sentence in verify(tmp_path / "log").unproved)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_flipped_bit_in_the_log_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("log") / "log"
@@ -62,7 +62,7 @@ def test_any_flipped_bit_in_the_log_is_found(tmp_path_factory: pytest.TempPathFa
     assert not verify(path).ok
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), st.sampled_from([KEY, None]))
 def test_any_flipped_bit_in_the_head_is_found(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, key: bytes | None
@@ -78,7 +78,7 @@ def test_any_flipped_bit_in_the_head_is_found(
     assert kinds(report) <= {"head", "truncation", "edit"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, ROWS - 1), max_size=ROWS + 3))
 def test_any_other_choice_of_the_lines_is_found(tmp_path_factory: pytest.TempPathFactory, chosen: list[int]) -> None:
     path = tmp_path_factory.mktemp("log") / "log"

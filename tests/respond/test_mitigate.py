@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimds.detect.evidence import Span
@@ -58,7 +58,6 @@ def test_span_outside_the_text_is_an_error(span: tuple[int, int, str]) -> None:
         redact(b"abcdefgh", [span])
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40), spans_of)
 def test_no_byte_inside_a_span_survives_and_no_character_outside_is_lost(
     text: str, drawn: list[tuple[int, int, str]]
@@ -78,14 +77,12 @@ def test_no_byte_inside_a_span_survives_and_no_character_outside_is_lost(
     assert rest == "".join(kept)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=40), spans_of)
 def test_any_bytes_give_valid_text(raw: bytes, drawn: list[tuple[int, int, str]]) -> None:
     spans = inside(raw, drawn)
     redact(raw, spans).encode()
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60), st.sampled_from(CHANNELS))
 def test_sandwiched_text_stands_once_between_markers_it_does_not_hold(text: str, channel: str) -> None:
     wrapped = sandwich(text, channel)

@@ -257,14 +257,14 @@ policy_strategy = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(policy_strategy, st.lists(row_strategy, max_size=30))
 def test_batch_decisions_equal_the_rules_applied_row_by_row(parts: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     values = {**SHIPPED, **parts}
     assert actions(Policy(values), *rows) == [expected(values, row) for row in rows]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(policy_strategy, st.lists(row_strategy, min_size=2, max_size=20), st.randoms(use_true_random=False))
 def test_action_of_a_row_does_not_depend_on_its_neighbours(parts: Any, rows: Any, random: Any) -> None:
     policy = Policy({**SHIPPED, **parts})
@@ -403,7 +403,7 @@ scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.tex
 junk = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([*SHIPPED, "tenants", "rules", "x"]), junk)
 def test_junk_in_any_section_is_refused_or_harmless_but_never_crashes(section: str, value: Any) -> None:
     try:

@@ -140,7 +140,7 @@ def expected(row: dict[str, Any]) -> tuple[str, str]:
     return action, session
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(row_strategy, min_size=1, max_size=20))
 def test_batch_equals_the_rules_applied_row_by_row(rows: list[dict[str, Any]]) -> None:
     assert after(changed(tenants={"new": {"mode": "shadow"}}), *rows) == [expected(row) for row in rows]

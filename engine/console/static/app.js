@@ -435,7 +435,9 @@ const KEYS = {
 };
 
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest?.("input, select, textarea, dialog[open]");
+  // Until the next frame the focus stays in a dialog that has just closed.
+  const field = event.target.closest?.("input, select, textarea");
+  const typing = field && !field.closest("dialog:not([open])");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || $("desk").hidden || document.querySelector("dialog[open]")) return;
   const work = KEYS[event.key];
   if (work) {

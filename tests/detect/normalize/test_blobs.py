@@ -7,7 +7,7 @@ import base64
 import numpy as np
 import pytest
 from encoders import ATTACK, b64, in_selectors, in_tags, wrapped
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aimds.detect.normalize.blobs import clean, decode85, hidden, pack, runs64
@@ -18,7 +18,6 @@ def raw(text: str | bytes) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     return np.frombuffer(text.encode() if isinstance(text, str) else text, np.uint8)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_digits_become_the_bytes_they_encode(data: bytes) -> None:
     assert pack(VALUES_64[raw(base64.b64encode(data).rstrip(b"="))], 6, 8).tobytes() == data
@@ -28,7 +27,6 @@ def test_digits_become_the_bytes_they_encode(data: bytes) -> None:
     assert pack(raw("".join(f"{byte:08b}" for byte in data)) - np.uint8(48), 1, 8).tobytes() == data
 
 
-@settings(deadline=None)
 @example(".aa .. aa.\na 😀aa\naaa.aaaaaaaaa")  # its first words are text in another alphabet as well
 @given(st.text("ab é漢😀.\n", min_size=30, max_size=60))
 def test_base85_is_that_of_the_standard_library(text: str) -> None:
@@ -49,7 +47,6 @@ def test_z85_is_read_too() -> None:
     assert decode85(raw(encoded), 0, len(encoded), 1 << 20)[0].tobytes() == text
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=40))
 def test_cleaning_gives_valid_text_of_the_same_length(data: bytes) -> None:
     values, bad, first = clean(raw(data))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from encoders import ATTACK, BLOBS, ESCAPES, b64, in_morse, packed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimds.detect.normalize import candidates as module
@@ -71,13 +71,11 @@ def test_the_check_fails_on_a_wrong_pass(mutant: Masks) -> None:
         check(mutant)
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("aZ9+/=%&\\U.-_01 {}x\n", max_size=60), max_size=5))
 def test_a_row_is_judged_by_itself(texts: list[str]) -> None:
     assert masks(texts).tolist() == [int(masks([text])[0]) for text in texts]
 
 
-@settings(deadline=None)
 @given(st.text("ab c\né漢", min_size=4, max_size=24), st.binary(min_size=24, max_size=24))
 def test_printable_means_text(text: str, noise: bytes) -> None:
     raw = np.frombuffer(text.encode()[:24], np.uint8)

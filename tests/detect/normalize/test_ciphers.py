@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from encoders import ATTACK, atbash, caesar, in_nato, in_pig_latin, packed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimds.detect.normalize.ciphers import ATBASH, MAX_HITS, NATO, PIG_LATIN, REVERSED, Stretches, stretches
@@ -81,7 +81,6 @@ def test_one_long_enciphered_text_is_one_stretch() -> None:
     assert not result.cut[0]
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("abe ngvтя.\n", max_size=60), max_size=4))
 def test_a_row_is_judged_by_itself(texts: list[str]) -> None:
     folded = fold(*packed(texts), SHIPPED)

@@ -63,7 +63,7 @@ def test_strings_beyond_the_bound_end_the_reading_not_the_row() -> None:
     assert [decoded.text for decoded in sums(text)] == [b"the house of the town "]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.text("ab =+\"'\\\n;é", max_size=60))
 def test_places_of_any_text_lie_inside_it(text: str) -> None:
     for decoded in sums("a = 'the house of '; b = 'the town'; a + b;" + text):

@@ -75,7 +75,7 @@ def test_an_emoji_cut_off_is_none() -> None:
         assert [int(emoji_bytes(raw, 0, k)) for k in range(1, len(raw) + 1)] == [0] * (len(raw) - 1) + [len(raw)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(WORDS, st.data())
 def test_benign_text_has_the_same_words_with_emoji_between_them_at_their_places(
     words: list[str], data: st.DataObject
@@ -93,7 +93,7 @@ def test_benign_text_has_the_same_words_with_emoji_between_them_at_their_places(
         at += len(plain) + 1
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.text("ab \n\u4e00я1\U0001f600\u2764\ufe0f\u20e3\U0001f1e9\U0001f1ea\u2728\u200d\U0001f3fd", max_size=24),

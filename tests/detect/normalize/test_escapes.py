@@ -9,7 +9,7 @@ import urllib.parse
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimds.detect.normalize.candidates import ESCAPES, HTML, QUOTED, URL
@@ -22,19 +22,16 @@ def run(raw: bytes, style: int) -> Unescaped:
     return unescape(np.frombuffer(raw, np.uint8), style, MOST)
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="+"), max_size=40))
 def test_percent_escapes_are_those_of_urllib(text: str) -> None:
     assert run(urllib.parse.quote(text).encode(), URL).values.tobytes() == text.encode()
 
 
-@settings(deadline=None)
 @given(st.text("%2aF+ x", max_size=30).filter(lambda text: "+" not in text))
 def test_broken_percent_escapes_are_left_as_urllib_leaves_them(text: str) -> None:
     assert run(text.encode(), URL).values.tobytes() == urllib.parse.unquote_to_bytes(text)
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", min_codepoint=32, exclude_categories=["Cc", "Cn"]), max_size=30))
 def test_html_references_are_those_of_the_standard_library(text: str) -> None:
     decimal = "".join(f"&#{ord(char)};" for char in text)
@@ -49,14 +46,12 @@ def test_named_references_are_known() -> None:
     )
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), max_size=30))
 def test_json_escapes_are_those_of_json(text: str) -> None:
     escaped = "".join(json.dumps(char)[1:-1] if ord(char) > 127 else f"\\u{ord(char):04x}" for char in text)
     assert run(escaped.encode(), ESCAPES).values.tobytes().decode() == text
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_quoted_printable_is_that_of_quopri(raw: bytes) -> None:
     assert run(quopri.encodestring(raw.replace(b"\r", b"")), QUOTED).values.tobytes() == raw.replace(b"\r", b"")
@@ -82,7 +77,6 @@ def test_forms_of_escapes(raw: str, style: int, expected: str) -> None:
     assert run(raw.encode(), style).values.tobytes().decode() == expected
 
 
-@settings(deadline=None)
 @given(st.text("%u0069\\x&#;=U+{}\n a", max_size=60), st.sampled_from([URL, HTML, ESCAPES, QUOTED]))
 def test_each_byte_knows_where_it_came_from(text: str, style: int) -> None:
     raw = text.encode()

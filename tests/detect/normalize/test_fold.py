@@ -193,7 +193,7 @@ texts = st.one_of(
 
 
 @same_unicode
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.lists(st.one_of(texts, st.binary(max_size=30)), max_size=4))
 @example([b"", b"\xff", b"a\xc3", "и\u0306 е\u0308 \u0301x".encode(), "bиc и\u0306a".encode()])
 def test_folding_equals_the_oracle_and_keeps_its_offsets(rows: list[bytes]) -> None:
@@ -214,7 +214,6 @@ def test_every_code_point_folds_as_the_oracle_says(first: int) -> None:
     assert wrong == []
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_fold_to_valid_utf8(raw: bytes) -> None:
     folded = shipped([raw])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from encoders import packed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimds.detect.normalize.flags import Flag
@@ -56,7 +56,6 @@ def test_ordinary_digits_stay(text: str) -> None:
     assert not flags & Flag.LEET
 
 
-@settings(deadline=None)
 @given(st.text("a1!0 e|$4", max_size=3 * MAX_LEET_BYTES))
 def test_the_length_never_changes(text: str) -> None:
     folded = fold(*packed([text]), SHIPPED)

@@ -169,7 +169,7 @@ rows = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(rows, max_size=4))
 def test_any_rows_give_sound_views_and_each_row_its_own(raw: list[bytes]) -> None:
     views = normalize(*packed(raw))

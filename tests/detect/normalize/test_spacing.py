@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from encoders import packed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimds.detect.normalize.flags import Flag
@@ -74,7 +74,6 @@ def test_a_run_longer_than_one_piece_is_joined_whole() -> None:
     assert " i g " not in out
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("ab .\u4e00я-\n\U0001f600\u2764\u2013", max_size=40), max_size=4))
 def test_rows_never_grow_and_stay_apart(texts: list[str]) -> None:
     before = fold(*packed(texts), SHIPPED)

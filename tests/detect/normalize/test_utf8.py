@@ -5,14 +5,13 @@ from __future__ import annotations
 import unicodedata
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimds.detect.normalize import folding_table
 from aimds.detect.normalize.utf8 import compose, decode_at, put
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=8), st.text(max_size=4).map(str.encode)))
 def test_decoding_agrees_with_the_codec_at_every_place(raw: bytes) -> None:
     values = np.frombuffer(raw, np.uint8)
@@ -33,7 +32,6 @@ def _is_text(raw: bytes) -> bool:
         return False
 
 
-@settings(deadline=None)
 @given(st.characters(codec="utf-8"))
 def test_what_is_written_is_the_codecs_bytes(char: str) -> None:
     out, starts, ends = np.zeros(8, np.uint8), np.zeros(8, np.int32), np.zeros(8, np.int32)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from encoders import packed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimds import data
@@ -93,7 +93,6 @@ def test_a_file_that_is_no_vocabulary_is_refused(
         Vocabulary.load(tmp_path / "none.npz")
 
 
-@settings(deadline=None)
 @given(st.sets(st.text("abcdef", min_size=1, max_size=6), max_size=200))
 def test_every_word_is_found_and_no_other(words: set[str]) -> None:
     hashes = np.array([word_hash(bytes_of(word), 0, len(word)) for word in sorted(words)], np.uint64)

@@ -203,7 +203,7 @@ CHANGES = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=CHANGES)
 def test_store_behaves_like_a_dictionary_with_history(
     base: Bank, tmp_path_factory: pytest.TempPathFactory, quick: None, steps: list[tuple[str, int]]

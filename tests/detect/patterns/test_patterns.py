@@ -363,7 +363,7 @@ def test_empty_texts_and_no_texts_match_nothing(bank: Bank) -> None:
 TEXTS = [text for text, _, _ in PARAPHRASES[:8]] + BENIGN[:8] + ["", "ignore"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(order=st.permutations(range(len(TEXTS))), size=st.integers(1, len(TEXTS)))
 def test_result_of_a_window_does_not_depend_on_order_or_neighbours(bank: Bank, order: list[int], size: int) -> None:
     whole = match(bank, *TEXTS)

@@ -67,7 +67,7 @@ def test_nothing_in_common_costs_the_whole_pattern_or_more() -> None:
     assert (distances(["zzz"]) >= 1).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     texts=st.lists(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join), min_size=1, max_size=6),
     reach=st.floats(0.05, 0.6),
@@ -118,7 +118,7 @@ def test_much_text_between_the_words_is_not_confirmed() -> None:
     assert not INDEX.confirmed(survey.tokens, 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts=st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=14).map(" ".join), min_size=1, max_size=6))
 def test_confirming_many_matches_at_once_is_the_kernels_on_each(texts: list[str]) -> None:
     survey = everything(INDEX.survey(*ragged(texts), np.full(len(PATTERNS), 0.5, np.float32)), len(texts))

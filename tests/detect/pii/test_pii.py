@@ -259,7 +259,7 @@ def test_invalid_utf8_does_not_hide_what_stands_beside_it(pii: Pii) -> None:
     assert raw[span.start : span.end] == b"anna@example.com"
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.binary(max_size=120), max_size=5))
 def test_arbitrary_bytes_never_raise_and_spans_lie_in_their_row(rows: list[bytes]) -> None:
     pii = Pii.load()
@@ -268,7 +268,7 @@ def test_arbitrary_bytes_never_raise_and_spans_lie_in_their_row(rows: list[bytes
     assert all(0 <= s.start < s.end <= len(rows[s.row]) and s.kind in KINDS and 0 < s.score <= 1 for s in spans)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from([v for _, _, v, _ in FOUND] + [" ", "ssn ", "card ", ", ", "é", "\n"]), max_size=8))
 def test_spans_of_one_row_are_ordered_and_disjoint(parts: list[str]) -> None:
     spans = scan(Pii.load(), "".join(parts))

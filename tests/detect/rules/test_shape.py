@@ -41,7 +41,7 @@ PIECES = st.tuples(st.text("ab", min_size=1, max_size=PERIODS), st.integers(1, 4
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.one_of(PIECES, st.binary(max_size=20)), max_size=8).map(b"".join))
 def test_every_stretch_is_found_once_and_nothing_else(row: bytes) -> None:
     found, _ = search(row, LEAST, PERIODS)

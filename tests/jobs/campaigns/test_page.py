@@ -39,7 +39,7 @@ def test_page_without_times_or_masked_texts_says_so(tmp_path: Path) -> None:
     assert found.families[0].rows == len(RULES)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 60), st.integers(0, 500))
 def test_circles_stay_on_the_map_and_apart(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -76,7 +76,7 @@ def test_interval_is_that_of_clopper_and_pearson(tmp_path: Path) -> None:
     assert (round(share.low, 6), round(share.high, 6)) == (0.000253, 0.054459)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 1000), size=st.integers(1, 25))
 def test_counts_are_those_of_the_rows_one_by_one(
     seed: int, size: int, tmp_path_factory: pytest.TempPathFactory

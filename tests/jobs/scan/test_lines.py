@@ -38,7 +38,7 @@ def read(lines: LineTable, unit_rows: int, columns: list[str]) -> list[tuple[int
     return found
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(TEXT, st.none() | TEXT), min_size=1, max_size=9),
     unit=st.integers(1, 5),
@@ -54,7 +54,7 @@ def test_json_lines_are_read_the_same_in_units_of_any_size(
     assert [number for number, _, _ in found] == list(range(len(rows)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(CSV_TEXT, CSV_TEXT), min_size=1, max_size=9), unit=st.integers(1, 5))
 def test_csv_records_with_line_ends_in_quotes_are_read_the_same_in_units_of_any_size(
     tmp_path: Path, rows: list[tuple[str, str]], unit: int

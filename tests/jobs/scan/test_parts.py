@@ -45,7 +45,7 @@ def test_a_part_of_another_scan_is_not_taken(part: Path) -> None:
     assert parts.verify(part, "other") is None
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_part_with_any_byte_changed_or_cut_off_is_not_taken(part: Path, data: st.DataObject) -> None:
     whole = part.read_bytes()

@@ -36,7 +36,7 @@ def read(table: ParquetTable, group: int, start: int, stop: int, columns: list[s
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(slices=st.lists(st.tuples(st.integers(0, N), st.integers(0, N)), max_size=6))
 def test_any_slice_in_any_order_is_the_rows_it_names(table: ParquetTable, slices: list[tuple[int, int]]) -> None:
     expected = texts(N)

@@ -47,7 +47,7 @@ def test_every_number_of_bits_and_every_order_of_threads_agree_with_the_oracle(o
     check(MIXED, Host(order), bits)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode)), max_size=4))
 def test_any_bytes_agree_with_the_oracle(rows):
     check(rows, bits=12)

@@ -51,7 +51,7 @@ def test_every_limit_and_every_order_of_threads_agree_with_the_oracle(order, max
     check(MIXED, Host(order), max_tokens)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.one_of(st.binary(max_size=80), st.text(max_size=40).map(str.encode)), max_size=6), st.integers(0, 4))
 def test_any_bytes_agree_with_the_oracle(rows, max_tokens):
     check(rows, max_tokens=max_tokens)

@@ -68,7 +68,7 @@ def test_sizes_that_fit_no_tile_agree_with_the_oracle(queries, rows, dim, k):
     check(*normal(queries, rows, dim), k)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.data(), st.integers(0, 4), st.integers(0, 90), st.integers(1, 5), st.integers(1, 12))
 def test_any_input_agrees_with_the_oracle(data, queries, rows, dim, k):
     values = st.one_of(st.sampled_from([-1.0, 0.0, 0.5, 1.0]), st.floats(-100, 100, width=32))
