@@ -23,7 +23,7 @@ settings.rc.enable_metrics = False
 HubTelemetry(enabled=False)._tracer_provider.shutdown()
 
 
-@register_validator(name="aimds/screen", data_type="string")  # type: ignore[untyped-decorator]
+@register_validator(name="aimds/screen", data_type="string")
 class AimdsScreen(Validator):  # type: ignore[misc]
     """Fails a text that the policy holds back or changes. ``on_fail="fix"`` takes the changed text; of one that is held
     back nothing is left.

@@ -128,10 +128,11 @@ def _item(event: Event, raw: bool) -> Any:
 
 
 def _put(response: Any, leaf: Leaf, text: str) -> None:
-    at = response
+    at: Any = response
+    part: Any
     for part in leaf.path[:-1]:
         at = at[part] if isinstance(at, (dict, list)) else getattr(at, str(part))
     if isinstance(at, (dict, list)):
-        at[leaf.path[-1]] = text
+        at[leaf.key] = text
     else:
-        setattr(at, str(leaf.path[-1]), text)
+        setattr(at, str(leaf.key), text)

@@ -49,9 +49,10 @@ def made(guard: Guard, answer: str, more: str = "") -> Any:
 
 
 def answered(guard: Guard, text: str, answer: str) -> str:
-    rails = made(guard, answer)
-    found: Any = asyncio.run(rails.generate_async(messages=[{"role": "user", "content": text}]))
-    return str(found["content"])
+    async def ask() -> Any:
+        return await made(guard, answer).generate_async(messages=[{"role": "user", "content": text}])
+
+    return str(asyncio.run(ask())["content"])
 
 
 def test_what_goes_in_and_out_is_screened(guard: Guard) -> None:
@@ -75,8 +76,11 @@ def test_a_streamed_answer_ends_where_something_is_found(guard: Guard, found: st
 
 
 def test_a_stream_that_leaves_before_it_is_judged_is_refused(guard: Guard) -> None:
-    with pytest.raises(ConfigError, match="stream_first = True"):
+    async def make() -> None:
         made(guard, "fine", STREAMING.replace("stream_first: false", "stream_first: true"))
+
+    with pytest.raises(ConfigError, match="stream_first = True"):
+        asyncio.run(make())
 
 
 def test_each_source_has_its_channel(guard: Guard) -> None:
