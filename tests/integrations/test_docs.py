@@ -17,7 +17,7 @@ def blocks(kind: str) -> list[str]:
     return [part.partition("\n```")[0] for part in PAGE.split(f"```{kind}\n")[1:]]
 
 
-@pytest.mark.parametrize(("number", "library"), enumerate(LIBRARIES))
+@pytest.mark.parametrize(("number", "library"), list(enumerate(LIBRARIES)))
 def test_an_example_prints_what_the_page_says(number: int, library: str) -> None:
     if find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
