@@ -120,5 +120,6 @@ class Front:
             self._say(str(error))
             status, code = (504, "upstream_slow") if error.slow else (502, "upstream_unavailable")
             return Refusal(status, code, f"the upstream gave no answer: {error.reason}")
-        self._say(f"a request could not be handled: {type(error).__name__}: {error}")
+        # Its message may quote what was sent.
+        self._say(f"a request could not be handled: {type(error).__name__}")
         return Refusal(500, "internal", f"the request could not be handled: {type(error).__name__}")

@@ -20,6 +20,8 @@ from aimds.integrations.proxy.track import TooLong, Track, Window, cleaned
 from aimds.integrations.proxy.upstream import Answer, Upstream, UpstreamError
 from aimds.integrations.proxy.wire import BAD, Refused, Wire, plain
 
+MOST_OPEN = 4096
+"""Screened requests under way."""
 AHEAD_BYTES = 1 << 20
 """Of a stream that may wait to be judged before no more is read."""
 DIGESTS = frozenset({b"content-length", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"etag"})
@@ -27,10 +29,12 @@ DIGESTS = frozenset({b"content-length", b"content-md5", b"digest", b"content-dig
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """``max_body_bytes`` of a request and of an answer that is no stream, ``max_texts`` in either · ``whole``: nothing
-    of a stream leaves before all of it was judged · ``system``: the instructions of the system are screened too."""
+    """``max_body_bytes`` of a request and of an answer that is no stream, ``max_texts`` in either, ``max_held_bytes`` of
+    all requests under way · ``whole``: nothing of a stream leaves before all of it was judged · ``system``: the
+    instructions of the system are screened too."""
 
     max_body_bytes: int = 32 << 20
+    max_held_bytes: int = 512 << 20
     max_texts: int = 4096
     whole: bool = False
     system: bool = False
@@ -42,6 +46,13 @@ class Screened:
 
     def __init__(self, asking: Asking, upstream: Upstream, bounds: Bounds) -> None:
         self._asking, self._upstream, self._bounds = asking, upstream, bounds
+        self._open: set[Wire] = set()
+
+    def _room(self) -> int:
+        """Bytes of requests that may still be kept, or less than 0."""
+        if len(self._open) > MOST_OPEN:
+            return -1
+        return self._bounds.max_held_bytes - sum(wire.held for wire in self._open)
 
     async def carry(self, wire: Wire, api: Api, sender: Sender) -> None:
         """Screen, ask the upstream, screen its answer.
@@ -50,7 +61,14 @@ class Screened:
             Refused, Problem, UpstreamError: it goes no further.
         """
         _readable(wire)
-        body = await wire.body(self._bounds.max_body_bytes)
+        self._open.add(wire)
+        try:
+            await self._carried(wire, api, sender)
+        finally:
+            self._open.discard(wire)
+
+    async def _carried(self, wire: Wire, api: Api, sender: Sender) -> None:
+        body = await wire.body(self._bounds.max_body_bytes, self._room)
         body, action = await self._request(wire, api, sender, body)
         headers = forwarded(wire.headers, drop=frozenset({b"accept-encoding", b"content-length"}))
         headers += [(b"accept-encoding", b"identity"), (b"content-length", str(len(body)).encode())]

@@ -7,6 +7,7 @@ whether we know the key. Keys are compared without case, as some servers do.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -85,7 +86,8 @@ def decoded(content: bytes) -> dict[str, Any]:
         BodyError: no UTF-8, no JSON, no object, or a key twice in one object, of which two readers may take either.
     """
     try:
-        found = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
+        text = content.decode("utf-8")
+        found = json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
     except UnicodeDecodeError as error:
         raise BodyError(f"the body is not UTF-8 at byte {error.start}") from None
     except RecursionError:
@@ -95,6 +97,13 @@ def decoded(content: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BodyError("the body is not a JSON object")
     return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise BodyError(f"{text[:40]} is no number that JSON can hold")
+    return number
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

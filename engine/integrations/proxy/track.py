@@ -64,7 +64,7 @@ class Track:
         self.blocked = False
         self.spans: Spans = []
         """What is taken out, in bytes of the track, in order."""
-        self._tail, self._tail_start = b"", 0
+        self._tail, self._tail_start = bytearray(), 0
         self._judged = 0
         self._closed = self._waiting = False
         self._quoted, self._escaped, self._read = False, False, 0
@@ -157,7 +157,7 @@ class Track:
         for start, end, kind in self.spans:
             if start >= upto or (start, end) in self._labels:
                 continue
-            value = self._tail[max(start - self._tail_start, 0) : end - self._tail_start]
+            value = bytes(self._tail[max(start - self._tail_start, 0) : end - self._tail_start])
             label = redact(value, [(0, len(value), kind)], keep_last4=policy.keep_last4, keep_shape=policy.keep_shape)
             self._labels[start, end] = f'"{label}"' if self.json and not self._within_string(start) else label
 
@@ -193,7 +193,8 @@ class Track:
         if self.json:
             self._within_string(max(keep, self._read))
         if keep > self._tail_start:
-            self._tail, self._tail_start = self._tail[keep - self._tail_start :], keep
+            del self._tail[: keep - self._tail_start]
+            self._tail_start = keep
             self.spans = [span for span in self.spans if span[1] > keep]
             self._labels = {place: label for place, label in self._labels.items() if place[1] > keep}
 

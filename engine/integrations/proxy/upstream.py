@@ -192,10 +192,8 @@ class _Connection:
             # An answer may come before the request is over: it is refused, or the body is not wanted.
             event = await self._head(sending)
         finally:
-            if not sending.done():
-                sending.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sending
+            sending.cancel()
+            await asyncio.wait((sending,))
         return Answer(self, event.status_code, bytes(event.reason), list(event.headers.raw_items()))
 
     async def _head(self, sending: asyncio.Task[Exception | None]) -> Any:
@@ -208,7 +206,8 @@ class _Connection:
             while isinstance(event := await reading, h11.InformationalResponse):
                 reading = asyncio.create_task(self._event())
         finally:
-            reading.cancel()
+            if not reading.cancel() and not reading.cancelled():
+                reading.exception()
         if not isinstance(event, h11.Response):
             raise UpstreamError(self._name, "it hung up without an answer")
         return event
@@ -229,8 +228,9 @@ class _Connection:
                         await self._writer.drain()
             self._write(h11.EndOfMessage())
             await self._writer.drain()
-        except h11.LocalProtocolError as error:
-            return UpstreamError(self._name, f"the request cannot be sent: {error}")
+        except h11.LocalProtocolError:
+            # What h11 says of it may quote a header, and so a credential.
+            return UpstreamError(self._name, "the request cannot be sent as HTTP/1.1")
         except Exception as error:
             return error
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
@@ -11,6 +12,8 @@ from aimds.integrations.proxy.shapes import Api, Refusal
 from aimds.integrations.proxy.texts import encoded
 
 BAD = "bad_upstream"
+IDLE_S = 30.0
+"""Seconds in which a client must send something of its body."""
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -40,6 +43,8 @@ class Wire:
         self.request_id = request_id
         self.status = 0
         """Of the answer; 0 until it begins."""
+        self.held = 0
+        """Bytes of the request that are kept."""
         self._receive, self._send = receive, send
         self._streams = False
 
@@ -57,20 +62,28 @@ class Wire:
 
         Raises:
             Gone: the client left before its end.
+            Refused: nothing came for IDLE_S.
         """
         while True:
-            message = await self._receive()
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    message = await self._receive()
+            except TimeoutError:
+                raise Refused(Refusal(408, "slow_request", f"nothing came for {IDLE_S:g} s")) from None
             if message["type"] == "http.disconnect":
                 raise Gone
             yield message.get("body", b"")
             if not message.get("more_body", False):
                 return
 
-    async def body(self, most: int) -> bytes:
+    async def body(self, most: int, room: Callable[[], int]) -> bytes:
         """The whole body of the request.
 
+        Args:
+            room: bytes that it may have at the moment, among all others.
+
         Raises:
-            Refused: more than ``most`` bytes.
+            Refused: more than ``most`` bytes, or no room.
         """
         refusal = Refusal(413, "too_large", f"a request may have {most} bytes (aimds proxy --max-body)")
         length = self.header(b"content-length")
@@ -81,6 +94,9 @@ class Wire:
             size += len(piece)
             if size > most:
                 raise Refused(refusal)
+            self.held = size
+            if room() < 0:
+                raise Refused(Refusal(429, "overloaded", "too much is under way", 1.0))
             parts.append(piece)
         return b"".join(parts)
 

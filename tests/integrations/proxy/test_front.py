@@ -19,6 +19,7 @@ from stub_model import IDENT, Asked, Stub, answered, chat, proxied, said
 
 from aimds.errors import ConfigError
 from aimds.gateway.settings import Audit
+from aimds.integrations.proxy import wire
 from aimds.integrations.proxy.screened import Bounds
 from aimds.integrations.proxy.shapes import api_of
 from aimds.integrations.proxy.upstream import Address
@@ -210,6 +211,23 @@ def test_a_body_without_a_stated_length_is_bounded_too(narrow: tuple[Live, Stub]
     with contextlib.closing(narrow[0].connect()) as connection:
         connection.request("POST", CHAT, iter([b"x" * 3000] * 3), {}, encode_chunked=True)
         assert connection.getresponse().status == 413
+
+
+def test_requests_under_way_are_bounded_together() -> None:
+    with proxied(answered(HELLO), Bounds(max_held_bytes=5000)) as (live, _):
+        status, headers, body = live.ask("POST", CHAT, chat("x" * 6000))
+        assert (status, headers["retry-after"], error(body)["code"]) == (429, "1", "overloaded")
+        assert live.ask("POST", CHAT, chat("x" * 4000))[0] == 200
+        assert live.ask("POST", CHAT, chat("x" * 4000))[0] == 200
+
+
+def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "IDLE_S", 0.2)
+    with proxied(answered(HELLO)) as (live, _), contextlib.closing(live.connect()) as connection:
+        connection.putrequest("POST", CHAT)
+        connection.putheader("content-length", "100")
+        connection.endheaders(b"{")
+        assert connection.getresponse().status == 408
 
 
 def test_a_server_that_is_down_is_said() -> None:

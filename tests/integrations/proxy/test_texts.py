@@ -93,6 +93,8 @@ def test_a_text_is_replaced_where_it_stands() -> None:
         ('{"a": "ü"}'.encode("latin-1"), "UTF-8 at byte 7"),
         ('{"a": 1}'.encode("utf-16"), "UTF-8"),
         (b"[" * 100_000, "deep"),
+        (b'{"a": NaN}', "NaN is no number"),
+        (b'{"a": 1e999}', "1e999 is no number"),
     ],
 )
 def test_what_two_readers_may_read_in_two_ways_is_refused(body: bytes, said: str) -> None:
