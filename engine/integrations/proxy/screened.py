@@ -29,8 +29,8 @@ DIGESTS = frozenset({b"content-length", b"content-md5", b"digest", b"content-dig
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """``max_body_bytes`` of a request and of an answer that is no stream, ``max_texts`` in either, ``max_held_bytes`` of
-    all requests under way · ``whole``: nothing of a stream leaves before all of it was judged · ``system``: the
+    """``max_body_bytes`` of a request and of an answer that is no stream, ``max_texts`` in either, ``max_held_bytes``
+    of all under way · ``whole``: nothing of a stream leaves before all of it was judged · ``system``: the
     instructions of the system are screened too."""
 
     max_body_bytes: int = 32 << 20

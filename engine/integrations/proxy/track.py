@@ -178,7 +178,8 @@ class Track:
         met = [span for span in self.spans[first:] if span[0] < end]
         if not met:
             return None
-        out, at = [], start
+        out: list[bytes | bytearray] = []
+        at = start
         for low, high, _ in met:
             out.append(self._tail[at - self._tail_start : max(low, at) - self._tail_start])
             if low >= start:
