@@ -173,6 +173,7 @@ class _Connection:
     def __init__(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout_s: float) -> None:
         self._name, self._reader, self._writer, self._timeout_s = name, reader, writer, timeout_s
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER_BYTES)
+        self._next: Any = None
 
     @property
     def alive(self) -> bool:
@@ -241,9 +242,16 @@ class _Connection:
             self._writer.write(content)
 
     async def piece(self) -> bytes | None:
-        event = await self._event()
+        event = self._next or await self._event()
+        self._next = None
         if isinstance(event, h11.Data):
-            return bytes(event.data)
+            parts = [bytes(event.data)]
+            # What has come already leaves together; nothing is waited for.
+            with contextlib.suppress(h11.RemoteProtocolError):
+                while isinstance(event := self._http.next_event(), h11.Data):
+                    parts.append(bytes(event.data))
+                self._next = None if event is h11.NEED_DATA else event
+            return b"".join(parts)
         if isinstance(event, h11.EndOfMessage):
             return None
         raise UpstreamError(self._name, "it hung up before its answer was complete")
