@@ -77,6 +77,7 @@ class Gateway:
         build: makes the screener; another one in tests, as ``judge``, the command that starts a process that judges.
         warm: texts that make such a process ready to work.
         queue: takes the rows that go to people.
+        front: makes an ASGI application that stands before the one over TCP.
         say: told what a person should know.
         clock: monotonic seconds; ``wall``: seconds since 1970.
 
@@ -93,13 +94,14 @@ class Gateway:
         judge: Sequence[str] = COMMAND,
         warm: Sequence[str] = (),
         queue: Hands | None = None,
+        front: Callable[[App, Gateway], Any] | None = None,
         say: Say = lambda line: None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings.check()
         self._reread, self._build, self._say = reread or (lambda: settings), build, say
-        self._clock, self._wall = clock, wall
+        self._clock, self._wall, self._front = clock, wall, front
         self.audit = _audit(settings)
         self.metrics = Metrics()
         self.follow_ups = FollowUps(self.metrics, say=say)
@@ -172,6 +174,11 @@ class Gateway:
         self.port = 0
         """TCP port, once started."""
 
+    def policy(self) -> Policy:
+        """The policy in force."""
+        found: Policy = self.worker.screener.policy
+        return found
+
     def _on_ray(self, settings: Settings, on: Ray) -> tuple[Judges, int]:
         """Judges in a cluster, and how many there are to begin with.
 
@@ -216,15 +223,19 @@ class Gateway:
             await self._judges.start()
         listening = _listening(self.settings.host, self.settings.port)
         self.port = listening.getsockname()[1]
-        alt_svc = self._listen_quic()
+        # What stands before speaks HTTP/1.1, so nobody is to be led to HTTP/3.
+        alt_svc = self._listen_quic() if self._front is None else None
         self._open_console()
         connections = self.metrics.connections.labels("tcp")
+        app = App(self.service, self._clock, alt_svc=alt_svc)
         self._twin = Twin(
-            App(self.service, self._clock, alt_svc=alt_svc),
+            app if self._front is None else self._front(app, self),
             context=self._context,
             counted=connections.inc,
             grace_s=self.settings.drain_s,
         )
+        # What stands before may pass on answers that have a date of their own.
+        self._twin.config.date_header = self._front is None
         self._keep(asyncio.create_task(self._twin.serve([listening])))
         jwt = self.settings.jwt
         kept = None if self.settings.audit is None else self.settings.audit.keep_days

@@ -26,6 +26,7 @@ COMMANDS = (
     "review",
     "serve",
     "top",
+    "proxy",
     "certs",
     "keys",
     "load",

@@ -43,7 +43,7 @@ def load() -> Any:
     try:
         version = importlib.metadata.version("litellm")
     except importlib.metadata.PackageNotFoundError:
-        expected = "openai, or the extra installed: pip install 'aimds[router]'"
+        expected = "openai, or the extra installed: pip install 'aimds[litellm]'"
         raise ConfigError("adapter", "litellm", expected) from None
     if version in MALICIOUS:
         raise ConfigError("litellm", version, f"another release: {' and '.join(MALICIOUS)} are malicious; remove it")
