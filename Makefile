@@ -16,7 +16,7 @@ WORKERS ?= auto
 TORCH ?= torch
 CLUSTER := tests/actors/test_scan_on_ray.py tests/actors/test_judges_on_ray.py tests/actors/test_stateful.py
 
-.PHONY: help demo test test-ray test-cuda-host test-gpu bench-gpu test-train lint format bench-smoke bench bench-jobs clean
+.PHONY: help demo test test-ray test-cuda-host test-gpu bench-gpu test-train lint format bench-smoke bench bench-jobs release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make bench-smoke      run every benchmark briefly: do they work, are the results right"
 	@echo "make bench            kernels and screener beside their peers: JSON=FILE, tables and plots in docs/benchmarks.md"
 	@echo "make bench-jobs       the benchmarks of scan, hunt and detection in full"
+	@echo "make release          wheel and source archive, built twice and compared, with bill of materials and checksums (ARGS=--draft)"
 	@echo "make clean            remove .venv and all that was made"
 
 $(VENV)/.stamp: pyproject.toml
@@ -126,6 +127,10 @@ bench: $(BENCH)/.stamp
 
 bench-jobs: $(VENV)/.stamp
 	set -e; for name in $(filter-out kernels screen threads,$(BENCHMARKS)); do $(BIN)/python -m benchmarks.$$name $(ARGS); done
+
+# Of the last commit, into dist/.
+release: $(VENV)/.stamp
+	$(BIN)/python deploy/release.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-train $(BENCH) .work build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

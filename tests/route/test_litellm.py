@@ -84,7 +84,7 @@ def test_missing_litellm_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> 
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
-    with pytest.raises(ConfigError, match="aimds\\[router\\]"):
+    with pytest.raises(ConfigError, match="aimds\\[litellm\\]"):
         litellm.load()
 
 
