@@ -132,7 +132,8 @@ def live(smoke: bool) -> Iterator[Case]:
         for array in memory.arrays.values():
             array[:] = 0
         slots, _ = table.admit(everyone[who], 1.0)
-        turns = Turns(users, found, np.arange(steps), yes, np.arange(steps, dtype=np.uint32))
+        numbers = np.arange(steps)
+        turns = Turns(users, found, numbers, numbers, yes, numbers.astype(np.uint32))
         seen = memory.follow(slots, turns, marks)
         return kernels.session_series(seen.values, seen.offsets)[:, 0]
 

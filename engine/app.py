@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import math
+import os
 import socket
 import ssl
 import time
@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 
 from aimds.analyze.sessions import Sessions as Conversations
+from aimds.analyze.watch import Watch
 from aimds.console.local import NAMES, threaded
 from aimds.console.sessions import Sessions
 from aimds.console.site import Answer, Run, Site
@@ -29,6 +30,7 @@ from aimds.gateway import datagrams, server
 from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.batching import Batcher
 from aimds.gateway.certificates import Chains
+from aimds.gateway.follow_ups import FollowUps
 from aimds.gateway.frames import Setup
 from aimds.gateway.headers import Head
 from aimds.gateway.http import App, Twin
@@ -37,16 +39,21 @@ from aimds.gateway.judge_process import screener_of
 from aimds.gateway.judges import COMMAND, Judges
 from aimds.gateway.keys import Keys
 from aimds.gateway.limits import Failures, Rates
+from aimds.gateway.notifications import Notifications
 from aimds.gateway.pieces import Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Access, Everybody, Hooks, Service
 from aimds.gateway.reviewing import Reviewing, reviewed
-from aimds.gateway.settings import Ray, Review, Screening, Settings
+from aimds.gateway.settings import SHIPPED, Ray, Review, Screening, Settings
 from aimds.gateway.tokens import MAX_JWKS, Jwks, Tokens
+from aimds.gateway.traced import TracedService
+from aimds.gateway.tracing import traces
+from aimds.gateway.upkeep import Upkeep
 from aimds.gateway.worker import Worker
+from aimds.ltl.policies import TracePolicies
 from aimds.metrics import Metrics
-from aimds.record.audit import AuditLog
-from aimds.record.chain import load_key
+from aimds.record.audit import AuditLog, Rotation
+from aimds.record.keys import load_key, load_signing_key
 from aimds.respond.carry_out import Queue as Hands
 from aimds.respond.carry_out import Responder
 from aimds.respond.notify import NotifyFile
@@ -58,8 +65,6 @@ if TYPE_CHECKING:
     from aimds.actors.cluster import Cluster
 
 FETCH_S = 10.0
-TICK_S = 0.25
-"""How often what is not urgent is done: denials made durable, key sets fetched."""
 Say = Callable[[str], None]
 
 
@@ -72,6 +77,7 @@ class Gateway:
         build: makes the screener; another one in tests, as ``judge``, the command that starts a process that judges.
         warm: texts that make such a process ready to work.
         queue: takes the rows that go to people.
+        front: makes an ASGI application that stands before the one over TCP.
         say: told what a person should know.
         clock: monotonic seconds; ``wall``: seconds since 1970.
 
@@ -88,20 +94,24 @@ class Gateway:
         judge: Sequence[str] = COMMAND,
         warm: Sequence[str] = (),
         queue: Hands | None = None,
+        front: Callable[[App, Gateway], Any] | None = None,
         say: Say = lambda line: None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings.check()
         self._reread, self._build, self._say = reread or (lambda: settings), build, say
-        self._clock, self._wall = clock, wall
-        self._jwks: Jwks | None = None
+        self._clock, self._wall, self._front = clock, wall, front
         self.audit = _audit(settings)
-        notifier = None if settings.notify is None else NotifyFile(settings.notify)
-        self.responder = Responder(queue, notifier)
-        self._noted = False
-        self._last_reload: dict[str, Any] = {}
         self.metrics = Metrics()
+        self.follow_ups = FollowUps(self.metrics, say=say)
+        notify = settings.notify
+        self._told = None if notify is None else Notifications(NotifyFile(notify), self.follow_ups, say)
+        self.responder = Responder(queue, self._told)
+        self._upkeep = Upkeep(
+            self.follow_ups, self.metrics, self.responder, self.audit, clock=clock, wall=wall, say=say
+        )
+        self._last_reload: dict[str, Any] = {}
         access: Access = Everybody()
         self._auth: Auth | None = None
         if not settings.insecure:
@@ -128,11 +138,16 @@ class Gateway:
             judges=self._judges,
             record=self._recorder(settings),
             sessions=_sessions(settings),
+            watch=_watch(settings),
             responder=self.responder,
             clock=clock,
             wall=wall,
         )
-        self.service = Service(
+        self._traces = traces(settings.traces, os.environ)
+        service: Callable[..., Service] = Service
+        if self._traces is not None:
+            service = functools.partial(TracedService, self._traces)
+        self.service = service(
             Batcher(batch, settings.weights),
             Hooks(
                 self.worker.work,
@@ -158,6 +173,11 @@ class Gateway:
         self._run: Run | None = None
         self.port = 0
         """TCP port, once started."""
+
+    def policy(self) -> Policy:
+        """The policy in force."""
+        found: Policy = self.worker.screener.policy
+        return found
 
     def _on_ray(self, settings: Settings, on: Ray) -> tuple[Judges, int]:
         """Judges in a cluster, and how many there are to begin with.
@@ -203,17 +223,24 @@ class Gateway:
             await self._judges.start()
         listening = _listening(self.settings.host, self.settings.port)
         self.port = listening.getsockname()[1]
-        alt_svc = self._listen_quic()
+        # What stands before speaks HTTP/1.1, so nobody is to be led to HTTP/3.
+        alt_svc = self._listen_quic() if self._front is None else None
         self._open_console()
         connections = self.metrics.connections.labels("tcp")
+        app = App(self.service, self._clock, alt_svc=alt_svc)
         self._twin = Twin(
-            App(self.service, self._clock, alt_svc=alt_svc),
+            app if self._front is None else self._front(app, self),
             context=self._context,
             counted=connections.inc,
             grace_s=self.settings.drain_s,
         )
+        # What stands before may pass on answers that have a date of their own.
+        self._twin.config.date_header = self._front is None
         self._keep(asyncio.create_task(self._twin.serve([listening])))
-        self._keep(asyncio.create_task(self._tick()))
+        jwt = self.settings.jwt
+        kept = None if self.settings.audit is None else self.settings.audit.keep_days
+        self._upkeep.begin(self.service, self.worker, self._reviewing, None if jwt is None else jwt.refresh_s, kept)
+        self.follow_ups.attach()
         while not self._twin.started:
             await asyncio.sleep(0.005)
             if any(task.done() for task in self._tasks):
@@ -243,7 +270,7 @@ class Gateway:
             self.quic.close()
         if self._twin is not None:
             self._twin.should_exit = True
-            while self._twin.started and any(not task.done() for task in self._tasks if task.get_name() != "tick"):
+            while self._twin.started and any(not task.done() for task in self._tasks):
                 await asyncio.sleep(0.01)
                 if self._clock() > until + 1:
                     break
@@ -251,6 +278,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.worker.close()
+        await self.follow_ups.close(asyncio.get_running_loop().time() + self.settings.drain_s)
         if self._judges is not None:
             await self._judges.close()
         if self._cluster is not None:
@@ -261,6 +289,8 @@ class Gateway:
             self._reviewing.close()
         if self.audit is not None:
             self.audit.close()
+        if self._traces is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._traces.close)
 
     async def reload(self) -> None:
         """Take up changed certificates, keys, key sets, weights, policy, patterns and what was learnt. What cannot be
@@ -271,6 +301,7 @@ class Gateway:
             credentials = None if self._auth is None or settings.insecure else self._credentials(settings)
             screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
             actions = None if self._reviewing is None else _reviewed(settings.screening)
+            watch = _watch(settings, self.worker.follower.watch)
             quic = None if self.quic is None else _quic(settings)
             if self._judges is not None:
                 await self._judges.replace(Setup(settings.screening, self._warm))
@@ -285,6 +316,7 @@ class Gateway:
         if credentials is not None and self._auth is not None:
             self._auth.credentials = credentials
         self.worker.replace(screener)
+        self.worker.follower.watch = watch
         if self._reviewing is not None and actions is not None:
             self._reviewing.actions = actions
         self.service.batcher.weights = dict(settings.weights)
@@ -299,27 +331,6 @@ class Gateway:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _tick(self) -> None:
-        current = asyncio.current_task()
-        if current is not None:
-            current.set_name("tick")
-        loop, read = asyncio.get_running_loop(), self._clock()
-        while True:
-            await asyncio.sleep(TICK_S)
-            if self._noted and self.audit is not None:
-                self._noted = False
-                with contextlib.suppress(DataError):
-                    await loop.run_in_executor(None, self.audit.flush)
-            jwks, settings = self._jwks, self.settings.jwt
-            if jwks is None or settings is None:
-                continue
-            if jwks.due or self._clock() - read >= settings.refresh_s:
-                read = self._clock()
-                try:
-                    await loop.run_in_executor(None, jwks.refresh, read)
-                except (AimdsError, OSError) as error:
-                    self._say(f"the key set cannot be read, the old one stays in force: {error}")
-
     def _credentials(self, settings: Settings) -> Credentials:
         chains, clients, required = None, {}, False
         if settings.certificates is not None:
@@ -332,15 +343,13 @@ class Gateway:
             jwks = Jwks(read, remote=remote)
             if not remote:
                 jwks.refresh(self._clock())
-            self._jwks = jwks
+            self._upkeep.use_keys(jwks)
             tokens = Tokens(settings.jwt.config, jwks, self._wall)
         keys = None if settings.keys is None else Keys.load(settings.keys)
         return Credentials(chains, clients, tokens, keys, required)
 
     def _denied(self, body: dict[str, Any]) -> None:
-        if self.audit is not None:
-            self.audit.append("denied", body)
-            self._noted = True
+        self._upkeep.note("denied", body)
 
     def _held(self, identity: Identity) -> list[dict[str, Any]]:
         rows = []
@@ -356,9 +365,12 @@ class Gateway:
 
     def _release(self, tenant: str | None, session_id: str, identity: Identity) -> bool:
         released = self.responder.release(tenant, session_id, self._wall())
-        if released and self.audit is not None:
-            self.audit.append("released", {"tenant": tenant, "session_id": session_id, "identity": identity.name})
-            self._noted = True
+        if released:
+            try:
+                whose: dict[str, Any] = {"tenant": tenant, "session_id": session_id, "identity": identity.name}
+                self._upkeep.record("released", whose)
+            except AimdsError as error:
+                raise Problem("internal", f"the session was let go, but that could not be recorded: {error}") from error
         return released
 
     def _gauges(self) -> None:
@@ -366,8 +378,15 @@ class Gateway:
         self.responder.listed(self._wall())
         for kind, n in responder.counts.items():
             self.metrics.held.labels(kind).set(n)
-        for name, n in (("review", responder.enqueued), ("notify", responder.notified), ("lost", responder.lost)):
+        lost = responder.lost + (0 if self._told is None else self._told.lost)
+        for name, n in (("review", responder.enqueued), ("notify", responder.notified), ("lost", lost)):
             self.metrics.handed.labels(name).set(n)
+        watch = self.worker.follower.watch
+        if watch is not None:
+            for name in watch.names:
+                self.metrics.broken.labels(name).set(watch.broken[name])
+                self.metrics.unfollowed.labels(name).set(watch.unjudged[name])
+        self.follow_ups.gauges()
 
     def _recorder(self, settings: Settings) -> Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None] | None:
         log = self.audit
@@ -470,6 +489,17 @@ def _sessions(settings: Settings) -> Conversations | None:
     return Conversations(capacity=settings.sessions.capacity, max_age_s=settings.sessions.max_age_s)
 
 
+def _watch(settings: Settings, now: Watch | None = None) -> Watch | None:
+    """``now`` where it has the policies that the settings name; raises AimdsError where they cannot be used."""
+    following = settings.sessions
+    if following is None or following.policies is None:
+        return None
+    policies = TracePolicies.load(None if following.policies == SHIPPED else following.policies)
+    if now is not None and policies.version == now.policies.version:
+        return now
+    return Watch(policies, capacity=following.capacity, max_age_s=following.max_age_s)
+
+
 def _reviewed(screening: Screening) -> tuple[str, ...]:
     return reviewed(Policy.load(screening.policy).playbook)
 
@@ -477,8 +507,11 @@ def _reviewed(screening: Screening) -> tuple[str, ...]:
 def _audit(settings: Settings) -> AuditLog | None:
     if settings.audit is None:
         return None
-    key = None if settings.audit.key is None else load_key(settings.audit.key)
-    return AuditLog(settings.audit.path, key=key)
+    found = settings.audit
+    key = None if found.key is None else load_key(found.key)
+    signing = None if found.signing_key is None else load_signing_key(found.signing_key)
+    rotation = Rotation(segment_bytes=int(found.segment_mb * 1e6), segment_s=found.segment_hours * 3600)
+    return AuditLog(found.path, key=key, signing=signing, rotation=rotation)
 
 
 def _listening(host: str, port: int) -> socket.socket:

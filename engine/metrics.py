@@ -16,6 +16,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.rows_seen = self.rows_caught = 0
+        """Rows judged, and those whose action was not allow: the same as in two counters, for who reads them here."""
         r = self.registry
         self.requests = Counter("aimds_requests", "Requests by route and status.", ("route", "status"), registry=r)
         self.rows = Counter("aimds_rows", "Rows screened, by action.", ("action",), registry=r)
@@ -41,20 +43,55 @@ class Metrics:
         self.errors = Counter("aimds_rows_not_judged", "Rows with status error.", registry=r)
         self.held = Gauge("aimds_sessions_held", "Sessions held, by session action.", ("session_action",), registry=r)
         self.handed = Gauge("aimds_rows_handed_on", "Rows handed to review or notify, or lost.", ("to",), registry=r)
+        self.broken = Gauge(
+            "aimds_policy_violations", "Sessions that broke a policy over sessions.", ("policy",), registry=r
+        )
+        self.unfollowed = Gauge(
+            "aimds_policy_sessions_not_judged",
+            "Sessions that a policy could not judge to their end.",
+            ("policy",),
+            registry=r,
+        )
         self.review = Counter(
             "aimds_review_rows", "Rows for people to decide, by what became of them.", ("outcome",), registry=r
         )
+        self.review_open = Gauge(
+            "aimds_review_items",
+            "Items of the review queue that wait, and those past their time.",
+            ("state",),
+            registry=r,
+        )
+        self.drift_alarms = Counter(
+            "aimds_drift_alarms", "Times that clearly more rows were caught than before.", registry=r
+        )
         self.denied = Counter("aimds_denied", "Requests denied, by reason.", ("reason",), registry=r)
+        self.follow_ups = Counter(
+            "aimds_follow_ups", "Follow-up work, by class and what became of it.", ("level", "event"), registry=r
+        )
+        self.follow_ups_late = Counter(
+            "aimds_follow_ups_late", "Deadlines missed, by class and where it was seen.", ("level", "at"), registry=r
+        )
+        self.follow_ups_waiting = Gauge(
+            "aimds_follow_ups_waiting", "Follow-up work that waits for its turn or its time.", ("what",), registry=r
+        )
+        self.follow_up_seconds = Histogram(
+            "aimds_follow_up_seconds", "Time that a piece of work takes.", ("work",), buckets=SECONDS, registry=r
+        )
+        self.follow_up_errors = Counter(
+            "aimds_follow_up_errors", "Pieces of work that failed or were lost.", ("work",), registry=r
+        )
 
     def screened(self, actions: Iterable[tuple[str, int]], threats: Iterable[tuple[str, int]], unjudged: int) -> None:
         """Count the rows of a batch: (action, rows), (threat type, rows that were not allowed), rows with an error."""
         for action, n in actions:
             self.rows.labels(action).inc(n)
+            self.rows_seen += n
         caught = 0
         for threat, n in threats:
             self.by_type.labels(threat).inc(n)
             caught += n
         self.threats.inc(caught)
+        self.rows_caught += caught
         if unjudged:
             self.errors.inc(unjudged)
 

@@ -114,6 +114,8 @@ FEEDBACK = pa.schema(
 )
 """A verdict that a person has confirmed or refuted: ``label`` is one of LABELS. Review writes it, learning reads it."""
 
+UNFOLLOWED = "policy over sessions "
+"""How the error of a verdict begins to say that a policy could not judge the session: no failure of a detector."""
 _TEXT_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 _BINARY_TYPES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
 

@@ -40,14 +40,12 @@ from aimds.errors import ArtefactError, BackendError, ConfigError
 from aimds.kernels import placement
 from aimds.kernels.placement import Place
 from aimds.learn.candidate import Candidate
-from aimds.learn.rounds import Learned
+from aimds.learn.rounds import Learned, Moved
 from aimds.learn.teaching import teach
 from aimds.respond.policy import Policy
 from aimds.schema import CHANNELS, PROFILES, REQUESTS, VERDICTS, requests
 from aimds.sources import batches
 from aimds.verdicts import Verdicts
-
-_Pair = tuple[Detector, Cache[Scores]]
 
 BANK = "bank.npz"
 SLICE_ROWS = 4096
@@ -56,6 +54,15 @@ DEFAULT_CACHE_BYTES = 64 << 20
 ENTRY_BYTES = 1000
 """What one cached row costs beside its evidence and spans."""
 ITEM_BYTES = 400
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Side:
+    """What judges a batch, all of it changed at once."""
+
+    detector: Detector
+    policy: Policy
+    cache: Cache[Scores]
 
 
 class Screener:
@@ -93,7 +100,7 @@ class Screener:
         if cache_bytes < 0:
             raise ConfigError("cache_bytes", cache_bytes, "a whole number of bytes, 0 for no cache")
         self._bare, self._store, self._learned = detector, store, learned
-        self.policy, self._today = policy, today
+        self._written, self._today = policy, today
         self.threads = threads
         self.place = placement.place() if place is None else place
         self.seconds: dict[str, float] = {}
@@ -199,7 +206,7 @@ class Screener:
         detector = teach(self._bare, attacks, benign, threat=threat)
         return Screener(
             detector,
-            self.policy,
+            self._written,
             store=self._store,
             learned=self._learned,
             threads=self.threads,
@@ -209,21 +216,29 @@ class Screener:
         )
 
     def _use(self, store: PatternStore | None, learned: Learned | None) -> None:
-        def made(candidate: Candidate | None) -> _Pair:
+        def made(candidate: Candidate | None, moved: Moved | None) -> _Side:
             detector = self._bare if candidate is None else candidate.apply(self._bare)
             if store is not None:
                 detector = dataclasses.replace(detector, bank=store.bank(detector.bank))
-            return detector, Cache(self._cache_bytes, self._hash(detector))
+            policy = self._written if moved is None else self._written.moved(moved["from"], moved["to"])
+            return _Side(detector, policy, Cache(self._cache_bytes, self._hash(detector, policy)))
 
         current, on_trial = (None, None) if learned is None else (learned.current, learned.trial)
+        first, second = (None, None) if learned is None else learned.moved
         share = 0.0 if learned is None or on_trial is None else learned.share
+        other = made(on_trial, second) if share else None
         # One assignment, so that a batch on another thread sees a detector with its own cache, never half a change.
-        self._now: tuple[_Pair, _Pair | None, float] = (made(current), made(on_trial) if share else None, share)
+        self._now: tuple[_Side, _Side | None, float] = (made(current, first), other, share)
 
     @property
     def detector(self) -> Detector:
         """The stages as the next batch will see them; on trial are others."""
-        return self._now[0][0]
+        return self._now[0].detector
+
+    @property
+    def policy(self) -> Policy:
+        """What turns scores into actions, as the next batch will see it; on trial its thresholds may be others."""
+        return self._now[0].policy
 
     @property
     def profile(self) -> str:
@@ -238,32 +253,32 @@ class Screener:
     @property
     def versions(self) -> dict[str, str]:
         """Versions of all that a verdict depends on: engine, model, signatures, policy."""
-        return self._versions(self.detector)
+        return self._versions(self.detector, self.policy)
 
-    def _versions(self, detector: Detector) -> dict[str, str]:
+    def _versions(self, detector: Detector, policy: Policy) -> dict[str, str]:
         return {
             "engine": aimds.__version__,
             "model": detector.model_version,
             "signatures": detector.signature_version,
-            "policy": self.policy.version,
+            "policy": policy.version,
         }
 
     @property
     def config_hash(self) -> str:
         """The same for two screeners that give the same verdicts, whatever their threads and cache."""
-        (current, _), other, share = self._now
-        alone = self._hash(current)
-        return alone if other is None else f"{alone}+{self._hash(other[0])}+{share}"
+        current, other, share = self._now
+        alone = self._hash(current.detector, current.policy)
+        return alone if other is None else f"{alone}+{self._hash(other.detector, other.policy)}+{share}"
 
-    def _hash(self, detector: Detector) -> str:
+    def _hash(self, detector: Detector, policy: Policy) -> str:
         runs = {"profile": detector.profile, "gray": repr(detector.gray), "backend": self.backend}
-        content = json.dumps({**runs, **self._versions(detector), **data.manifest()}, sort_keys=True)
+        content = json.dumps({**runs, **self._versions(detector, policy), **data.manifest()}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
     def cache_stats(self) -> Stats:
         """Counters of the score cache."""
-        return self._now[0][1].stats
+        return self._now[0].cache.stats
 
     def screen(self, source: Any) -> Verdicts:
         """Screen texts.
@@ -292,8 +307,8 @@ class Screener:
         chosen = trial.chosen(batch, share)
         return trial.joined(batch, chosen, lambda part, tried: self._verdicts(part, other if tried else current))
 
-    def _verdicts(self, batch: pa.RecordBatch, pair: _Pair) -> pa.RecordBatch:
-        detector, cache = pair
+    def _verdicts(self, batch: pa.RecordBatch, side: _Side) -> pa.RecordBatch:
+        detector, cache = side.detector, side.cache
         texts = Texts.from_arrow(batch.column("text"))
         channels = batch.column("channel").indices.to_numpy(zero_copy_only=False)
         scores = Scores.empty(len(texts))
@@ -302,20 +317,20 @@ class Screener:
                 np.arange(start, stop), self._score(detector, cache, texts.slice(start, stop), channels[start:stop])
             )
         started = time.perf_counter()
-        versions = self._versions(detector)
+        versions = self._versions(detector, side.policy)
         out = assembly.verdicts(
-            batch, texts, scores, self.policy, detector.profile, self.backend, versions, self._today()
+            batch, texts, scores, side.policy, detector.profile, self.backend, versions, self._today()
         )
         self._spent("respond", started)
         return out
 
     def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
         """Verdicts for rows (schema REQUESTS) that nobody looked at: status ``error``, action as the policy has it."""
-        detector = self.detector
+        detector, policy = self.detector, self.policy
         texts = Texts.from_arrow(batch.column("text"))
         scores = Scores.failed(len(texts), reason)
-        versions = self._versions(detector)
-        return assembly.verdicts(batch, texts, scores, self.policy, detector.profile, self.backend, versions)
+        versions = self._versions(detector, policy)
+        return assembly.verdicts(batch, texts, scores, policy, detector.profile, self.backend, versions)
 
     def _score(self, detector: Detector, cache: Cache[Scores], texts: Texts, channels: npt.NDArray[np.int8]) -> Scores:
         if not cache.max_bytes:

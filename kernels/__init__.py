@@ -18,6 +18,7 @@ from aimds.kernels import registry, spec
 from aimds.kernels.registry import backend, names
 
 __all__ = [
+    "attractor",
     "backend",
     "build_postings",
     "build_vocabulary",
@@ -333,6 +334,53 @@ def session_series(values: F64, offsets: I64, *, threads: int = 1) -> F64:
     (self-normalisation).
     """
     return cast(F64, _run("session_series", threads, values=values, offsets=offsets))
+
+
+def attractor(
+    values: F64,
+    offsets: I64,
+    *,
+    dim: int = 3,
+    lag: int = 1,
+    separation: int = 0,
+    horizon: int = 5,
+    skip: int = 0,
+    radius: int = 20,
+    angles: int = 16,
+    parts: int = 15,
+    threads: int = 1,
+) -> F64:
+    """What kind of motion a series shows: sixteen numbers a row, float64 (B, 16); nan where a row is too short for one.
+
+    Columns, in the order of `aimds.analyze.dynamics.FEATURES`, for n values x; a point is ``dim`` values ``lag`` apart:
+
+    0 ``lyapunov``: largest Lyapunov exponent a step, the slope over ``horizon`` steps, the first ``skip`` left out, of
+    the mean log distance of each point and its closest one more than ``separation`` away in time (Rosenstein) ·
+    recurrence quantification, points being equal where no value differs by more than ``radius`` percent of the standard
+    deviation: 1 ``recurrence_rate`` of the pairs more than ``separation`` apart, of those 2 ``determinism`` (share on
+    diagonal lines of 2 or more), 3 ``mean_line``, 4 ``longest_line``, 5 ``line_entropy`` (nat), and over the whole plot
+    6 ``laminarity`` (share on lines up and down), 7 ``trapping_time`` (their mean length) · 8 ``chaos01``: 0-1 test,
+    median of ``angles`` correlations, from 20 values on · 9 ``permutation_entropy`` of order 3, from 0 to 1 · 10
+    ``sample_entropy`` of order 2, tolerance ``radius`` · 11 ``period``: lag after which x comes closest to itself
+    again, once it went away, up to n / 2; 0 for none · 12 ``period_miss``: mean squared difference at that lag over
+    twice the variance, 0 for a period, about 1 for noise · 13 ``prediction_error``: mean squared difference of what
+    comes after a point and after its closest one, over the variance · 14 ``settling``: variance of the last third over
+    that of all · 15 ``volatility``: ``period_miss`` of lag 1.
+
+    ``parts`` is the sum of what is wanted: 1 for columns 0 and 13, 2 for 1 to 7, 4 for 9 and 10, 8 for 11, 12 and 15.
+
+    Scaling or shifting a row changes nothing but rounding. Where all values are equal, column 14 is 0, others are nan.
+
+    Args:
+        values: float64 (N,), finite. offsets: int64 (B+1,).
+
+    Source: Rosenstein, Collins & De Luca 1993, doi:10.1016/0167-2789(93)90009-P; Marwan et al. 2007,
+    doi:10.1016/j.physrep.2006.11.001; Gottwald & Melbourne 2009, doi:10.1137/080718851; Bandt & Pompe 2002,
+    doi:10.1103/PhysRevLett.88.174102; Richman & Moorman 2000, doi:10.1152/ajpheart.2000.278.6.H2039.
+    """
+    steps = {"dim": dim, "lag": lag, "separation": separation, "horizon": horizon, "skip": skip}
+    others = {"radius": radius, "angles": angles, "parts": parts}
+    return cast(F64, _run("attractor", threads, values=values, offsets=offsets, **steps, **others))
 
 
 def _pairs(name: str, q_values: Any, q_offsets: I64, p_values: Any, p_offsets: I64, threads: int) -> I32:

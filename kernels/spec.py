@@ -266,6 +266,28 @@ _ROWS = (
         "O(N)",
         "Page 1954, doi:10.1093/biomet/41.1-2.100; Shao & Zhang 2010, doi:10.1198/jasa.2010.tm10103",
     ),
+    Spec(
+        "attractor",
+        "attractor",
+        (
+            _in("values", "float64", "N", "any, finite"),
+            _in("offsets", "int64", "B+1", "position in values", "values"),
+            _int("dim", "values of a point of the embedding", 1, 64),
+            _int("lag", "places between these", 1, 1 << 16),
+            _int("separation", "places that two points must be more than that apart", 0, 1 << 16),
+            _int("horizon", "steps that neighbours are followed", 2, 1 << 16),
+            _int("skip", "first steps of the horizon that the slope leaves out", 0, 1 << 16),
+            _int("radius", "percent of the standard deviation", 1, 1000),
+            _int("angles", "of the 0-1 test, 0 for none", 0, 64),
+            _int("parts", "sum of what is wanted: 1 neighbours, 2 plot, 4 entropies, 8 lags", 0, 15),
+            _out("features", "float64", "B K", "none, or places"),
+        ),
+        1e-9,
+        "O(N²/B (dim + angles/10))",
+        "Rosenstein, Collins & De Luca 1993, doi:10.1016/0167-2789(93)90009-P; Marwan et al. 2007, "
+        "doi:10.1016/j.physrep.2006.11.001; Gottwald & Melbourne 2009, doi:10.1137/080718851; Bandt & Pompe 2002, "
+        "doi:10.1103/PhysRevLett.88.174102; Richman & Moorman 2000, doi:10.1152/ajpheart.2000.278.6.H2039",
+    ),
 )
 
 SPECS: Mapping[str, Spec] = {row.name: row for row in _ROWS}

@@ -37,7 +37,7 @@ def agree(kernel: str, got: Any, expected: Any) -> None:
             assert np.array_equal(ours, oracle), argument.name
         else:
             tolerance = SPECS[kernel].tolerance
-            assert np.allclose(ours, oracle, rtol=tolerance, atol=tolerance), argument.name
+            assert np.allclose(ours, oracle, rtol=tolerance, atol=tolerance, equal_nan=True), argument.name
 
 
 def mutant(kernel: str, right: str, wrong: str) -> Callable[..., Any]:
@@ -341,6 +341,107 @@ def session_series(values: Any, offsets: Any) -> Any:
         gaps = [x[i] - math.fsum(x[: i + 1]) / (i + 1) for i in range(n)]
         row[9] = max(0.0, *(math.fsum(gaps[i : j + 1]) for i in range(n) for j in range(i, n)))
     return np.array(out).reshape(-1, 12)
+
+
+def attractor(values, offsets, dim=3, lag=1, separation=0, horizon=5, skip=0, radius=20, angles=16, parts=15):
+    out = []
+    for x in rows_of(values, offsets):
+        n = len(x)
+        row = [math.nan] * 16
+        out.append(row)
+        if n < 2:
+            continue
+        mean = math.fsum(x) / n
+        variance = math.fsum((v - mean) ** 2 for v in x) / n
+        if math.sqrt(variance) <= 1e-12 * 2.0 ** math.frexp(max(map(abs, x)))[1]:
+            row[14] = 0.0
+            continue
+        deviation = math.sqrt(variance)
+        points = [[x[i + q * lag] for q in range(dim)] for i in range(n - (dim - 1) * lag)]
+        m = len(points)
+
+        def apart(a, b):
+            return sum((u - v) ** 2 for u, v in zip(a, b, strict=True))
+
+        def recurs(a, b, limit=radius / 100 * deviation):
+            return all(abs(u - v) <= limit for u, v in zip(a, b, strict=True))
+
+        moved = m - horizon + 1
+        if moved >= 2 * separation + 2:
+            near = []
+            for i in range(moved):
+                others = [j for j in range(moved) if abs(i - j) > separation]
+                near.append(min(others, key=lambda j: (apart(points[i], points[j]), j)))
+            curve = []
+            for k in range(skip, horizon):
+                gaps = [apart(points[i + k], points[near[i] + k]) for i in range(moved)]
+                logs = [math.log(gap) / 2 for gap in gaps if gap > 1e-18 * variance]
+                if logs:
+                    curve.append((k, math.fsum(logs) / len(logs)))
+            if len(curve) > 1:
+                row[0] = float(np.polyfit(*zip(*curve, strict=True), 1)[0])
+            ahead = (dim - 1) * lag + 1
+            row[13] = math.fsum((x[i + ahead] - x[near[i] + ahead]) ** 2 for i in range(moved)) / math.fsum(
+                (x[i + ahead] - mean) ** 2 for i in range(moved)
+            )
+        plot = [[recurs(a, b) for b in points] for a in points]
+        if m > separation + 1:
+            sizes = []
+            for d in range(separation + 1, m):
+                diagonal = [plot[i][i + d] for i in range(m - d)]
+                sizes += [len(list(run)) for holds, run in itertools.groupby(diagonal) if holds]
+            lines = [size for size in sizes if size >= 2]
+            row[1] = sum(sizes) / ((m - separation) * (m - separation - 1) / 2)
+            row[2] = sum(lines) / sum(sizes) if sizes else 0.0
+            row[3] = sum(lines) / len(lines) if lines else 0.0
+            row[4] = float(max(lines, default=0))
+            shares = [lines.count(size) / len(lines) for size in set(lines)]
+            row[5] = -math.fsum(share * math.log(share) for share in shares)
+        if m > 0:
+            sizes = [len(list(run)) for line in plot for holds, run in itertools.groupby(line) if holds]
+            lines = [size for size in sizes if size >= 2]
+            row[6] = sum(lines) / sum(sizes)
+            row[7] = sum(lines) / len(lines) if lines else 0.0
+        if angles and n >= 20:
+            steps = max(4, n // 10)
+            grows = []
+            for k in range(angles):
+                c = math.pi / 5 + 3 * math.pi / 5 * math.fmod((k + 1) * (math.sqrt(5) - 1) / 2, 1)
+                turned = [(v - mean) * complex(math.cos(c * (j + 1)), math.sin(c * (j + 1))) for j, v in enumerate(x)]
+                walk = list(itertools.accumulate(turned))
+                moves = [
+                    math.fsum(abs(walk[j + s] - walk[j]) ** 2 for j in range(n - steps)) / (n - steps)
+                    for s in range(1, steps + 1)
+                ]
+                grows.append(float(np.corrcoef(range(steps), moves)[0, 1]))
+            row[8] = float(np.median(grows))
+        if n >= 3:
+            orders = []
+            for j in range(n - 2):
+                a, b, c = x[j : j + 3]
+                over = (a - b > 1e-9 * deviation, b - c > 1e-9 * deviation, a - c > 1e-9 * deviation)
+                orders.append(over)
+            shares = [orders.count(order) / len(orders) for order in set(orders)]
+            row[9] = -math.fsum(share * math.log(share) for share in shares) / math.log(math.factorial(3))
+        found = []
+        for size in (2, 3):
+            pieces = [x[i : i + size] for i in range(n - 2)]
+            found.append(sum(recurs(a, b) for a, b in itertools.combinations(pieces, 2)))
+        if found[1]:
+            row[10] = math.log(found[0] / found[1])
+        misses = [math.fsum((x[i] - x[i + d]) ** 2 for i in range(n - d)) / (n - d) / 2 / variance for d in range(n)]
+        row[11], row[12], row[15] = 0.0, 1.0, misses[1]
+        left = [d for d in range(1, n // 2 + 1) if max(misses[1 : d + 1]) >= 0.5]
+        if left:
+            row[12] = min(misses[d] for d in left)
+            row[11] = float(next(d for d in left if misses[d] <= row[12] + 1e-9))
+        late = x[n - max(2, n // 3) :]
+        level = math.fsum(late) / len(late)
+        row[14] = math.fsum((v - level) ** 2 for v in late) / len(late) / variance
+        for part, columns in ((1, (0, 13)), (2, range(1, 8)), (4, (9, 10)), (8, (11, 12, 15))):
+            for column in columns if not parts & part else ():
+                row[column] = math.nan
+    return np.array(out).reshape(-1, 16)
 
 
 def encoder(weights, ids, untrusted, layers, heads):

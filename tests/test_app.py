@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import socket
 import ssl
 import threading
@@ -25,6 +26,7 @@ from aimds.gateway import certificates, keys
 from aimds.gateway.http import App
 from aimds.gateway.identity import Identity
 from aimds.gateway.settings import Audit, Certificates, Following, Settings
+from aimds.record.keys import create_signing_key, load_public_key, public_path
 from aimds.record.verification import verify
 from aimds.respond.policy import Policy
 
@@ -293,7 +295,7 @@ def test_denials_and_caught_verdicts_are_in_the_audit_log(folder: Path) -> None:
         server.screen("hello", context=trusting(folder))
     records = [json.loads(line) for line in (folder / "audit.log").read_bytes().splitlines()]
     assert [record["kind"] for record in records] == ["genesis", "verdict", "denied"]
-    assert records[1]["body"]["identity"] == "ada"
+    assert records[1]["private"]["identity"] == "ada"
     assert records[1]["body"]["action"] == "block"
     assert ATTACK not in (folder / "audit.log").read_text()
     assert verify(folder / "audit.log").ok
@@ -341,7 +343,7 @@ def test_a_session_is_held_from_an_attack_on_until_an_admin_releases_it(tmp_path
         assert held(server) == []
     kinds = [json.loads(line) for line in (tmp_path / "audit.log").read_bytes().splitlines()]
     assert [one["body"]["action"] for one in kinds if one["kind"] == "verdict"][:3] == ["allow", "block", "block"]
-    assert [one["body"]["session_id"] for one in kinds if one["kind"] == "released"] == ["s/1"]
+    assert [one["private"]["session_id"] for one in kinds if one["kind"] == "released"] == ["s/1"]
     assert [json.loads(line)["violations"] for line in (tmp_path / "notify.jsonl").read_text().splitlines()] == [
         [],
         ["session_quarantined"],
@@ -390,6 +392,58 @@ def test_a_verdict_that_cannot_be_recorded_is_not_given(folder: Path) -> None:
         status, found = server.screen("a")
         assert status == 500
         assert "recorded" in found["detail"]
+
+
+def test_a_verdict_is_given_only_when_its_record_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = dataclasses.replace(INSECURE, audit=Audit(tmp_path / "audit.log", None, "all"))
+    with live(settings) as server:
+        assert server.screen("a")[0] == 200
+        log = (tmp_path / "audit.log").stat().st_ino
+        waiting, go_on, real = threading.Event(), threading.Event(), os.fsync
+
+        def slow(file: int) -> None:
+            if os.fstat(file).st_ino == log:
+                waiting.set()
+                assert go_on.wait(30)
+            real(file)
+
+        monkeypatch.setattr(os, "fsync", slow)
+        answers: list[int] = []
+        asking = threading.Thread(target=lambda: answers.append(server.screen("b")[0]))
+        asking.start()
+        assert waiting.wait(30)
+        # It is in the file, not on the disk yet.
+        assert (tmp_path / "audit.log").read_bytes().count(b'"verdict"') == 2
+        asking.join(0.3)
+        assert answers == []
+        go_on.set()
+        asking.join(30)
+        assert answers == [200]
+
+
+def test_old_files_of_the_audit_log_go_and_signed_ones_verify(tmp_path: Path) -> None:
+    create_signing_key(tmp_path / "sign.pem")
+    public = [load_public_key(public_path(tmp_path / "sign.pem"))]
+    audit = Audit(tmp_path / "audit.log", None, "all", tmp_path / "sign.pem", segment_mb=0.002, keep_days=1)
+    settings = dataclasses.replace(INSECURE, audit=audit)
+    with live(settings) as server:
+        for _ in range(12):
+            assert server.screen("a")[0] == 200
+    report = verify(tmp_path / "audit.log", public=public)
+    assert report.ok, report.problems
+    assert report.files > 2
+    assert report.first == 0
+    said: list[str] = []
+    with live(settings, wall=lambda: time.time() + 3 * 86_400, say=said.append) as server:
+        until = time.monotonic() + 30
+        while not said and time.monotonic() < until:
+            time.sleep(0.05)
+    assert "older than 1 days" in said[0]
+    report = verify(tmp_path / "audit.log", public=public)
+    assert report.ok, report.problems
+    assert report.first > 0
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,20 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
-HEAVY = ("ray", "cupy", "aioquic", "polars", "sklearn", "scipy", "pandas", "torch", "onnxruntime", "numba", "pyarrow")
+HEAVY = (
+    "opentelemetry",
+    "ray",
+    "cupy",
+    "aioquic",
+    "polars",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "torch",
+    "onnxruntime",
+    "numba",
+    "pyarrow",
+)
 PICKLERS = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
 MARKERS = tuple(first + second for first, second in (("TO", "DO"), ("FIX", "ME"), ("XX", "X"), ("HA", "CK")))
 VAGUE_NAMES = ("util", "utils", "helper", "helpers", "common", "manager", "misc")

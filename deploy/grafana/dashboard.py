@@ -108,6 +108,46 @@ PANELS: tuple[Panel, ...] = (
         ((f"sum by (reason) (rate(aimds_denied_total{OVER}))", "{{reason}}"),),
     ),
     (
+        "Follow-up deadlines missed",
+        "1/s",
+        "By class, when work began and when it ended late. Anything but nothing in critical is worth a look.",
+        (
+            (
+                f"sum by (level, at) (rate(aimds_follow_ups_late_total{OVER}))",
+                "{{level}}, at {{at}}",
+            ),
+        ),
+    ),
+    (
+        "Follow-up work",
+        "1/s",
+        "Done, refused since it could not be done in time, cancelled, without room, failed.",
+        (
+            (
+                f'sum by (event) (rate(aimds_follow_ups_total{{event!~"pushed|dispatched"}}{OVER}))',
+                "{{event}}",
+            ),
+            (f"sum by (work) (rate(aimds_follow_up_errors_total{OVER}))", "failed: {{work}}"),
+        ),
+    ),
+    (
+        "Time that follow-up work takes",
+        "s",
+        "The slowest percent, by work.",
+        (
+            (
+                f"histogram_quantile(0.99, sum by (le, work) (rate(aimds_follow_up_seconds_bucket{OVER})))",
+                "{{work}}",
+            ),
+        ),
+    ),
+    (
+        "Review",
+        "items",
+        "Items that wait for people, and those past the time that their severity allows.",
+        (("max by (state) (aimds_review_items)", "{{state}}"),),
+    ),
+    (
         "Share of rows caught",
         "percentunit",
         "Against the same hour of the day before.",

@@ -43,18 +43,18 @@ MOST_MEASURED = 512
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``cut`` in (UNKNOWN, 1): mean likeness from which groups are one family · ``least_rows``: rows from which a group
+    """``cut`` in (UNKNOWN, 1): mean likeness from which groups are one family · ``min_rows``: rows from which a group
     is reported as a family · ``neighbours``: texts that each is held against."""
 
     cut: float = CUT
-    least_rows: int = LEAST_ROWS
+    min_rows: int = LEAST_ROWS
     neighbours: int = NEIGHBOURS
 
     def __post_init__(self) -> None:
         if not UNKNOWN < self.cut < 1:
             raise ConfigError("cut", self.cut, f"a likeness above {UNKNOWN} and below 1, {CUT} by default")
-        if self.least_rows < 1:
-            raise ConfigError("least_rows", self.least_rows, "at least 1")
+        if self.min_rows < 1:
+            raise ConfigError("min_rows", self.min_rows, "at least 1")
         if self.neighbours < 1:
             raise ConfigError("neighbours", self.neighbours, "at least 1")
 
@@ -163,7 +163,7 @@ def _families(
     group: I64, original: I64, rows: I64, settings: Settings, wording: Wording, threads: int, tell: Progress
 ) -> Families:
     total = np.bincount(group, weights=rows, minlength=len(group)).astype(np.int64)
-    named = np.flatnonzero(total >= settings.least_rows)
+    named = np.flatnonzero(total >= settings.min_rows)
     named = named[np.lexsort((named, -total[named]))]
     number = np.full(len(group) + 1, -1, np.int32)
     number[named] = np.arange(len(named), dtype=np.int32)

@@ -91,6 +91,11 @@ class Sessions:
         own = (self.table.index, self.table.keys, self.table.links, self.table.seen)
         return sum(array.nbytes for array in (*self.arrays.values(), *own))
 
+    def forget(self, now: float) -> int:
+        """Forget the sessions not seen for ``max_age_s``; how many. `observe` does so itself, but only when it is
+        called."""
+        return self.table.expire(now - self.max_age_s)
+
     def observe(self, requests: pa.RecordBatch, verdicts: pa.RecordBatch, now: float) -> pa.RecordBatch:
         """``verdicts`` (VERDICTS) of ``requests`` (REQUESTS), same rows, with ``session_score`` filled, and
         ``attractor`` where somebody judges it.
@@ -107,7 +112,7 @@ class Sessions:
         if requests.num_rows != verdicts.num_rows:
             problem = f"{verdicts.num_rows} verdicts of {requests.num_rows} requests"
             raise SchemaError("request_id", problem)
-        self.table.expire(now - self.max_age_s)
+        self.forget(now)
         named = np.flatnonzero(verdicts.column("session_id").is_valid().to_numpy(zero_copy_only=False))
         n = verdicts.num_rows
         scores, known = np.zeros(n, np.float32), np.zeros(n, np.bool_)
@@ -115,8 +120,10 @@ class Sessions:
         step = min(CHUNK_ROWS, self.table.capacity)
         for start in range(0, len(named), step):
             rows = named[start : start + step]
-            chosen = pa.array(rows)
-            parts, values, offsets = self.follow(requests.take(chosen), verdicts.take(chosen), now)
+            asked, judged = requests, verdicts
+            if len(rows) < n:
+                asked, judged = requests.take(pa.array(rows)), verdicts.take(pa.array(rows))
+            parts, values, offsets = self.follow(asked, judged, now)
             scores[rows], known[rows] = self.model.float_scores(parts), parts.lengths > 0
             if self.attractor is not None:
                 attractors.append(self.attractor(values, offsets))

@@ -23,8 +23,8 @@ LOOKBACK: Final = 4
 @compiled(
     I64(
         *(writes(F32, 2), writes(I64, 2), writes(U32, 2), writes(I32), writes(I64)),
-        *(writes(I8, 3), writes(I32), writes(U8), writes(F32, 2)),
-        *(reads(I64), reads(U8), reads(F64), reads(I64), reads(U8), reads(U32), reads(I8, 2), reads(U8)),
+        *(writes(I8, 3), writes(I32), writes(U8), writes(F32, 2), writes(U8)),
+        *(reads(I64), reads(U8), reads(F64), reads(I64), reads(I64), reads(U8), reads(U32), reads(I8, 2), reads(U8)),
         *(writes(F64), writes(I64), writes(F64), writes(U8)),
     )
 )
@@ -38,11 +38,13 @@ def follow(
     printed: Any,  # int32 (capacity,): turns of the user met
     refusals: Any,  # uint8 (capacity,): the assistant's last turn was a refusal
     found: Any,  # float32 (capacity, 2): the closest rephrasing, the largest gain of joined turns
+    scales: Any,  # uint8 (capacity,): its turns go by 1 numbers, 2 times, as the first one that has any; 0 nothing yet
     slots: Any,  # int64 (B,)
     kinds: Any,  # uint8 (B,)
     surprises: Any,  # float64 (B,), not a number where nobody judged
-    given: Any,  # int64 (B,): order of the row
-    ordered: Any,  # uint8 (B,): whether it has one
+    numbers: Any,  # int64 (B,)
+    times: Any,  # int64 (B,)
+    ordered: Any,  # uint8 (B,): 1 where the row has a number, and 2 where it has a time
     names: Any,  # uint32 (B,)
     fingerprints: Any,  # int8 (B, DIMS)
     refused: Any,  # uint8 (B,)
@@ -58,14 +60,20 @@ def follow(
         counted[row] = 0
         if kinds[row] <= 1 and not np.isnan(surprises[row]):
             kept = counts[slot]
-            order = given[row] if ordered[row] else latest[slot]
+            if scales[slot] == 0:
+                scales[slot] = 1 if ordered[row] & 1 else ordered[row]
+            placed = ordered[row] & scales[slot]
+            # What has no order by this scale comes last.
+            order = latest[slot]
+            if placed:
+                order = numbers[row] if scales[slot] == 1 else times[row]
             place = kept
             while place and orders[slot, place - 1] > order:
                 place -= 1
             known = place == 0 and kept == window
             for i in range(kept):
                 known |= orders[slot, i] == order and idents[slot, i] == names[row]
-                if not ordered[row]:
+                if not placed:
                     known |= idents[slot, i] == names[row]
             if not known:
                 if kept == window:
@@ -201,6 +209,7 @@ class Memory:
             "printed": np.zeros(capacity, np.int32),
             "refusals": np.zeros(capacity, np.uint8),
             "found": np.zeros((capacity, 2), np.float32),
+            "scales": np.zeros(capacity, np.uint8),
         }
         self._order = tuple(self.arrays)
 
@@ -211,7 +220,7 @@ class Memory:
         closest, counted = np.empty(n, np.float64), np.empty(n, np.uint8)
         size = follow(
             *(self.arrays[name] for name in self._order),
-            *(slots, turns.kinds, turns.surprises, turns.orders, turns.ordered, turns.names),
+            *(slots, turns.kinds, turns.surprises, turns.numbers, turns.times, turns.ordered, turns.names),
             *(marks.prints, marks.refused, out, offsets, closest, counted),
         )
         return Seen(out[:size], offsets, closest, counted)

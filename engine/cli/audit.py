@@ -1,4 +1,4 @@
-"""`aimds audit`: verify an audit log, print its records, make a key."""
+"""`aimds audit`: verify an audit log or an export of one, print its records, make keys."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aimds.cli import audit_export, audit_keep
+from aimds.cli.audit_options import AsJson, KeyFile, LogFile, Quiet, bar, say
 from aimds.printable import LINE, visible
 
 if TYPE_CHECKING:
@@ -17,30 +19,54 @@ if TYPE_CHECKING:
 
 EXIT_PROBLEMS = 1
 
-LogFile = Annotated[Path, typer.Argument(help="The audit log; its head is expected beside it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Export = Annotated[Path, typer.Argument(metavar="FILE", help="The audit log, or an export of one.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
-    group = typer.Typer(help="Verify and read audit logs.", no_args_is_help=True)
+    group = typer.Typer(help="Verify, read and export audit logs, and take subjects out of them.", no_args_is_help=True)
     group.command("verify")(verify)
     group.command("show")(show)
+    audit_export.register(group)
+    audit_keep.register(group)
     group.command("key")(key)
+    group.command("signing-key")(signing_key)
     app.add_typer(group, name="audit")
 
 
 def verify(
-    file: LogFile,
-    key: Annotated[Path | None, typer.Option(help="Key file the log was started with.")] = None,
+    file: Export,
+    key: KeyFile = None,
+    public: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Public half of a key that signed it. Repeatable.")
+    ] = None,
+    checkpoint: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A copy of its head, kept elsewhere. Repeatable.")
+    ] = None,
     expect: Annotated[str, typer.Option(help="SEQ:HASH of a record, noted earlier in a safe place.")] = "",
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Check that an audit log is whole. Exit code 0: nothing wrong; 1: changed, cut or damaged; 2: unreadable."""
-    from aimds.record.chain import load_key
+    """Check that an audit log is whole, over all its files; or an export of one, by itself.
+
+    Exit code 0: nothing wrong; 1: changed, cut or damaged; 2: unreadable.
+    """
+    from aimds.record.checkpoints import read_checkpoint
+    from aimds.record.export_check import is_export, verify_export
+    from aimds.record.keys import load_key, load_public_key
     from aimds.record.verification import verify as check
 
-    report = check(file, key=load_key(key) if key else None, expect=_checkpoint(expect) if expect else None)
+    keys = [load_public_key(one) for one in public or ()]
+    kept = [read_checkpoint(one)[0] for one in checkpoint or ()]
+    noted = _checkpoint(expect) if expect else None
+    with bar("verifying", quiet) as tell:
+        if is_export(file):
+            known = [(point.seq, point.hash, "the checkpoint that was kept") for point in kept]
+            known += [(*noted, "the expected checkpoint")] if noted else []
+            report = verify_export(file, public=keys, points=known, progress=tell)
+        else:
+            secret = load_key(key) if key else None
+            report = check(file, key=secret, public=keys, expect=noted, points=kept, progress=tell)
     if as_json:
         typer.echo(json.dumps({"ok": report.ok, **asdict(report)}))
     else:
@@ -53,12 +79,17 @@ def show(
     file: LogFile,
     last: Annotated[int, typer.Option(min=1, help="How many records, counted from the end.")] = 20,
 ) -> None:
-    """Print the last records as JSON lines, unchecked."""
+    """Print the last records as JSON lines, unchecked, from the closed files too where the last one holds fewer."""
     from aimds.errors import DataError
+    from aimds.record.segments import closed, lines
 
+    kept: deque[bytes] = deque()
     try:
-        with file.open("rb") as lines:
-            kept = deque(lines, maxlen=last)
+        for part in (file, *reversed(closed(file))):
+            with part.open("rb") as opened:
+                kept.extendleft(reversed(deque(lines(opened), maxlen=last - len(kept))))
+            if len(kept) == last:
+                break
     except OSError as error:
         raise DataError(file, f"cannot be read: {error.strerror}") from error
     for line in kept:
@@ -71,10 +102,19 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 def key(file: Annotated[Path, typer.Argument(help="Where to write the key; must not exist.")]) -> None:
     """Make a random key that only its owner may read."""
-    from aimds.record.chain import create_key
+    from aimds.record.keys import create_key
 
     create_key(file)
     typer.echo(f"{visible(str(file), LINE)}: new key; keep it away from the machine that holds the log")
+
+
+def signing_key(file: Annotated[Path, typer.Argument(help="Where to write the key; must not exist.")]) -> None:
+    """Make an Ed25519 key that signs a log; its public half, FILE.pub, is for those who check it."""
+    from aimds.record.keys import create_signing_key
+
+    public = create_signing_key(file)
+    say(f"{file}: new signing key, for the process that writes the log")
+    say(f"{public}: its public half, for those who check it")
 
 
 def _checkpoint(text: str) -> tuple[int, str]:
@@ -96,9 +136,12 @@ def _print(report: Report) -> None:
 
     console = Console(soft_wrap=True)
     verdict = Text("ok", "bold green") if report.ok else Text(f"{report.problem_count} problems", "bold red")
-    console.print(line(f"{report.path}: {report.records} records,"), verdict)
+    files = f" in {report.files} files" if report.files > 1 else ""
+    console.print(line(f"{report.path}: {report.records} records{files},"), verdict)
     for problem in report.problems:
         where = f"line {problem.line}" if problem.line else "log"
+        if problem.line and report.files > 1:
+            where = f"{problem.file}, {where}"
         console.print("  ✗", line(f"{where}: {problem.kind}: {problem.message}"))
     if report.problem_count > len(report.problems):
         console.print("  …", line(f"and {report.problem_count - len(report.problems)} more"))

@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
             float | None,
             typer.Option("--p-value", metavar="P", help="Candidates instead: rows with at most this p-value."),
         ] = None,
-        least_rows: Annotated[int, typer.Option("--min-rows", help="Rows from which a family is reported.")] = 3,
+        min_rows: Annotated[int, typer.Option("--min-rows", help="Rows from which a family is reported.")] = 3,
         least_tenants: Annotated[
             int, typer.Option("--min-tenants", min=1, help="Tenants from which a family is reported.")
         ] = 1,
@@ -101,7 +101,7 @@ def register(app: typer.Typer) -> None:
         target = page or output / PAGE
         options = Options(
             wanted=Wanted(at, p_value),
-            settings=Settings(cut=cut, least_rows=least_rows),
+            settings=Settings(cut=cut, min_rows=min_rows),
             least_tenants=least_tenants,
             top=top,
             user=user,

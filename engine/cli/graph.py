@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aimds.cli import graph_keep
+from aimds.cli.graph_file import AsJson, Graph, checked, opened, say
 from aimds.printable import LINE, visible
 
 if TYPE_CHECKING:
@@ -21,23 +20,10 @@ if TYPE_CHECKING:
     from aimds.record.graph_feed import Fed
     from aimds.record.marks import Marks
 
-FILE = "graph.sqlite"
-LADYBUG = (".lbug", ".ladybug")
 ROWS = 20_000
-PART = 1000
 MAX_HOURS = 24 * 366
 
-Graph = Annotated[
-    Path | None,
-    typer.Option(
-        "--graph",
-        metavar="FILE",
-        help="The graph; a name in .lbug is a ladybug database.  [default: graph.sqlite in the user's data folder]",
-        show_default=False,
-    ),
-]
 Name = Annotated[str, typer.Argument(metavar="ID", help="Request id of an attack in the graph.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Hours = Annotated[float, typer.Option(min=0, max=MAX_HOURS, help="How far apart in time, at most.")]
 
 
@@ -49,10 +35,9 @@ def register(app: typer.Typer) -> None:
         ("status", status),
         ("related", related),
         ("chain", chain),
-        ("erase", erase),
-        ("retain", retain),
     ):
         group.command(name)(command)
+    graph_keep.register(group)
     app.add_typer(group, name="graph")
 
 
@@ -73,9 +58,9 @@ def add(
     """
     from aimds.record.graph_feed import Fed
 
-    files = _files(inputs)
+    files = checked(inputs)
     fed = Fed()
-    with _opened(graph, create=True) as (store, marks):
+    with opened(graph, create=True) as (store, marks):
         for number, file in enumerate(files, 1):
             if len(files) > 1:
                 print(f"{number} of {len(files)}: {file}", file=sys.stderr)
@@ -83,19 +68,19 @@ def add(
     if as_json:
         typer.echo(json.dumps(asdict(fed)))
         return
-    _say(f"{fed.attacks:,} attacks added out of {fed.rows:,} rows, {fed.variants:,} of them variants of earlier ones")
+    say(f"{fed.attacks:,} attacks added out of {fed.rows:,} rows, {fed.variants:,} of them variants of earlier ones")
     if fed.timeless:
-        _say(f"{fed.timeless:,} attacks left out: they have no time")
+        say(f"{fed.timeless:,} attacks left out: they have no time")
 
 
 def status(graph: Graph = None, as_json: AsJson = False) -> None:
     """Show how much the graph holds."""
-    with _opened(graph) as (store, _):
+    with opened(graph) as (store, _):
         counts = store.counts()
     if as_json:
         typer.echo(json.dumps(counts))
     else:
-        _say(", ".join(f"{count:,} {name if name.endswith('s') else name + 's'}" for name, count in counts.items()))
+        say(", ".join(f"{count:,} {name if name.endswith('s') else name + 's'}" for name, count in counts.items()))
 
 
 def related(
@@ -108,13 +93,13 @@ def related(
     """Show attacks near in time that share words, session, patterns or exemplars with one: strongest first."""
     from aimds.record.graph import related as ask
 
-    with _opened(graph) as (store, _):
+    with opened(graph) as (store, _):
         found = ask(store, name, within_us=int(hours * 3600e6), most=most)
     if as_json:
         typer.echo(json.dumps([{**_plain(one.event), "strength": one.strength} for one in found]))
         return
     if not found:
-        _say(f"no attack within {hours:g} hours shares anything with {name}")
+        say(f"no attack within {hours:g} hours shares anything with {name}")
     for one in found:
         typer.echo(f"{one.strength:>3}  {_line(one.event)}")
 
@@ -137,7 +122,7 @@ def chain(
 
     if out is not None and out.suffix != ".svg":
         raise ConfigError("--out", str(out), "a file that ends in .svg")
-    with _opened(graph) as (store, _):
+    with opened(graph) as (store, _):
         found = ask(store, name, most=most)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -150,46 +135,7 @@ def chain(
         for one in found.events:
             typer.echo(("" if one.kind == ATTACK else "  ") + _line(one))
         if found.cut:
-            _say(f"there is more; --limit is {most:,}")
-
-
-def erase(
-    session: Annotated[str | None, typer.Option(help="Erase what is known of this session.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Erase what is known of this tenant.")] = None,
-    graph: Graph = None,
-    as_json: AsJson = False,
-) -> None:
-    """Take out a subject's events for good; nameless stubs stay where a chain of others leads through."""
-    import secrets
-
-    from aimds.errors import ConfigError
-    from aimds.record.graph import erase as take_out
-
-    if session is None and tenant is None:
-        raise ConfigError("subject", None, "--session or --tenant")
-    with _opened(graph) as (store, _):
-        names = store.of_subject(session, tenant)
-        gone = take_out(store, names, [f"erased-{secrets.token_hex(8)}" for _ in names])
-    typer.echo(json.dumps({"erased": gone}) if as_json else f"{gone:,} events erased")
-
-
-def retain(
-    days: Annotated[float, typer.Option(min=0, help="Older events go.")],
-    graph: Graph = None,
-    as_json: AsJson = False,
-) -> None:
-    """Keep the last days only."""
-    before = int((datetime.now(UTC).timestamp() - days * 86400) * 1e6)
-    gone = 0
-    with _opened(graph) as (store, _):
-        while True:
-            names = store.older(before, PART)
-            # Also where none is left: another process may have kept the log from being cut the last time.
-            store.remove(names)
-            gone += len(names)
-            if not names:
-                break
-    typer.echo(json.dumps({"removed": gone}) if as_json else f"{gone:,} events removed")
+            say(f"there is more; --limit is {most:,}")
 
 
 def _add(store: GraphStore, marks: Marks, file: Path, within_us: int) -> Fed:
@@ -213,50 +159,6 @@ def _add(store: GraphStore, marks: Marks, file: Path, within_us: int) -> Fed:
     return fed
 
 
-def _files(inputs: list[Path]) -> list[Path]:
-    from aimds.errors import DataError
-
-    out: list[Path] = []
-    for path in inputs:
-        found = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-        if not found:
-            raise DataError(path, "holds no Parquet file")
-        out += found
-    return out
-
-
-@contextmanager
-def _opened(asked: Path | None, *, create: bool = False) -> Iterator[tuple[GraphStore, Marks]]:
-    """The graph ``asked`` for, by default the user's, and its marks, whose salt lies beside it."""
-    import secrets
-
-    from aimds.detect.patterns.store import home
-    from aimds.errors import DataError
-    from aimds.record import disk
-    from aimds.record.graph_cypher import ladybug
-    from aimds.record.graph_sqlite import SqliteGraph
-    from aimds.record.marks import SALT_BYTES, Marks
-
-    path = asked or home(os.environ) / FILE
-    embedded = path.suffix in LADYBUG
-    if not create and not path.exists():
-        raise DataError(path, "no such graph; aimds graph add makes one")
-    salt = path.with_name(path.name + ".salt")
-    try:
-        if not salt.exists() and not path.exists():
-            salt.parent.mkdir(parents=True, exist_ok=True)
-            disk.replace(salt, secrets.token_bytes(SALT_BYTES))
-        marks = Marks(salt.read_bytes())
-    except OSError as error:
-        problem = f"cannot be used: {error.strerror}; without the salt nothing new can be told to be like what is there"
-        raise DataError(salt, problem) from error
-    store: GraphStore = ladybug(path) if embedded else SqliteGraph(path)
-    try:
-        yield store, marks
-    finally:
-        store.close()
-
-
 def _plain(event: Event) -> dict[str, Any]:
     fields = asdict(event)
     del fields["marks"]
@@ -271,7 +173,3 @@ def _line(event: Event) -> str:
 
 def _subject(event: Event) -> tuple[tuple[str, str | None], ...]:
     return ("session", event.session), ("tenant", event.tenant)
-
-
-def _say(line: str) -> None:
-    typer.echo(visible(line, LINE))

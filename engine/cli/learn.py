@@ -67,6 +67,7 @@ def status(state: StateFolder = None, as_json: AsJson = False) -> None:
             "current": found.current,
             "trial": found.trial,
             "share": found.share,
+            **_moved(found),
             "rounds": len(found.rounds),
             "last": _plain(last) if last else None,
             "feedback": {
@@ -81,6 +82,7 @@ def status(state: StateFolder = None, as_json: AsJson = False) -> None:
     say(f"in force: {_name(found.current)}")
     if found.trial:
         say(f"on trial: {_name(found.trial)}, on {found.share:.1%} of the sessions")
+    _say_moved(found)
     say(
         f"feedback: {len(given.attacks):,} attacks and {len(given.benign):,} benign texts; {given.disputed:,} texts "
         f"disputed, {given.textless:,} rows without a text"
@@ -96,6 +98,9 @@ def promote(
     number: Annotated[int, typer.Argument(metavar="ROUND", min=1, help="The round, one that passed the gate.")],
     by: By,
     share: Annotated[float, typer.Option(help="Share of the sessions to try it on; 1 puts it in force.")] = 1.0,
+    thresholds: Annotated[
+        bool, typer.Option("--thresholds", help="Move the policy's thresholds too, by the step that the round names.")
+    ] = False,
     state: StateFolder = None,
     key: Key = None,
     message: Message = "",
@@ -107,7 +112,16 @@ def promote(
     """
     from aimds.learn import rounds
 
-    after = rounds.promote(state_folder(state), number, share=share, key=signer(key), now=now(), by=by, note=message)
+    after = rounds.promote(
+        state_folder(state),
+        number,
+        share=share,
+        thresholds=thresholds,
+        key=signer(key),
+        now=now(),
+        by=by,
+        note=message,
+    )
     _say_force(after, as_json)
 
 
@@ -157,16 +171,25 @@ def history(
 
 def erase(
     session: Annotated[str | None, typer.Option(help="Erase what came from this session.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Erase what came from this tenant.")] = None,
+    tenant: Annotated[str | None, typer.Option(help='Erase what came from this tenant; "": of none.')] = None,
     state: StateFolder = None,
 ) -> None:
-    """Take a subject's rows out of the feedback; what was learnt from them stays in force until another round is."""
+    """Take a subject's rows out of the feedback; what was learnt from them stays in force until another round is.
+
+    A session id that more than one tenant has needs --tenant: clients choose such ids.
+    """
+    from aimds.errors import ConfigError
     from aimds.learn import rounds
     from aimds.learn.feedback import Replay
 
     folder = state_folder(state)
     rounds.load(folder)
-    gone = Replay(folder / rounds.FEEDBACK).erase(session=session, tenant=tenant)
+    replay = Replay(folder / rounds.FEEDBACK)
+    tenants = replay.tenants(session=session) if session is not None and tenant is None else {}
+    if len(tenants) > 1:
+        listed = ", ".join(name or '"" (rows of none)' for name in sorted(tenants))
+        raise ConfigError("--tenant", None, f"one of {listed}: more than one has this session")
+    gone = replay.erase(session=session, tenant=tenant)
     say(f"{gone:,} rows erased; propose and promote a round to take what they taught out of force")
 
 
@@ -185,10 +208,23 @@ def _draw(found: State, out: Path) -> None:
 
 def _say_force(found: State, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"current": found.current, "trial": found.trial, "share": found.share}))
+        typer.echo(json.dumps({"current": found.current, "trial": found.trial, "share": found.share, **_moved(found)}))
         return
     trial = f"; on trial: {_name(found.trial)}, on {found.share:.1%} of the sessions" if found.trial else ""
     say(f"in force: {_name(found.current)}{trial}")
+    _say_moved(found)
+
+
+def _moved(found: State) -> dict[str, Any]:
+    pair = {"current": found.moved.get(found.current), "trial": found.moved.get(found.trial)}
+    return {"thresholds": {name: None if one is None else one["to"] for name, one in pair.items()}}
+
+
+def _say_moved(found: State) -> None:
+    for number in (found.current, found.trial):
+        if (moved := found.moved.get(number)) is not None:
+            steps = (f"{name} {moved['from'][name]:g} to {moved['to'][name]:.3g}" for name in ("flag", "block"))
+            say(f"{_name(number)} moves the thresholds of the policy: {', '.join(steps)}")
 
 
 def _name(number: int) -> str:

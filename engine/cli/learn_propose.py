@@ -82,6 +82,9 @@ def propose(
     chosen = Policy.load(policy)
     detector = Screener.default(profile=profile, policy=chosen, calibration=calibration, cache_bytes=0).detector
     current = rounds.candidate(folder, found.round(found.current)) if found.current else None
+    written = _levels(chosen)
+    if (moved := found.moved.get(found.current)) is not None:
+        chosen = chosen.moved(moved["from"], moved["to"])
     with Progress(console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, Any] = {}
 
@@ -91,7 +94,14 @@ def propose(
             bar.update(tasks[what], completed=done)
 
         proposal = made(
-            detector, given, canaries, current=current, levels=_levels(chosen), limits=limits, progress=progress
+            detector,
+            given,
+            canaries,
+            current=current,
+            levels=_levels(chosen),
+            written=written,
+            limits=limits,
+            progress=progress,
         )
     one = rounds.record(folder, proposal, key=signing, now=now(), by=by, note=message)
     if as_json:
@@ -189,9 +199,15 @@ def _print(one: Round) -> None:
         if level["step"] is not None and level["step"] != level["now"]:
             say(
                 f"- {name} threshold {level['now']:g}: by these benign texts {level['proven']:.3g} is shown to hold "
-                f"that rate of false alarms; {level['step']:.3g} lies at most a factor of 2 away, for your policy"
+                f"that rate of false alarms; {level['step']:.3g} lies at most a factor of 2 away"
             )
+    if (moved := one.report["moved"]) is not None:
+        for check in moved["checks"]:
+            said = "passed" if check["passed"] else "FAILED"
+            say(f"- {said} with these thresholds, {check['name']}: {check['says']}")
     if one.passed:
         say(f"the gate lets it through; put it in force with: aimds learn promote {one.number} --by NAME")
+        if moved is not None and all(check["passed"] for check in moved["checks"]):
+            say("with these thresholds: add --thresholds")
     else:
         say("the gate does not let it through; nothing has changed")

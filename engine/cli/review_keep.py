@@ -36,16 +36,24 @@ def prune(
 def erase(
     session: Annotated[str | None, typer.Option(help="A session id.")] = None,
     request: Annotated[str | None, typer.Option(help="A request id.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="A tenant.")] = None,
+    tenant: Annotated[str | None, typer.Option(help='A tenant; "": items of none.')] = None,
     queue: QueueFile = Path("review.db"),
     name: ReviewerName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Erase a subject: texts, ids, tenant, evidence and reasons of all items that fit everything given. For good."""
-    from aimds.respond.review.retention import Subject
+    """Erase a subject: texts, ids, tenant, evidence and reasons of all items that fit everything given. For good.
+
+    An id that more than one tenant has needs --tenant: clients choose such ids.
+    """
+    from aimds.errors import ConfigError
+    from aimds.respond.review.retention import Subject, tenants
     from aimds.respond.review.retention import erase as erase_subject
 
     subject = Subject(tenant, session, request)
     with opened(queue) as found:
+        whose = sorted(tenants(found.store, subject)) if tenant is None else []
+        if len(whose) > 1:
+            listed = ", ".join(one or '"" (items of none)' for one in whose)
+            raise ConfigError("--tenant", None, f"one of {listed}: more than one has such an id")
         n = erase_subject(found.store, subject, now(), reviewer(name).name)
     print(json.dumps({"items": n}) if as_json else f"{n:,} items erased")

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 EXIT_SKIPPED = 1
 EXIT_INTERRUPTED = 130
+SHIPPED = "shipped"
 _SAY_EVERY_S = 5.0
 
 
@@ -51,6 +52,7 @@ def register(app: typer.Typer) -> None:
         channel: Annotated[str | None, column("--channel-column", "channel or role")] = None,
         turn: Annotated[str | None, column("--turn-column", "turn number")] = None,
         ident: Annotated[str | None, column("--id-column", "request id")] = None,
+        events: Annotated[str | None, column("--events-column", "events that policies over sessions ask for")] = None,
         carry: Annotated[
             list[str] | None,
             typer.Option("--carry", metavar="COLUMN", help="Column to copy to the verdicts. Repeatable."),
@@ -66,6 +68,14 @@ def register(app: typer.Typer) -> None:
             float | None, typer.Option(metavar="P", help="p-value at which the gray zone of cascade begins.")
         ] = None,
         policy: Annotated[Path | None, typer.Option(help="Policy file.  [default: the shipped one]")] = None,
+        trace_policies: Annotated[
+            str | None,
+            typer.Option(
+                "--trace-policies",
+                metavar="FILE",
+                help='Judge sessions by the policies in FILE, or by those that are "shipped", across all files.',
+            ),
+        ] = None,
         calibration: Annotated[
             Path | None, typer.Option(metavar="DIR", help="What aimds calibrate wrote for this traffic.")
         ] = None,
@@ -95,9 +105,15 @@ def register(app: typer.Typer) -> None:
         """
         from aimds import kernels
         from aimds.cli.startup import warm_up
+        from aimds.errors import ConfigError
         from aimds.jobs.scan import Columns, Factory, Scan, ScanConfig
 
         columns = Columns(text, session, tenant, moment, channel, turn, ident)
+        if trace_policies is not None:
+            columns = replace(columns, events=events)
+            trace_policies = _policies(trace_policies)
+        elif events is not None:
+            raise ConfigError("--events-column", events, "--trace-policies beside it")
         config = ScanConfig(
             inputs=tuple(inputs),
             output=output,
@@ -121,9 +137,9 @@ def register(app: typer.Typer) -> None:
             factory = Factory(screener, {})
         with interruptible(f"what is finished is kept in {output}"):
             if spread:
-                summary = _on_ray(config, factory, ray_address, workers, backend, progress(quiet))
+                summary = _on_ray(config, factory, trace_policies, ray_address, workers, backend, progress(quiet))
             else:
-                summary = Scan(config, factory).run(progress(quiet))
+                summary = Scan(config, factory, policies=trace_policies).run(progress(quiet))
         if audit is not None:
             _record(audit, summary)
         if as_json:
@@ -136,12 +152,25 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(EXIT_SKIPPED)
 
 
+def _policies(file: str) -> str:
+    """What `Scan` takes for the policies in ``file``; where they cannot be used the program ends with 2."""
+    from aimds.cli.trace_policy import load
+
+    path = None if file == SHIPPED else Path(file).resolve()
+    load(path)
+    return SHIPPED if path is None else str(path)
+
+
 def _on_ray(
-    config: ScanConfig, factory: Factory, address: str | None, workers: int | None, backend: str, progress: Progress
+    config: ScanConfig,
+    factory: Factory,
+    policies: str | None,
+    address: str | None,
+    workers: int | None,
+    backend: str,
+    progress: Progress,
 ) -> Summary:
     """The same scan by the actors of a cluster."""
-    from dataclasses import replace
-
     from aimds.actors.cluster import connect
     from aimds.actors.topology import shares
     from aimds.jobs.scan import Scan
@@ -158,7 +187,7 @@ def _on_ray(
         pool = functools.partial(Actors, output=config.output, workers=count, share=share)
         # Ray prints what befalls its workers on stdout, where only the result belongs.
         with contextlib.redirect_stdout(sys.stderr):
-            return Scan(config, factory, pool=pool).run(progress)
+            return Scan(config, factory, policies=policies, pool=pool).run(progress)
     finally:
         cluster.close()
 
@@ -225,6 +254,12 @@ def _print(summary: Summary) -> None:
         table.add_row(*left, *right)
     if actions:
         console.print(table)
+    if summary.violations:
+        told = [f"{name} {count:,}" for name, count in summary.violations.items() if count]
+        console.print(f"sessions that break a policy: {', '.join(told) or 'none'}", markup=False)
+    missed = [f"{name} {count:,}" for name, count in summary.unfollowed.items() if count]
+    if missed:
+        console.print(f"sessions without times, not judged by these policies: {', '.join(missed)}", markup=False)
     unjudged = sum(count for status, count in summary.statuses.items() if status != "ok")
     if unjudged:
         console.print(f"{unjudged:,} rows could not be judged, or not in full: see the columns status and error")

@@ -84,25 +84,25 @@ def register(app: typer.Typer) -> None:
                 "workers": workers,
                 "backend": backend,
             }
-            made = replace(found.screening, **_set(screening))
+            made = replace(found.screening, **changed(screening))
             if on_ray or ray_address is not None:
                 before = found.ray or Ray()
-                given["ray"] = replace(before, **_set({"address": ray_address, "least": workers or None}))
+                given["ray"] = replace(before, **changed({"address": ray_address, "least": workers or None}))
             if made.workers is None:
-                made = replace(made, workers=_workers())
+                made = replace(made, workers=cores())
             if review is not None:
                 given["review"] = Review(review, None if found.review is None else found.review.keep_days)
             return replace(
                 found,
                 insecure=insecure_local,
                 screening=made,
-                **_set(given),
+                **changed(given),
             )
 
         run(settings)
 
 
-def _workers() -> int:
+def cores() -> int:
     """A core for the network, the others for judging; where there is one core, threads are cheaper."""
     import os
 
@@ -110,18 +110,19 @@ def _workers() -> int:
     return usable - 1
 
 
-def _set(options: dict[str, Any]) -> dict[str, Any]:
+def changed(options: dict[str, Any]) -> dict[str, Any]:
+    """Those options that were given."""
     return {name: value for name, value in options.items() if value is not None}
 
 
-def run(settings: Callable[[], Settings]) -> None:
-    """Serve until a signal comes. ``settings`` is called now and on every reload."""
+def run(settings: Callable[[], Settings], front: Callable[[Any, Any], Any] | None = None) -> None:
+    """Serve until a signal comes. ``settings`` is called now and on every reload; ``front`` as `Gateway` takes it."""
     import asyncio
 
-    asyncio.run(_serve(settings))
+    asyncio.run(_serve(settings, front))
 
 
-async def _serve(settings: Callable[[], Settings]) -> None:
+async def _serve(settings: Callable[[], Settings], front: Callable[[Any, Any], Any] | None) -> None:
     import asyncio
     import signal
 
@@ -129,7 +130,7 @@ async def _serve(settings: Callable[[], Settings]) -> None:
     from aimds.cli.startup import TEXTS, notice
 
     with notice():
-        gateway = Gateway(settings(), reread=settings, warm=TEXTS, say=_say)
+        gateway = Gateway(settings(), reread=settings, warm=TEXTS, front=front, say=say)
         gateway.worker.screener.screen(list(TEXTS))
         await gateway.start()
     ended = asyncio.Event()
@@ -144,16 +145,17 @@ async def _serve(settings: Callable[[], Settings]) -> None:
 
     loop.add_signal_handler(signal.SIGHUP, reload)
     scheme = "http" if gateway.settings.insecure else "https"
-    _say(f"listening on {scheme}://{gateway.settings.host}:{gateway.port}")
-    if gateway.settings.review is not None:
-        _say(f"review at {scheme}://{gateway.settings.host}:{gateway.port}/console/")
+    say(f"listening on {scheme}://{gateway.settings.host}:{gateway.port}")
+    if gateway.settings.review is not None and front is None:
+        say(f"review at {scheme}://{gateway.settings.host}:{gateway.port}/console/")
     await ended.wait()
-    _say("draining")
+    say("draining")
     await gateway.stop()
-    _say("stopped")
+    say("stopped")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """A line on stderr."""
     from aimds.printable import LINE, visible
 
     print(visible(line, LINE), file=sys.stderr, flush=True)

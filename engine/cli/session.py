@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write a page to this file.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     ) -> None:
-        """Show one session: score by turn, where its level rises, what it shows against benign sessions, violations.
+        """Show one session: score by turn, where its level rises, how it moves, what it shows against benign sessions.
 
         Page and JSON hold the texts that the scan kept (--with-text), without personal data and secrets.
 
@@ -91,6 +91,12 @@ def _print(found: Trace) -> None:
     for place, turn in enumerate(found.turns):
         for name in turn.violations:
             say(f"turn {place + 1 if turn.turn is None else turn.turn} violates {visible(name, 80)}")
+    motion = found.motion
+    if motion.kind == "insufficient_data":
+        say("motion: too few judged inputs to tell")
+    else:
+        beats = "" if motion.beats is None else f", {'beats' if motion.beats else 'does not beat'} its surrogates"
+        say(f"motion: {motion.kind.replace('_', ' ')}, say {100 * motion.share:.0f} % of the trees{beats}")
     telling = sorted(found.p_values.items(), key=lambda one: one[1])[:3]
     if any(turn.surprise is not None for turn in found.turns):
         say("benign sessions that show as much: " + ", ".join(f"{name} {p:.2g}" for name, p in telling))

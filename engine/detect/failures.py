@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds.errors import AimdsError, ArtefactError, BackendError
-from aimds.schema import STATUSES
+from aimds.schema import STATUSES, UNFOLLOWED
 
 DETECTORS = ("normalize", "rules", "pii", "patterns", "exemplars", "classifier", "deep")
 EVERY = np.uint8((1 << len(DETECTORS)) - 1)
@@ -21,6 +21,7 @@ TRUNCATED = "too many or too large encoded parts; the rest was screened undecode
 INVALID = "invalid UTF-8; the bad bytes were screened as U+FFFD"
 UNKNOWN_CHANNEL = "unknown channel "
 """A remark of a scan, made after the policy has decided: it is no failure of a detector."""
+_REMARKS = (UNKNOWN_CHANNEL, UNFOLLOWED)
 _BY_NORMALIZE = frozenset(message.partition("; ")[0] for message in (TRUNCATED, INVALID))
 _OK, _PARTIAL = STATUSES.index("ok"), STATUSES.index("partial")
 
@@ -61,7 +62,7 @@ def of_error(error: str | None) -> np.uint8:
             bits |= np.uint8(1 << DETECTORS.index(name))
         elif part in _BY_NORMALIZE:
             bits |= NORMALIZE
-        elif not part.startswith(UNKNOWN_CHANNEL):
+        elif not part.startswith(_REMARKS):
             continue
         known = True
     return bits if known else EVERY

@@ -7,7 +7,7 @@ that sends faster than its rows are screened, or reads slower than its verdicts 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aimds.gateway.problem import Problem
 
@@ -24,6 +24,8 @@ class Exchange:
     """Base of all routes. ``route`` names it in metrics; ``wake`` is called when something can be taken, or read."""
 
     route = "none"
+    more: Sequence[tuple[str, str]] = ()
+    """Headers that the answer has besides, once it begins."""
 
     def __init__(self) -> None:
         self.wake: Callable[[], None] = _nothing
@@ -92,7 +94,7 @@ class Exchange:
 
     def begin(self, status: int, headers: Headers) -> None:
         """The head of the answer."""
-        self.status, self.headers = status, headers
+        self.status, self.headers = status, [*headers, *self.more] if self.more else headers
 
     def send(self, content: bytes) -> None:
         """A piece of the answer's body."""

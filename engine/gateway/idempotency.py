@@ -44,7 +44,7 @@ class Answers:
         Raises:
             Problem: ``conflict``: the key came with another request.
         """
-        self._forget(now)
+        self.forget(now)
         entry = self._entries.get(name)
         if entry is None:
             self._entries[name] = Entry(digest, now)
@@ -60,7 +60,7 @@ class Answers:
 
     def claim(self, name: tuple[str, str], now: float) -> bool:
         """True where nobody came with this key before; what the request was is said once it is known (`seal`)."""
-        self._forget(now)
+        self.forget(now)
         if name in self._entries:
             return False
         self._entries[name] = Entry(None, now)
@@ -98,7 +98,8 @@ class Answers:
         for exchange, _ in entry.waiting:
             exchange.refuse(problem)
 
-    def _forget(self, now: float) -> None:
+    def forget(self, now: float) -> None:
+        """Let go of answers that are too old, or too many."""
         gone, used = [], self._used
         for name, entry in self._entries.items():
             if now - entry.at <= self._keep_s and used <= self._max_bytes:

@@ -21,7 +21,6 @@ WHO = "gateway"
 MOST_WAITING = 4096
 """Batches with something to review that may wait for the disk; beyond that they are counted as lost, and said."""
 PAUSE_S = 1.0
-PRUNE_S = 3600.0
 _END = None
 Work = tuple[list[Case], list[Turn]]
 
@@ -85,18 +84,8 @@ class Reviewing:
             self._say(f"review: {len(found)} rows are lost, {MOST_WAITING} batches wait for the disk already")
 
     def _write(self) -> None:
-        pruned = float("-inf")
-        while True:
-            try:
-                work = self._waiting.get(timeout=PRUNE_S)
-            except queue.Empty:
-                work = ([], [])
-            if work is _END:
-                return
+        while (work := self._waiting.get()) is not _END:
             self._add(*work)
-            if self._keep is not None and self._wall() - pruned >= PRUNE_S:
-                pruned = self._wall()
-                self._prune(self._keep)
 
     def _add(self, found: list[Case], around: list[Turn]) -> None:
         told = False
@@ -115,9 +104,12 @@ class Reviewing:
             self._counted("known", added.known)
             return
 
-    def _prune(self, keep: timedelta) -> None:
+    def prune(self) -> None:
+        """Remove the texts that are older than they may be."""
+        if self._keep is None:
+            return
         try:
-            remove_texts(self.target.store, self._now() - keep, self._now(), WHO)
+            remove_texts(self.target.store, self._now() - self._keep, self._now(), WHO)
         except AimdsError as error:
             self._say(f"review: old texts cannot be removed: {error}")
 

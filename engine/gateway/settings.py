@@ -15,6 +15,7 @@ from aimds.gateway.limits import FAILURES
 from aimds.gateway.output import OutputConfig
 from aimds.gateway.pieces import Limits
 from aimds.gateway.tokens import ANY_TENANT, TokenConfig
+from aimds.gateway.tracing import Tracing
 from aimds.kernels.registry import BACKENDS
 from aimds.respond.settings import Section
 from aimds.schema import PROFILES
@@ -51,12 +52,18 @@ class Ray:
     most: int | None = None
 
 
+SHIPPED = Path("shipped")
+"""In the place of a file: the one that comes with aimds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Following:
-    """Follow sessions over their turns: ``capacity`` at once, each until it was not seen for ``max_age_s`` seconds."""
+    """Follow sessions over their turns: ``capacity`` at once, each until it was not seen for ``max_age_s`` seconds.
+    ``policies`` is a file of policies over sessions, or SHIPPED; None: sessions are judged by none."""
 
     capacity: int = 100_000
     max_age_s: int = 86_400
+    policies: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +86,16 @@ class Jwt:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Which verdicts are recorded, where, and with which key."""
+    """Which verdicts are recorded, where, with which key, signed by whom. A file is closed at ``segment_mb`` or after
+    ``segment_hours``; closed ones stay ``keep_days``, None: for ever."""
 
     path: Path
     key: Path | None
     verdicts: str
+    signing_key: Path | None = None
+    segment_mb: float = 256.0
+    segment_hours: float = 24.0
+    keep_days: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,7 @@ class Settings:
     audit: Audit | None = None
     notify: Path | None = None
     review: Review | None = None
+    traces: Tracing | None = None
     drain_s: int = 30
     insecure: bool = False
 
@@ -210,11 +223,17 @@ def _settings(top: Section, base: Path) -> Settings:
         part = top.section("audit")
         key = _path(part, "key", base) if part.has("key") else None
         verdicts = part.choice("verdicts", RECORDED) if part.has("verdicts") else "caught"
-        changed["audit"] = Audit(_path(part, "path", base), key, verdicts)
+        signing = _path(part, "signing_key", base) if part.has("signing_key") else None
+        ranges = {"segment_mb": (0.0, 1e6), "segment_hours": (0.0, 8784.0), "keep_days": (0.0, 36_500.0)}
+        kept = {name: part.number(name, *ranges[name], open_low=True) for name in ranges if part.has(name)}
+        changed["audit"] = Audit(_path(part, "path", base), key, verdicts, signing, **kept)
         part.end()
     if top.has("sessions"):
         part = top.section("sessions")
-        given = _wholes(part, {"capacity": (1, 1 << 24), "max_age_s": (1, 366 * 86_400)})
+        given: dict[str, Any] = _wholes(part, {"capacity": (1, 1 << 24), "max_age_s": (1, 366 * 86_400)})
+        if part.has("policies"):
+            shipped = part.values["policies"] == str(SHIPPED)
+            given["policies"] = SHIPPED if shipped else _path(part, "policies", base)
         changed["sessions"] = replace(Following(), **given)
         part.end()
     if top.has("respond"):
@@ -226,6 +245,8 @@ def _settings(top: Section, base: Path) -> Settings:
         days = part.number("keep_days", 0.0, 36_500.0, open_low=True) if part.has("keep_days") else None
         changed["review"] = Review(_path(part, "path", base), days)
         part.end()
+    if top.has("traces"):
+        changed["traces"] = _traces(top.section("traces"))
     top.end()
     return Settings(**changed)
 
@@ -278,6 +299,18 @@ def _screening(section: Section, base: Path) -> Screening:
     changed |= _wholes(section, {"threads": (1, 256), "cache_bytes": (0, 1 << 40), "workers": (0, 256)})
     section.end()
     return Screening(**changed)
+
+
+def _traces(section: Section) -> Tracing:
+    changed: dict[str, Any] = _texts(section, ("endpoint",))
+    if "endpoint" in changed and not changed["endpoint"].startswith(("http://", "https://")):
+        raise ConfigError(section.key("endpoint"), changed["endpoint"], "an http or https address")
+    if section.has("ratio"):
+        changed["ratio"] = section.number("ratio", 0.0, 1.0)
+    if section.has("follow"):
+        changed["follow"] = section.flag("follow")
+    section.end()
+    return Tracing(**changed)
 
 
 def _numbers(top: Section, name: str, default: Numbers) -> dict[str, Numbers]:

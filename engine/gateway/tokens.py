@@ -93,6 +93,8 @@ class Jwks:
         self._keys: dict[str, Key] = {}
         self._tried = float("-inf")
         self.due = True
+        self.wanted: Callable[[], None] = lambda: None
+        """Called when an unknown id has made it due."""
         self.generation = 0
         """Counts changes of the set."""
 
@@ -118,6 +120,7 @@ class Jwks:
             return key
         if self.remote:
             self.due = True
+            self.wanted()
             return None
         try:
             self.refresh(now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from aimds.analyze.sessions import Sessions
+from aimds.analyze.watch import Watch
 from aimds.gateway.batching import Batch
+from aimds.gateway.following import Follower
 from aimds.gateway.judges import Judges
 from aimds.gateway.judging import Judged, Record, Respond, finished, judge, unrecorded
 from aimds.gateway.pieces import Piece
@@ -32,8 +33,7 @@ class Worker:
         slots: threads, as many as the batcher has slots.
         judges: processes that judge instead, as many; ``screener`` then only says what was not judged.
         record: called with requests, verdicts and pieces of a batch before its verdicts are given.
-        sessions: follows sessions, one batch after the other; what the policy says of their scores is done.
-        responder: holds sessions, and hands rows to people and hooks, before the verdicts are recorded.
+        sessions, watch, responder: follow sessions, as `Follower` has it, before the verdicts are recorded.
         clock: monotonic seconds; ``wall``: seconds since 1970.
     """
 
@@ -45,14 +45,14 @@ class Worker:
         judges: Judges | None = None,
         record: Record | None = None,
         sessions: Sessions | None = None,
+        watch: Watch | None = None,
         responder: Responder | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.screener = screener
         self._judges, self._record, self._clock = judges, record, clock
-        self._responder, self._sessions, self._wall = responder, sessions, wall
-        self._following, self._rows = threading.Lock(), 0
+        self.follower = Follower(sessions, watch, responder, clock=clock, wall=wall)
         self._tasks: set[asyncio.Task[Judged]] = set()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="aimds-judge")
         self._service: Service | None = None
@@ -122,34 +122,19 @@ class Worker:
 
     def _respond(self, screener: Screener) -> Respond | None:
         policy: Policy | None = getattr(screener, "policy", None)
-        sessions, responder = self._sessions, self._responder
-        if responder is not None and (policy is None or not responder.has_work(policy)):
-            responder = None
-        if responder is None and sessions is None:
+        follower = self.follower
+        if not follower.has_work(policy):
             return None
 
         def respond(requests: pa.RecordBatch, verdicts: pa.RecordBatch, pieces: list[Piece]) -> pa.RecordBatch:
-            if sessions is not None:
-                verdicts = self._followed(sessions, requests, verdicts)
-                if policy is not None:
-                    verdicts = policy.with_sessions(verdicts)
-            if responder is None or policy is None:
-                return verdicts
             senders = [piece.identity.name for piece in pieces for _ in range(piece.count)]
-            return responder.respond(policy, requests, verdicts, self._wall(), senders)
+            return follower.respond(policy, requests, verdicts, senders)
 
         return respond
 
-    def _followed(self, sessions: Sessions, requests: pa.RecordBatch, verdicts: pa.RecordBatch) -> pa.RecordBatch:
-        place = verdicts.schema.get_field_index("request_id")
-        with self._following:
-            # A client chooses its request ids and may repeat them: by them it could hide turns from its session.
-            first, self._rows = self._rows, self._rows + verdicts.num_rows
-            ids = pa.array([str(number) for number in range(first, self._rows)], pa.string())
-            seen = sessions.observe(
-                requests, verdicts.set_column(place, verdicts.schema.field(place), ids), self._clock()
-            )
-        return seen.set_column(place, seen.schema.field(place), verdicts.column(place))
+    def forget(self) -> None:
+        """Forget the sessions that have not been seen for long, though nothing comes in."""
+        self.follower.forget()
 
     def _done(self, batch: Batch, future: Future[Judged] | asyncio.Future[Judged]) -> None:
         if future.cancelled():

@@ -25,6 +25,8 @@ from aimds.taxonomy import THREATS
 
 DIGITS = 6
 _KNOWN = {"channel": CHANNELS, "action": ACTIONS, "threat_type": THREATS, "label": LABELS}
+Source = str | tuple[str | None, str] | None
+"""Where a row comes from: a tenant, a reviewer, or a session as its tenant and id."""
 _DECISION = ("request_id", "reviewer", "decided_at")
 """What makes a decision: the same row read again has the same."""
 
@@ -144,30 +146,38 @@ class Replay:
                 self._bound()
         return Added(len(kept), known, dict(over))
 
-    def erase(self, *, session: str | None = None, tenant: str | None = None) -> int:
-        """Take out every row of a session or tenant (both where both are given); how many there were.
+    def tenants(
+        self, *, session: str | None = None, tenant: str | None = None, request: str | None = None
+    ) -> dict[str, int]:
+        """How many rows `erase` would take out, by tenant; ``""``: by none."""
+        rows = self.read()
+        names = rows.filter(_of(rows, session, tenant, request)).column("tenant").to_pylist()
+        return dict(Counter(name or "" for name in names))
+
+    def erase(self, *, session: str | None = None, tenant: str | None = None, request: str | None = None) -> int:
+        """Take out every row of a session, tenant or request (all that is given has to fit); how many there were.
+
+        Args:
+            tenant: ``""`` is that of rows without one.
 
         Raises:
-            ConfigError: neither is given.
+            ConfigError: nothing is given.
             DataError: the folder cannot be written.
         """
-        wanted = {name: value for name, value in (("session_id", session), ("tenant", tenant)) if value is not None}
-        if not wanted:
+        if session is None and tenant is None and request is None:
             raise ConfigError("subject", None, "a session or a tenant to erase")
         gone = 0
         with disk.locked(self.folder):
             for part in self.parts():
                 table = read_feedback(part)
-                mask = pa.chunked_array([pa.array([True] * table.num_rows, pa.bool_())])
-                for name, value in wanted.items():
-                    mask = pc.and_(mask, pc.fill_null(pc.equal(table.column(name), value), False))
+                mask = _of(table, session, tenant, request)
                 hits = pc.sum(mask).as_py() or 0
                 if hits:
                     _put(part, table.filter(pc.invert(mask)))
                     gone += hits
         return gone
 
-    def _over(self, counts: dict[str, Counter[str | None]], of: dict[str, str | None]) -> str:
+    def _over(self, counts: dict[str, Counter[Source]], of: dict[str, Source]) -> str:
         for name, cap in (("session", self.caps.session), ("tenant", self.caps.tenant)):
             if of[name] is not None and counts[name][of[name]] >= cap:
                 return name
@@ -202,6 +212,14 @@ def read_feedback(path: Path) -> pa.Table:
         raise DataError(path, f"cannot be read as Parquet: {error}") from error
 
 
+def _of(table: pa.Table, session: str | None, tenant: str | None, request: str | None) -> pa.ChunkedArray:
+    mask = pa.chunked_array([pa.array([True] * table.num_rows, pa.bool_())])
+    for name, value in (("session_id", session), ("tenant", tenant), ("request_id", request)):
+        if value is not None:
+            mask = pc.and_(mask, pc.equal(pc.fill_null(table.column(name), ""), value))
+    return mask
+
+
 def _put(path: Path, table: pa.Table) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
@@ -221,6 +239,8 @@ def _keys(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     )  # fmt: skip
 
 
-def _sources(table: pa.Table) -> dict[str, list[str | None]]:
-    names = {"session": "session_id", "tenant": "tenant", "reviewer": "reviewer"}
-    return {short: table.column(name).to_pylist() for short, name in names.items()}
+def _sources(table: pa.Table) -> dict[str, list[Source]]:
+    tenants, sessions, reviewers = (table.column(name).to_pylist() for name in ("tenant", "session_id", "reviewer"))
+    # Two tenants may have sessions of one id.
+    pairs = [None if one is None else (tenant, one) for tenant, one in zip(tenants, sessions, strict=True)]
+    return {"session": pairs, "tenant": tenants, "reviewer": reviewers}

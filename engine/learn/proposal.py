@@ -65,6 +65,7 @@ def propose(
     *,
     current: Candidate | None = None,
     levels: Levels = Levels(),  # noqa: B008
+    written: Levels | None = None,
     limits: Limits = Limits(),  # noqa: B008
     fold_count: int | None = None,
     progress: Progress = lambda what, done, total: None,
@@ -72,6 +73,7 @@ def propose(
     """What ``detector``, as shipped, would be with the lessons ``given``, and how it compares with ``current``.
 
     Args:
+        levels: what is in force; ``written``: what the policy says where that is something else.
         fold_count: parts that attacks are held out in, by default FOLDS.
 
     Raises:
@@ -109,6 +111,7 @@ def propose(
     held_report = gate.held_out(before, after, levels, levels)
     benign_report = gate.canary(was, now, levels, levels)
     found = gate.checks(held_report, benign_report, limits)
+    moves = _thresholds(now, levels)
     unjudged = int(np.isnan(np.concatenate([before, after, was, now])).sum())
     report = {
         "engine": aimds.__version__,
@@ -126,7 +129,9 @@ def propose(
         "folds": count,
         "held_out": held_report,
         "canary": benign_report,
-        "thresholds": _thresholds(now, levels),
+        "thresholds": moves,
+        "policy": asdict(written or levels),
+        "moved": _moved(moves, (before, after, was, now), levels, limits),
         "unjudged": unjudged,
         "learnt": {
             "exemplars": len(candidate.attacks),
@@ -163,6 +168,18 @@ def _thresholds(p_after: F64, levels: Levels) -> dict[str, Any]:
         found = thresholds.proven(p_after, now)
         out[name] = {"now": now, "proven": found, "step": None if found is None else thresholds.stepped(now, found)}
     return out
+
+
+def _moved(moves: dict[str, Any], found: Sequence[F64], levels: Levels, limits: Limits) -> dict[str, Any] | None:
+    """What the candidate does with the thresholds moved a step, held to the same gate; None where none would move."""
+    steps = {name: level["now"] if level["step"] is None else level["step"] for name, level in moves.items()}
+    to = Levels(steps["flag"], min(steps["flag"], steps["block"]))
+    if to == levels:
+        return None
+    before, after, was, now = found
+    held_report, benign_report = gate.held_out(before, after, levels, to), gate.canary(was, now, levels, to)
+    checks = [asdict(check) for check in gate.checks(held_report, benign_report, limits)]
+    return {"to": asdict(to), "held_out": held_report, "canary": benign_report, "checks": checks}
 
 
 def _taught(detector: Detector, given: Lessons, without: set[str]) -> Detector:

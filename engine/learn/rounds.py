@@ -29,6 +29,9 @@ KEPT = 25
 """Rounds whose candidates are kept, so that one can go back to them; what was found out about older ones stays."""
 
 
+Moved = dict[str, dict[str, float]]
+
+
 @dataclass(frozen=True, slots=True)
 class Round:
     """One proposal; ``passed`` whether the gate let it through. ``report``: as in `Proposal`."""
@@ -45,7 +48,8 @@ class Round:
 @dataclass(frozen=True, slots=True)
 class State:
     """The rounds, numbered from 1. ``current`` is in force, 0 for none; ``trial`` is judged by on ``share`` of the
-    sessions, 0 for none; ``earlier``: what was in force before, newest last."""
+    sessions, 0 for none; ``earlier``: what was in force before, newest last. ``moved``: the thresholds that were
+    promoted with a round, flag and block each, ``from`` what the policy says ``to`` something else."""
 
     events: tuple[Event, ...]
     rounds: tuple[Round, ...]
@@ -53,6 +57,7 @@ class State:
     trial: int
     share: float
     earlier: tuple[int, ...]
+    moved: Mapping[int, Moved]
 
     @classmethod
     def of(cls, found: tuple[Event, ...]) -> State:
@@ -60,8 +65,13 @@ class State:
         rounds: list[Round] = []
         current, trial, share = 0, 0, 0.0
         earlier: list[int] = []
+        moved: dict[int, Moved] = {}
         for event in found:
             body = event.body
+            if event.kind == PROMOTED:
+                moved.pop(body["round"], None)
+                if body.get("moved") is not None:
+                    moved[body["round"]] = body["moved"]
             if event.kind == PROPOSED:
                 rounds.append(
                     Round(
@@ -84,7 +94,7 @@ class State:
                     while earlier and earlier.pop() != body["round"]:
                         pass
                 current, trial, share = body["round"], 0, 0.0
-        return cls(found, tuple(rounds), current, trial, share, tuple(earlier))
+        return cls(found, tuple(rounds), current, trial, share, tuple(earlier), moved)
 
     def round(self, number: int) -> Round:
         """Round ``number``.
@@ -142,12 +152,22 @@ def record(folder: Path, made: Proposal, *, key: SigningKey, now: datetime, by: 
 
 
 def promote(
-    folder: Path, number: int, *, share: float = 1.0, key: SigningKey, now: datetime, by: str, note: str = ""
+    folder: Path,
+    number: int,
+    *,
+    share: float = 1.0,
+    thresholds: bool = False,
+    key: SigningKey,
+    now: datetime,
+    by: str,
+    note: str = "",
 ) -> State:
-    """Put round ``number`` in force, on ``share`` of the sessions; a person, ``by``, answers for it.
+    """Put round ``number`` in force, on ``share`` of the sessions; a person, ``by``, answers for it. With
+    ``thresholds``, those of the policy move the step that the round bears out.
 
     Raises:
-        ConfigError: no such round, no name, a share that cannot be, or the gate did not let the round through.
+        ConfigError: no such round, no name, a share that cannot be, the gate did not let the round through, or not with
+            its thresholds.
         ArtefactError: the candidate is not kept any more, or the state is damaged.
         DataError: it cannot be written.
     """
@@ -165,10 +185,22 @@ def promote(
         if number == state.current:
             raise ConfigError("round", number, "one that is not in force already")
         candidate(folder, chosen)
-        return {"round": number, "share": float(share)}
+        made: dict[str, Any] = {"round": number, "share": float(share)}
+        return made | {"moved": _moves(chosen)} if thresholds else made
 
     events.append(folder, PROMOTED, body, key=key, now=now, by=by, note=note)
     return load(folder)
+
+
+def _moves(chosen: Round) -> Moved:
+    found = chosen.report.get("moved")
+    if found is None:
+        raise ConfigError("--thresholds", chosen.number, "a round whose benign texts bear out other thresholds")
+    failed = [check["says"] for check in found["checks"] if not check["passed"]]
+    if failed:
+        expected = "a round that passes the gate with its thresholds too; with these it does not: " + "; ".join(failed)
+        raise ConfigError("--thresholds", chosen.number, expected)
+    return {"from": chosen.report["policy"], "to": found["to"]}
 
 
 def rollback(
@@ -207,13 +239,15 @@ def rollback(
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What a screener takes from the state in ``folder``: the candidate in force and the one on trial for ``share`` of
-    the sessions, each with its round, where there is one; ``hashes`` of all events."""
+    the sessions, each with its round and the thresholds that moved with it, where there are any; ``hashes`` of all
+    events."""
 
     folder: Path
     current: Candidate | None
     trial: Candidate | None
     share: float
     numbers: tuple[int, int]
+    moved: tuple[Moved | None, Moved | None]
     hashes: tuple[str, ...]
     trusted: Mapping[str, PublicKey] | None
     stamp: Stamp | None
@@ -229,7 +263,9 @@ class Learned:
         state = load(folder, trusted)
         pair = [candidate(folder, state.round(n)) if n else None for n in (state.current, state.trial)]
         hashes = tuple(event.hash for event in state.events)
-        return cls(folder, pair[0], pair[1], state.share, (state.current, state.trial), hashes, trusted, seen)
+        numbers = (state.current, state.trial)
+        moved = (state.moved.get(state.current), state.moved.get(state.trial))
+        return cls(folder, pair[0], pair[1], state.share, numbers, moved, hashes, trusted, seen)
 
     def changed(self) -> bool:
         """Whether the state has been written since it was loaded; costs one stat.

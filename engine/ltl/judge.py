@@ -16,6 +16,7 @@ from aimds.ltl.monitor import Monitor
 from aimds.ltl.policies import TracePolicies
 from aimds.ltl.sessions import Sessions, sessions
 from aimds.ltl.tables import Tables
+from aimds.ltl.traces import Traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,12 @@ class Judge:
                 last = int(lengths[session]) - 1
                 out.append(Violation(session, policy.name, last if step < 0 else step, step < 0))
         return sorted(out, key=lambda one: one.session), unjudged
+
+    def alone(self, mask: int) -> list[int]:
+        """Places of the policies that a session of one step with the events ``mask`` breaks."""
+        traces = Traces(self.names, np.array([mask], np.uint64), np.array([0, 1]), np.zeros(1, np.int64))
+        places: list[int] = np.flatnonzero(~self._evaluator.run(traces)[0]).tolist()
+        return places
 
     def _steps(self, p: int, found: Sessions, broken: npt.NDArray[np.int64]) -> list[int]:
         table, traces = self._tables[p], found.traces

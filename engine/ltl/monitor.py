@@ -80,6 +80,11 @@ class Monitor:
         self._note()
         return self.verdict
 
+    @property
+    def memory(self) -> tuple[object, ...]:
+        """All that the next step depends on but the clock, to be compared."""
+        return (self._state, self._before, {node: list(found) for node, found in self._moments.items() if found})
+
     def _note(self) -> None:
         if self._state == FALSE and self.failed_at is None:
             self.failed_at = self.steps
@@ -123,6 +128,20 @@ class Monitor:
         if len(moments) > MAX_WAITING:
             raise LimitError("moments are open at once", len(moments), MAX_WAITING, SIMPLER)
         return bool(moments) and now - moments[0] >= low
+
+
+def rests(formula: Formula) -> bool:
+    """Whether steps without events leave ``formula`` as the first of them left it, however much time passes.
+
+    A session in which nothing has happened yet then needs no `Monitor`: one that has taken a single step without
+    events stands for it.
+    """
+    probes = [Monitor(formula) for _ in range(3)]
+    for probe, times in zip(probes, ((0,), (7,), (0, 1 << 60)), strict=True):
+        for time in times:
+            probe.step((), time)
+    first = probes[0]
+    return first.verdict not in ("false", "true") and all(probe.memory == first.memory for probe in probes)
 
 
 _AHEAD: Final = frozenset({Op.NEXT, Op.WEAK_NEXT, Op.UNTIL, Op.RELEASE})

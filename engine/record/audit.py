@@ -1,44 +1,71 @@
 """The audit log: append-only, hash-chained, durable in batches. `aimds.record.verification` checks what this writes.
 
 A record is durable when `AuditLog.flush` has returned after it. Texts never enter: `AuditLog.digest` gives their
-HMAC-SHA256 instead, equal for equal texts and worthless without the key.
+HMAC-SHA256 instead, equal for equal texts and worthless without the key. What tells whom a record is about
+(`chain.PRIVATE`) stands apart in it, so that it can be taken out later.
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import hashlib
+import math
 import os
 import secrets
-import stat
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from aimds.errors import ConfigError, DataError
-from aimds.record import disk
+from aimds.record import disk, segments
 from aimds.record.chain import (
+    CHECKPOINT,
     FORMAT,
     GENESIS,
     MAX_LINE_BYTES,
     NO_HASH,
-    Head,
+    PRIVATE,
+    RECOVERED,
+    SALT,
+    SALT_BYTES,
+    SEGMENT,
     Record,
-    decode,
     encode,
-    encode_head,
-    head_path,
-    key_id,
-    mac,
-    read_head,
 )
+from aimds.record.checkpoints import Checkpoint, checkpoint, encode_head, head_path, read_head
+from aimds.record.journal import Journal
+from aimds.record.keys import key_id, mac
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 MAX_PENDING_BYTES = 64 << 20
 """Records that wait for a flush; beyond this, the next append flushes first."""
 _GENESIS_START = b'{"body":{"chain":"'
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """When a file is closed and the next one begun, and how often a signed log is signed within itself. By default size
+    alone counts, not age.
+
+    Raises:
+        ConfigError: a value that cannot be used.
+    """
+
+    segment_bytes: int = 256 << 20
+    segment_s: float = math.inf
+    checkpoint_records: int = 10_000
+    checkpoint_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise ConfigError(f"rotation.{name}", value, "more than 0")
 
 
 def _utc_now() -> datetime:
@@ -46,21 +73,25 @@ def _utc_now() -> datetime:
 
 
 class AuditLog:
-    """A log open for writing; one writer at a time, its threads may share it.
+    """A log open for writing; one writer at a time. Its threads may share it: one fsync is for all that waits.
 
     After a crash the log is opened again as it is: a last line that was not written whole is cut off, and a record of
-    kind ``recovered`` says how many bytes it had.
+    kind ``recovered`` says how many bytes it had, and which records no head had sealed.
 
     Args:
-        path: the log; made if it does not exist. Its head lies beside it as ``<name>.head``.
+        path: the file that is written; made if it does not exist. Its head lies beside it as ``<name>.head``, closed
+            files as ``<name>.00000001`` and so on.
         key: seals the head and digests sensitive strings; a log is always opened with the key it was started with.
+        signing: signs the head at every flush, and checkpoints in the chain.
+        rotation: when the next file is begun.
         now: the clock that stamps records.
         chain: name of a new chain, random by default.
+        entropy: gives so many random bytes, which keep private parts from being guessed.
 
     Raises:
         DataError: another writer has it, it is no audit log, it is damaged at its end, or records that were durable
             are missing.
-        ConfigError: the key is not the one the log was started with.
+        ConfigError: the key is not the one the log was started with, or a log that is signed is opened without one.
     """
 
     def __init__(
@@ -68,86 +99,107 @@ class AuditLog:
         path: Path,
         *,
         key: bytes | None = None,
+        signing: Ed25519PrivateKey | None = None,
+        rotation: Rotation = Rotation(),
         now: Callable[[], datetime] = _utc_now,
         chain: str | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.path, self._key, self._now = path, key, now
-        self._lock = threading.Lock()
+        self.path, self._key, self._signing, self._now = path, key, signing, now
+        self._rotation, self._entropy = rotation, entropy
+        # Always taken in this order. Who appends, and what comes in between (rotation); who writes; what waits.
+        self._appending, self._writing, self._waiting = threading.RLock(), threading.RLock(), threading.Lock()
         self._pending: list[bytes] = []
         self._pending_bytes = 0
-        self._broken: str | None = None
+        self._unsigned = 0
         self._head_due = False
+        self._journal = Journal(path)
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise DataError(path, f"cannot be opened: {error.strerror}") from error
-        try:
-            self._acquire()
-            self._size = os.fstat(self._file).st_size
             self._resume(chain or secrets.token_hex(16))
         except BaseException:
-            os.close(self._file)
+            self._journal.close()
             raise
-
-    def _acquire(self) -> None:
-        if not stat.S_ISREG(os.fstat(self._file).st_mode):
-            raise DataError(self.path, "is not a regular file")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(self.path, "is being written by another process") from None
 
     def _resume(self, chain: str) -> None:
         known = read_head(self.path, self._key)
-        first = os.pread(self._file, MAX_LINE_BYTES, 0)
-        torn = b""
+        if known is not None and known[0].signer is not None and self._signing is None:
+            raise ConfigError("signing key", None, "one: the log is signed, and would be no more")
+        first = os.pread(self._journal.file, MAX_LINE_BYTES, 0)
         if b"\n" not in first:
-            if known is not None:
-                raise DataError(self.path, f"is empty, but its head knows record {known[0].seq}: records were removed")
-            if not (first.startswith(_GENESIS_START) or _GENESIS_START.startswith(first)):
-                raise DataError(self.path, "is not an audit log")
-            self._start(chain, torn=first)
+            self._start(chain, first, known)
             return
         try:
-            genesis = decode(first[: first.index(b"\n") + 1])
+            opening = segments.first_record(self._journal.file)
         except ValueError as error:
-            raise DataError(self.path, f"is not an audit log, or damaged: {error}") from None
-        if genesis.kind != GENESIS or genesis.body.get("format") != FORMAT:
+            raise DataError(self.path, segments.why_not(first, str(error))) from None
+        try:
+            last, torn = segments.last_record(self._journal.file, self._journal.size)
+        except ValueError as error:
+            raise DataError(self.path, f"is damaged at its end ({error}); see aimds audit verify") from None
+        begun = segments.beginning(opening)
+        if begun is None:
             raise DataError(self.path, f"does not begin like an audit log of format {FORMAT}")
-        if genesis.body.get("key") != key_id(self._key):
-            started = f"the key with id {genesis.body['key']}" if genesis.body.get("key") else "no key"
-            raise ConfigError("key", f"id {key_id(self._key)}", f"{started}, as the log was started with")
-        last, torn = self._tail()
-        self._chain, self._seq, self._hash = str(genesis.body["chain"]), last.seq, last.hash
+        self._chain, started, self._number = begun
+        self._check_key(started)
+        self._stand(last, opening)
         self._check_head(known, last)
         if torn:
-            self._cut(self._size - len(torn))
-            self._add("recovered", {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()})
-        if known is None and last.seq > 0:
-            self._add("recovered", {"head": "missing"})
+            self._journal.cut(self._journal.size - len(torn))
+            self._add(RECOVERED, {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()})
+        self._note_unsealed(known, last)
         self._head_due = True
         self._flush()
 
-    def _start(self, chain: str, torn: bytes) -> None:
-        self._chain, self._seq, self._hash = chain, -1, NO_HASH
-        self._cut(0)
-        self._add(GENESIS, {"chain": chain, "format": FORMAT, "key": key_id(self._key)})
+    def _note_unsealed(self, known: tuple[Checkpoint, bool] | None, last: Record) -> None:
+        if known is None and last.seq > 0:
+            self._add(RECOVERED, {"head": "missing", "unsealed": [0, last.seq]})
+        elif known is not None and known[0].seq < last.seq:
+            # Killed before it wrote the head, or somebody added records: from here on the head covers them.
+            self._add(RECOVERED, {"unsealed": [known[0].seq + 1, last.seq]})
+
+    def _start(self, chain: str, torn: bytes, known: tuple[Checkpoint, bool] | None) -> None:
+        files = segments.closed(self.path)
+        if files and not torn:
+            # Killed between closing one file and beginning the next.
+            self._go_on_after(files[-1], known)
+        elif known is not None or files:
+            problem = f"its head knows record {known[0].seq}" if known else f"{files[-1].name} is there"
+            raise DataError(self.path, f"is empty, but {problem}: records were removed")
+        elif not (torn.startswith(_GENESIS_START) or _GENESIS_START.startswith(torn)):
+            raise DataError(self.path, "is not an audit log")
+        else:
+            self._chain, self._number, self._began, self._first = chain, 1, self._now(), 0
+            self._seq, self._hash, self._durable = -1, NO_HASH, (-1, NO_HASH)
+            self._journal.cut(0)
+            self._add(GENESIS, {"chain": chain, "format": FORMAT, "key": key_id(self._key)})
         if torn:
-            self._add("recovered", {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()})
+            self._add(RECOVERED, {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()})
+        self._last_signed = self._now()
         self._flush()
         disk.sync_folder(self.path.parent)
 
-    def _tail(self) -> tuple[Record, bytes]:
-        start = max(self._size - 2 * MAX_LINE_BYTES, 0)
-        content = os.pread(self._file, self._size - start, start)
-        end = content.rfind(b"\n") + 1
-        line = content[content.rfind(b"\n", 0, max(end - 1, 0)) + 1 : end]
-        try:
-            return decode(line), content[end:]
-        except ValueError as error:
-            raise DataError(self.path, f"is damaged at its end ({error}); see aimds audit verify") from None
+    def _go_on_after(self, file: Path, known: tuple[Checkpoint, bool] | None) -> None:
+        opening, last = segments.ends(file)
+        begun = segments.beginning(opening)
+        assert begun is not None
+        self._chain, started, number = begun
+        self._check_key(started)
+        self._stand(last, opening)
+        self._check_head(known, last)
+        self._number, self._began, self._first = number + 1, self._now(), last.seq + 1
+        self._add(SEGMENT, self._opening())
+        self._note_unsealed(known, last)
 
-    def _check_head(self, known: tuple[Head, bool] | None, last: Record) -> None:
+    def _stand(self, last: Record, opening: Record) -> None:
+        self._seq, self._hash, self._durable = last.seq, last.hash, (last.seq, last.hash)
+        self._began, self._first, self._last_signed = datetime.fromisoformat(opening.time), opening.seq, self._now()
+
+    def _check_key(self, started: Any) -> None:
+        if started != key_id(self._key):
+            expected = f"the key with id {started}" if started else "no key"
+            raise ConfigError("key", f"id {key_id(self._key)}", f"{expected}, as the log was started with")
+
+    def _check_head(self, known: tuple[Checkpoint, bool] | None, last: Record) -> None:
         if known is None:
             return
         head, sealed = known
@@ -190,12 +242,13 @@ class AuditLog:
 
     def append_many(self, kind: str, bodies: Iterable[Mapping[str, Any]]) -> range:
         """Add a record per body and return their numbers. On an error those before the bad one have been added."""
-        with self._lock:
-            self._check()
+        with self._appending:
+            self._journal.check()
+            self._between()
             first = self._seq + 1
             for body in bodies:
                 if self._pending_bytes >= MAX_PENDING_BYTES:
-                    self._flush()
+                    self.flush()
                 self._add(kind, body)
             return range(first, self._seq + 1)
 
@@ -206,57 +259,125 @@ class AuditLog:
             DataError: they cannot be written. They are kept, nothing of them is left in the file, and a later flush
                 tries again; after a failed fsync the log has to be opened anew.
         """
-        with self._lock:
+        with self._writing:
+            # Nothing is left to do where another thread's fsync covered what this one waited for.
             self._flush()
-            return self._seq
+            return self._durable[0]
+
+    def rotate(self) -> None:
+        """Close the file and begin the next one.
+
+        Raises:
+            DataError: that cannot be done.
+        """
+        with self._appending:
+            self._journal.check()
+            self._rotate()
+
+    def index(self) -> list[segments.Segment]:
+        """Make the index of the closed files anew; gives what it holds.
+
+        Raises:
+            DataError: a closed file is damaged, or the index cannot be written.
+        """
+        with self._writing:
+            return segments.write_index(self.path)
+
+    def _between(self) -> None:
+        at, rotation = self._now(), self._rotation
+        old = (at - self._began).total_seconds() >= rotation.segment_s
+        full = self._journal.size + self._pending_bytes >= rotation.segment_bytes
+        if self._seq > self._first and (old or full):
+            self._rotate()
+        elif self._unsigned and (
+            self._unsigned >= rotation.checkpoint_records
+            or (at - self._last_signed).total_seconds() >= rotation.checkpoint_s
+        ):
+            self._sign()
+
+    def _sign(self) -> None:
+        if self._signing is not None:
+            point = checkpoint(self._chain, self._seq, self._hash, self._stamp(), self._signing)
+            self._add(CHECKPOINT, asdict(point))
+            self._last_signed = self._now()
+        self._unsigned = 0
+
+    def _rotate(self) -> None:
+        if self._unsigned:
+            self._sign()
+        with self._writing:
+            self._flush()
+            target, fresh = (
+                segments.segment_path(self.path, self._number),
+                self.path.with_name(f"{self.path.name}.next"),
+            )
+            if target.exists():
+                raise DataError(target, "is there already; see aimds audit verify")
+            body = {**self._opening(), "segment": self._number + 1}
+            line, hashed = encode(self._seq + 1, self._stamp(), SEGMENT, body, self._hash)
+            following = Journal(fresh, fresh=True)
+            try:
+                following.append(line)
+                os.rename(self.path, target)
+                os.rename(fresh, self.path)
+            except BaseException as error:
+                following.close()
+                if not self.path.exists():
+                    self._journal.broken = "could not be followed by another file; open it anew"
+                if not isinstance(error, (OSError, DataError)):
+                    raise
+                raise DataError(self.path, f"cannot be closed and followed by another file: {error}") from error
+            self._journal.close()
+            following.path = self.path
+            self._journal, self._number, self._began, self._first = (
+                following,
+                self._number + 1,
+                self._now(),
+                self._seq + 1,
+            )
+            self._seq, self._hash = self._seq + 1, hashed
+            self._durable, self._head_due = (self._seq, hashed), True
+            disk.sync_folder(self.path.parent)
+            self._flush()
+            # The records are safe without it, and the next file that is closed makes it anew.
+            with contextlib.suppress(DataError):
+                self.index()
+
+    def _opening(self) -> dict[str, Any]:
+        return {"chain": self._chain, "format": FORMAT, "key": key_id(self._key), "segment": self._number}
+
+    def _stamp(self) -> str:
+        at = self._now()
+        return (at if at.tzinfo is UTC else at.astimezone(UTC)).isoformat(timespec="microseconds")
 
     def _add(self, kind: str, body: Mapping[str, Any]) -> None:
-        time = self._now().astimezone(UTC).isoformat(timespec="microseconds")
-        line, digest = encode(self._seq + 1, time, kind, dict(body), self._hash)
-        self._pending.append(line)
-        self._pending_bytes += len(line)
-        self._seq, self._hash, self._time = self._seq + 1, digest, time
-
-    def _check(self) -> None:
-        if self._broken:
-            raise DataError(self.path, self._broken)
+        public, private = dict(body), None
+        if not PRIVATE.isdisjoint(public):
+            private = {name: public.pop(name) for name in PRIVATE & public.keys()}
+            private[SALT] = self._entropy(SALT_BYTES).hex()
+        line, hashed = encode(self._seq + 1, self._stamp(), kind, public, self._hash, private)
+        with self._waiting:
+            self._pending.append(line)
+            self._pending_bytes += len(line)
+            self._seq, self._hash = self._seq + 1, hashed
+        self._unsigned += self._signing is not None
 
     def _flush(self) -> None:
-        self._check()
-        if self._pending:
-            content = b"".join(self._pending)
-            try:
-                disk.write(self._file, content)
-            except OSError as error:
-                self._cut(self._size)
-                raise DataError(self.path, f"cannot be written: {error.strerror}") from error
-            self._sync()
-            self._size += len(content)
-            self._pending.clear()
-            self._pending_bytes = 0
-            self._head_due = True
+        self._journal.check()
+        with self._waiting:
+            count, content, last = len(self._pending), b"".join(self._pending), (self._seq, self._hash)
+        if count:
+            self._journal.append(content)
+            with self._waiting:
+                del self._pending[:count]
+                self._pending_bytes -= len(content)
+            self._durable, self._head_due = last, True
         if self._head_due:
             self._write_head()
             self._head_due = False
 
-    def _sync(self) -> None:
-        # After a failed fsync the kernel may have dropped the pages; only reading the file anew tells what is left.
-        try:
-            os.fsync(self._file)
-        except OSError as error:
-            self._broken = f"cannot be made durable: {error.strerror}; open it anew"
-            raise DataError(self.path, self._broken) from error
-
-    def _cut(self, size: int) -> None:
-        try:
-            os.ftruncate(self._file, size)
-        except OSError as error:
-            self._broken = f"cannot be cut back to its last record: {error.strerror}; open it anew"
-            raise DataError(self.path, self._broken) from error
-        self._size = size
-
     def _write_head(self) -> None:
-        head = Head(self._chain, self._seq, self._hash, self._now().astimezone(UTC).isoformat(timespec="microseconds"))
+        head = checkpoint(self._chain, *self._durable, self._stamp(), self._signing)
         try:
             disk.replace(head_path(self.path), encode_head(head, self._key))
         except OSError as error:
@@ -265,15 +386,15 @@ class AuditLog:
 
     def close(self) -> None:
         """Make all records durable and let others open the log; the lock goes even if the records cannot be written."""
-        with self._lock:
-            if self._file < 0:
+        with self._appending, self._writing:
+            if self._journal.closed:
                 return
             try:
+                if self._unsigned:
+                    self._sign()
                 self._flush()
             finally:
-                os.close(self._file)
-                self._file = -1
-                self._broken = "is closed"
+                self._journal.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,36 +1,49 @@
 """The format of the audit log: one canonical JSON line per record, each holding the SHA-256 of the one before it.
 
-A line is ``{"body":…,"hash":…,"kind":…,"prev":…,"seq":…,"time":…}`` with sorted keys, no spaces, ASCII; ``hash`` covers
-the line without ``hash``. The first record has kind ``genesis`` and names the chain. Beside the log lies its head, the
-last durable record's number and hash, with an HMAC-SHA256 (RFC 2104) where a key is used.
+    {"body":…,"commit":…,"hash":…,"kind":…,"prev":…,"private":…,"seq":…,"time":…}     sorted keys, no spaces, ASCII
+
+    commit  SHA-256 of private, which says whom the record is about, under 16 random bytes ("salt")
+    digest  SHA-256 of {"body":…,"commit":…}; not written
+    hash    SHA-256 of {"digest":…,"kind":…,"prev":…,"seq":…,"time":…}
+
+A record that is about nobody has neither commit nor private. Since the hash covers commit and not private, the private
+part can be taken out of a record and the chain still holds.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
-import os
-import secrets
 from dataclasses import dataclass
-from pathlib import Path
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from aimds.errors import ConfigError, DataError, SchemaError
+import msgspec
 
-FORMAT = 1
-GENESIS = "genesis"
+from aimds.errors import SchemaError
+
+FORMAT = 2
+GENESIS, SEGMENT, CHECKPOINT, ERASED, RETAINED, RECOVERED = CONTROL = (
+    *("genesis", "segment", "checkpoint"),
+    *("erased", "retained", "recovered"),
+)
+"""Kinds that the log itself writes: its beginning, that of each further file, signatures, and what was taken out."""
+PRIVATE = frozenset({"identity", "path", "peer", "reason", "request_id", "sender", "session_id", "tenant", "text"})
+"""Names whose values tell whom a record is about: they go into its private part."""
+SALT = "salt"
+SALT_BYTES = 16
 NO_HASH = "0" * 64
 MAX_LINE_BYTES = 1 << 20
 MAX_DEPTH = 16
-KEY_BYTES = 32
-HEAD_KEYS = {"chain", "hash", "seal", "seq", "time"}
 _FIELDS = {"body", "hash", "kind", "prev", "seq", "time"}
+_COMMITTED = _FIELDS | {"commit"}
+_WHOLE = _COMMITTED | {"private"}
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One line of the log. ``seq`` counts from 0, ``time`` is ISO 8601, UTC, ``prev`` the hash of the one before."""
+    """One line of the log. ``seq`` counts from 0, ``time`` is ISO 8601, UTC, ``prev`` the hash of the one before.
+    ``private`` is None where the record is about nobody (``commit`` is None too) or its private part was taken out."""
 
     seq: int
     time: str
@@ -38,31 +51,57 @@ class Record:
     body: dict[str, Any]
     prev: str
     hash: str
+    commit: str | None = None
+    private: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A checkpoint: the log ``chain`` was durable up to record ``seq`` with ``hash``."""
-
-    chain: str
-    seq: int
-    hash: str
-    time: str
-
-
-def encode(seq: int, time: str, kind: str, body: dict[str, Any], prev: str) -> tuple[bytes, str]:
-    """The line of a record, newline included, and its hash.
+def encode(
+    seq: int,
+    time: str,
+    kind: str,
+    body: dict[str, Any],
+    prev: str,
+    private: dict[str, Any] | None = None,
+    commit: str | None = None,
+) -> tuple[bytes, str]:
+    """The line of a record, newline included, and its hash. ``commit`` is that of a private part that was taken out.
 
     Raises:
         SchemaError: the body holds something that JSON cannot give back unchanged, or is too long or too deep.
     """
-    start = '{"body":' + _canonical(_plain(body, "body", 0))
-    rest = f',"kind":{_canonical(kind)},"prev":"{prev}","seq":{seq},"time":{_canonical(time)}}}'
-    digest = hashlib.sha256((start + rest).encode()).hexdigest()
-    line = f'{start},"hash":"{digest}"{rest}\n'.encode()
+    content = canonical(body, "body")
+    held = None if private is None else canonical(private, "private")
+    if held is not None:
+        commit = sha256(held)
+    digest = digest_of(content, commit)
+    hashed = hash_of(digest, kind, prev, seq, time)
+    line = (
+        f'{{"body":{content}'
+        + (f',"commit":"{commit}"' if commit is not None else "")
+        + f',"hash":"{hashed}","kind":{quoted(kind)},"prev":{quoted(prev)}'
+        + (f',"private":{held}' if held is not None else "")
+        + f',"seq":{seq},"time":{quoted(time)}}}\n'
+    ).encode()
     if len(line) > MAX_LINE_BYTES:
         raise SchemaError("body", f"makes a record of {len(line)} bytes, expected at most {MAX_LINE_BYTES}")
-    return line, digest
+    return line, hashed
+
+
+def digest_of(body: str, commit: str | None) -> str:
+    """SHA-256 of the content of a record: its body as canonical JSON, and what it commits to."""
+    return sha256(f'{{"body":{body}}}' if commit is None else f'{{"body":{body},"commit":{quoted(commit)}}}')
+
+
+def hash_of(digest: str, kind: str, prev: str, seq: int, time: str) -> str:
+    """The hash of a record; all but the digest of its content is in the clear."""
+    return sha256(
+        f'{{"digest":"{digest}","kind":{quoted(kind)},"prev":{quoted(prev)},"seq":{seq},"time":{quoted(time)}}}'
+    )
+
+
+def sha256(text: str) -> str:
+    """SHA-256 in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def decode(line: bytes) -> Record:
@@ -77,28 +116,62 @@ def decode(line: bytes) -> Record:
         fields = json.loads(line)
     except (ValueError, RecursionError):
         raise ValueError("the line is not JSON") from None
-    if not isinstance(fields, dict) or fields.keys() != _FIELDS:
+    if not isinstance(fields, dict) or fields.keys() not in (_FIELDS, _COMMITTED, _WHOLE):
         raise ValueError("the line is not a record")
-    seq, body = fields["seq"], fields["body"]
+    seq, body, private, commit = fields["seq"], fields["body"], fields.get("private"), fields.get("commit")
     texts = [fields[name] for name in ("time", "kind", "prev", "hash")]
-    if not _is_number(seq) or not isinstance(body, dict) or not all(isinstance(text, str) for text in texts):
+    held = "private" not in fields or isinstance(private, dict)
+    committed = "commit" not in fields or isinstance(commit, str)
+    if not (is_number(seq) and isinstance(body, dict) and held and committed):
+        raise ValueError("the line is not a record")
+    if not all(isinstance(text, str) for text in texts):
         raise ValueError("the line is not a record")
     try:
-        rebuilt, digest = encode(seq, fields["time"], fields["kind"], body, fields["prev"])
+        rebuilt, hashed = encode(seq, fields["time"], fields["kind"], body, fields["prev"], private, commit)
     except SchemaError as error:
         raise ValueError(str(error)) from None
-    if rebuilt != line or digest != fields["hash"]:
+    if rebuilt != line or hashed != fields["hash"]:
         raise ValueError("the content does not have the hash that the record states")
-    return Record(seq, fields["time"], fields["kind"], body, fields["prev"], digest)
+    return Record(seq, fields["time"], fields["kind"], body, fields["prev"], hashed, commit, private)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """Whether ``value`` can be the number of a record. Python writes no number of 4,301 digits, so there is a bound."""
     return type(value) is int and 0 <= value < 1 << 63
 
 
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+_TEXT = {str}
+_SURE = {str, bool, type(None)}
+_PLAIN = _SURE | {float, int}
+_QUICK = msgspec.json.Encoder(order="sorted")
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def canonical(values: dict[str, Any], where: str) -> str:
+    """``values`` as canonical JSON: sorted keys, no spaces, ASCII.
+
+    Raises:
+        SchemaError: something in it cannot be given back unchanged; named by its place in ``where``.
+    """
+    kinds = set(map(type, values.values()))
+    plain = kinds <= _PLAIN and _TEXT.issuperset(map(type, values))
+    if not plain or not (kinds <= _SURE or all(map(_alike, values.values()))):
+        return _ENCODER.encode(_plain(values, where, 0))
+    # The same text several times as fast: both encoders write such values alike, but for what only ASCII escapes tell.
+    try:
+        content = _QUICK.encode(values)
+    except UnicodeEncodeError:
+        return _ENCODER.encode(values)
+    if content.isascii() and b"\\u" not in content and b"\x7f" not in content:
+        return content.decode("ascii")
+    return _ENCODER.encode(values)
+
+
+def _alike(value: Any) -> bool:
+    """Whether both encoders write a number alike; True of everything else."""
+    if type(value) is float:
+        return value == 0 or 1e-4 <= abs(value) < 1e16
+    return type(value) is not int or -(1 << 63) <= value < 1 << 64
 
 
 def _plain(value: Any, where: str, depth: int) -> Any:
@@ -123,83 +196,3 @@ def _plain(value: Any, where: str, depth: int) -> Any:
                 raise SchemaError(where, f"holds the key {key!r}, expected text")
         return {key: _plain(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
     raise SchemaError(where, f"holds a {type(value).__name__}, expected JSON values")
-
-
-def mac(key: bytes, purpose: str, content: bytes) -> str:
-    """HMAC-SHA256 of ``content`` in hex; the same key gives unrelated values for different purposes."""
-    return hmac.new(key, f"aimds.audit.{purpose}\0".encode() + content, hashlib.sha256).hexdigest()
-
-
-def key_id(key: bytes | None) -> str | None:
-    """A short name of ``key`` that tells nothing about it."""
-    return None if key is None else mac(key, "key-id", b"")[:16]
-
-
-def load_key(path: Path) -> bytes:
-    """The key in the file ``path``: hexadecimal, at least 32 bytes.
-
-    Raises:
-        DataError: the file cannot be read.
-        ConfigError: it does not hold such a key.
-    """
-    try:
-        text = path.read_text("ascii").strip()
-        key = bytes.fromhex(text)
-    except OSError as error:
-        raise DataError(path, f"cannot be read: {error.strerror}") from error
-    except ValueError:
-        key = b""
-    if len(key) < KEY_BYTES:
-        raise ConfigError("key", str(path), f"a file with at least {KEY_BYTES} bytes in hexadecimal")
-    return key
-
-
-def create_key(path: Path) -> bytes:
-    """A new random key, written to ``path``, which must not exist and which only its owner may read.
-
-    Raises:
-        DataError: the file exists or cannot be written.
-    """
-    key = secrets.token_bytes(KEY_BYTES)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(key.hex() + "\n")
-    except OSError as error:
-        raise DataError(path, f"cannot be written: {error.strerror}") from error
-    return key
-
-
-def head_path(path: Path) -> Path:
-    """Where the head of the log ``path`` lies."""
-    return path.with_name(path.name + ".head")
-
-
-def encode_head(head: Head, key: bytes | None) -> bytes:
-    """The content of a head file; ``seal`` is an HMAC where there is a key, else a plain hash against accidents."""
-    fields = {"chain": head.chain, "hash": head.hash, "seq": head.seq, "time": head.time}
-    content = _canonical(fields).encode()
-    seal = hashlib.sha256(content).hexdigest() if key is None else mac(key, "head", content)
-    return (_canonical({**fields, "seal": seal}) + "\n").encode()
-
-
-def read_head(path: Path, key: bytes | None) -> tuple[Head, bool] | None:
-    """The head beside the log ``path`` and whether its seal is right for ``key``; None where there is no file.
-
-    Raises:
-        DataError: the file is no head, or cannot be read.
-    """
-    file = head_path(path)
-    try:
-        content = file.read_bytes()
-        fields = json.loads(content)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise DataError(file, f"cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError):
-        raise DataError(file, "is damaged: not the head of an audit log") from None
-    if not isinstance(fields, dict) or fields.keys() != HEAD_KEYS or not _is_number(fields["seq"]):
-        raise DataError(file, "is damaged: not the head of an audit log")
-    head = Head(str(fields["chain"]), fields["seq"], str(fields["hash"]), str(fields["time"]))
-    return head, hmac.compare_digest(encode_head(head, key), content)

@@ -6,7 +6,7 @@ mark is what an attack shares with others: its session, its words, a pattern it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -101,7 +101,7 @@ class GraphStore(Bearing, Protocol):
         ...
 
     def of_subject(self, session: str | None, tenant: str | None) -> list[str]:
-        """Names of a session's or tenant's events, of both where both are given."""
+        """Names of a session's or tenant's events, of both where both are given; tenant "": of events without one."""
         ...
 
     def older(self, ts: int, most: int) -> list[str]:
@@ -110,6 +110,10 @@ class GraphStore(Bearing, Protocol):
 
     def remove(self, names: Sequence[str]) -> None:
         """Take events out with their marks and links; nothing of them can be read from the disk afterwards."""
+        ...
+
+    def together(self, work: Callable[[], None]) -> None:
+        """Do ``work``, which reads and writes this store: all of it or none, and nobody writes in between."""
         ...
 
     def counts(self) -> dict[str, int]:
@@ -185,12 +189,18 @@ def chain(store: GraphStore, name: str, *, most: int = ROOM) -> Chain:
 
 
 def erase(store: GraphStore, names: Sequence[str], fresh: Sequence[str]) -> int:
-    """Take out the events ``names`` of one subject; how many there were.
+    """Take out the events ``names`` of one subject, all or none; how many there were.
 
     Where the way from somebody else's event to somebody else's leads through some, stubs stay in their place so that
     the chain holds: kind, label and time, under ``fresh`` random names, of which there must be as many as names.
     """
     gone = set(names)
+    store.together(lambda: _erase(store, gone, fresh))
+    return len(gone)
+
+
+def _erase(store: GraphStore, gone: set[str], fresh: Sequence[str]) -> None:
+    names = sorted(gone)
     links = {*store.before(names), *store.after(names)}
     entries = {link.target for link in links if link.source not in gone}
     exits = {link.source for link in links if link.target not in gone}
@@ -206,8 +216,7 @@ def erase(store: GraphStore, names: Sequence[str], fresh: Sequence[str]) -> int:
     ]
     if events:
         store.put(events, kept)
-    store.remove(list(names))
-    return len(gone)
+    store.remove(names)
 
 
 def _reached(first: set[str], steps: Sequence[tuple[str, str]]) -> set[str]:

@@ -88,11 +88,26 @@ class CypherGraph:
         atomically: Callable[[Callable[[], None]], None] = lambda work: work(),
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        self._run, self._atomically, self._close = run, atomically, close
+        self._run, self._outer, self._close = run, atomically, close
+        self._inside = False
         for statement in tables:
             run(statement, {})
         last = run(LAST, {})
         self._number = int(last[0][0] or 0) if last else 0
+
+    def together(self, work: Callable[[], None]) -> None:
+        """Do ``work`` all or not at all; on a Neo4j server each query is by itself."""
+        self._atomically(work)
+
+    def _atomically(self, work: Callable[[], None]) -> None:
+        if self._inside:
+            work()
+            return
+        self._inside = True
+        try:
+            self._outer(work)
+        finally:
+            self._inside = False
 
     def put(self, events: Sequence[Event], links: Sequence[Link]) -> None:
         """Add or replace ``events`` and add ``links``; a link to an event that is not there is left out."""
@@ -156,7 +171,7 @@ class CypherGraph:
         return [Link(*row) for row in self._run(BEFORE, {"names": list(names)})]
 
     def of_subject(self, session: str | None, tenant: str | None) -> list[str]:
-        """Names of a session's or tenant's events, of both where both are given."""
+        """Names of a session's or tenant's events, of both where both are given; tenant "": of events without one."""
         wanted = {name: value for name, value in (("session", session), ("tenant", tenant)) if value is not None}
         where = " AND ".join(f"e.{name} = ${name}" for name in wanted)
         return [name for (name,) in self._run(OF_SUBJECT.replace("{where}", where), wanted)] if wanted else []
@@ -167,9 +182,9 @@ class CypherGraph:
 
     def remove(self, names: Sequence[str]) -> None:
         """Take events out with their marks and links. What the database keeps of them on the disk is its own matter."""
-        ids = [mark for (mark,) in self._run(IDS_OF, {"names": list(names)})]
 
         def work() -> None:
+            ids = [mark for (mark,) in self._run(IDS_OF, {"names": list(names)})]
             self._run(REMOVE, {"names": list(names)})
             if ids:
                 self._run(REMOVE_IDLE, {"ids": ids})

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from aimds.errors import SchemaError
 from aimds.record.graph import (
@@ -32,6 +34,7 @@ NO_ATTACK = ("none", "pii_exposure", "harmful_request")
 OPEN, CAME_BACK, CONFIRMED, REFUTED = "open", "came back", "confirmed", "refuted"
 """Labels of an outcome: nothing is known, a variant followed, and what a person said."""
 BATCH = 512
+_NAMED = ("request_id", "action", "threat_type")
 _NEEDED = ("request_id", "session_id", "tenant", "ts", "action", "threat_type", "score")
 
 
@@ -113,7 +116,12 @@ def _put(store: GraphStore, rows: list[dict[str, Any]], marks: Marks, within_us:
             name = row["request_id"]
             if name in known or name in events:
                 continue
-            found = marks.of(session=row["session_id"], text=row.get("text"), evidence=row.get("evidence") or ())
+            found = marks.of(
+                session=row["session_id"],
+                tenant=row["tenant"],
+                text=row.get("text"),
+                evidence=row.get("evidence") or (),
+            )
             attack = Event(
                 name, ATTACK, row["threat_type"], row["ts"], row["session_id"], row["tenant"], row["score"], found
             )
@@ -157,10 +165,43 @@ class _Near:
         return (fresh[::-1] + self._store.bearers(mark, first, last, most))[:most]
 
 
+def check_file(source: pq.ParquetFile) -> None:
+    """Refuse a file that holds no verdicts and no feedback, before anything of it is taken in.
+
+    Raises:
+        SchemaError: a column is missing, or has no value somewhere that it needs.
+    """
+    names = source.schema_arrow.names
+    more = ("label", "decided_at") if {"label", "reviewer"} <= set(names) else ()
+    missing = [name for name in (*_NEEDED, *more) if name not in names]
+    if missing:
+        raise SchemaError(missing[0], "missing; this is no table of verdicts or feedback")
+    first = 0
+    for batch in source.iter_batches(columns=[*_NAMED, *more]):
+        try:
+            check(pa.Table.from_batches([batch]), *more)
+        except SchemaError as error:
+            raise SchemaError(error.column, error.problem, row=first + (error.row or 0)) from None
+        first += batch.num_rows
+
+
+def check(table: pa.Table, *more: str) -> None:
+    """Refuse a table of which nothing can be told apart.
+
+    Raises:
+        SchemaError: a column that tells what a row is has no value somewhere; names column and row.
+    """
+    for name in (*_NAMED, *more):
+        if table.column(name).null_count:
+            row = pc.index(table.column(name).is_null(), pa.scalar(True)).as_py()
+            raise SchemaError(name, "is null, which it must not be", row=row)
+
+
 def _rows(table: pa.Table, *more: str) -> Iterator[dict[str, Any]]:
     names = [name for name in (*_NEEDED, *more) if name not in table.column_names]
     if names:
         raise SchemaError(names[0], "missing; this is no table of verdicts or feedback")
+    check(table, *more)
     wanted = [name for name in (*_NEEDED, *more, "evidence", "text") if name in table.column_names]
     plain = table.select(wanted)
     for name in ("ts", "decided_at"):

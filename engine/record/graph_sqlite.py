@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,28 +56,43 @@ class SqliteGraph:
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
+        self._depth, self._cut_due = 0, False
         if not create and not path.is_file():
             raise DataError(path, "no such graph; aimds graph add makes one")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
-            found = self._db.execute("PRAGMA application_id").fetchone()[0]
-            if found not in (0, APPLICATION) or (
-                found == 0 and self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            ):
-                raise DataError(path, "is a database of something else")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if found and version != FORMAT:
-                raise DataError(path, f"is of format {version}, this version reads format {FORMAT}")
+            if not self._known():
+                if not create:
+                    raise DataError(path, "is no memory graph; aimds graph add makes one")
+                self._make()
             # Pages that are let go are overwritten: erased means erased.
             self._db.execute("PRAGMA secure_delete = ON")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            self._db.executescript(_TABLES)
-            self._db.execute(f"PRAGMA application_id = {APPLICATION}")
-            self._db.execute(f"PRAGMA user_version = {FORMAT}")
         except (sqlite3.Error, OSError) as error:
             raise DataError(path, f"cannot be used as a graph: {error}") from error
+
+    def _known(self) -> bool:
+        """Whether the file is a graph already; False: it is empty."""
+        found = self._db.execute("PRAGMA application_id").fetchone()[0]
+        if found not in (0, APPLICATION) or (
+            found == 0 and self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        ):
+            raise DataError(self.path, "is a database of something else")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if found and version != FORMAT:
+            raise DataError(self.path, f"is of format {version}, this version reads format {FORMAT}")
+        return bool(found)
+
+    def _make(self) -> None:
+        # In one transaction: another process that comes now sees an empty file or a whole graph.
+        with self._writing() as db:
+            if not self._known():
+                for statement in filter(str.strip, _TABLES.split(";")):
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {APPLICATION}")
+                db.execute(f"PRAGMA user_version = {FORMAT}")
 
     def put(self, events: Sequence[Event], links: Sequence[Link]) -> None:
         """Add or replace ``events`` and add ``links``; a link to an event that is not there is left out.
@@ -157,9 +172,9 @@ class SqliteGraph:
         return self._links("t.name IN (%)", names)
 
     def of_subject(self, session: str | None, tenant: str | None) -> list[str]:
-        """Names of a session's or tenant's events, of both where both are given."""
+        """Names of a session's or tenant's events, of both where both are given; tenant "": of events without one."""
         wanted = [(name, value) for name, value in (("session", session), ("tenant", tenant)) if value is not None]
-        where = " AND ".join(f"{name} = ?" for name, _ in wanted)
+        where = " AND ".join(f"{name} = ?" if value else f"coalesce({name}, '') = ?" for name, value in wanted)
         if not wanted:
             return []
         return [name for (name,) in self._read(f"SELECT name FROM event WHERE {where}", [value for _, value in wanted])]
@@ -180,7 +195,12 @@ class SqliteGraph:
             db.executemany("DELETE FROM link WHERE source = ?", numbers)
             db.executemany("DELETE FROM link WHERE target = ?", numbers)
             db.executemany("DELETE FROM event WHERE id = ?", numbers)
-        write_ahead.cut(self._db, self.path)
+            self._cut_due = True
+
+    def together(self, work: Callable[[], None]) -> None:
+        """Do ``work`` in one transaction; others that write wait for its end."""
+        with self._writing():
+            work()
 
     def counts(self) -> dict[str, int]:
         """How many events of each kind, links and marks there are."""
@@ -221,13 +241,22 @@ class SqliteGraph:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
+        if self._depth:
+            yield self._db
+            return
+        self._cut_due = False
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            self._depth = 1
             try:
                 yield self._db
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
+            finally:
+                self._depth = 0
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise DataError(self.path, f"cannot be written: {error}") from error
+        if self._cut_due:
+            write_ahead.cut(self._db, self.path)

@@ -43,12 +43,19 @@ class Marks:
         self._salt = salt
 
     def of(
-        self, *, session: str | None, text: bytes | None = None, evidence: Iterable[tuple[str, str]] = ()
+        self,
+        *,
+        session: str | None,
+        tenant: str | None = None,
+        text: bytes | None = None,
+        evidence: Iterable[tuple[str, str]] = (),
     ) -> tuple[tuple[int, int], ...]:
-        """(mark, weight) pairs, no mark twice. ``evidence``: detector and id of the pattern, exemplar or rule met."""
+        """(mark, weight) pairs, no mark twice. ``evidence``: detector and id of the pattern, exemplar or rule met.
+        Clients choose session ids, so that the same one of two ``tenant`` is two sessions."""
         found: dict[int, int] = {}
         if session is not None:
-            found[self._hash("session", session.encode("utf-8", "surrogatepass"))] = SESSION
+            whose = session if not tenant else f"{session}\0{tenant}"
+            found[self._hash("session", whose.encode("utf-8", "surrogatepass"))] = SESSION
         words = [] if text is None else text.decode("utf-8", "replace").casefold().split()[:MAX_WORDS]
         if words:
             found[self._hash("words", " ".join(words).encode())] = SAME_WORDS

@@ -1,33 +1,40 @@
-"""Checks an audit log: finds edited, removed, reordered and cut-off records, and says what it cannot prove."""
+"""Checks an audit log over all its files: finds edited, removed, reordered and cut-off records, and says what it cannot
+prove."""
 
 from __future__ import annotations
 
 import fcntl
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from aimds.errors import DataError
-from aimds.record.chain import FORMAT, GENESIS, MAX_LINE_BYTES, NO_HASH, Head, Record, decode, key_id, read_head
+from aimds.record import segments
+from aimds.record.chain import MAX_LINE_BYTES, decode
+from aimds.record.checking import KINDS, MAX_PROBLEMS, Check, Problem, Proof
+from aimds.record.checkpoints import Checkpoint, read_head
 
-MAX_PROBLEMS = 100
-"""Problems that a report lists; it counts them all."""
-KINDS = ("edit", "delete", "reorder", "truncation", "torn", "head", "key")
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong: its kind (KINDS), the line it was met at (from 1; 0: the log as a whole), in words."""
-
-    kind: str
-    line: int
-    message: str
+__all__ = ["KINDS", "MAX_PROBLEMS", "Problem", "Report", "verify"]
+STEP = 2000
+"""Lines after which progress is told."""
+SWITCH_S = 0.05
+Progress = Callable[[int, int], None]
+"""Told how many of how many bytes are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a check found. ``records`` whole records were read, the last one intact is ``seq`` with ``hash``.
-    ``problem_count`` may exceed the ``problems`` listed. ``proved`` and ``unproved`` are sentences."""
+    """What a check found. ``records`` whole records were read from ``files`` files, the last one intact is ``seq`` with
+    ``hash``. ``problem_count`` may exceed the ``problems`` listed. ``signed`` checkpoints stand in the chain,
+    ``erased`` records lost their private part, those before ``first`` were let go. ``proved`` and ``unproved`` are
+    sentences."""
 
     path: str
     chain: str | None
@@ -38,6 +45,10 @@ class Report:
     problem_count: int
     proved: tuple[str, ...]
     unproved: tuple[str, ...]
+    files: int = 1
+    first: int = 0
+    signed: int = 0
+    erased: int = 0
 
     @property
     def ok(self) -> bool:
@@ -45,147 +56,175 @@ class Report:
         return self.problem_count == 0
 
 
-def verify(path: Path, *, key: bytes | None = None, expect: tuple[int, str] | None = None) -> Report:
-    """Check the log at ``path`` and its head.
+def verify(
+    path: Path,
+    *,
+    key: bytes | None = None,
+    public: Sequence[Ed25519PublicKey] = (),
+    expect: tuple[int, str] | None = None,
+    points: Iterable[Checkpoint] = (),
+    progress: Progress | None = None,
+) -> Report:
+    """Check the log at ``path``, all its files, and its head.
 
     Args:
-        key: the key the log was started with; only with it do the results bind someone who can write the files.
+        key: the key the log was started with; with it or ``public`` the results bind someone who can write the files.
+        public: keys of those who may have signed it.
         expect: number and hash of a record, noted earlier outside the machine (`AuditLog.head`); proves that the log
             was not cut back or rewritten before it.
+        points: checkpoints kept elsewhere, which prove the same; with ``public`` they have to be signed.
 
     Raises:
         DataError: the log cannot be read, or is no audit log.
     """
-    check = _Check(key, expect)
+    points = tuple(points)
+    outside = [(*expect, "the expected checkpoint")] if expect else []
+    outside += [(point.seq, point.hash, "the checkpoint that was kept") for point in points]
+    check = Check(Proof(key, public, outside))
+    for point in points:
+        if public and not point.signed_by(public):
+            check.add(
+                "signature", 0, f"the checkpoint of record {point.seq} that was kept is not signed by a key given"
+            )
     # The head is read first: a writer at work moves both on, and the log read later is never behind the head.
-    check.read_head(path)
     try:
-        with path.open("rb") as file:
-            check.read_log(file)
-    except OSError as error:
-        raise DataError(path, f"cannot be read: {error.strerror}") from error
+        found = read_head(path, key)
+        if found:
+            check.know(*found)
+    except DataError as error:
+        check.add("head", 0, str(error))
+    with _written(path) as written:
+        files, sizes = _closed(path, written)
+        done, total = 0, sum(sizes)
+
+        def told(at: int) -> None:
+            if progress is not None:
+                progress(min(done + at, total), total)
+
+        for file, size in zip(files, sizes, strict=False):
+            check.file = file.name
+            try:
+                with file.open("rb") as opened:
+                    _read(check, opened, told, written=False)
+            except OSError as error:
+                raise DataError(file, f"cannot be read: {error.strerror}") from error
+            done += size
+        if written is not None:
+            check.file = path.name
+            _read(check, written, told, written=True)
+            done += sizes[-1]
+        told(0)
     if not check.records and not check.head:
-        raise DataError(path, "holds no whole record: not an audit log")
+        raise DataError(path, _no_log(path))
     check.finish()
-    proved, unproved = check.claims()
-    last = check.last
+    _check_index(check, path, [file.name for file in files])
+    for point in points:
+        if check.chain is not None and point.chain != check.chain:
+            check.add("head", 0, "the checkpoint that was kept belongs to another log")
+    expected = max((seq for seq, _, _ in outside), default=None)
+    proved, unproved = check.claims(expected)
+    last_one = check.last
     return Report(
-        str(path), check.chain, check.records, last.seq, last.hash, tuple(check.problems), check.count, proved, unproved
+        str(path),
+        check.chain,
+        check.records,
+        last_one.seq,
+        last_one.hash,
+        tuple(check.problems),
+        check.count,
+        proved,
+        unproved,
+        len(sizes),
+        max(check.first, 0),
+        check.signed,
+        len(check.tombs),
     )
 
 
-class _Check:
-    def __init__(self, key: bytes | None, expect: tuple[int, str] | None) -> None:
-        self.key, self.expect = key, expect
-        self.problems: list[Problem] = []
-        self.count = 0
-        self.records = 0
-        self.chain: str | None = None
-        self.keyed = False
-        self.last = Record(-1, "", "", {}, "", NO_HASH)
-        self.head: Head | None = None
-        self.sealed = False
-        self._bad_lines = 0
-        self._known = [(*expect, "the expected checkpoint")] if expect else []
-
-    def add(self, kind: str, line: int, message: str) -> None:
-        self.count += 1
-        if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(Problem(kind, line, message))
-
-    def read_head(self, path: Path) -> None:
+@contextmanager
+def _written(path: Path) -> Iterator[BinaryIO | None]:
+    """The file that is written, open; None where there are closed ones only."""
+    found = None
+    for again in (True, False):
         try:
-            found = read_head(path, self.key)
-        except DataError as error:
-            self.add("head", 0, str(error))
+            found = path.open("rb")
+            break
+        except FileNotFoundError as error:
+            if not segments.closed(path):
+                raise DataError(path, f"cannot be read: {error.strerror}") from error
+            if again:
+                # A writer that begins the next file leaves none there for a moment; one that was killed leaves none.
+                time.sleep(SWITCH_S)
+        except OSError as error:
+            raise DataError(path, f"cannot be read: {error.strerror}") from error
+    try:
+        yield found
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror}") from error
+    finally:
+        if found is not None:
+            found.close()
+
+
+def _closed(path: Path, written: BinaryIO | None) -> tuple[list[Path], list[int]]:
+    """The files that were closed before ``written`` was opened, oldest first, and the sizes of all."""
+    own = None if written is None else os.fstat(written.fileno())
+    files, sizes = [], []
+    for file in segments.closed(path):
+        try:
+            now = file.stat()
+        except OSError as error:
+            raise DataError(file, f"cannot be read: {error.strerror}") from error
+        # It was closed since; what was begun after it is not looked at.
+        if own is not None and now.st_ino == own.st_ino:
+            break
+        files.append(file)
+        sizes.append(now.st_size)
+    return files, [*sizes, *([own.st_size] if own is not None else [])]
+
+
+def _read(check: Check, file: BinaryIO, told: Callable[[int], None], *, written: bool) -> None:
+    at = 0
+    for number, line in enumerate(segments.lines(file), 1):
+        at += len(line)
+        if not line.endswith(b"\n") and len(line) <= MAX_LINE_BYTES:
+            if not written:
+                check.add("torn", number, f"the last line of a closed file is not whole ({len(line)} bytes)")
+            elif not _being_written(file):
+                check.add(
+                    "torn", number, f"the last line is not whole ({len(line)} bytes); opening the log cuts it off"
+                )
             return
-        if found:
-            self.head, self.sealed = found
-            self._known.append((self.head.seq, self.head.hash, "the head"))
+        try:
+            record = decode(line)
+        except ValueError as error:
+            check.bad_line(number, str(error))
+            continue
+        check.record(record, number)
+        if number % STEP == 0:
+            told(at)
 
-    def read_log(self, file: BinaryIO) -> None:
-        number = 0
-        while line := file.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            if not line.endswith(b"\n") and len(line) <= MAX_LINE_BYTES:
-                if not _being_written(file):
-                    self.add(
-                        "torn", number, f"the last line is not whole ({len(line)} bytes); opening the log cuts it off"
-                    )
-                return
-            try:
-                record = decode(line)
-            except ValueError as error:
-                self.add("edit", number, str(error))
-                self._bad_lines += 1
-                continue
-            self.records += 1
-            self._link(record, number)
 
-    def _link(self, record: Record, number: int) -> None:
-        for seq, digest, who in self._known:
-            if record.seq == seq and record.hash != digest:
-                self.add("edit", number, f"record {seq} is not the one that {who} knows")
-        if record.kind == GENESIS or record.seq == 0:
-            self._genesis(record, number)
-        if record.seq <= self.last.seq:
-            # The highest record read so far stays the one to go on from, so that one moved line is one problem.
-            self.add("reorder", number, f"record {record.seq} stands after record {self.last.seq}")
+def _check_index(check: Check, path: Path, read: list[str]) -> None:
+    try:
+        listed = segments.read_index(path)
+        if listed is None:
             return
-        missing = record.seq - self.last.seq - 1
-        if missing > self._bad_lines:
-            span = f"record {record.seq - 1}" if missing == 1 else f"records {self.last.seq + 1} to {record.seq - 1}"
-            self.add("delete", number, f"{span} missing before record {record.seq}")
-        elif missing == 0 and record.prev != self.last.hash:
-            self.add(
-                "edit", number, f"record {record.seq} was written after another record {record.seq - 1} than this one"
-            )
-        self.last, self._bad_lines = record, 0
+        for one in listed:
+            if one.file in read and segments.looked_at(path.with_name(one.file)) != one:
+                check.add("index", 0, f"the index says otherwise of {one.file}; remove it, and it is made anew")
+    except DataError as error:
+        check.add("index", 0, str(error))
 
-    def _genesis(self, record: Record, number: int) -> None:
-        if record.kind != GENESIS or record.seq != 0 or record.body.get("format") != FORMAT:
-            self.add("edit", number, "a record that begins a log stands elsewhere, or the first one begins none")
-            return
-        if self.chain is not None:
-            return
-        self.chain, started = str(record.body.get("chain")), record.body.get("key")
-        self.keyed = started is not None
-        if self.key is not None and started != key_id(self.key):
-            self.add("key", number, f"the log was started with {'another' if self.keyed else 'no'} key, or rewritten")
 
-    def finish(self) -> None:
-        for seq, _, who in self._known:
-            if seq > self.last.seq:
-                end = f"ends at record {self.last.seq}" if self.records else "holds no record"
-                self.add("truncation", 0, f"the log {end}, but {who} knows record {seq}")
-        if self.head and self.chain is not None and self.head.chain != self.chain:
-            self.add("head", 0, "the head belongs to another log")
-        if self.head and not self.sealed and (self.key is not None or not self.keyed):
-            self.add("head", 0, "the seal of the head is wrong: it was changed, or sealed with another key")
-        if not self.head and self.key is not None and not any(problem.kind == "head" for problem in self.problems):
-            self.add("head", 0, "the head is missing: nothing shows that the records are those of a holder of the key")
-
-    def claims(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        proved, unproved = [], []
-        if self.count == 0:
-            proved.append(f"records 0 to {self.last.seq} are whole, in order and without a gap")
-        if self.count == 0 and self.head and self.key is not None:
-            proved.append(f"records 0 to {self.head.seq} are those that a holder of the key wrote")
-        if self.count == 0 and self.expect:
-            proved.append(f"records 0 to {self.expect[0]} are those of the expected checkpoint")
-        if self.key is None:
-            unproved.append("without the key: that nobody who can write the log and its head rewrote both")
-        if self.head and self.last.seq > self.head.seq:
-            unproved.append(
-                f"records {self.head.seq + 1} to {self.last.seq} came after the head: they could be cut off"
-            )
-        if not self.head:
-            unproved.append("without a head: that no records were cut off the end")
-        if not self.expect:
-            unproved.append(
-                "without an expected checkpoint: that log and head were not both put back to an older state"
-            )
-        return tuple(proved), tuple(unproved)
+def _no_log(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            first = file.readline(MAX_LINE_BYTES)
+    except OSError:
+        first = b""
+    problem = segments.why_not(first, "")
+    return problem if "format" in problem else "holds no whole record: not an audit log"
 
 
 def _being_written(file: BinaryIO) -> bool:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from aimds.respond.held import Hold, Key, Quarantine, RateLimits
 from aimds.respond.playbook import ENDINGS, Playbook
 from aimds.respond.policy import Policy
+from aimds.respond.scored import codes
 from aimds.respond.sessions import QUARANTINED, RATE_LIMITED
 from aimds.schema import ACTIONS, SESSION_ACTIONS, VERDICTS
 
@@ -102,7 +103,10 @@ class Responder:
         here, so that no verdict is given for what people should have seen; what the notifier raises is counted as
         ``lost``.
         """
-        verdicts = self.held(policy, verdicts, now, senders)
+        return self.handed(policy, requests, self.held(policy, verdicts, now, senders), now)
+
+    def handed(self, policy: Policy, requests: pa.RecordBatch, verdicts: pa.RecordBatch, now: float) -> pa.RecordBatch:
+        """``verdicts`` of ``requests``; the steps review and notify are done, as `respond` has it."""
         found = responses(policy.playbook, requests, verdicts)
         if self._queue is not None and len(found.review):
             rows = pa.array(found.review)
@@ -124,7 +128,7 @@ class Responder:
 
         Rows count in their order: a row with the session action quarantine holds those of its session that come later.
         """
-        session = verdicts.column("session_action").indices.to_numpy(zero_copy_only=False)
+        session = codes(verdicts.column("session_action"), SESSION_ACTIONS, "session_action")
         with self._lock:
             if not (session.any() or len(self._quarantine) or len(self._limits)):
                 return verdicts
@@ -137,6 +141,27 @@ class Responder:
             listed[row] = [*(listed[row] or ()), mark]
         marked = verdicts.set_column(place, VERDICTS.field(place), pa.array(listed, VERDICTS.field(place).type))
         return policy.with_sessions(marked)
+
+    def hold(
+        self, policy: Policy, verdicts: pa.RecordBatch, rows: Rows, now: float, senders: Sequence[str] | None = None
+    ) -> None:
+        """Hold the sessions of ``rows`` int64, whose session action came about after `held` had seen them."""
+        session = codes(verdicts.column("session_action"), SESSION_ACTIONS, "session_action")
+        columns = [
+            verdicts.column(name).take(pa.array(rows)).to_pylist() for name in ("tenant", "session_id", "request_id")
+        ]
+        with self._lock:
+            for row, (tenant, session_id, request_id) in zip(rows.tolist(), zip(*columns, strict=True), strict=True):
+                if session_id is not None or senders is not None:
+                    sender = senders[row] if session_id is None and senders is not None else None
+                    self._put(policy, (tenant, session_id, sender), int(session[row]), now, request_id)
+
+    def _put(self, policy: Policy, key: Key, session_action: int, now: float, request_id: str) -> None:
+        if session_action == HOLDING and key[1] is not None:
+            self._quarantine.put(key, now, policy.quarantine.hold_s, request_id)
+        elif session_action:
+            # Without a session there is only the sender, and a sender is limited, never shut out.
+            self._limits.put(key, now, policy.rate_limit.hold_s, request_id)
 
     def _marks(
         self,
@@ -157,11 +182,7 @@ class Responder:
                 continue
             if not self._limits.take(key, now, policy.rate_limit.turns_per_minute):
                 marks[row] = RATE_LIMITED
-            if session[row] == HOLDING and session_id is not None:
-                self._quarantine.put(key, now, policy.quarantine.hold_s, request_id)
-            elif session[row]:
-                # Without a session there is only the sender, and a sender is limited, never shut out.
-                self._limits.put(key, now, policy.rate_limit.hold_s, request_id)
+            self._put(policy, key, int(session[row]), now, request_id)
         return marks
 
     def release(self, tenant: str | None, session_id: str, now: float) -> bool:
@@ -175,6 +196,11 @@ class Responder:
         """What is held, by session action."""
         with self._lock:
             return {"quarantine": self._quarantine.listed(now), "rate_limit": self._limits.listed(now)}
+
+    def ended(self, now: float) -> dict[str, list[tuple[Key, Hold]]]:
+        """What is held no more since its time is over, by session action, each of them once."""
+        with self._lock:
+            return {"quarantine": self._quarantine.ended(now), "rate_limit": self._limits.ended(now)}
 
     @property
     def counts(self) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 Key = tuple[str | None, str | None, str | None]
@@ -30,6 +30,7 @@ class Quarantine:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._held: OrderedDict[Key, Hold] = OrderedDict()
+        self._over: deque[tuple[Key, Hold]] = deque(maxlen=most)
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -49,7 +50,7 @@ class Quarantine:
         """The hold on ``key``, None where there is none any more."""
         found = self._held.get(key)
         if found is not None and found.until <= now:
-            del self._held[key]
+            self._over.append((key, self._held.pop(key)))
             return None
         return found
 
@@ -62,7 +63,14 @@ class Quarantine:
     def expire(self, now: float) -> None:
         """Forget what is over."""
         for key in [key for key, hold in self._held.items() if hold.until <= now]:
-            del self._held[key]
+            self._over.append((key, self._held.pop(key)))
+
+    def ended(self, now: float) -> list[tuple[Key, Hold]]:
+        """The holds whose time is over, each of them once; those that were released are not among them."""
+        self.expire(now)
+        found = list(self._over)
+        self._over.clear()
+        return found
 
     def listed(self, now: float) -> list[tuple[Key, Hold]]:
         """What is held, longest first."""
@@ -115,6 +123,14 @@ class RateLimits:
     def expire(self, now: float) -> None:
         """Forget what is over."""
         self._holds.expire(now)
+
+    def ended(self, now: float) -> list[tuple[Key, Hold]]:
+        """The limits whose time is over, each of them once."""
+        found = self._holds.ended(now)
+        for key, _ in found:
+            if self._holds.get(key, now) is None:
+                self._buckets.pop(key, None)
+        return found
 
     def listed(self, now: float) -> list[tuple[Key, Hold]]:
         """What is limited, longest first."""

@@ -24,7 +24,7 @@ from aimds.errors import ConfigError, DataError
 from aimds.respond.allowlist import read_allowlist
 from aimds.respond.decision import DECIDING_ACTIONS, DECIDING_REASONS, OTHER_SCORE, RULED_APART, decide
 from aimds.respond.playbook import Playbook
-from aimds.respond.scored import FLAG, RANK, Codes, Decisions, Flags, Scored, stronger
+from aimds.respond.scored import FLAG, RANK, Codes, Decisions, Flags, Scored, codes, stronger
 from aimds.respond.sessions import (
     Consequences,
     SessionSettings,
@@ -49,7 +49,7 @@ class Policy:
     span kinds that are taken out of texts; ``playbook`` says what each action does."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        top = Section(values, "")
+        self._values, top = values, Section(values, "")
         found = top.any("format", str(FORMAT))
         if type(found) is not int or found != FORMAT:
             raise ConfigError("format", values["format"], f"{FORMAT}, the only format this version reads")
@@ -102,6 +102,19 @@ class Policy:
         except (ValueError, RecursionError) as error:
             raise DataError(path, f"is not TOML: {error}") from error
         return cls({key: shipped[key] for key in SECTIONS} | values)
+
+    def moved(self, written: Mapping[str, float], to: Mapping[str, float]) -> Policy:
+        """This policy with other thresholds, flag and block, where no channel or tenant has its own.
+
+        Raises:
+            ConfigError: it says something else than ``written``, which ``to`` was found for.
+        """
+        found = self._values["thresholds"]
+        for name, value in written.items():
+            if found[name] != value:
+                expected = f"{value:g}, as when the thresholds in force were learnt; propose again, or roll back"
+                raise ConfigError(f"thresholds.{name}", found[name], expected)
+        return Policy({**self._values, "thresholds": {**found, **to}})
 
     def _compile(self) -> None:
         # First axis of every table: 0 for tenants without rules of their own, then one row per named tenant.
@@ -183,8 +196,8 @@ class Policy:
 
         A row whose action becomes stronger loses its mitigated text, which belonged to the weaker one.
         """
-        action = verdicts.column("action").indices.to_numpy(zero_copy_only=False)
-        session = verdicts.column("session_action").indices.to_numpy(zero_copy_only=False)
+        action = codes(verdicts.column("action"), ACTIONS, "action")
+        session = codes(verdicts.column("session_action"), SESSION_ACTIONS, "session_action")
         none = np.zeros(len(action), np.int8)
         before = Decisions(action, session, action, none, none.astype(np.bool_))
         score = verdicts.column("session_score").to_numpy(zero_copy_only=False)

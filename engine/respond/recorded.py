@@ -7,7 +7,6 @@ policy named after what it redacts or finds harmful stands only in rows whose p-
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -21,7 +20,7 @@ from aimds.detect.fusion import NOTABLE_P
 from aimds.detect.pii.identifiers import KINDS
 from aimds.errors import SchemaError
 from aimds.respond.policy import Policy
-from aimds.respond.scored import F32, Codes, Decisions, Flags, Scored
+from aimds.respond.scored import F32, Decisions, Flags, Scored, codes
 from aimds.schema import CHANNELS, STATUSES
 from aimds.taxonomy import CODES, THREATS
 
@@ -112,25 +111,6 @@ class _Contents:
         # The bytes as they are, valid UTF-8 or not.
         raw = self.text.slice(row, 1).cast(pa.large_binary())[0].as_py()
         return hashlib.sha256(raw).hexdigest()
-
-
-def codes(column: pa.Array, names: Sequence[str], field: str) -> Codes:
-    """Code into ``names`` of each value of ``column`` (text or dictionary), int8 (B,).
-
-    Raises:
-        SchemaError: a value is null or none of ``names``; names ``field`` and the row.
-    """
-    known = pa.array(names, pa.string())
-    if pa.types.is_dictionary(column.type):
-        table = pc.index_in(column.dictionary.cast(pa.string()), value_set=known)
-        found = table.take(column.indices)
-    else:
-        found = pc.index_in(column.cast(pa.string()), value_set=known)
-    if found.null_count:
-        row = pc.index(found.is_null(), pa.scalar(True)).as_py()
-        expected = "expected one of " + ", ".join(names)
-        raise SchemaError(field, f"is {column[row].as_py()!r}, {expected}", row=row)
-    return np.asarray(found.to_numpy(zero_copy_only=False), np.int8)
 
 
 def _optional(verdicts: pa.RecordBatch, name: str) -> pa.Array | None:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aimds.errors import SchemaError
 from aimds.schema import ACTIONS, CHANNELS
@@ -108,3 +109,22 @@ class Decisions:
 def stronger(first: Codes, second: Codes) -> Codes:
     """The stronger of two action codes, int8, row by row."""
     return np.where(RANK[second] > RANK[first], second, first).astype(np.int8)
+
+
+def codes(column: pa.Array, names: Sequence[str], field: str) -> Codes:
+    """Code into ``names`` of each value of ``column`` (text or dictionary), int8 (B,).
+
+    Raises:
+        SchemaError: a value is null or none of ``names``; names ``field`` and the row.
+    """
+    known = pa.array(names, pa.string())
+    if pa.types.is_dictionary(column.type):
+        table = pc.index_in(column.dictionary.cast(pa.string()), value_set=known)
+        found = table.take(column.indices)
+    else:
+        found = pc.index_in(column.cast(pa.string()), value_set=known)
+    if found.null_count:
+        row = pc.index(found.is_null(), pa.scalar(True)).as_py()
+        expected = "expected one of " + ", ".join(names)
+        raise SchemaError(field, f"is {column[row].as_py()!r}, {expected}", row=row)
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.int8)

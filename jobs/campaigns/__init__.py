@@ -175,7 +175,7 @@ class Campaigns:
             in_families=int(families.rows[met].sum()),
             n_families=len(met),
             tenants=max((one.tenants for one in counted.families.values()), default=0),
-            least_rows=options.settings.least_rows,
+            min_rows=options.settings.min_rows,
             least_tenants=options.least_tenants,
             cut=options.settings.cut,
             chosen_by=by,

@@ -86,7 +86,7 @@ class Findings:
     in_families: int
     n_families: int
     tenants: int
-    least_rows: int
+    min_rows: int
     least_tenants: int
     cut: float
     chosen_by: str

@@ -13,6 +13,7 @@ from aimds.printable import visible
 
 SHOWN_THREATS = 7
 """Threat types with a colour of their own over time; the rest are drawn together."""
+TOP_POLICIES = 20
 _DONE = {"block": "Blocked", "flag": "Flagged", "redact": "Redacted", "sandwich": "Sandwiched", "escalate": "Escalated"}
 
 
@@ -92,7 +93,7 @@ def threats(findings: Findings) -> Html:
     scale = max(group.caught for group in groups)
     rows = []
     for group in groups:
-        name = "No threat type (personal data, errors)" if group.name == "none" else threat_title(group.name)
+        name = "No threat type (personal data, sessions, errors)" if group.name == "none" else threat_title(group.name)
         released = group.actions.get("allow", 0) if group.name != "none" else 0
         share = percent(group.caught, findings.caught)
         rows.append(
@@ -164,6 +165,23 @@ def where(name: str, groups: Sequence[Group], n: int | None = None) -> Html:
     return card(name, h("ol", *rows, class_="bars-list"), note=note)
 
 
+def violations(findings: Findings) -> Html | None:
+    """Policies over sessions that were broken; nothing where none was."""
+    groups = sorted(findings.violations, key=lambda group: (-group.rows, group.name))
+    if not groups:
+        return None
+    rows = []
+    for group in groups[:TOP_POLICIES]:
+        name = h("div", h("code", visible(group.name, 60)), class_="name")
+        parts = [*_parts(group), ("allow", action_css("allow"), group.actions.get("allow", 0))]
+        bar = charts.split_bar([part for part in parts if part[2]], groups[0].rows)
+        rows.append(h("li", name, bar, h("div", h("b", number(group.rows)), class_="figure")))
+    note = "Requests at which a session broke a policy, by what became of them"
+    if len(groups) > TOP_POLICIES:
+        note += f"; the first {TOP_POLICIES} of {number(len(groups))}"
+    return card("Policies over sessions", h("ol", *rows, class_="bars-list"), note=note)
+
+
 def kinds(findings: Findings) -> Html | None:
     """Kinds of personal data and secrets; nothing where there were none."""
     if not findings.kinds:
@@ -187,7 +205,7 @@ def unjudged(findings: Findings) -> Html:
         )
         for status, message, n in findings.errors
     ]
-    note = "partial: a limit cut the text short. error: a detector could not judge"
+    note = "partial: a limit, a detector or a policy over sessions left something out. error: nothing could be judged"
     return card("Not fully judged", h("table", *rows), note=note)
 
 

@@ -82,6 +82,8 @@ class Findings:
     channels: list[Group]
     tenants: list[Group]
     n_tenants: int
+    violations: list[Group]
+    """Rows at which a session broke a policy, by policy: also sessions that a gateway held."""
     timeline: Timeline | None
     histogram: Histogram
     patterns: list[Pattern]

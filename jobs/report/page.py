@@ -30,6 +30,7 @@ def render(findings: Findings, *, title: str, made_at: datetime, engine_version:
         cards.over_time(findings),
         cards.threats(findings),
         h("div", left, right, class_="pair"),
+        cards.violations(findings),
         cases.sessions(findings),
         cases.samples(findings.samples),
         h("div", cards.unjudged(findings), cards.versions(findings), class_="pair"),

@@ -38,7 +38,7 @@ COLUMNS = (
         "threat_type",
         "score",
     ),
-    *("p_value", "evidence", "spans", "session_score", "status", "error", "profile", "backend"),
+    *("p_value", "evidence", "spans", "session_score", "violations", "status", "error", "profile", "backend"),
     *("engine_version", "model_version", "signature_version", "policy_version"),
 )
 VERSIONS = ("engine_version", "model_version", "signature_version", "policy_version", "profile", "backend")
@@ -117,6 +117,7 @@ def tally(
         channels=_groups(counts.of("channel"), "user"),
         tenants=tenants[:TOP_TENANTS],
         n_tenants=len(tenants),
+        violations=_groups(counts.of("violation"), "(no name)"),
         timeline=_timeline(counts, times),
         histogram=_histogram(counts),
         patterns=patterns[:TOP_PATTERNS],
@@ -173,6 +174,8 @@ def _count(counts: _Counts, frame: pl.DataFrame, range_: timeline.Range | None) 
     evidence = frame.filter(_CAUGHT & (pl.col("evidence").list.len() > 0)).select("row", "threat_type", "evidence")
     each = evidence.explode("evidence").unnest("evidence").select("row", "threat_type", "detector", "pattern_id")
     counts.add("pattern", each.unique(), "detector", "pattern_id", "threat_type")
+    broken = frame.filter(pl.col("violations").list.len() > 0).select("action", "violations").explode("violations")
+    counts.add("violation", broken.with_columns(pl.col("violations").cast(pl.String)), "violations", "action")
     spans = frame.filter(pl.col("spans").list.len() > 0).select("row", "spans").explode("spans").unnest("spans")
     counts.add("kind", spans.select("row", "kind").unique(), "kind")
 

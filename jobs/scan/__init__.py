@@ -38,17 +38,22 @@ __all__ = [
 
 
 class Scan:
-    """One run of ``aimds scan``; ``pool`` makes the workers, where they are not processes of this machine."""
+    """One run of ``aimds scan``; ``pool`` makes the workers, where they are not processes of this machine.
+
+    ``policies`` is a file of policies over sessions, or ``shipped``: sessions are then judged by them.
+    """
 
     def __init__(
         self,
         config: ScanConfig,
         make_screener: Factory,
         *,
+        policies: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         pool: Callable[[Factory], Pool] | None = None,
     ) -> None:
-        self._files = Files(config, screening.KIND, screening.factory(make_screener), clock=clock, pool=pool)
+        work = screening.factory(make_screener, policies)
+        self._files = Files(config, screening.kind(policies), work, clock=clock, pool=pool)
 
     def run(self, progress: Progress | None = None) -> Summary:
         """Do what is left to do and describe the whole.
@@ -62,4 +67,6 @@ class Scan:
         summary.actions = counts.get("actions", {})
         summary.threats = counts.get("threats", {})
         summary.statuses = counts.get("statuses", {})
+        summary.violations = counts.get("violations", {})
+        summary.unfollowed = counts.get("unfollowed", {})
         return summary

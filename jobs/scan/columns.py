@@ -17,7 +17,8 @@ AS_JSON = {b"aimds": b"json"}
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Column of the input behind each REQUESTS field. As a wish, None means guess and "-" means none."""
+    """Column of the input behind each REQUESTS field. As a wish, None means guess and "-" means none;
+    ``events`` is for policies over sessions."""
 
     text: str | None = None
     session_id: str | None = None
@@ -26,6 +27,7 @@ class Columns:
     channel: str | None = None
     turn: str | None = None
     request_id: str | None = None
+    events: str | None = UNUSED
 
     def used(self) -> dict[str, str]:
         """REQUESTS field → input column, for those there are."""
@@ -40,6 +42,7 @@ FLAGS = {
     "channel": "--channel-column",
     "turn": "--turn-column",
     "request_id": "--id-column",
+    "events": "--events-column",
 }
 NAMES = {
     "text": (
@@ -52,6 +55,7 @@ NAMES = {
     "channel": "channel role",
     "turn": "turn turn_index turn_id turn_number message_index",
     "request_id": "request_id id message_id event_id uuid",
+    "events": "events",
 }
 
 
@@ -89,6 +93,12 @@ def _is_count(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or _is_text(kind)
 
 
+def _is_events(kind: pa.DataType) -> bool:
+    t = pa.types
+    listed = t.is_list(kind) or t.is_large_list(kind)
+    return _is_text(_values(kind.value_type)) if listed else _is_text(kind)
+
+
 _ACCEPTS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "text": (_is_text, "text (string or binary)"),
     "session_id": (_is_name, "text or a number"),
@@ -97,6 +107,7 @@ _ACCEPTS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "channel": (_is_text, "text"),
     "turn": (_is_count, "a number"),
     "request_id": (_is_name, "text or a number"),
+    "events": (_is_events, "lists of names, or text: a list in JSON, or names parted by spaces"),
 }
 
 
@@ -114,8 +125,8 @@ def resolve(schema: pa.Schema, wanted: Columns, label: str) -> tuple[Columns, li
     for field, wish in wishes.items():
         accepts, expected = _ACCEPTS[field]
         if wish == UNUSED and field != "text":
-            chosen[field] = None
-        elif wish is not None:
+            continue
+        if wish is not None:
             index = _index(schema, wish, label)
             if not accepts(_values(schema.field(index).type)):
                 raise SchemaError(

@@ -7,6 +7,7 @@ screened as ``document``, the least trusted one, and the verdict says so. The te
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 from aimds import schema
 from aimds.detect.failures import UNKNOWN_CHANNEL
 
+_EVENTS = pa.list_(pa.string())
 _TIME = pa.timestamp("us", tz="UTC")
 _YEARS_S = (-62_135_596_800, 253_402_300_800)  # 0001-01-01 and 10000-01-01 as epoch seconds
 _ALIASES = {"function": "tool", "tool_result": "tool", "developer": "system", "human": "user", "ai": "assistant",
@@ -145,12 +147,32 @@ def _as_channel(array: pa.Array, notes: dict[int, str]) -> pa.Array:
     return schema.enum(schema.CHANNELS, codes)
 
 
+def _as_events(array: pa.Array) -> pa.Array:
+    if not pa.types.is_nested(array.type):
+        return pa.array([_listed(value) for value in _words(array)], _EVENTS)
+    sizes = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+    names = valid_text(schema.text_column(plain(pc.list_flatten(array)))).cast(pa.string())
+    offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, names, mask=array.is_null())
+
+
+def _listed(value: str | None) -> list[str] | None:
+    if value is None:
+        return None
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return value.split()
+    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else value.split()
+
+
 _CONVERT: dict[str, Callable[[pa.Array], pa.Array]] = {
     "session_id": _as_name,
     "tenant": _as_name,
     "request_id": _as_name,
     "ts": _as_time,
     "turn": _as_turn,
+    "events": _as_events,
 }
 
 

@@ -15,7 +15,7 @@ from aimds.jobs.scan.assemble import assemble
 from aimds.jobs.scan.durable import OutputError
 from aimds.jobs.scan.reading import ReadError, Slice, Table, gather, open_table, reason
 from aimds.jobs.scan.tasks import Answer, Factory, Job, Task
-from aimds.jobs.scan.work import WholeFile, Work
+from aimds.jobs.scan.work import AllFiles, Counts, WholeFile, Work
 
 
 class Executor:
@@ -30,6 +30,8 @@ class Executor:
     def run(self, task: Task) -> Answer:
         """Do ``task``; every failure becomes an answer."""
         try:
+            if task.gather:
+                return Answer("done", self._gather(task.job, task.slice))
             if task.where is None:
                 return Answer("done", self._assemble(task.job, task.slice))
             return Answer("done", self._unit(task.job, task.slice, task.where))
@@ -75,11 +77,22 @@ class Executor:
         # Not in the part itself: what a scan writes is the same to the byte however long it took.
         return trailer | {"seconds": {name: s - before.get(name, 0.0) for name, s in self._work.seconds.items()}}
 
+    def _gather(self, job: Job, units: int) -> dict[str, Any]:
+        if isinstance(self._work, AllFiles):
+            self._work.gather(job, _parts(job, units))
+        return {}
+
     def _assemble(self, job: Job, units: int) -> dict[str, Any]:
-        found = [path for _, _, path in parts.listed(job.folder_path)]
-        if len(found) < units:
-            # Better no output than one that lacks rows: another worker may have assembled it and deleted the parts.
-            raise OutputError(job.output, f"{len(found)} of {units} parts are there; run again")
-        change = self._work.over(job, found) if isinstance(self._work, WholeFile) else None
+        found = _parts(job, units)
+        counts: Counts = {}
+        change = self._work.over(job, found, counts) if isinstance(self._work, WholeFile) else None
         count, size = assemble(found, job.output_schema, Path(job.output), job.folder_path, change)
-        return {"rows": count, "bytes": size}
+        return {"rows": count, "bytes": size, "counts": counts}
+
+
+def _parts(job: Job, units: int) -> list[Path]:
+    found = [path for _, _, path in parts.listed(job.folder_path)]
+    if len(found) < units:
+        # Better no output than one that lacks rows: another worker may have assembled it and deleted the parts.
+        raise OutputError(job.output, f"{len(found)} of {units} parts are there; run again")
+    return found

@@ -77,6 +77,11 @@ class Files:
             if one.notes and one.notes not in said:
                 said.add(one.notes)
                 progress.note(f"{source.name}: columns guessed: {', '.join(one.notes)}")
+            remarks = tuple(self._kind.remarks(one.used))
+            if remarks and remarks not in said:
+                said.add(remarks)
+                for remark in remarks:
+                    progress.note(f"{source.name}: {remark}")
         if unfit is not None and not planned:
             raise unfit
         return planned, unreadable

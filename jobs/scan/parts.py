@@ -111,6 +111,13 @@ def _trailer(file: IO[bytes]) -> tuple[tuple[int, int], dict[str, Any]] | None:
     return ((crc, size + length), value) if isinstance(value, dict) else None
 
 
+def rows(path: Path) -> int:
+    """How many rows a part known to be good has."""
+    with durable.guarded(path, "read"), open(path, "rb") as file:
+        found = _trailer(file)
+    return 0 if found is None else int(found[1]["rows"])
+
+
 def read(path: Path) -> Iterator[pa.RecordBatch]:
     """The batches of a part known to be good."""
     with durable.guarded(path, "read"), open(path, "rb") as file, pa.ipc.open_stream(file) as stream:

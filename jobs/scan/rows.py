@@ -105,22 +105,6 @@ def failed(screener: Screener, row: pa.RecordBatch, problem: str) -> pa.RecordBa
     return pa.RecordBatch.from_arrays(arrays, schema=VERDICTS)
 
 
-def noted(verdicts: pa.RecordBatch, notes: dict[int, str]) -> pa.RecordBatch:
-    """``verdicts`` in which rows in ``notes`` say so: ``ok`` becomes ``partial``, and the note joins the error."""
-    if not notes:
-        return verdicts
-    status = verdicts.column("status").cast(pa.string()).to_pylist()
-    errors = verdicts.column("error").to_pylist()
-    for row, note in notes.items():
-        status[row] = "partial" if status[row] == "ok" else status[row]
-        errors[row] = "; ".join(text for text in (errors[row], note) if text)
-    codes = [STATUSES.index(name) for name in status]
-    index = verdicts.schema.get_field_index
-    return verdicts.set_column(index("status"), VERDICTS.field("status"), enum(STATUSES, codes)).set_column(
-        index("error"), VERDICTS.field("error"), pa.array(errors, pa.string())
-    )
-
-
 def _conformed(verdicts: pa.RecordBatch) -> pa.RecordBatch:
     if verdicts.schema.equals(VERDICTS):
         return verdicts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from aimds.errors import AimdsError, DataError
 from aimds.jobs.scan import durable, manifest
@@ -20,14 +20,15 @@ from aimds.jobs.scan.tasks import Answer, Factory, Task
 from aimds.jobs.scan.work import Counts, Kind
 
 _WAIT_S = 0.5
+Step = Literal["unit", "gathering", "assembly"]
 
 
 @dataclass(slots=True)
 class _Doing:
-    """What a worker is at: a unit, or the assembly of file ``unit[0]``."""
+    """What a worker is at: a unit, or the gathering or assembly of file ``unit[0]``."""
 
     unit: Unit
-    assembly: bool
+    step: Step
     rows: int = 0
 
 
@@ -55,9 +56,10 @@ class Run:
         self._summary = Summary(str(config.output))
         self._schedule = Schedule()
         self._files: list[File] = []
-        self._assemblies: deque[int] = deque()
+        self._whole: deque[_Doing] = deque()
+        self._ungathered: set[int] = set()
         self._alone: deque[_Doing] = deque()
-        self._failed_before: set[tuple[Unit, bool]] = set()
+        self._failed_before: set[tuple[Unit, Step]] = set()
         self._starting: set[int] = set()
         self._idle: list[int] = []
         self._doing: dict[int, _Doing] = {}
@@ -112,8 +114,9 @@ class Run:
                 done.setdefault(group, set()).add(slice_)
             for group, count in enumerate(units):
                 self._schedule.add(index, group, count, done.get(group, set()))
+            self._ungathered.add(index)
             if file.left == 0:
-                self._assemblies.append(index)
+                self._settled(index)
         self._summary.units_resumed = sum(file.resumed for file in self._files)
         self._summary.nothing_to_do = all(file.record for file in self._files)
         self._progress.begin(rows_total, rows_done)
@@ -137,17 +140,20 @@ class Run:
             self._listen()
 
     def _next(self, worker: int) -> _Doing | None:
-        if self._assemblies:
-            return _Doing((self._assemblies.popleft(), 0, 0), True)
+        if self._whole:
+            return self._whole.popleft()
         unit = self._schedule.take(worker)
-        return _Doing(unit, False) if unit else None
+        return _Doing(unit, "unit") if unit else None
 
     def _give(self, worker: int, doing: _Doing) -> None:
         index, group, slice_ = doing.unit
         file = self._files[index]
-        where = None if doing.assembly else file.planned.where(group, slice_, self._config.unit_rows)
         self._doing[worker] = doing
-        self._pool.submit(worker, Task(file.job, len(file.trailers) if doing.assembly else slice_, where))
+        if doing.step == "unit":
+            task = Task(file.job, slice_, file.planned.where(group, slice_, self._config.unit_rows))
+        else:
+            task = Task(file.job, len(file.trailers), None, doing.step == "gathering")
+        self._pool.submit(worker, task)
 
     def _start(self) -> None:
         self._starting.add(self._pool.start())
@@ -186,11 +192,15 @@ class Run:
         index, group, slice_ = doing.unit
         if answer.kind == "died":
             self._schedule.release(worker)
-            if self._schedule.left() or self._assemblies:
+            if self._schedule.left() or self._whole:
                 self._start()
         else:
             self._idle.append(worker)
-        if answer.kind == "done" and doing.assembly:
+        if answer.kind == "done" and doing.step == "gathering":
+            self._ungathered.discard(index)
+            if not self._ungathered:
+                self._all_gathered()
+        elif answer.kind == "done" and doing.step == "assembly":
             self._assembled(index, answer.value)
         elif answer.kind == "done":
             self._files[index].trailers[group, slice_] = answer.value
@@ -212,11 +222,11 @@ class Run:
         problem = answer.value["problem"]
         file = self._files[index]
         label = f"{file.planned.source.name}: row group {group}, slice {slice_}"
-        if (doing.unit, doing.assembly) not in self._failed_before:
-            self._failed_before.add((doing.unit, doing.assembly))
-            self._alone.append(_Doing(doing.unit, doing.assembly))
+        if (doing.unit, doing.step) not in self._failed_before:
+            self._failed_before.add((doing.unit, doing.step))
+            self._alone.append(_Doing(doing.unit, doing.step))
             self._progress.note(f"{label}: {problem}; it is tried again at the end")
-        elif doing.assembly:
+        elif doing.step != "unit":
             raise DataError(file.memory.output, f"cannot be assembled: {problem}")
         else:
             self._progress.note(f"{label}: {problem}; skipped")
@@ -237,16 +247,31 @@ class Run:
         file = self._files[index]
         file.left -= units
         if file.left == 0:
-            self._assemblies.append(index)
+            self._settled(index)
+
+    def _settled(self, index: int) -> None:
+        """All units of the file are finished or given up."""
+        self._whole.append(_Doing((index, 0, 0), "gathering" if self._kind.across else "assembly"))
+
+    def _all_gathered(self) -> None:
+        """Nothing is assembled before every file has left what the others need of it."""
+        assert self._kind.across is not None
+        self._progress.note(
+            f"all files are screened; what runs on from one to the next is judged ({len(self._files)} files)"
+        )
+        left = [file.record is None for file in self._files]
+        self._kind.across([file.memory.folder for file in self._files], left)
+        self._whole.extend(_Doing((index, 0, 0), "assembly") for index, mine in enumerate(left) if mine)
 
     def _assembled(self, index: int, written: dict[str, Any]) -> None:
         file = self._files[index]
         made = sum(trailer["rows"] for trailer in file.trailers.values())
         if written["rows"] != made:
             raise DataError(file.memory.output, f"holds {written['rows']} rows where {made} were made; run again")
-        counts: Counts = {}
-        for trailer in file.trailers.values():
-            self._kind.add(counts, trailer["counts"])
+        counts: Counts = written["counts"]
+        if not counts:
+            for trailer in file.trailers.values():
+                self._kind.add(counts, trailer["counts"])
         gaps = [asdict(gap) for gap in merged(file.gaps)]
         skips = [asdict(file.skip(gap, self._config.unit_rows)) for gap in merged(file.gaps)]
         file.record = written | {"units": len(file.trailers), "counts": counts, "gaps": gaps, "skipped": skips}

@@ -7,7 +7,7 @@ passes over the parts of about PASS_ROWS rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +31,6 @@ PASS_ROWS: Final = 1_000_000
 CHUNK_ROWS: Final = 65_536
 _EMPTY: Final = bytes(DIMS + 1)
 
-Change = Callable[[pa.RecordBatch], pa.RecordBatch]
-
 
 def wanted(used: dict[str, str]) -> bool:
     """Whether a file with these columns has sessions."""
@@ -46,36 +44,44 @@ def column(texts: pa.Array, verdicts: pa.RecordBatch) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(MARKS.type, len(packed), [None, pa.py_buffer(packed.tobytes())])
 
 
-def filled(found: Sequence[Path], model: SessionModel) -> Change:
-    """What makes the batches of the parts ``found``, in their order, those of the output.
-
-    It fills ``session_score`` and leaves MARKS out.
+def scores(found: Sequence[Path], model: SessionModel) -> npt.NDArray[np.float32]:
+    """The session score of each row of the parts ``found``, in their order, float32; NaN where there is none.
 
     Raises:
         OutputError: the operating system refuses a read.
     """
-    sizes = [batch.num_rows for path in found for batch in parts.read(path)]
-    scores = np.full(sum(sizes), np.nan, np.float32)
-    passes = -(-len(scores) // PASS_ROWS)
-    for number in range(passes):
-        _pass(found, number, passes, model, scores)
-    place = 0
+    out = np.full(rows(found), np.nan, np.float32)
+    number_of = passes(len(out))
+    for number in range(number_of):
+        _pass(found, number, number_of, model, out)
+    return out
 
-    def change(batch: pa.RecordBatch) -> pa.RecordBatch:
-        nonlocal place
-        mine = scores[place : place + batch.num_rows]
-        place += batch.num_rows
-        index = batch.schema.get_field_index("session_score")
-        made = batch.set_column(index, VERDICTS.field(index), pa.array(mine, mask=np.isnan(mine)))
-        return made.drop_columns([MARKS.name])
 
-    return change
+def rows(found: Sequence[Path]) -> int:
+    """How many rows the parts ``found`` have."""
+    return sum(parts.rows(path) for path in found)
+
+
+def passes(count: int) -> int:
+    """How many passes a file of ``count`` rows takes."""
+    return -(-count // PASS_ROWS)
+
+
+def mine(known: npt.NDArray[np.uint64], number: int, passes: int) -> npt.NDArray[np.int64]:
+    """Those of the sessions ``known`` uint64 (B, 2) that pass ``number`` looks at: a stretch of their hashes."""
+    return np.flatnonzero((known[:, 0] >> np.uint64(32)) * np.uint64(passes) >> np.uint64(32) == number)
+
+
+def scored(batch: pa.RecordBatch, scores: npt.NDArray[np.float32]) -> pa.RecordBatch:
+    """``batch`` with the column ``session_score``."""
+    index = batch.schema.get_field_index("session_score")
+    return batch.set_column(index, VERDICTS.field("session_score"), pa.array(scores, mask=np.isnan(scores)))
 
 
 def _pass(
     found: Sequence[Path], number: int, passes: int, model: SessionModel, scores: npt.NDArray[np.float32]
 ) -> None:
-    named, rows, kept, printed = [], [], [], []
+    named, places, kept, printed = [], [], [], []
     first = 0
     for path in found:
         for batch in parts.read(path):
@@ -83,22 +89,31 @@ def _pass(
             if len(with_session):
                 batch_rows = batch.take(pa.array(with_session))
                 known = keys(batch_rows)
-                mine = np.flatnonzero(known[:, 0] % np.uint64(passes) == number)
-                named.append(known[mine])
-                rows.append(with_session[mine] + first)
-                kept.append(turns(batch_rows).take(mine))
+                chosen = mine(known, number, passes)
+                named.append(known[chosen])
+                places.append(with_session[chosen] + first)
+                kept.append(turns(batch_rows).take(chosen))
                 column = batch_rows.column(MARKS.name)
                 width = DIMS + 1
                 packed = np.frombuffer(column.buffers()[1], np.uint8)[column.offset * width :][: len(column) * width]
-                printed.append(packed.reshape(-1, width)[mine])
+                printed.append(packed.reshape(-1, width)[chosen])
             first += batch.num_rows
-    if rows:
-        where = np.concatenate(rows)
+    if places:
+        where = np.concatenate(places)
         scores[where] = _scores(np.concatenate(named), _joined(kept), np.concatenate(printed), model)
 
 
+def groups(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """The number of each row's session, known by two words of a hash, int64 (B,)."""
+    order = np.lexsort((low, high))
+    changes = (high[order[1:]] != high[order[:-1]]) | (low[order[1:]] != low[order[:-1]])
+    out = np.zeros(len(high), np.int64)
+    out[order[1:]] = np.cumsum(changes)
+    return out
+
+
 def _joined(kept: Sequence[Turns]) -> Turns:
-    names = ("kinds", "surprises", "orders", "ordered", "names")
+    names = ("kinds", "surprises", "numbers", "times", "ordered", "names")
     return Turns(*(np.concatenate([getattr(part, name) for part in kept]) for name in names))
 
 
@@ -106,10 +121,14 @@ def _scores(
     named: npt.NDArray[np.uint64], given: Turns, printed: npt.NDArray[np.uint8], model: SessionModel
 ) -> npt.NDArray[np.float32]:
     out = np.full(len(named), np.nan, np.float32)
-    order = np.lexsort((np.arange(len(named)), given.orders, named[:, 1], named[:, 0]))
-    sorted_keys = named[order]
-    begins = np.flatnonzero(np.concatenate([[True], (sorted_keys[1:] != sorted_keys[:-1]).any(axis=1)]))
-    group = np.cumsum(np.isin(np.arange(len(order)), begins)) - 1
+    owner = groups(named[:, 0], named[:, 1])
+    # By turn where every row of the session has one, else by time.
+    has_turn, has_time = given.ordered & 1, given.ordered & 2
+    by_turn = (np.bincount(owner, has_turn) == np.bincount(owner))[owner]
+    moment = np.where(by_turn, given.numbers, np.where(has_time > 0, given.times, 0))
+    order = np.lexsort((np.arange(len(named)), moment, owner))
+    group = owner[order]
+    begins = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
     start = 0
     while start < len(order):
         # Whole sessions, at least one.

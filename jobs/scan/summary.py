@@ -20,7 +20,8 @@ class Skip:
 
 @dataclass(slots=True)
 class Summary:
-    """``rows``, ``actions``, ``threats`` and ``statuses`` describe the outputs as they stand; ``rows_screened`` and
+    """``rows``, ``actions``, ``threats``, ``statuses``, ``violations`` (rows by policy over sessions) and
+    ``unfollowed`` (sessions that a policy could not judge) describe the outputs as they stand; ``rows_screened`` and
     ``seconds`` this run. ``units_done`` were finished now, ``units_resumed`` by an earlier run. ``stages`` are the
     seconds that this run spent in each stage, all workers together, in the order of the stages."""
 
@@ -37,6 +38,8 @@ class Summary:
     actions: dict[str, int] = field(default_factory=dict)
     threats: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
+    violations: dict[str, int] = field(default_factory=dict)
+    unfollowed: dict[str, int] = field(default_factory=dict)
     skipped: list[Skip] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
     nothing_to_do: bool = False
@@ -46,7 +49,7 @@ class Summary:
         """As a JSON value, names in a stable order."""
         value = asdict(self)
         value["stages"] = {name: round(seconds, 3) for name, seconds in self.stages.items()}
-        for key in ("actions", "threats", "statuses"):
+        for key in ("actions", "threats", "statuses", "violations", "unfollowed"):
             value[key] = dict(sorted(value[key].items(), key=lambda item: (-item[1], item[0])))
         return value
 

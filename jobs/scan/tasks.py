@@ -96,20 +96,23 @@ def pack_schema(schema: pa.Schema) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Work on one unit, or (``where`` None) assemble a file whose units, ``slice`` of them, are finished."""
+    """Work on one unit, or (``where`` None) assemble a file whose units, ``slice`` of them, are finished; or, before
+    that, ``gather`` from it what is needed of all files together."""
 
     job: Job
     slice: int = 0
     where: Slice | None = None
+    gather: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return {"job": self.job.to_json(), "slice": self.slice, "where": self.where and asdict(self.where)}
+        where = self.where and asdict(self.where)
+        return {"job": self.job.to_json(), "slice": self.slice, "where": where, "gather": self.gather}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Task:
         """The inverse of ``to_json``."""
         where = value["where"]
-        return cls(Job.from_json(value["job"]), value["slice"], Slice(**where) if where else None)
+        return cls(Job.from_json(value["job"]), value["slice"], Slice(**where) if where else None, value["gather"])
 
 
 @dataclass(frozen=True, slots=True)

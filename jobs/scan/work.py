@@ -40,8 +40,25 @@ class WholeFile(Protocol):
     def part_schema(self, job: Job) -> pa.Schema:
         """The schema of the batches of `Work.rows`: the output's, and columns for the assembly alone."""
 
-    def over(self, job: Job, found: Sequence[Path]) -> Callable[[pa.RecordBatch], pa.RecordBatch] | None:
-        """What makes the batches of the parts ``found``, one after another, those of the output; None for nothing."""
+    def over(
+        self, job: Job, found: Sequence[Path], counts: Counts
+    ) -> Callable[[pa.RecordBatch], pa.RecordBatch] | None:
+        """What makes the batches of the parts ``found``, one after another, those of the output; None for nothing.
+
+        What ``counts`` gains meanwhile stands for the file in the place of what its units counted.
+        """
+
+
+@runtime_checkable
+class AllFiles(Protocol):
+    """A `WholeFile` that needs something of all files before the first is assembled; see `Kind.across`."""
+
+    def gather(self, job: Job, found: Sequence[Path]) -> None:
+        """Leave in the folder of ``job`` what is needed of the parts ``found``; it stays there with the output."""
+
+
+Across = Callable[[Sequence[Path], Sequence[bool]], None]
+"""Given the folders of all files in their order, and which of them are still to be assembled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +66,14 @@ class Kind:
     """What tells one kind of job from another before any worker has started.
 
     ``name`` and ``makes`` are its name and what its outputs hold, for messages; ``schema`` are the columns of every
-    output, before those that are carried; ``add`` adds counts to others in place.
+    output, before those that are carried; ``add`` adds counts to others in place. ``across`` is called once every file
+    is gathered, before the first is assembled; None: files have nothing to do with each other.
+    ``remarks`` are what a person should know of an input with these columns (as `tasks.Job.used`).
     """
 
     name: str
     makes: str
     schema: pa.Schema
     add: Callable[[Counts, Counts], None]
+    across: Across | None = None
+    remarks: Callable[[Mapping[str, str]], Sequence[str]] = lambda used: ()

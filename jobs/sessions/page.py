@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Final
 
+from aimds.analyze.attractors import LEAST
 from aimds.jobs.report import frame
 from aimds.jobs.report.charts import action_css, rect
 from aimds.jobs.report.elements import card, day, period, threat_title, tile
@@ -34,7 +35,8 @@ def render(trace: Trace, *, engine_version: str) -> str:
         _headline(trace),
         _scores(trace),
         h("div", _phase(values), _recurrence(values), class_="pair"),
-        h("div", _parts(trace), _violations(trace), class_="pair"),
+        h("div", _motion(trace), _parts(trace), class_="pair"),
+        _violations(trace),
         _turns(trace),
         frame.footer(
             "Surprise is -log10 of a turn's p-value against benign traffic: 2 for one in a hundred. Asterisks stand "
@@ -56,7 +58,7 @@ def _headline(trace: Trace) -> Html:
         tile("Turns", str(len(trace.turns)), judged if trace.whole else "the first ones only"),
         tile("Caught", str(caught), "any action but allow", "a-flag" if caught else ""),
         tile("Level rises at", change, "of its own past" if trace.change is not None else "no rise"),
-        tile("Session action", trace.session_action.replace("_", " "), f"attractor: {trace.attractor or 'not judged'}"),
+        tile("Session action", trace.session_action.replace("_", " "), f"motion: {_words(trace.motion.kind)}"),
     ]
     return h("dl", *tiles, class_="tiles")
 
@@ -183,6 +185,43 @@ def _recurrence(values: Sequence[float]) -> Html:
     border = Html('<rect x="0" y="0" width="100" height="100" style="fill:none;stroke:var(--line)"/>')
     legend = h("p", f"Turns from left to right and from below; near means within {NEAR:g} of surprise.", class_="empty")
     return card(name, _square(path, border, alt="which turns recur"), legend, note=note)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _motion(trace: Trace) -> Html:
+    name, note = "Motion", "What the surprises of all judged inputs do; advice that no score or action uses"
+    motion = trace.motion
+    if motion.kind == "insufficient_data":
+        return card(name, h("p", f"Fewer than {LEAST} judged inputs: no type.", class_="empty"), note=note)
+    if motion.beats is None:
+        said = ""
+    else:
+        said = ", better predicted than" if motion.beats else "; not chaotic, since no better predicted than"
+        said += " its surrogates"
+    told = h("p", h("b", _words(motion.kind)), f", say {100 * motion.share:.0f} % of the trees{said}.")
+    words = {
+        "lyapunov": "rate at which near states part, a turn",
+        "chaos01": "0–1 test: 0 regular, 1 chaotic or random",
+        "determinism": "share of recurrences on diagonal lines",
+        "laminarity": "share of recurrences on vertical lines",
+        "permutation_entropy": "of the orders of three turns, 1 for all alike",
+        "sample_entropy": "what a turn adds to the two before it",
+        "period": "turns after which it comes back closest",
+        "prediction_error": "of the next turn by the nearest past, 1 for noise",
+    }
+    rows = [
+        h(
+            "tr",
+            h("td", h("b", _words(key)), " ", h("small", text)),
+            h("td", f"{value:.0f}" if key == "period" else f"{value:.2f}"),
+        )
+        for key, text in words.items()
+        if (value := motion.features.get(key)) is not None
+    ]
+    return card(name, told, h("table", *rows) if rows else "", note=note)
 
 
 def _parts(trace: Trace) -> Html:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aimds import kernels
+from aimds.analyze import dynamics
+from aimds.analyze.attractors import LEAST, Attractors
 from aimds.analyze.series import COLUMN, FEATURES, INPUTS, WINDOW, surprise
 from aimds.analyze.session_model import SHARES, Parts, SessionModel
 from aimds.errors import DataError
@@ -60,10 +63,23 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Motion:
+    """What the surprises of all judged turns move on: a type of `aimds.analyze.attractors`, the ``share`` of the trees
+    that say so, ``beats`` its surrogates (None where nobody looked), ``features`` by name, None where the series is too
+    short or does not move."""
+
+    kind: str
+    share: float
+    beats: bool | None
+    features: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """A session. ``change`` is the place in ``turns`` where its level rises most, None for none; ``features`` are those
-    of `kernels.session_series`; ``p_values`` those of each part that can be judged from scores alone. ``whole`` is
-    False where there were more than MOST_TURNS turns."""
+    of `kernels.session_series`; ``p_values`` those of each part that can be judged from scores alone;
+    ``attractor`` is the one in the verdicts, ``motion`` that of the whole session. ``whole`` is False where there were
+    more than MOST_TURNS turns."""
 
     session_id: str
     tenant: str | None
@@ -75,6 +91,7 @@ class Trace:
     threshold: float
     session_action: str
     attractor: str | None
+    motion: Motion
     files: list[str]
     whole: bool
 
@@ -94,62 +111,96 @@ def find(paths: Sequence[str | Path], session_id: str, tenant: str | None = None
         DataError: nothing to read, no such session, or several tenants have one of this id and none was named.
         SchemaError: a file that does not hold verdicts.
     """
-    rows: list[dict[str, Any]] = []
-    files = []
-    owners: set[str] = set()
-    for file in open_all(paths):
-        found = _rows(file.path, session_id, tenant)
-        rows += found.rows
-        owners |= found.tenants
-        if found.rows:
-            files.append(str(file.path))
-    tenants = sorted(owners)
+    opened = open_all(paths)
+    found = [_Found(file.path, *_places(file.path, session_id, tenant)) for file in opened]
+    tenants = sorted({name for one in found for name in one.tenants})
     if not tenants:
         raise DataError(session_id, "no session of this id in these verdicts; aimds report lists sessions at risk")
     if tenant is None and len(tenants) > 1:
         raise DataError(session_id, f"sessions of {', '.join(tenants)} have this id; name one with --tenant")
-    if not rows:
+    whole = sum(one.places.num_rows for one in found)
+    if not whole:
         raise DataError(session_id, f"tenant {tenant!r} has no session of this id; {', '.join(tenants)} have")
-    by_turn = all(row["turn"] is not None for row in rows)
-    known = [row for row in rows if row["ts"] is not None]
-    if by_turn:
-        rows.sort(key=lambda row: row["turn"])
-    elif len(known) == len(rows):
-        rows.sort(key=lambda row: row["ts"])
-    return _trace(session_id, rows, files)
+    # The first turns, wherever in the files they stand: put in order before any row is read as a whole.
+    chosen = _ordered(found)[:MOST_TURNS]
+    rows: dict[tuple[int, int], dict[str, Any]] = {}
+    for number in dict.fromkeys(file for file, _ in chosen):
+        wanted = sorted(row for file, row in chosen if file == number)
+        rows |= {(number, row): values for row, values in _rows(found[number].path, wanted)}
+    files = [str(one.path) for one in found if one.places.num_rows]
+    return _trace(session_id, [rows[place] for place in chosen], files, whole <= MOST_TURNS)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Found:
-    """Of one file: rows, and every tenant that has the session, its own rows or not."""
+    """Of one file: number, turn and time of each row of the session, and every tenant that has one of this id."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    tenants: set[str] = field(default_factory=set)
+    path: Path
+    places: pa.Table
+    tenants: set[str]
 
 
-def _rows(path: Path, session_id: str, tenant: str | None) -> _Found:
-    out = _Found()
+def _batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path) as file:
-            present = [name for name in COLUMNS if name in file.schema_arrow.names]
-            if "session_id" not in present:
-                return out
-            for batch in file.iter_batches(columns=present):
-                mine = pc.equal(batch.column("session_id").cast(pa.string()), session_id)
-                chosen = batch.filter(pc.fill_null(mine, False))
-                if not chosen.num_rows:
-                    continue
-                owner = chosen.column("tenant") if "tenant" in present else pa.nulls(chosen.num_rows, pa.string())
-                owner = pc.fill_null(owner.cast(pa.string()), "")
-                out.tenants |= set(pc.unique(owner).to_pylist())
-                # Before the bound: turns of another tenant's session must not take the room of these.
-                if tenant is not None:
-                    chosen = chosen.filter(pc.equal(owner, tenant))
-                if len(out.rows) <= MOST_TURNS:
-                    out.rows += _plain(chosen)
+            present = [name for name in columns if name in file.schema_arrow.names]
+            yield from file.iter_batches(columns=present)
     except (pa.ArrowException, OSError) as error:
         raise DataError(path, f"damaged: {next(iter(str(error).splitlines()), '')}") from error
-    return out
+
+
+def _places(path: Path, session_id: str, tenant: str | None) -> tuple[pa.Table, set[str]]:
+    kinds = {"row": pa.int64(), "turn": pa.int64(), "ts": pa.int64()}
+    parts, tenants, first = [], set[str](), 0
+    for batch in _batches(path, ("session_id", "tenant", "turn", "ts")):
+        names = batch.schema.names
+        if "session_id" not in names:
+            break
+        mine = pc.fill_null(pc.equal(batch.column("session_id").cast(pa.string()), session_id), False)
+        rows = pc.indices_nonzero(mine)
+        first, start = first + batch.num_rows, first
+        if not len(rows):
+            continue
+        chosen = batch.take(rows)
+        owner = chosen.column("tenant") if "tenant" in names else pa.nulls(len(rows), pa.string())
+        owner = pc.fill_null(owner.cast(pa.string()), "")
+        tenants |= set(pc.unique(owner).to_pylist())
+        columns = {name: pa.nulls(len(rows), kind) for name, kind in kinds.items()}
+        columns["row"] = pc.add(rows.cast(pa.int64()), start)
+        if "turn" in names:
+            columns["turn"] = chosen.column("turn").cast(pa.int64())
+        if "ts" in names and pa.types.is_timestamp(chosen.column("ts").type):
+            columns["ts"] = _time(chosen.column("ts")).cast(pa.int64())
+        part = pa.table(columns)
+        parts.append(part if tenant is None else part.filter(pc.equal(owner, tenant)))
+    empty = pa.table({name: pa.array([], kind) for name, kind in kinds.items()})
+    return pa.concat_tables([empty, *parts]), tenants
+
+
+def _time(column: pa.Array) -> pa.Array:
+    return pc.if_else(outside_years(column), None, column).cast(pa.timestamp("us", tz="UTC"))
+
+
+def _ordered(found: Sequence[_Found]) -> list[tuple[int, int]]:
+    # By turn where every row has one, else by time where every row has one, else as they stand.
+    table = pa.concat_tables([one.places for one in found]).combine_chunks()
+    file = np.repeat(np.arange(len(found)), [one.places.num_rows for one in found])
+    order = np.arange(table.num_rows)
+    for name in ("turn", "ts"):
+        if not table.column(name).null_count:
+            order = np.argsort(table.column(name).to_numpy(), kind="stable")
+            break
+    row = table.column("row").to_numpy()
+    return list(zip(file[order].tolist(), row[order].tolist(), strict=True))
+
+
+def _rows(path: Path, wanted: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    first, places = 0, np.array(wanted, np.int64)
+    for batch in _batches(path, COLUMNS):
+        mine = places[(places >= first) & (places < first + batch.num_rows)]
+        if len(mine):
+            yield from zip(mine.tolist(), _plain(batch.take(pa.array(mine - first))), strict=True)
+        first += batch.num_rows
 
 
 def _plain(batch: pa.RecordBatch) -> list[dict[str, Any]]:
@@ -161,15 +212,14 @@ def _plain(batch: pa.RecordBatch) -> list[dict[str, Any]]:
             continue
         column = batch.column(index)
         if name == "ts" and pa.types.is_timestamp(column.type):
-            column = pc.if_else(outside_years(column), None, column).cast(pa.timestamp("us", tz="UTC"))
+            column = _time(column)
         elif name == "text":
             column = clean(column)
         columns[name] = column.to_pylist()
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _trace(session_id: str, rows: list[dict[str, Any]], files: list[str]) -> Trace:
-    whole, rows = len(rows) <= MOST_TURNS, rows[:MOST_TURNS]
+def _trace(session_id: str, rows: list[dict[str, Any]], files: list[str], whole: bool) -> Trace:
     judged = [k for k, row in enumerate(rows) if row["channel"] in INPUTS and row["p_value"] is not None]
     values = surprise(np.array([rows[k]["p_value"] for k in judged], np.float64))
     features = kernels.session_series(values, np.array([0, len(values)]))[0]
@@ -192,9 +242,21 @@ def _trace(session_id: str, rows: list[dict[str, Any]], files: list[str]) -> Tra
         threshold=model.threshold(0.01),
         session_action=next((one for one in ("quarantine", "rate_limit") if one in actions), "none"),
         attractor=next((row["attractor"] for row in reversed(rows) if row["attractor"]), None),
+        motion=_motion(values),
         files=files,
         whole=whole,
     )
+
+
+def _motion(values: npt.NDArray[np.float64]) -> Motion:
+    values = values[-dynamics.MOST :]
+    bounds = np.array([0, len(values)])
+    kind = Attractors.load().kinds(values, bounds)[0]
+    features: dict[str, float | None] = {}
+    if len(values) >= LEAST:
+        found = dynamics.measured(values, bounds)[0].tolist()
+        features = {name: v if np.isfinite(v) else None for name, v in zip(dynamics.FEATURES, found, strict=True)}
+    return Motion(kind.name, kind.share, kind.beats, features)
 
 
 def _turn(row: dict[str, Any], shown: float | None) -> Turn:

@@ -25,7 +25,7 @@ ALONE = ["translate the minutes of tuesday into dutch", "what is the boiling poi
 
 def found(texts: list[str], rows: list[int] | None = None, **settings: float) -> Families:
     values, offsets = ragged.joined([np.frombuffer(text.encode(), np.uint8) for text in ["", *texts]])
-    chosen = Settings(**{"least_rows": 2, **settings})  # type: ignore[arg-type]
+    chosen = Settings(**{"min_rows": 2, **settings})  # type: ignore[arg-type]
     counts = np.array(rows or [1] * len(texts), np.int64)
     return find(values, offsets[1:], counts, chosen)[0]
 
@@ -79,11 +79,11 @@ def test_threads_and_the_size_of_a_slice_change_nothing(monkeypatch: pytest.Monk
     texts = [*RULES, *GRANDMA, *ALONE]
     values, offsets = ragged.joined([np.frombuffer(text.encode(), np.uint8) for text in texts])
     rows = np.ones(len(texts), np.int64)
-    once = find(values, offsets, rows, Settings(least_rows=2))[0]
+    once = find(values, offsets, rows, Settings(min_rows=2))[0]
     monkeypatch.setattr("aimds.analyze.campaigns.SLICE_BYTES", 100)
     monkeypatch.setattr("aimds.analyze.likeness.QUERIES", 2)
     monkeypatch.setattr("aimds.analyze.likeness.TOGETHER", 1)
-    again = find(values, offsets, rows, Settings(least_rows=2), threads=2)[0]
+    again = find(values, offsets, rows, Settings(min_rows=2), threads=2)[0]
     for name in ("family", "original", "closeness", "medoid", "rows", "spread"):
         assert np.array_equal(getattr(once, name), getattr(again, name)), name
 
@@ -100,7 +100,7 @@ def test_progress_hears_of_every_step() -> None:
     }
 
 
-@pytest.mark.parametrize("wrong", [{"cut": 0.1}, {"cut": 1.0}, {"cut": float("nan")}, {"least_rows": 0}])
+@pytest.mark.parametrize("wrong", [{"cut": 0.1}, {"cut": 1.0}, {"cut": float("nan")}, {"min_rows": 0}])
 def test_a_setting_that_cannot_be_used_names_itself(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Settings(**wrong)  # type: ignore[arg-type]

@@ -75,6 +75,23 @@ def test_turns_out_of_order_end_where_turns_in_order_do(name):
     assert scores(Sessions(), shuffled)[-1] == scores(Sessions(), rows)[-1]
 
 
+def test_numbers_and_times_of_turns_are_not_compared_with_each_other():
+    rows = ramp("a", 8)
+    timed = [{**row, "ts": 10**15 + row["turn"]} for row in rows]
+    # A row without a number comes when it comes; those behind it are not put before it for their small numbers.
+    mixed_up = [*timed[:4], {**timed[4], "turn": None, "request_id": "odd"}, *timed[5:]]
+    assert scores(Sessions(), mixed_up) == scores(Sessions(), timed)
+    first = [{**timed[0], "turn": None, "request_id": "odd"}, *timed[1:]]
+    assert scores(Sessions(), first) == scores(Sessions(), timed)
+
+
+def test_turns_of_a_session_that_goes_by_times_all_count_though_they_have_none():
+    rows = [{"session_id": "a", "ts": 5, "p": 0.5}, *({"session_id": "a", "turn": k, "p": 0.5} for k in range(4))]
+    sessions = Sessions()
+    scores(sessions, rows)
+    assert sessions.arrays["counts"].max() == 5
+
+
 def test_turns_at_the_same_time_all_count_in_the_order_they_came():
     rows = [{"session_id": "a", "ts": 5, "p": 10.0**-k, "request_id": f"q{k}"} for k in range(6)]
     numbered = [{**row, "ts": None, "turn": k} for k, row in enumerate(rows)]

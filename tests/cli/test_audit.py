@@ -11,7 +11,7 @@ from aimds.cli import audit, policy
 from aimds.errors import ConfigError, DataError
 from aimds.printable import hidden
 from aimds.record.audit import AuditLog
-from aimds.record.chain import create_key, load_key
+from aimds.record.keys import create_key, load_key
 
 
 def run(*arguments: object) -> Result:
@@ -92,6 +92,20 @@ def test_last_records_are_shown_without_control_characters(log: Path) -> None:
     shown = run("audit", "show", log, "--last", "2").stdout.splitlines()
     assert json.loads(shown[0])["body"] == {"i": 4}
     assert shown[1] == '\\x1b[31mred\\xff\\x07"'
+
+
+def test_last_records_come_from_closed_files_too(tmp_path: Path) -> None:
+    with AuditLog(tmp_path / "log") as opened:
+        for i in range(6):
+            opened.append("verdict", {"i": i})
+            if i in (1, 3):
+                opened.rotate()
+    for last in (1, 3, 5, 100):
+        shown = [
+            json.loads(line)["seq"]
+            for line in run("audit", "show", tmp_path / "log", "--last", last).stdout.splitlines()
+        ]
+        assert shown == list(range(9))[-last:]
 
 
 def test_control_characters_in_a_file_name_stay_off_the_terminal(tmp_path: Path) -> None:

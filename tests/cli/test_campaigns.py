@@ -55,7 +55,7 @@ def test_skipped_input_gives_exit_code_1_and_is_named(history: Path, tmp_path: P
         (("--at", "allow"), "action = 'allow'"),
         (("--p-value", "2"), "p_value = 2.0"),
         (("--cut", "0.1"), "cut = 0.1"),
-        (("--min-rows", "0"), "least_rows = 0"),
+        (("--min-rows", "0"), "min_rows = 0"),
         (("--user-column", "nobody"), "nobody"),
     ],
 )

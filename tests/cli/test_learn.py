@@ -88,6 +88,23 @@ def test_from_feedback_to_what_is_in_force_and_back(tmp_path: Path, files: tuple
     assert "1 rows erased" in done("erase", "--session", "s3")
 
 
+def test_thresholds_move_with_a_round_where_that_is_asked_for(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    done("keygen")
+    said = done("propose", files[0], "--benign", files[1])
+    report = rounds.load(tmp_path / "home" / "learning").rounds[0].report
+    assert report["moved"]["to"] != report["levels"]
+    assert "passed with these thresholds" in said
+    assert "add --thresholds" in said
+    assert "moves the thresholds of the policy: flag 0.01 to" in done("promote", 1, "--by", "a", "--thresholds")
+    found = json.loads(done("status", "--json"))["thresholds"]
+    assert found == {"current": report["moved"]["to"], "trial": None}
+    # The next step goes on from what is in force, and is laid over what the policy says.
+    done("propose", "--benign", files[1], code=1)
+    after = rounds.load(tmp_path / "home" / "learning").rounds[1].report
+    assert after["levels"] == report["moved"]["to"]
+    assert after["policy"] == report["policy"]
+
+
 def test_a_round_that_does_not_pass_says_why_and_cannot_be_promoted(tmp_path: Path, files: tuple[Path, Path]) -> None:
     done("keygen")
     few = tmp_path / "few.txt"

@@ -107,6 +107,18 @@ def test_texts_go_and_subjects_are_erased(filled: Path) -> None:
     assert isinstance(run(filled, "erase").exception, ConfigError)
 
 
+def test_a_session_of_two_tenants_is_erased_only_where_the_tenant_is_named(filled: Path) -> None:
+    rows = [verdict_factory.attack(9, action="block", session_id="s2", tenant="globex-test")]
+    verdict_factory.write(filled / "more.parquet", rows)
+    assert run(filled, "add", filled / "more.parquet", "--action", "block").exit_code == 0
+    error = run(filled, "erase", "--session", "s2").exception
+    assert isinstance(error, ConfigError)
+    assert "acme-test, globex-test" in str(error)
+    assert told(filled, "show", 2)["text"] is not None
+    assert told(filled, "erase", "--session", "s2", "--tenant", "globex-test") == {"items": 1}
+    assert told(filled, "erase", "--session", "s2") == {"items": 1}
+
+
 def test_hostile_text_does_not_reach_the_terminal(filled: Path) -> None:
     for arguments in (("list",), ("show", 2)):
         shown = run(filled, *arguments).stdout

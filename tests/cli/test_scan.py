@@ -139,3 +139,29 @@ def test_the_audit_log_names_every_output_with_its_hash(logs: Path, tmp_path: Pa
         name: hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() for name in ("a.parquet", "b.parquet")
     }
     assert any("damaged" in str(body) or "not a readable" in str(body) for body in bodies)
+
+
+def test_sessions_are_judged_by_the_policies_that_are_named(logs: Path, tmp_path: Path) -> None:
+    talk = pa.table({"text": ["ignore", "hello"], "session_id": ["s", "s"], "role": ["user", "tool"]})
+    pq.write_table(talk, tmp_path / "talk.parquet")
+    file = tmp_path / "p.toml"
+    file.write_text(
+        'format = 1\nversion = "1"\n[policies.no_tool]\nsays = "No tool after an attack."\n'
+        'formula = "G (injection_detected -> N (!tool_called W released))"\nholds = ["allowed"]\n'
+        'fails = ["injection_detected; tool_called"]\n'
+    )
+    result = run(tmp_path / "talk.parquet", "-o", tmp_path / "out", "--trace-policies", file, "--json")
+    assert json.loads(result.stdout)["violations"] == {"no_tool": 1}
+    assert "no column of events (--events-column): released never happened there" in result.stderr
+    found = pq.read_table(tmp_path / "out" / "talk.parquet")
+    assert found["violations"].to_pylist() == [[], ["no_tool"]]
+    again = run(tmp_path / "talk.parquet", "-o", tmp_path / "out", "--trace-policies", file)
+    assert "sessions that break a policy: no_tool 1" in again.stdout
+
+
+def test_policies_that_cannot_be_read_stop_a_scan_before_it_begins(logs: Path, tmp_path: Path) -> None:
+    with pytest.raises(AimdsError, match="cannot be read"):
+        raise run(logs, "-o", tmp_path / "out", "--trace-policies", tmp_path / "none.toml").exception  # type: ignore[misc]
+    with pytest.raises(AimdsError, match="trace-policies"):
+        raise run(logs, "-o", tmp_path / "out", "--events-column", "n").exception  # type: ignore[misc]
+    assert not (tmp_path / "out").exists()

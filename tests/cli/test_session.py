@@ -42,6 +42,7 @@ def test_the_terminal_shows_every_turn_and_the_change(tmp_path):
     shown = said("a", source(tmp_path))
     assert "10 turns" in shown
     assert "level rises" in shown
+    assert "motion: too few judged inputs to tell" in shown
     assert "benign sessions that show as much" in shown
 
 

@@ -18,7 +18,7 @@ from aimds.detect.failures import (
     of_error,
 )
 from aimds.errors import ArtefactError
-from aimds.schema import STATUSES
+from aimds.schema import STATUSES, UNFOLLOWED
 
 
 def bits(*names: str) -> int:
@@ -44,6 +44,12 @@ def test_error_of_a_partly_judged_row_names_its_detectors_and_an_unknown_one_mea
     error: str | None, expected: int
 ) -> None:
     assert of_error(error) == expected
+
+
+def test_a_policy_that_could_not_judge_the_session_is_no_failure_of_a_detector() -> None:
+    remark = f"{UNFOLLOWED}threat_rate: no times in this session"
+    assert of_error(remark) == 0
+    assert of_error(f"detector pii: broke; {remark}") == bits("pii")
 
 
 def test_judged_rows_have_no_bits_and_rows_in_error_all() -> None:

@@ -42,7 +42,11 @@ def verdicts(batch: pa.RecordBatch, actions: list[int], status: str) -> pa.Recor
         elif pa.types.is_map(field.type) or pa.types.is_list(field.type):
             columns.append(pa.array([[]] * n, field.type))
         elif pa.types.is_dictionary(field.type):
-            words = {"threat_type": "direct_injection", "backend": "gpu " + os.environ.get("AIMDS_DEVICE", "any")}
+            words = {
+                "threat_type": "direct_injection",
+                "session_action": "none",
+                "backend": "gpu " + os.environ.get("AIMDS_DEVICE", "any"),
+            }
             word = words.get(field.name, "x")
             columns.append(enum((word,), np.zeros(n, np.int8)))
         else:

@@ -524,7 +524,7 @@ def test_every_denied_request_leaves_a_line_in_the_audit_log(tmp_path: Path) -> 
         asked(one, authorized(token(roles=["metrics"])))
         asked(one, authorized(token()))
         found = [json.loads(line) for line in (tmp_path / "log").read_bytes().splitlines()]
-    notes = [record["body"] for record in found if record["kind"] == "denied"]
+    notes = [{**record["body"], **record["private"]} for record in found if record["kind"] == "denied"]
     assert [(note["identity"], note["kind"], note["peer"]) for note in notes] == [
         (None, "unauthenticated", "192.0.2.1"),
         ("ada", "forbidden", "192.0.2.1"),

@@ -207,6 +207,7 @@ def test_old_texts_go_where_they_are_not_to_stay(tmp_path: Path) -> None:
     target.add(cases(verdicts, asked.column("text")), (), _now() - timedelta(days=3), "scan")
     reviewing = Reviewing(target, ("block",), keep=timedelta(days=2), wall=time.time)
     reviewing.record(*batch(Policy.load(), f"{ATTACK} new"), [])
+    reviewing.prune()
     reviewing.close()
     texts = [item.case.text for item in Queue(tmp_path / "review.db").page(ADA, _now())]
     assert texts == [None, b"ATTACK new"]

@@ -54,6 +54,10 @@ threads = 2
 [audit]
 path = "audit.log"
 verdicts = "all"
+signing_key = "sign.pem"
+segment_mb = 64
+segment_hours = 6
+keep_days = 90
 """
 
 
@@ -81,6 +85,8 @@ def test_every_key_of_the_file_is_taken(tmp_path: Path) -> None:
     assert found.failures_per_minute == 5.0
     assert found.audit is not None
     assert found.audit.verdicts == "all"
+    assert found.audit.signing_key == tmp_path / "sign.pem"
+    assert (found.audit.segment_mb, found.audit.segment_hours, found.audit.keep_days) == (64.0, 6.0, 90.0)
 
 
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
@@ -108,6 +114,8 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
         ("[screening]\nbackend = 'gpu'", "screening.backend"),
         ("[auth]\nfailures_per_minute = -1", "auth.failures_per_minute"),
         ("[audit]\nverdicts = 'all'", "audit.path"),
+        ("[audit]\npath = 'a'\nkeep_days = 0", "audit.keep_days"),
+        ("[audit]\npath = 'a'\nsegment_mb = 0", "audit.segment_mb"),
         ("insecure = true", "insecure"),
     ],
 )

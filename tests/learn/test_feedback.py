@@ -43,6 +43,15 @@ def test_nobody_goes_over_their_cap_and_others_still_get_in(tmp_path: Path, name
     assert ids(replay) == ["r0", "r1", "r2", "r50"]
 
 
+def test_sessions_of_one_id_in_two_tenants_have_a_cap_each(tmp_path: Path) -> None:
+    replay = Replay(tmp_path, Caps(session=2))
+    one, other = (
+        [row(number, session_id="s", tenant=name) for number in range(at, at + 3)] for at, name in ((0, "a"), (5, "b"))
+    )
+    assert replay.add(table([*one, *other])) == Added(4, 0, {"session": 2})
+    assert ids(replay) == ["r0", "r1", "r5", "r6"]
+
+
 def test_rows_without_a_session_have_no_session_to_fill(tmp_path: Path) -> None:
     replay = Replay(tmp_path, Caps(session=1))
     assert replay.add(table([row(number, session_id=None) for number in range(3)])).rows == 3
@@ -108,3 +117,15 @@ def test_columns_may_be_plain_and_those_that_may_be_null_may_lack(tmp_path: Path
 def test_a_cap_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"caps\.session"):
         Caps(session=0)
+
+
+def test_a_session_of_another_tenant_is_another_session(tmp_path: Path) -> None:
+    replay = Replay(tmp_path, Caps(session=1))
+    rows = [row(k, session_id="s", tenant=name) for k, name in enumerate(("a", "b", None))]
+    assert replay.add(table(rows)).rows == 3
+    assert replay.add(table([row(9, session_id="s", tenant="a")])).over == {"session": 1}
+    assert replay.tenants(session="s") == {"a": 1, "b": 1, "": 1}
+    assert replay.erase(session="s", tenant="") == 1
+    assert replay.tenants(session="s") == {"a": 1, "b": 1}
+    request = replay.read().column("request_id")[0].as_py()
+    assert replay.erase(request=request) == 1

@@ -12,7 +12,7 @@ from proposal_factory import VARIANTS, detector, proposal
 
 from aimds import Screener, trial
 from aimds.detect.patterns.keys import SigningKey
-from aimds.errors import ArtefactError
+from aimds.errors import ArtefactError, ConfigError
 from aimds.learn import events, rounds
 from aimds.learn.proposal import Proposal
 from aimds.learn.rounds import Learned
@@ -88,3 +88,31 @@ def test_teaching_a_screener_by_hand_keeps_what_is_in_force(folder: Path) -> Non
     rounds.promote(folder, 1, **SIGNED)
     more = screener(folder).taught(["Crimson ferrets juggle the seventh protocol beneath a borrowed umbrella tonight"])
     assert actions(more, requests(pa.table({"text": UNSEEN}))) == ["block"] * len(UNSEEN)
+
+
+def test_thresholds_promoted_with_a_round_are_those_of_the_next_batch(folder: Path) -> None:
+    one = screener(folder)
+    plain = one.versions["policy"]
+    report = rounds.load(folder).rounds[0].report
+    moved = {"to": {"flag": 0.02, "block": 0.0}, "checks": []}
+    rounds.record(folder, Proposal(proposal().candidate, (), {**report, "moved": moved}), **SIGNED)
+    batch = requests(pa.table({"text": UNSEEN}))
+    rounds.promote(folder, 2, **SIGNED)
+    assert one.refresh()
+    assert set(actions(one, batch)) == {"block"}
+    rounds.rollback(folder, **SIGNED)
+    rounds.promote(folder, 2, thresholds=True, **SIGNED)
+    assert one.refresh()
+    # Nothing is at or below a p-value of 0 but what is flagged still is.
+    assert set(actions(one, batch)) == {"flag"}
+    assert one.versions["policy"] != plain
+    assert one.screen_batch(batch).column("policy_version")[0].as_py() == one.policy.version
+
+
+def test_thresholds_learnt_for_another_policy_are_refused_with_the_way_out(folder: Path) -> None:
+    report = {**rounds.load(folder).rounds[0].report, "policy": {"flag": 0.5, "block": 0.001}}
+    moved = {"to": {"flag": 0.6, "block": 0.001}, "checks": []}
+    rounds.record(folder, Proposal(proposal().candidate, (), {**report, "moved": moved}), **SIGNED)
+    rounds.promote(folder, 2, thresholds=True, **SIGNED)
+    with pytest.raises(ConfigError, match="propose again, or roll back"):
+        screener(folder)

@@ -56,3 +56,16 @@ def test_beside_what_is_in_force_only_what_is_new_counts_as_gain() -> None:
 def test_nothing_to_learn_is_said() -> None:
     with pytest.raises(DataError, match="no confirmed attack"):
         propose(detector(), lessons(table([row(1, "fine", "benign")])), CANARIES)
+
+
+def test_thresholds_that_would_move_are_held_to_the_same_gate() -> None:
+    found = proposal().report
+    assert found["policy"] == found["levels"]
+    moved = found["moved"]
+    flag, block = (found["thresholds"][name] for name in ("flag", "block"))
+    # So few canaries prove a flag threshold only.
+    assert block["step"] is None
+    assert moved["to"] == {"flag": flag["step"], "block": min(block["now"], flag["step"])}
+    assert moved["held_out"]["before"] == found["held_out"]["before"]
+    assert moved["canary"]["flag"]["before"] == found["canary"]["flag"]["before"]
+    assert [check["name"] for check in moved["checks"]] == [check["name"] for check in found["checks"]]

@@ -135,3 +135,37 @@ def test_of_many_rounds_the_last_are_kept_and_the_one_in_force(folder: Path, mon
     with pytest.raises(ArtefactError, match="not kept"):
         rounds.promote(folder, 2, by="a", **SIGNED)
     assert len(state.rounds) == 6
+
+
+def moving(passed: bool = True) -> Proposal:
+    made = proposal(4)
+    checks = [{"name": "benign texts", "passed": passed, "says": "too many of them"}]
+    moved = {"policy": {"flag": 0.01, "block": 0.001}, "moved": {"to": {"flag": 0.02, "block": 5e-4}, "checks": checks}}
+    return Proposal(made.candidate, made.checks, {**made.report, **moved})
+
+
+def test_thresholds_move_only_where_that_is_asked_for_and_go_back_with_their_round(folder: Path) -> None:
+    rounds.record(folder, moving(), **SIGNED)
+    rounds.promote(folder, 1, by="a", **SIGNED)
+    rounds.promote(folder, 4, share=0.5, by="a", **SIGNED)
+    assert Learned.load(folder).moved == (None, None)
+    rounds.promote(folder, 4, share=0.5, thresholds=True, by="a", **SIGNED)
+    moved = {"from": {"flag": 0.01, "block": 0.001}, "to": {"flag": 0.02, "block": 5e-4}}
+    assert Learned.load(folder).moved == (None, moved)
+    rounds.promote(folder, 4, thresholds=True, by="a", **SIGNED)
+    assert Learned.load(folder).moved == (moved, None)
+    rounds.promote(folder, 2, by="a", **SIGNED)
+    assert Learned.load(folder).moved == (None, None)
+    rounds.rollback(folder, by="a", **SIGNED)
+    assert Learned.load(folder).moved == (moved, None)
+    rounds.rollback(folder, 0, by="a", **SIGNED)
+    assert Learned.load(folder).moved == (None, None)
+
+
+def test_thresholds_that_the_round_does_not_bear_out_are_not_moved(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="bear out other thresholds"):
+        rounds.promote(folder, 1, thresholds=True, by="a", **SIGNED)
+    rounds.record(folder, moving(passed=False), **SIGNED)
+    with pytest.raises(ConfigError, match="too many of them"):
+        rounds.promote(folder, 4, thresholds=True, by="a", **SIGNED)
+    assert rounds.promote(folder, 4, by="a", **SIGNED).current == 4

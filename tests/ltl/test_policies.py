@@ -13,7 +13,7 @@ from aimds.errors import ConfigError, DataError
 from aimds.ltl.examples import read_steps, write_steps
 from aimds.ltl.judge import Judge, violations_column, with_violations
 from aimds.ltl.policies import PolicyError, TracePolicies
-from aimds.ltl.sessions import EVENTS, sessions
+from aimds.ltl.sessions import EVENTS, masks, sessions
 from aimds.ltl.traces import TraceError
 
 MINE = """
@@ -199,6 +199,12 @@ def test_sessions_without_times_are_not_judged_by_deadlines() -> None:
     assert violations == []
     assert by_name["threat_response_time"] == by_name["threat_rate"] == 1
     assert by_name["no_pii_exposure"] == 0
+
+
+def test_a_row_is_not_unjudged_for_what_a_policy_could_not_judge_of_its_session() -> None:
+    errors = ["policy over sessions threat_rate: no times in this session", "cut at 8 views", None]
+    rows = [row(k, status="partial", error=error) for k, error in enumerate(errors)]
+    assert masks(table(rows), ["unjudged"]).tolist() == [0, 1, 1]
 
 
 def test_violations_are_those_of_the_definition() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from aimds.errors import ConfigError, DataError, SchemaError
 from aimds.record import audit
 from aimds.record.audit import AuditLog
-from aimds.record.chain import head_path
+from aimds.record.checkpoints import head_path
 from aimds.record.verification import verify
 
 KEY = bytes(range(32))
@@ -40,7 +40,7 @@ def test_records_are_chained_from_a_genesis_that_names_the_chain(tmp_path: Path)
     found = records(tmp_path / "log")
     assert [record["seq"] for record in found] == [0, 1, 2, 3]
     assert [record["prev"] for record in found] == ["0" * 64, *(record["hash"] for record in found[:-1])]
-    assert found[0]["body"] == {"chain": "c1", "format": 1, "key": None}
+    assert found[0]["body"] == {"chain": "c1", "format": 2, "key": None}
     assert found[1]["time"] == "2025-03-03T12:00:00.000000+00:00"
     assert verify(tmp_path / "log").ok
 
@@ -206,7 +206,7 @@ def test_log_that_lost_its_head_says_so_in_a_record(tmp_path: Path) -> None:
         log.append("verdict", {})
     head_path(tmp_path / "log").unlink()
     opened(tmp_path / "log").close()
-    assert records(tmp_path / "log")[-1]["body"] == {"head": "missing"}
+    assert records(tmp_path / "log")[-1]["body"] == {"head": "missing", "unsealed": [0, 1]}
     assert verify(tmp_path / "log").ok
 
 

@@ -1,33 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimds.errors import ConfigError, DataError, SchemaError
-from aimds.record.chain import (
-    MAX_DEPTH,
-    MAX_LINE_BYTES,
-    NO_HASH,
-    Head,
-    create_key,
-    decode,
-    encode,
-    encode_head,
-    head_path,
-    load_key,
-    mac,
-    read_head,
-)
+from aimds.errors import SchemaError
+from aimds.record.chain import MAX_DEPTH, MAX_LINE_BYTES, NO_HASH, canonical, decode, encode
 
 TIME = "2025-03-03T00:00:00.000000+00:00"
-KEY = bytes(range(32))
 
 numbers = st.integers(-(1 << 63), (1 << 64) - 1) | st.floats(allow_nan=False, allow_infinity=False)
 scalars = st.none() | st.booleans() | numbers | st.text(max_size=10)
@@ -45,18 +30,80 @@ def test_record_read_again_is_the_record_written(seq: int, kind: str, body: dict
     assert line.count(b"\n") == 1
 
 
-def test_hash_is_sha256_of_the_line_without_the_hash() -> None:
-    line, digest = encode(3, TIME, "verdict", {"b": 1, "a": "é"}, NO_HASH)
+flat = st.dictionaries(
+    st.text(max_size=5),
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | numbers,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(flat | bodies)
+def test_canonical_json_is_that_of_the_standard_library(values: Any) -> None:
+    assert canonical(values, "body") == json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    "value", ["\x7f", "\ud800", "\x00", "\u2028", "/", '"\\', 1e-5, -0.0, 1e16, 1e15, 123456789.125]
+)
+def test_values_that_encoders_differ_about_are_those_of_the_standard_library(value: Any) -> None:
+    assert canonical({"a": value}, "body") == json.dumps({"a": value}, separators=(",", ":"))
+
+
+def plainly(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+PRIVATE = {"tenant": "acmé", "salt": "00" * 16}
+
+
+@pytest.mark.parametrize("private", [None, PRIVATE])
+def test_hash_can_be_computed_from_the_line_with_the_standard_library(private: Any) -> None:
+    line, hashed = encode(3, TIME, "verdict", {"b": 1, "a": "é"}, NO_HASH, private)
     fields = json.loads(line)
-    assert fields.pop("hash") == digest
-    plain = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
-    assert hashlib.sha256(plain).hexdigest() == digest
+    content = {"body": fields["body"]}
+    if private is not None:
+        assert fields["private"] == private
+        content["commit"] = fields["commit"] = plainly(private)
+    header = {name: fields[name] for name in ("kind", "prev", "seq", "time")}
+    assert fields["hash"] == hashed == plainly({**header, "digest": plainly(content)})
+
+
+def test_private_part_can_be_taken_out_and_the_hash_stays() -> None:
+    line, hashed = encode(3, TIME, "verdict", {"a": 1}, NO_HASH, PRIVATE)
+    whole = decode(line)
+    rest, again = encode(3, TIME, "verdict", {"a": 1}, NO_HASH, commit=whole.commit)
+    assert again == hashed
+    assert b"acm" not in rest
+    assert decode(rest) == dataclasses.replace(whole, private=None)
+
+
+def test_private_part_of_another_record_is_noticed() -> None:
+    line, _ = encode(3, TIME, "verdict", {"a": 1}, NO_HASH, PRIVATE)
+    for old, new in ((b'"00', b'"10'), (b"tenant", b"session")):
+        with pytest.raises(ValueError, match="hash"):
+            decode(line.replace(old, new, 1))
+    bare, _ = encode(3, TIME, "verdict", {"a": 1}, NO_HASH)
+    with pytest.raises(ValueError, match="not a record"):
+        decode(bare.replace(b',"seq"', b',"private":{},"seq"'))
+
+
+@pytest.mark.parametrize("field", ["body", "commit", "hash", "kind", "prev", "private", "seq", "time"])
+@pytest.mark.parametrize("value", [None, 0, 12, "", "x", [], {}, {"x": 1}, True])
+def test_any_other_value_of_any_field_is_noticed(field: str, value: Any) -> None:
+    line, _ = encode(12, TIME, "verdict", {"a": 1}, NO_HASH, PRIVATE)
+    fields = json.loads(line)
+    if fields[field] == value and type(fields[field]) is type(value):
+        return
+    changed = json.dumps({**fields, field: value}, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    with pytest.raises(ValueError, match=r"record|content"):
+        decode(changed)
 
 
 @settings(max_examples=300)
 @given(st.data())
 def test_changing_any_bit_of_a_line_is_noticed(data: st.DataObject) -> None:
-    line, _ = encode(12, TIME, "verdict", {"action": "block", "p": 0.00025, "rows": [1, 2]}, NO_HASH)
+    body = {"action": "block", "p": 0.00025, "rows": [1, 2]}
+    line, _ = encode(12, TIME, "verdict", body, NO_HASH, data.draw(st.sampled_from([None, PRIVATE])))
     at = data.draw(st.integers(0, len(line) * 8 - 1))
     changed = bytearray(line)
     changed[at // 8] ^= 1 << at % 8
@@ -110,56 +157,8 @@ def test_body_that_is_too_deep_is_refused() -> None:
         encode(0, TIME, "verdict", {"a": deep}, NO_HASH)
 
 
-def test_new_key_is_readable_by_its_owner_only_and_loads_again(tmp_path: Path) -> None:
-    path = tmp_path / "audit.key"
-    key = create_key(path)
-    assert load_key(path) == key
-    assert len(key) == 32
-    assert os.stat(path).st_mode & 0o777 == 0o600
-    with pytest.raises(DataError, match=r"audit\.key"):
-        create_key(path)
-    assert load_key(path) == key
-
-
-@pytest.mark.parametrize("content", ["", "zz" * 32, "ab" * 31, "é"])
-def test_file_that_holds_no_key_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / "key").write_text(content, "utf-8")
-    with pytest.raises(ConfigError, match="hexadecimal"):
-        load_key(tmp_path / "key")
-
-
-def test_missing_key_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError):
-        load_key(tmp_path / "key")
-
-
-def test_macs_of_different_purposes_and_keys_differ() -> None:
-    found = {mac(KEY, "text", b"a"), mac(KEY, "head", b"a"), mac(KEY[::-1], "text", b"a"), mac(KEY, "text", b"b")}
-    assert len(found) == 4
-
-
-def test_head_is_sealed_by_its_key(tmp_path: Path) -> None:
-    head = Head("c", 7, "ab", TIME)
-    for key in (KEY, None):
-        head_path(tmp_path / "log").write_bytes(encode_head(head, key))
-        assert read_head(tmp_path / "log", key) == (head, True)
-        assert read_head(tmp_path / "log", b"x" * 32) == (head, False)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"{}", b"[1]", b"\xff", b'{"chain":"c","hash":"","seal":"","seq":"7","time":""}']
-)
-def test_damaged_head_is_refused(tmp_path: Path, content: bytes) -> None:
-    head_path(tmp_path / "log").write_bytes(content)
-    with pytest.raises(DataError, match="damaged"):
-        read_head(tmp_path / "log", None)
-
-
 @pytest.mark.parametrize("seq", [-1, 1 << 63, 10**4299])
-def test_number_that_no_log_reaches_is_refused(tmp_path: Path, seq: int) -> None:
-    line, digest = encode(seq, "2025-01-01T00:00:00+00:00", "verdict", {}, "0" * 64)
+def test_number_that_no_log_reaches_is_refused(seq: int) -> None:
+    line, _ = encode(seq, "2025-01-01T00:00:00+00:00", "verdict", {}, "0" * 64)
     with pytest.raises(ValueError, match="not a record"):
         decode(line)
-    head_path(tmp_path / "log").write_bytes(encode_head(Head("c", seq, digest, "t"), None))
-    with pytest.raises(DataError, match="not the head"):
-        read_head(tmp_path / "log", None)

@@ -232,3 +232,44 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     copy.close()
     with pytest.raises(DataError, match="format 99"):
         SqliteGraph(tmp_path / "newer.sqlite")
+
+
+def test_an_erasure_that_breaks_off_changes_nothing(store: GraphStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    events, links = whole(attack("a", 0), attack("b", 1, (9, 3), session="to forget"), attack("c", 2))
+    store.put(events, [*links, Link("a/outcome", "b", VARIED), Link("b/outcome", "c", VARIED)])
+    before = store.counts(), chain(store, "c")
+
+    def broken(names: object) -> None:
+        raise KeyboardInterrupt
+
+    names = store.of_subject("to forget", None)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "remove", broken)
+        with pytest.raises(KeyboardInterrupt):
+            erase(store, names, ["x", "y", "z"])
+    assert (store.counts(), chain(store, "c")) == before
+    assert erase(store, store.of_subject("to forget", None), ["x", "y", "z"]) == 3
+
+
+def test_nobody_writes_between_the_steps_of_an_erasure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, other = SqliteGraph(tmp_path / "g.sqlite"), SqliteGraph(tmp_path / "g.sqlite")
+    other._db.execute("PRAGMA busy_timeout = 0")
+    store.put(*whole(attack("a", 0, session="to forget")))
+    real = store.remove
+
+    def remove(names: object) -> None:
+        with pytest.raises(DataError, match="locked"):
+            other.put(*whole(attack("b", 0)))
+        real(names)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "remove", remove)
+    assert erase(store, store.of_subject("to forget", None), ["x", "y", "z"]) == 3
+    other.put(*whole(attack("b", 0)))
+    for one in (store, other):
+        one.close()
+
+
+def test_events_of_no_tenant_can_be_named(store: GraphStore) -> None:
+    store.put([Event("a", ATTACK, "x", 1, "s"), Event("b", ATTACK, "x", 1, "s", "acme")], [])
+    assert store.of_subject("s", "") == ["a"]
+    assert store.of_subject(None, "") == ["a"]

@@ -89,3 +89,22 @@ def test_buckets_of_limits_that_are_over_do_not_pile_up() -> None:
         limits.take(key, float(number), 1.0)
     assert len(limits) <= 10
     assert len(limits._buckets) <= 100
+
+
+def test_hold_that_ended_is_told_once_whoever_noticed_and_a_released_one_never() -> None:
+    held = Quarantine()
+    for key, hold_s in ((A, 10.0), (B, 20.0), (("t", "c", None), 5.0)):
+        held.put(key, 0.0, hold_s, "r")
+    assert held.release(("t", "c", None), 1.0)
+    assert held.ended(9.0) == []
+    assert held.get(A, 10.0) is None
+    assert [key for key, _ in held.ended(25.0)] == [A, B]
+    assert held.ended(25.0) == []
+
+
+def test_bucket_of_a_limit_that_ended_goes_with_it() -> None:
+    limits = RateLimits()
+    limits.put(A, 0.0, 10.0)
+    assert limits.take(A, 1.0, 60.0)
+    assert [key for key, _ in limits.ended(10.0)] == [A]
+    assert not limits._buckets

@@ -17,9 +17,9 @@ import pytest
 from aimds import Screener, data
 from aimds.detect.stages import FIRST_SCORE, HARMFUL_SCORE, P_VALUE, SEVERITY, STATUS, THREAT, Scores
 from aimds.errors import SchemaError
-from aimds.jobs.scan.rows import noted
 from aimds.respond import recorded
 from aimds.respond.policy import Policy
+from aimds.respond.violations import noted
 from aimds.schema import ACTIONS, CHANNELS, SESSION_ACTIONS, requests
 
 SHIPPED = tomllib.loads(data.read_bytes("policy.toml").decode())

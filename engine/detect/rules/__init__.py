@@ -93,8 +93,7 @@ class Rules:
         hits, pairs = self._folded.find(views.values, views.offsets)
         text, at = b"", -1
         for view, number, first in pairs:
-            signature = self.signatures[number]
-            if signature.channels and int(channels[views.rows[view]]) not in signature.channels:
+            if not self._heard(number, int(channels[views.rows[view]])):
                 continue
             regex = self._regex[number]
             if regex is None:
@@ -116,14 +115,20 @@ class Rules:
             candidates += [(number, row) for row in flagged[views.flags[flagged] & flags != 0].tolist()]
         candidates += [(number, row) for row, number, _ in self._raw.find(values, offsets)[1]]
         for number, row in candidates:
-            signature, regex = self.signatures[number], self._regex[number]
-            if regex is None or (signature.channels and int(channels[row]) not in signature.channels):
+            regex = self._regex[number]
+            if regex is None or not self._heard(number, int(channels[row])):
                 continue
             raw = values[offsets[row] : offsets[row + 1]].tobytes()
             match = regex.search(raw)
             if match is not None:
                 yield number, row, *_trimmed(raw, *match.span())
-        yield from self._in_shape(values, offsets)
+        yield from (
+            found for found in self._in_shape(values, offsets) if self._heard(found[0], int(channels[found[1]]))
+        )
+
+    def _heard(self, number: int, channel: int) -> bool:
+        only = self.signatures[number].channels
+        return not only or channel in only
 
     def _in_shape(self, values: U8, offsets: I64) -> Iterator[tuple[int, int, int, int]]:
         for number, native in self._shapes:

@@ -16,7 +16,7 @@ ERASED = "erased"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whose data is meant; all that is given has to fit.
+    """Whose data is meant; all that is given has to fit. The tenant ``""`` is that of rows without one.
 
     Raises:
         ConfigError: nothing is given.
@@ -75,7 +75,20 @@ def erase(store: Store, subject: Subject, now: datetime, who: str) -> int:
     return len(found)
 
 
+def tenants(store: Store, subject: Subject) -> dict[str, int]:
+    """How many items, and turns kept beside them, are about ``subject``, by tenant; ``""``: by none."""
+    condition, values = _condition(subject)
+    out: dict[str, int] = {}
+    with store.change() as base:
+        for table in ("items", "turns"):
+            asked = f"SELECT coalesce(tenant, '') AS name, count(*) AS n FROM {table} WHERE {condition} GROUP BY name"
+            for row in base.execute(asked, values).fetchall():
+                out[row["name"]] = out.get(row["name"], 0) + row["n"]
+    return out
+
+
 def _condition(subject: Subject) -> tuple[str, list[Any]]:
     given = {"tenant": subject.tenant, "session_id": subject.session_id, "request_id": subject.request_id}
     chosen = {name: value for name, value in given.items() if value is not None}
-    return " AND ".join(f"{name} = ?" for name in chosen), list(chosen.values())
+    tests = [f"coalesce({name}, '') = ?" if value == "" else f"{name} = ?" for name, value in chosen.items()]
+    return " AND ".join(tests), list(chosen.values())

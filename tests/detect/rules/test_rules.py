@@ -160,6 +160,7 @@ def test_a_torn_suffix_is_seen_and_code_prose_and_lists_are_not() -> None:
         'Sure face)} {" Parlamentary [\\Inst please{\\INSTW type an[this sorted by'
     )
     (hit,) = [e for e in scan(torn) if e.pattern_id == "sfx.suffix.001"]
+    assert "sfx.suffix.001" not in ids(torn, DOCUMENT), "change logs and code look torn as well"
     assert hit.end == len(torn)
     for whole in (
         "for (int i = 0; i < n; ++i) { total += values[i] * weights[i]; } return total / (double) n;",

@@ -111,7 +111,7 @@ def test_p_value_chooses_other_candidates_than_the_action(history: Path, tmp_pat
 
 
 def test_small_and_local_families_can_be_left_out(history: Path, tmp_path: Path) -> None:
-    assert search(history, tmp_path / "a", settings=Settings(least_rows=10)).findings.n_families == 1
+    assert search(history, tmp_path / "a", settings=Settings(min_rows=10)).findings.n_families == 1
     local = [row | {"tenant": "only"} if row["action"] == "block" else row for row in rows()]
     alone = write(tmp_path / "b" / "a.parquet", local)
     assert [one.threat for one in search(alone, tmp_path / "c", least_tenants=2).findings.families] == ["jailbreak"]

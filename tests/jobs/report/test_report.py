@@ -142,6 +142,19 @@ def test_figures_equal_a_recount_in_plain_python(tmp_path: Path, rows: list[dict
     assert (found.first, found.last) == (naive["first"], naive["last"])
 
 
+def test_broken_policies_are_counted_by_what_became_of_the_row(tmp_path: Path) -> None:
+    broken = [["a", "<b>"], ["a"], [], ["<b>"], ["a"]]
+    actions = ["flag", "block", "allow", "allow", "flag"]
+    rows = [factory.row(k, violations=broken[k], action=actions[k]) for k in range(5)]
+    found = tally([factory.write(tmp_path / "v.parquet", rows)])
+    counted = {one.name: {name: n for name, n in one.actions.items() if n} for one in found.violations}
+    assert counted == {"a": {"flag": 2, "block": 1}, "<b>": {"flag": 1, "allow": 1}}
+    page = draw(tmp_path, rows)
+    assert "Policies over sessions" in page
+    assert "&lt;b&gt;" in page
+    assert "Policies over sessions" not in draw(tmp_path, [factory.row(0)])
+
+
 def test_every_bin_over_time_equals_a_recount(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     found = tally([factory.write(tmp_path / "v.parquet", rows)]).timeline
     assert found is not None

@@ -138,3 +138,25 @@ def test_no_number_in_any_column_breaks_the_batch(field: str, values: list[float
 @given(st.lists(st.integers(-(2**63), 2**63 - 1)))
 def test_no_integer_breaks_a_time_column(values: list[int]) -> None:
     assert len(convert("ts", pa.array(values, pa.int64()))[0]) == len(values)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array([["a", "b c"], None, []]),
+        pa.array([["x"], ["a", "b c"], None, []], pa.large_list(pa.large_string())).slice(1),
+        pa.array([["a", "b c"], None, []], pa.list_(pa.dictionary(pa.int8(), pa.string()))),
+        pa.array(['["a", "b c", 3]', None, "[]"]),
+    ],
+)
+def test_events_are_lists_of_names(array: pa.Array) -> None:
+    assert convert("events", array)[0] == [["a", "b c"], None, []]
+
+
+def test_events_in_a_text_that_is_no_list_are_its_words() -> None:
+    assert convert("events", pa.array(["a b", "", '{"a": 1}', "[" * 9]))[0] == [
+        ["a", "b"],
+        [],
+        ['{"a":', "1}"],
+        ["[" * 9],
+    ]

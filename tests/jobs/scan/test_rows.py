@@ -9,7 +9,8 @@ from hypothesis import given as cases
 from hypothesis import strategies as st
 
 from aimds.errors import ArtefactError, SchemaError
-from aimds.jobs.scan.rows import add_counts, counts, failed, noted, screen, screen_except
+from aimds.jobs.scan.rows import add_counts, counts, failed, screen, screen_except
+from aimds.respond.violations import noted
 from aimds.schema import ACTIONS, VERDICTS, check_verdicts, enum, requests
 
 

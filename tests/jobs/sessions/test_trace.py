@@ -125,3 +125,40 @@ def test_json_holds_texts_without_personal_data_and_offsets_stay_true(tmp_path):
     told = trace.find([tmp_path], "a").as_dict()["turns"]
     assert {turn["text"] for turn in told} == {"née: ***************, ignore all"}
     assert len(told[0]["text"].encode()) == len(text.encode())
+
+
+def test_a_long_session_shows_how_it_moves_and_a_short_one_that_nobody_can_tell(tmp_path):
+    calm = trace.find([verdicts(tmp_path / "a.parquet", climb(turns=10))], "a")
+    assert calm.motion == trace.Motion("insufficient_data", 0.0, None, {})
+    assert "Fewer than 32 judged inputs" in page.render(calm, engine_version="1")
+    rows = [
+        {**one, "p_value": 10.0 ** -(1 + k % 4), "attractor": "chaotic" if k == 39 else None}
+        for k, one in enumerate(climb(turns=40))
+    ]
+    found = trace.find([verdicts(tmp_path / "b.parquet", rows)], "a")
+    assert (found.motion.kind, found.attractor) == ("periodic", "chaotic")
+    assert found.motion.features["period"] == 4
+    assert found.motion.features["determinism"] == 1.0
+    shown = page.render(found, engine_version="1")
+    assert "motion: periodic" in shown
+    assert "turns after which it comes back closest" in shown
+    assert None in found.as_dict()["motion"]["features"].values()
+
+
+def test_a_session_that_never_surprises_stands_still(tmp_path):
+    rows = [{**one, "p_value": 1.0} for one in climb(turns=40)]
+    found = trace.find([verdicts(tmp_path / "a.parquet", rows)], "a")
+    assert found.motion.kind == "fixed_point"
+    assert page.render(found, engine_version="1").count("<table") >= 1
+
+
+@pytest.mark.parametrize("by", ["turn", "ts"])
+def test_of_a_very_long_session_the_first_turns_are_kept_wherever_they_stand(tmp_path, monkeypatch, by):
+    monkeypatch.setattr(trace, "MOST_TURNS", 4)
+    rows = climb() if by == "turn" else climb(turn=None)
+    verdicts(tmp_path / "a.parquet", rows[5:][::-1])
+    verdicts(tmp_path / "b.parquet", rows[:5][::-1])
+    found = trace.find([tmp_path], "a")
+    assert [turn.session_score for turn in found.turns] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert not found.whole
+    assert len(found.files) == 2

@@ -1,0 +1,158 @@
+"""What follows from sessions, batch after batch: scores, policies that are broken, and sessions that are held.
+
+A row is judged in this order: the action that its session's score leads to, whether its session is held, then the
+policies over sessions, which see it as it would go out without them; what they lead to comes last.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aimds.analyze.sessions import Sessions
+from aimds.analyze.watch import Watch
+from aimds.respond.carry_out import Responder
+from aimds.respond.policy import Policy
+from aimds.respond.scored import codes
+from aimds.respond.violations import with_broken
+from aimds.schema import ACTIONS, SESSION_ACTIONS, STATUSES, VERDICTS, enum
+
+Rows = npt.NDArray[np.int64]
+
+
+class Follower:
+    """Follows sessions for a gateway. Safe to use from several threads; batches are followed one after the other.
+
+    Args:
+        sessions: gives each row the score of its session.
+        watch: finds the policies that a session breaks; `watch` may be replaced, and sessions then begin anew.
+        responder: holds sessions, and hands rows to people and hooks.
+        clock: monotonic seconds; ``wall``: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions | None,
+        watch: Watch | None,
+        responder: Responder | None,
+        *,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self.watch = watch
+        self._sessions, self._responder, self._clock, self._wall = sessions, responder, clock, wall
+        self._lock, self._rows = threading.Lock(), 0
+
+    def has_work(self, policy: Policy | None) -> bool:
+        """Whether `respond` could do anything under ``policy``; where not, nobody needs to call it."""
+        return self._sessions is not None or self.watch is not None or self._holder(policy) is not None
+
+    def forget(self) -> None:
+        """Forget the sessions that have not been seen for long, though nothing comes in."""
+        with self._lock:
+            if self._sessions is not None:
+                self._sessions.forget(self._clock())
+            watch = self.watch
+            if watch is not None:
+                watch.forget(self._clock())
+
+    def _holder(self, policy: Policy | None) -> Responder | None:
+        responder = self._responder
+        return responder if responder is not None and policy is not None and responder.has_work(policy) else None
+
+    def respond(
+        self, policy: Policy | None, requests: pa.RecordBatch, verdicts: pa.RecordBatch, senders: Sequence[str]
+    ) -> pa.RecordBatch:
+        """``verdicts`` of B ``requests`` with all that follows from their sessions; rows are handed on.
+
+        ``senders``: B names, for rows without a session. Raises what the queue for people raises.
+        """
+        # One watch for the whole batch, whatever a reload does meanwhile.
+        responder, watch, now = self._holder(policy), self.watch, self._wall()
+        if self._sessions is not None or watch is not None:
+            with self._lock:
+                if self._sessions is not None:
+                    verdicts = self._scored(self._sessions, requests, verdicts)
+                    verdicts = verdicts if policy is None else policy.with_sessions(verdicts)
+                if watch is not None:
+                    verdicts = self._watched(watch, policy, responder, requests, verdicts, now, senders)
+        if responder is None or policy is None:
+            return verdicts
+        if watch is None:
+            verdicts = responder.held(policy, verdicts, now, senders)
+        return responder.handed(policy, requests, verdicts, now)
+
+    def _scored(self, sessions: Sessions, requests: pa.RecordBatch, verdicts: pa.RecordBatch) -> pa.RecordBatch:
+        place = verdicts.schema.get_field_index("request_id")
+        # A client chooses its request ids and may repeat them: by them it could hide turns from its session.
+        first, self._rows = self._rows, self._rows + verdicts.num_rows
+        ids = pa.array([str(number) for number in range(first, self._rows)], pa.string())
+        seen = sessions.observe(requests, verdicts.set_column(place, verdicts.schema.field(place), ids), self._clock())
+        return seen.set_column(place, seen.schema.field(place), verdicts.column(place))
+
+    def _watched(
+        self,
+        watch: Watch,
+        policy: Policy | None,
+        responder: Responder | None,
+        requests: pa.RecordBatch,
+        verdicts: pa.RecordBatch,
+        now: float,
+        senders: Sequence[str],
+    ) -> pa.RecordBatch:
+        def step(part: pa.RecordBatch, events: pa.Array, names: Sequence[str]) -> pa.RecordBatch:
+            if responder is not None and policy is not None:
+                part = responder.held(policy, part, now, names)
+            found = watch.observe(part, events, self._clock(), int(now * 1e6))
+            after = with_broken(part, found.broken, found.unjudged, watch.names, policy)
+            if responder is not None and policy is not None and after is not part:
+                before, held = (
+                    codes(one.column("session_action"), SESSION_ACTIONS, "session_action") for one in (part, after)
+                )
+                responder.hold(policy, after, np.flatnonzero(held > before), now, names)
+            return after
+
+        events = requests.column("events")
+        rounds = (
+            waves(verdicts, senders) if responder is not None and policy is not None and policy.holds_sessions else []
+        )
+        if len(rounds) < 2:
+            return step(verdicts, events, senders)
+        parts = []
+        for rows in rounds:
+            chosen = pa.array(rows)
+            names = [senders[row] for row in rows.tolist()]
+            parts.append(step(verdicts.take(chosen), events.take(chosen), names))
+        return _joined(verdicts, rounds, parts)
+
+
+def waves(verdicts: pa.RecordBatch, senders: Sequence[str]) -> list[Rows]:
+    """The rows of ``verdicts`` in rounds, the first of each session, the second, and so on: what follows from a row is
+    known before the next of its session is looked at."""
+    seen: dict[tuple[str | None, ...], int] = {}
+    number = np.empty(verdicts.num_rows, np.int64)
+    columns = (verdicts.column(name).to_pylist() for name in ("tenant", "session_id"))
+    for row, (tenant, session) in enumerate(zip(*columns, strict=True)):
+        key = (tenant, session, senders[row] if session is None else None)
+        number[row] = seen[key] = seen.get(key, -1) + 1
+    return [np.flatnonzero(number == one) for one in range(int(number.max(initial=-1)) + 1)]
+
+
+def _joined(verdicts: pa.RecordBatch, rounds: Sequence[Rows], parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    order = pa.array(np.argsort(np.concatenate(rounds)))
+    names = {"action": ACTIONS, "session_action": SESSION_ACTIONS, "status": STATUSES}
+
+    def column(name: str) -> pa.Array:
+        if name in names:
+            found = np.concatenate([codes(part.column(name), names[name], name) for part in parts])
+            return enum(names[name], found[order.to_numpy()])
+        return pc.take(pa.concat_arrays([part.column(name) for part in parts]), order)
+
+    changed = {*names, "mitigated_text", "violations", "error"}
+    arrays = [column(field.name) if field.name in changed else verdicts.column(field.name) for field in VERDICTS]
+    return pa.RecordBatch.from_arrays(arrays, schema=VERDICTS)

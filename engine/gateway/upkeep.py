@@ -1,0 +1,161 @@
+"""What a gateway does from time to time: flush its log, read keys again, let sessions go, forget, see what is late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import numpy as np
+
+from aimds.errors import AimdsError
+from aimds.gateway.follow_ups import FollowUp, FollowUps
+from aimds.gateway.protocol import Service
+from aimds.gateway.reviewing import Reviewing
+from aimds.gateway.tokens import Jwks
+from aimds.gateway.worker import Worker
+from aimds.learn.drift import PageHinkley
+from aimds.metrics import Metrics
+from aimds.record.audit import AuditLog
+from aimds.record.erasure import retain
+from aimds.respond.carry_out import Responder
+from aimds.respond.review import Reviewer
+
+FLUSH_S: Final = 0.25
+"""So soon a denial is on the disk."""
+DRIFT_S: Final = 5.0
+HOLDS_S: Final = 1.0
+FORGET_S: Final = 60.0
+OVERDUE_S: Final = 30.0
+PRUNE_S: Final = 3600.0
+RETAIN_S: Final = 3600.0
+KEYS_S: Final = 15.0
+WHO: Final = Reviewer("gateway")
+
+
+class Upkeep:
+    """The regular work of one gateway, handed to its ``follow_ups``.
+
+    Args:
+        audit: the log that is to be flushed, None where there is none.
+        responder: holds the sessions that are let go.
+        clock: monotonic seconds; ``wall``: seconds since 1970.
+        say: told what a person should know.
+    """
+
+    def __init__(
+        self,
+        follow_ups: FollowUps,
+        metrics: Metrics,
+        responder: Responder,
+        audit: AuditLog | None,
+        *,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        say: Callable[[str], None],
+    ) -> None:
+        self._follow_ups, self._metrics, self._say = follow_ups, metrics, say
+        self._responder, self._audit, self._clock, self._wall = responder, audit, clock, wall
+        self._noted = self._asked = False
+        self._jwks: Jwks | None = None
+        self._drift = PageHinkley()
+        self._seen = (0, 0)
+
+    def begin(
+        self,
+        service: Service,
+        worker: Worker,
+        reviewing: Reviewing | None,
+        refresh_s: float | None,
+        keep_days: float | None = None,
+    ) -> None:
+        """Set all that comes again: for ``service`` and ``worker``, and where there are ``reviewing``, key sets and a
+        log whose files stay ``keep_days``."""
+        every = self._follow_ups.every
+        every(DRIFT_S, FollowUp("drift", self._drifted, within_s=5.0))
+        every(HOLDS_S, FollowUp("holds", self._let_go, "medium", aside=True))
+        every(FORGET_S, FollowUp("sessions", worker.forget, within_s=10.0, aside=True))
+        every(FORGET_S, FollowUp("answers", lambda: service.answers.forget(self._clock())))
+        if reviewing is not None:
+            every(PRUNE_S, FollowUp("prune", reviewing.prune, within_s=60.0, aside=True))
+            every(OVERDUE_S, FollowUp("overdue", lambda: self._overdue(reviewing), "medium", 5.0, aside=True))
+        if keep_days is not None and self._audit is not None:
+            log = self._audit
+            every(RETAIN_S, FollowUp("retain", lambda: self._retain(log, keep_days), within_s=60.0, aside=True))
+        if refresh_s is not None:
+            every(refresh_s, FollowUp("keys", self._want, "high"), after_s=refresh_s)
+
+    def note(self, kind: str, body: dict[str, object]) -> None:
+        """Put a record into the audit log, where there is one; it is on the disk soon."""
+        if self._audit is None:
+            return
+        self._audit.append(kind, body)
+        if not self._noted:
+            self._noted = True
+            self._follow_ups.hand(FollowUp("audit", self._flush, "high", FLUSH_S, 0.005, aside=True, owed=True))
+
+    def record(self, kind: str, body: dict[str, object]) -> None:
+        """Put a record into the audit log, where there is one; it is on the disk when this returns."""
+        if self._audit is not None:
+            self._audit.append(kind, body)
+            self._audit.flush()
+
+    def _retain(self, log: AuditLog, days: float) -> None:
+        try:
+            gone = retain(log, datetime.fromtimestamp(self._wall(), UTC) - timedelta(days=days))
+        except AimdsError as error:
+            self._say(f"old files of the audit log stay: {error}")
+            return
+        if gone:
+            self._say(f"{len(gone)} files of the audit log are older than {days:g} days and were removed")
+
+    def _flush(self) -> None:
+        # Before and not after: what is noted while the disk works needs a flush of its own.
+        self._noted = False
+        if self._audit is not None:
+            self._audit.flush()
+
+    def use_keys(self, jwks: Jwks) -> None:
+        """Read ``jwks`` again from now on, when it is time and when it asks."""
+        self._jwks, jwks.wanted = jwks, self._want
+        if jwks.due:
+            self._want()
+
+    def _want(self) -> None:
+        if not self._asked:
+            self._asked = True
+            self._follow_ups.hand(FollowUp("keys", self._refresh, "high", KEYS_S, aside=True))
+
+    def _refresh(self) -> None:
+        self._asked = False
+        if self._jwks is None:
+            return
+        try:
+            self._jwks.refresh(self._clock())
+        except (AimdsError, OSError) as error:
+            self._say(f"the key set cannot be read, the old one stays in force: {error}")
+
+    def _let_go(self) -> None:
+        now = self._wall()
+        for kind, ended in self._responder.ended(now).items():
+            for (tenant, session_id, sender), hold in ended:
+                since = datetime.fromtimestamp(hold.since, UTC).isoformat(timespec="seconds")
+                whose = {"tenant": tenant, "session_id": session_id, "sender": sender}
+                self.note("hold_ended", {"session_action": kind, **whose, "since": since})
+
+    def _overdue(self, reviewing: Reviewing) -> None:
+        counts = reviewing.target.counts(WHO, datetime.fromtimestamp(self._wall(), UTC))
+        self._metrics.review_open.labels("open").set(counts.open)
+        self._metrics.review_open.labels("overdue").set(counts.overdue)
+
+    def _drifted(self) -> None:
+        before, self._seen = self._seen, (self._metrics.rows_seen, self._metrics.rows_caught)
+        rows, caught = (now - then for now, then in zip(self._seen, before, strict=True))
+        if not rows:
+            return
+        # The order in which they came is not known: those caught are spread evenly over the others.
+        steps = np.arange(rows + 1) * caught // rows
+        alarms = int(self._drift.update(np.diff(steps)).sum())
+        if alarms:
+            self._metrics.drift_alarms.inc(alarms)
+            self._say("more rows are caught than before: the traffic has changed, or what judges it")

@@ -1,0 +1,227 @@
+"""What does not stay in an audit log: whom a record is about, when a subject is erased, and files that are old.
+
+The chain holds without either. A record of kind ``erased`` or ``retained`` is written first and says what goes: so a
+check can tell it from tampering, and what a crash left half done is known and can be done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from aimds.errors import ConfigError, DataError
+from aimds.record import disk, segments
+from aimds.record.audit import AuditLog
+from aimds.record.chain import ERASED, RETAINED, Record, decode, encode
+from aimds.record.spans import Spans
+
+SPANS_AT_ONCE = 10_000
+"""Spans in one record: a line has a bound."""
+NO_TENANT = ""
+"""Stands for rows of no tenant."""
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose records are meant; all that is given has to fit. The tenant ``""`` is that of rows without one.
+
+    Raises:
+        ConfigError: nothing is given.
+    """
+
+    session: str | None = None
+    tenant: str | None = None
+    request: str | None = None
+    identity: str | None = None
+
+    def __post_init__(self) -> None:
+        if all(one is None for one in (self.session, self.tenant, self.request, self.identity)):
+            raise ConfigError("subject", None, "a session, tenant, request or identity")
+
+    def fits(self, private: dict[str, Any]) -> bool:
+        """Whether a record with this private part is about the subject."""
+        if self.tenant is not None and (private.get("tenant") or NO_TENANT) != self.tenant:
+            return False
+        if self.request is not None and private.get("request_id") != self.request:
+            return False
+        # The end of a hold names who sent as its sender.
+        if self.identity is not None and self.identity not in (private.get("identity"), private.get("sender")):
+            return False
+        return self.session is None or self.session == private.get("session_id") or self._in_path(private)
+
+    def _in_path(self, private: dict[str, Any]) -> bool:
+        # A denied request names its session in the path only.
+        parts = str(private.get("path", "")).split("/")
+        return self.session is not None and quote(self.session, safe="") in parts
+
+
+@dataclass(slots=True)
+class Found:
+    """Records of a subject: how many of each kind, of which tenants, from when to when; ``spans`` says where.
+    ``unowned`` more would fit but have no tenant, as denials have none."""
+
+    records: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    tenants: dict[str, int] = field(default_factory=dict)
+    since: str | None = None
+    until: str | None = None
+    unowned: int = 0
+    spans: Spans = field(default_factory=Spans)
+
+    def add(self, record: Record) -> None:
+        """Count one of them."""
+        self.records += 1
+        self.kinds[record.kind] = self.kinds.get(record.kind, 0) + 1
+        tenant = str((record.private or {}).get("tenant") or NO_TENANT)
+        self.tenants[tenant] = self.tenants.get(tenant, 0) + 1
+        self.since, self.until = self.since or record.time, record.time
+        self.spans.add(record.seq)
+
+
+def find(path: Path, subject: Subject, progress: Progress | None = None) -> Found:
+    """The records of ``subject`` in the log ``path``, from all its files.
+
+    Raises:
+        DataError: a file cannot be read, or is damaged.
+    """
+    files = [*segments.closed(path), *([path] if path.exists() else [])]
+    if not files:
+        raise DataError(path, "cannot be read: there is no such log")
+    found, done, total = Found(), 0, sum(file.stat().st_size for file in files)
+    alone = subject.session is None and subject.request is None and subject.identity is None
+    unowned = replace(subject, tenant=NO_TENANT) if subject.tenant and not alone else None
+    for file in files:
+        for line, record in _records(file, torn=file == path):
+            done += len(line)
+            if record.private is not None and subject.fits(record.private):
+                found.add(record)
+            elif record.private is not None and unowned is not None and unowned.fits(record.private):
+                found.unowned += 1
+            if progress is not None and record.seq % 2000 == 0:
+                progress(min(done, total), total)
+    return found
+
+
+def erase(log: AuditLog, subject: Subject, progress: Progress | None = None) -> Found:
+    """Take whom they are about out of the records of ``subject``: ids, tenant, identity, address, digest of the text.
+
+    What stays of each is its kind, time and place in the chain, and the verdict. The file that is written is closed
+    first. Where this is killed, doing it again finishes it.
+
+    Raises:
+        DataError: a file is damaged, or cannot be written.
+    """
+    log.flush()
+    _clean(log.path)
+    found = find(log.path, subject, progress)
+    if found.records:
+        spans = list(found.spans)
+        for first in range(0, len(spans), SPANS_AT_ONCE):
+            part = [list(span) for span in spans[first : first + SPANS_AT_ONCE]]
+            log.append(ERASED, {"records": part})
+        # The file that holds them is not changed while it is written; and the record that says so is durable first.
+        log.rotate()
+        for file in segments.closed(log.path):
+            _rewrite(file, found.spans)
+    # Also where nothing was left: whoever was killed before may not have come to it.
+    log.index()
+    return found
+
+
+def _clean(path: Path) -> None:
+    """Remove what an erasure that was killed left of a file it was writing: nobody would look for a subject there."""
+    for file in segments.closed(path):
+        with contextlib.suppress(OSError):
+            _partial(file).unlink(missing_ok=True)
+
+
+def _partial(file: Path) -> Path:
+    return file.with_name(file.name + ".new")
+
+
+def _rewrite(file: Path, spans: Spans) -> None:
+    listed = segments.looked_at(file)
+    if not any(low <= listed.last and high >= listed.first for low, high in spans):
+        return
+    partial = _partial(file)
+    try:
+        target = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            waiting: list[bytes] = []
+            for whole, record in _records(file):
+                line = whole
+                if record.private is not None and record.seq in spans:
+                    bare = (record.seq, record.time, record.kind, record.body, record.prev)
+                    line, _ = encode(*bare, commit=record.commit)
+                waiting.append(line)
+                if len(waiting) == SPANS_AT_ONCE:
+                    disk.write(target, b"".join(waiting))
+                    waiting.clear()
+            disk.write(target, b"".join(waiting))
+            os.fsync(target)
+        finally:
+            os.close(target)
+        os.replace(partial, file)
+        disk.sync_folder(file.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise DataError(file, f"cannot be written: {error.strerror}; erase again") from error
+
+
+def old(path: Path, before: datetime) -> list[segments.Segment]:
+    """The closed files of the log ``path`` whose last record is from before ``before``: those at its beginning.
+
+    Raises:
+        DataError: a file cannot be read, or is damaged.
+    """
+    out = []
+    for file in segments.closed(path):
+        one = segments.looked_at(file)
+        if datetime.fromisoformat(one.until) >= before:
+            break
+        out.append(one)
+    return out
+
+
+def retain(log: AuditLog, before: datetime) -> list[segments.Segment]:
+    """Let go of the closed files whose last record is from before ``before``; which they were.
+
+    Raises:
+        DataError: a file is damaged, or cannot be removed.
+    """
+    _clean(log.path)
+    gone = old(log.path, before)
+    if gone:
+        body = {"through": gone[-1].last, "hash": gone[-1].hash, "files": len(gone)}
+        log.append(RETAINED, {**body, "before": before.astimezone(UTC).isoformat(timespec="microseconds")})
+        log.flush()
+        for one in gone:
+            try:
+                log.path.with_name(one.file).unlink(missing_ok=True)
+            except OSError as error:
+                raise DataError(one.file, f"cannot be removed: {error.strerror}") from error
+        disk.sync_folder(log.path.parent)
+    log.index()
+    return gone
+
+
+def _records(file: Path, *, torn: bool = False) -> Iterator[tuple[bytes, Record]]:
+    try:
+        with file.open("rb") as opened:
+            for number, line in enumerate(segments.lines(opened), 1):
+                if torn and not line.endswith(b"\n"):
+                    return
+                try:
+                    yield line, decode(line)
+                except ValueError as error:
+                    raise DataError(file, f"is damaged at line {number}: {error}; see aimds audit verify") from None
+    except OSError as error:
+        raise DataError(file, f"cannot be read: {error.strerror}") from error

@@ -1,0 +1,232 @@
+"""What follows from sessions in a gateway: as a scan of the same rows says it, whatever requests they come in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from desk import ndjson
+from live import INSECURE, Live, live
+from policy_screener import PolicyScreener
+
+from aimds.analyze.sessions import Sessions
+from aimds.analyze.watch import Watch
+from aimds.errors import ConfigError, DataError
+from aimds.gateway import settings
+from aimds.gateway.following import Follower, waves
+from aimds.gateway.settings import Following, Settings
+from aimds.jobs.scan import Columns, Factory, Scan, ScanConfig
+from aimds.ltl.policies import TracePolicies
+from aimds.respond.carry_out import Responder
+from aimds.schema import requests
+
+POLICIES = """
+format = 1
+version = "1"
+[policies.no_tool_after_injection]
+says = "After an injection no tool is called until a person has released the session."
+formula = "G (injection_detected & !blocked -> N (!tool_called W released))"
+holds = ["injection_detected flagged; allowed"]
+fails = ["injection_detected flagged; tool_called"]
+[policies.threat_rate]
+says = "Two threats within a minute slow the session down."
+formula = "G (threat_detected & O[1us,1min] threat_detected -> rate_limited)"
+holds = ["threat_detected @0; threat_detected @2min"]
+fails = ["threat_detected @0; threat_detected @30s"]
+"""
+HOLDING = """
+format = 1
+version = "1"
+[traces.default]
+action = "flag"
+session_action = "none"
+[traces.no_tool_after_injection]
+action = "escalate"
+session_action = "quarantine"
+"""
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class Served(PolicyScreener):
+    def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
+        raise AssertionError(reason)
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    path = tmp_path / "policies.toml"
+    path.write_text(POLICIES)
+    return path
+
+
+def rows(n: int, who: int = 12) -> list[dict[str, Any]]:
+    rng = random.Random(3)
+    words = ["1 none", "0.005 direct_injection", "0.005 jailbreak", "0.00001 jailbreak", "1 none"]
+    return [
+        {
+            "request_id": f"r{k}",
+            "session_id": rng.choice([None, *(f"s{one}" for one in range(who))]),
+            "ts": (START + timedelta(seconds=5 * k)).isoformat(),
+            "channel": rng.choice(["user", "tool"]),
+            "text": rng.choice(words),
+            "events": rng.choice([None, [], ["released"]]),
+        }
+        for k in range(n)
+    ]
+
+
+def scanned(folder: Path, given: list[dict[str, Any]], policies: Path, policy: Path | None) -> dict[str, Any]:
+    kinds = {"events": pa.list_(pa.string())}
+    table = pa.table({name: pa.array([row[name] for row in given], kinds.get(name)) for name in given[0]})
+    pq.write_table(table, folder / "log.parquet")
+    factory = Factory("policy_screener:PolicyScreener", {} if policy is None else {"policy": str(policy)})
+    config = ScanConfig((str(folder / "log.parquet"),), folder / "out", columns=Columns(events=None))
+    Scan(config, factory, policies=str(policies)).run()
+    return {row["request_id"]: row for row in pq.read_table(folder / "out" / "log.parquet").to_pylist()}
+
+
+def sent(server: Live, given: Sequence[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
+    """Verdicts of ``given``, sent in order one by one, in batches and over a stream."""
+    out: list[dict[str, Any]] = []
+    at = 0
+    while at < len(given):
+        part = given[at : at + rng.choice([1, 1, 7, 40])]
+        at += len(part)
+        kind = "application/json" if len(part) == 1 else "application/x-ndjson"
+        route = "/v1/screen" if len(part) == 1 else "/v1/screen/batch"
+        body = json.dumps(part[0]) if len(part) == 1 else ndjson(*part)
+        status, _, answer = server.ask("POST", route, body, content_type=kind)
+        assert status == 200, answer
+        out += [json.loads(line) for line in answer.splitlines()]
+    return out
+
+
+def test_a_gateway_says_of_sessions_what_a_scan_says(tmp_path: Path, policies: Path) -> None:
+    given = rows(300)
+    expected = scanned(tmp_path, given, policies, None)
+    following = dataclasses.replace(INSECURE, sessions=Following(policies=policies))
+    with live(following, Served()) as server:
+        found = sent(server, given, random.Random(1))
+        metrics = server.ask("GET", "/metrics")[2].decode()
+    assert [one["request_id"] for one in found] == [one["request_id"] for one in given]
+    for one in found:
+        ours = expected[one["request_id"]]
+        assert (one["violations"], one["action"]) == (ours["violations"], ours["action"]), one
+        assert one["session_score"] == ours["session_score"]
+    counts = {
+        name: sum(name in one["violations"] for one in found) for name in ("no_tool_after_injection", "threat_rate")
+    }
+    assert min(counts.values()) > 3
+    for name, count in counts.items():
+        assert f'aimds_policy_violations{{policy="{name}"}} {count}.0' in metrics
+
+
+def test_lines_of_a_stream_are_steps_too(policies: Path) -> None:
+    following = dataclasses.replace(INSECURE, sessions=Following(policies=policies))
+    talk = [
+        {"text": "0.005 direct_injection", "session_id": "s", "request_id": "a"},
+        {"text": "1 none", "session_id": "s", "channel": "tool", "request_id": "b"},
+    ]
+    with live(following, Served()) as server:
+        first = server.ask("POST", "/v1/screen/stream", ndjson(talk[0]), content_type="application/x-ndjson")[2]
+        then = server.ask("POST", "/v1/screen/stream", ndjson(talk[1]), content_type="application/x-ndjson")[2]
+    assert json.loads(first)["violations"] == []
+    assert (json.loads(then)["violations"], json.loads(then)["action"]) == (["no_tool_after_injection"], "flag")
+
+
+def follower(policies: Path, policy: Path) -> tuple[Follower, PolicyScreener]:
+    watch = Watch(TracePolicies.load(policies))
+    return Follower(Sessions(), watch, Responder(), clock=lambda: 5.0, wall=lambda: 1.0e9), PolicyScreener(str(policy))
+
+
+def followed(one: Follower, screener: PolicyScreener, given: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    asked = requests(pa.Table.from_pylist(given, pa.schema([*_KINDS])))
+    made = one.respond(screener.policy, asked, screener.screen_batch(asked), ["me"] * len(given))
+    return made.select(["action", "session_action", "violations", "status"]).to_pylist()  # type: ignore[no-any-return]
+
+
+_KINDS = [pa.field(name, pa.string()) for name in ("request_id", "session_id", "ts", "channel", "text")]
+_KINDS[2] = pa.field("ts", pa.timestamp("us", tz="UTC"))
+_KINDS.append(pa.field("events", pa.list_(pa.string())))
+
+
+def test_a_policy_that_holds_a_session_holds_its_later_rows_in_the_same_batch(tmp_path: Path, policies: Path) -> None:
+    (tmp_path / "policy.toml").write_text(HOLDING)
+    one, screener = follower(policies, tmp_path / "policy.toml")
+    talk = [
+        {"session_id": "s", "text": "0.005 direct_injection"},
+        {"session_id": "t", "text": "1 none", "channel": "tool"},
+        {"session_id": "s", "text": "1 none", "channel": "tool"},
+        {"session_id": "s", "text": "1 none"},
+        {"session_id": "t", "text": "1 none"},
+    ]
+    found = followed(one, screener, talk)
+    assert [row["action"] for row in found] == ["flag", "allow", "escalate", "block", "allow"]
+    assert [row["session_action"] for row in found] == ["none", "none", "quarantine", "quarantine", "none"]
+    assert [row["violations"] for row in found] == [[], [], ["no_tool_after_injection"], ["session_quarantined"], []]
+    assert followed(one, screener, talk[3:])[0]["violations"] == ["session_quarantined"]
+
+
+def test_many_batches_say_what_one_says_also_where_sessions_are_held(tmp_path: Path, policies: Path) -> None:
+    (tmp_path / "policy.toml").write_text(HOLDING)
+    given = rows(250)
+    for row in given:
+        row["ts"] = datetime.fromisoformat(row["ts"])
+    whole = followed(*follower(policies, tmp_path / "policy.toml"), given)
+    one, screener = follower(policies, tmp_path / "policy.toml")
+    rng, parts, at = random.Random(2), [], 0  # type: ignore[var-annotated]
+    while at < len(given):
+        size = rng.choice([1, 3, 30])
+        parts += followed(one, screener, given[at : at + size])
+        at += size
+    assert parts == whole
+    assert sum("session_quarantined" in row["violations"] for row in whole) > 20
+
+
+def test_rounds_take_each_session_once(policies: Path) -> None:
+    asked = requests(pa.table({"text": ["1 none"] * 5, "session_id": ["a", "b", "a", None, None]}))
+    made = waves(PolicyScreener().screen_batch(asked), ["x", "x", "x", "y", "y"])
+    assert [rows.tolist() for rows in made] == [[0, 1, 3], [2, 4]]
+    assert waves(PolicyScreener().screen_batch(asked.slice(0, 0)), []) == []
+
+
+def test_a_reload_takes_up_other_policies(policies: Path) -> None:
+    following = dataclasses.replace(INSECURE, sessions=Following(policies=policies))
+
+    def tool(server: Live, name: str) -> Any:
+        return json.loads(
+            server.ask("POST", "/v1/screen", json.dumps({"text": "1 none", "session_id": name, "channel": "tool"}))[2]
+        )["violations"]
+
+    with live(following, Served()) as server:
+        assert tool(server, "s") == []
+        policies.write_text(POLICIES.replace("injection_detected & !blocked -> N (", "tool_called -> ("))
+        server.call(server.gateway.reload())
+        assert tool(server, "s") == ["no_tool_after_injection"]
+        policies.write_text("format = 1")
+        server.call(server.gateway.reload())
+        assert tool(server, "t") == ["no_tool_after_injection"]
+
+
+def test_settings_name_a_file_of_policies_or_the_shipped_ones(tmp_path: Path) -> None:
+    def given(value: str) -> Settings:
+        (tmp_path / "settings.toml").write_text(f"[sessions]\npolicies = {value}\n")
+        return settings.load(tmp_path / "settings.toml")
+
+    assert given('"mine.toml"').sessions == Following(policies=tmp_path / "mine.toml")
+    assert given('"shipped"').sessions == Following(policies=Path("shipped"))
+    with pytest.raises(ConfigError, match=r"sessions\.policies"):
+        given("3")
+    with (
+        pytest.raises(DataError, match=r"mine\.toml"),
+        live(dataclasses.replace(INSECURE, sessions=Following(policies=tmp_path / "mine.toml"))),
+    ):
+        pass
