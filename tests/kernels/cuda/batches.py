@@ -42,6 +42,6 @@ def batches(sizes: tuple[int, ...] = SIZES["small"], seed: int = 0) -> dict[str,
         "dtw": (*values, rng.integers(-3, 4, (6, 20)).astype(np.float32)),
         "lcs": (*tokens, *others),
         "levenshtein": (*tokens, *others),
-        "attractor": naive.ragged([rng.normal(size=size).tolist() for size in sizes], np.float64),
         "session_series": naive.ragged([rng.normal(-5, 2, size).tolist() for size in sizes], np.float64),
+        "attractor": naive.ragged([rng.normal(size=size).tolist() for size in sizes], np.float64),
     }

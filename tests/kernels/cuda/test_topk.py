@@ -105,7 +105,7 @@ def test_rows_that_float32_cannot_order_are_ordered():
 def test_only_few_octets_are_scored_again():
     queries, bank = normal(2, 4000, 8)
     kept = "if (near) octets[place] = p;"
-    text = mutant("topk", kept, f"{kept} if (queued > 12) ids[1 << 20] = 0;")
+    text = mutant("topk", kept, f"{kept} if (queued > 12) ids[1LL << 40] = 0;")
     check(queries, bank, 8, Host(0, text))
     with pytest.raises(Fault):
         check(queries, bank, 16, Host(0, text))
