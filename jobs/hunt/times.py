@@ -77,10 +77,12 @@ def choose(bins: Bins) -> Range | None:
     if found is None:
         return None
     last = found.first_us + found.width_us * found.bins - 1
-    for width in _from(bins[WIDTH]):
-        first = max(found.first_us // (width * _US) * width * _US, OLDEST_US)
-        if width * _US >= found.width_us and (last - first) // (width * _US) < timeline.MOST_BINS:
-            return Range(first, width * _US, (last - first) // (width * _US) + 1)
+    for width_us in (width * _US for width in _from(bins[WIDTH])):
+        first = max(found.first_us // width_us * width_us, OLDEST_US)
+        # To the end of the last stretch: the first may be cut at the oldest date, and then its end is what counts.
+        stretches = ((last // width_us + 1) * width_us - 1 - first) // width_us + 1
+        if width_us >= found.width_us and stretches <= timeline.MOST_BINS:
+            return Range(first, width_us, stretches)
     return found
 
 

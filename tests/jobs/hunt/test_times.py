@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aimds.jobs.hunt import times
@@ -48,6 +48,7 @@ def test_parts_add_up_to_the_whole_in_any_order(seconds: list[int], cut: int) ->
 
 
 @given(SECONDS)
+@example([0, -59_754_240_001])
 def test_the_range_to_draw_is_never_finer_than_the_counts_and_loses_no_row(seconds: list[int]) -> None:
     bins = counted(seconds)
     range_ = times.choose(bins)
