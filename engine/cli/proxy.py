@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aimds.cli.serve import changed, cores, run, say
+from aimds.cli.serve import changed, check, run, say, screened
 from aimds.cli.startup import BACKEND
 
 if TYPE_CHECKING:
@@ -66,37 +66,28 @@ def register(app: typer.Typer) -> None:
         """
         import secrets
 
-        from aimds import kernels
         from aimds.errors import ConfigError
         from aimds.gateway.settings import load
         from aimds.integrations.proxy.front import Front
         from aimds.integrations.proxy.screened import Bounds
         from aimds.integrations.proxy.senders import Senders
         from aimds.integrations.proxy.upstream import Address, Upstream
-        from aimds.schema import PROFILES
 
-        if profile is not None and profile not in PROFILES:
-            raise ConfigError("profile", profile, "one of " + ", ".join(PROFILES))
-        if backend is not None:
-            kernels.backend(backend)
+        screening = {
+            "profile": profile,
+            "policy": policy,
+            "patterns": patterns,
+            "learned": learned,
+            "workers": workers,
+            "backend": backend,
+        }
+        check(screening)
         if tenant is not None and not tenant.strip():
             raise ConfigError("tenant", tenant, "a name")
         server = Upstream(Address.read(upstream), timeout_s=timeout, ca=upstream_ca)
 
         def settings() -> Settings:
-            found = load(config)
-            screening = {
-                "profile": profile,
-                "policy": policy,
-                "patterns": patterns,
-                "learned": learned,
-                "workers": workers,
-                "backend": backend,
-            }
-            made = replace(found.screening, **changed(screening))
-            if made.workers is None:
-                made = replace(made, workers=cores())
-            found = replace(found, screening=made, **changed({"host": host, "port": port}))
+            found = replace(screened(load(config), screening), **changed({"host": host, "port": port}))
             if found.has_identity:
                 return found
             if found.host not in LOCAL:

@@ -56,16 +56,17 @@ def register(app: typer.Typer) -> None:
 
         Example: aimds serve --insecure-local --port 8080
         """
-        from aimds import kernels
-        from aimds.errors import ConfigError
         from aimds.gateway.settings import Ray, Review, load
-        from aimds.schema import PROFILES
 
-        if profile is not None and profile not in PROFILES:
-            raise ConfigError("profile", profile, "one of " + ", ".join(PROFILES))
-
-        if backend is not None:
-            kernels.backend(backend)
+        screening = {
+            "profile": profile,
+            "policy": policy,
+            "patterns": patterns,
+            "learned": learned,
+            "workers": workers,
+            "backend": backend,
+        }
+        check(screening)
 
         def settings() -> Settings:
             found = load(config)
@@ -76,33 +77,41 @@ def register(app: typer.Typer) -> None:
                 "key": key,
                 "keys": api_keys,
             }
-            screening = {
-                "profile": profile,
-                "policy": policy,
-                "patterns": patterns,
-                "learned": learned,
-                "workers": workers,
-                "backend": backend,
-            }
-            made = replace(found.screening, **changed(screening))
             if on_ray or ray_address is not None:
                 before = found.ray or Ray()
                 given["ray"] = replace(before, **changed({"address": ray_address, "least": workers or None}))
-            if made.workers is None:
-                made = replace(made, workers=cores())
             if review is not None:
                 given["review"] = Review(review, None if found.review is None else found.review.keep_days)
-            return replace(
-                found,
-                insecure=insecure_local,
-                screening=made,
-                **changed(given),
-            )
+            return replace(screened(found, screening), insecure=insecure_local, **changed(given))
 
         run(settings)
 
 
-def cores() -> int:
+def check(screening: dict[str, Any]) -> None:
+    """Whether the options ``screening`` can be served.
+
+    Raises:
+        ConfigError: an unknown profile.
+        BackendError: the backend is not here.
+    """
+    from aimds import kernels
+    from aimds.errors import ConfigError
+    from aimds.schema import PROFILES
+
+    profile, backend = screening["profile"], screening["backend"]
+    if profile is not None and profile not in PROFILES:
+        raise ConfigError("profile", profile, "one of " + ", ".join(PROFILES))
+    if backend is not None:
+        kernels.backend(backend)
+
+
+def screened(found: Settings, screening: dict[str, Any]) -> Settings:
+    """``found`` with those of the options ``screening`` that were given, and a number of workers in any case."""
+    made = replace(found.screening, **changed(screening))
+    return replace(found, screening=made if made.workers is not None else replace(made, workers=_cores()))
+
+
+def _cores() -> int:
     """A core for the network, the others for judging; where there is one core, threads are cheaper."""
     import os
 

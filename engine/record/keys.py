@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aimds.errors import ConfigError, DataError
-from aimds.record import disk
+from aimds.record import pem
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -54,7 +53,7 @@ def create_key(path: Path) -> bytes:
         DataError: the file exists or cannot be written.
     """
     key = secrets.token_bytes(KEY_BYTES)
-    _put(path, key.hex().encode() + b"\n", 0o600)
+    pem.create(path, key.hex().encode() + b"\n", 0o600)
     return key
 
 
@@ -69,17 +68,14 @@ def create_signing_key(path: Path) -> Path:
     Raises:
         DataError: one of the files exists or cannot be written.
     """
-    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     public = public_path(path)
     if public.exists():
         raise DataError(public, "exists already")
     pair = Ed25519PrivateKey.generate()
-    pem = serialization.Encoding.PEM
-    private = pair.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    _put(path, private, 0o600)
-    _put(public, pair.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo), 0o644)
+    pem.create(path, pem.secret_pem(pair), 0o600)
+    pem.create(public, pem.public_pem(pair.public_key()), 0o644)
     return public
 
 
@@ -90,17 +86,7 @@ def load_signing_key(path: Path) -> Ed25519PrivateKey:
         DataError: the file cannot be read.
         ConfigError: it holds no Ed25519 private key, or one under a passphrase.
     """
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    try:
-        found = load_pem_private_key(_content(path), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        found = None
-    if not isinstance(found, Ed25519PrivateKey):
-        raise ConfigError("signing key", str(path), "an Ed25519 private key in PEM; aimds audit signing-key makes one")
-    return found
+    return pem.secret(path, "signing key", "an Ed25519 private key in PEM; aimds audit signing-key makes one")
 
 
 def load_public_key(path: Path) -> Ed25519PublicKey:
@@ -110,39 +96,9 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
         DataError: the file cannot be read.
         ConfigError: it holds no Ed25519 public key.
     """
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    try:
-        found = load_pem_public_key(_content(path))
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        found = None
-    if not isinstance(found, Ed25519PublicKey):
-        raise ConfigError("public key", str(path), "an Ed25519 public key in PEM, the .pub beside the signing key")
-    return found
+    return pem.public(path, "public key", "an Ed25519 public key in PEM, the .pub beside the signing key")
 
 
 def signer_id(public: Ed25519PublicKey) -> str:
     """A short name of a public key: the start of its SHA-256."""
-    return hashlib.sha256(public.public_bytes_raw()).hexdigest()[:16]
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(path, f"cannot be read: {error.strerror}") from error
-
-
-def _put(path: Path, content: bytes, mode: int) -> None:
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            os.fchmod(file, mode)
-            disk.write(file, content)
-            os.fsync(file)
-        finally:
-            os.close(file)
-    except OSError as error:
-        raise DataError(path, f"cannot be written: {error.strerror}") from error
+    return pem.short_name(public.public_bytes_raw())

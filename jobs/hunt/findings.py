@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from aimds.jobs.plain import plain
 from aimds.jobs.scan.summary import Skip
 
 
@@ -112,13 +113,5 @@ class Findings:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON types only; times in ISO 8601."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return value.isoformat() if isinstance(value, datetime) else value
+        found: dict[str, Any] = plain(asdict(self))
+        return found

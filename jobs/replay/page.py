@@ -8,6 +8,7 @@ from datetime import datetime
 from aimds.jobs.replay.findings import BLOCKED, KINDS, OTHERWISE, RELEASED, Change, Findings, Group, Share
 from aimds.jobs.replay.tally import BINS_PER_DECADE, P_BINS
 from aimds.jobs.report import charts, frame, timeline
+from aimds.jobs.report.cards import files_read
 from aimds.jobs.report.cases import excerpted
 from aimds.jobs.report.charts import Series, action_css, number, percent
 from aimds.jobs.report.elements import card, day, threat_title, tile
@@ -224,10 +225,10 @@ def _sources(findings: Findings) -> Html:
     policies = [
         h("li", h("code", visible(name, 60)), h("b", number(n))) for name, n in findings.recorded_policies.items()
     ]
-    files = [h("li", h("span", visible(name, 120)), h("b", number(n))) for name, n in findings.files[:200]]
-    more = h("li", f"and {number(len(findings.files) - 200)} more") if len(findings.files) > 200 else None
-    listing = h(
-        "details", h("summary", f"Files read ({number(len(findings.files))})"), h("ul", *files, more, class_="counts")
-    )
     parts = [h("h3", "Policies in the verdicts"), h("ul", *policies, class_="counts")] if policies else []
-    return card("What was replayed", join(parts), listing, note="Rows by the version of the policy that decided them")
+    return card(
+        "What was replayed",
+        join(parts),
+        files_read(findings.files),
+        note="Rows by the version of the policy that decided them",
+    )

@@ -218,9 +218,11 @@ def versions(findings: Findings) -> Html:
             for name, value in versions.items()
         ]
         parts.append(h("dl", *cells, h("div", h("dt", "requests"), h("dd", number(n))), class_="versions"))
-    files = [h("li", h("span", visible(name, 120)), h("b", number(n))) for name, n in findings.files[:200]]
-    more = h("li", f"and {number(len(findings.files) - 200)} more") if len(findings.files) > 200 else None
-    listing = h(
-        "details", h("summary", f"Files read ({number(len(findings.files))})"), h("ul", *files, more, class_="counts")
-    )
-    return card("Versions", *parts, listing, note="What gave these verdicts")
+    return card("Versions", *parts, files_read(findings.files), note="What gave these verdicts")
+
+
+def files_read(files: Sequence[tuple[str, int]]) -> Html:
+    """Names and row counts of the files, the first 200 of them, folded up."""
+    listed = [h("li", h("span", visible(name, 120)), h("b", number(n))) for name, n in files[:200]]
+    more = h("li", f"and {number(len(files) - 200)} more") if len(files) > 200 else None
+    return h("details", h("summary", f"Files read ({number(len(files))})"), h("ul", *listed, more, class_="counts"))

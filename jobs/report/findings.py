@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from aimds.jobs.plain import plain
 from aimds.jobs.report.samples import Sample
 from aimds.jobs.report.session_risk import SessionRisk
 
@@ -108,13 +109,5 @@ class Findings:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON types only; times in ISO 8601."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain | {"caught": self.caught, "unjudged": self.unjudged}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return value.isoformat() if isinstance(value, datetime) else value
+        found: dict[str, Any] = plain(asdict(self))
+        return found | {"caught": self.caught, "unjudged": self.unjudged}

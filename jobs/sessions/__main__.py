@@ -43,13 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         report = evaluation.evaluate(found, screener, config, texts=frames)
         content = model.pack()
         version = SessionModel.unpack(MODEL, content).version
-        options.out.mkdir(parents=True, exist_ok=True)
         words = card.render(model.card, report, version).encode()
-        for name, written in ((MODEL, content), ("sessions_card.md", words)):
-            partial = options.out / f"{name}.partial"
-            partial.write_bytes(written)
-            partial.replace(options.out / name)
-        data.seal(options.out)
+        data.write(options.out, {MODEL: content, "sessions_card.md": words})
     except (AimdsError, OSError) as error:
         say(f"error: {error}")
         return 2

@@ -203,12 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     model = Attractors.unpack(MODEL, content)
     report = evaluate(model, config, say=say)
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        for name, written in ((MODEL, content), (CARD, render(model.card, report, model.version).encode())):
-            partial = options.out / f"{name}.partial"
-            partial.write_bytes(written)
-            partial.replace(options.out / name)
-        data.seal(options.out)
+        data.write(options.out, {MODEL: content, CARD: render(model.card, report, model.version).encode()})
     except OSError as error:
         say(f"error: {error}")
         return 2
