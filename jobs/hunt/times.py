@@ -20,8 +20,9 @@ MOST = 256
 _DAY_S = 86400
 WIDTHS_S = (
     *(1, 5, 15, 60, 300, 900, 3600, 10800, 21600, 43200),
-    *(_DAY_S, 7 * _DAY_S, 28 * _DAY_S, 364 * _DAY_S, 36400 * _DAY_S),
+    *(_DAY_S, 7 * _DAY_S, 28 * _DAY_S, 364 * _DAY_S, 36400 * _DAY_S, 72800 * _DAY_S),
 )
+"""The widest parts all the years that dates have into fewer stretches than are drawn."""
 _US = 1_000_000
 
 
@@ -82,8 +83,8 @@ def choose(bins: Bins) -> Range | None:
         # To the end of the last stretch: the first may be cut at the oldest date, and then its end is what counts.
         stretches = ((last // width_us + 1) * width_us - 1 - first) // width_us + 1
         if width_us >= found.width_us and stretches <= timeline.MOST_BINS:
-            return Range(first, width_us, stretches)
-    return found
+            break
+    return Range(first, width_us, stretches)
 
 
 def counts(bins: Bins, range_: Range) -> tuple[list[int], int]:

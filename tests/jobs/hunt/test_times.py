@@ -49,6 +49,8 @@ def test_parts_add_up_to_the_whole_in_any_order(seconds: list[int], cut: int) ->
 
 @given(SECONDS)
 @example([0, -59_754_240_001])
+@example([-59_754_240_001, 239_016_960_000])
+@example([_YEARS_S[0], _YEARS_S[1] - 1])
 def test_the_range_to_draw_is_never_finer_than_the_counts_and_loses_no_row(seconds: list[int]) -> None:
     bins = counted(seconds)
     range_ = times.choose(bins)
