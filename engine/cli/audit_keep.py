@@ -91,11 +91,10 @@ def retain(
     if not log.is_file():
         raise DataError(log, "no such log")
     before = datetime.now(UTC) - timedelta(days=days)
+    files = old(log, before)
     if yes:
         with opened(log, key, signing_key) as writing:
             files = let_go(writing, before)
-    else:
-        files = old(log, before)
     gone = [one.file for one in files]
     through = files[-1].last if files else None
     if as_json:

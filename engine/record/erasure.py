@@ -25,6 +25,7 @@ SPANS_AT_ONCE = 10_000
 """Spans in one record: a line has a bound."""
 NO_TENANT = ""
 """Stands for rows of no tenant."""
+NO_LOG = "holds no whole record: not an audit log"
 Progress = Callable[[int, int], None]
 
 
@@ -89,7 +90,7 @@ def find(path: Path, subject: Subject, progress: Progress | None = None) -> Foun
     """The records of ``subject`` in the log ``path``, from all its files.
 
     Raises:
-        DataError: a file cannot be read, or is damaged.
+        DataError: a file cannot be read, or is damaged; or there is no record at all.
     """
     files = [*segments.closed(path), *([path] if path.exists() else [])]
     if not files:
@@ -106,6 +107,8 @@ def find(path: Path, subject: Subject, progress: Progress | None = None) -> Foun
                 found.unowned += 1
             if progress is not None and record.seq % 2000 == 0:
                 progress(min(done, total), total)
+    if not done:
+        raise DataError(path, NO_LOG)
     return found
 
 
@@ -180,10 +183,12 @@ def old(path: Path, before: datetime) -> list[segments.Segment]:
     """The closed files of the log ``path`` whose last record is from before ``before``: those at its beginning.
 
     Raises:
-        DataError: a file cannot be read, or is damaged.
+        DataError: a file cannot be read, or is damaged; or there is no record at all.
     """
-    out = []
-    for file in segments.closed(path):
+    out, files = [], segments.closed(path)
+    if not files and next(_records(path, torn=True), None) is None:
+        raise DataError(path, NO_LOG)
+    for file in files:
         one = segments.looked_at(file)
         if datetime.fromisoformat(one.until) >= before:
             break

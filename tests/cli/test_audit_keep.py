@@ -104,6 +104,16 @@ def stores(tmp_path: Path, home: Path, **changed: Any) -> None:
     Replay(home / "learning" / FEEDBACK).add(feedback_table(rows))
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00bad", b'{"seq": 0'])
+@pytest.mark.parametrize("yes", [(), ("--yes",)])
+def test_a_file_without_a_record_is_no_log_to_erase_from(tmp_path: Path, content: bytes, yes: tuple[str, ...]) -> None:
+    file = tmp_path / "other"
+    file.write_bytes(content)
+    for arguments in (("erase", file, "--session", "s1"), ("retain", file, "--days", "1")):
+        assert "not an audit log" in str(refused("audit", *arguments, *yes))
+    assert [(one, one.read_bytes()) for one in tmp_path.iterdir()] == [(file, content)]
+
+
 def test_other_stores_of_the_subject_are_named_and_erased_where_given(log: Path, tmp_path: Path, home: Path) -> None:
     stores(tmp_path, home)
     result = json.loads(done("audit", "erase", log, "--session", "s1", "--json"))
