@@ -27,6 +27,7 @@ COMMANDS = (
     "serve",
     "top",
     "proxy",
+    "redteam",
     "certs",
     "keys",
     "load",

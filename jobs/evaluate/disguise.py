@@ -38,8 +38,8 @@ _WORDS = (
     "Alfa Bravo Charlie Delta Echo Foxtrot Golf Hotel India Juliett Kilo Lima Mike November Oscar Papa Quebec Romeo "
     "Sierra Tango Uniform Victor Whiskey X-ray Yankee Zulu"
 )
-_MORSE = dict(zip(string.ascii_lowercase + string.digits, _SIGNALS.split(" "), strict=True))
-_NATO = dict(zip(string.ascii_lowercase, _WORDS.split(" "), strict=True))
+MORSE = dict(zip(string.ascii_lowercase + string.digits, _SIGNALS.split(" "), strict=True))
+NATO = dict(zip(string.ascii_lowercase, _WORDS.split(" "), strict=True))
 _LEET = str.maketrans("aeiostAEIOST", "431057431057")
 _CYRILLIC = str.maketrans("aceopxyijsABCEHKMOPTXY", "асеорхуіјѕАВСЕНКМОРТХУ")
 _GREEK = str.maketrans("aoviunABEHIKMNOPTXYZ", "αονιυηΑΒΕΗΙΚΜΝΟΡΤΧΥΖ")
@@ -142,8 +142,8 @@ ENCODINGS = (
     Disguise("ROT13", "encoding", lambda text, _: codecs.encode(text, "rot13"), latin=True),
     Disguise("reversed text", "encoding", lambda text, _: text[::-1]),
     Disguise("reversed words", "encoding", lambda text, _: " ".join(word[::-1] for word in text.split(" "))),
-    Disguise("Morse code", "encoding", lambda text, _: _spelt(text, _MORSE, " / "), latin=True),
-    Disguise("NATO alphabet", "encoding", lambda text, _: _spelt(text, _NATO, " / "), latin=True),
+    Disguise("Morse code", "encoding", lambda text, _: _spelt(text, MORSE, " / "), latin=True),
+    Disguise("NATO alphabet", "encoding", lambda text, _: _spelt(text, NATO, " / "), latin=True),
     Disguise("invisible tags", "encoding", lambda text, _: _tags(text), latin=True),
     Disguise("variation selectors behind an emoji", "encoding", _selectors),
 )
