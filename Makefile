@@ -16,7 +16,7 @@ WORKERS ?= auto
 TORCH ?= torch
 CLUSTER := tests/actors/test_scan_on_ray.py tests/actors/test_judges_on_ray.py tests/actors/test_stateful.py
 
-.PHONY: help demo test test-ray test-cuda-host test-gpu bench-gpu test-train lint format bench-smoke bench bench-jobs release clean
+.PHONY: redteam-tools help demo test test-ray test-cuda-host test-gpu bench-gpu test-train lint format bench-smoke bench bench-jobs release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make test-cuda-host   the CUDA kernels without a GPU: run on the CPU, mutants, machine code; prints the counts"
 	@echo "make test-gpu         kernels and screener on a GPU, then compute-sanitizer; PARITY='GLOB' adds texts of Parquet files"
 	@echo "make bench-gpu        each kernel on a GPU beside its CPU twin, results compared; fails where there is none"
+	@echo "make redteam-tools    garak and PyRIT, pinned, for aimds redteam: gigabytes, in environments of their own"
 	@echo "make test-train       the tests of training that need torch, in a .venv-train of their own (TORCH=torch==VERSION)"
 	@echo "make lint             ruff, mypy, import layers, container files"
 	@echo "make format           let ruff format the code"
@@ -104,6 +105,24 @@ format: $(VENV)/.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# garak and PyRIT, each in an environment of its own: they disagree with each other, and nothing of ours needs them.
+GARAK := garak==0.17.1
+PYRIT := pyrit==1.1.0
+
+.venv-redteam-garak/.stamp:
+	rm -rf .venv-redteam-garak
+	$(PYTHON) -m venv .venv-redteam-garak
+	.venv-redteam-garak/bin/python -m pip install --quiet --disable-pip-version-check '$(GARAK)'
+	@touch $@
+
+.venv-redteam-pyrit/.stamp:
+	rm -rf .venv-redteam-pyrit
+	$(PYTHON) -m venv .venv-redteam-pyrit
+	.venv-redteam-pyrit/bin/python -m pip install --quiet --disable-pip-version-check '$(PYRIT)'
+	@touch $@
+
+redteam-tools: .venv-redteam-garak/.stamp .venv-redteam-pyrit/.stamp
+
 bench-smoke: $(VENV)/.stamp
 	set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --smoke $(ARGS); done
 
@@ -133,5 +152,5 @@ release: $(VENV)/.stamp
 	$(BIN)/python deploy/release.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-train $(BENCH) .work build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-train .venv-redteam-garak .venv-redteam-pyrit $(BENCH) .work build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ Loaded there without AIMDS: it may use `wire` and the standard library.
 from __future__ import annotations
 
 import copy
+import io
 import json
 import logging
 import random
@@ -83,7 +84,7 @@ def _is_named(name: str, wanted: Sequence[str]) -> bool:
     return any(name == one or name.startswith(one + ".") for one in wanted)
 
 
-class _Nowhere:
+class _Nowhere(io.TextIOBase):
     """Where garak writes its own report."""
 
     def write(self, text: str) -> int:

@@ -19,7 +19,7 @@ MODULES = {
     "goodside": "direct_injection",
     "grandma": "jailbreak",
     "latentinjection": "indirect_injection",
-    "phrasing": "jailbreak",
+    "phrasing": "harmful_request",
     "promptinject": "direct_injection",
     "sata": "obfuscation",
     "smuggling": "obfuscation",

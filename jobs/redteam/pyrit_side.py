@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from importlib import metadata
 from typing import Any
 
@@ -98,11 +99,15 @@ async def _all(wanted: dict[str, Any], lines: Lines) -> None:
         started = time.monotonic()
         why = ""
         try:
-            await asyncio.wait_for(_attack(name, wanted, heard), min(left, wanted["each_s"]))
+            async with AsyncExitStack() as opened:
+                await asyncio.wait_for(_attack(name, wanted, heard, opened), min(left, wanted["each_s"]))
         except TimeoutError:
             why = f"was cut off after {wanted['each_s']:g} s"
         except Exception as error:
-            why = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            why = f"{type(cause).__name__}: {' '.join(str(cause).split())[:160]}"
         # Harmless turns before the attack are no attempts, unless one is held back.
         told = [one for one in heard if one["outcome"] == "held" or one["turns"][-1][1] not in wanted["small_talk"]]
         for one in told:
@@ -114,12 +119,12 @@ async def _all(wanted: dict[str, Any], lines: Lines) -> None:
             lines.say("probe", probe=name, tags=[], goal="", detector="", seconds=seconds)
 
 
-async def _attack(name: str, wanted: dict[str, Any], heard: list[dict[str, Any]]) -> None:
+async def _attack(name: str, wanted: dict[str, Any], heard: list[dict[str, Any]], opened: AsyncExitStack) -> None:
     import pyrit.converter
     import pyrit.executor.attack as attacks
     from pyrit.models import Message
 
-    target = _target(wanted["proxy"], heard)
+    target = _target(wanted["proxy"], heard, opened)
     texts: Sequence[str] = wanted["texts"]
     executor = attacks.AttackExecutor(max_concurrency=wanted["concurrent"])
     if name == TURNS:
@@ -170,7 +175,7 @@ def _conversation(text: str, small_talk: Sequence[str], turns: int, first: int) 
     return [*before, text]
 
 
-def _target(url: str, heard: list[dict[str, Any]]) -> Any:
+def _target(url: str, heard: list[dict[str, Any]], opened: AsyncExitStack) -> Any:
     """PyRIT's own client of the chat API; what each request and its answer were is put into ``heard``."""
     import httpx
     from pyrit.prompt_target import OpenAIChatTarget
@@ -183,6 +188,8 @@ def _target(url: str, heard: list[dict[str, Any]]) -> Any:
         heard.append({"turns": turns, "outcome": reply.outcome, "action": reply.action, "why": reply.why})
 
     client = httpx.AsyncClient(event_hooks={"response": [note]}, trust_env=False, timeout=60.0)
+    # The client outlives the attack otherwise, and its connections with it, until the proxy takes no more.
+    opened.push_async_callback(client.aclose)
     return OpenAIChatTarget(
         endpoint=f"{url}/v1", api_key="none", model_name=MODEL, httpx_client_kwargs={"http_client": client}
     )

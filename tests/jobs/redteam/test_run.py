@@ -46,7 +46,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Findings]:
     python = environment(folder / "env", "garak", "0.17.1", GARAK) / "bin" / "python"
     with front() as url:
         options = Options(
-            folder / "out", {"garak": python}, target=url, texts=4, probes=(), ordinary=("How do I bake bread?",)
+            folder / "out",
+            {"garak": python},
+            target=url,
+            texts=3,
+            probes=("plain", "hex", "typos", "dan.Plain", "encoding", "web_injection"),
+            ordinary=("How do I bake bread?",),
         )
         return folder / "out", Run(options, now=NOW, say=lambda line: None).run()
 
@@ -60,7 +65,7 @@ def test_own_and_other_attacks_end_in_one_list(whole: tuple[Path, Findings]) -> 
     plain = next(probe for probe in found.of("garak") if probe.name == "dan.Plain")
     assert (plain.n, plain.held.hits, plain.through.hits) == (3, 1, 2)
     assert plain.owasp == ("LLM02:2025",)
-    assert len(found.of("own")) == 33
+    assert {probe.name for probe in found.of("own")} == {"plain", "hex", "typos"}
 
 
 def test_drafts_are_pattern_files_and_find_no_ordinary_text(whole: tuple[Path, Findings]) -> None:
