@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -118,7 +121,8 @@ def register(app: typer.Typer) -> None:
             pii=None if unmask else Pii.load(),
         )
         now = datetime.now(UTC)
-        found = Run(options, now=now, say=_quiet if quiet else _progress).run()
+        with _ended_by_signals():
+            found = Run(options, now=now, say=_quiet if quiet else _progress).run()
         where = page or output / PAGE
         content = render(found, title=title, made_at=now, engine_version=__version__)
         make_folder(where.parent)
@@ -132,6 +136,16 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(EXIT_INTERRUPTED)
         if any(tool.problem for tool in found.tools):
             raise typer.Exit(EXIT_INCOMPLETE)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM is taken for Ctrl-C: the proxy and the tools end with this process, and what was done is kept."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _unused(target: str | None, screening: dict[str, Any]) -> None:
@@ -228,8 +242,11 @@ def _print(found: Findings, output: Path, page: Path) -> None:
     some = [probe for probe in found.probes if probe.through.hits]
     if some:
         table = Table(box=None, pad_edge=False)
-        for name in ("", "probe", "threat", "attempts", "held", "flagged", "unseen", "works/without"):
-            table.add_column(name, justify="left" if name in ("probe", "threat") else "right", no_wrap=True)
+        for name in ("", "probe", "attempts", "held", "flagged", "unseen", "works/without"):
+            # Names are folded where there is no room; figures stay whole.
+            folded, least = name == "probe", max(len(name), 2)
+            justify: Literal["left", "right"] = "left" if folded else "right"
+            table.add_column(name, justify=justify, overflow="fold", no_wrap=not folded, min_width=least)
         for place, probe in enumerate(some[:SHOWN], 1):
             table.add_row(str(place), *_row(probe))
         console.print(table, markup=False)
@@ -256,7 +273,7 @@ def _row(probe: Probe) -> tuple[str, ...]:
 
     works = f"{probe.works}/{probe.bare}" if probe.judged else "–"
     counts = (probe.n, probe.counts["held"], probe.counts["flagged"], probe.counts["passed"])
-    return (visible(f"{probe.tool} {probe.name}", 60), probe.threat, *(f"{n:,}" for n in counts), works)
+    return (visible(f"{probe.tool} {probe.name}", 60), *(f"{n:,}" for n in counts), works)
 
 
 def _share(hits: int, n: int) -> str:

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -103,14 +104,16 @@ def lines(tool: str, python: Path, wanted: dict[str, Any], *, limit_s: float) ->
         clock.start()
         done = False
         try:
-            process.stdin.write(json.dumps(wanted).encode() + b"\n")
-            process.stdin.close()
+            # One that has ended already says why on stderr.
+            with suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(wanted).encode() + b"\n")
+                process.stdin.close()
             for raw in process.stdout:
                 line: dict[str, Any] = json.loads(raw)
                 done = done or line["kind"] == "done"
                 yield line
             process.wait()
-        except (ValueError, BrokenPipeError) as error:
+        except ValueError as error:
             raise ToolError(tool, f"said what cannot be read: {error}") from error
         finally:
             clock.cancel()
@@ -118,7 +121,7 @@ def lines(tool: str, python: Path, wanted: dict[str, Any], *, limit_s: float) ->
             process.wait()
             listener.join(5.0)
             for pipe in (process.stdin, process.stdout, process.stderr):
-                if not pipe.closed:
+                with suppress(BrokenPipeError):
                     pipe.close()
         if not done:
             last = b" ".join(list(said)[-3:]).decode("utf-8", "replace").strip() or f"status {process.returncode}"

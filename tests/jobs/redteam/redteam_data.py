@@ -120,3 +120,80 @@ def load_plugin(name):
 """,
 }
 """As much of garak as our half of it uses."""
+
+PYRIT = {
+    "__init__.py": "",
+    "setup.py": "async def initialize_pyrit_async(kind, **settings): assert kind == 'InMemory'\n",
+    "models.py": """
+class Message:
+    @classmethod
+    def from_prompt(cls, prompt, role): return prompt
+""",
+    "converter.py": """
+class Base64Converter:
+    def convert(self, text):
+        import base64
+        return base64.b64encode(text.encode()).decode()
+class ROT13Converter:
+    def __init__(self): raise ImportError("no such module")
+""",
+    "prompt_normalizer.py": """
+class ConverterConfiguration:
+    @staticmethod
+    def from_converters(converters): return converters
+""",
+    "prompt_target.py": """
+import json, urllib.request, urllib.error
+from types import SimpleNamespace
+class OpenAIChatTarget:
+    def __init__(self, endpoint, api_key, model_name, httpx_client_kwargs):
+        self.url, self.client = endpoint + "/chat/completions", httpx_client_kwargs["http_client"]
+    async def send(self, turns):
+        content = json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}).encode()
+        try:
+            with urllib.request.urlopen(urllib.request.Request(self.url, content)) as found:
+                status, headers, body = found.status, found.headers, found.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                status, headers, body = error.code, error.headers, error.read()
+        async def aread(): return body
+        sent = SimpleNamespace(content=content)
+        headers = {name.lower(): value for name, value in headers.items()}
+        for hook in self.client.hooks["response"]:
+            await hook(SimpleNamespace(aread=aread, request=sent, status_code=status, headers=headers, content=body))
+        return status
+""",
+    "executor/__init__.py": "",
+    "executor/attack.py": """
+import asyncio
+from types import SimpleNamespace
+def AttackConverterConfig(request_converters): return request_converters
+class AttackExecutor:
+    def __init__(self, max_concurrency): pass
+    async def execute_attack_async(self, attack, objectives, return_partial_on_failure):
+        await asyncio.gather(*(attack.execute_async(objective=text) for text in objectives))
+        return SimpleNamespace(has_incomplete=False, exceptions=[])
+class PromptSendingAttack:
+    def __init__(self, objective_target, attack_converter_config=None, **more):
+        self.target, self.chain = objective_target, attack_converter_config or []
+    async def execute_async(self, objective):
+        for one in self.chain: objective = one.convert(objective)
+        await self.target.send([("user", objective)])
+class ManyShotJailbreakAttack(PromptSendingAttack):
+    async def execute_async(self, objective): await asyncio.sleep(60)
+class SkeletonKeyAttack(PromptSendingAttack): pass
+class MultiPromptSendingAttack(PromptSendingAttack):
+    async def execute_async(self, objective, user_messages):
+        turns = []
+        for text in user_messages:
+            turns.append(("user", text))
+            if await self.target.send(turns) != 200: break
+            turns.append(("assistant", "Sure."))
+""",
+    "../httpx.py": """
+class AsyncClient:
+    def __init__(self, event_hooks, trust_env, timeout): self.hooks = event_hooks
+    async def aclose(self): pass
+""",
+}
+"""As much of PyRIT as our half of it uses."""
