@@ -200,10 +200,11 @@ def _works(detector: Any, attempt: Any, reply: Reply) -> bool | None:
 
 
 def _reason(error: BaseException) -> str:
-    chain, one = [], error
-    while one is not None:
-        chain.append(str(one))
-        one = one.__cause__ or one.__context__  # type: ignore[assignment]
+    chain = [str(error)]
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        chain.append(str(cause))
+        cause = cause.__cause__ or cause.__context__
     whole = " ".join(" ".join(chain).split())
     if "lets nothing out" in whole or "not found" in whole.lower() or "resolve" in whole.lower():
         return f"needs what it would fetch: {whole[:160]}"
