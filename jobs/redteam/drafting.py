@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from aimds.detect.pii import Pii
 from aimds.jobs.campaigns import drafts
+from aimds.jobs.campaigns.findings import Draft
 from aimds.jobs.campaigns.masking import masked
 from aimds.jobs.redteam.findings import Attempt, Probe
 from aimds.jobs.scan.durable import guarded, make_folder, writing
@@ -57,9 +58,7 @@ def described(
     return out
 
 
-def _beyond(
-    draft: drafts.Draft | None, probe: Probe, first: dict[str, str]
-) -> tuple[drafts.Draft | None, tuple[str, ...]]:
+def _beyond(draft: Draft | None, probe: Probe, first: dict[str, str]) -> tuple[Draft | None, tuple[str, ...]]:
     """``draft`` without what an earlier one has, and the earlier ones; ``first`` says which had a text first."""
     if draft is None:
         return None, ()
