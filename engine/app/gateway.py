@@ -24,11 +24,14 @@ from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.batching import Batcher
 from aimds.gateway.follow_ups import FollowUps
 from aimds.gateway.frames import Setup
+from aimds.gateway.headers import Head
 from aimds.gateway.http import App
+from aimds.gateway.identity import Peer
 from aimds.gateway.judge_process import screener_of
 from aimds.gateway.judges import COMMAND
 from aimds.gateway.limits import Failures, Rates
 from aimds.gateway.notifications import Notifications
+from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Access, Everybody, Hooks, Service
 from aimds.gateway.settings import Screening, Settings
 from aimds.gateway.traced import TracedService
@@ -161,12 +164,16 @@ class Gateway:
     def _reviewed(self, settings: Settings, access: Access) -> Reviews | None:
         if settings.review is None:
             return None
+
+        def denied(problem: Problem, head: Head, peer: Peer) -> None:
+            self.service.deny(problem, head.method, head.path, peer)
+
         return Reviews(
             settings.review,
             settings.screening,
             access,
             secure=settings.certificate is not None,
-            denied=lambda problem, head, peer: self.service.deny(problem, head.method, head.path, peer),
+            denied=denied,
             counted=lambda outcome, rows: self.metrics.review.labels(outcome).inc(rows),
             wall=self._wall,
             say=self._say,

@@ -34,7 +34,7 @@ def judging(
     warm: Sequence[str],
     command: Sequence[str],
     *,
-    waiting: Callable[[], int],
+    waiting: Callable[[], float],
     on_change: Callable[[int], None],
     clock: Callable[[], float],
     say: Callable[[str], None],
@@ -44,7 +44,7 @@ def judging(
     Args:
         warm: texts that make them ready to work.
         command: starts a process that judges.
-        waiting: how many batches wait for one of them; read by those that grow and shrink in number.
+        waiting: how many batches wait, parts of one included; asked by those that grow and shrink in number.
         on_change: told how many are ready.
         clock: monotonic seconds.
         say: told what a person should know.
@@ -63,7 +63,7 @@ def _on_ray(
     setup: Setup,
     on: Ray,
     cpus: int,
-    waiting: Callable[[], int],
+    waiting: Callable[[], float],
     on_change: Callable[[int], None],
     clock: Callable[[], float],
     say: Callable[[str], None],
