@@ -459,4 +459,4 @@ def configuration(certificate: bytes, key: bytes, *, datagram_bytes: int = 1200)
     )
 
 
-__all__ = ["STREAMS", "Server", "configuration"]
+__all__ = ["STREAMS", "QuicConfiguration", "Server", "configuration"]
