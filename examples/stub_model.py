@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Model(BaseHTTPRequestHandler):
-    """Answers /v1/chat/completions, /v1/responses and /v1/messages with the last message, ``pause`` seconds between words."""
+    """Answers chat completions, responses and messages with the last message; ``pause`` seconds pass between words."""
 
     protocol_version = "HTTP/1.1"
     pause = 0.0
