@@ -66,7 +66,7 @@ class Pages:
         comment = False
         for line in text.splitlines():
             # What a page's comments order belongs to the test that runs the page.
-            if fence is None and (comment or line.startswith("<!--")):
+            if fence is None and (comment or line.lstrip().startswith("<!--")):
                 comment = "-->" not in line
                 continue
             if found := _FENCE.match(line):
