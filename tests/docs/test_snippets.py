@@ -17,7 +17,7 @@ from typing import IO
 
 import pytest
 import yaml
-from snippets import CODE, SHELL, Block, bare_commands, blocks, fits
+from snippets import CODE, Block, bare_commands, blocks, fits
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -39,7 +39,7 @@ class Session:
     def __init__(self, folder: Path, programs: Path) -> None:
         self._folder = folder
         self._ports = {str(port): str(free_port()) for port in PORTS}
-        self._groups: list[int] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._environment = {
             "PATH": os.pathsep.join((str(programs), os.environ["PATH"])),
             "HOME": str(folder),
@@ -86,7 +86,7 @@ class Session:
             stderr=err,
             start_new_session=True,
         )
-        self._groups.append(process.pid)
+        self._processes.append(process)
         return process
 
     def _shell(self, script: str, status: int) -> str:
@@ -117,9 +117,11 @@ class Session:
 
     def close(self) -> None:
         """End what stayed."""
-        for group in self._groups:
+        for process in self._processes:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGTERM)
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in self._processes:
+            process.wait(LIMIT_S)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if any(one.kind in CODE for one in blocks(ROOT / name))])
