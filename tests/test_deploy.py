@@ -72,6 +72,17 @@ def test_alerts_say_what_to_do_under_headings_that_exist() -> None:
         assert f"**{part.split('.')[0]}**" in operations
 
 
+def test_every_alert_names_a_section_of_the_runbook() -> None:
+    rules = RULES.read_text(encoding="utf-8").split("- alert: ")[1:]
+    runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+    parts = {part.split("\n")[0].lower().replace(" ", "-"): part for part in runbook.split("\n## ")[1:]}
+    for rule in rules:
+        alert, _, rest = rule.partition("\n")
+        page, _, anchor = rest.partition("runbook_url: ")[2].split()[0].partition("#")
+        assert page == "docs/runbook.md"
+        assert f"`{alert}`" in parts[anchor]
+
+
 def test_promtool_accepts_the_rules_and_their_tests_pass() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
