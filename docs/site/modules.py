@@ -9,9 +9,9 @@ from pathlib import Path
 INTRODUCTION = """\
 # Python
 
-What a program may import, made from the source when this site is built. `aimds` itself exports `Screener`, `Verdicts`, `Verdict`,
-`Client`, `AsyncClient`, the two Arrow schemas and the errors; the others are imported from the modules named here. Names that begin
-with an underscore are not for use and not shown.
+What a program may import, made from the source when this site is built. `aimds` itself exports `Screener`,
+`Verdicts`, `Verdict`, `Client`, `AsyncClient`, the two Arrow schemas and the errors; the others are imported from the
+modules named here. Names that begin with an underscore are not for use and not shown.
 """
 PARTS = (
     ("Screening", ("screener", "verdicts", "schema", "taxonomy", "errors", "config")),
