@@ -139,14 +139,13 @@ def test_a_page_without_a_content_policy_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(find_spec("zensical") is None, reason="Zensical is not installed: make docs builds the site")
-@pytest.mark.parametrize(
-    ("link", "complaint"), [("[b](b.md)", "page does not exist"), ("[c](index.md#no)", "anchor"), ("[d](#home)", "")]
-)
-def test_a_dead_link_or_anchor_in_a_page_stops_the_build(tmp_path: Path, link: str, complaint: str) -> None:
+@pytest.mark.skipif(find_spec("zensical") is None, reason="Zensical is not installed; make docs installs it")
+def test_a_dead_link_or_anchor_in_a_page_stops_the_build(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs/index.md").write_text(f"# Home\n\n{link}\n", "utf-8")
+    (tmp_path / "docs/index.md").write_text("# Home\n\n[b](b.md) [c](index.md#no) [d](#home)\n", "utf-8")
     (tmp_path / "zensical.toml").write_text('[project]\nsite_name = "t"\n', "utf-8")
     command = [sys.executable, "-m", "zensical", "build", "--strict"]
     built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (built.returncode != 0) == bool(complaint)
-    assert complaint in built.stdout + built.stderr
+    assert built.returncode != 0
+    assert "page does not exist" in built.stdout + built.stderr
+    assert (built.stdout + built.stderr).count("anchor") >= 1
