@@ -43,7 +43,7 @@ class Page(HTMLParser):
 
 
 def problems(site: Path) -> list[str]:
-    """What is wrong in the pages of the folder ``site``, one line each; 404.html, whose links are absolute, is left out."""
+    """What is wrong in the folder ``site``, one line each. 404.html is left out, for its links are absolute."""
     pages = {path.resolve(): Page(path) for path in sorted(site.rglob("*.html")) if path.name != "404.html"}
     found = [] if pages else [f"{site}: no pages"]
     for path, page in pages.items():

@@ -8,11 +8,11 @@ from typing import Any
 INTRODUCTION = """\
 # Command line
 
-Every command with all its arguments and options, made from their definitions when this site is built. `aimds COMMAND -h` says the
-same in the terminal.
+Every command with all its arguments and options, made from their definitions when this site is built.
+`aimds COMMAND -h` says the same in the terminal.
 
-Exit status: 0 is success, 1 a finding of the commands that judge (`check`, `policy test`, `audit verify` and the like), 2 bad input,
-130 an interruption. Errors are one line on standard error.
+Exit status: 0 is success, 1 a finding of the commands that judge (`check`, `policy test`, `audit verify` and the
+like), 2 bad input, 130 an interruption. Errors are one line on standard error.
 """
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 INTRODUCTION = """\
 # Python
 
-What a program may import, made from the source when this site is built. `aimds` itself exports `Screener`, `Verdicts`, `Verdict`,
-`Client`, `AsyncClient`, the two Arrow schemas and the errors; the others are imported from the modules named here. Names that begin
-with an underscore are not for use and not shown.
+What a program may import, made from the source when this site is built. `aimds` itself exports `Screener`,
+`Verdicts`, `Verdict`, `Client`, `AsyncClient`, the two Arrow schemas and the errors; the others are imported from the
+modules named here. Names that begin with an underscore are not for use and not shown.
 """
 PARTS = (
     ("Screening", ("screener", "verdicts", "schema", "taxonomy", "errors", "config")),
@@ -23,6 +23,7 @@ PARTS = (
     ("Records", ("record.audit", "record.erasure")),
     ("Routing and follow-up work", ("route.router", "route.cache", "route.tiers", "respond.scheduling")),
 )
+SECTIONS = ("Args:", "Raises:", "Returns:", "Yields:")
 _TOPS = {"jobs": "jobs", "kernels": "kernels"}
 
 
@@ -144,14 +145,38 @@ def _argument(one: ast.arg, default: ast.expr | None) -> str:
 
 
 def _told(node: ast.AST) -> Iterator[str]:
+    """The docstring as Markdown: paragraphs, and a list for each of its sections."""
     assert isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
     for paragraph in (ast.get_docstring(node) or "").split("\n\n"):
+        first, _, rest = paragraph.partition("\n")
         if paragraph.lstrip().startswith(">>>"):
             yield from ("```pycon", paragraph, "```", "")
-        elif paragraph:
-            parts = " ".join(paragraph.replace("``", "`").split()).split("`")
-            yield "`".join(
-                part if i % 2 else part.replace("<", "&lt;").replace("*", "\\*").replace("[", "\\[")
-                for i, part in enumerate(parts)
-            )
+        elif first in SECTIONS:
+            yield from (f"*{first.removesuffix(':')}*", "")
+            yield from (f"- {_text(entry)}" for entry in _entries(rest))
             yield ""
+        elif paragraph:
+            yield from (_text(paragraph), "")
+
+
+def _entries(text: str) -> Iterator[str]:
+    """The entries of a section: what is indented further belongs to the line before."""
+    lines = text.splitlines()
+    depth = min((len(line) - len(line.lstrip()) for line in lines), default=0)
+    entry: list[str] = []
+    for line in lines:
+        if entry and len(line) - len(line.lstrip()) == depth:
+            yield " ".join(entry)
+            entry = []
+        entry.append(line.strip())
+    if entry:
+        yield " ".join(entry)
+
+
+def _text(text: str) -> str:
+    """Words of a docstring as Markdown: outside of code nothing is a mark or HTML."""
+    parts = " ".join(text.replace("``", "`").split()).split("`")
+    return "`".join(
+        part if i % 2 else part.replace("<", "&lt;").replace("*", "\\*").replace("[", "\\[").replace("_", "\\_")
+        for i, part in enumerate(parts)
+    )

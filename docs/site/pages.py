@@ -1,4 +1,4 @@
-"""Lays the pages of the documentation site together: docs/, what its links lead to, and the two generated references."""
+"""Lays the pages of the site together: docs/, what its links lead to, and the two generated references."""
 
 from __future__ import annotations
 
