@@ -8,6 +8,7 @@ HMAC-SHA256 instead, equal for equal texts and worthless without the key. What t
 from __future__ import annotations
 
 import contextlib
+import hmac
 import math
 import os
 import secrets
@@ -94,6 +95,8 @@ class AuditLog:
     ) -> None:
         self.path, self._key, self._signing, self._now = path, key, signing, now
         self._rotation, self._entropy = rotation, entropy
+        self.keeping = threading.Lock()
+        """Held by whoever changes closed files."""
         # Always taken in this order. Who appends, and what comes in between (rotation); who writes; what waits.
         self._appending, self._writing, self._waiting = threading.RLock(), threading.RLock(), threading.Lock()
         self._pending: list[bytes] = []
@@ -142,6 +145,13 @@ class AuditLog:
         if self._key is None:
             raise ConfigError("key", None, "a key: sensitive strings are never recorded without one")
         return mac(self._key, "text", text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
+
+    def sealed(self, purpose: str, content: bytes, seal: str) -> bool:
+        """Whether a holder of the key made ``seal`` of ``content`` for ``purpose``; a log that has neither key nor
+        signature takes anything, one that is signed without a key takes nothing."""
+        if self._key is None:
+            return self._signing is None
+        return hmac.compare_digest(mac(self._key, purpose, content).encode(), seal.encode("utf-8", "replace"))
 
     def append(self, kind: str, body: Mapping[str, Any]) -> int:
         """Add a record and return its number. It is durable after the next `flush`.
