@@ -72,7 +72,9 @@ def drawn(policy: Policy, verdicts: pa.RecordBatch) -> dict[int, dict[str, Any]]
     assert found.chance is not None
     given = codes(verdicts.column("action"), ACTIONS, "action")
     # The allowlist of the day is not asked again: a row that it let pass has a weaker action than any draw.
-    rows = np.flatnonzero(~np.isnan(found.chance) & ~found.shadow & (RANK[given] >= RANK[found.intended]))
+    # Nor is a verdict looked at that the policy before this one gave.
+    same = np.asarray(pc.fill_null(pc.equal(verdicts.column("policy_version"), policy.version), False))
+    rows = np.flatnonzero(~np.isnan(found.chance) & ~found.shadow & same & (RANK[given] >= RANK[found.intended]))
     return {
         row: {
             "own": ACTIONS[found.own[row]],
