@@ -22,9 +22,9 @@ FeedbackFile = Annotated[Path, typer.Argument(metavar="FEEDBACK", help="What peo
 def actions(
     log: LogFile,
     feedback: FeedbackFile,
-    policy: Annotated[Path, typer.Option(metavar="FILE", help="The policy file that draws, with [actions].")],
+    policy: Annotated[Path, typer.Option(metavar="FILE", help="The policy file whose actions are drawn.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where the new [actions] table goes.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where the new table of actions goes.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling; not that of the draws.")] = 1,
     as_json: AsJson = False,
