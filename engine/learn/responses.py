@@ -102,7 +102,7 @@ def draws(log: Path, progress: Callable[[int], None] | None = None) -> Iterator[
 def _drawn(body: dict[str, Any]) -> bool:
     chance = body.get("propensity")
     names = body.get("own") in FLOORS and body.get("drawn") in FLOORS and body.get("threat_type") in CODES
-    return names and type(chance) in (int, float) and 0 < chance <= 1
+    return names and isinstance(chance, (int, float)) and 0 < chance <= 1
 
 
 def outcomes(records: Iterable[Record], feedback: pa.Table) -> Outcomes:
@@ -120,11 +120,8 @@ def outcomes(records: Iterable[Record], feedback: pa.Table) -> Outcomes:
             names = (CODES[body["threat_type"]], ACTIONS.index(body["own"]), ACTIONS.index(body["drawn"]))
             rows[key] = (*names, float(body["propensity"]), said[key] == LABELS[0])
     threat, own, action, chance, attack = zip(*rows.values(), strict=True) if rows else ((), (), (), (), ())
-    return Outcomes(
-        *(np.array(column, np.int64) for column in (threat, own, action)),
-        np.array(chance, np.float64),
-        np.array(attack, np.bool_),
-    )
+    codes = [np.array(column, np.int64) for column in (threat, own, action)]
+    return Outcomes(codes[0], codes[1], codes[2], np.array(chance, np.float64), np.array(attack, np.bool_))
 
 
 def _when(row: tuple[Any, ...]) -> Any:

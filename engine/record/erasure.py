@@ -7,6 +7,7 @@ check can tell it from tampering, and what a crash left half done is known and c
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from urllib.parse import quote
 from aimds.errors import ConfigError, DataError
 from aimds.record import disk, segments
 from aimds.record.audit import AuditLog
-from aimds.record.chain import ERASED, RETAINED, Record, decode, encode, quoted
+from aimds.record.chain import ERASED, RETAINED, Record, decode, encode
 from aimds.record.spans import Spans
 
 SPANS_AT_ONCE = 10_000
@@ -60,9 +61,9 @@ class Subject:
     def may_fit(self, line: bytes) -> bool:
         """Whether the record in ``line`` can be about the subject, without reading it as JSON."""
         for one in (self.request, self.identity, self.tenant or None):
-            if one is not None and quoted(one).encode() not in line:
+            if one is not None and _quoted(one) not in line:
                 return False
-        if self.session is None or quoted(self.session).encode() in line:
+        if self.session is None or _quoted(self.session) in line:
             return True
         return quote(self.session, safe="").encode() in line
 
@@ -236,6 +237,11 @@ def retain(log: AuditLog, before: datetime) -> list[segments.Segment]:
             disk.sync_folder(log.path.parent)
         log.index()
     return gone
+
+
+def _quoted(text: str) -> bytes:
+    """As the text stands in a line."""
+    return json.dumps(text).encode()
 
 
 def _opened(path: Path, stack: contextlib.ExitStack) -> list[BinaryIO]:

@@ -103,7 +103,8 @@ def serve(log: AuditLog, now: datetime) -> Found | None:
         # It is being written; one that never ends is taken away by who asks much later.
         return None
     file.unlink()
-    name, answer = "", {}
+    name = ""
+    answer: dict[str, Any] = {}
     try:
         fields = _fields(file, content)
         name = str(fields["name"])

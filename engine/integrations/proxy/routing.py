@@ -58,10 +58,10 @@ class Sent:
     def settle(self, answer: Any) -> None:
         """Book what the server itself counted in ``answer``, the document of a whole one, where it says so."""
         usage = answer.get("usage") if isinstance(answer, dict) else None
-        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")] if isinstance(usage, dict) else []
+        given, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
         actual = self.booked
-        if len(counts) == 2 and all(type(one) is int and 0 <= one < 1 << 40 for one in counts):
-            actual = cost(self.tier, *counts)
+        if given is not None and written is not None:
+            actual = cost(self.tier, given, written)
             self.by.router.ledger.settle(self.tenant, self.booked, actual, self.by.wall())
         self.by.metrics.routed_cost.labels(self.tier.name).inc(actual)
         self.booked = actual
@@ -185,6 +185,11 @@ _SPAN = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("kind", pa.strin
 def cost(tier: Tier, input_tokens: int, output_tokens: int) -> float:
     """What so many tokens cost with ``tier``."""
     return (input_tokens * tier.input_price + output_tokens * tier.output_price) / PER
+
+
+def _count(usage: Any, name: str) -> int | None:
+    found = usage.get(name) if isinstance(usage, dict) else None
+    return found if type(found) is int and 0 <= found < 1 << 40 else None
 
 
 def _action(verdicts: Sequence[Mapping[str, Any]]) -> str:

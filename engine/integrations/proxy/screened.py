@@ -78,8 +78,9 @@ class Screened:
             sent: Sent | None = None
             if self._routing is not None and api.name == "openai":
                 going = self._routing.ask(asked, sender.tenant, headers)
-                answer, sent = await stack.enter_async_context(going)
-                note = [*note, (b"aimds-tier", sent.tier.name.encode("ascii", "replace"))]
+                answer, chosen = await stack.enter_async_context(going)
+                sent, tier = chosen, chosen.tier.name.encode("ascii", "replace")
+                note = [*note, (b"aimds-tier", tier)]
             else:
                 answer = await stack.enter_async_context(self._upstream.ask("POST", wire.target, headers, body))
             if not 200 <= answer.status < 300:
