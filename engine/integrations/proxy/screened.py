@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aimds.gateway.output import STRICTNESS, OutputConfig
@@ -14,7 +14,7 @@ from aimds.integrations.outcome import Outcome, outcome, sound
 from aimds.integrations.proxy.asking import Asking
 from aimds.integrations.proxy.routing import Asked, Routing, Sent
 from aimds.integrations.proxy.senders import Headers, Sender, forwarded
-from aimds.integrations.proxy.shapes import HELD, Api, Refusal
+from aimds.integrations.proxy.shapes import CHAT, HELD, RESPONSES, Api, Refusal
 from aimds.integrations.proxy.stream import Stream, without_tokens
 from aimds.integrations.proxy.texts import BodyError, Leaf, Shape, decoded, encoded, leaves
 from aimds.integrations.proxy.track import TooLong, Track, Window, cleaned
@@ -70,19 +70,26 @@ class Screened:
 
     async def _carried(self, wire: Wire, api: Api, sender: Sender) -> None:
         body = await wire.body(self._bounds.max_body_bytes, self._room)
-        body, action, asked = await self._request(wire, api, sender, body)
+        note: Headers = []
         headers = forwarded(wire.headers, drop=frozenset({b"accept-encoding", b"content-length"}))
-        headers += [(b"accept-encoding", b"identity"), (b"content-length", str(len(body)).encode())]
-        note: Headers = [] if action == "allow" else [(b"aimds-action", action.encode())]
+        headers.append((b"accept-encoding", b"identity"))
+        asked: Asked | None = None
+        if wire.method == "GET":
+            # What is read again was a turn of its session when it was made.
+            body, sender = b"", replace(sender, session=None)
+        else:
+            body, action, asked = await self._request(wire, api, sender, body)
+            headers.append((b"content-length", str(len(body)).encode()))
+            note += [] if action == "allow" else [(b"aimds-action", action.encode())]
         async with contextlib.AsyncExitStack() as stack:
             sent: Sent | None = None
-            if self._routing is not None and api.name == "openai":
-                going = self._routing.ask(asked, sender.tenant, headers)
-                answer, chosen = await stack.enter_async_context(going)
+            if self._routing is not None and asked is not None and api is CHAT:
+                answer, chosen = await stack.enter_async_context(self._routing.ask(asked, sender.tenant, headers))
                 sent, tier = chosen, chosen.tier.name.encode("ascii", "replace")
                 note = [*note, (b"aimds-tier", tier)]
             else:
-                answer = await stack.enter_async_context(self._upstream.ask("POST", wire.target, headers, body))
+                going = self._upstream.ask(wire.method, wire.target, headers, body)
+                answer = await stack.enter_async_context(going)
             if not 200 <= answer.status < 300:
                 await passed_on(wire, answer, note)
             elif answer.header(b"content-type").partition(b";")[0].strip() == b"text/event-stream":
@@ -96,6 +103,8 @@ class Screened:
         """The body to send on, the strictest action that was taken on it, and what a choice of the model needs."""
         try:
             document = decoded(body)
+            if api is RESPONSES and any(name.lower() == "background" and value for name, value in document.items()):
+                raise BodyError("background is set: its answer would not come by here")
             found = leaves(document, "request")
         except BodyError as error:
             raise Refused(Refusal(400, "malformed", f"{error}, so it cannot be screened")) from None
