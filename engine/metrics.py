@@ -82,6 +82,12 @@ class Metrics:
         self.follow_up_errors = Counter(
             "aimds_follow_up_errors", "Pieces of work that failed or were lost.", ("work",), registry=r
         )
+        self.routed = Counter(
+            "aimds_routed_requests", "Requests by the model tier chosen and why.", ("tier", "reason"), registry=r
+        )
+        self.routed_cost = Counter(
+            "aimds_routed_cost", "What answers cost, by tier, in the currency of the tiers.", ("tier",), registry=r
+        )
 
     def screened(self, actions: Iterable[tuple[str, int]], threats: Iterable[tuple[str, int]], unjudged: int) -> None:
         """Count the rows of a batch: (action, rows), (threat type, rows that were not allowed), rows with an error."""

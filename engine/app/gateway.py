@@ -110,7 +110,10 @@ class Gateway:
             slots=batch.slots,
             judges=None if self._judging is None else self._judging.judges,
             record=recording.recorder(
-                settings, self.audit, None if self._reviews is None else self._reviews.reviewing.record
+                settings,
+                self.audit,
+                None if self._reviews is None else self._reviews.reviewing.record,
+                self.policy,
             ),
             sessions=following.sessions(settings),
             watch=following.watch(settings),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Final
 
 import pyarrow as pa
@@ -12,6 +13,8 @@ from aimds.gateway.pieces import Piece
 from aimds.gateway.settings import Settings
 from aimds.record.audit import AuditLog, Rotation
 from aimds.record.keys import load_key, load_signing_key
+from aimds.respond.policy import Policy
+from aimds.respond.recorded import drawn
 
 RECORDED: Final = (
     "request_id",
@@ -41,12 +44,15 @@ def opened(settings: Settings) -> AuditLog | None:
     return AuditLog(found.path, key=key, signing=signing, rotation=rotation)
 
 
-def recorder(settings: Settings, log: AuditLog | None, review: Record | None) -> Record | None:
-    """What verdicts go to before they are given: ``log`` as ``settings`` say, then ``review``; None: nowhere."""
+def recorder(
+    settings: Settings, log: AuditLog | None, review: Record | None, policy: Callable[[], Policy]
+) -> Record | None:
+    """What verdicts go to before they are given: ``log`` as ``settings`` say, then ``review``; None: nowhere.
+    ``policy``: the one in force, which says what it drew."""
     if log is None or settings.audit is None or settings.audit.verdicts == "none":
         return review
     everything, digests = settings.audit.verdicts == "all", settings.audit.key is not None
-    record = functools.partial(_record, log, everything, digests)
+    record = functools.partial(_record, log, everything, digests, policy)
     if review is None:
         return record
     then = review
@@ -63,16 +69,19 @@ def _record(
     log: AuditLog,
     everything: bool,
     digests: bool,
+    policy: Callable[[], Policy],
     requests: pa.RecordBatch,
     verdicts: pa.RecordBatch,
     pieces: list[Piece],
 ) -> None:
-    """Record verdicts durably: all, or those that were not allowed; a text as its digest, where the log has a key."""
+    """Record verdicts durably: all, or those that were not allowed; a text as its digest, where the log has a key. Of
+    an action that was drawn, ``own`` is what the policy itself says and ``propensity`` how likely the draw was."""
+    draws = drawn(policy(), verdicts)
     columns = [verdicts.column(name).to_pylist() for name in RECORDED]
     senders = [piece.identity.name for piece in pieces for _ in range(piece.count)]
     bodies = []
     for row, values in enumerate(zip(*columns, strict=True)):
-        body = {**dict(zip(RECORDED, values, strict=True)), "identity": senders[row]}
+        body = {**dict(zip(RECORDED, values, strict=True)), "identity": senders[row], **draws.get(row, {})}
         if everything or body["action"] != "allow" or body["status"] == "error":
             if digests:
                 text = requests.column("text").slice(row, 1).cast(pa.large_binary())[0].as_py()

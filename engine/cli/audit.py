@@ -51,13 +51,13 @@ def verify(
 
     Exit code 0: nothing wrong; 1: changed, cut or damaged; 2: unreadable.
     """
-    from aimds.record.checkpoints import read_checkpoint
     from aimds.record.export_check import is_export, verify_export
+    from aimds.record.head import read_checkpoint
     from aimds.record.keys import load_key, load_public_key
     from aimds.record.verification import verify as check
 
     keys = [load_public_key(one) for one in public or ()]
-    kept = [read_checkpoint(one)[0] for one in checkpoint or ()]
+    kept = [read_checkpoint(one).point for one in checkpoint or ()]
     noted = _checkpoint(expect) if expect else None
     with bar("verifying", quiet) as tell:
         if is_export(file):

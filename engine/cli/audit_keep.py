@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,18 +40,21 @@ def erase(
     signing_key: Signing = None,
     yes: Yes = False,
     as_json: AsJson = False,
+    wait: Annotated[float, typer.Option(min=0, metavar="S", help="How long a writer at work may take.")] = 600.0,
     quiet: Quiet = False,
 ) -> None:
     """Take out whom records are about, for good; the chain still verifies. Says what goes, and with --yes does it.
 
-    All that is given has to fit. The log must not be in use: stop the gateway first. What review, graph and learning
-    keep of the subject is named, and erased where its store is given.
+    All that is given has to fit. Where a gateway writes the log, it is asked to do it, in a file that --key seals. What
+    review, graph and learning keep of the subject is named, and erased where its store is given.
 
     Example: aimds audit erase audit.log --session s-11b6f9329c16 --tenant acme --review review.db
     """
+    from aimds.cli.audit_asked import asked
     from aimds.cli.audit_stores import holdings, one_tenant
     from aimds.record.erasure import Subject, find
     from aimds.record.erasure import erase as take_out
+    from aimds.record.journal import InUse
 
     subject = Subject(session, tenant, request, identity)
     with bar("looking", quiet) as tell:
@@ -59,12 +63,19 @@ def erase(
     one_tenant(subject, [found.tenants, *(one.tenants for one in held)])
     erased: dict[str, int] = {}
     if yes:
+        try:
+            writing = opened(log, key, signing_key)
+        except InUse:
+            writing = None
         # The log is locked first and erased from last: while it knows the subject, a run that broke off can be seen.
-        with opened(log, key, signing_key) as writing, bar("erasing", quiet) as tell:
+        with writing or contextlib.nullcontext(), bar("erasing", quiet) as tell:
             for one in held:
                 if one.given:
                     erased[one.name] = one.erase()
-            erased["audit"] = take_out(writing, subject, tell).records
+            if writing is None:
+                erased["audit"] = asked(log, subject, key, wait)
+            else:
+                erased["audit"] = take_out(writing, subject, tell).records
     result = _result(found, held, erased, done=yes)
     if as_json:
         typer.echo(json.dumps(result))

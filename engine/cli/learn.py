@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aimds.cli import learn_propose
+from aimds.cli import learn_actions, learn_propose
 from aimds.cli.learn_state import AsJson, By, Key, Message, StateFolder, key_file, now, say, signer, state_folder
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
         ("keygen", keygen),
         ("status", status),
         ("propose", learn_propose.propose),
+        ("actions", learn_actions.actions),
         ("promote", promote),
         ("rollback", rollback),
         ("history", history),

@@ -40,6 +40,12 @@ def register(app: typer.Typer) -> None:
         screen_system: Annotated[
             bool, typer.Option("--screen-system", help="Screen system messages too: clients write them, not you.")
         ] = False,
+        tiers: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FILE", help="Model tiers: chat completions go to the one that aimds route would choose."
+            ),
+        ] = None,
         whole: Annotated[
             bool, typer.Option("--whole", help="Let nothing of a streamed answer leave before all of it was judged.")
         ] = False,
@@ -64,14 +70,17 @@ def register(app: typer.Typer) -> None:
 
         Example: aimds proxy --upstream http://127.0.0.1:8000 --port 8080
         """
+        import os
         import secrets
 
         from aimds.errors import ConfigError
         from aimds.gateway.settings import load
         from aimds.integrations.proxy.front import Front
+        from aimds.integrations.proxy.routing import Routing
         from aimds.integrations.proxy.screened import Bounds
         from aimds.integrations.proxy.senders import Senders
         from aimds.integrations.proxy.upstream import Address, Upstream
+        from aimds.route.tiers import Tiers
 
         screening = {
             "profile": profile,
@@ -84,6 +93,7 @@ def register(app: typer.Typer) -> None:
         check(screening)
         if tenant is not None and not tenant.strip():
             raise ConfigError("tenant", tenant, "a name")
+        choosing = None if tiers is None else Tiers.load(tiers)
         server = Upstream(Address.read(upstream), timeout_s=timeout, ca=upstream_ca)
 
         def settings() -> Settings:
@@ -99,6 +109,11 @@ def register(app: typer.Typer) -> None:
             bounds = Bounds(max_body << 20, whole=whole, system=screen_system, output=gateway.settings.output)
             senders = Senders(secrets.token_bytes(32), tenant)
             say(f"passing on to {server.address.scheme}://{server.address.authority}{server.address.prefix}")
-            return Front(own, gateway.service, gateway.policy, server, senders, bounds, strict=strict, say=say)
+            routing = None if choosing is None else Routing(choosing, os.environ, gateway.service.metrics)
+            if choosing is not None:
+                say("chat completions go to " + ", ".join(f"{one.name} ({one.url})" for one in choosing.tiers))
+            return Front(
+                own, gateway.service, gateway.policy, server, senders, bounds, strict=strict, routing=routing, say=say
+            )
 
         run(settings, front)

@@ -18,6 +18,7 @@ from aimds.learn.drift import PageHinkley
 from aimds.metrics import Metrics
 from aimds.record.audit import AuditLog
 from aimds.record.erasure import retain
+from aimds.record.wanted import serve
 from aimds.respond.carry_out import Responder
 from aimds.respond.review import Reviewer
 
@@ -29,6 +30,8 @@ FORGET_S: Final = 60.0
 OVERDUE_S: Final = 30.0
 PRUNE_S: Final = 3600.0
 RETAIN_S: Final = 3600.0
+ERASE_S: Final = 1.0
+"""So often the log is looked at for somebody who wants a subject erased."""
 KEYS_S: Final = 15.0
 WHO: Final = Reviewer("gateway")
 
@@ -82,6 +85,9 @@ class Upkeep:
         if keep_days is not None and self._audit is not None:
             log = self._audit
             every(RETAIN_S, FollowUp("retain", lambda: self._retain(log, keep_days), within_s=60.0, aside=True))
+        if self._audit is not None:
+            erased = self._audit
+            every(ERASE_S, FollowUp("erase", lambda: self._erase(erased), within_s=60.0, aside=True))
         if refresh_s is not None:
             every(refresh_s, FollowUp("keys", self._want, "high"), after_s=refresh_s)
 
@@ -108,6 +114,15 @@ class Upkeep:
             return
         if gone:
             self._say(f"{len(gone)} files of the audit log are older than {days:g} days and were removed")
+
+    def _erase(self, log: AuditLog) -> None:
+        try:
+            found = serve(log, datetime.fromtimestamp(self._wall(), UTC))
+        except (AimdsError, OSError) as error:
+            self._say(f"nothing was erased from the audit log: {error}")
+            return
+        if found is not None:
+            self._say(f"a subject was erased from the audit log: {found.records} records")
 
     def _flush(self) -> None:
         # Before and not after: what is noted while the disk works needs a flush of its own.

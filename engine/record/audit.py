@@ -8,7 +8,7 @@ HMAC-SHA256 instead, equal for equal texts and worthless without the key. What t
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import hmac
 import math
 import os
 import secrets
@@ -22,30 +22,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aimds.errors import ConfigError, DataError
 from aimds.record import disk, segments
-from aimds.record.chain import (
-    CHECKPOINT,
-    FORMAT,
-    GENESIS,
-    MAX_LINE_BYTES,
-    NO_HASH,
-    PRIVATE,
-    RECOVERED,
-    SALT,
-    SALT_BYTES,
-    SEGMENT,
-    Record,
-    encode,
-)
-from aimds.record.checkpoints import Checkpoint, checkpoint, encode_head, head_path, read_head
+from aimds.record.chain import CHECKPOINT, PRIVATE, SALT, SALT_BYTES, SEGMENT, encode
+from aimds.record.checkpoints import checkpoint
+from aimds.record.head import HeadFile
 from aimds.record.journal import Journal
-from aimds.record.keys import key_id, mac
+from aimds.record.keys import mac
+from aimds.record.standing import opening, standing
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 MAX_PENDING_BYTES = 64 << 20
 """Records that wait for a flush; beyond this, the next append flushes first."""
-_GENESIS_START = b'{"body":{"chain":"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,109 +95,36 @@ class AuditLog:
     ) -> None:
         self.path, self._key, self._signing, self._now = path, key, signing, now
         self._rotation, self._entropy = rotation, entropy
+        self.keeping = threading.Lock()
+        """Held by whoever changes closed files."""
         # Always taken in this order. Who appends, and what comes in between (rotation); who writes; what waits.
         self._appending, self._writing, self._waiting = threading.RLock(), threading.RLock(), threading.Lock()
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._unsigned = 0
         self._head_due = False
-        self._journal = Journal(path)
+        self._journal, self._head = Journal(path), HeadFile(path, key)
         try:
             self._resume(chain or secrets.token_hex(16))
         except BaseException:
+            self._head.close()
             self._journal.close()
             raise
 
     def _resume(self, chain: str) -> None:
-        known = read_head(self.path, self._key)
-        if known is not None and known[0].signer is not None and self._signing is None:
-            raise ConfigError("signing key", None, "one: the log is signed, and would be no more")
-        first = os.pread(self._journal.file, MAX_LINE_BYTES, 0)
-        if b"\n" not in first:
-            self._start(chain, first, known)
-            return
-        try:
-            opening = segments.first_record(self._journal.file)
-        except ValueError as error:
-            raise DataError(self.path, segments.why_not(first, str(error))) from None
-        try:
-            last, torn = segments.last_record(self._journal.file, self._journal.size)
-        except ValueError as error:
-            raise DataError(self.path, f"is damaged at its end ({error}); see aimds audit verify") from None
-        begun = segments.beginning(opening)
-        if begun is None:
-            raise DataError(self.path, f"does not begin like an audit log of format {FORMAT}")
-        self._chain, started, self._number = begun
-        self._check_key(started)
-        self._stand(last, opening)
-        self._check_head(known, last)
-        if torn:
-            self._journal.cut(self._journal.size - len(torn))
-            self._add(RECOVERED, {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()})
-        self._note_unsealed(known, last)
+        found = standing(self._journal, self._key, signed=self._signing is not None, chain=chain, now=self._now())
+        self._chain, self._number, self._began, self._first = found.chain, found.number, found.began, found.first
+        self._seq, self._hash, self._durable = found.seq, found.hash, (found.seq, found.hash)
+        self._last_signed = self._now()
+        if self._journal.size != found.size:
+            self._journal.cut(found.size)
+        stamp = self._stamp()
+        for kind, body in found.notes:
+            self._add(kind, body, stamp)
         self._head_due = True
         self._flush()
-
-    def _note_unsealed(self, known: tuple[Checkpoint, bool] | None, last: Record) -> None:
-        if known is None and last.seq > 0:
-            self._add(RECOVERED, {"head": "missing", "unsealed": [0, last.seq]})
-        elif known is not None and known[0].seq < last.seq:
-            # Killed before it wrote the head, or somebody added records: from here on the head covers them.
-            self._add(RECOVERED, {"unsealed": [known[0].seq + 1, last.seq]})
-
-    def _start(self, chain: str, torn: bytes, known: tuple[Checkpoint, bool] | None) -> None:
-        files = segments.closed(self.path)
-        if files and not torn:
-            # Killed between closing one file and beginning the next.
-            self._go_on_after(files[-1], known)
-        elif known is not None or files:
-            problem = f"its head knows record {known[0].seq}" if known else f"{files[-1].name} is there"
-            raise DataError(self.path, f"is empty, but {problem}: records were removed")
-        elif not (torn.startswith(_GENESIS_START) or _GENESIS_START.startswith(torn)):
-            raise DataError(self.path, "is not an audit log")
-        else:
-            self._chain, self._number, self._began, self._first = chain, 1, self._now(), 0
-            self._seq, self._hash, self._durable = -1, NO_HASH, (-1, NO_HASH)
-            self._journal.cut(0)
-            self._add(GENESIS, {"chain": chain, "format": FORMAT, "key": key_id(self._key)})
-        if torn:
-            self._add(RECOVERED, {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()})
-        self._last_signed = self._now()
-        self._flush()
-        disk.sync_folder(self.path.parent)
-
-    def _go_on_after(self, file: Path, known: tuple[Checkpoint, bool] | None) -> None:
-        opening, last = segments.ends(file)
-        begun = segments.beginning(opening)
-        assert begun is not None
-        self._chain, started, number = begun
-        self._check_key(started)
-        self._stand(last, opening)
-        self._check_head(known, last)
-        self._number, self._began, self._first = number + 1, self._now(), last.seq + 1
-        self._add(SEGMENT, self._opening())
-        self._note_unsealed(known, last)
-
-    def _stand(self, last: Record, opening: Record) -> None:
-        self._seq, self._hash, self._durable = last.seq, last.hash, (last.seq, last.hash)
-        self._began, self._first, self._last_signed = datetime.fromisoformat(opening.time), opening.seq, self._now()
-
-    def _check_key(self, started: Any) -> None:
-        if started != key_id(self._key):
-            expected = f"the key with id {started}" if started else "no key"
-            raise ConfigError("key", f"id {key_id(self._key)}", f"{expected}, as the log was started with")
-
-    def _check_head(self, known: tuple[Checkpoint, bool] | None, last: Record) -> None:
-        if known is None:
-            return
-        head, sealed = known
-        if not sealed or head.chain != self._chain:
-            raise DataError(head_path(self.path), "does not belong to this log, or was changed; see aimds audit verify")
-        if head.seq > last.seq or (head.seq == last.seq and head.hash != last.hash):
-            problem = (
-                f"ends at record {last.seq}, but its head knows record {head.seq}: records were removed or replaced"
-            )
-            raise DataError(self.path, f"{problem}; see aimds audit verify")
+        if found.empty:
+            disk.sync_folder(self.path.parent)
 
     @property
     def seq(self) -> int:
@@ -231,6 +146,13 @@ class AuditLog:
             raise ConfigError("key", None, "a key: sensitive strings are never recorded without one")
         return mac(self._key, "text", text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
 
+    def sealed(self, purpose: str, content: bytes, seal: str) -> bool:
+        """Whether a holder of the key made ``seal`` of ``content`` for ``purpose``; a log that has neither key nor
+        signature takes anything, one that is signed without a key takes nothing."""
+        if self._key is None:
+            return self._signing is None
+        return hmac.compare_digest(mac(self._key, purpose, content).encode(), seal.encode("utf-8", "replace"))
+
     def append(self, kind: str, body: Mapping[str, Any]) -> int:
         """Add a record and return its number. It is durable after the next `flush`.
 
@@ -241,15 +163,16 @@ class AuditLog:
         return self.append_many(kind, (body,)).start
 
     def append_many(self, kind: str, bodies: Iterable[Mapping[str, Any]]) -> range:
-        """Add a record per body and return their numbers. On an error those before the bad one have been added."""
+        """Add a record per body, all of one time, and return their numbers. On an error those before the bad one have
+        been added."""
         with self._appending:
             self._journal.check()
             self._between()
-            first = self._seq + 1
+            first, stamp = self._seq + 1, self._stamp()
             for body in bodies:
                 if self._pending_bytes >= MAX_PENDING_BYTES:
                     self.flush()
-                self._add(kind, body)
+                self._add(kind, body, stamp)
             return range(first, self._seq + 1)
 
     def flush(self) -> int:
@@ -298,7 +221,7 @@ class AuditLog:
     def _sign(self) -> None:
         if self._signing is not None:
             point = checkpoint(self._chain, self._seq, self._hash, self._stamp(), self._signing)
-            self._add(CHECKPOINT, asdict(point))
+            self._add(CHECKPOINT, asdict(point), point.time)
             self._last_signed = self._now()
         self._unsigned = 0
 
@@ -313,7 +236,7 @@ class AuditLog:
             )
             if target.exists():
                 raise DataError(target, "is there already; see aimds audit verify")
-            body = {**self._opening(), "segment": self._number + 1}
+            body = opening(self._chain, self._number + 1, self._key)
             line, hashed = encode(self._seq + 1, self._stamp(), SEGMENT, body, self._hash)
             following = Journal(fresh, fresh=True)
             try:
@@ -343,19 +266,19 @@ class AuditLog:
             with contextlib.suppress(DataError):
                 self.index()
 
-    def _opening(self) -> dict[str, Any]:
-        return {"chain": self._chain, "format": FORMAT, "key": key_id(self._key), "segment": self._number}
-
     def _stamp(self) -> str:
         at = self._now()
         return (at if at.tzinfo is UTC else at.astimezone(UTC)).isoformat(timespec="microseconds")
 
-    def _add(self, kind: str, body: Mapping[str, Any]) -> None:
-        public, private = dict(body), None
-        if not PRIVATE.isdisjoint(public):
-            private = {name: public.pop(name) for name in PRIVATE & public.keys()}
-            private[SALT] = self._entropy(SALT_BYTES).hex()
-        line, hashed = encode(self._seq + 1, self._stamp(), kind, public, self._hash, private)
+    def _add(self, kind: str, body: Mapping[str, Any], stamp: str) -> None:
+        private = None
+        if PRIVATE.isdisjoint(body):
+            public = dict(body)
+        else:
+            public, private = {}, {SALT: self._entropy(SALT_BYTES).hex()}
+            for name, value in body.items():
+                (private if name in PRIVATE else public)[name] = value
+        line, hashed = encode(self._seq + 1, stamp, kind, public, self._hash, private)
         with self._waiting:
             self._pending.append(line)
             self._pending_bytes += len(line)
@@ -373,16 +296,8 @@ class AuditLog:
                 self._pending_bytes -= len(content)
             self._durable, self._head_due = last, True
         if self._head_due:
-            self._write_head()
+            self._head.write(checkpoint(self._chain, *self._durable, self._stamp(), self._signing))
             self._head_due = False
-
-    def _write_head(self) -> None:
-        head = checkpoint(self._chain, *self._durable, self._stamp(), self._signing)
-        try:
-            disk.replace(head_path(self.path), encode_head(head, self._key))
-        except OSError as error:
-            problem = f"cannot be written: {error.strerror}; the records themselves are durable"
-            raise DataError(head_path(self.path), problem) from error
 
     def close(self) -> None:
         """Make all records durable and let others open the log; the lock goes even if the records cannot be written."""
@@ -394,6 +309,7 @@ class AuditLog:
                     self._sign()
                 self._flush()
             finally:
+                self._head.close()
                 self._journal.close()
 
     def __enter__(self) -> Self:

@@ -69,27 +69,28 @@ def encode(
     Raises:
         SchemaError: the body holds something that JSON cannot give back unchanged, or is too long or too deep.
     """
-    content = canonical(body, "body")
-    held = None if private is None else canonical(private, "private")
+    content = _encoded(body, "body")
+    held = None if private is None else _encoded(private, "private")
     if held is not None:
-        commit = sha256(held)
-    digest = digest_of(content, commit)
-    hashed = hash_of(digest, kind, prev, seq, time)
-    line = (
-        f'{{"body":{content}'
-        + (f',"commit":"{commit}"' if commit is not None else "")
-        + f',"hash":"{hashed}","kind":{quoted(kind)},"prev":{quoted(prev)}'
-        + (f',"private":{held}' if held is not None else "")
-        + f',"seq":{seq},"time":{quoted(time)}}}\n'
-    ).encode()
+        commit = hashlib.sha256(held).hexdigest()
+    committed = _committed(commit)
+    hashed = hash_of(digest_of(content, commit), kind, prev, seq, time)
+    clear = f',"hash":"{hashed}","kind":{quoted(kind)},"prev":{quoted(prev)}'.encode()
+    end = f',"seq":{seq},"time":{quoted(time)}}}\n'.encode()
+    parts = (b'{"body":', content, committed, clear) + (() if held is None else (b',"private":', held))
+    line = b"".join((*parts, end))
     if len(line) > MAX_LINE_BYTES:
         raise SchemaError("body", f"makes a record of {len(line)} bytes, expected at most {MAX_LINE_BYTES}")
     return line, hashed
 
 
-def digest_of(body: str, commit: str | None) -> str:
+def digest_of(body: bytes, commit: str | None) -> str:
     """SHA-256 of the content of a record: its body as canonical JSON, and what it commits to."""
-    return sha256(f'{{"body":{body}}}' if commit is None else f'{{"body":{body},"commit":{quoted(commit)}}}')
+    return hashlib.sha256(b'{"body":' + body + _committed(commit) + b"}").hexdigest()
+
+
+def _committed(commit: str | None) -> bytes:
+    return b"" if commit is None else f',"commit":{quoted(commit)}'.encode()
 
 
 def hash_of(digest: str, kind: str, prev: str, seq: int, time: str) -> str:
@@ -141,8 +142,6 @@ def is_number(value: Any) -> bool:
 
 
 _TEXT = {str}
-_SURE = {str, bool, type(None)}
-_PLAIN = _SURE | {float, int}
 _QUICK = msgspec.json.Encoder(order="sorted")
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -153,25 +152,37 @@ def canonical(values: dict[str, Any], where: str) -> str:
     Raises:
         SchemaError: something in it cannot be given back unchanged; named by its place in ``where``.
     """
-    kinds = set(map(type, values.values()))
-    plain = kinds <= _PLAIN and _TEXT.issuperset(map(type, values))
-    if not plain or not (kinds <= _SURE or all(map(_alike, values.values()))):
-        return _ENCODER.encode(_plain(values, where, 0))
+    return _encoded(values, where).decode("ascii")
+
+
+def _encoded(values: dict[str, Any], where: str) -> bytes:
+    if not _simple(values):
+        return _ENCODER.encode(_plain(values, where, 0)).encode()
     # The same text several times as fast: both encoders write such values alike, but for what only ASCII escapes tell.
     try:
         content = _QUICK.encode(values)
     except UnicodeEncodeError:
-        return _ENCODER.encode(values)
+        return _ENCODER.encode(values).encode()
     if content.isascii() and b"\\u" not in content and b"\x7f" not in content:
-        return content.decode("ascii")
-    return _ENCODER.encode(values)
+        return content
+    return _ENCODER.encode(values).encode()
 
 
-def _alike(value: Any) -> bool:
-    """Whether both encoders write a number alike; True of everything else."""
-    if type(value) is float:
-        return value == 0 or 1e-4 <= abs(value) < 1e16
-    return type(value) is not int or -(1 << 63) <= value < 1 << 64
+def _simple(values: dict[str, Any]) -> bool:
+    """Whether ``values`` are flat, and numbers among them such as both encoders write alike."""
+    if not _TEXT.issuperset(map(type, values)):
+        return False
+    for value in values.values():
+        kind = type(value)
+        if kind is float:
+            if not (1e-4 <= value < 1e16 or value == 0 or -1e16 < value <= -1e-4):
+                return False
+        elif kind is int:
+            if not -(1 << 63) <= value < 1 << 64:
+                return False
+        elif kind is not str and kind is not bool and value is not None:
+            return False
+    return True
 
 
 def _plain(value: Any, where: str, depth: int) -> Any:

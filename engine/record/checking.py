@@ -84,9 +84,12 @@ class Check:
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(Problem(kind, line, message, self.file))
 
-    def know(self, head: Checkpoint, sealed: bool) -> None:
+    def know(self, head: Checkpoint, sealed: bool, torn: bool = False) -> None:
         """Take the head of the log into account."""
         self.head, self.sealed = head, sealed
+        if torn:
+            problem = "one of the two slots of the head is damaged: by a power cut while it was written, or changed"
+            self.add("head", 0, f"{problem}; opening the log again notes it and mends it")
         self._known.append((head.seq, head.hash, "the head"))
         if head.signed_by(self.proof.public):
             self.signed_to = head.seq

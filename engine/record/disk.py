@@ -21,6 +21,14 @@ def write(file: int, content: bytes) -> None:
         rest = rest[os.write(file, rest) :]
 
 
+def write_at(file: int, content: bytes, offset: int) -> None:
+    """Write all of ``content`` over what ``file`` holds from ``offset`` on; an OSError may leave a part of it."""
+    rest = memoryview(content)
+    while rest:
+        done = os.pwrite(file, rest, offset)
+        rest, offset = rest[done:], offset + done
+
+
 def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Put ``content`` in place of ``path``, which holds the old or the new content at any moment; may raise OSError.
 

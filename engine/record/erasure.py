@@ -7,12 +7,13 @@ check can tell it from tampering, and what a crash left half done is known and c
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from aimds.errors import ConfigError, DataError
@@ -57,6 +58,15 @@ class Subject:
             return False
         return self.session is None or self.session == private.get("session_id") or self._in_path(private)
 
+    def may_fit(self, line: bytes) -> bool:
+        """Whether the record in ``line`` can be about the subject, without reading it as JSON."""
+        for one in (self.request, self.identity, self.tenant or None):
+            if one is not None and _quoted(one) not in line:
+                return False
+        if self.session is None or _quoted(self.session) in line:
+            return True
+        return quote(self.session, safe="").encode() in line
+
     def _in_path(self, private: dict[str, Any]) -> bool:
         # A denied request names its session in the path only.
         parts = str(private.get("path", "")).split("/")
@@ -86,55 +96,65 @@ class Found:
         self.spans.add(record.seq)
 
 
-def find(path: Path, subject: Subject, progress: Progress | None = None) -> Found:
+def find(path: Path, subject: Subject, progress: Progress | None = None, *, checked: bool = False) -> Found:
     """The records of ``subject`` in the log ``path``, from all its files.
+
+    ``checked``: the log has just been read whole, so that lines which cannot be about the subject are passed over
+    unread; `Found.unowned` is not counted then.
 
     Raises:
         DataError: a file cannot be read, or is damaged; or there is no record at all.
     """
-    files = [*segments.closed(path), *([path] if path.exists() else [])]
-    if not files:
-        raise DataError(path, "cannot be read: there is no such log")
-    found, done, total = Found(), 0, sum(file.stat().st_size for file in files)
+    found, done = Found(), 0
     alone = subject.session is None and subject.request is None and subject.identity is None
-    unowned = replace(subject, tenant=NO_TENANT) if subject.tenant and not alone else None
-    for file in files:
-        for line, record in _records(file, torn=file == path):
-            done += len(line)
-            if record.private is not None and subject.fits(record.private):
-                found.add(record)
-            elif record.private is not None and unowned is not None and unowned.fits(record.private):
-                found.unowned += 1
-            if progress is not None and record.seq % 2000 == 0:
-                progress(min(done, total), total)
+    unowned = replace(subject, tenant=NO_TENANT) if subject.tenant and not alone and not checked else None
+    with contextlib.ExitStack() as stack:
+        files = _opened(path, stack)
+        if not files:
+            raise DataError(path, "cannot be read: there is no such log")
+        total = sum(os.fstat(file.fileno()).st_size for file in files)
+        for opened in files:
+            lines = _lines(Path(opened.name), opened, opened.name == str(path), subject.may_fit if checked else None)
+            for number, (line, record) in enumerate(lines):
+                done += len(line)
+                if progress is not None and number % 2000 == 0:
+                    progress(min(done, total), total)
+                if record is None or record.private is None:
+                    continue
+                if subject.fits(record.private):
+                    found.add(record)
+                elif unowned is not None and unowned.fits(record.private):
+                    found.unowned += 1
     if not done:
         raise DataError(path, NO_LOG)
     return found
 
 
-def erase(log: AuditLog, subject: Subject, progress: Progress | None = None) -> Found:
+def erase(log: AuditLog, subject: Subject, progress: Progress | None = None, *, checked: bool = False) -> Found:
     """Take whom they are about out of the records of ``subject``: ids, tenant, identity, address, digest of the text.
 
     What stays of each is its kind, time and place in the chain, and the verdict. The file that is written is closed
-    first. Where this is killed, doing it again finishes it.
+    first. Where this is killed, doing it again finishes it. Other threads may append meanwhile; what they add about the
+    subject after this has begun stays. ``checked``: as for `find`.
 
     Raises:
         DataError: a file is damaged, or cannot be written.
     """
-    log.flush()
-    _clean(log.path)
-    found = find(log.path, subject, progress)
-    if found.records:
-        spans = list(found.spans)
-        for first in range(0, len(spans), SPANS_AT_ONCE):
-            part = [list(span) for span in spans[first : first + SPANS_AT_ONCE]]
-            log.append(ERASED, {"records": part})
-        # The file that holds them is not changed while it is written; and the record that says so is durable first.
-        log.rotate()
-        for file in segments.closed(log.path):
-            _rewrite(file, found.spans)
-    # Also where nothing was left: whoever was killed before may not have come to it.
-    log.index()
+    with log.keeping:
+        log.flush()
+        _clean(log.path)
+        found = find(log.path, subject, progress, checked=checked)
+        if found.records:
+            spans = list(found.spans)
+            for first in range(0, len(spans), SPANS_AT_ONCE):
+                part = [list(span) for span in spans[first : first + SPANS_AT_ONCE]]
+                log.append(ERASED, {"records": part})
+            # The file that holds them is not changed while it is written; and the record that says so is durable first.
+            log.rotate()
+            for file in segments.closed(log.path):
+                _rewrite(file, found.spans, subject.may_fit if checked else None)
+        # Also where nothing was left: whoever was killed before may not have come to it.
+        log.index()
     return found
 
 
@@ -149,7 +169,7 @@ def _partial(file: Path) -> Path:
     return file.with_name(file.name + ".new")
 
 
-def _rewrite(file: Path, spans: Spans) -> None:
+def _rewrite(file: Path, spans: Spans, only: Callable[[bytes], bool] | None) -> None:
     listed = segments.looked_at(file)
     if not any(low <= listed.last and high >= listed.first for low, high in spans):
         return
@@ -158,9 +178,9 @@ def _rewrite(file: Path, spans: Spans) -> None:
         target = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             waiting: list[bytes] = []
-            for whole, record in _records(file):
+            for whole, record in _records(file, only=only):
                 line = whole
-                if record.private is not None and record.seq in spans:
+                if record is not None and record.private is not None and record.seq in spans:
                     bare = (record.seq, record.time, record.kind, record.body, record.prev)
                     line, _ = encode(*bare, commit=record.commit)
                 waiting.append(line)
@@ -202,31 +222,66 @@ def retain(log: AuditLog, before: datetime) -> list[segments.Segment]:
     Raises:
         DataError: a file is damaged, or cannot be removed.
     """
-    _clean(log.path)
-    gone = old(log.path, before)
-    if gone:
-        body = {"through": gone[-1].last, "hash": gone[-1].hash, "files": len(gone)}
-        log.append(RETAINED, {**body, "before": before.astimezone(UTC).isoformat(timespec="microseconds")})
-        log.flush()
-        for one in gone:
-            try:
-                log.path.with_name(one.file).unlink(missing_ok=True)
-            except OSError as error:
-                raise DataError(one.file, f"cannot be removed: {error.strerror}") from error
-        disk.sync_folder(log.path.parent)
-    log.index()
+    with log.keeping:
+        _clean(log.path)
+        gone = old(log.path, before)
+        if gone:
+            body = {"through": gone[-1].last, "hash": gone[-1].hash, "files": len(gone)}
+            log.append(RETAINED, {**body, "before": before.astimezone(UTC).isoformat(timespec="microseconds")})
+            log.flush()
+            for one in gone:
+                try:
+                    log.path.with_name(one.file).unlink(missing_ok=True)
+                except OSError as error:
+                    raise DataError(one.file, f"cannot be removed: {error.strerror}") from error
+            disk.sync_folder(log.path.parent)
+        log.index()
     return gone
 
 
-def _records(file: Path, *, torn: bool = False) -> Iterator[tuple[bytes, Record]]:
+def _quoted(text: str) -> bytes:
+    """As the text stands in a line."""
+    return json.dumps(text).encode()
+
+
+def _opened(path: Path, stack: contextlib.ExitStack) -> list[BinaryIO]:
+    """All files of the log ``path``, open, the one that is written last."""
+    written: BinaryIO | None = None
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            written = stack.enter_context(path.open("rb"))
+        # Listed after that one was opened: if a writer has closed it since, it stands in the list.
+        files: list[BinaryIO] = [stack.enter_context(file.open("rb")) for file in segments.closed(path)]
+    except OSError as error:
+        raise DataError(error.filename, f"cannot be read: {error.strerror}") from error
+    if written is not None:
+        same = os.fstat(written.fileno())
+        if not any(os.path.samestat(os.fstat(file.fileno()), same) for file in files):
+            files.append(written)
+    return files
+
+
+def _records(
+    file: Path, *, torn: bool = False, only: Callable[[bytes], bool] | None = None
+) -> Iterator[tuple[bytes, Record | None]]:
+    """Lines of ``file`` and their records; None where ``only`` says that it is of no interest."""
     try:
         with file.open("rb") as opened:
-            for number, line in enumerate(segments.lines(opened), 1):
-                if torn and not line.endswith(b"\n"):
-                    return
-                try:
-                    yield line, decode(line)
-                except ValueError as error:
-                    raise DataError(file, f"is damaged at line {number}: {error}; see aimds audit verify") from None
+            yield from _lines(file, opened, torn, only)
+    except OSError as error:
+        raise DataError(file, f"cannot be read: {error.strerror}") from error
+
+
+def _lines(
+    file: Path, opened: BinaryIO, torn: bool, only: Callable[[bytes], bool] | None
+) -> Iterator[tuple[bytes, Record | None]]:
+    try:
+        for number, line in enumerate(segments.lines(opened), 1):
+            if torn and not line.endswith(b"\n"):
+                return
+            try:
+                yield line, decode(line) if only is None or only(line) or not line.endswith(b"\n") else None
+            except ValueError as error:
+                raise DataError(file, f"is damaged at line {number}: {error}; see aimds audit verify") from None
     except OSError as error:
         raise DataError(file, f"cannot be read: {error.strerror}") from error

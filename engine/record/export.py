@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from aimds.errors import ConfigError, DataError
 from aimds.record import segments
 from aimds.record.chain import CHECKPOINT, CONTROL, FORMAT, Record, canonical, decode, digest_of
-from aimds.record.checkpoints import encode_head, read_head
+from aimds.record.head import encode_head, read_head
 
 META = b"aimds.audit"
 EASY = ("request_id", "session_id", "tenant", "action", "threat_type", "score")
@@ -104,7 +104,7 @@ def export(path: Path, out: Path, choice: Choice, progress: Progress | None = No
     meta: dict[str, Any] = {
         "format": FORMAT,
         "log": path.name,
-        "head": None if head is None else json.loads(encode_head(head[0], None)),
+        "head": None if head is None else json.loads(encode_head(head.point, None)),
         "since": choice.since and choice.since.isoformat(),
         "until": choice.until and choice.until.isoformat(),
         "tenant": choice.tenant,
@@ -193,7 +193,7 @@ def _row(record: Record, shown: bool, private: bool) -> dict[str, Any]:
         "kind": record.kind,
         "prev": record.prev,
         "hash": record.hash,
-        "digest": digest_of(body, record.commit),
+        "digest": digest_of(body.encode(), record.commit),
         "commit": record.commit if shown else None,
         "body": body if shown else None,
         "private": None if held is None else canonical(held, "private"),

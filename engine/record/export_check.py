@@ -120,7 +120,7 @@ def _wrong(row: dict[str, Any]) -> str:
         return "the content does not have the hash that the row states"
     if body is None and (private is not None or commit is not None):
         return "the row has a part of its content only"
-    if body is not None and row["digest"] != digest_of(body, commit):
+    if body is not None and row["digest"] != digest_of(body.encode(), commit):
         return "the content does not have the hash that the row states"
     if private is not None and (commit is None or sha256(private) != commit):
         return "the private part is not the one that the record commits to"

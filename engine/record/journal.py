@@ -11,6 +11,10 @@ from aimds.record import disk
 from aimds.record.segments import regular
 
 
+class InUse(DataError):
+    """Another process writes the log."""
+
+
 class Journal:
     """The file ``path``, open and locked; made where it is missing.
 
@@ -18,7 +22,8 @@ class Journal:
         fresh: an empty file is made in place of whatever is there.
 
     Raises:
-        DataError: it cannot be opened, is no regular file, or another process writes it.
+        DataError: it cannot be opened, or is no regular file.
+        InUse: another process writes it.
     """
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
@@ -45,9 +50,9 @@ class Journal:
             # A writer may have closed this file and begun the next one since it was opened here.
             now = os.stat(self.path)
         except (BlockingIOError, FileNotFoundError):
-            raise DataError(self.path, "is being written by another process") from None
+            raise InUse(self.path, "is being written by another process") from None
         if now.st_ino != os.fstat(self.file).st_ino:
-            raise DataError(self.path, "is being written by another process")
+            raise InUse(self.path, "is being written by another process")
 
     def check(self) -> None:
         """Raises:

@@ -16,7 +16,8 @@ from aimds.errors import DataError
 from aimds.record import segments
 from aimds.record.chain import MAX_LINE_BYTES, decode
 from aimds.record.checking import KINDS, MAX_PROBLEMS, Check, Problem, Proof
-from aimds.record.checkpoints import Checkpoint, read_head
+from aimds.record.checkpoints import Checkpoint
+from aimds.record.head import read_head
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

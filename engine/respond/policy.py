@@ -8,6 +8,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from aimds.detect.pii.identifiers import KINDS
 from aimds.errors import ConfigError, DataError
 from aimds.respond.allowlist import read_allowlist
 from aimds.respond.decision import DECIDING_ACTIONS, DECIDING_REASONS, OTHER_SCORE, RULED_APART, decide
+from aimds.respond.learned import read_learned
 from aimds.respond.playbook import Playbook
-from aimds.respond.scored import FLAG, RANK, Codes, Decisions, Flags, Scored, codes, stronger
+from aimds.respond.scored import DRAWN, FLAG, RANK, Codes, Decisions, Flags, Scored, codes, stronger
 from aimds.respond.sessions import (
     Consequences,
     SessionSettings,
@@ -64,6 +66,7 @@ class Policy:
         self.overrides, self.allowlist = read_overrides(top), read_allowlist(top)
         self.settings, self.sessions = [read_settings(top)], [read_session_settings(top)]
         self.quarantine, self.rate_limit = read_quarantine(top), read_rate_limit(top)
+        self.learned = read_learned(top)
         own = top.sections("tenants")
         top.end()
         general = {key: values[key] for key in TENANT_KEYS}
@@ -160,7 +163,11 @@ class Policy:
         intended, reason = decide(
             rows, findings, marks, thresholds, actions, rules, DECIDING_ACTIONS, DECIDING_REASONS, EVERY, RULED_APART
         )
-        return self._carried_out(who, intended, self._session[intended], reason)
+        if self.learned is None:
+            return self._carried_out(who, intended, self._session[intended], reason)
+        drawn, chance = self.learned.draw(intended, reason, scored)
+        reason = np.where(drawn != intended, np.int8(DRAWN), reason)
+        return replace(self._carried_out(who, drawn, self._session[drawn], reason), own=intended, chance=chance)
 
     def _carried_out(self, who: npt.NDArray[np.intp], intended: Codes, session: Codes, reason: Codes) -> Decisions:
         shadow, action = self._shadow[who], intended

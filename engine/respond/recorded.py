@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,8 @@ from aimds.detect.fusion import NOTABLE_P
 from aimds.detect.pii.identifiers import KINDS
 from aimds.errors import SchemaError
 from aimds.respond.policy import Policy
-from aimds.respond.scored import F32, Decisions, Flags, Scored, codes
-from aimds.schema import CHANNELS, STATUSES
+from aimds.respond.scored import F32, RANK, Decisions, Flags, Scored, codes
+from aimds.schema import ACTIONS, CHANNELS, STATUSES
 from aimds.taxonomy import CODES, THREATS
 
 NEEDED = ("channel", "action", "threat_type", "p_value", "harmful_score", "severity", "spans", "status")
@@ -55,6 +56,33 @@ def decide(policy: Policy, verdicts: pa.RecordBatch, today: date | None) -> Deci
     scores = np.full(n, np.nan, np.float32) if score is None else _numbers(score, np.nan).astype(np.float32)
     listed = pa.array([[]] * n, pa.list_(pa.string())) if violations is None else violations
     return policy.decide_later(decided, found.tenant, scores, listed)
+
+
+def drawn(policy: Policy, verdicts: pa.RecordBatch) -> dict[int, dict[str, Any]]:
+    """By row of B verdicts that ``policy`` gave and whose action it drew: the policy's ``own`` action, the ``drawn``
+    one and its ``propensity``. What the session asked for besides is left aside.
+
+    Raises:
+        SchemaError: as `decide`.
+    """
+    if policy.learned is None:
+        return {}
+    found = policy.decide(scored(verdicts, policy))
+    assert found.own is not None
+    assert found.chance is not None
+    given = codes(verdicts.column("action"), ACTIONS, "action")
+    # The allowlist of the day is not asked again: a row that it let pass has a weaker action than any draw.
+    # Nor is a verdict looked at that the policy before this one gave.
+    same = np.asarray(pc.fill_null(pc.equal(verdicts.column("policy_version"), policy.version), False))
+    rows = np.flatnonzero(~np.isnan(found.chance) & ~found.shadow & same & (RANK[given] >= RANK[found.intended]))
+    return {
+        row: {
+            "own": ACTIONS[found.own[row]],
+            "drawn": ACTIONS[found.intended[row]],
+            "propensity": float(found.chance[row]),
+        }
+        for row in rows.tolist()
+    }
 
 
 def scored(verdicts: pa.RecordBatch, policy: Policy) -> Scored:

@@ -38,8 +38,11 @@ REASONS = (
     "let pass by the allowlist",
     "the score of the session is above a threshold",
     "the session breaks a policy",
+    "a stronger action was drawn than the p-value asks for",
 )
-CLEAN, P_BLOCK, P_FLAG, DENIED, PASSED, HARMFUL, UNJUDGED, SENSITIVE, LISTED, SESSION, TRACE = range(len(REASONS))
+CLEAN, P_BLOCK, P_FLAG, DENIED, PASSED, HARMFUL, UNJUDGED, SENSITIVE, LISTED, SESSION, TRACE, DRAWN = range(
+    len(REASONS)
+)
 _FIELDS = ("channel", "p_value", "score", "threat", "scores", "harmful", "severity", "has_pii", "has_secret", "failed")
 
 
@@ -97,13 +100,16 @@ class Scored:
 class Decisions:
     """Codes per row, int8 (B,): ``action`` into ACTIONS and ``session_action`` into SESSION_ACTIONS, both to be carried
     out; ``intended`` into ACTIONS, what ``action`` would be outside shadow mode; ``reason`` into REASONS. ``shadow``
-    bool (B,)."""
+    bool (B,). ``own`` int8 (B,) and ``chance`` float64 (B,): what the policy itself says of a row whose action was
+    drawn, and the probability of that action (NaN: not drawn); None where nothing is learnt."""
 
     action: Codes
     session_action: Codes
     intended: Codes
     reason: Codes
     shadow: Flags
+    own: Codes | None = None
+    chance: F64 | None = None
 
 
 def stronger(first: Codes, second: Codes) -> Codes:

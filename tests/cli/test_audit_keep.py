@@ -88,8 +88,10 @@ def test_what_is_in_use_or_not_there_is_not_erased_from(log: Path, tmp_path: Pat
     assert "signing key" in str(refused("audit", "erase", log, "--session", "s1", "--yes"))
     pair: Ed25519PrivateKey = load_signing_key(tmp_path / "sign.pem")
     with AuditLog(log, signing=pair):
-        error = refused("audit", "erase", log, "--session", "s1", "--signing-key", "sign.pem", "--yes")
+        before = content(tmp_path)
+        error = refused("audit", "erase", log, "--session", "s1", "--signing-key", "sign.pem", "--yes", "--wait", "0")
         assert "being written" in str(error)
+        assert content(tmp_path) == before
     assert "10 records" in done("audit", "erase", log, "--session", "s1")
     assert "--review" in str(refused("audit", "erase", log, "--session", "s1", "--review", tmp_path / "none.db"))
 

@@ -36,6 +36,8 @@ def policy() -> Policy:
 class Fake:
     """Has the methods of a Screener that the gateway uses; ``batches`` holds the sizes it was asked for."""
 
+    policy = policy()
+
     def __init__(self) -> None:
         self.batches: list[int] = []
 
@@ -65,7 +67,7 @@ class Fake:
 
     def _verdicts(self, batch: pa.RecordBatch, scores: Scores) -> pa.RecordBatch:
         texts = Texts.from_arrow(batch.column("text"))
-        return assembly.verdicts(batch, texts, scores, getattr(self, "policy", policy()), "fast", "cpu", VERSIONS)
+        return assembly.verdicts(batch, texts, scores, self.policy, "fast", "cpu", VERSIONS)
 
 
 class Desk:

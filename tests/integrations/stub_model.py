@@ -16,9 +16,11 @@ from live import INSECURE, Live, live
 
 from aimds.gateway.settings import Settings
 from aimds.integrations.proxy.front import Front
+from aimds.integrations.proxy.routing import Routing
 from aimds.integrations.proxy.screened import Bounds
 from aimds.integrations.proxy.senders import Senders
 from aimds.integrations.proxy.upstream import Address, Upstream
+from aimds.route.tiers import Tiers
 
 IDENT = "0123456789abcdef"
 
@@ -150,21 +152,25 @@ def proxied(
     port: int | None = None,
     said: list[str] | None = None,
     strict: bool = False,
+    tiers: Callable[[int], Tiers] | None = None,
     **options: Any,
 ) -> Iterator[tuple[Live, Stub]]:
-    """A proxy before a stub; with ``port``, before whatever is there."""
+    """A proxy before a stub; with ``port``, before whatever is there. ``tiers``: models at the port of the stub."""
     stub, made = Stub(respond), screener or Fake()
     if not hasattr(made, "policy"):
         made.policy = policy()
-    servers: list[Upstream] = []
+    servers: list[Upstream | Routing] = []
     lines = [] if said is None else said
 
     def front(own: Any, gateway: Any) -> Front:
         url = f"http://127.0.0.1:{port or stub.port}{prefix}"
-        servers.append(Upstream(Address.read(url), timeout_s=timeout_s))
+        server = Upstream(Address.read(url), timeout_s=timeout_s)
+        servers.append(server)
         senders = Senders(b"k" * 32, tenant)
-        parts = (own, gateway.service, gateway.policy, servers[0], senders, bounds)
-        return Front(*parts, strict=strict, ids=lambda: IDENT, say=lines.append)
+        parts = (own, gateway.service, gateway.policy, server, senders, bounds)
+        routing = None if tiers is None else Routing(tiers(stub.port), {"KEY": "tier-key"}, gateway.service.metrics)
+        servers.extend([] if routing is None else [routing])
+        return Front(*parts, strict=strict, routing=routing, ids=lambda: IDENT, say=lines.append)
 
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -175,7 +181,8 @@ def proxied(
             try:
                 yield running, stub
             finally:
-                running.loop.call_soon_threadsafe(servers[0].close)
+                for server in servers:
+                    running.loop.call_soon_threadsafe(server.close)
     finally:
         asyncio.run_coroutine_threadsafe(stub.stop(), loop).result(20)
         loop.call_soon_threadsafe(loop.stop)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from aimds.errors import ConfigError, DataError, SchemaError
 from aimds.record import audit
 from aimds.record.audit import AuditLog
-from aimds.record.checkpoints import head_path
+from aimds.record.head import head_path
 from aimds.record.verification import verify
 
 KEY = bytes(range(32))
@@ -63,7 +63,8 @@ def test_log_goes_on_where_it_ended(tmp_path: Path) -> None:
 
 def test_nothing_is_written_before_flush_and_all_of_it_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
-    monkeypatch.setattr(audit.os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(audit.os, name, lambda file: synced.append(os.fstat(file).st_size))
     with opened(tmp_path / "log") as log:
         before = (tmp_path / "log").stat().st_size
         synced.clear()

@@ -18,9 +18,9 @@ from aimds.record import erasure, export
 from aimds.record.audit import AuditLog, Rotation
 from aimds.record.chain import digest_of, hash_of
 from aimds.record.checking import Problem
-from aimds.record.checkpoints import head_path, read_checkpoint
 from aimds.record.export import Choice, moment
 from aimds.record.export_check import is_export, verify_export
+from aimds.record.head import head_path, read_checkpoint
 
 PAIR = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -152,7 +152,7 @@ def test_rows_removed_doubled_or_moved_are_found(tmp_path: Path) -> None:
 
 def test_checkpoint_from_elsewhere_binds_an_export_of_an_unsigned_log(tmp_path: Path) -> None:
     out, table = written(tmp_path, signing=None)
-    head, _ = read_checkpoint(head_path(tmp_path / "log"))
+    head = read_checkpoint(head_path(tmp_path / "log")).point
     assert verify_export(out, points=[(head.seq, head.hash, "the note")]).ok
     assert not verify_export(out, points=[(head.seq, "0" * 64, "the note")]).ok
     assert kinds(verify_export(out, public=PUBLIC).problems) == {"signature"}
@@ -226,7 +226,7 @@ def test_content_that_no_record_can_hold_is_a_problem_and_no_fault(tmp_path: Pat
     out, table = written(tmp_path, signing=None, rows=6)
     for body in ("[1]", "1", "{", '{"score":' + "9" * 400 + "}", "[" * 50_000):
         row = table.slice(0, 1).to_pylist()[0]
-        digest = digest_of(body, row["commit"])
+        digest = digest_of(body.encode(), row["commit"])
         hashed = hash_of(digest, row["kind"], row["prev"], row["seq"], "2025-03-03T12:00:00.000000+00:00")
         forged = {**row, "body": body, "digest": digest, "hash": hashed}
         pq.write_table(pa.Table.from_pylist([forged, *table.to_pylist()[1:]], table.schema), out)

@@ -22,7 +22,7 @@ from aimds.errors import ConfigError, DataError
 from aimds.record import audit, segments
 from aimds.record.audit import AuditLog, Rotation
 from aimds.record.chain import decode, encode
-from aimds.record.checkpoints import encode_head, head_path, read_checkpoint
+from aimds.record.head import encode_head, head_path, read_checkpoint
 from aimds.record.verification import Report, verify
 
 KEY = bytes(range(32))
@@ -171,7 +171,7 @@ def rewritten(path: Path, changed: int) -> None:
             out.append(new)
         file.write_bytes(b"".join(out))
     segments.index_path(path).unlink()
-    head, _ = read_checkpoint(head_path(path))
+    head = read_checkpoint(head_path(path)).point
     head_path(path).write_bytes(encode_head(audit.checkpoint(head.chain, head.seq, prev, head.time, OTHER), None))
 
 
@@ -198,7 +198,7 @@ def test_log_cut_back_with_its_head_fails_against_a_signed_checkpoint_kept_elsew
     path = filled(tmp_path / "log", signing=PAIR)
     old = {file: file.read_bytes() for file in tmp_path.iterdir()}
     filled(path, signing=PAIR)
-    kept, _ = read_checkpoint(head_path(path))
+    kept = read_checkpoint(head_path(path)).point
     assert verify(path, public=PUBLIC, points=[kept]).ok
     for file in tmp_path.iterdir():
         file.unlink()
@@ -210,7 +210,7 @@ def test_log_cut_back_with_its_head_fails_against_a_signed_checkpoint_kept_elsew
 
 def test_kept_checkpoint_that_another_signed_or_of_another_log_proves_nothing(tmp_path: Path) -> None:
     path = filled(tmp_path / "log", signing=PAIR, chain="c1")
-    head, _ = read_checkpoint(head_path(path))
+    head = read_checkpoint(head_path(path)).point
     forged = audit.checkpoint(head.chain, head.seq, head.hash, head.time, OTHER)
     assert kinds(verify(path, public=PUBLIC, points=[forged])) == {"signature"}
     other = audit.checkpoint("c2", head.seq, head.hash, head.time, PAIR)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from aimds.errors import DataError
 from aimds.record.audit import AuditLog
 from aimds.record.chain import decode, encode
-from aimds.record.checkpoints import Checkpoint, encode_head, head_path
+from aimds.record.checkpoints import Checkpoint
+from aimds.record.head import encode_head, head_path
 from aimds.record.verification import MAX_PROBLEMS, Report, verify
 
 KEY = bytes(range(32))

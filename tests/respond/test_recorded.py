@@ -19,6 +19,7 @@ from aimds.detect.stages import FIRST_SCORE, HARMFUL_SCORE, P_VALUE, SEVERITY, S
 from aimds.errors import SchemaError
 from aimds.respond import recorded
 from aimds.respond.policy import Policy
+from aimds.respond.settings import CATEGORIES
 from aimds.respond.violations import noted
 from aimds.schema import ACTIONS, CHANNELS, SESSION_ACTIONS, requests
 
@@ -60,6 +61,7 @@ POLICIES: dict[str, dict[str, Any]] = {
     "rules": {"rules": [{"effect": "allow", "tenant": "t1", "reason": "r"}]},
     "one_rule": {"rules": [{"effect": "allow", "threat": "jailbreak", "reason": "r"}]},
     "pattern": {"allowlist": [{**ALLOWED, "threat": "jailbreak"}, {**ALLOWED, "pattern_id": "inj.override"}]},
+    "drawn": {"actions": {"learn": True, "threats": list(CATEGORIES), "explore": 0.1, "seed": 3}, "thresholds": {"block": 0.0, "flag": 0.6}},
     "hash": {"allowlist": [{**ALLOWED, "sha256": hashlib.sha256(str(TEXTS[0]).encode()).hexdigest()}]},
     "shadow": {"tenants": {"t1": {"mode": "shadow"}}, "playbook": {**SHIPPED["playbook"], "block": {"steps": ["audit", "quarantine", "refuse"]}}},
 }  # fmt: skip
@@ -183,3 +185,25 @@ def test_what_is_no_verdict_is_refused_with_its_column() -> None:
     odd = found.set_column(found.schema.get_field_index("channel"), "channel", pa.array(["mail"] * found.num_rows))
     with pytest.raises(SchemaError, match="mail"):
         recorded.decide(policy, odd, TODAY)
+
+
+def test_what_was_drawn_is_told_of_recorded_verdicts_as_the_policy_drew_it() -> None:
+    policy = Policy({**SHIPPED, **POLICIES["drawn"]})
+    found = verdicts(policy)
+    told = recorded.drawn(policy, found)
+    assert told
+    actions = found.column("action").to_pylist()
+    for row, one in told.items():
+        assert one["drawn"] == actions[row]
+        assert one["own"] == "flag"
+        assert one["propensity"] == pytest.approx(0.1 if one["drawn"] != "flag" else 0.7)
+    assert recorded.drawn(Policy({**SHIPPED, **POLICIES["drawn"], "version": "another"}), found) == {}
+    assert recorded.drawn(Policy(SHIPPED), found) == {}
+
+
+def test_a_row_that_the_allowlist_let_pass_was_not_drawn() -> None:
+    allowed = {"allowlist": [{**ALLOWED, "threat": name} for name in CATEGORIES]}
+    policy = Policy({**SHIPPED, **POLICIES["drawn"], **allowed})
+    found = verdicts(policy)
+    actions = found.column("action").to_pylist()
+    assert all(actions[row] != "allow" for row in recorded.drawn(policy, found))

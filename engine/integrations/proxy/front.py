@@ -11,6 +11,7 @@ from aimds.gateway.http import GONE
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
 from aimds.integrations.proxy.asking import Asking
+from aimds.integrations.proxy.routing import Routing
 from aimds.integrations.proxy.screened import Bounds, Screened, passed_on
 from aimds.integrations.proxy.senders import BadHeader, Senders, forwarded
 from aimds.integrations.proxy.shapes import Api, Refusal, api_of, asked, refusal_of
@@ -34,6 +35,7 @@ class Front:
         upstream: everything else goes there.
         senders: say who sends.
         bounds: of what is screened.
+        routing: chooses the model for requests of the API of OpenAI; None: all go to ``upstream``.
         strict: requests that are not screened and may change something are refused.
         ids: names of requests.
     """
@@ -48,11 +50,12 @@ class Front:
         bounds: Bounds | None = None,
         *,
         strict: bool = False,
+        routing: Routing | None = None,
         ids: Callable[[], str] = lambda: secrets.token_hex(8),
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._own, self._service, self._upstream, self._senders = own, service, upstream, senders
-        self._screened = Screened(Asking(service, policy), upstream, bounds or Bounds())
+        self._screened = Screened(Asking(service, policy), upstream, bounds or Bounds(), routing)
         self._strict, self._ids, self._say = strict, ids, say
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

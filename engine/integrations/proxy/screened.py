@@ -12,8 +12,9 @@ from aimds.gateway.output import STRICTNESS, OutputConfig
 from aimds.gateway.rows import Row
 from aimds.integrations.outcome import Outcome, outcome, sound
 from aimds.integrations.proxy.asking import Asking
+from aimds.integrations.proxy.routing import Asked, Routing, Sent
 from aimds.integrations.proxy.senders import Headers, Sender, forwarded
-from aimds.integrations.proxy.shapes import HELD, RESPONSES, Api, Refusal
+from aimds.integrations.proxy.shapes import CHAT, HELD, RESPONSES, Api, Refusal
 from aimds.integrations.proxy.stream import Stream, without_tokens
 from aimds.integrations.proxy.texts import BodyError, Leaf, Shape, decoded, encoded, leaves
 from aimds.integrations.proxy.track import TooLong, Track, Window, cleaned
@@ -44,8 +45,8 @@ class Bounds:
 class Screened:
     """Carries requests of a screened path through."""
 
-    def __init__(self, asking: Asking, upstream: Upstream, bounds: Bounds) -> None:
-        self._asking, self._upstream, self._bounds = asking, upstream, bounds
+    def __init__(self, asking: Asking, upstream: Upstream, bounds: Bounds, routing: Routing | None = None) -> None:
+        self._asking, self._upstream, self._bounds, self._routing = asking, upstream, bounds, routing
         self._open: set[Wire] = set()
 
     def _room(self) -> int:
@@ -72,23 +73,34 @@ class Screened:
         note: Headers = []
         headers = forwarded(wire.headers, drop=frozenset({b"accept-encoding", b"content-length"}))
         headers.append((b"accept-encoding", b"identity"))
+        asked: Asked | None = None
         if wire.method == "GET":
             # What is read again was a turn of its session when it was made.
             body, sender = b"", replace(sender, session=None)
         else:
-            body, action = await self._request(wire, api, sender, body)
+            body, action, asked = await self._request(wire, api, sender, body)
             headers.append((b"content-length", str(len(body)).encode()))
             note += [] if action == "allow" else [(b"aimds-action", action.encode())]
-        async with self._upstream.ask(wire.method, wire.target, headers, body) as answer:
+        async with contextlib.AsyncExitStack() as stack:
+            sent: Sent | None = None
+            if self._routing is not None and asked is not None and api is CHAT:
+                answer, chosen = await stack.enter_async_context(self._routing.ask(asked, sender.tenant, headers))
+                sent, tier = chosen, chosen.tier.name.encode("ascii", "replace")
+                note = [*note, (b"aimds-tier", tier)]
+            else:
+                going = self._upstream.ask(wire.method, wire.target, headers, body)
+                answer = await stack.enter_async_context(going)
             if not 200 <= answer.status < 300:
                 await passed_on(wire, answer, note)
             elif answer.header(b"content-type").partition(b";")[0].strip() == b"text/event-stream":
+                if sent is not None:
+                    sent.settle(None)
                 await self._stream(wire, api, sender, answer, note)
             else:
-                await self._whole(wire, api, sender, answer, note)
+                await self._whole(wire, api, sender, answer, note, sent)
 
-    async def _request(self, wire: Wire, api: Api, sender: Sender, body: bytes) -> tuple[bytes, str]:
-        """The body to send on, and the strictest action that was taken on it."""
+    async def _request(self, wire: Wire, api: Api, sender: Sender, body: bytes) -> tuple[bytes, str, Asked]:
+        """The body to send on, the strictest action that was taken on it, and what a choice of the model needs."""
         try:
             document = decoded(body)
             if api is RESPONSES and any(name.lower() == "background" and value for name, value in document.items()):
@@ -97,16 +109,27 @@ class Screened:
         except BodyError as error:
             raise Refused(Refusal(400, "malformed", f"{error}, so it cannot be screened")) from None
         kept = [leaf for leaf in found if self._bounds.system or leaf.channel != "system"]
-        outcomes = await self._judged(wire, api, sender, kept, "request")
+        verdicts: list[dict[str, Any]] = []
+        outcomes = await self._judged(wire, api, sender, kept, "request", verdicts)
         changed = False
         for leaf, one in zip(kept, outcomes, strict=True):
             if one.changed and one.text is not None:
                 leaf.put(one.text)
                 changed = True
         action = max((one.action for one in outcomes), key=STRICTNESS.index, default="allow")
-        return encoded(document) if changed else body, action
+        texts = [sound(leaf.text) for leaf in found]
+        asked = Asked(document if isinstance(document, dict) else {}, verdicts, texts)
+        return encoded(document) if changed else body, action, asked
 
-    async def _judged(self, wire: Wire, api: Api, sender: Sender, found: list[Leaf], shape: Shape) -> list[Outcome]:
+    async def _judged(
+        self,
+        wire: Wire,
+        api: Api,
+        sender: Sender,
+        found: list[Leaf],
+        shape: Shape,
+        noted: list[dict[str, Any]] | None = None,
+    ) -> list[Outcome]:
         if len(found) > self._bounds.max_texts:
             what = f"{len(found)} texts, at most {self._bounds.max_texts} are screened at once"
             raise Refused(Refusal(413 if shape == "request" else 502, "too_large", f"the {shape} has {what}"))
@@ -123,6 +146,8 @@ class Screened:
             for i, leaf in enumerate(found)
         ]
         verdicts, policy = await self._asking.verdicts(api.route, sender.identity, rows), self._asking.policy()
+        if noted is not None:
+            noted.extend(verdicts)
         out = []
         for leaf, row, verdict in zip(found, rows, verdicts, strict=True):
             one = outcome(policy, row.text, verdict, wrap=leaf.channel != "assistant")
@@ -134,7 +159,9 @@ class Screened:
             out.append(one)
         return out
 
-    async def _whole(self, wire: Wire, api: Api, sender: Sender, answer: Answer, note: Headers) -> None:
+    async def _whole(
+        self, wire: Wire, api: Api, sender: Sender, answer: Answer, note: Headers, sent: Sent | None = None
+    ) -> None:
         most, size, parts = self._bounds.max_body_bytes, 0, []
         async for piece in plain(answer.content(), answer.header(b"content-encoding"), most):
             size += len(piece)
@@ -150,6 +177,8 @@ class Screened:
             except BodyError as error:
                 said = f"the answer of the upstream cannot be screened: {error}"
                 raise Refused(Refusal(502, BAD, said)) from None
+            if sent is not None:
+                sent.settle(document)
             changed = False
             for leaf, one in zip(found, await self._judged(wire, api, sender, found, "response"), strict=True):
                 if one.changed and one.text is not None:
