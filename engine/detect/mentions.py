@@ -34,7 +34,7 @@ _NAME = (
     r"request|attack|proverb|saying)s?|wording|entry|satz|nachricht|frase|oracion|mensaje|zin|zdanie|фраз[аыуе]|предложени[ея]"
 )
 _REPORT = (
-    r"say(?:s|ing)?|said|shows?|wrote|writes?|written|reads?|posted|tweeted|asked|typed|sent|contain(?:s|ing)?|holds?|has|flag(?:s|ged)?|"
+    r"says|saying|said|shows?|wrote|writes|written|reads?|posted|tweeted|asked|typed|sent|contain(?:s|ing)?|holds?|has|flag(?:s|ged)?|"
     r"block(?:s|ed)?|caught|catch(?:es)?|detect(?:s|ed)?|match(?:es|ed)?|quot(?:es?|ed|ing)|heard|saw|seen|found|got|received|"
     r"mention(?:s|ed)?|like|such\s+as|called|means?|mean\s+by|meant\s+by|meaning\s+of|in|of|for|between|does|do|is|bedeutet|"
     r"signifie|dire|significa|decir|betekent|znaczy|значит|означает"
@@ -55,7 +55,10 @@ _ACTED = re2.compile(
     r"according)|appl(?:y|ies)\s+|activat|enabl|then|instead|begin|start|continu|complet(?:e|ing)|finish|repl(?:y|ies)|"
     r"respon[ds]|answer|repeat|echo|print|output|reveal|demonstrat|show\s+(?:me|us|how|by|it)|pretend|imagine|play|role|from\s+now|as\s+if|next|"
     r"password|passphrase|secret|your\s+(?:\w+\s+)?(?:instruction|rule|prompt|guideline)|you\s+(?:are|must|will|can|should|need)|"
-    r"your\s+task|exact(?:ly)?|decod|decrypt|spell|run\b|eval\b)"
+    r"your\s+task|exact(?:ly)?|decod|decrypt|spell|run\b|eval\b|ignor|forget|disregard|overrid|should\s+(?:be|look|say|read|contain))"
+    # To put the quoted words down is to act on them.
+    rf"|\b(?:writ(?:e|ing)|say|us(?:e|ing)|includ(?:e|ing)|put|add|typ(?:e|ing)|returns?|give|state|insert|tell\s+\w+|ends?\s+(?:with|on))"
+    rf"\b[^.?!\n]{{0,24}}{_MARK}"
 )
 
 
