@@ -104,8 +104,9 @@ def near(
     """The exemplar nearest to each row that is notably near to one."""
     if taught is None or stages.exemplars is None:
         return []
-    rows = np.flatnonzero((stages.exemplars <= fusion.NOTABLE_P) & (taught.exemplar >= 0))
-    strength = fusion.calibrate(model, stages.exemplars[rows])
+    p = fusion.stage_p_values(model, stages)["exemplars"]
+    rows = np.flatnonzero((p <= fusion.NOTABLE_P) & (taught.exemplar >= 0))
+    strength = fusion.calibrate(model, p[rows])
     out = []
     for k, row in enumerate(rows.tolist()):
         threat = THREATS[stages.type_code[row]]

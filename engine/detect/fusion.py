@@ -3,13 +3,15 @@
 Each stage's score becomes a p-value against benign traffic; a row's p-value is the smallest of them, each divided by
 the share of the false-alarm budget its stage may spend (alpha spending, a weighted Bonferroni bound: Holm 1979). No
 attack labels enter, so nothing is fitted to known attack sources, and the false-positive rate is bounded while
-traffic stays exchangeable with the calibration set. Every stage takes the highest score of a text's windows, and a long
-text has many: its p-values are those of the highest of as many ordinary texts (Šidák 1967). The score is a logistic
-function of -log10 of that p-value.
+traffic stays exchangeable with the calibration set. Taught exemplars count together with what the other stages say:
+text that is both near a confirmed attack and a little unusual is more so than text that is one of these. Every stage
+takes the highest score of a text's windows, and a long text has many: its p-values are those of the highest of as many
+ordinary texts (Šidák 1967). The score is a logistic function of -log10 of that p-value.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,7 +34,7 @@ UNTRUSTED_SHARES = {"attack": 0.35, "indirect": 0.3, "patterns": 0.2, "rules": 0
 """The same for tool and document content, where the head for planted instructions joins in."""
 DEEP_SHARE = 0.5
 """What the deep stage may spend where it runs; the others then share the rest."""
-EXEMPLAR_SHARE = 0.1
+EXEMPLAR_SHARE = 0.2
 """What exemplars may spend once some have been taught; the others then share the rest."""
 UNIT_WINDOWS = 9
 """Windows of a text of 2,000 bytes; up to there a text counts as one (docs/design/0007)."""
@@ -153,7 +155,26 @@ def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
         alone["exemplars"] = stages.exemplars
     rare = {name: of_highest(p, stages.units) for name, p in alone.items()}
     rare["rules"] = of_highest(alone["rules"], _units_for(strongest, stages.units))
+    if stages.exemplars is not None:
+        rare["exemplars"] = together(rare["exemplars"], _least(rare, dataclasses.replace(stages, exemplars=None)))
     return rare
+
+
+def together(p: F64, q: F64) -> F64:
+    """p-value of two independent ones, float64 (B,): of their product (Fisher 1932)."""
+    both = p * q
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(both > 0.0, np.minimum(both * (1.0 - np.log(both)), 1.0), both)
+
+
+def _least(alone: Mapping[str, F64], stages: StageScores) -> F64:
+    # The p-value that the stages of ``stages`` give together.
+    least = np.ones(len(stages.attack))
+    trusted, untrusted = shares(stages)
+    for spent, rows in ((trusted, ~stages.untrusted), (untrusted, stages.untrusted)):
+        for name, share in spent.items():
+            least[rows] = np.minimum(least[rows], alone[name][rows] / share)
+    return least
 
 
 def _units_for(strength: F32, units: F64) -> F64:

@@ -17,6 +17,7 @@ from aimds.detect.evidence import MAX_EVIDENCE, Evidence, Span
 from aimds.detect.exemplars import Exemplars
 from aimds.detect.features import Windows, first_best, highest, windows
 from aimds.detect.findings import Judged, Taught
+from aimds.detect.mentions import unmentioned
 from aimds.detect.normalize import Flag, Views, normalize
 from aimds.detect.patterns import Bank, Matches
 from aimds.detect.pii import Pii
@@ -138,7 +139,8 @@ class Detector:
         """
         clock, left_out = spent or (lambda stage, started: None), without or {}
         started = time.perf_counter()
-        views = normalize(texts.values, texts.offsets)
+        whole = normalize(texts.values, texts.offsets)
+        views = unmentioned(whole, channels)
         pieces = windows(views)
         clock("normalize", started)
 
@@ -153,7 +155,7 @@ class Detector:
         spans: list[Span] = []
         if "pii" not in left_out:
             with failures.named("pii"):
-                spans = self.pii.scan((texts.values, texts.offsets), views)
+                spans = self.pii.scan((texts.values, texts.offsets), whole)
         clock("pii", started)
 
         started = time.perf_counter()

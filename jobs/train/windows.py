@@ -13,6 +13,7 @@ from aimds import kernels
 from aimds.detect.evidence import Evidence
 from aimds.detect.features import Windows, windows
 from aimds.detect.fusion import StageScores
+from aimds.detect.mentions import unmentioned
 from aimds.detect.normalize import Views, normalize
 from aimds.detect.patterns import Bank, Matches
 from aimds.detect.rules import Rules
@@ -63,7 +64,7 @@ def chunks(corpus: Corpus, fold: npt.NDArray[np.int64], rules: Rules, config: Tr
         for start in range(first, last, CHUNK_ROWS):
             stop = min(start + CHUNK_ROWS, last)
             texts, channels = corpus.texts.slice(start, stop), corpus.channel[start:stop]
-            views = normalize(texts.values, texts.offsets)
+            views = unmentioned(normalize(texts.values, texts.offsets), channels)
             pieces = windows(views)
             found = rules.scan((texts.values, texts.offsets), views, channels)
             made.append(Chunk(start, channels, views, pieces, bank.match(pieces, threads=os.cpu_count() or 1), found))

@@ -167,3 +167,19 @@ def test_a_signature_beyond_doubt_counts_alike_at_any_length() -> None:
 def test_what_a_broken_stage_says_stays_broken_in_a_long_text() -> None:
     fused = fusion.fuse(MODEL, stages(2, attack=np.full(2, np.nan, np.float32), units=np.array([1.0, 50.0])))
     assert np.isnan(fused.p_value).all()
+
+
+def test_what_is_near_an_exemplar_and_a_little_unusual_counts_for_more_than_either() -> None:
+    near = np.array([1.0, 0.002, 0.002])
+    fused = fusion.fuse(MODEL, stages(3, attack=np.array([3.0, -1.0, 3.0], np.float32), exemplars=near))
+    assert fused.p_value[2] < 0.5 * min(fused.p_value[0], fused.p_value[1])
+    assert fused.p_value[1] < 0.1
+
+
+def test_independent_p_values_together_are_one_again() -> None:
+    rng = np.random.default_rng(2)
+    p = fusion.together(rng.uniform(size=100_000), rng.uniform(size=100_000))
+    for level in (0.1, 0.01, 0.001):
+        assert np.mean(p <= level) == pytest.approx(level, rel=0.25)
+    assert fusion.together(np.zeros(1), np.ones(1))[0] == 0.0
+    assert np.isnan(fusion.together(np.array([np.nan]), np.ones(1))[0])
