@@ -1,9 +1,10 @@
-"""AIMDS as a validator of Guardrails AI."""
+"""AIMDS as a validator of Guardrails AI, and validators of Guardrails AI as a stage after those of AIMDS."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 # Guardrails AI imports LiteLLM, which asks the network for its table of prices unless it is told not to.
@@ -16,6 +17,7 @@ from guardrails.validator_base import FailResult, PassResult, ValidationResult, 
 from aimds.errors import ConfigError
 from aimds.gateway.rows import Channel
 from aimds.integrations.guard import Guard
+from aimds.integrations.outcome import CHANGING, Outcome
 from aimds.schema import CHANNELS
 
 # Guardrails AI reports its use over the network. The setting alone does not stop it.
@@ -67,6 +69,53 @@ class AimdsScreen(Validator):  # type: ignore[misc]
             ConfigError: always.
         """
         raise ConfigError("stream", True, "False; a streamed answer is screened by aimds proxy, LiteLLM or LangChain")
+
+
+class Validated(Guard):
+    """A `Guard` whose texts go through ``validators`` too, in their order, once AIMDS lets them pass.
+
+    A validator that fails a text holds it back, with action block; one that has ``on_fail="fix"`` and a text as its fix
+    changes it, with action redact; one with ``on_fail="noop"`` lets it pass, as it does in Guardrails AI. One that
+    raises holds the text back, and the outcome has status error. What AIMDS holds back reaches none. Windows of a
+    stream are judged by AIMDS alone.
+
+    Args:
+        validators: made ready, of the hub or your own.
+        given: as of `Guard`.
+    """
+
+    def __init__(self, validators: Sequence[Validator], **given: Any) -> None:
+        super().__init__(**given)
+        self._validators = tuple(validators)
+
+    def check_all(self, rows: Sequence[tuple[str, Channel]], json: Sequence[bool] | None = None) -> list[Outcome]:
+        """As of `Guard`."""
+        return [self._validated(found) for found in super().check_all(rows, json)]
+
+    def _validated(self, found: Outcome) -> Outcome:
+        for validator in self._validators:
+            if found.text is None:
+                break
+            found = _after(validator, found, found.text)
+        return found
+
+
+def _after(validator: Validator, found: Outcome, text: str) -> Outcome:
+    name = validator.rail_alias
+    try:
+        result = validator.validate(text, {"channel": found.channel})
+        if not isinstance(result, (PassResult, FailResult)):
+            raise TypeError(f"a result of type {type(result).__name__}")
+    except Exception as error:
+        said = f"validator {name} could not judge: {type(error).__name__}"
+        return replace(found, text=None, changed=False, action="block", status="error", error=said)
+    if isinstance(result, PassResult) or validator.on_fail_descriptor == "noop":
+        return found
+    said = f"failed by validator {name}"
+    if validator.on_fail_descriptor == "fix" and isinstance(result.fix_value, str):
+        action = found.action if found.action in CHANGING else "redact"
+        return replace(found, text=result.fix_value, changed=True, action=action, error=said)
+    return replace(found, text=None, changed=False, action="block", error=said)
 
 
 def _known(channel: Any) -> Channel:
