@@ -49,8 +49,9 @@ def erase(
     Example: aimds audit erase audit.log --session s-11b6f9329c16 --tenant acme --review review.db
     """
     from aimds.cli.audit_stores import holdings, one_tenant
-    from aimds.record.erasure import Subject, find
     from aimds.record.erasure import erase as take_out
+    from aimds.record.erasure import find
+    from aimds.record.subject import Subject
 
     subject = Subject(session, tenant, request, identity)
     with bar("looking", quiet) as tell:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from aimds.cli.signals import terminable
 
 if TYPE_CHECKING:
     from aimds.jobs.scan.summary import Skip
@@ -25,14 +26,12 @@ def column(flag: str, what: str) -> Any:
 @contextlib.contextmanager
 def interruptible(kept: str) -> Iterator[None]:
     """Ctrl-C, or a service manager's SIGTERM, ends what is inside with ``kept`` on stderr, which says what is left."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"interrupted; {kept}: run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with terminable():
+        try:
+            yield
+        except KeyboardInterrupt:
+            print(f"interrupted; {kept}: run the same command again to go on", file=sys.stderr)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def cpus() -> int:

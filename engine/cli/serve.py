@@ -135,6 +135,7 @@ async def _serve(settings: Callable[[], Settings], front: Callable[[Any, Any], A
     import asyncio
     import signal
 
+    say("starting: reads models and warms up; listens when that is done")
     from aimds.app import Gateway
     from aimds.cli.startup import TEXTS, notice
 
