@@ -17,12 +17,17 @@ class SchemaError(AimdsError):
 
 
 class ConfigError(AimdsError):
-    """A setting has a value that cannot be used: names the key, the value and what would be accepted."""
+    """A setting has a value that cannot be used: names the key, the value, what would be accepted, and the file that
+    it stands in, if any."""
 
-    def __init__(self, key: str, value: object, expected: str) -> None:
-        self.key, self.value, self.expected = key, value, expected
+    def __init__(self, key: str, value: object, expected: str, *, file: object = None) -> None:
+        self.key, self.value, self.expected, self.file = key, value, expected, None if file is None else str(file)
         given = f"{key}: nothing given" if value is None or value == "" else f"{key} = {value!r}"
-        super().__init__(f"{given}: expected {expected}")
+        super().__init__(f"{'' if file is None else f'{file}: '}{given}: expected {expected}")
+
+    def of(self, file: object) -> ConfigError:
+        """The same, which names the ``file``."""
+        return ConfigError(self.key, self.value, self.expected, file=file)
 
 
 class DataError(AimdsError):

@@ -26,7 +26,8 @@ WINDOW: Final = 32
 def surprise(p_values: npt.ArrayLike) -> F64:
     """-log10 of ``p_values``, float64 of the same shape, from 0 to MOST; not a number stays so."""
     with np.errstate(divide="ignore"):
-        return np.asarray(np.clip(-np.log10(np.asarray(p_values, np.float64)), 0.0, MOST), np.float64)
+        # A p-value of 1 has the surprise 0.0; its negated logarithm is -0.0.
+        return np.asarray(np.clip(-np.log10(np.asarray(p_values, np.float64)), 0.0, MOST) + 0.0, np.float64)
 
 
 def prefixes(values: F64, offsets: npt.NDArray[np.int64], window: int = WINDOW) -> tuple[F64, npt.NDArray[np.int64]]:

@@ -11,6 +11,8 @@ from aimds.app import tls
 from aimds.errors import AimdsError, ConfigError
 from aimds.gateway import datagrams, server
 from aimds.gateway.http import App, Twin
+from aimds.gateway.identity import Peer
+from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
 from aimds.gateway.settings import Settings
 
@@ -56,11 +58,19 @@ class Sockets:
             raise
         app = App(self._service, self._clock, alt_svc=alt_svc)
         self.twin = Twin(
-            app if front is None else front(app), context=self._context, counted=counted, grace_s=settings.drain_s
+            app if front is None else front(app),
+            context=self._context,
+            counted=counted,
+            refused=self._refused,
+            grace_s=settings.drain_s,
         )
         # What stands before may pass on answers that have a date of their own.
         self.twin.config.date_header = front is None
         self._serving = asyncio.create_task(self.twin.serve([listening]))
+
+    def _refused(self, address: str, reason: str) -> None:
+        # Of a client that TLS turns away nothing is known but where it is.
+        self._service.deny(Problem("unauthenticated", reason), "", "", Peer(address))
 
     async def opened(self) -> None:
         """Wait until what listens over TCP is ready.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aimds.record.erasure import Subject
+    from aimds.record.subject import Subject
 
 HEARD_S = 15.0
 """A writer that listens takes a question within a second or two, if nothing else keeps it busy."""

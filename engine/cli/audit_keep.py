@@ -52,9 +52,10 @@ def erase(
     """
     from aimds.cli.audit_asked import asked
     from aimds.cli.audit_stores import holdings, one_tenant
-    from aimds.record.erasure import Subject, find
     from aimds.record.erasure import erase as take_out
+    from aimds.record.erasure import find
     from aimds.record.journal import InUse
+    from aimds.record.subject import Subject
 
     subject = Subject(session, tenant, request, identity)
     with bar("looking", quiet) as tell:

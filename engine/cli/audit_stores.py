@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aimds.record.erasure import Subject
+    from aimds.record.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,12 @@ def _review(subject: Subject, where: Path, given: bool) -> Holding:
     from aimds.cli.review_options import now, opened, reviewer
     from aimds.respond.review import retention
 
-    whose = retention.Subject(subject.tenant, subject.session, subject.request)
-
     def erase() -> int:
         with opened(where) as queue:
-            return retention.erase(queue.store, whose, now(), reviewer(None).name)
+            return retention.erase(queue.store, subject, now(), reviewer(None).name)
 
     with opened(where) as queue:
-        tenants = retention.tenants(queue.store, whose)
+        tenants = retention.tenants(queue.store, subject)
     return Holding(
         *("review", where, given, sum(tenants.values()), "items", "aimds review erase, or --review here"),
         left="an empty item each, with its label and its times",

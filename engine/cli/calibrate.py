@@ -134,16 +134,15 @@ def _write_review(path: Path, columns: dict[str, Any]) -> None:
 
 
 def _print(card: dict[str, Any]) -> None:
-    import sys
 
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
+    from aimds.cli import terminal
     from aimds.jobs.calibrate.card import moved, need, setting, statement, support
 
     rows, total, confidence = card["rows"], card["total"], card["confidence"]
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = terminal.console()
     console.print(
         f"{rows['read']:,} rows, {rows['different']:,} different texts; fitted to {total['fitted']:,}, judged on "
         f"{total['judged']:,}; profile {setting(card)}"
@@ -157,7 +156,7 @@ def _print(card: dict[str, Any]) -> None:
         cells = [line["name"], f"{line['fitted']:,}", line["judged_by"] or "–", f"{line['behind']:,}"]
         cells += [support(line, line[name]) for name in ("flag", "block")]
         table.add_row(*cells, f"{line['judged']:,}", moved(line["flag"]), moved(line["block"]))
-    console.print(table)
+    console.print(terminal.uncut(table))
     for name in ("flag", "block"):
         at = total[name]
         console.print(f"{name}, p <= {at['alpha']:g}: {statement(at, confidence)}")

@@ -134,13 +134,13 @@ def register(app: typer.Typer) -> None:
 
 
 def _print(result: Result, page: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from aimds.cli import terminal
     from aimds.printable import LINE, visible
 
     found = result.findings
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.console(soft_wrap=True)
 
     def say(line: str) -> None:
         console.print(line, markup=False)
@@ -159,7 +159,7 @@ def _print(result: Result, page: Path) -> None:
             figures = (one.rows, one.tenants, one.sessions, one.texts)
             threat = visible(one.threat, 24)
             table.add_row(str(place), *(f"{n:,}" for n in figures), _day(one.first), _day(one.last), threat)
-        console.print(table, markup=False)
+        console.print(terminal.uncut(table), markup=False)
         if found.n_families > SHOWN:
             say(f"and {found.n_families - SHOWN:,} more: see the page or --json")
     drafted = [one for one in found.families if one.draft is not None]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,14 +12,13 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from aimds.cli import terminal
 from aimds.jobs.evaluate.card import profiles, size
 from aimds.jobs.evaluate.points import SHIPPED
 from aimds.printable import visible
 
 Result = dict[str, Any]
 NAME_WIDTH = 60
-PIPE_WIDTH = 160
-"""Columns where nothing is known of the terminal, as in a file."""
 
 
 @contextmanager
@@ -40,7 +37,7 @@ def bars() -> Iterator[Callable[[str, int, int], None]]:
 
 def show(result: Result) -> None:
     """Print every part that ``result`` holds."""
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH)
+    console = terminal.console(highlight=True)
     for key, draw in _PARTS.items():
         if key in result:
             draw(console, result)
@@ -75,7 +72,7 @@ def _robustness(console: Console, result: Result) -> None:
         table.add_row(
             _name(row["name"]), f"{row['n']:,}", f"{row['plain']:,}", _rate(row["kept"]), _rate(row["benign"])
         )
-    console.print(table)
+    console.print(terminal.uncut(table))
     console.print(f"robustness, %, at {_title(rows[0]['at']).removeprefix('at ')}; the other columns: --json")
 
 
@@ -83,7 +80,7 @@ def _overdefence(console: Console, result: Result) -> None:
     table = _table("harmless look-alikes", right=("n", "not flagged", "not blocked"))
     for row in result["overdefence"]:
         table.add_row(_name(row["set"]), f"{row['n']:,}", _rate(row["flag"]), _rate(row["block"]))
-    console.print(table)
+    console.print(terminal.uncut(table))
 
 
 def _fewshot(console: Console, result: Result) -> None:
@@ -93,7 +90,7 @@ def _fewshot(console: Console, result: Result) -> None:
     for row in result["fewshot"]:
         cells = [cell for name in columns for cell in (_rate(row[name]), _rate(row["benign_at"][name]))]
         table.add_row(_name(row["source"]), str(row["exemplars"]), f"{row['n']:,}", *cells, f"{row['seconds']:.2f}")
-    console.print(table)
+    console.print(terminal.uncut(table))
 
 
 def _removal(console: Console, result: Result) -> None:
@@ -106,7 +103,7 @@ def _removal(console: Console, result: Result) -> None:
     )
     for name, part in parts:
         table.add_row(name, _rate(part["score_falls"]), _rate(part["below_flag"]))
-    console.print(table)
+    console.print(terminal.uncut(table))
     console.print(f"{found['n']:,} flagged attacks with evidence, {found['unexplained']:,} without")
 
 
@@ -117,7 +114,7 @@ def _throughput(console: Console, result: Result) -> None:
         deep = "–" if row["deep_share"] is None else f"{100 * row['deep_share']:.1f} %"
         times = [f"{row['stages'][name]:.2f}" if name in row["stages"] else "–" for name in stages]
         table.add_row(row["profile"], f"{row['rows']:,}", f"{row['rows_per_s']:,.0f}", deep, *times)
-    console.print(table)
+    console.print(terminal.uncut(table))
 
 
 def _pii(console: Console, result: Result) -> None:
@@ -129,7 +126,7 @@ def _pii(console: Console, result: Result) -> None:
             _pair(row, "precision"),
         )
         table.add_row(_name(row["source"]), _name(row["entity"]), f"{row['n']:,}", *cells)
-    console.print(table)
+    console.print(terminal.uncut(table))
 
 
 def _out_of_fold(console: Console, result: Result) -> None:
@@ -147,7 +144,7 @@ def _out_of_fold(console: Console, result: Result) -> None:
     macro = report["macro"]
     add(f"mean over {macro['sources']} sources", "attack", "", macro["detection"])
     add("ordinary traffic, weighted", "benign", "", macro["false_alarms"])
-    console.print(table)
+    console.print(terminal.uncut(table))
     if report["ablation"]:
         steps = _table("stages", "profile", right=tuple(f"at FPR {level}, %" for level in levels))
         for step in report["ablation"]:
@@ -176,7 +173,7 @@ def _rates(
     table = _table(*heads, right=("n", *(_title(name, "\n") for name in columns)))
     for names, n, row in rows:
         table.add_row(*map(_name, names), f"{n:,}", *(_rate(row[name]) for name in columns))
-    console.print(table)
+    console.print(terminal.uncut(table))
 
 
 def _table(*left: str, right: Sequence[str]) -> Table:

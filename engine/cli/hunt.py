@@ -139,13 +139,13 @@ def register(app: typer.Typer) -> None:
 
 
 def _print(result: Result, page: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from aimds.cli import terminal
     from aimds.printable import LINE, visible
 
     found, run = result.findings, result.run
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.console(soft_wrap=True)
 
     def say(line: str) -> None:
         console.print(line, markup=False)
@@ -171,7 +171,7 @@ def _print(result: Result, page: Path) -> None:
     for one in found.patterns:
         dates = (_day(one.first), _day(one.last))
         table.add_row(visible(one.id, 40), f"{one.rows:,}", *dates, visible(one.text, room))
-    console.print(table, markup=False)
+    console.print(terminal.uncut(table), markup=False)
     if found.unjudged:
         say(f"{found.unjudged:,} rows could not be searched: no text, too long, not readable, or a stage broke on it")
     say(f"hits in {visible(run.output, LINE)}, page {visible(str(page), LINE)}")

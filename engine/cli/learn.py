@@ -204,7 +204,7 @@ def _draw(found: State, out: Path) -> None:
     content = gain_plot.page(points) if out.suffix == ".html" else gain_plot.svg(points)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(content, "utf-8")
-    typer.echo(f"wrote {out}", err=True)
+    typer.echo(f"wrote {out}" + ("" if points else "; it is empty: no round has been proposed yet"), err=True)
 
 
 def _say_force(found: State, as_json: bool) -> None:

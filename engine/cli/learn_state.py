@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aimds.cli import secret_key
 from aimds.printable import LINE, visible
 
 if TYPE_CHECKING:
@@ -43,9 +44,7 @@ def state_folder(asked: Path | None) -> Path:
 
 def key_file(asked: Path | None) -> Path:
     """The secret key ``asked`` for, by default the user's; it lies outside the state."""
-    from aimds.detect.patterns.store import home
-
-    return asked or home(os.environ) / KEY_FILE
+    return secret_key.key_file(asked, KEY_FILE)
 
 
 def signer(asked: Path | None) -> SigningKey:
@@ -54,9 +53,7 @@ def signer(asked: Path | None) -> SigningKey:
     Raises:
         ConfigError: there is none, or the file holds no key.
     """
-    from aimds.detect.patterns import keys
-
-    return keys.load(key_file(asked), made_by="aimds learn keygen")
+    return secret_key.signer(asked, KEY_FILE, made_by="aimds learn keygen")
 
 
 def now() -> datetime:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from aimds.cli import terminal
 from aimds.learn.rounds import OPENED, PROPOSED, State
 from aimds.printable import visible
 
-WIDTH = 160
 NOTE = 60
 
 
@@ -61,4 +59,4 @@ def _table(*titles: str) -> Table:
 
 
 def _console() -> Console:
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH)
+    return terminal.console(markup=False)

@@ -73,8 +73,9 @@ async def _all(client: AsyncClient, rates: list[float], seconds: float, seed: in
 
 def show(results: list[Result]) -> None:
     """Print a table."""
-    from rich.console import Console
     from rich.table import Table
+
+    from aimds.cli import terminal
 
     table = Table(box=None, pad_edge=False)
     for name in ("offered/s", "verdicts/s", "refused", "failed", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"):
@@ -84,4 +85,4 @@ def show(results: list[Result]) -> None:
         times = [found[name] for name in ("p50_ms", "p90_ms", "p99_ms", "p99_9_ms", "max_ms")]
         cells = [f"{one.rate:,.0f}", f"{found['verdicts_per_s']:,.0f}", f"{one.refused:,}", f"{one.failed:,}"]
         table.add_row(*cells, *("–" if value is None else f"{value:,.1f}" for value in times))
-    Console(highlight=False).print(table)
+    terminal.console().print(terminal.uncut(table))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from aimds.cli.signals import terminable
 
 if TYPE_CHECKING:
     from aimds.jobs.scan.summary import Skip
@@ -25,14 +26,12 @@ def column(flag: str, what: str) -> Any:
 @contextlib.contextmanager
 def interruptible(kept: str) -> Iterator[None]:
     """Ctrl-C, or a service manager's SIGTERM, ends what is inside with ``kept`` on stderr, which says what is left."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"interrupted; {kept}: run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with terminable():
+        try:
+            yield
+        except KeyboardInterrupt:
+            print(f"interrupted; {kept}: run the same command again to go on", file=sys.stderr)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def cpus() -> int:
@@ -55,8 +54,9 @@ def print_skipped(skipped: list[Skip], output: str) -> None:
 
 def print_timings(stages: dict[str, float], rows: int, run_s: float) -> None:
     """The seconds of each stage, all workers together, its share and its cost a row; then those of the whole run."""
-    from rich.console import Console
     from rich.table import Table
+
+    from aimds.cli import terminal
 
     total = sum(stages.values())
     if not total or not rows:
@@ -67,5 +67,5 @@ def print_timings(stages: dict[str, float], rows: int, run_s: float) -> None:
         table.add_column(title, justify="left" if title == "stage" else "right")
     for stage, seconds in [*stages.items(), ("all", total)]:
         table.add_row(stage, f"{seconds:,.2f}", f"{seconds / total:.1%}", f"{seconds / rows * 1e6:,.1f}")
-    Console(highlight=False).print(table)
+    terminal.console().print(terminal.uncut(table))
     print(f"{run_s:,.2f} s on the clock: the stages, shared by the workers, then start-up, reading and writing")

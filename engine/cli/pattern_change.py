@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from aimds.cli import secret_key
+
 if TYPE_CHECKING:
     from aimds.detect.patterns import Bank, Pattern
     from aimds.detect.patterns.keys import SigningKey
@@ -59,9 +61,7 @@ def store_folder(asked: Path | None) -> Path:
 
 def key_file(asked: Path | None) -> Path:
     """The secret key ``asked`` for, by default the user's; it lies outside the store."""
-    from aimds.detect.patterns.store import home
-
-    return asked or home(os.environ) / KEY_FILE
+    return secret_key.key_file(asked, KEY_FILE)
 
 
 def opened(asked: Path | None) -> PatternStore | None:
@@ -93,9 +93,7 @@ def signer(asked: Path | None) -> SigningKey:
     Raises:
         ConfigError: there is none, or the file holds no key.
     """
-    from aimds.detect.patterns import keys
-
-    return keys.load(key_file(asked), made_by="aimds patterns keygen")
+    return secret_key.signer(asked, KEY_FILE, made_by="aimds patterns keygen")
 
 
 def written(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aimds.cli import terminal
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, Mark, excerpt
 from aimds.printable import tokens, visible
 
@@ -21,14 +21,12 @@ if TYPE_CHECKING:
     from aimds.detect.patterns.version import Change
 
 SHIPPED = "shipped"
-WIDTH = 160
-"""Columns of a table where no terminal says how wide it is."""
 BUDGET_BYTES = 1200
 
 
 def console() -> Console:
     """Where tables go."""
-    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
+    return terminal.console(markup=False, emoji=False)
 
 
 def rows(bank: Bank, store: PatternStore | None, base: Bank) -> list[dict[str, Any]]:

@@ -94,14 +94,15 @@ def summary(policy: Policy) -> dict[str, Any]:
 
 
 def _print(content: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from aimds.cli import terminal
 
     def line(content: str) -> Text:
         return Text(visible(content, LINE))
 
-    console = Console()
+    console = terminal.console(highlight=True)
     console.print(line(f"policy {content['version']}"))
     limits = Table("tenant", "mode", "channel", "block at p ≤", "flag at p ≤", "if a detector fails")
     actions = Table("tenant", "threat", "at block", "at flag", "min severity")
@@ -129,7 +130,7 @@ def _print(content: dict[str, Any]) -> None:
             sessions.add_row(*map(line, (name, what, then["action"], then["session_action"])))
         harmful = part["harmful"]
         actions.add_row(*map(line, (name, f"harmful score ≥ {harmful['threshold']:g}", harmful["action"], "", "")))
-    console.print(limits, *([failures] if failures.row_count else []), actions, sessions)
+    console.print(*map(terminal.uncut, (limits, *([failures] if failures.row_count else []), actions, sessions)))
     for rule in content["rules"]:
         scope = ", ".join(f"{key} {rule[key]}" for key in ("tenant", "channel", "threat") if rule[key]) or "everything"
         console.print(line(f"{'deny' if rule['deny'] else 'allow'} {scope}: {rule['reason']}"))

@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         workers: Annotated[
             int | None,
-            typer.Option(min=0, max=256, help="Processes that judge; 0: none but the proxy's.  [default: cores - 1]"),
+            typer.Option(min=0, max=256, help="Processes that judge; 0: a thread does.  [default: by the cores]"),
         ] = None,
         backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
     ) -> None:

@@ -182,15 +182,15 @@ def _too_many(findings: Findings, limits: tuple[int | None, int | None, int | No
 
 
 def _print(findings: Findings, day: date, seconds: float, out: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from aimds.cli import terminal
     from aimds.jobs.replay.findings import BLOCKED, OTHERWISE, RELEASED
     from aimds.jobs.report.charts import percent
     from aimds.printable import LINE, visible
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.console(soft_wrap=True)
 
     def say(line: str) -> None:
         console.print(line, markup=False)
@@ -226,7 +226,7 @@ def _print(findings: Findings, day: date, seconds: float, out: Path | None) -> N
                 share = group.share(kind)
                 cells += [f"{share.rows:,}", "–".join((share.bounds[0].removesuffix(" %"), share.bounds[1]))]
             table.add_row(*cells, f"{group.kinds[OTHERWISE]:,}")
-        console.print(table, markup=False)
+        console.print(terminal.uncut(table), markup=False)
         if len(groups) > SHOWN:
             say(f"and {len(groups) - SHOWN:,} more, see --json")
 

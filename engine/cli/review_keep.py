@@ -46,10 +46,11 @@ def erase(
     An id that more than one tenant has needs --tenant: clients choose such ids.
     """
     from aimds.errors import ConfigError
-    from aimds.respond.review.retention import Subject, tenants
+    from aimds.record.subject import Subject
     from aimds.respond.review.retention import erase as erase_subject
+    from aimds.respond.review.retention import tenants
 
-    subject = Subject(tenant, session, request)
+    subject = Subject(session, tenant, request)
     with opened(queue) as found:
         whose = sorted(tenants(found.store, subject)) if tenant is None else []
         if len(whose) > 1:

@@ -151,13 +151,13 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _print(totals: Totals, tiers: Tiers, seconds: float | None, output: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from aimds.cli import terminal
     from aimds.printable import LINE, visible
     from aimds.route.choices import ANSWERED, money
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.console(soft_wrap=True)
 
     def say(line: str) -> None:
         console.print(line, markup=False)
@@ -180,7 +180,7 @@ def _print(totals: Totals, tiers: Tiers, seconds: float | None, output: Path | N
     nowhere = whole.rows - totals.answered
     if nowhere:
         table.add_row("(nowhere)", f"{nowhere:,}", f"{nowhere / whole.rows:.1%}", "0", "0", "0.00")
-    console.print(table, markup=False)
+    console.print(terminal.uncut(table), markup=False)
     if len(totals.cache) > 1:
         exact, near = totals.cache.get("exact", 0), totals.cache.get("near", 0)
         asked = exact + near + totals.cache.get("miss", 0)
@@ -208,9 +208,9 @@ def _print(totals: Totals, tiers: Tiers, seconds: float | None, output: Path | N
 def _print_tiers(tiers: Tiers, as_json: bool) -> None:
     import dataclasses
 
-    from rich.console import Console
     from rich.table import Table
 
+    from aimds.cli import terminal
     from aimds.printable import visible
 
     if as_json:
@@ -225,4 +225,4 @@ def _print_tiers(tiers: Tiers, as_json: bool) -> None:
         prices = (f"{tier.input_price:g}", f"{tier.output_price:g}")
         named = (visible(tier.name, 24), visible(tier.model, 40))
         table.add_row(*named, place_, *prices, f"{tier.context:,}", f"{tier.capability:.2f}", tier.adapter)
-    Console(highlight=False, soft_wrap=True).print(table, markup=False)
+    terminal.console(soft_wrap=True).print(terminal.uncut(table), markup=False)

@@ -202,10 +202,11 @@ def _record(path: Path, summary: Summary) -> None:
 
 
 def _print(summary: Summary) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    from aimds.cli import terminal
+
+    console = terminal.console(soft_wrap=True)
     if summary.nothing_to_do and summary.outputs:
         console.print(f"nothing to do: all verdicts are there already, in {summary.output}", markup=False)
     else:
@@ -226,7 +227,7 @@ def _print(summary: Summary) -> None:
         right = (threats[i][0], f"{threats[i][1]:,}") if i < len(threats) else ("", "")
         table.add_row(*left, *right)
     if actions:
-        console.print(table)
+        console.print(terminal.uncut(table))
     if summary.violations:
         told = [f"{name} {count:,}" for name, count in summary.violations.items() if count]
         console.print(f"sessions that break a policy: {', '.join(told) or 'none'}", markup=False)

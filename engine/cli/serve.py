@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aimds.cli.over_files import cpus
 from aimds.cli.startup import BACKEND, RAY, RAY_ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aimds.gateway.settings import Settings
+
+MOST = 8
+"""Processes that judge by default."""
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +44,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         workers: Annotated[
             int | None,
-            typer.Option(min=0, max=256, help="Processes that judge; 0: none but the server's.  [default: cores - 1]"),
+            typer.Option(min=0, max=256, help="Processes that judge; 0: a thread does.  [default: by the cores]"),
         ] = None,
         backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
         on_ray: Annotated[bool, typer.Option("--ray", help=RAY)] = False,
@@ -108,15 +112,13 @@ def check(screening: dict[str, Any]) -> None:
 def screened(found: Settings, screening: dict[str, Any]) -> Settings:
     """``found`` with those of the options ``screening`` that were given, and a number of workers in any case."""
     made = replace(found.screening, **changed(screening))
-    return replace(found, screening=made if made.workers is not None else replace(made, workers=_cores()))
+    return replace(found, screening=made if made.workers is not None else replace(made, workers=workers(cpus())))
 
 
-def _cores() -> int:
-    """A core for the network, the others for judging; where there is one core, threads are cheaper."""
-    import os
-
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return usable - 1
+def workers(cores: int) -> int:
+    """How many processes judge where nobody says: a core is left to the network, and one loop feeds no more than MOST.
+    On two cores a process of its own judges no faster than a thread, and takes memory and a start of its own."""
+    return 0 if cores <= 2 else min(cores - 1, MOST)
 
 
 def changed(options: dict[str, Any]) -> dict[str, Any]:
@@ -135,6 +137,7 @@ async def _serve(settings: Callable[[], Settings], front: Callable[[Any, Any], A
     import asyncio
     import signal
 
+    say("starting: reads models and warms up; listens when that is done")
     from aimds.app import Gateway
     from aimds.cli.startup import TEXTS, notice
 

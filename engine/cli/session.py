@@ -50,12 +50,12 @@ def register(app: typer.Typer) -> None:
 
 
 def _print(found: Trace) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from aimds.cli import terminal
     from aimds.printable import visible
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.console(soft_wrap=True)
 
     def say(line: str) -> None:
         console.print(line, markup=False)
@@ -87,7 +87,7 @@ def _print(found: Trace) -> None:
             mark,
         )
         table.add_row(*(visible(cell, 60) for cell in cells))
-    console.print(table, markup=False)
+    console.print(terminal.uncut(table), markup=False)
     for place, turn in enumerate(found.turns):
         for name in turn.violations:
             say(f"turn {place + 1 if turn.turn is None else turn.turn} violates {visible(name, 80)}")

@@ -44,18 +44,19 @@ def register(app: typer.Typer) -> None:
         rules would object to.
 
         All rates and quantiles are of the time between two readings. Asks over TCP, as Prometheus does, with the role
-        metrics. Ends with Ctrl-C (exit code 130).
+        metrics. Ends with Ctrl-C or SIGTERM (exit code 130).
 
         Example: aimds top https://127.0.0.1:8443 --ca certs/ca.pem
         """
         import time
         from datetime import UTC, datetime
 
+        from aimds.cli.signals import terminable
         from aimds.cli.top_watch import Watch
         from aimds.gateway.client import Client, Options
 
         options = Options(token, ca, certificate, key, http=1, attempts=2, timeout_s=PATIENCE_S)
-        with Client(url, options) as client:
+        with terminable(), Client(url, options) as client:
             watch = Watch(_plain(url), client, time.monotonic)
             with _showing(as_json=as_json, once=once, wall=lambda: datetime.now(UTC)) as show:
                 run(watch, interval, show, once=once, clock=time.monotonic, sleep=time.sleep)

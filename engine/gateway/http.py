@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from aimds.gateway.accepting import Accepting, Refused
 from aimds.gateway.exchange import Exchange
 from aimds.gateway.headers import MAX_HEADER_BYTES
 from aimds.gateway.identity import Peer
@@ -173,6 +175,7 @@ class Twin(uvicorn.Server):
         app: what it serves.
         context: for TLS; plain TCP without one.
         counted: told +1 and -1 as connections come and go.
+        refused: told of clients whose certificate ended the handshake.
     """
 
     def __init__(
@@ -181,6 +184,7 @@ class Twin(uvicorn.Server):
         *,
         context: ssl.SSLContext | None = None,
         counted: Callable[[int], None] | None = None,
+        refused: Refused = lambda address, reason: None,
         grace_s: int = 30,
     ) -> None:
         protocol = type("Connection", (_Protocol,), {"counted": staticmethod(counted or (lambda change: None))})
@@ -200,7 +204,25 @@ class Twin(uvicorn.Server):
         )
         config.load()
         config.ssl = context
+        self._context, self._refused = context, refused
         super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; with TLS the handshakes are ours, since uvicorn says of none why it failed."""
+        if self._context is None or sockets is None:
+            await super().startup(sockets)
+            return
+        config, state = self.config, self.server_state
+        protocol: Any = config.http_protocol_class
+
+        def made() -> Any:
+            return protocol(config, state, {})
+
+        self.servers = [
+            Accepting(one, made, self._context, self._refused, config.backlog)  # type: ignore[misc]
+            for one in sockets
+        ]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

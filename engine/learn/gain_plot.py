@@ -98,6 +98,9 @@ def page(drawn: Sequence[Point]) -> str:
         for point in reversed(drawn)
     )
     heads = "".join(f"<th>{name}" for name in ("round", "held out", "before", "after", "gain", "gate", ""))
+    table = f'<div class="s"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+    if not drawn:
+        table = "<p>No round has been proposed yet: <code>aimds learn propose</code> makes one from feedback.</p>"
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>What learning gained</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><style>'
@@ -110,7 +113,7 @@ def page(drawn: Sequence[Point]) -> str:
         "border-bottom:1px solid light-dark(#e3e3dd,#2b3036)}"
         "td:nth-child(n+6),th:nth-child(n+6){text-align:left}</style>"
         f"<main><h1>What learning gained</h1><figure>{svg(drawn)}</figure>"
-        f'<div class="s"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></main></html>\n'
+        f"{table}</main></html>\n"
     )
 
 

@@ -81,7 +81,7 @@ class TracePolicies:
 
         Raises:
             DataError: the file cannot be read or is not TOML.
-            ConfigError: a key is unknown, missing or of the wrong kind; names it.
+            ConfigError: a key is unknown, missing or of the wrong kind; names it and the file.
             PolicyError: a formula cannot be read or compiled.
         """
         try:
@@ -91,7 +91,10 @@ class TracePolicies:
             raise DataError(path, f"cannot be read: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
             raise DataError(path, f"is not TOML: {error}") from error
-        return cls.of(values)
+        try:
+            return cls.of(values)
+        except ConfigError as error:
+            raise error.of(path or SHIPPED) from None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> TracePolicies:

@@ -21,8 +21,9 @@ from aimds.errors import AimdsError, DataError
 from aimds.record import disk
 from aimds.record.audit import AuditLog
 from aimds.record.chain import canonical
-from aimds.record.erasure import Found, Subject, erase
+from aimds.record.erasure import Found, erase
 from aimds.record.keys import mac
+from aimds.record.subject import Subject
 
 VALID = timedelta(hours=1)
 """A question is answered this long; an older one may have been put back by somebody."""

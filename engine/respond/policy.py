@@ -93,7 +93,7 @@ class Policy:
 
         Raises:
             DataError: the file cannot be read or is not TOML.
-            ConfigError: a value cannot be used, or a key is unknown; names its place in the file.
+            ConfigError: a value cannot be used, or a key is unknown; names the file and its place in it.
         """
         shipped = tomllib.loads(data.read_bytes(SHIPPED).decode())
         if path is None:
@@ -104,7 +104,10 @@ class Policy:
             raise DataError(path, f"cannot be read: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
             raise DataError(path, f"is not TOML: {error}") from error
-        return cls({key: shipped[key] for key in SECTIONS} | values)
+        try:
+            return cls({key: shipped[key] for key in SECTIONS} | values)
+        except ConfigError as error:
+            raise error.of(path) from None
 
     def moved(self, written: Mapping[str, float], to: Mapping[str, float]) -> Policy:
         """This policy with other thresholds, flag and block, where no channel or tenant has its own.

@@ -95,7 +95,7 @@ class Tiers:
 
         Raises:
             DataError: the file cannot be read, or is not TOML.
-            ConfigError: a value is missing or out of range, or a key is unknown.
+            ConfigError: a value is missing or out of range, or a key is unknown; names the file.
         """
         try:
             content = data.read_bytes(TIERS) if path is None else path.read_bytes()
@@ -104,6 +104,8 @@ class Tiers:
             raise DataError(path, f"cannot be read: {error.strerror or error}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise DataError(path or TIERS, f"is not TOML: {error}") from error
+        except ConfigError as error:
+            raise error.of(path or TIERS) from None
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Tiers:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numba import types
 
 from aimds.errors import KernelError
-from aimds.kernels import ragged
+from aimds.kernels import ragged, zero_one
 from aimds.kernels.cpu.bits import ones, trailing_zeros
 from aimds.kernels.cpu.jit import F64, I64, U64, compiled, reads, writes
 from aimds.kernels.registry import register
@@ -469,9 +469,7 @@ def attractor(
         raise KernelError("attractor", "values", "holds NaN or infinity")
     features = np.empty((len(offsets) - 1, FEATURES), np.float64)
     longest = int(np.diff(offsets).max(initial=0))
-    # Angles that no ratio of small numbers comes near: the golden section, from a fifth of pi to four fifths.
-    turns = (np.arange(1, angles + 1) * ((math.sqrt(5.0) - 1.0) / 2.0)) % 1.0
-    phase = np.arange(1, longest + 1)[:, None] * (math.pi * (1.0 + 3.0 * turns) / 5.0)
+    phase = np.arange(1, longest + 1)[:, None] * zero_one.spread(angles)
     waves = np.ascontiguousarray(np.concatenate([np.cos(phase), np.sin(phase)], axis=1))
 
     def part(first: int, last: int) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 import numpy as np
 
 from aimds.errors import KernelError
+from aimds.kernels import zero_one
 from aimds.kernels.cuda.launch import ROOM_BYTES, THREADS, Device, Launch, host
 from aimds.kernels.cuda.module import on_device
 
@@ -37,8 +37,7 @@ def run(
     if not rows:
         return features
     longest = int(host((offsets[1:] - offsets[:-1]).max()))
-    turns = np.arange(1, angles + 1) * ((math.sqrt(5.0) - 1.0) / 2.0) % 1.0
-    each = xp.asarray(math.pi * (1.0 + 3.0 * turns) / 5.0)
+    each = xp.asarray(zero_one.spread(angles))
     phase = xp.arange(1, longest + 1, dtype=np.float64)[:, None] * each[None, :]
     waves = xp.ascontiguousarray(xp.concatenate([xp.cos(phase), xp.sin(phase)], axis=1))
     width = (longest + 1) * (3 + 2 * angles) + (max(4, longest // 10) + 1) * angles

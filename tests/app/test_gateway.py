@@ -301,6 +301,33 @@ def test_denials_and_caught_verdicts_are_in_the_audit_log(folder: Path) -> None:
     assert verify(folder / "audit.log").ok
 
 
+def test_a_client_whose_certificate_ends_the_handshake_is_in_the_audit_log(folder: Path) -> None:
+    def denied() -> list[dict[str, Any]]:
+        lines = (folder / "audit.log").read_bytes().splitlines()
+        return [json.loads(line)["private"] for line in lines if b'"denied"' in line]
+
+    settings = secure(folder, audit=Audit(folder / "audit.log", None, "caught"))
+    required = dataclasses.replace(settings.certificates, required=True)  # type: ignore[type-var]
+    with live(dataclasses.replace(settings, certificates=required)) as server:
+        for number, (stem, said) in enumerate(
+            (("expired", "expired"), ("wrong", "unable to get"), ("other", "self-signed"), (None, "no certificate")), 1
+        ):
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                server.screen("hello", context=trusting(folder, stem))
+            eventually(lambda number=number: len(denied()) == number)
+            assert said in denied()[-1]["reason"]
+            assert denied()[-1]["peer"] == "127.0.0.1"
+        # What is no TLS, and what leaves in the middle, is no denial; the rest is served.
+        with socket.create_connection(("127.0.0.1", server.gateway.port), 20) as wire:
+            wire.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            wire.recv(100)
+        socket.create_connection(("127.0.0.1", server.gateway.port), 20).close()
+        assert server.screen("hello", context=trusting(folder, "client"))[0] == 200
+        assert len(denied()) == 4
+        assert b'aimds_denied_total{reason="unauthenticated"} 4.0' in server.gateway.metrics.text()
+    assert verify(folder / "audit.log").ok
+
+
 class Strict(Fake):
     """Puts the session of an attack into quarantine."""
 

@@ -67,6 +67,8 @@ def test_from_feedback_to_what_is_in_force_and_back(tmp_path: Path, files: tuple
     state = tmp_path / "home" / "learning"
     done("keygen")
     assert "no round has been proposed" in done("status")
+    assert "no round has been proposed yet" in run("history", "-o", tmp_path / "none.html").stderr
+    assert "No round has been proposed yet" in (tmp_path / "none.html").read_text("utf-8")
     first = json.loads(done("propose", files[0], "--benign", files[1], "--by", "a proposer", "--json"))
     assert first["passed"]
     assert first["held_out"]["gained"] >= 8

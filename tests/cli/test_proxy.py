@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,13 +38,11 @@ def started(*command: str, until: str, errors: bool) -> Iterator[tuple[subproces
 
 
 def asked(address: str, text: str, **more: object) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(address, timeout=60)
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}], **more})
-    connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
-    answer = connection.getresponse()
-    found = answer.status, answer.read().decode()
-    connection.close()
-    return found
+    with closing(http.client.HTTPConnection(address, timeout=60)) as connection:
+        connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
 
 
 def test_attacks_are_held_back_and_the_rest_goes_through_and_it_ends_cleanly() -> None:

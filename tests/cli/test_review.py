@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import signal
@@ -183,11 +184,12 @@ def test_the_console_opens_by_a_link_and_ends_by_a_signal(filled: Path) -> None:
         "ada",
     ]
     process = subprocess.Popen(open_, stderr=subprocess.PIPE, text=True)
+    open_things = contextlib.ExitStack()
     try:
         assert process.stderr is not None
         link = process.stderr.readline().split()[-1]
         address, _, path = link.removeprefix("http://").partition("/")
-        connection = http.client.HTTPConnection(address, timeout=60)
+        connection = open_things.enter_context(contextlib.closing(http.client.HTTPConnection(address, timeout=60)))
         connection.request("GET", f"/{path}")
         answer = connection.getresponse()
         answer.read()
@@ -205,6 +207,7 @@ def test_the_console_opens_by_a_link_and_ends_by_a_signal(filled: Path) -> None:
         assert "every decision is kept" in process.stderr.read()
         assert process.wait(30) == 0
     finally:
+        open_things.close()
         process.kill()
         process.wait()
         if process.stderr is not None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
+import os
+import pty
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -522,6 +528,32 @@ def test_snapshots_without_a_terminal_stand_below_each_other(
     told = capsys.readouterr().out
     assert told.count("aimds top") == 3
     assert "\x1b" not in told
+
+
+def test_sigterm_gives_the_screen_of_the_terminal_back() -> None:
+    with served(answering(Gateway())) as url:
+        ours, theirs = pty.openpty()
+        asked = [sys.executable, "-m", "aimds", "top", url, "--interval", "0.2"]
+        process = subprocess.Popen(
+            asked, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+        )
+        os.close(theirs)
+        shown = b""
+        try:
+            while b"jailbreak" not in shown:
+                shown += os.read(ours, 1 << 16)
+            assert b"\x1b[?1049h" in shown
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(OSError):  # the end of what the terminal was told
+                while more := os.read(ours, 1 << 16):
+                    shown += more
+            assert process.wait(30) == 130
+        finally:
+            process.kill()
+            process.wait()
+            os.close(ours)
+    assert shown.rfind(b"\x1b[?1049l") > shown.rfind(b"\x1b[?1049h")
+    assert b"Traceback" not in shown
 
 
 def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -129,3 +129,10 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
         load(tmp_path / "absent.toml")
     with pytest.raises(DataError, match="TOML"):
         load(written(tmp_path, "a = ["))
+
+
+def test_an_error_names_the_file_that_it_lies_in(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[audit]\n")
+    with pytest.raises(ConfigError, match=r"mine\.toml: audit\.path: nothing given"):
+        load(file)

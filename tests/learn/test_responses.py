@@ -21,7 +21,8 @@ from aimds.errors import AimdsError, ConfigError, DataError
 from aimds.learn import responses
 from aimds.learn.responses import REWARDS, Outcomes
 from aimds.record.audit import AuditLog
-from aimds.record.erasure import Subject, erase
+from aimds.record.erasure import erase
+from aimds.record.subject import Subject
 from aimds.respond.learned import FLOORS, Learned
 from aimds.respond.policy import Policy
 from aimds.respond.scored import RANK

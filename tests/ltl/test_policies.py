@@ -232,3 +232,10 @@ def test_a_flood_of_threats_in_one_session_is_judged() -> None:
 
 def test_a_table_without_rows_has_no_violations() -> None:
     assert with_violations(table([]), TracePolicies.load()).num_rows == 0
+
+
+def test_an_error_names_the_file_that_it_lies_in(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('format = 1\nversion = "1"\n')
+    with pytest.raises(ConfigError, match=r"mine\.toml: policies: nothing given"):
+        TracePolicies.load(file)

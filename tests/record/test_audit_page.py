@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from aimds.record.audit import AuditLog
-from aimds.record.erasure import Subject, erase
+from aimds.record.erasure import erase
+from aimds.record.subject import Subject
 
 PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
 

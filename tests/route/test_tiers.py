@@ -72,3 +72,10 @@ def test_unreadable_file_is_named(tmp_path: Path) -> None:
 def test_unknown_tier_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="local, cheap, strong"):
         Tiers.load().named("best")
+
+
+def test_an_error_names_the_file_that_it_lies_in(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("output_tokens = 5\n")
+    with pytest.raises(ConfigError, match=r"mine\.toml: tier: nothing given: expected .*the key is missing"):
+        Tiers.load(file)

@@ -28,7 +28,7 @@ def load(path: Path | None) -> Settings:
 
     Raises:
         DataError: it cannot be read.
-        ConfigError: a value is out of range, or a key is unknown; names the place.
+        ConfigError: a value is out of range, or a key is unknown; names the file and the place.
     """
     if path is None:
         return Settings()
@@ -38,7 +38,10 @@ def load(path: Path | None) -> Settings:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(path, f"is no TOML file: {error}") from None
-    return _settings(Section(content, ""), path.parent)
+    try:
+        return _settings(Section(content, ""), path.parent)
+    except ConfigError as error:
+        raise error.of(path) from None
 
 
 def _settings(top: Section, base: Path) -> Settings:

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from aimds.errors import ConfigError
+from aimds.record.subject import Subject
 from aimds.respond.review import rows
 from aimds.respond.review.items import micros
 from aimds.respond.review.store import Store
 
 ERASED = "erased"
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Whose data is meant; all that is given has to fit. The tenant ``""`` is that of rows without one.
-
-    Raises:
-        ConfigError: nothing is given.
-    """
-
-    tenant: str | None = None
-    session_id: str | None = None
-    request_id: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.tenant is None and self.session_id is None and self.request_id is None:
-            raise ConfigError("subject", None, "a tenant, a session or a request")
 
 
 def remove_texts(store: Store, before: datetime, now: datetime, who: str) -> int:
@@ -88,7 +71,10 @@ def tenants(store: Store, subject: Subject) -> dict[str, int]:
 
 
 def _condition(subject: Subject) -> tuple[str, list[Any]]:
-    given = {"tenant": subject.tenant, "session_id": subject.session_id, "request_id": subject.request_id}
+    given = {"tenant": subject.tenant, "session_id": subject.session, "request_id": subject.request}
+    # Left out, an identity alone would stand for every item.
+    if subject.identity is not None:
+        raise ConfigError("subject.identity", subject.identity, "a tenant, session or request: items name no identity")
     chosen = {name: value for name, value in given.items() if value is not None}
     tests = [f"coalesce({name}, '') = ?" if value == "" else f"{name} = ?" for name, value in chosen.items()]
     return " AND ".join(tests), list(chosen.values())

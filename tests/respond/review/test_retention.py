@@ -8,9 +8,10 @@ import pytest
 from review_cases import ADA, BEN, DAY, START, case, queue, turn
 
 from aimds.errors import ConfigError
+from aimds.record.subject import Subject
 from aimds.respond.review import Filter, Queue
 from aimds.respond.review.allow import Proposals
-from aimds.respond.review.retention import Subject, erase, remove_texts
+from aimds.respond.review.retention import erase, remove_texts
 
 NEEDLE = "zanzibar-ocelot-4711"
 
@@ -47,7 +48,7 @@ def test_old_texts_leave_the_files_and_decisions_stay(tmp_path: Path) -> None:
 
 def test_an_erased_subject_leaves_the_files_but_not_the_figures(tmp_path: Path) -> None:
     made = filled(tmp_path)
-    assert erase(made.store, Subject(session_id="s-one"), START + DAY, "ben") == 1
+    assert erase(made.store, Subject(session="s-one"), START + DAY, "ben") == 1
     found = bytes_on_disk(tmp_path)
     assert NEEDLE.encode() not in found
     assert b"s-one" not in found
@@ -63,7 +64,7 @@ def test_an_erased_subject_leaves_the_files_but_not_the_figures(tmp_path: Path) 
 
 def test_an_erased_verdict_is_not_queued_again(tmp_path: Path) -> None:
     made = filled(tmp_path)
-    erase(made.store, Subject(session_id="s-one"), START, "ben")
+    erase(made.store, Subject(session="s-one"), START, "ben")
     again = made.add([case(0, text=f"{NEEDLE} {'long ' * 3000}", session_id="s-one")], (), START + DAY, "scan")
     assert again.known == 1
     assert NEEDLE.encode() not in bytes_on_disk(tmp_path)
@@ -71,8 +72,10 @@ def test_an_erased_verdict_is_not_queued_again(tmp_path: Path) -> None:
 
 def test_all_that_is_given_has_to_fit(tmp_path: Path) -> None:
     made = queue(tmp_path, case(0), case(1, tenant="globex-test"))
-    assert erase(made.store, Subject(tenant="globex-test", request_id="r0000000"), START, "ben") == 0
+    assert erase(made.store, Subject(tenant="globex-test", request="r0000000"), START, "ben") == 0
     assert erase(made.store, Subject(tenant="globex-test"), START, "ben") == 1
     assert made.matching(BEN, START, Filter("all", tenant="acme-test")) == 1
-    with pytest.raises(ConfigError, match="a tenant, a session or a request"):
+    with pytest.raises(ConfigError, match="a session, tenant, request or identity"):
         Subject()
+    with pytest.raises(ConfigError, match="items name no identity"):
+        erase(made.store, Subject(identity="ada"), START, "ben")
