@@ -1,7 +1,7 @@
 """`aimds` in this process, noting what a gateway in it holds: `python -m benchmarks.watched FILE serve -c aimds.toml`.
 
 Every second a line of JSON goes to FILE: tasks of the loop, threads, open files, connections, and streams that the QUIC
-machines keep, also those that only wait for an acknowledgement.
+machines keep, also those that only wait for an acknowledgement, and answers kept under an Idempotency-Key.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def held(one: Any) -> dict[str, int]:
         "files": len(os.listdir("/proc/self/fd")),
         "connections": len(connections),
         "streams": sum(len(each.quic._streams) for each in connections),
+        "answers": len(one._service.answers),
     }
 
 
