@@ -1,6 +1,4 @@
-"""A server of one kind with a screener behind it, for `benchmarks.gateway`.
-
-`python -m benchmarks.gateway_servers KIND FOLDER` runs it.
+"""A server of one kind with a screener behind it: `python -m benchmarks.gateway_servers KIND FOLDER`.
 
 ``ours`` is the gateway without identity; ``aioquic`` its library's own server, ``hypercorn`` and ``uvicorn`` an ASGI
 application, ``flight`` Arrow Flight. Those screen each request by itself, as a service does that has no queue; with
