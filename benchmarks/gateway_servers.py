@@ -112,9 +112,10 @@ async def ours(screener: Any, folder: Path, port: int, size: int) -> None:
     gateway = Gateway(settings, build=lambda _: screener)
     gateway.service.access = Everybody()
     await gateway.start()
-    if gateway.quic is not None and size:
+    quic = gateway.sockets.quic
+    if quic is not None and size:
         parts = (folder / "server.pem").read_bytes(), (folder / "server.key").read_bytes()
-        gateway.quic.use(server.configuration(*parts, datagram_bytes=size))
+        quic.use(server.configuration(*parts, datagram_bytes=size))
     print(gateway.port, flush=True)
     await asyncio.Event().wait()
 
