@@ -41,7 +41,7 @@ async def sweep(where: Served, rates: Sequence[float], seconds: float, *, single
 
 def drawn(panels: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> str:
     """For each mode a panel: quantiles over the offered rate, both logarithmic, and the share that had a verdict."""
-    width, height, left, top = 390, 330, 68, 46
+    width, height, left, top = 396, 330, 74, 46
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width * len(panels)} {height}" font-family="sans-serif"'
         ' font-size="12">',
