@@ -173,10 +173,7 @@ def single(folder: Path, smoke: bool, screener: str = "stub") -> Iterator[dict[s
 
 
 def ngtcp2(folder: Path, smoke: bool) -> Iterator[dict[str, Any]]:
-    """A prompt a stream as ngtcp2's client sends them: beside aioquic and hypercorn.
-
-    The client cannot ask for a deadline, so ours refuses what it does not reach within a second, and ``same`` says it.
-    """
+    """A prompt a stream as ngtcp2's client sends them: beside aioquic and hypercorn."""
     client = shutil.which("gtlsclient")
     if client is None:
         print("SKIPPED ngtcp2: no gtlsclient here (Debian: ngtcp2-client)", file=sys.stderr)

@@ -98,6 +98,7 @@ async def ours(screener: Any, folder: Path, port: int, size: int) -> None:
     """The gateway, with one thread that judges."""
     from aimds.app import Gateway
     from aimds.gateway import server
+    from aimds.gateway.pieces import Limits
     from aimds.gateway.protocol import Everybody
     from aimds.gateway.settings import Screening, Settings
 
@@ -107,6 +108,8 @@ async def ours(screener: Any, folder: Path, port: int, size: int) -> None:
         certificate=folder / "server.pem",
         key=folder / "server.key",
         keys=folder / "keys.toml",
+        # The others refuse nothing either, however late they are.
+        limits=Limits(deadline_ms=100_000),
         screening=Screening(profile="fast", workers=0),
     )
     gateway = Gateway(settings, build=lambda _: screener)
