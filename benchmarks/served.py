@@ -44,8 +44,11 @@ class Served:
 
 
 @contextmanager
-def served(workers: int) -> Iterator[Served]:
-    """A gateway on a free port of loopback, profile ``fast``, no cache; it is drained at the end."""
+def served(workers: int, watched: Path | None = None) -> Iterator[Served]:
+    """A gateway on a free port of loopback, profile ``fast``, no cache; it is drained at the end.
+
+    With ``watched`` what it holds is noted there, as `benchmarks.watched` does.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder, now = Path(name), datetime.now(UTC)
         ca = certificates.authority("bench", now)
@@ -53,7 +56,8 @@ def served(workers: int) -> Iterator[Served]:
         certificates.write(folder, "server", certificates.issue(ca, "server", ["127.0.0.1"], now))
         certificates.write(folder, "client", certificates.issue(ca, "client", ["bench.example"], now, client=True))
         (folder / "aimds.toml").write_text(SETTINGS.format(workers=workers), "utf-8")
-        command = [sys.executable, "-m", "aimds", "serve", "-c", str(folder / "aimds.toml")]
+        program = ["aimds"] if watched is None else ["benchmarks.watched", str(watched)]
+        command = [sys.executable, "-m", *program, "serve", "-c", str(folder / "aimds.toml")]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ})
         assert process.stderr is not None
         try:

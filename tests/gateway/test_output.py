@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -167,3 +168,10 @@ def test_a_bad_setting_names_its_key() -> None:
 def test_feeding_past_the_limit_raises_a_problem() -> None:
     with pytest.raises(Problem):
         Output(OutputConfig(max_bytes=3)).feed(b"four")
+
+
+def test_the_bounds_that_the_page_states_are_those_in_force() -> None:
+    config = OutputConfig()
+    page = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text("utf-8")
+    assert f"up to {config.look_back_bytes:,} bytes before it" in page
+    assert f"The last {config.held_bytes} bytes stay back" in page

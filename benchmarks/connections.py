@@ -1,0 +1,132 @@
+"""Very many connections at once, each with a stream that stays open: `python -m benchmarks.connections`.
+
+The screener is a stub. Each connection asks twice on its stream, the second time when all are open, and once on a
+stream of its own. Prints one JSON document: verdicts, memory of the gateway before, with all open, and after, and
+seconds; exit code 1 where a verdict is missing, doubled or wrong, or a connection stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import ssl
+import sys
+import time
+import urllib.request
+from collections import Counter
+from contextlib import AsyncExitStack
+from typing import Any
+
+from benchmarks import callers
+from benchmarks.gateway import Side, identities, running
+from benchmarks.gateway_servers import MARK
+from benchmarks.soak import memory_mib
+
+AT_ONCE = 32
+"""Handshakes under way."""
+LINES, LINE = "application/x-ndjson", "/v1/screen/stream?verdict=brief"
+PATIENCE_S = 300.0
+
+
+def open_connections(side: Side) -> int:
+    """How many the gateway says there are."""
+    context = ssl.create_default_context(cafile=str(side.folder / "ca.pem"))
+    with urllib.request.urlopen(f"https://127.0.0.1:{side.port}/metrics", context=context) as answer:
+        lines = answer.read().decode().splitlines()
+    name = 'aimds_active_connections{transport="quic"} '
+    return int(float(next(line.removeprefix(name) for line in lines if line.startswith(name))))
+
+
+class Visitor:
+    """One connection: what it got on its long stream."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.held, self.over = number, b"", asyncio.Event()
+        self.came = asyncio.Event()
+
+    def found(self, content: bytes, ended: bool) -> None:
+        """Take in a piece."""
+        self.held += content
+        self.came.set()
+        if ended:
+            self.over.set()
+
+    def line(self, turn: str) -> bytes:
+        """A request; those of even numbers are blocked."""
+        text = f"{turn} {self.number}" + ("" if self.number % 2 else f" {MARK}")
+        return json.dumps({"text": text, "request_id": turn}).encode() + b"\n"
+
+
+async def visit(side: Side, count: int) -> tuple[Counter[tuple[int, str, str]], dict[str, Any]]:
+    """All verdicts by visitor, id and action, and what was measured meanwhile."""
+    verdicts: Counter[tuple[int, str, str]] = Counter()
+    room, begun = asyncio.Semaphore(AT_ONCE), time.perf_counter()
+    measured: dict[str, Any] = {"memory_before_mib": memory_mib(side.process)}
+    async with AsyncExitStack() as stack:
+
+        async def enter(number: int) -> tuple[Visitor, callers.Caller, int]:
+            async with room:
+                caller = await stack.enter_async_context(callers.http3(side.port, side.folder))
+                one = Visitor(number)
+                stream = caller.begin(LINE, LINES, None, one.found)
+                assert caller.http is not None
+                caller.http.send_data(stream, one.line("first"), False)
+                caller.soon()
+                await one.came.wait()
+                return one, caller, stream
+
+        everyone = await asyncio.gather(*(enter(number) for number in range(count)))
+        measured |= {"opened_s": time.perf_counter() - begun, "memory_open_mib": memory_mib(side.process)}
+        measured["open"] = await asyncio.to_thread(open_connections, side)
+        for one, caller, stream in everyone:
+            assert caller.http is not None
+            caller.http.send_data(stream, one.line("second"), True)
+            caller.soon()
+        found = await asyncio.gather(
+            *(
+                caller.ask("/v1/screen?verdict=brief", "application/json", one.line("own"))
+                for one, caller, _ in everyone
+            )
+        )
+        await asyncio.gather(*(one.over.wait() for one, _, _ in everyone))
+        measured["answered_s"] = time.perf_counter() - begun - measured["opened_s"]
+        for (one, _, _), alone in zip(everyone, found, strict=True):
+            for line in [*one.held.splitlines(), alone]:
+                told = json.loads(line)
+                verdicts[one.number, told["request_id"], told["action"]] += 1
+    return verdicts, measured
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="very many connections at once")
+    parser.add_argument("--connections", type=int, default=1000)
+    count = parser.parse_args().connections
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with identities() as folder, running("ours", folder) as side:
+
+        async def whole() -> tuple[Counter[tuple[int, str, str]], dict[str, Any]]:
+            async with asyncio.timeout(PATIENCE_S):
+                return await visit(side, count)
+
+        verdicts, measured = asyncio.run(whole())
+        until = time.monotonic() + 20
+        while (left := open_connections(side)) and time.monotonic() < until:
+            time.sleep(0.2)
+        measured |= {"left": left, "memory_after_mib": memory_mib(side.process)}
+    expected = Counter(
+        (number, turn, "allow" if number % 2 else "block")
+        for number in range(count)
+        for turn in ("first", "second", "own")
+    )
+    rounded = {key: round(value, 1) for key, value in measured.items()}
+    good = verdicts == expected and not left and measured["open"] == count
+    print(json.dumps({"connections": count, "verdicts": verdicts.total(), **rounded, "same": good}))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

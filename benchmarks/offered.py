@@ -1,0 +1,112 @@
+"""Latency against offered load: `python -m benchmarks.offered --svg FILE`; a JSON line a rate, as of `aimds load`.
+
+`aimds serve` with profile ``fast``, no cache, and the generator of `aimds load` on the same machine: requests go out at
+their times whether or not earlier ones were answered, and wait from those times on (no coordinated omission).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from aimds.gateway.client import AsyncClient
+from aimds.gateway.load import measure
+from benchmarks.served import Served, served
+
+RATES = (50.0, 100.0, 200.0, 400.0, 600.0, 800.0, 1000.0, 1500.0, 2000.0)
+SHARES = (("p50_ms", "p50", "#1d4ed8"), ("p90_ms", "p90", "#047857"), ("p99_ms", "p99", "#b45309"))
+ANSWERED = "#6b7280"
+
+
+async def sweep(where: Served, rates: Sequence[float], seconds: float, *, single: bool) -> list[dict[str, Any]]:
+    """What each rate gave, from the lowest on."""
+    found = []
+    for number, rate in enumerate(sorted(rates)):
+        async with AsyncClient(where.url, where.options, deadline_ms=1000.0, attempts=1) as client:
+            await client.screen("warm up")
+            one = await measure(client, rate, seconds, Random(number), single=single, clock=time.perf_counter)
+        found.append(one.document())
+        print(json.dumps({"mode": "single" if single else "stream", **found[-1]}), flush=True)
+        await asyncio.sleep(1.0)
+    return found
+
+
+def drawn(panels: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> str:
+    """For each mode a panel: quantiles over the offered rate, both logarithmic, and the share that had a verdict."""
+    width, height, left, top = 396, 330, 74, 46
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width * len(panels)} {height}" font-family="sans-serif"'
+        ' font-size="12">',
+        f'<rect width="{width * len(panels)}" height="{height}" fill="#ffffff"/>',
+    ]
+    every = [one for _, found in panels for one in found if one["p50_ms"] is not None]
+    low = math.floor(math.log10(min(one["p50_ms"] for one in every)))
+    high = math.ceil(math.log10(max(one["p99_ms"] for one in every)))
+    first, last = (math.log10(edge(one["rate"] for one in every)) for edge in (min, max))
+    for number, (title, found) in enumerate(panels):
+        start = left + width * number
+
+        def x(rate: float, start: float = start) -> float:
+            return start + (math.log10(rate) - first) / (last - first) * (width - left - 20)
+
+        def y(value: float) -> float:
+            return height - 52 - (math.log10(value) - low) / (high - low) * (height - 52 - top)
+
+        parts.append(f'<text x="{start}" y="16" fill="#111827">{title}</text>')
+        for power in range(low, high + 1):
+            at = y(10.0**power)
+            parts.append(f'<path d="M{start} {at:.1f}H{width * (number + 1) - 20}" stroke="#e5e7eb"/>')
+            said = f"{10**power:,} ms" if power >= 0 else f"{10.0**power:g} ms"
+            parts.append(f'<text x="{start - 6}" y="{at + 4:.1f}" text-anchor="end" fill="#374151">{said}</text>')
+        for at, (name, label, colour) in enumerate(SHARES):
+            points = [(x(one["rate"]), y(one[name])) for one in found if one[name] is not None]
+            line = " ".join(f"{across:.1f},{down:.1f}" for across, down in points)
+            parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+            parts += [f'<circle cx="{across:.1f}" cy="{down:.1f}" r="2.5" fill="{colour}"/>' for across, down in points]
+            parts.append(f'<text x="{start + 40 * at}" y="34" fill="{colour}">{label}</text>')
+        parts.append(f'<text x="{start + 130}" y="34" fill="{ANSWERED}">below: share with a verdict</text>')
+        for one in found:
+            across, share = x(one["rate"]), one["verdicts"] / max(one["sent"], 1)
+            turned = f'transform="rotate(-45 {across:.1f} {height - 36})"'
+            parts.append(
+                f'<text x="{across:.1f}" y="{height - 36}" text-anchor="end" font-size="10" fill="#374151" {turned}>'
+                f"{one['rate']:,.0f}</text>"
+            )
+            if share < 0.995:
+                parts.append(
+                    f'<text x="{across:.1f}" y="{height - 56}" text-anchor="middle" font-size="10"'
+                    f' fill="{ANSWERED}">{100 * share:.0f}%</text>'
+                )
+        middle = start + (width - left) / 2 - 10
+        parts.append(f'<text x="{middle}" y="{height - 6}" text-anchor="middle" fill="#374151">offered a second</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def main() -> int:
+    """Command line; exit code 1 where a request failed."""
+    parser = argparse.ArgumentParser(description="latency against offered load")
+    parser.add_argument("--rate", type=float, action="append", help="requests a second, repeatable")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long each rate is kept up")
+    parser.add_argument("--workers", type=int, default=1, help="processes that judge")
+    parser.add_argument("--svg", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    rates = options.rate or RATES
+    with served(options.workers) as where:
+        streamed = asyncio.run(sweep(where, rates, options.seconds, single=False))
+        alone = asyncio.run(sweep(where, [one for one in rates if one <= 1000], options.seconds, single=True))
+    if options.svg:
+        panels = (("one stream for all requests", streamed), ("each request a stream of its own", alone))
+        options.svg.write_text(drawn(panels), "utf-8")
+    return 1 if any(one["failed"] for one in (*streamed, *alone)) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""Clients that leave, drip, fall silent, lie about sizes and break the rules: they end alone, and others are served."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import re
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.crypto import CryptoPair
+from aioquic.tls import Epoch
+from desk import ARROW, ATTACK, BOOM, JSON, NDJSON, Desk, documents, feed, ipc, ndjson
+from live import Slow
+from quic import Client, Running, body, running
+
+from aimds.gateway.pieces import Limits
+from aimds.gateway.protocol import Hooks
+
+TEXT = [(b"content-type", b"text/plain")]
+ROOT = Path(__file__).parents[2]
+STILL = "still served"
+DAMAGED, LANES = 400, 16
+"""Damaged requests, and connections that send them at once: each waits a while after it was closed."""
+
+
+async def settled(one: Running) -> None:
+    """Wait until nothing is under way and no connection is left."""
+    async with asyncio.timeout(20):
+        while not one.service.idle or one.server._known:
+            await asyncio.sleep(0.01)
+
+
+def silence(client: Client) -> None:
+    """Nothing of ``client`` goes out any more, as if its cable were cut."""
+    client._transport.sendto = lambda *_: None  # type: ignore[union-attr, method-assign, unused-ignore]
+
+
+@pytest.mark.parametrize("how", ["stream", "connection"])
+def test_a_client_that_leaves_while_its_batch_is_judged_costs_no_neighbour_a_verdict(how: str) -> None:
+    screener = Slow()
+
+    async def test(one: Running) -> None:
+        one.service.hooks = Hooks(lambda: None, one.worker.unjudged)
+        async with one.client() as stays:
+            async with one.client() as leaves:
+                rows = ndjson(*({"text": f"{i}"} for i in range(100)))
+                stream = leaves.begin("/v1/screen/batch", rows, kind="application/x-ndjson")
+                kept = stays.begin("/v1/screen", body(ATTACK))
+                async with asyncio.timeout(20):
+                    while one.service.batcher.queued_rows < 101:
+                        await asyncio.sleep(0.002)
+                one.service.hooks = Hooks(one.worker.work, one.worker.unjudged)
+                one.worker.work()
+                assert await asyncio.to_thread(screener.entered.wait, 20)
+                if how == "stream":
+                    leaves._quic.reset_stream(stream, 0x10C)
+                    leaves._quic.stop_stream(stream, 0x10C)
+                    leaves.transmit()
+                    async with asyncio.timeout(20):
+                        while len(one.service._open) > 1:
+                            await asyncio.sleep(0.002)
+                    screener.go.set()
+            screener.go.set()
+            found = await stays.answer(kept)
+            assert json.loads(found["body"])["action"] == "block"
+            assert found["body"].count(b"request_id") == 1
+        # All rows were in one batch, and none was judged again for those that stayed.
+        assert screener.batches == [101]
+        await settled(one)
+
+    running(test, screener=screener, limits=Limits(deadline_ms=20_000, piece_rows=256))
+
+
+def test_a_slow_writer_holds_up_nobody_and_is_answered_in_the_end() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as slow, one.client() as other:
+            streams = [slow.begin("/v1/screen", end=False) for _ in range(20)]
+            content = body(ATTACK)
+            for at in range(len(content)):
+                for stream in streams:
+                    slow.http.send_data(stream, content[at : at + 1], at == len(content) - 1)
+                slow.transmit()
+                if at % 8 == 0:
+                    assert (await other.ask("/v1/screen", body("quick")))["status"] == 200
+                assert one.service.batcher.queued_bytes == 0 or at == len(content) - 1
+            answers = [await slow.answer(stream) for stream in streams]
+            assert [json.loads(one["body"])["action"] for one in answers] == ["block"] * 20
+        assert sum(one.screener.batches) == 20 + -(-len(content) // 8)
+
+    running(test)
+
+
+def test_a_client_that_falls_silent_in_the_middle_of_a_body_is_forgotten() -> None:
+    async def test(one: Running) -> None:
+        one.server._configuration.idle_timeout = 0.4
+        async with one.client() as silent:
+            silent.begin("/v1/screen", b'{"text": "half', end=False)
+            silent.begin("/v1/screen/stream", b'{"text": "whole"}\n{"te', end=False)
+            async with asyncio.timeout(20):
+                while sum(one.screener.batches) < 1:
+                    await asyncio.sleep(0.002)
+            silence(silent)
+            await settled(one)
+            one.server._configuration.idle_timeout = 60.0
+            async with one.client() as other:
+                assert (await other.ask("/v1/screen", body(STILL)))["status"] == 200
+
+    running(test)
+
+
+@pytest.mark.parametrize("codec", ["zstd", "lz4"])
+def test_a_decompression_bomb_is_refused_and_others_are_served(codec: str) -> None:
+    async def test(one: Running) -> None:
+        bomb = ipc(pa.table({"text": ["a" * (4 << 20)]}), compression=codec)
+        assert len(bomb) < 100_000
+        async with one.client() as bad, one.client() as good:
+            asked = [bad.begin("/v1/screen/batch", bomb, kind="application/vnd.apache.arrow.stream") for _ in range(5)]
+            assert (await good.ask("/v1/screen", body(STILL)))["status"] == 200
+            assert {(await bad.answer(stream))["status"] for stream in asked} == {413}
+        assert one.screener.batches == [1]
+
+    running(test, limits=Limits(max_expanded_bytes=1 << 20))
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        ("/v1/screen", JSON),
+        ("/v1/sessions/s/turns", JSON),
+        ("/v1/screen/batch", NDJSON),
+        ("/v1/screen/output", TEXT),
+        ("/v1/screen/output", NDJSON),
+    ],
+)
+@pytest.mark.parametrize("bad", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82"])
+def test_invalid_utf8_is_refused_on_every_route(target: str, headers: list[tuple[bytes, bytes]], bad: bytes) -> None:
+    desk = Desk()
+    exchange = desk.open(target, headers)
+    feed(desk, exchange, bad if headers is TEXT else b'{"text": "a' + bad + b'"}\n')
+    desk.run()
+    assert exchange.ended
+    assert exchange.status == 400
+    assert desk.screener.batches == []
+
+
+def test_a_line_of_invalid_utf8_has_a_problem_and_the_stream_goes_on() -> None:
+    desk = Desk()
+    exchange = desk.open("/v1/screen/stream", NDJSON)
+    feed(desk, exchange, b'{"text": "\xff"}\n' + ndjson({"text": ATTACK}))
+    desk.run()
+    bad, good = documents(exchange)
+    assert (bad["status"], bad["problem"]["status"], good["action"]) == ("error", 400, "block")
+
+
+def test_rows_that_break_a_kernel_fail_alone_on_a_stream_and_in_an_arrow_table() -> None:
+    async def test(one: Running) -> None:
+        texts = [BOOM if i % 50 == 7 else ATTACK if i % 3 == 0 else f"text {i}" for i in range(120)]
+        expected = ["error" if text == BOOM else "ok" for text in texts]
+        async with one.client() as client:
+            found = await client.ask("/v1/screen/batch", ipc(pa.table({"text": texts})), kind=ARROW[0][1].decode())
+            table = pa.ipc.open_stream(found["body"]).read_all()
+            assert table.column("status").to_pylist() == expected
+            lines = ndjson(*({"text": text, "request_id": str(i)} for i, text in enumerate(texts)))
+            found = await client.ask("/v1/screen/stream", lines, kind="application/x-ndjson")
+            verdicts = {int(one["request_id"]): one for one in map(json.loads, found["body"].splitlines())}
+            assert [verdicts[i]["status"] for i in range(120)] == expected
+            actions = [*table.column("action").to_pylist(), *(verdicts[i]["action"] for i in range(120))]
+            assert all(action != "allow" for action, text in zip(actions, texts * 2, strict=True) if text == BOOM)
+
+    running(test)
+
+
+def frames(random: Random) -> bytes:
+    """A request of two HTTP/3 frames, damaged (RFC 9114, section 7; headers without the dynamic table)."""
+    headers = b"\x00\x00\xd4\xd7\x50\x01a\x51\x0a/v1/screen"
+    made = bytearray(b"\x01" + bytes([len(headers)]) + headers + b"\x00\x0d" + b'{"text": "a"}')
+    for _ in range(random.randint(1, 4)):
+        match random.randrange(4):
+            case 0:
+                made[random.randrange(len(made))] = random.randrange(256)
+            case 1:
+                made.insert(random.randrange(len(made) + 1), random.randrange(256))
+            case 2:
+                del made[random.randrange(len(made)) :]
+                made += b"\0"
+            case _:
+                # A length or a type that promises more than there is.
+                made[:0] = random.choice([b"\x00\xff" + b"\xff" * 7, b"\x01\xbf\xff\xff\xff", b"\x04\x00", b"\x21\x40"])
+    return bytes(made)
+
+
+def test_damaged_requests_end_their_connections_alone() -> None:
+    random, sent = Random(11), 0
+
+    async def lane(one: Running) -> None:
+        nonlocal sent
+        while sent < DAMAGED:
+            async with one.client() as bad:
+                while bad.ended is None and sent < DAMAGED:
+                    for _ in range(10):
+                        stream = bad._quic.get_next_available_stream_id()
+                        bad._quic.send_stream_data(stream, frames(random), random.random() < 0.8)
+                        sent += 1
+                    bad.transmit()
+                    with contextlib.suppress(ConnectionError):
+                        await bad.ping()
+
+    async def test(one: Running) -> None:
+        async with one.client() as good:
+            lanes = [asyncio.create_task(lane(one)) for _ in range(LANES)]
+            while not all(each.done() for each in lanes):
+                assert (await good.ask("/v1/screen", body(STILL)))["status"] == 200
+                await asyncio.sleep(0.05)
+            await asyncio.gather(*lanes)
+            assert (await good.ask("/v1/screen", body(STILL)))["status"] == 200
+        await settled(one)
+        assert sent >= DAMAGED
+
+    running(test)
+
+
+def test_packets_damaged_before_they_are_sealed_end_their_connections_alone() -> None:
+    random, damaged = Random(13), 0
+
+    class Damaging:
+        """Keys of a client that break some of the frames of a packet: the server can open it, and finds nonsense."""
+
+        def __init__(self, real: CryptoPair) -> None:
+            self._real = real
+
+        def encrypt_packet(self, header: bytes, payload: bytes, number: int) -> bytes:
+            nonlocal damaged
+            changed = bytearray(payload)
+            for _ in range(random.randint(1, 6)):
+                changed[random.randrange(min(len(changed), 60))] = random.randrange(256)
+            damaged += 1
+            return self._real.encrypt_packet(header, bytes(changed), number)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+    async def lane(one: Running) -> None:
+        for _ in range(2):
+            async with one.client() as bad:
+                quic: QuicConnection = bad._quic
+                real = quic._cryptos[Epoch.ONE_RTT]
+                quic._cryptos[Epoch.ONE_RTT] = Damaging(real)  # type: ignore[assignment]
+                for number in range(8):
+                    bad.begin("/v1/screen", body(f"{number}"))
+                    await asyncio.sleep(0)
+                quic._cryptos[Epoch.ONE_RTT] = real
+
+    async def test(one: Running) -> None:
+        async with one.client() as good:
+            # Those that fall silent are forgotten soon.
+            one.server.use(dataclasses.replace(one.server._configuration, idle_timeout=1.0))
+            await asyncio.gather(*(lane(one) for _ in range(LANES)))
+            assert (await good.ask("/v1/screen", body(STILL)))["status"] == 200
+        await settled(one)
+        assert damaged >= 30
+        assert one.server.handshakes == 0
+
+    running(test)
+
+
+def test_every_fault_of_the_page_names_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "gateway.md").read_text("utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", page)
+    assert len(named) > 30
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if f"\ndef {name}(" not in (Path(__file__).parent / file).read_text("utf-8")
+    ]
+    assert missing == []
