@@ -24,6 +24,7 @@ from aimds.gateway import settings
 from aimds.gateway.following import Follower, waves
 from aimds.gateway.settings import Following, Settings
 from aimds.jobs.scan import Columns, Factory, Scan, ScanConfig
+from aimds.jobs.scan import Following as Followed
 from aimds.ltl.policies import TracePolicies
 from aimds.respond.carry_out import Responder
 from aimds.schema import requests
@@ -89,7 +90,7 @@ def scanned(folder: Path, given: list[dict[str, Any]], policies: Path, policy: P
     pq.write_table(table, folder / "log.parquet")
     factory = Factory("policy_screener:PolicyScreener", {} if policy is None else {"policy": str(policy)})
     config = ScanConfig((str(folder / "log.parquet"),), folder / "out", columns=Columns(events=None))
-    Scan(config, factory, policies=str(policies)).run()
+    Scan(config, factory, following=Followed(str(policies))).run()
     return {row["request_id"]: row for row in pq.read_table(folder / "out" / "log.parquet").to_pylist()}
 
 
