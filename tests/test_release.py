@@ -200,6 +200,6 @@ def test_a_version_without_its_day_in_the_changelog_is_refused(
             release.ready("1.2.0")
     changelog.write_text("# Changelog\n\n## 1.2.0 (2026-01-01)\n", "utf-8")
     release.ready("1.2.0")
-    monkeypatch.setattr(release, "git", lambda *arguments: b" M engine/app.py\n")
-    with pytest.raises(release.Refused, match=r"engine/app\.py"):
+    monkeypatch.setattr(release, "git", lambda *arguments: b" M engine/errors.py\n")
+    with pytest.raises(release.Refused, match=r"engine/errors\.py"):
         release.ready("1.2.0")

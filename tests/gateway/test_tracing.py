@@ -268,7 +268,7 @@ def test_health_and_metrics_are_not_traced() -> None:
 def collected(monkeypatch: pytest.MonkeyPatch) -> Traced:
     desk = Traced()
     desk.traces.wall_ns = time.time_ns
-    monkeypatch.setattr("aimds.app.traces", lambda tracing, environment: desk.traces)
+    monkeypatch.setattr("aimds.app.gateway.traces", lambda tracing, environment: desk.traces)
     return desk
 
 

@@ -131,8 +131,8 @@ def test_a_client_that_goes_away_takes_its_rows_out_of_the_queue() -> None:
 
 def test_a_body_that_does_not_come_is_given_up() -> None:
     with live() as server:
-        assert server.gateway._twin is not None
-        app = server.gateway._twin.config.loaded_app
+        assert server.gateway.sockets.twin is not None
+        app = server.gateway.sockets.twin.config.loaded_app
         while not isinstance(app, App):
             app = app.app
         app._idle_s = 0.05

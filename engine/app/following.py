@@ -1,0 +1,30 @@
+"""What a gateway keeps of conversations: their scores, and how far they are in the policies over traces."""
+
+from __future__ import annotations
+
+from aimds.analyze.sessions import Sessions
+from aimds.analyze.watch import Watch
+from aimds.gateway.settings import SHIPPED, Settings
+from aimds.ltl.policies import TracePolicies
+
+
+def sessions(settings: Settings) -> Sessions | None:
+    """What scores conversations, where ``settings`` ask for it."""
+    if settings.sessions is None:
+        return None
+    return Sessions(capacity=settings.sessions.capacity, max_age_s=settings.sessions.max_age_s)
+
+
+def watch(settings: Settings, now: Watch | None = None) -> Watch | None:
+    """What follows the policies that ``settings`` name; ``now`` where it has the same ones.
+
+    Raises:
+        AimdsError: they cannot be used.
+    """
+    following = settings.sessions
+    if following is None or following.policies is None:
+        return None
+    policies = TracePolicies.load(None if following.policies == SHIPPED else following.policies)
+    if now is not None and policies.version == now.policies.version:
+        return now
+    return Watch(policies, capacity=following.capacity, max_age_s=following.max_age_s)

@@ -1,0 +1,275 @@
+"""A gateway in this process, from start to drain: its parts, made from settings, and in what order they come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from aimds.app import following, recording, reviews
+from aimds.app.credentials import credentials
+from aimds.app.gauges import set_gauges
+from aimds.app.holds import Holds
+from aimds.app.judging import judging
+from aimds.app.reviews import Reviews
+from aimds.app.sockets import Sockets
+from aimds.errors import AimdsError
+from aimds.gateway.auth import Auth, Credentials
+from aimds.gateway.batching import Batcher
+from aimds.gateway.follow_ups import FollowUps
+from aimds.gateway.frames import Setup
+from aimds.gateway.headers import Head
+from aimds.gateway.http import App
+from aimds.gateway.identity import Peer
+from aimds.gateway.judge_process import screener_of
+from aimds.gateway.judges import COMMAND
+from aimds.gateway.limits import Failures, Rates
+from aimds.gateway.notifications import Notifications
+from aimds.gateway.problem import Problem
+from aimds.gateway.protocol import Access, Everybody, Hooks, Service
+from aimds.gateway.settings import Screening, Settings
+from aimds.gateway.traced import TracedService
+from aimds.gateway.tracing import traces
+from aimds.gateway.upkeep import Upkeep
+from aimds.gateway.worker import Worker
+from aimds.metrics import Metrics
+from aimds.respond.carry_out import Queue as Hands
+from aimds.respond.carry_out import Responder
+from aimds.respond.notify import NotifyFile
+from aimds.respond.policy import Policy
+from aimds.screener import Screener
+
+Say = Callable[[str], None]
+
+
+class Gateway:
+    """A gateway in this process.
+
+    Args:
+        settings: checked ones.
+        reread: gives the settings anew on a reload.
+        build: makes the screener; another one in tests, as ``judge``, the command that starts a process that judges.
+        warm: texts that make such a process ready to work.
+        queue: takes the rows that go to people.
+        front: makes an ASGI application that stands before the one over TCP.
+        say: told what a person should know.
+        clock: monotonic seconds; ``wall``: seconds since 1970.
+
+    Raises:
+        AimdsError: a file that the settings name cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reread: Callable[[], Settings] | None = None,
+        build: Callable[[Screening], Any] = screener_of,
+        judge: Sequence[str] = COMMAND,
+        warm: Sequence[str] = (),
+        queue: Hands | None = None,
+        front: Callable[[App, Gateway], Any] | None = None,
+        say: Say = lambda line: None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings.check()
+        self._reread, self._build, self._say = reread or (lambda: settings), build, say
+        self._clock, self._wall, self._front, self._warm = clock, wall, front, tuple(warm)
+        self.audit = recording.opened(settings)
+        self.metrics = Metrics()
+        self.follow_ups = FollowUps(self.metrics, say=say)
+        notify = settings.notify
+        told = None if notify is None else Notifications(NotifyFile(notify), self.follow_ups, say)
+        self.responder = Responder(queue, told)
+        self._upkeep = Upkeep(
+            self.follow_ups, self.metrics, self.responder, self.audit, clock=clock, wall=wall, say=say
+        )
+        self._auth: Auth | None = None
+        if not settings.insecure:
+            failures = Failures(settings.failures_per_minute)
+            self._auth = Auth(self._credentials(settings), settings.admin_allow, wall=wall, failures=failures)
+        access: Access = Everybody() if self._auth is None else self._auth
+        self._judging = judging(
+            settings,
+            warm,
+            judge,
+            waiting=lambda: self.service.batcher.waiting_batches,
+            on_change=self._slots,
+            clock=clock,
+            say=say,
+        )
+        batch = settings.batch if self._judging is None else replace(settings.batch, slots=self._judging.count)
+        self._reviews = self._reviewed(settings, access)
+        self.worker = Worker(
+            build(settings.screening),
+            slots=batch.slots,
+            judges=None if self._judging is None else self._judging.judges,
+            record=recording.recorder(
+                settings, self.audit, None if self._reviews is None else self._reviews.reviewing.record
+            ),
+            sessions=following.sessions(settings),
+            watch=following.watch(settings),
+            responder=self.responder,
+            clock=clock,
+            wall=wall,
+        )
+        self._traces = traces(settings.traces, os.environ)
+        service: Callable[..., Service] = Service
+        if self._traces is not None:
+            service = functools.partial(TracedService, self._traces)
+        holds = Holds(self.responder, self._upkeep, wall)
+        self.service = service(
+            Batcher(batch, settings.weights),
+            Hooks(
+                self.worker.work,
+                self.worker.unjudged,
+                functools.partial(self._upkeep.note, "denied"),
+                self._reload_soon,
+                self._state,
+                holds.listed,
+                holds.release,
+                lambda: set_gauges(self.metrics, self.responder, told, self.worker, self.follow_ups, wall),
+            ),
+            access=access,
+            limits=settings.limits,
+            output=settings.output,
+            rates=Rates(settings.rate, settings.burst),
+            metrics=self.metrics,
+            pages=None if self._reviews is None else self._reviews.site,
+        )
+        self.sockets = Sockets(settings, self.service, clock)
+        self._reloads: set[asyncio.Task[None]] = set()
+        self._last_reload: dict[str, Any] = {}
+
+    @property
+    def port(self) -> int:
+        """TCP port, once started."""
+        return self.sockets.port
+
+    def policy(self) -> Policy:
+        """The policy in force."""
+        found: Policy = self.worker.screener.policy
+        return found
+
+    def _credentials(self, settings: Settings) -> Credentials:
+        return credentials(settings, self._upkeep.use_keys, clock=self._clock, wall=self._wall)
+
+    def _reviewed(self, settings: Settings, access: Access) -> Reviews | None:
+        if settings.review is None:
+            return None
+
+        def denied(problem: Problem, head: Head, peer: Peer) -> None:
+            self.service.deny(problem, head.method, head.path, peer)
+
+        return Reviews(
+            settings.review,
+            settings.screening,
+            access,
+            secure=settings.certificate is not None,
+            denied=denied,
+            counted=lambda outcome, rows: self.metrics.review.labels(outcome).inc(rows),
+            wall=self._wall,
+            say=self._say,
+        )
+
+    def _slots(self, ready: int) -> None:
+        """As many batches may be under way as there are actors; admission counts with them."""
+        self.service.batcher.config = replace(self.service.batcher.config, slots=max(1, ready))
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"last_reload": self._last_reload}
+        screener = self.worker.screener
+        if isinstance(screener, Screener):
+            state |= {"profile": screener.profile, "versions": screener.versions, "config_hash": screener.config_hash}
+        return state
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigError: the address cannot be used.
+            JudgeError: a process that judges cannot be started.
+        """
+        self.worker.attach(self.service)
+        if self._judging is not None:
+            await self._judging.judges.start()
+        front = self._front
+        self.sockets.open(
+            None if front is None else lambda app: front(app, self), self.metrics.connections.labels("tcp").inc
+        )
+        if self._reviews is not None:
+            self._reviews.open(asyncio.get_running_loop(), self.port)
+        jwt, audit = self.settings.jwt, self.settings.audit
+        self._upkeep.begin(
+            self.service,
+            self.worker,
+            None if self._reviews is None else self._reviews.reviewing,
+            None if jwt is None else jwt.refresh_s,
+            None if audit is None else audit.keep_days,
+        )
+        self.follow_ups.attach()
+        await self.sockets.opened()
+
+    async def stop(self) -> None:
+        """Take nothing new, finish what is under way, for at most ``drain_s``, and let go of everything."""
+        self.service.drain(self._clock())
+        until = self._clock() + self.settings.drain_s
+        while not self.service.idle and self._clock() < until:
+            await asyncio.sleep(0.01)
+        await self.sockets.close(until + 1)
+        if self._reloads:
+            await asyncio.wait(self._reloads, timeout=max(0.0, until + 1 - self._clock()))
+        for task in self._reloads:
+            task.cancel()
+        await asyncio.gather(*self._reloads, return_exceptions=True)
+        self.worker.close()
+        await self.follow_ups.close(asyncio.get_running_loop().time() + self.settings.drain_s)
+        if self._judging is not None:
+            await self._judging.close()
+        if self._reviews is not None:
+            self._reviews.close()
+        if self.audit is not None:
+            self.audit.close()
+        if self._traces is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._traces.close)
+
+    async def reload(self) -> None:
+        """Take up changed certificates, keys, key sets, weights, policy, patterns and what was learnt. What cannot be
+        used is said, and all stays as it was."""
+        at = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="seconds")
+        try:
+            settings = self._reread().check()
+            found = None if self._auth is None or settings.insecure else self._credentials(settings)
+            screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
+            actions = None if self._reviews is None else reviews.chosen(settings.screening)
+            watch = following.watch(settings, self.worker.follower.watch)
+            read = self.sockets.read(settings)
+            if self._judging is not None:
+                await self._judging.judges.replace(Setup(settings.screening, self._warm))
+            self.sockets.use(settings, read)
+        except (AimdsError, OSError, ssl.SSLError) as error:
+            self._last_reload = {"at": at, "error": str(error)}
+            self._say(f"reload failed, everything stays as it was: {error}")
+            return
+        if found is not None and self._auth is not None:
+            self._auth.credentials = found
+        self.worker.replace(screener)
+        self.worker.follower.watch = watch
+        if self._reviews is not None and actions is not None:
+            self._reviews.reviewing.actions = actions
+        self.service.batcher.weights = dict(settings.weights)
+        self._last_reload = {"at": at, "error": None}
+        self._say("reloaded")
+
+    def _reload_soon(self) -> dict[str, Any]:
+        task = asyncio.create_task(self.reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+        return {"reload": "started"}

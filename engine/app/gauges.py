@@ -1,0 +1,35 @@
+"""The metrics of a gateway that are read off when somebody asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aimds.gateway.follow_ups import FollowUps
+from aimds.gateway.notifications import Notifications
+from aimds.gateway.worker import Worker
+from aimds.metrics import Metrics
+from aimds.respond.carry_out import Responder
+
+
+def set_gauges(
+    metrics: Metrics,
+    responder: Responder,
+    notifications: Notifications | None,
+    worker: Worker,
+    follow_ups: FollowUps,
+    wall: Callable[[], float],
+) -> None:
+    """Bring ``metrics`` up to what the others say now. ``wall``: seconds since 1970."""
+    # Listing forgets what is over.
+    responder.listed(wall())
+    for kind, n in responder.counts.items():
+        metrics.held.labels(kind).set(n)
+    lost = responder.lost + (0 if notifications is None else notifications.lost)
+    for name, n in (("review", responder.enqueued), ("notify", responder.notified), ("lost", lost)):
+        metrics.handed.labels(name).set(n)
+    watch = worker.follower.watch
+    if watch is not None:
+        for name in watch.names:
+            metrics.broken.labels(name).set(watch.broken[name])
+            metrics.unfollowed.labels(name).set(watch.unjudged[name])
+    follow_ups.gauges()

@@ -1,0 +1,133 @@
+"""The sockets of a gateway: HTTP over TCP, and over QUIC on the same port where there is a certificate."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from aimds.app import tls
+from aimds.errors import AimdsError, ConfigError
+from aimds.gateway import datagrams, server
+from aimds.gateway.http import App, Twin
+from aimds.gateway.protocol import Service
+from aimds.gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from aioquic.quic.configuration import QuicConfiguration
+
+Front = Callable[[App], Any]
+
+
+class Sockets:
+    """What listens for ``service``.
+
+    Args:
+        settings: say where, and with which certificate.
+        clock: monotonic seconds.
+
+    Raises:
+        DataError: the certificate cannot be used.
+    """
+
+    def __init__(self, settings: Settings, service: Service, clock: Callable[[], float]) -> None:
+        self._settings, self._service, self._clock = settings, service, clock
+        self._context = tls.context(settings)
+        self._serving: asyncio.Task[None] | None = None
+        self.twin: Twin | None = None
+        self.quic: server.Server | None = None
+        self.port = 0
+        """TCP port, once open."""
+
+    def open(self, front: Front | None, counted: Callable[[int], None]) -> None:
+        """Listen, with what ``front`` makes of the application before it; ``counted``: told as connections come and go.
+
+        Nobody is answered before the loop goes on.
+
+        Raises:
+            ConfigError: the address cannot be used.
+        """
+        settings = self._settings
+        listening = _listening(settings.host, settings.port)
+        self.port = listening.getsockname()[1]
+        try:
+            # What stands before speaks HTTP/1.1, so nobody is to be led to HTTP/3.
+            alt_svc = self._open_quic() if front is None else None
+        except AimdsError:
+            listening.close()
+            raise
+        app = App(self._service, self._clock, alt_svc=alt_svc)
+        self.twin = Twin(
+            app if front is None else front(app), context=self._context, counted=counted, grace_s=settings.drain_s
+        )
+        # What stands before may pass on answers that have a date of their own.
+        self.twin.config.date_header = front is None
+        self._serving = asyncio.create_task(self.twin.serve([listening]))
+
+    async def opened(self) -> None:
+        """Wait until what listens over TCP is ready.
+
+        Raises:
+            ConfigError: it ended instead.
+        """
+        assert self.twin is not None
+        assert self._serving is not None
+        while not self.twin.started:
+            await asyncio.sleep(0.005)
+            if self._serving.done():
+                address = f"{self._settings.host}:{self._settings.port}"
+                raise ConfigError("listen", address, "an address to listen on")
+
+    def _open_quic(self) -> str | None:
+        """Listen for HTTP/3 on the same port; gives what Alt-Svc says of it, None where there is no certificate."""
+        settings = self._settings
+        if settings.certificate is None or settings.key is None:
+            return None
+        try:
+            sock = datagrams.bound(settings.host, self.port)
+        except OSError as error:
+            raise ConfigError("listen", f"{settings.host}:{self.port}", f"free for UDP ({error.strerror})") from error
+        asked = settings.certificates is not None
+        self.quic = server.Server(self._service, sock, tls.quic(settings), ask_certificate=asked)
+        return f'h3=":{self.port}"; ma=3600'
+
+    def read(self, settings: Settings) -> QuicConfiguration | None:
+        """What `use` wants of ``settings``; raises DataError where they cannot be used."""
+        return None if self.quic is None else tls.quic(settings)
+
+    def use(self, settings: Settings, read: QuicConfiguration | None) -> None:
+        """Take up the certificates of ``settings`` for new connections; ``read``: what `read` gave for them.
+
+        Raises:
+            DataError: they cannot be used.
+        """
+        if self._context is not None:
+            tls.load(self._context, settings)
+        if self.quic is not None and read is not None:
+            self.quic.use(read)
+
+    async def close(self, until: float) -> None:
+        """Take no more connections, and wait for those that are open, until ``until`` on the clock at most."""
+        if self.quic is not None:
+            self.quic.close()
+        if self.twin is None or self._serving is None:
+            return
+        self.twin.should_exit = True
+        while self.twin.started and not self._serving.done() and self._clock() <= until:
+            await asyncio.sleep(0.01)
+        self._serving.cancel()
+        await asyncio.gather(self._serving, return_exceptions=True)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise ConfigError("listen", f"{host}:{port}", f"a free address of this machine ({error.strerror})") from error
+    listening.setblocking(False)
+    return listening

@@ -1,0 +1,58 @@
+"""The certificate of a gateway, and the CA of its clients, for TLS over TCP and inside QUIC."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+from aimds.app.credentials import content
+from aimds.errors import DataError
+from aimds.gateway import server
+from aimds.gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from aioquic.quic.configuration import QuicConfiguration
+
+
+def context(settings: Settings) -> ssl.SSLContext | None:
+    """What a server over TCP needs; None where there is no certificate.
+
+    Raises:
+        DataError: as `load`.
+    """
+    if settings.certificate is None:
+        return None
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    made.set_alpn_protocols(["http/1.1"])
+    if settings.certificates is not None:
+        made.verify_mode = ssl.CERT_REQUIRED if settings.certificates.required else ssl.CERT_OPTIONAL
+    load(made, settings)
+    return made
+
+
+def load(into: ssl.SSLContext, settings: Settings) -> None:
+    """Put the certificate, and the CA of clients, into a context; new connections see them.
+
+    Raises:
+        DataError: they cannot be read, or do not fit each other.
+    """
+    try:
+        if settings.certificate is not None:
+            into.load_cert_chain(settings.certificate, settings.key)
+        if settings.certificates is not None:
+            into.load_verify_locations(settings.certificates.client_ca)
+    except (OSError, ssl.SSLError) as error:
+        raise DataError(settings.certificate, f"and its key cannot be used: {error.strerror or error}") from error
+
+
+def quic(settings: Settings) -> QuicConfiguration:
+    """What a server over QUIC needs.
+
+    Raises:
+        DataError: the certificate or its key cannot be used.
+    """
+    try:
+        return server.configuration(content(settings.certificate or ""), content(settings.key or ""))
+    except (ValueError, TypeError) as error:
+        raise DataError(settings.certificate, f"and its key cannot be used: {error}") from error
