@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from aimds.analyze.owing import Owed, Owing
 from aimds.analyze.slots import SlotTable
 from aimds.analyze.turns import keys
 from aimds.errors import ConfigError
-from aimds.ltl.automaton import NO, VERDICTS
+from aimds.ltl.automaton import NO, PRESUMABLY_NO, VERDICTS
 from aimds.ltl.core import LimitError
 from aimds.ltl.formula import atoms
 from aimds.ltl.judge import Judge
@@ -34,6 +35,7 @@ MOST_ALONE: Final = 4_096
 NONE, RUNS, LOST, OVER = range(4)
 """What stands for a session and a policy without a table: nothing yet, a `Monitor`, one that had to go, no need."""
 _FALSE: Final = VERDICTS[NO]
+_OWED: Final = VERDICTS[PRESUMABLY_NO]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,11 @@ class Watch:
         self._monitors = Monitors(automata, self._events, capacity)
         self._others = [place for place, policy in listed if policy.automaton is None]
         self._rests = [rests(policies.policies[place].formula) for place in self._others]
+        # What a session is owed before a monitor has begun, under formulas that may wait for one.
+        self._resting = [
+            rest and Monitor(policies.policies[place].formula).step(()) == _OWED
+            for rest, place in zip(self._rests, self._others, strict=True)
+        ]
         self._speaks = [self._bits(atoms(policies.policies[place].formula)) for place in self._others]
         self.table = SlotTable(capacity)
         self._told = np.zeros((capacity, len(automata)), np.bool_)
@@ -90,6 +97,8 @@ class Watch:
         """Violations so far, by policy."""
         self.unjudged: Counter[str] = Counter()
         """Sessions so far that a policy could not judge to their end."""
+        self.owing = Owing()
+        """The sessions to which something is owed; `owed` has those that ended so."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -126,12 +135,14 @@ class Watch:
             who = verdicts.select(["tenant", "session_id"])
             who = who if len(part) == who.num_rows else who.take(pa.array(part))
             slots, fresh = self.table.admit(keys(who), now)
+            self._end([slot for slot in fresh.tolist() if slot in self.owing.sessions])
             self._forget(fresh)
             self._by_table(part, slots, values[part], times[part], found)
             for other in range(len(self._others)):
                 self._by_monitor(other, part, slots, values[part], times[part], found)
             self._begun[slots] = True
             np.maximum.at(self._clock, slots, times[part])
+            self._note(verdicts, part, slots)
         self.broken.update(self.names[place] for _, place in found.broken)
         self.unjudged.update(self.names[place] for listed in found.unjudged.values() for _, place in listed)
         return found
@@ -141,12 +152,49 @@ class Watch:
         before = now - self.max_age_s
         if not self.table.expire(before):
             return
+        self._end([slot for slot in self.owing.sessions if self.table.seen[slot] < before])
         for other, running in enumerate(self._running):
             slots = np.fromiter(running, np.int64, len(running))
             gone = slots[self.table.seen[slots] < before]
             for slot in gone.tolist():
                 del running[slot]
             self._state[gone, other] = NONE
+
+    def owed(self, *, over: bool = False) -> list[Owed]:
+        """The sessions that have ended since this was last asked and break a policy by their end; ``over``: all that
+        go on have ended."""
+        if over:
+            self._end(list(self.owing.sessions))
+        return self.owing.taken()
+
+    def _end(self, slots: list[int]) -> None:
+        if slots:
+            for slot, row in zip(slots, self._owes(np.array(slots, np.int64)), strict=True):
+                self.owing.end(slot, [self.names[place] for place in np.flatnonzero(row).tolist()])
+
+    def _owes(self, slots: Ints) -> npt.NDArray[np.bool_]:
+        # Which policies each of the sessions would break if it ended now, bool (B, P).
+        out = np.zeros((len(slots), len(self.names)), np.bool_)
+        if len(self._tabled):
+            out[:, self._tabled] = self._monitors.verdicts(slots) == PRESUMABLY_NO
+        for other, place in enumerate(self._others):
+            state, running = self._state[slots, other], self._running[other]
+            out[:, place] = (state == NONE) & self._resting[other]
+            for row in np.flatnonzero(state == RUNS).tolist():
+                out[row, place] = running[int(slots[row])].verdict == _OWED
+        return out
+
+    def _note(self, verdicts: pa.RecordBatch, rows: Ints, slots: Ints) -> None:
+        last = len(slots) - 1 - np.unique(slots[::-1], return_index=True)[1]
+        owes = self._owes(slots[last]).any(axis=1)
+        if self.owing.sessions:
+            for slot in slots[last[~owes]].tolist():
+                self.owing.sessions.pop(slot, None)
+        if owes.any():
+            chosen = pa.array(rows[last[owes]])
+            names = (verdicts.column(name).take(chosen) for name in ("tenant", "session_id", "request_id"))
+            who = zip(*(column.cast(pa.string()).to_pylist() for column in names), strict=True)
+            self.owing.sessions.update(zip(slots[last[owes]].tolist(), who, strict=True))
 
     def _by_itself(self, mask: int) -> list[int]:
         if mask not in self._alone:

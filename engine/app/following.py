@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aimds.analyze.attractors import Attractors
 from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch
 from aimds.gateway.settings import SHIPPED, Settings
@@ -12,7 +13,9 @@ def sessions(settings: Settings) -> Sessions | None:
     """What scores conversations, where ``settings`` ask for it."""
     if settings.sessions is None:
         return None
-    return Sessions(capacity=settings.sessions.capacity, max_age_s=settings.sessions.max_age_s)
+    found = settings.sessions
+    attractor = Attractors.load().column if found.attractor else None
+    return Sessions(capacity=found.capacity, max_age_s=found.max_age_s, attractor=attractor)
 
 
 def watch(settings: Settings, now: Watch | None = None) -> Watch | None:

@@ -230,6 +230,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._reloads, return_exceptions=True)
         self.worker.close()
+        self._upkeep.ended(self.worker.follower.forget(over=True))
         await self.follow_ups.close(asyncio.get_running_loop().time() + self.settings.drain_s)
         if self._judging is not None:
             await self._judging.close()

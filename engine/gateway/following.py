@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aimds.analyze.owing import Owed
 from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch
 from aimds.respond.carry_out import Responder
@@ -52,14 +53,17 @@ class Follower:
         """Whether `respond` could do anything under ``policy``; where not, nobody needs to call it."""
         return self._sessions is not None or self.watch is not None or self._holder(policy) is not None
 
-    def forget(self) -> None:
-        """Forget the sessions that have not been seen for long, though nothing comes in."""
+    def forget(self, *, over: bool = False) -> list[Owed]:
+        """Forget the sessions that have not been seen for long, though nothing comes in; ``over``: all have ended. Those
+        that ended since this was last called and break a policy by that."""
         with self._lock:
             if self._sessions is not None:
                 self._sessions.forget(self._clock())
             watch = self.watch
-            if watch is not None:
-                watch.forget(self._clock())
+            if watch is None:
+                return []
+            watch.forget(self._clock())
+            return watch.owed(over=over)
 
     def _holder(self, policy: Policy | None) -> Responder | None:
         responder = self._responder

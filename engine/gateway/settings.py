@@ -59,11 +59,13 @@ SHIPPED = Path("shipped")
 @dataclass(frozen=True, slots=True)
 class Following:
     """Follow sessions over their turns: ``capacity`` at once, each until it was not seen for ``max_age_s`` seconds.
-    ``policies`` is a file of policies over sessions, or SHIPPED; None: sessions are judged by none."""
+    ``policies`` is a file of policies over sessions, or SHIPPED; None: sessions are judged by none. ``attractor``: say
+    how each moves."""
 
     capacity: int = 100_000
     max_age_s: int = 86_400
     policies: Path | None = None
+    attractor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,8 @@ def _settings(top: Section, base: Path) -> Settings:
         if part.has("policies"):
             shipped = part.values["policies"] == str(SHIPPED)
             given["policies"] = SHIPPED if shipped else _path(part, "policies", base)
+        if part.has("attractor"):
+            given["attractor"] = part.flag("attractor")
         changed["sessions"] = replace(Following(), **given)
         part.end()
     if top.has("respond"):

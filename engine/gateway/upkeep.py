@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
 
+from aimds.analyze.owing import Owed
 from aimds.errors import AimdsError
 from aimds.gateway.follow_ups import FollowUp, FollowUps
 from aimds.gateway.protocol import Service
@@ -74,7 +75,7 @@ class Upkeep:
         every = self._follow_ups.every
         every(DRIFT_S, FollowUp("drift", self._drifted, within_s=5.0))
         every(HOLDS_S, FollowUp("holds", self._let_go, "medium", aside=True))
-        every(FORGET_S, FollowUp("sessions", worker.forget, within_s=10.0, aside=True))
+        every(FORGET_S, FollowUp("sessions", lambda: self.ended(worker.follower.forget()), within_s=10.0, aside=True))
         every(FORGET_S, FollowUp("answers", lambda: service.answers.forget(self._clock())))
         if reviewing is not None:
             every(PRUNE_S, FollowUp("prune", reviewing.prune, within_s=60.0, aside=True))
@@ -99,6 +100,12 @@ class Upkeep:
         if self._audit is not None:
             self._audit.append(kind, body)
             self._audit.flush()
+
+    def ended(self, owed: Iterable[Owed]) -> None:
+        """Put sessions that have ended while something was ``owed`` into the audit log, where there is one."""
+        for one in owed:
+            whose = {"tenant": one.tenant, "session_id": one.session_id, "request_id": one.request_id}
+            self.note("session_ended", {**whose, "verdict": "false", "violations": list(one.policies)})
 
     def _retain(self, log: AuditLog, days: float) -> None:
         try:

@@ -183,9 +183,10 @@ class Monitors:
         """Let the clock of every session stand at ``now`` at least: deadlines before it have failed."""
         self._tables.tick(now, self._records)
 
-    def verdicts(self) -> npt.NDArray[np.uint8]:
-        """Codes into VERDICTS of every session, uint8 (capacity, P)."""
-        return np.asarray(self._tables.verdicts[self._tables.places[None, :] + self._tables.states(self._records)])
+    def verdicts(self, sessions: Ints | None = None) -> npt.NDArray[np.uint8]:
+        """Codes into VERDICTS of ``sessions``, by default of all, uint8 (B, P)."""
+        records = self._records if sessions is None else self._records[sessions]
+        return np.asarray(self._tables.verdicts[self._tables.places[None, :] + self._tables.states(records)])
 
     def forget(self, sessions: Ints) -> None:
         """Give ``sessions`` back: their places begin anew."""

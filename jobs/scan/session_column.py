@@ -7,7 +7,7 @@ by their hash into passes over the parts of about PASS_ROWS rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,7 @@ Codes = Callable[[npt.NDArray[np.float64], npt.NDArray[np.int64]], npt.NDArray[n
 """As `Attractors.codes`."""
 
 
-def wanted(used: dict[str, str]) -> bool:
+def wanted(used: Mapping[str, str]) -> bool:
     """Whether a file with these columns has sessions."""
     return "session_id" in used
 
