@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aimds.analyze.attractors import Attractors
 from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch
+from aimds.gateway.following import Follower
+from aimds.gateway.session_file import SessionFile
 from aimds.gateway.settings import SHIPPED, Settings
 from aimds.ltl.policies import TracePolicies
 
@@ -16,6 +20,13 @@ def sessions(settings: Settings) -> Sessions | None:
     found = settings.sessions
     attractor = Attractors.load().column if found.attractor else None
     return Sessions(capacity=found.capacity, max_age_s=found.max_age_s, attractor=attractor)
+
+
+def snapshot(settings: Settings, follower: Follower, say: Callable[[str], None]) -> SessionFile | None:
+    """The file that ``settings`` name, with what is in it given to ``follower``; ``say`` is told what became of it."""
+    if settings.sessions is None or settings.sessions.snapshot is None:
+        return None
+    return SessionFile(settings.sessions.snapshot, follower, say)
 
 
 def watch(settings: Settings, now: Watch | None = None) -> Watch | None:

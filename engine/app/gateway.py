@@ -120,6 +120,7 @@ class Gateway:
             clock=clock,
             wall=wall,
         )
+        self._snapshot = following.snapshot(settings, self.worker.follower, say)
         self._traces = traces(settings.traces, os.environ)
         service: Callable[..., Service] = Service
         if self._traces is not None:
@@ -213,6 +214,7 @@ class Gateway:
             None if self._reviews is None else self._reviews.reviewing,
             None if jwt is None else jwt.refresh_s,
             None if audit is None else audit.keep_days,
+            self._snapshot,
         )
         self.follow_ups.attach()
         await self.sockets.opened()
@@ -230,7 +232,8 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._reloads, return_exceptions=True)
         self.worker.close()
-        self._upkeep.ended(self.worker.follower.forget(over=True))
+        follower, kept = self.worker.follower, self._snapshot
+        self._upkeep.ended(follower.forget(over=kept is None or not kept.write()))
         await self.follow_ups.close(asyncio.get_running_loop().time() + self.settings.drain_s)
         if self._judging is not None:
             await self._judging.close()

@@ -60,12 +60,13 @@ SHIPPED = Path("shipped")
 class Following:
     """Follow sessions over their turns: ``capacity`` at once, each until it was not seen for ``max_age_s`` seconds.
     ``policies`` is a file of policies over sessions, or SHIPPED; None: sessions are judged by none. ``attractor``: say
-    how each moves."""
+    how each moves. ``snapshot`` is the file in which they outlive a restart."""
 
     capacity: int = 100_000
     max_age_s: int = 86_400
     policies: Path | None = None
     attractor: bool = False
+    snapshot: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,8 @@ def _settings(top: Section, base: Path) -> Settings:
             given["policies"] = SHIPPED if shipped else _path(part, "policies", base)
         if part.has("attractor"):
             given["attractor"] = part.flag("attractor")
+        if part.has("snapshot"):
+            given["snapshot"] = _path(part, "snapshot", base)
         changed["sessions"] = replace(Following(), **given)
         part.end()
     if top.has("respond"):

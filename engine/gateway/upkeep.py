@@ -13,6 +13,7 @@ from aimds.errors import AimdsError
 from aimds.gateway.follow_ups import FollowUp, FollowUps
 from aimds.gateway.protocol import Service
 from aimds.gateway.reviewing import Reviewing
+from aimds.gateway.session_file import SessionFile
 from aimds.gateway.tokens import Jwks
 from aimds.gateway.worker import Worker
 from aimds.learn.drift import PageHinkley
@@ -30,6 +31,7 @@ FORGET_S: Final = 60.0
 OVERDUE_S: Final = 30.0
 PRUNE_S: Final = 3600.0
 RETAIN_S: Final = 3600.0
+SNAPSHOT_S: Final = 60.0
 KEYS_S: Final = 15.0
 WHO: Final = Reviewer("gateway")
 
@@ -69,9 +71,10 @@ class Upkeep:
         reviewing: Reviewing | None,
         refresh_s: float | None,
         keep_days: float | None = None,
+        snapshot: SessionFile | None = None,
     ) -> None:
-        """Set all that comes again: for ``service`` and ``worker``, and where there are ``reviewing``, key sets and a
-        log whose files stay ``keep_days``."""
+        """Set all that comes again: for ``service`` and ``worker``, and where there are ``reviewing``, key sets, a
+        log whose files stay ``keep_days`` and a ``snapshot`` of sessions."""
         every = self._follow_ups.every
         every(DRIFT_S, FollowUp("drift", self._drifted, within_s=5.0))
         every(HOLDS_S, FollowUp("holds", self._let_go, "medium", aside=True))
@@ -83,6 +86,8 @@ class Upkeep:
         if keep_days is not None and self._audit is not None:
             log = self._audit
             every(RETAIN_S, FollowUp("retain", lambda: self._retain(log, keep_days), within_s=60.0, aside=True))
+        if snapshot is not None:
+            every(SNAPSHOT_S, FollowUp("snapshot", snapshot.write, within_s=30.0, aside=True), after_s=SNAPSHOT_S)
         if refresh_s is not None:
             every(refresh_s, FollowUp("keys", self._want, "high"), after_s=refresh_s)
 

@@ -172,9 +172,9 @@ def test_monitors_of_forgotten_sessions_go_though_nothing_comes_in() -> None:
     watch = Watch(policies(TIMED), max_age_s=10.0)
     watch.observe(batch([attack(0, "jailbreak", "flag", session_id="s")]), nothing(1), 0.0, 0)
     watch.forget(5.0)
-    assert sum(map(len, watch._running)) == len(watch) == 1
+    assert len(watch._running) == len(watch) == 1
     watch.forget(20.0)
-    assert sum(map(len, watch._running)) == len(watch) == 0
+    assert len(watch._running) == len(watch) == 0
 
 
 TIMED = "G (threat_detected & O[1us,1min] threat_detected -> rate_limited)"
@@ -203,7 +203,7 @@ def test_a_session_with_too_much_to_remember_is_told_so() -> None:
 def test_sessions_in_which_nothing_happens_have_no_monitor() -> None:
     watch = Watch(policies(TIMED))
     live(watch, [row(k, session_id=f"s{k}") for k in range(500)], nothing(500), [])
-    assert sum(map(len, watch._running)) == 0
+    assert len(watch._running) == 0
 
 
 def test_rows_without_a_time_happen_when_they_come() -> None:
