@@ -20,6 +20,7 @@ from aimds.app.judging import judging
 from aimds.app.reviews import Reviews
 from aimds.app.sockets import Sockets
 from aimds.errors import AimdsError
+from aimds.gateway.access import Access, Everybody
 from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.batching import Batcher
 from aimds.gateway.follow_ups import FollowUps
@@ -32,7 +33,7 @@ from aimds.gateway.judges import COMMAND
 from aimds.gateway.limits import Failures, Rates
 from aimds.gateway.notifications import Notifications
 from aimds.gateway.problem import Problem
-from aimds.gateway.protocol import Access, Everybody, Hooks, Service
+from aimds.gateway.protocol import Hooks, Service
 from aimds.gateway.settings import Screening, Settings
 from aimds.gateway.traced import TracedService
 from aimds.gateway.tracing import traces

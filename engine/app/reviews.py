@@ -10,10 +10,10 @@ from datetime import timedelta
 from aimds.console.local import NAMES, threaded
 from aimds.console.sessions import Sessions
 from aimds.console.site import Answer, Run, Site
+from aimds.gateway.access import Access
 from aimds.gateway.headers import Head
 from aimds.gateway.identity import Peer
 from aimds.gateway.problem import Problem
-from aimds.gateway.protocol import Access
 from aimds.gateway.reviewing import Reviewing, reviewed
 from aimds.gateway.settings import Review, Screening
 from aimds.respond.policy import Policy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aimds.app import tls
 from aimds.errors import AimdsError, ConfigError
@@ -13,9 +13,6 @@ from aimds.gateway import datagrams, server
 from aimds.gateway.http import App, Twin
 from aimds.gateway.protocol import Service
 from aimds.gateway.settings import Settings
-
-if TYPE_CHECKING:
-    from aioquic.quic.configuration import QuicConfiguration
 
 Front = Callable[[App], Any]
 
@@ -92,11 +89,11 @@ class Sockets:
         self.quic = server.Server(self._service, sock, tls.quic(settings), ask_certificate=asked)
         return f'h3=":{self.port}"; ma=3600'
 
-    def read(self, settings: Settings) -> QuicConfiguration | None:
+    def read(self, settings: Settings) -> server.QuicConfiguration | None:
         """What `use` wants of ``settings``; raises DataError where they cannot be used."""
         return None if self.quic is None else tls.quic(settings)
 
-    def use(self, settings: Settings, read: QuicConfiguration | None) -> None:
+    def use(self, settings: Settings, read: server.QuicConfiguration | None) -> None:
         """Take up the certificates of ``settings`` for new connections; ``read``: what `read` gave for them.
 
         Raises:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
 
 from aimds.app.credentials import content
 from aimds.errors import DataError
 from aimds.gateway import server
 from aimds.gateway.settings import Settings
-
-if TYPE_CHECKING:
-    from aioquic.quic.configuration import QuicConfiguration
 
 
 def context(settings: Settings) -> ssl.SSLContext | None:
@@ -46,7 +42,7 @@ def load(into: ssl.SSLContext, settings: Settings) -> None:
         raise DataError(settings.certificate, f"and its key cannot be used: {error.strerror or error}") from error
 
 
-def quic(settings: Settings) -> QuicConfiguration:
+def quic(settings: Settings) -> server.QuicConfiguration:
     """What a server over QUIC needs.
 
     Raises:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aimds.cli.scan import EXIT_SKIPPED, column, cpus, interruptible, print_skipped, progress
+from aimds.cli.over_files import EXIT_SKIPPED, column, cpus, interruptible, print_skipped
+from aimds.cli.progress import progress
 from aimds.cli.startup import BACKEND
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aimds.cli.scan import EXIT_INTERRUPTED, EXIT_SKIPPED, column, cpus, interruptible, print_skipped, progress
+from aimds.cli.over_files import EXIT_INTERRUPTED, EXIT_SKIPPED, column, cpus, interruptible, print_skipped
+from aimds.cli.progress import progress
 
 if TYPE_CHECKING:
     from aimds.jobs.replay.findings import Findings, Group

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aimds.cli.scan import EXIT_INTERRUPTED, column, progress
+from aimds.cli.over_files import EXIT_INTERRUPTED, column
+from aimds.cli.progress import progress
 from aimds.cli.startup import BACKEND
 
 if TYPE_CHECKING:

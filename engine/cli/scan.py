@@ -7,30 +7,23 @@ import functools
 import json
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aimds.cli.over_files import EXIT_SKIPPED, column, cpus, interruptible, print_skipped, print_timings
+from aimds.cli.progress import progress
 from aimds.cli.startup import BACKEND, RAY, RAY_ADDRESS
 
 if TYPE_CHECKING:
     from aimds.jobs.scan import Factory, Following, ScanConfig
     from aimds.jobs.scan.progress import Progress
-    from aimds.jobs.scan.summary import Skip, Summary
+    from aimds.jobs.scan.summary import Summary
 
-EXIT_SKIPPED = 1
-EXIT_INTERRUPTED = 130
 SHIPPED = "shipped"
-_SAY_EVERY_S = 5.0
-
-
-def column(flag: str, what: str) -> Any:
-    """The option that names the column with the ``what``."""
-    return typer.Option(flag, metavar="COLUMN", help=f"Column with the {what}; guessed if not given, - for none.")
 
 
 def register(app: typer.Typer) -> None:
@@ -199,26 +192,6 @@ def _on_ray(
         cluster.close()
 
 
-@contextlib.contextmanager
-def interruptible(kept: str) -> Iterator[None]:
-    """Ctrl-C, or a service manager's SIGTERM, ends what is inside with ``kept`` on stderr, which says what is left."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"interrupted; {kept}: run the same command again to go on", file=sys.stderr)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def cpus() -> int:
-    """The CPUs that this process may use."""
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _record(path: Path, summary: Summary) -> None:
     import hashlib
 
@@ -271,127 +244,3 @@ def _print(summary: Summary) -> None:
     if unjudged:
         console.print(f"{unjudged:,} rows could not be judged, or not in full: see the columns status and error")
     print_skipped(summary.skipped, summary.output)
-
-
-def print_timings(stages: dict[str, float], rows: int, run_s: float) -> None:
-    """The seconds of each stage, all workers together, its share and its cost a row; then those of the whole run."""
-    from rich.console import Console
-    from rich.table import Table
-
-    total = sum(stages.values())
-    if not total or not rows:
-        print("no times by stage: nothing was screened in this run", file=sys.stderr)
-        return
-    table = Table(box=None, pad_edge=False)
-    for title in ("stage", "seconds", "share", "µs a row"):
-        table.add_column(title, justify="left" if title == "stage" else "right")
-    for stage, seconds in [*stages.items(), ("all", total)]:
-        table.add_row(stage, f"{seconds:,.2f}", f"{seconds / total:.1%}", f"{seconds / rows * 1e6:,.1f}")
-    Console(highlight=False).print(table)
-    print(f"{run_s:,.2f} s on the clock: the stages, shared by the workers, then start-up, reading and writing")
-
-
-def print_skipped(skipped: list[Skip], output: str) -> None:
-    """Say on stderr what could not be read, and where the list of it is."""
-    for skip in skipped:
-        where = ""
-        if skip.first_row is not None and skip.rows is not None:
-            where = f" rows {skip.first_row:,} to {skip.first_row + skip.rows - 1:,}"
-        print(f"skipped: {skip.file}{where}: {skip.error}", file=sys.stderr)
-    if skipped:
-        print(f"{len(skipped)} skipped, listed in {output}/_skipped.json", file=sys.stderr)
-
-
-def progress(quiet: bool, doing: str = "screening") -> Progress:
-    """Who tells of the work: a bar on a terminal, a line now and then elsewhere, nobody where ``quiet``."""
-    from aimds.jobs.scan.progress import Silent
-
-    if quiet:
-        return Silent()
-    return Bar(doing) if sys.stderr.isatty() else Lines(time.monotonic)
-
-
-class Bar:
-    """A bar with rows/s and the time left, for a terminal."""
-
-    def __init__(self, doing: str = "screening") -> None:
-        from rich.console import Console
-
-        self._doing = doing
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._bar: Any = None
-        self._task: Any = None
-
-    def note(self, text: str) -> None:
-        """Print above the bar."""
-        (self._bar.console if self._bar else self._console).print(text, markup=False)
-
-    def begin(self, rows_total: int, rows_done: int) -> None:
-        """Draw the bar."""
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            ProgressColumn,
-            Task,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-        from rich.text import Text
-
-        class Speed(ProgressColumn):
-            def render(self, task: Task) -> Text:
-                return Text(f"{task.speed or 0:,.0f} rows/s")
-
-        self._bar = Progress(
-            TextColumn(self._doing),
-            BarColumn(),
-            MofNCompleteColumn(),
-            Speed(),
-            TimeRemainingColumn(),
-            console=self._console,
-        )
-        self._task = self._bar.add_task("", total=rows_total, completed=rows_done)
-        self._bar.start()
-
-    def advance(self, rows: int) -> None:
-        """Move the bar."""
-        self._bar.advance(self._task, rows)
-
-    def end(self) -> None:
-        """Leave the bar as it stands."""
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
-
-
-class Lines:
-    """A line on stderr every five seconds, for a log file."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._total = self._done = self._here = 0
-        self._began = self._said = 0.0
-
-    def note(self, text: str) -> None:
-        """Print the note."""
-        print(text, file=sys.stderr, flush=True)
-
-    def begin(self, rows_total: int, rows_done: int) -> None:
-        """Start the clock."""
-        self._total, self._done = rows_total, rows_done
-        self._began = self._said = self._clock()
-
-    def advance(self, rows: int) -> None:
-        """Count, and now and then say so."""
-        self._done += rows
-        self._here += rows
-        now = self._clock()
-        if now - self._said >= _SAY_EVERY_S:
-            self._said = now
-            speed = self._here / (now - self._began)
-            left = f", {(self._total - self._done) / speed:,.0f} s left" if speed > 0 else ""
-            self.note(f"{self._done:,} of {self._total:,} rows, {speed:,.0f} rows/s{left}")
-
-    def end(self) -> None:
-        """Nothing is held."""

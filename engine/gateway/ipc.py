@@ -9,125 +9,22 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from aimds.errors import SchemaError
+from aimds.gateway.arrow_metadata import BATCH, DICTIONARY, SCHEMA, expanded, summary
 from aimds.gateway.problem import Problem
-from aimds.schema import REQUESTS, VERDICTS, requests
+from aimds.schema import VERDICTS, requests
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 CONTINUATION = 0xFFFFFFFF
 MAX_METADATA = 1 << 20
 MAX_WORD = 256
 """Longest entry of a dictionary, in bytes: channels are short."""
-SCHEMA, DICTIONARY, BATCH = 1, 2, 3
 END = struct.pack("<II", CONTINUATION, 0)
 _PLAIN = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_null)
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What the metadata of a message says: ``kind``, rows, bytes of its body, and bytes once it is decompressed."""
-
-    kind: int
-    body_bytes: int
-    rows: int = 0
-    expanded_bytes: int = 0
-
-
-class Flat:
-    """A table of a FlatBuffer (https://flatbuffers.dev/internals/); every access is checked against the buffer."""
-
-    def __init__(self, buffer: bytes, at: int) -> None:
-        self.buffer, self.at = buffer, at
-        self._fields = at - struct.unpack_from("<i", buffer, at)[0]
-        if self._fields < 0:
-            raise ValueError("a table lies outside")
-        self._size = struct.unpack_from("<H", buffer, self._fields)[0]
-
-    @classmethod
-    def root(cls, buffer: bytes) -> Flat:
-        """The outermost table."""
-        return cls(buffer, struct.unpack_from("<I", buffer, 0)[0])
-
-    def place(self, field: int) -> int:
-        """Where the value of ``field`` lies, 0 if it is absent."""
-        entry = 4 + 2 * field
-        if entry + 2 > self._size:
-            return 0
-        offset = struct.unpack_from("<H", self.buffer, self._fields + entry)[0]
-        return self.at + offset if offset else 0
-
-    def number(self, field: int, form: str) -> int:
-        """A scalar, 0 if it is absent."""
-        place = self.place(field)
-        return int(struct.unpack_from(form, self.buffer, place)[0]) if place else 0
-
-    def table(self, field: int) -> Flat | None:
-        """A table inside."""
-        place = self.place(field)
-        return Flat(self.buffer, place + struct.unpack_from("<I", self.buffer, place)[0]) if place else None
-
-    def vector(self, field: int) -> tuple[int, int]:
-        """Start and length of a vector."""
-        place = self.place(field)
-        if not place:
-            return 0, 0
-        start = place + struct.unpack_from("<I", self.buffer, place)[0]
-        return start + 4, struct.unpack_from("<I", self.buffer, start)[0]
-
-
-def summary(metadata: bytes) -> Summary:
-    """The kind and body of a message; sizes of a batch need its body, see `expanded`.
-
-    Raises:
-        Problem: ``malformed``.
-    """
-    try:
-        message = Flat.root(metadata)
-        body = message.number(3, "<q")
-        batch = _batch(message)
-        return Summary(message.number(1, "<B"), body, 0 if batch is None else batch.number(0, "<q"))
-    except (struct.error, ValueError):
-        raise Problem("malformed", "the metadata of an Arrow message is damaged") from None
-
-
-def _batch(message: Flat) -> Flat | None:
-    kind, header = message.number(1, "<B"), message.table(2)
-    if kind == DICTIONARY and header is not None:
-        return header.table(1)
-    return header if kind == BATCH else None
-
-
-def expanded(metadata: bytes, body: memoryview) -> int:
-    """Bytes that the buffers of a batch or dictionary take once decompressed, as they state it themselves.
-
-    Raises:
-        Problem: ``malformed``: a buffer lies outside the body, or states an impossible size.
-    """
-    try:
-        batch = _batch(Flat.root(metadata))
-        if batch is None:
-            return 0
-        start, count = batch.vector(2)
-        compressed, total = batch.place(3) != 0, 0
-        for place in range(start, start + 16 * min(count, len(metadata)), 16):
-            offset, length = struct.unpack_from("<qq", metadata, place)
-            if offset < 0 or length < 0 or offset + length > len(body):
-                raise ValueError("a buffer lies outside")
-            size = length
-            if compressed and length:
-                size = struct.unpack_from("<q", body, offset)[0]
-                size = length if size == -1 else size
-                if size < 0:
-                    raise ValueError("a buffer has a negative size")
-            total += size
-        return total
-    except (struct.error, ValueError):
-        raise Problem("malformed", "the buffers of an Arrow message do not fit its body") from None
 
 
 class Reader:
@@ -220,7 +117,7 @@ class Reader:
             if self._schema is not None:
                 raise Problem("malformed", "the Arrow stream has a second schema")
             schema = pa.ipc.open_stream(whole + END).schema
-            check_types(schema)
+            _check_types(schema)
             self._schema = schema
             self._prefix = whole
             return None
@@ -238,7 +135,7 @@ class Reader:
     def _decoded(self, whole: bytes) -> pa.RecordBatch:
         batch = pa.ipc.open_stream(self._prefix + whole + END).read_next_batch()
         batch.validate(full=False)
-        check_words(batch)
+        _check_words(batch)
         batch.cast(_as_binary(batch.schema)).validate(full=True)
         for name in batch.schema.names:
             # A text may hold invalid UTF-8, which its verdict tells; a name may not.
@@ -268,7 +165,7 @@ def _guarded(read: Callable[..., pa.RecordBatch | None], *arguments: Any) -> pa.
         raise Problem("malformed", f"the Arrow stream is damaged: {reason}") from None
 
 
-def check_types(schema: pa.Schema) -> None:
+def _check_types(schema: pa.Schema) -> None:
     """Raise a Problem unless the columns of the contract in ``schema`` have types of bounded size; others may have any
     such type too.
 
@@ -288,7 +185,7 @@ def check_types(schema: pa.Schema) -> None:
             raise Problem("unprocessable", f"column {field.name!r}: type {field.type} is not taken over the network")
 
 
-def check_words(batch: pa.RecordBatch) -> None:
+def _check_words(batch: pa.RecordBatch) -> None:
     """Raise a Problem where a dictionary of ``batch`` holds a long entry: each row could repeat it.
 
     Raises:
@@ -342,4 +239,4 @@ class _Drain:
         return out
 
 
-__all__ = ["MEDIA_TYPE", "REQUESTS", "Reader", "Writer", "check_types", "check_words", "expanded", "summary"]
+__all__ = ["MEDIA_TYPE", "Reader", "Writer"]

@@ -9,52 +9,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
 from aimds import __version__
 from aimds.gateway import openapi
+from aimds.gateway.access import Access, Everybody, Pages
 from aimds.gateway.batching import Batch, Batcher, Job
+from aimds.gateway.bulk import Bulk
 from aimds.gateway.exchange import Exchange, Fixed, Refused
 from aimds.gateway.headers import JSON, Head
 from aimds.gateway.idempotency import Answers
 from aimds.gateway.identity import LOCAL, Identity, Peer, Route, authorize, route_of
 from aimds.gateway.judging import Judged
 from aimds.gateway.limits import Rates
+from aimds.gateway.lines import Lines
 from aimds.gateway.output import OutputConfig
 from aimds.gateway.outputs import Response
 from aimds.gateway.pieces import Limits, Piece
 from aimds.gateway.problem import Problem
-from aimds.gateway.screening import Bulk, Lines, One
+from aimds.gateway.single import One
 from aimds.metrics import CONTENT_TYPE, Metrics
 
 MOST_EXCHANGES = 20_000
-
-
-class Access(Protocol):
-    """Who may come in."""
-
-    def identify(self, head: Head, peer: Peer, route: Route, now: float) -> Identity:
-        """The verified sender of a request, or raise a Problem."""
-
-
-class Pages(Protocol):
-    """A part of the paths that somebody else answers."""
-
-    def owns(self, path: str) -> bool:
-        """Whether ``path`` is one of them."""
-
-    def open(self, head: Head, peer: Peer, now: float) -> Exchange:
-        """The exchange of a request, or raise a Problem."""
-
-
-class Everybody:
-    """Access where no identity is asked for."""
-
-    def identify(self, head: Head, peer: Peer, route: Route, now: float) -> Identity:
-        """The local identity."""
-        return LOCAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from aimds.cli import scan as command
+from aimds.cli.over_files import print_timings
+from aimds.cli.progress import Bar, Lines
 from aimds.errors import AimdsError
 from aimds.record.verification import verify
 
@@ -55,7 +57,7 @@ def test_people_read_counts_and_where_the_verdicts_are(logs: Path, tmp_path: Pat
 
 
 def test_timings_show_the_share_of_each_stage(logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command.print_timings({"normalize": 1.0, "patterns": 3.0}, 1000, 2.5)
+    print_timings({"normalize": 1.0, "patterns": 3.0}, 1000, 2.5)
     *table, last = capsys.readouterr().out.splitlines()
     assert [line.split() for line in table] == [
         ["stage", "seconds", "share", "µs", "a", "row"],
@@ -107,7 +109,7 @@ def test_columns_are_named_carried_and_turned_off(logs: Path, tmp_path: Path) ->
 
 def test_a_log_file_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
-    lines = command.Lines(lambda: now[0])
+    lines = Lines(lambda: now[0])
     lines.begin(100, 20)
     for moment in (1.0, 4.0, 6.0, 7.0):
         now[0] = moment
@@ -117,7 +119,7 @@ def test_a_log_file_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    bar = command.Bar()
+    bar = Bar()
     bar.begin(100, 20)
     bar.note("[a] note")
     bar.advance(80)

@@ -12,11 +12,11 @@ from review_cases import MINUTE, START, case, turn
 
 from aimds.console import answers, pages
 from aimds.gateway import keys
+from aimds.gateway.access import Everybody
 from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.headers import Head
 from aimds.gateway.identity import LOCAL
 from aimds.gateway.problem import Problem
-from aimds.gateway.protocol import Everybody
 from aimds.respond.review import Reviewer
 
 TESTER = Reviewer("tester")

@@ -21,7 +21,8 @@ from aimds import AsyncClient, Client
 from aimds.cli import build
 from aimds.errors import AimdsError, ConfigError
 from aimds.gateway import certificates, keys
-from aimds.gateway.client import MOST_STREAMS, Answer, ServerError
+from aimds.gateway.client import Answer, ServerError
+from aimds.gateway.client.asynchronous import MOST_STREAMS
 from aimds.gateway.identity import Identity
 from aimds.gateway.settings import Certificates, Settings
 

@@ -21,7 +21,7 @@ from desk import ATTACK
 from live import Live, live
 
 from aimds.gateway import certificates, keys
-from aimds.gateway.protocol import Everybody
+from aimds.gateway.access import Everybody
 from aimds.gateway.settings import Settings
 
 PATIENCE_S = 60

@@ -26,7 +26,9 @@ from aimds.gateway.certificates import Chains
 from aimds.gateway.identity import Identity
 from aimds.gateway.pieces import Limits
 from aimds.gateway.protocol import Hooks
-from aimds.gateway.server import SEND_BUFFER, STREAM_WINDOW, STREAMS, _Finished, configuration
+from aimds.gateway.server import configuration
+from aimds.gateway.server.connection import SEND_BUFFER
+from aimds.gateway.server.credit import STREAM_WINDOW, STREAMS, Finished
 
 
 @pytest.mark.parametrize("offload", [True, False])
@@ -320,7 +322,7 @@ def test_what_is_overridden_in_aioquic_is_still_there() -> None:
 
 
 def test_streams_that_are_over_are_remembered_without_an_entry_each() -> None:
-    random, finished = Random(3), _Finished()
+    random, finished = Random(3), Finished()
     ids = [number << 2 | kind for number in range(2000) for kind in (0, 2)]
     late = {8, 402}
     for start in range(0, len(ids), 50):

@@ -1,0 +1,234 @@
+"""``/v1/screen/batch``: an Arrow IPC stream or NDJSON in, verdicts out in the same order."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import pyarrow as pa
+
+from aimds.gateway import ipc, rows
+from aimds.gateway.batching import Job
+from aimds.gateway.headers import ARROW, NDJSON, Head
+from aimds.gateway.idempotency import Answers, Recording
+from aimds.gateway.identity import Identity
+from aimds.gateway.pieces import ARROW as AS_ARROW
+from aimds.gateway.pieces import Desk, Piece
+from aimds.gateway.problem import Problem
+from aimds.gateway.rows import Row
+from aimds.gateway.screening import Screening, keyed
+
+
+class Bulk(Screening):
+    """``/v1/screen/batch``: an Arrow IPC stream or NDJSON in, verdicts out in the same order, in chunks as they finish.
+
+    Rows are screened in pieces, a few at a time; the rest of the body is not read until these are done. The first piece
+    may be refused as a whole. Later on, a row that cannot be judged has a verdict with status error.
+    """
+
+    def __init__(self, route: str, desk: Desk, head: Head, identity: Identity, answers: Answers) -> None:
+        super().__init__(route, desk, head, identity, desk.limits.batch_deadline_ms)
+        kind = head.media_type()
+        if kind not in (ARROW, NDJSON):
+            raise Problem("unsupported-media-type", f"{kind[:80]!r}: this route takes {ARROW} or {NDJSON}")
+        self._answer_type = head.answer_type(kind, (ARROW, NDJSON))
+        length = head.content_length()
+        if length is not None and length > desk.limits.max_batch_bytes:
+            raise Problem("too-large", f"the body has {length} bytes, at most {desk.limits.max_batch_bytes} are taken")
+        if self._answer_type == ARROW:
+            self.form = AS_ARROW
+        self._writer = ipc.Writer() if self._answer_type == ARROW else None
+        self._reader = (
+            ipc.Reader(desk.limits.max_message_bytes, desk.limits.max_expanded_bytes) if kind == ARROW else None
+        )
+        key, shape = keyed(head, identity), f"{head.path} {kind} {self._answer_type} {self.form}"
+        self._recording = None if key is None else Recording(answers, key, shape)
+        self._held = bytearray()
+        self._rows: list[Row] = []
+        self._row_bytes = 0
+        self._ready: deque[Piece] = deque()
+        self._under_way: deque[_Slot] = deque()
+        self._received = self._count = 0
+        self._over = self._admitted = self._waits = False
+
+    @property
+    def wants_data(self) -> bool:
+        """Not while there are pieces to screen already."""
+        return super().wants_data and not self._ready and not self._over
+
+    def receive(self, content: bytes, now: float) -> None:
+        """Cut the body into pieces and screen them."""
+        if self.ended or self._over:
+            return
+        self._received += len(content)
+        try:
+            if self._received > self.desk.limits.max_batch_bytes:
+                raise Problem("too-large", f"the body is larger than {self.desk.limits.max_batch_bytes} bytes")
+            if self._recording is not None and not self._recording.receive(content, now):
+                return
+            if self._reader is not None:
+                for batch in self._reader.feed(content):
+                    self._tables(batch)
+            else:
+                self._held += content
+                self._lines()
+            self._pump(now)
+        except Problem as problem:
+            self.refuse(problem)
+
+    def end(self, now: float) -> None:
+        """Screen what is left."""
+        if self.ended or self._over:
+            return
+        self._over = True
+        try:
+            if self._recording is not None and not self._recording.end(self, now):
+                self._waits = True
+                return
+            if self._reader is not None:
+                self._reader.end()
+            else:
+                self._held += b"\n"
+                self._lines()
+                self._flush()
+            self._pump(now)
+        except Problem as problem:
+            self.refuse(problem)
+
+    def abort(self, now: float) -> None:
+        """Give up what waits; those that came with the same key may come again."""
+        if self._recording is not None:
+            self._recording.failed()
+        super().abort(now)
+
+    def refuse(self, problem: Problem) -> None:
+        """Answer with ``problem``, and so those that came with the same key."""
+        if self._recording is not None:
+            self._recording.failed(problem)
+        super().refuse(problem)
+
+    def send(self, content: bytes) -> None:
+        """A piece of the answer, recorded where it has a key."""
+        if self._recording is not None:
+            self._recording.record(content)
+        super().send(content)
+
+    def sent(self, now: float) -> None:
+        """There is room again."""
+        if not self.ended and not (self._over and self._waits):
+            try:
+                self._pump(now)
+            except Problem as problem:
+                self.refuse(problem)
+
+    def _tables(self, batch: pa.RecordBatch) -> None:
+        limits = self.desk.limits
+        tenants = batch.column("tenant")
+        if self.identity.tenant is not None:
+            for name in tenants.drop_null().unique().to_pylist():
+                self.identity.tenant_of(name)
+            index = batch.schema.get_field_index("tenant")
+            own = pa.array([self.identity.tenant] * batch.num_rows, pa.string())
+            batch = batch.set_column(index, batch.schema.field(index), own)
+        start, column = 0, batch.column("text")
+        while start < batch.num_rows:
+            rows_left = min(limits.piece_rows, batch.num_rows - start)
+            while rows_left > 1 and column.slice(start, rows_left).nbytes > limits.piece_bytes:
+                rows_left //= 2
+            self._ready.append(
+                Piece(self.route, self.identity, self.form, *_UNSET, table=batch.slice(start, rows_left))
+            )
+            start += rows_left
+
+    def _lines(self) -> None:
+        start = 0
+        while (stop := self._held.find(b"\n", start)) >= 0:
+            line = bytes(self._held[start:stop]).strip()
+            start = stop + 1
+            if line:
+                one = self.own(rows.row(line, f"line {self._count + 1}"), self._count)
+                self._count += 1
+                self._rows.append(one)
+                self._row_bytes += len(one.text)
+                if len(self._rows) >= self.desk.limits.piece_rows or self._row_bytes >= self.desk.limits.piece_bytes:
+                    self._flush()
+        del self._held[:start]
+        if len(self._held) > self.desk.limits.max_body_bytes:
+            raise Problem("too-large", f"line {self._count + 1} is longer than {self.desk.limits.max_body_bytes} bytes")
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._ready.append(Piece(self.route, self.identity, self.form, *_UNSET, rows=self._rows))
+            self._rows, self._row_bytes = [], 0
+
+    def _pump(self, now: float) -> None:
+        if not self._ready and not self._under_way:
+            # Nothing is under way, so what is there need not wait for a piece to fill.
+            self._flush()
+        while self._ready and len(self._under_way) < self.desk.limits.window_pieces and self.has_room:
+            self._place(self._ready.popleft(), now)
+        if self._over and not self._ready and not self._under_way and not self.ended:
+            self._begin()
+            if self._writer is not None:
+                self.send(self._writer.end())
+            self.finish()
+            if self._recording is not None:
+                self._recording.done([("content-type", self._answer_type)])
+
+    def _place(self, piece: Piece, now: float) -> None:
+        slot = _Slot(piece)
+
+        def done(found: Any, now: float) -> None:
+            slot.found = found
+            self._advance(slot, now)
+
+        def failed(problem: Problem, now: float) -> None:
+            slot.found = piece.formed(self.desk.unjudged(piece.requests(), f"not judged: {problem}"))
+            if self._recording is not None:
+                self._recording.failed()
+            self._advance(slot, now)
+
+        piece.done, piece.failed = done, failed
+        piece.admitted = self._admitted
+        try:
+            slot.job = self.desk.place(piece, now + self.slack_s, self.urgency, now)
+        except Problem as problem:
+            if not self._admitted:
+                raise
+            self._under_way.append(slot)
+            failed(problem, now)
+            return
+        self._admitted = True
+        self.jobs.add(slot.job)
+        self._under_way.append(slot)
+
+    def _advance(self, slot: _Slot, now: float) -> None:
+        if slot.job is not None:
+            self.jobs.discard(slot.job)
+        while self._under_way and self._under_way[0].found is not None:
+            found = self._under_way.popleft().found
+            self._begin()
+            self.send(self._writer.batch(found) if self._writer is not None else b"\n".join(found) + b"\n")
+        if not self.ended:
+            self._pump(now)
+            self.wake()
+
+    def _begin(self) -> None:
+        if not self.status:
+            self.begin(200, [("content-type", self._answer_type)])
+
+
+class _Slot:
+    """A piece under way, and its answer once it is there."""
+
+    def __init__(self, piece: Piece) -> None:
+        self.piece = piece
+        self.job: Job | None = None
+        self.found: Any = None
+
+
+def _unset(_found: Any, _now: float) -> None:
+    """Replaced when the piece is placed."""
+
+
+_UNSET = (_unset, _unset)

@@ -1,0 +1,248 @@
+"""`AsyncClient`, over HTTP/3 or the TCP twin, with one connection for all requests.
+
+A refusal that says when to come again is obeyed, with some chance in it so that clients do not come back together; each
+request carries a key, so that one sent twice is screened once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+from aioquic.h3.events import HeadersReceived
+
+from aimds.errors import ConfigError
+from aimds.gateway.client.options import Answer, Options, ServerError, checked, refusal, untrusted
+from aimds.gateway.client.quic import Quic, opened
+from aimds.gateway.client.tcp import connection
+from aimds.gateway.headers import ARROW, DEADLINE, JSON, NDJSON
+
+AGAIN = frozenset({429, 503})
+"""Statuses that a later try may change."""
+MOST_STREAMS = 100
+"""Requests of one client at once, fewer than a gateway takes: for every packet aioquic walks all streams, also those
+that wait for leave to begin."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
+
+
+class AsyncClient:
+    """Talks to the gateway at ``url``; use it as ``async with AsyncClient(url) as client``.
+
+    Args:
+        url: ``https://host:port``, or ``http://host:port`` for a gateway with ``--insecure-local``.
+        options: see `Options`; keywords change single ones.
+        random: for the wait before another try; ``sleep`` does the waiting.
+
+    Raises:
+        ConfigError: an address or option that cannot be.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        options: Options | None = None,
+        *,
+        random: Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        **changed: Any,
+    ) -> None:
+        base = options or Options()
+        self.options = base if not changed else Options(**{**_fields(base), **changed})
+        self._url = checked(url)
+        self._random, self._sleep = random or Random(), sleep
+        self._stack = contextlib.AsyncExitStack()
+        self._quic: Quic | None = None
+        self._tcp: http.client.HTTPConnection | None = None
+        self._lock, self._room = asyncio.Lock(), asyncio.Semaphore(MOST_STREAMS)
+        self._name = self._random.randbytes(8).hex()
+        self._count = 0
+
+    @property
+    def is_quic(self) -> bool:
+        """Whether HTTP/3 is spoken."""
+        return self._url.scheme == "https" and self.options.http == 3
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._stack.aclose()
+        self._quic = None
+        if self._tcp is not None:
+            self._tcp.close()
+            self._tcp = None
+
+    async def screen(self, text: str, **fields: Any) -> dict[str, Any]:
+        """The verdict on ``text``; ``fields`` are further members of the request, such as ``session_id``, ``channel``.
+
+        Raises:
+            ServerError: refused, or no answer, after the last try.
+        """
+        body = json.dumps({"text": text, **fields}).encode()
+        self._count += 1
+        key = {"content-type": JSON, "idempotency-key": f"{self._name}-{self._count}"}
+        answer = await self.request("POST", "/v1/screen", body, key)
+        found: dict[str, Any] = json.loads(answer.body)
+        return found
+
+    async def screen_table(self, table: pa.Table) -> pa.Table:
+        """Verdicts of a table with a ``text`` column, same rows, same order.
+
+        Raises:
+            ServerError: refused, or no answer, after the last try.
+        """
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table, max_chunksize=4096)
+        self._count += 1
+        key = {"content-type": ARROW, "idempotency-key": f"{self._name}-{self._count}"}
+        answer = await self.request("POST", "/v1/screen/batch", sink.getvalue().to_pybytes(), key)
+        return pa.ipc.open_stream(answer.body).read_all()
+
+    async def request(
+        self, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> Answer:
+        """Any request, tried again where that may help.
+
+        Raises:
+            ServerError: as `screen`.
+        """
+        problem = ServerError(0, {"title": "No answer"})
+        for attempt in range(self.options.attempts):
+            if attempt:
+                told = problem.problem.get("retry_after_s", 0.0)
+                wait = max(float(told), FIRST_WAIT_S * 2 ** (attempt - 1))
+                await self._sleep(min(wait, LONGEST_WAIT_S) * (1 + self._random.random() / 2))
+            try:
+                async with asyncio.timeout(self.options.timeout_s):
+                    answer = await self._once(method, target, body, self._headers(headers or {}))
+            except ssl.SSLCertVerificationError as error:
+                await self.close()
+                raise untrusted(self._url, error.verify_message) from None
+            except (OSError, TimeoutError, http.client.HTTPException, ssl.SSLError) as error:
+                await self.close()
+                problem = ServerError(0, {"title": "No answer", "detail": str(error) or type(error).__name__})
+                continue
+            if answer.status < 400:
+                return answer
+            problem = refusal(answer)
+            if answer.status not in AGAIN:
+                break
+        raise problem
+
+    async def stream(
+        self, rows: AsyncIterator[dict[str, Any]], *, brief: bool = False
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Verdicts of ``rows`` as each is ready, matched by ``request_id``, over one long-lived stream of HTTP/3.
+
+        Rows are taken only as fast as the gateway takes them. What it refuses comes as a row with ``problem``.
+
+        Raises:
+            ServerError: the stream was refused, or broke off.
+            ConfigError: over TCP there is no stream.
+        """
+        if not self.is_quic:
+            raise ConfigError("http", 1, "3 for a stream")
+        quic = await self._connected()
+        target = "/v1/screen/stream" + ("?verdict=brief" if brief else "")
+        stream = quic.begin(self._pseudo("POST", target, self._headers({"content-type": NDJSON})), None)
+
+        async def feed() -> None:
+            async for row in rows:
+                await quic.send(stream, json.dumps(row).encode() + b"\n")
+            await quic.send(stream, b"", end=True)
+
+        feeding = asyncio.create_task(feed())
+        status, held, queue = 0, b"", quic.streams[stream]
+        try:
+            while True:
+                event = await queue.get()
+                if event is None:
+                    raise ServerError(0, {"title": "The stream broke off"})
+                if isinstance(event, HeadersReceived):
+                    status = int(dict(event.headers)[b":status"])
+                else:
+                    held += event.data
+                if status >= 400 and event.stream_ended:
+                    raise refusal(Answer(status, {}, held))
+                if status < 400:
+                    *lines, held = held.split(b"\n")
+                    for line in lines:
+                        yield json.loads(line)
+                if event.stream_ended:
+                    return
+        finally:
+            feeding.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await feeding
+            quic.streams.pop(stream, None)
+
+    def _headers(self, more: dict[str, str]) -> dict[str, str]:
+        found = dict(more)
+        if self.options.token is not None:
+            found["authorization"] = f"Bearer {self.options.token}"
+        if self.options.deadline_ms is not None:
+            found[DEADLINE] = f"{self.options.deadline_ms:g}"
+        return found
+
+    def _pseudo(self, method: str, target: str, headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+        first = {":method": method, ":scheme": "https", ":authority": self._url.netloc, ":path": target}
+        return [(name.encode(), value.encode()) for name, value in {**first, **headers}.items()]
+
+    async def _once(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
+        if not self.is_quic:
+            async with self._lock:
+                return await asyncio.to_thread(self._over_tcp, method, target, body, headers)
+        async with self._room:
+            return await self._over_quic(method, target, body, headers)
+
+    async def _over_quic(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
+        quic = await self._connected()
+        stream = quic.begin(self._pseudo(method, target, headers), body)
+        status, found, parts = 0, {}, []
+        try:
+            while True:
+                event = await quic.streams[stream].get()
+                if event is None:
+                    raise ConnectionError("the connection broke off")
+                if isinstance(event, HeadersReceived):
+                    found = {name.decode(): value.decode() for name, value in event.headers}
+                    status = int(found[":status"])
+                else:
+                    parts.append(event.data)
+                if event.stream_ended:
+                    return Answer(status, found, b"".join(parts))
+        finally:
+            quic.streams.pop(stream, None)
+
+    async def _connected(self) -> Quic:
+        async with self._lock:
+            if self._quic is None or self._quic.over:
+                await self._stack.aclose()
+                self._quic = await opened(self._url, self.options, self._stack)
+            return self._quic
+
+    def _over_tcp(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
+        if self._tcp is None:
+            self._tcp = connection(self._url, self.options)
+        self._tcp.request(method, target, body, headers)
+        answer = self._tcp.getresponse()
+        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+
+
+def _fields(options: Options) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in Options.__dataclass_fields__}

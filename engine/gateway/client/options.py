@@ -1,0 +1,97 @@
+"""How a client reaches a gateway, what comes back, and how a refusal is told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from aimds.errors import AimdsError, ConfigError, DataError
+
+
+class ServerError(AimdsError):
+    """The gateway refused: ``status`` and the members of its problem body in ``problem``. Status 0: no answer came."""
+
+    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+        self.status, self.problem = status, problem
+        title, detail = problem.get("title", f"status {status}"), problem.get("detail", "")
+        super().__init__(f"{title}: {detail}" if detail else str(title))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to reach a gateway.
+
+    ``token``: an API key or a JWT · ``ca``: PEM that signs the server, the system's CAs by default · ``certificate``,
+    ``key``: of the client, PEM · ``http``: 3 or 1 for the TCP twin · ``attempts``: tries of one request in all ·
+    ``deadline_ms``: within which each verdict is asked for · ``timeout_s``: until an answer is given up ·
+    ``connect_s``: until a gateway that says nothing at all over HTTP/3 is given up, without another try.
+    """
+
+    token: str | None = None
+    ca: Path | str | None = None
+    certificate: Path | str | None = None
+    key: Path | str | None = None
+    http: int = 3
+    attempts: int = 4
+    deadline_ms: float | None = None
+    timeout_s: float = 60.0
+    connect_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.http not in (1, 3):
+            raise ConfigError("http", self.http, "3, or 1 for the TCP twin")
+        if self.attempts < 1:
+            raise ConfigError("attempts", self.attempts, "at least 1")
+
+
+def checked(url: str) -> SplitResult:
+    """``url`` in its parts; raises ConfigError where it is not one."""
+    expected = "an address such as https://gateway.example:8443"
+    try:
+        found = urlsplit(url)
+        port = found.port
+    except ValueError:
+        raise ConfigError("url", url, expected) from None
+    if found.scheme not in ("http", "https") or not found.hostname or found.path not in ("", "/") or port == 0:
+        raise ConfigError("url", url, expected)
+    return found
+
+
+def readable(path: Path | str) -> str:
+    """``path`` of a file that is there; raises DataError where none is."""
+    if not Path(path).is_file():
+        raise DataError(path, "no such file")
+    return str(path)
+
+
+def refusal(answer: Answer) -> ServerError:
+    """What ``answer`` refuses with."""
+    try:
+        found = json.loads(answer.body)
+    except ValueError:
+        found = None
+    return ServerError(answer.status, found if isinstance(found, dict) else {})
+
+
+def untrusted(url: SplitResult, reason: str) -> ServerError:
+    """That the certificate of the server at ``url`` was not accepted for ``reason``, and the way out."""
+    # Trying again cannot help, and only the caller can say whom to trust.
+    way = "name the CA that signed it: --ca FILE, or ca= in Python"
+    if "match" in reason:
+        way = "use a name or address that stands in it"
+    elif "expired" in reason or "not valid" in reason:
+        way = "the gateway needs a new one"
+    told = f"of {url.netloc}: {reason}; {way}"
+    return ServerError(0, {"title": "The server's certificate is not trusted", "detail": told})

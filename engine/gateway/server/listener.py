@@ -1,0 +1,185 @@
+"""The server: datagrams to their connections, and new connections where there is room for them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]
+from aioquic.h3.connection import H3_ALPN, ErrorCode
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
+from aioquic.quic.packet import (
+    QuicPacketType,
+    encode_quic_retry,
+    encode_quic_version_negotiation,
+    pull_quic_header,
+)
+from aioquic.quic.retry import QuicRetryTokenHandler
+
+from aimds.gateway.datagrams import Address, Datagrams
+from aimds.gateway.protocol import Service
+from aimds.gateway.server.connection import Connection
+from aimds.gateway.server.credit import CONNECTION_WINDOW, STREAM_WINDOW, Quic
+
+MOST_CONNECTIONS = 20_000
+IDLE_S = 60.0
+RETRY_AFTER = 256
+"""Handshakes under way from which on a new client has to show that its address is its own (RFC 9000, section 8.1)."""
+
+
+class Server:
+    """Serves ``service`` over HTTP/3 on ``sock``.
+
+    Args:
+        configuration: see `configuration`; `use` puts another in its place.
+        ask_certificate: whether clients are asked for a certificate; it is verified where identity is.
+        offload: False does without GSO and GRO.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        sock: socket.socket,
+        configuration: QuicConfiguration,
+        *,
+        ask_certificate: bool = False,
+        offload: bool = True,
+    ) -> None:
+        self._service, self._configuration, self._ask = service, configuration, ask_certificate
+        self._loop = asyncio.get_running_loop()
+        self._known: dict[bytes, Connection] = {}
+        """Connections by each of their ids."""
+        self._retry = QuicRetryTokenHandler()
+        self.handshakes = 0
+        """Connections whose handshake is not complete."""
+        self.datagrams = Datagrams(sock, self._arrived, offload=offload)
+
+    def use(self, configuration: QuicConfiguration) -> None:
+        """New connections see ``configuration``."""
+        self._configuration = configuration
+
+    def close(self) -> None:
+        """Tell all clients that it is over, and close the socket."""
+        for connection in set(self._known.values()):
+            connection.close(ErrorCode.H3_NO_ERROR)
+        self._known.clear()
+        self.datagrams.close()
+
+    def _arrived(self, datagrams: list[tuple[bytes, Address]]) -> None:
+        now = self._loop.time()
+        touched: dict[int, Connection] = {}
+        size = self._configuration.connection_id_length
+        for data, address in datagrams:
+            if not data:
+                continue
+            try:
+                long = data[0] & 0x80
+                connection = self._found(data, address) if long else self._known.get(data[1 : 1 + size])
+                if connection is not None:
+                    connection.quic.receive_datagram(data, address, now=now)
+                    touched[id(connection)] = connection
+            except Exception:  # a datagram made to break us is dropped; its connection runs into its own timeout
+                self._service.metrics.denied.labels("datagram").inc()
+        for connection in touched.values():
+            try:
+                connection.more()
+            except Exception:  # what is made of it ends one connection; the others go on
+                self._service.metrics.denied.labels("datagram").inc()
+                connection.close(ErrorCode.H3_INTERNAL_ERROR)
+        self.datagrams.flush()
+
+    def _found(self, data: bytes, address: Address) -> Connection | None:
+        """The connection of a datagram with a long header, a new one where it begins one."""
+        try:
+            header = pull_quic_header(Buffer(data=data), host_cid_length=self._configuration.connection_id_length)
+        except ValueError:
+            return None
+        if header.version is not None and header.version not in self._configuration.supported_versions:
+            answer = encode_quic_version_negotiation(
+                source_cid=header.destination_cid,
+                destination_cid=header.source_cid,
+                supported_versions=self._configuration.supported_versions,
+            )
+            self.datagrams.sendto(answer, address)
+            return None
+        known = self._known.get(header.destination_cid)
+        begins = header.packet_type == QuicPacketType.INITIAL and len(data) >= SMALLEST_MAX_DATAGRAM_SIZE
+        if known is not None or not begins or len(self._known) >= 4 * MOST_CONNECTIONS:
+            return known
+        original, source = header.destination_cid, None
+        if header.token:
+            try:
+                original, source = self._retry.validate_token(address, header.token)
+            except ValueError:
+                return None
+        elif self.handshakes >= RETRY_AFTER:
+            # Many that begin and do not go on may have false addresses: have them shown to be true first.
+            source = os.urandom(8)
+            token = self._retry.create_token(address, header.destination_cid, source)
+            answer = encode_quic_retry(
+                version=header.version or 0,
+                source_cid=source,
+                destination_cid=header.source_cid,
+                original_destination_cid=header.destination_cid,
+                retry_token=token,
+            )
+            self.datagrams.sendto(answer, address)
+            return None
+        quic = Quic(
+            ask_certificate=self._ask,
+            configuration=self._configuration,
+            original_destination_connection_id=original,
+            retry_source_connection_id=source,
+        )
+        return self._register(quic, header.destination_cid, address)
+
+    def _register(self, quic: Quic, first: bytes, address: Address) -> Connection:
+        connection = Connection(quic, self._service, address, self._completed)
+        connection.connection_made(self.datagrams)  # type: ignore[arg-type]
+        ids = {first, quic.host_cid}
+
+        def issued(cid: bytes) -> None:
+            ids.add(cid)
+            self._known[cid] = connection
+
+        def retired(cid: bytes) -> None:
+            ids.discard(cid)
+            self._known.pop(cid, None)
+
+        def terminated() -> None:
+            for cid in ids:
+                self._known.pop(cid, None)
+
+        connection._connection_id_issued_handler = issued
+        connection._connection_id_retired_handler = retired
+        connection._connection_terminated_handler = terminated
+        self._known |= dict.fromkeys(ids, connection)
+        self.handshakes += 1
+        return connection
+
+    def _completed(self) -> None:
+        self.handshakes -= 1
+
+
+def configuration(certificate: bytes, key: bytes, *, datagram_bytes: int = 1200) -> QuicConfiguration:
+    """What `Server` needs of aioquic's settings; ``certificate`` and ``key`` in PEM.
+
+    Raises:
+        ValueError: they cannot be read.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    chain = x509.load_pem_x509_certificates(certificate)
+    return QuicConfiguration(
+        is_client=False,
+        alpn_protocols=H3_ALPN,
+        certificate=chain[0],
+        certificate_chain=chain[1:],
+        private_key=load_pem_private_key(key, None),
+        idle_timeout=IDLE_S,
+        max_data=CONNECTION_WINDOW,
+        max_stream_data=STREAM_WINDOW,
+        max_datagram_size=datagram_bytes,
+    )

@@ -1,0 +1,96 @@
+"""``/v1/screen`` and the turns of a session: a JSON object in, its verdict out."""
+
+from __future__ import annotations
+
+import hashlib
+
+from aimds.gateway import rows
+from aimds.gateway.headers import JSON, Head
+from aimds.gateway.idempotency import Answers
+from aimds.gateway.identity import Identity
+from aimds.gateway.pieces import Desk, Piece
+from aimds.gateway.problem import Problem
+from aimds.gateway.rows import Row
+from aimds.gateway.screening import Screening, keyed
+
+
+class One(Screening):
+    """``/v1/screen`` and the turns of a session: a JSON object in, its verdict out."""
+
+    def __init__(
+        self, route: str, desk: Desk, head: Head, identity: Identity, answers: Answers, session: str | None = None
+    ) -> None:
+        super().__init__(route, desk, head, identity, desk.limits.deadline_ms)
+        if head.media_type() not in (JSON, ""):
+            raise Problem("unsupported-media-type", f"{head.media_type()[:80]!r}: this route takes {JSON}")
+        head.answer_type(JSON, (JSON,))
+        self._most = desk.limits.max_body_bytes * (1 if session is None else 8)
+        length = head.content_length()
+        if length is not None and length > self._most:
+            raise Problem("too-large", f"the body has {length} bytes, at most {self._most} are taken")
+        self._session, self._answers = session, answers
+        self._key = keyed(head, identity)
+        self._path = head.path
+        self._first = False
+        self._body = bytearray()
+
+    def receive(self, content: bytes, now: float) -> None:
+        """Collect the body."""
+        if self.ended:
+            return
+        self._body += content
+        if len(self._body) > self._most:
+            self.refuse(Problem("too-large", f"the body is larger than {self._most} bytes"))
+            self._body.clear()
+
+    def end(self, now: float) -> None:
+        """Screen it."""
+        if self.ended:
+            return
+        body = bytes(self._body)
+        try:
+            if self._key is not None:
+                digest = hashlib.sha256(self._path.encode() + b"\0" + body).digest()
+                if not self._answers.begin(self._key, digest, self, now):
+                    return
+                self._first = True
+            found = self._read(body)
+            piece = Piece(self.route, self.identity, self.form, self._done, self._failed, rows=found)
+            urgency = self.urgency if found[0].urgency is None else found[0].urgency
+            slack = self.slack_s if found[0].deadline_ms is None else min(self.slack_s, found[0].deadline_ms / 1e3)
+            self.jobs.add(self.desk.place(piece, now + slack, urgency, now))
+        except Problem as problem:
+            self._failed(problem, now)
+
+    def _read(self, body: bytes) -> list[Row]:
+        if self._session is None:
+            return [self.own(rows.row(body), 0)]
+        found = rows.turns(body)
+        if len(found) > self.desk.limits.max_turns:
+            raise Problem("too-large", f"{len(found)} turns, at most {self.desk.limits.max_turns} are taken at once")
+        for one in found:
+            if one.session_id not in (None, self._session):
+                raise Problem("unprocessable", f"session_id {one.session_id!r} is not the session of the path")
+            one.session_id = self._session
+        return [self.own(one, i) for i, one in enumerate(found)]
+
+    def _done(self, found: list[bytes], now: float) -> None:
+        self.jobs.clear()
+        body = found[0] if self._session is None else b'{"verdicts":[' + b",".join(found) + b"]}"
+        answer = (200, [("content-type", JSON)], body)
+        if self._first and self._key is not None:
+            self._answers.answered(self._key, answer)
+        self.answer(*answer)
+
+    def _failed(self, problem: Problem, now: float) -> None:
+        self.jobs.clear()
+        if self._first and self._key is not None:
+            self._answers.failed(self._key, problem)
+        self.refuse(problem)
+
+    def abort(self, now: float) -> None:
+        """Give up, unless others wait for the same answer."""
+        if self._first and self.jobs:
+            self._close()
+            return
+        super().abort(now)
