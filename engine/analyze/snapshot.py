@@ -5,12 +5,15 @@ What is restored goes on as if it had never stopped; a smaller capacity keeps th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from aimds.analyze.packed import Arrays, fitting, pack, unpack
 from aimds.analyze.sessions import STITCH_BYTES, Sessions
+from aimds.analyze.slots import SlotTable
 from aimds.analyze.watch import Watch
 from aimds.errors import DataError
 
@@ -35,11 +38,23 @@ def restore(sessions: Sessions, content: bytes) -> int:
 
 def copied(sessions: Sessions, most: int | None = None) -> Copied:
     """The state of ``sessions``, of the ``most`` seen last."""
-    slots = sessions.table.oldest_first()
+    return caught(sessions, most)()
+
+
+def caught(sessions: Sessions, most: int | None = None) -> Callable[[], Copied]:
+    """As `copied`; what is called later may be called while ``sessions`` go on, and says how they stand now."""
+    slots, arrays = _caught(sessions.table, sessions.arrays, most)
+    header = {"window": sessions.window, "sessions": len(slots)}
+    return lambda: (header, {name: array[slots] for name, array in arrays.items()})
+
+
+def _caught(table: SlotTable, own: Arrays, most: int | None) -> tuple[npt.NDArray[np.int64], Arrays]:
+    # Whole stretches are copied several times faster than rows in the order of their use.
+    slots = table.oldest_first()
     slots = slots if most is None else slots[max(0, len(slots) - most) :]
-    arrays = {"keys": sessions.table.keys[slots], "seen": sessions.table.seen[slots]}
-    arrays |= {name: array[slots] for name, array in sessions.arrays.items()}
-    return {"window": sessions.window, "sessions": len(slots)}, arrays
+    top = int(slots.max(initial=-1)) + 1
+    arrays = {"keys": table.keys, "seen": table.seen, **own}
+    return slots, {name: array[:top].copy() for name, array in arrays.items()}
 
 
 def put(sessions: Sessions, state: Copied) -> int:
@@ -67,11 +82,14 @@ def put(sessions: Sessions, state: Copied) -> int:
 
 def watched(watch: Watch, most: int | None = None) -> Copied:
     """The state of ``watch``, of the ``most`` sessions seen last."""
-    slots = watch.table.oldest_first()
-    slots = slots if most is None else slots[max(0, len(slots) - most) :]
-    arrays = {"keys": watch.table.keys[slots], "seen": watch.table.seen[slots]}
-    arrays |= {name: array[slots] for name, array in watch.arrays.items()}
-    return {"policies": watch.policies.version, "sessions": len(slots), **watch.loose(slots.tolist())}, arrays
+    return caught_watch(watch, most)()
+
+
+def caught_watch(watch: Watch, most: int | None = None) -> Callable[[], Copied]:
+    """As `watched`, and as `caught`."""
+    slots, arrays = _caught(watch.table, watch.arrays, most)
+    header = {"policies": watch.policies.version, "sessions": len(slots), **watch.loose(slots.tolist())}
+    return lambda: (header, {name: array[slots] for name, array in arrays.items()})
 
 
 def put_watched(watch: Watch, state: Copied) -> int:

@@ -77,17 +77,21 @@ class Follower:
     def copied(self, most_bytes: int) -> tuple[dict[str, Any], Arrays]:
         """All that is remembered of sessions, for `put`: values of JSON and arrays of ``most_bytes`` at most, so that
         the sessions seen longest ago may be missing."""
+        caught: list[tuple[str, Callable[[], snapshot.Copied]]] = []
         with self._lock:
             header: dict[str, Any] = {"clock": self._clock(), "wall": self._wall(), "rows": self._rows}
-            arrays: Arrays = {}
             followed = [one for one in (self._sessions, self.watch) if one is not None]
             for one in followed:
                 most = most_bytes * one.table.capacity // (len(followed) * one.nbytes)
-                copy = snapshot.copied(one, most) if isinstance(one, Sessions) else snapshot.watched(one, most)
-                name = SCORES if isinstance(one, Sessions) else POLICIES
-                header[name] = copy[0]
-                arrays |= {f"{name}.{key}": array for key, array in copy[1].items()}
-            return header, arrays
+                if isinstance(one, Sessions):
+                    caught.append((SCORES, snapshot.caught(one, most)))
+                else:
+                    caught.append((POLICIES, snapshot.caught_watch(one, most)))
+        arrays: Arrays = {}
+        for name, copied in caught:
+            header[name], found = copied()
+            arrays |= {f"{name}.{key}": array for key, array in found.items()}
+        return header, arrays
 
     def put(self, header: Mapping[str, Any], arrays: Arrays) -> tuple[int, int]:
         """Go on where the follower stood that gave `copied`, at another time and maybe on another machine: how many
