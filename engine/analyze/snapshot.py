@@ -18,6 +18,8 @@ from aimds.analyze.watch import Watch
 from aimds.errors import DataError
 
 MAGIC: Final = b"AIMDSS1\n"
+TEXTS: Final = ("tails", "tail_sizes")
+"""Arrays of what users wrote."""
 Copied = tuple[dict[str, Any], Arrays]
 """Values of JSON, and arrays with a row for each session, the one seen longest ago first."""
 
@@ -41,9 +43,11 @@ def copied(sessions: Sessions, most: int | None = None) -> Copied:
     return caught(sessions, most)()
 
 
-def caught(sessions: Sessions, most: int | None = None) -> Callable[[], Copied]:
-    """As `copied`; what is called later may be called while ``sessions`` go on, and says how they stand now."""
-    slots, arrays = _caught(sessions.table, sessions.arrays, most)
+def caught(sessions: Sessions, most: int | None = None, *, texts: bool = True) -> Callable[[], Copied]:
+    """As `copied`; what is called later may be called while ``sessions`` go on, and says how they stand now. Without
+    ``texts`` nothing is joined to the next turn of each."""
+    own = {name: array for name, array in sessions.arrays.items() if texts or name not in TEXTS}
+    slots, arrays = _caught(sessions.table, own, most)
     header = {"window": sessions.window, "sessions": len(slots)}
     return lambda: (header, {name: array[slots] for name, array in arrays.items()})
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from aimds.analyze.owing import Owed, Owing
+from aimds.analyze.packed import Arrays
 from aimds.analyze.running import OVER, Found, Running
 from aimds.analyze.slots import SlotTable
 from aimds.analyze.turns import keys
@@ -71,7 +72,7 @@ class Watch:
         self._begun = np.zeros(capacity, np.bool_)
         self._clock = np.full(capacity, LONG_AGO, np.int64)
         packed = (self._monitors.records, self._told, self._begun, self._clock, self._running.state)
-        self.arrays = dict(zip(("records", "told", "begun", "clock", "state"), packed, strict=True))
+        self.arrays: Arrays = dict(zip(("records", "told", "begun", "clock", "state"), packed, strict=True))
         """What is remembered of each session, a row a slot, but for `loose`."""
         self._alone: dict[int, list[int]] = {}
         self.broken: Counter[str] = Counter()
@@ -87,7 +88,7 @@ class Watch:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays, whether in use or not; monitors are not among them."""
-        own = (self.table.index, self.table.keys, self.table.links, self.table.seen)
+        own: tuple[npt.NDArray[Any], ...] = (self.table.index, self.table.keys, self.table.links, self.table.seen)
         return sum(array.nbytes for array in (*own, *self.arrays.values()))
 
     def observe(self, verdicts: pa.RecordBatch, events: pa.Array, now: float, wall_us: int) -> Found:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from aimds.analyze.attractors import Attractors
 from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch
 from aimds.gateway.following import Follower
+from aimds.gateway.joined import Joined
 from aimds.gateway.session_file import SessionFile
 from aimds.gateway.settings import SHIPPED, Settings
 from aimds.ltl.policies import TracePolicies
 
 
-def sessions(settings: Settings) -> Sessions | None:
-    """What scores conversations, where ``settings`` ask for it."""
+def sessions(settings: Settings, screener: Callable[[], Any], say: Callable[[str], None]) -> Sessions | None:
+    """What scores conversations, where ``settings`` ask for it; ``screener`` gives what judges joined turns, ``say`` is
+    told where it fails."""
     if settings.sessions is None:
         return None
     found = settings.sessions
     attractor = Attractors.load().column if found.attractor else None
-    return Sessions(capacity=found.capacity, max_age_s=found.max_age_s, attractor=attractor)
+    judge = Joined(screener, say) if found.joined else None
+    return Sessions(capacity=found.capacity, max_age_s=found.max_age_s, screener=judge, attractor=attractor)
 
 
 def snapshot(settings: Settings, follower: Follower, say: Callable[[str], None]) -> SessionFile | None:

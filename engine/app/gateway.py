@@ -115,7 +115,7 @@ class Gateway:
             record=recording.recorder(
                 settings, self.audit, None if self._reviews is None else self._reviews.reviewing.record
             ),
-            sessions=following.sessions(settings),
+            sessions=following.sessions(settings, lambda: self.worker.screener, say),
             watch=following.watch(settings),
             responder=self.responder,
             clock=clock,

@@ -84,7 +84,7 @@ class Follower:
             for one in followed:
                 most = most_bytes * one.table.capacity // (len(followed) * one.nbytes)
                 if isinstance(one, Sessions):
-                    caught.append((SCORES, snapshot.caught(one, most)))
+                    caught.append((SCORES, snapshot.caught(one, most, texts=False)))
                 else:
                     caught.append((POLICIES, snapshot.caught_watch(one, most)))
         arrays: Arrays = {}

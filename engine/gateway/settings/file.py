@@ -98,8 +98,7 @@ def _settings(top: Section, base: Path) -> Settings:
         if part.has("policies"):
             shipped = part.values["policies"] == str(SHIPPED)
             given["policies"] = SHIPPED if shipped else _path(part, "policies", base)
-        if part.has("attractor"):
-            given["attractor"] = part.flag("attractor")
+        given |= {name: part.flag(name) for name in ("attractor", "joined") if part.has(name)}
         if part.has("snapshot"):
             given["snapshot"] = _path(part, "snapshot", base)
         changed["sessions"] = replace(Following(), **given)
