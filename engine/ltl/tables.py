@@ -255,7 +255,7 @@ class Tables:
             full, byte = self._full(p), int(self.steps[2][p, 6])
             bad = np.flatnonzero(made.verdicts == NO)
             failed = int(bad[0]) if len(bad) else -1
-            if len(made.limits_us) == 1 and byte >= 0 and len(bad) < 2:
+            if self._one_clock(p):
                 given = (len(made.table[0]), len(made.atoms), made.limits_us[0], failed, 8 * byte)
                 letters = self.steps[3][p, byte]
                 timed(cells(made.table, made.resets), letters, *given, values, moments, offsets, p, end, fails)
@@ -264,6 +264,15 @@ class Tables:
             else:
                 _swift(full, len(made.table), failed, 8 * byte, values, offsets, p, end, fails)
         return self.verdicts[self.places[None, :] + end], fails
+
+    @property
+    def swift(self) -> bool:
+        """Whether `trail` takes several traces of each automaton side by side."""
+        return all(self._one_clock(p) or self._full(p) is not None for p in range(len(self.automata)))
+
+    def _one_clock(self, p: int) -> bool:
+        made = self.automata[p]
+        return len(made.limits_us) == 1 and int(self.steps[2][p, 6]) >= 0 and int((made.verdicts == NO).sum()) < 2
 
     def _full(self, p: int) -> npt.NDArray[np.uint16] | None:
         # Next states by byte and state, where there are no clocks and all events stand in one byte.
