@@ -16,7 +16,7 @@ WORKERS ?= auto
 TORCH ?= torch
 CLUSTER := tests/actors/test_scan_on_ray.py tests/actors/test_judges_on_ray.py tests/actors/test_stateful.py
 
-.PHONY: help demo test test-ray test-cuda-host test-gpu bench-gpu test-train lint format bench-smoke bench bench-jobs release clean
+.PHONY: help demo test test-ray test-cuda-host test-gpu bench-gpu test-train lint format bench-smoke bench bench-jobs release docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo "make bench            kernels and screener beside their peers: JSON=FILE, tables and plots in docs/benchmarks.md"
 	@echo "make bench-jobs       the benchmarks of scan, hunt and detection in full"
 	@echo "make release          wheel and source archive, built twice and compared, with bill of materials and checksums (ARGS=--draft)"
+	@echo "make docs             the documentation site into .work/site, links and anchors checked"
 	@echo "make clean            remove .venv and all that was made"
 
 $(VENV)/.stamp: pyproject.toml
@@ -131,6 +132,16 @@ bench-jobs: $(VENV)/.stamp
 # Of the last commit, into dist/.
 release: $(VENV)/.stamp
 	$(BIN)/python deploy/release.py $(ARGS)
+
+$(VENV)/.docs: $(VENV)/.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/site/pages.py
+	$(BIN)/zensical build --clean --strict
+	$(BIN)/python docs/site/check.py .work/site
+	@echo "to read it: $(BIN)/python -m http.server -b 127.0.0.1 -d .work/site 8001"
 
 clean:
 	rm -rf $(VENV) .venv-train $(BENCH) .work build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -42,7 +42,9 @@ class Metrics:
         self.shed = Counter("aimds_shed_rows", "Rows refused or given up, by reason.", ("reason",), registry=r)
         self.errors = Counter("aimds_rows_not_judged", "Rows with status error.", registry=r)
         self.held = Gauge("aimds_sessions_held", "Sessions held, by session action.", ("session_action",), registry=r)
-        self.handed = Gauge("aimds_rows_handed_on", "Rows handed to review or notify, or lost.", ("to",), registry=r)
+        self.handed = Gauge(
+            "aimds_rows_handed_on", "Rows that notify was told of, or could not be told of.", ("to",), registry=r
+        )
         self.broken = Gauge(
             "aimds_policy_violations", "Sessions that broke a policy over sessions.", ("policy",), registry=r
         )

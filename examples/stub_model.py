@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Model(BaseHTTPRequestHandler):
-    """Answers /v1/chat/completions and /v1/messages with the last message; ``pause`` seconds pass between words."""
+    """Answers chat completions, responses and messages with the last message; ``pause`` seconds pass between words."""
 
     protocol_version = "HTTP/1.1"
     pause = 0.0
@@ -21,17 +21,19 @@ class Model(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer a request."""
         asked = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
-        heard = asked["messages"][-1]["content"]
+        turns = asked.get("messages") or asked.get("input") or ""
+        heard = turns if isinstance(turns, str) else turns[-1]["content"]
         text = "You said: " + (heard if isinstance(heard, str) else " ".join(part.get("text", "") for part in heard))
-        chat = self.path.split("?")[0].endswith("/chat/completions")
+        name = self.path.split("?")[0].rpartition("/")[2]
+        whole, events = FORMS.get(name, FORMS["messages"])
         if not asked.get("stream"):
-            self._answer(_chat(text) if chat else _message(text))
+            self._answer(whole(text))
             return
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        for event in _chat_events(text) if chat else _message_events(text):
+        for event in events(text):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
             self.wfile.flush()
             time.sleep(self.pause)
@@ -81,6 +83,30 @@ def _message_events(text: str) -> list[bytes]:
         {"type": "message_stop"},
     ]
     return [f"event: {body['type']}\ndata: {json.dumps(body)}\n\n".encode() for body in bodies]
+
+
+def _response(text: str) -> dict[str, Any]:
+    content = [{"type": "output_text", "text": text, "annotations": []}]
+    message = {"id": "msg-1", "type": "message", "role": "assistant", "status": "completed", "content": content}
+    return {"id": "resp-1", "object": "response", "status": "completed", "model": "stub", "output": [message]}
+
+
+def _response_events(text: str) -> list[bytes]:
+    place = {"item_id": "msg-1", "output_index": 0, "content_index": 0}
+    bodies: list[dict[str, Any]] = [
+        {"type": "response.created", "response": _response("") | {"status": "in_progress", "output": []}},
+        *({"type": "response.output_text.delta", **place, "delta": word + " "} for word in text.split(" ")),
+        {"type": "response.output_text.done", **place, "text": text + " "},
+        {"type": "response.completed", "response": _response(text + " ")},
+    ]
+    return [f"event: {body['type']}\ndata: {json.dumps(body)}\n\n".encode() for body in bodies]
+
+
+FORMS = {
+    "completions": (_chat, _chat_events),
+    "responses": (_response, _response_events),
+    "messages": (_message, _message_events),
+}
 
 
 def main() -> None:

@@ -40,7 +40,6 @@ from aimds.gateway.tracing import traces
 from aimds.gateway.upkeep import Upkeep
 from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
-from aimds.respond.carry_out import Queue as Hands
 from aimds.respond.carry_out import Responder
 from aimds.respond.notify import NotifyFile
 from aimds.respond.policy import Policy
@@ -57,7 +56,6 @@ class Gateway:
         reread: gives the settings anew on a reload.
         build: makes the screener; another one in tests, as ``judge``, the command that starts a process that judges.
         warm: texts that make such a process ready to work.
-        queue: takes the rows that go to people.
         front: makes an ASGI application that stands before the one over TCP.
         say: told what a person should know.
         clock: monotonic seconds; ``wall``: seconds since 1970.
@@ -74,7 +72,6 @@ class Gateway:
         build: Callable[[Screening], Any] = screener_of,
         judge: Sequence[str] = COMMAND,
         warm: Sequence[str] = (),
-        queue: Hands | None = None,
         front: Callable[[App, Gateway], Any] | None = None,
         say: Say = lambda line: None,
         clock: Callable[[], float] = time.monotonic,
@@ -88,7 +85,7 @@ class Gateway:
         self.follow_ups = FollowUps(self.metrics, say=say)
         notify = settings.notify
         told = None if notify is None else Notifications(NotifyFile(notify), self.follow_ups, say)
-        self.responder = Responder(queue, told)
+        self.responder = Responder(told)
         self._upkeep = Upkeep(
             self.follow_ups, self.metrics, self.responder, self.audit, clock=clock, wall=wall, say=say
         )

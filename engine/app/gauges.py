@@ -25,7 +25,7 @@ def set_gauges(
     for kind, n in responder.counts.items():
         metrics.held.labels(kind).set(n)
     lost = responder.lost + (0 if notifications is None else notifications.lost)
-    for name, n in (("review", responder.enqueued), ("notify", responder.notified), ("lost", lost)):
+    for name, n in (("notify", responder.notified), ("lost", lost)):
         metrics.handed.labels(name).set(n)
     watch = worker.follower.watch
     if watch is not None:

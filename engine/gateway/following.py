@@ -138,9 +138,9 @@ class Follower:
     def respond(
         self, policy: Policy | None, requests: pa.RecordBatch, verdicts: pa.RecordBatch, senders: Sequence[str]
     ) -> pa.RecordBatch:
-        """``verdicts`` of B ``requests`` with all that follows from their sessions; rows are handed on.
+        """``verdicts`` of B ``requests`` with all that follows from their sessions; the step notify is done.
 
-        ``senders``: B names, for rows without a session. Raises what the queue for people raises.
+        ``senders``: B names, for rows without a session.
         """
         # One watch for the whole batch, whatever a reload does meanwhile.
         responder, watch, now = self._holder(policy), self.watch, self._wall()
@@ -155,7 +155,8 @@ class Follower:
             return verdicts
         if watch is None:
             verdicts = responder.held(policy, verdicts, now, senders)
-        return responder.handed(policy, requests, verdicts, now)
+        responder.notify(policy, verdicts, now)
+        return verdicts
 
     def _scored(self, sessions: Sessions, requests: pa.RecordBatch, verdicts: pa.RecordBatch) -> pa.RecordBatch:
         place = verdicts.schema.get_field_index("request_id")

@@ -1,4 +1,4 @@
-"""The playbook carried out on batches: sessions held and let go, what is answered, what goes to people and to hooks."""
+"""The playbook carried out on batches: sessions held and let go, what is answered, what hooks are told."""
 
 from __future__ import annotations
 
@@ -21,13 +21,6 @@ from aimds.schema import ACTIONS, SESSION_ACTIONS, VERDICTS
 
 Rows = npt.NDArray[np.int64]
 HOLDING = SESSION_ACTIONS.index("quarantine")
-
-
-class Queue(Protocol):
-    """Where rows wait for people."""
-
-    def enqueue(self, rows: pa.RecordBatch) -> None:
-        """Take ``rows``: VERDICTS, and the text of the request as ``text``."""
 
 
 class Notifier(Protocol):
@@ -69,57 +62,51 @@ def _with(playbook: Playbook, action: npt.NDArray[np.int8], step: str) -> Rows:
 
 
 class Responder:
-    """Keeps which sessions are held, and hands rows to ``queue`` and ``notifier``. Safe to use from several threads.
+    """Keeps which sessions are held, and tells ``notifier`` of rows. Safe to use from several threads.
 
     Args:
-        queue: takes what goes to people; None: it only stays held.
         notifier: None: nobody is told.
         most: sessions held at once, in quarantine and limited each.
     """
 
-    def __init__(self, queue: Queue | None = None, notifier: Notifier | None = None, *, most: int = 100_000) -> None:
-        self._queue, self._notifier, self._lock = queue, notifier, Lock()
+    def __init__(self, notifier: Notifier | None = None, *, most: int = 100_000) -> None:
+        self._notifier, self._lock = notifier, Lock()
         self._quarantine, self._limits = Quarantine(most), RateLimits(most)
-        self.enqueued = self.notified = self.lost = 0
-        """Rows handed to people and to the hook; ``lost``: rows of which the hook could not be told."""
+        self.notified = self.lost = 0
+        """Rows that the hook was told of; ``lost``: rows of which the hook could not be told."""
 
     def has_work(self, policy: Policy) -> bool:
         """Whether `respond` could do anything under ``policy``; where not, nobody needs to call it."""
-        handed = self._queue is not None or self._notifier is not None
-        return handed or policy.holds_sessions or any(self.counts.values())
+        return self._notifier is not None or policy.holds_sessions or any(self.counts.values())
 
     def respond(
         self,
         policy: Policy,
-        requests: pa.RecordBatch,
         verdicts: pa.RecordBatch,
         now: float,
         senders: Sequence[str] | None = None,
     ) -> pa.RecordBatch:
-        """``verdicts`` of B ``requests`` with what follows from sessions that are held; the steps review and notify are
-        done.
+        """B ``verdicts`` with what follows from sessions that are held; the step notify is done.
 
-        ``now``: seconds since 1970. ``senders``: B names, for rows without a session. What the queue raises is raised
-        here, so that no verdict is given for what people should have seen; what the notifier raises is counted as
-        ``lost``.
+        ``now``: seconds since 1970. ``senders``: B names, for rows without a session. What the notifier raises is
+        counted as ``lost``.
         """
-        return self.handed(policy, requests, self.held(policy, verdicts, now, senders), now)
+        out = self.held(policy, verdicts, now, senders)
+        self.notify(policy, out, now)
+        return out
 
-    def handed(self, policy: Policy, requests: pa.RecordBatch, verdicts: pa.RecordBatch, now: float) -> pa.RecordBatch:
-        """``verdicts`` of ``requests``; the steps review and notify are done, as `respond` has it."""
-        found = responses(policy.playbook, requests, verdicts)
-        if self._queue is not None and len(found.review):
-            rows = pa.array(found.review)
-            chosen, texts = verdicts.take(rows), requests.column("text").take(rows)
-            self._queue.enqueue(pa.RecordBatch.from_arrays([*chosen.columns, texts], names=[*VERDICTS.names, "text"]))
-            self.enqueued += len(rows)
-        if self._notifier is not None and len(found.notify):
+    def notify(self, policy: Policy, verdicts: pa.RecordBatch, now: float) -> None:
+        """Do the step notify for ``verdicts``, as `respond` has it."""
+        if self._notifier is None:
+            return
+        action = verdicts.column("action").indices.to_numpy(zero_copy_only=False)
+        rows = _with(policy.playbook, action, "notify")
+        if len(rows):
             try:
-                self._notifier.notify(verdicts.take(pa.array(found.notify)), now)
-                self.notified += len(found.notify)
+                self._notifier.notify(verdicts.take(pa.array(rows)), now)
+                self.notified += len(rows)
             except OSError:
-                self.lost += len(found.notify)
-        return verdicts
+                self.lost += len(rows)
 
     def held(
         self, policy: Policy, verdicts: pa.RecordBatch, now: float, senders: Sequence[str] | None = None

@@ -367,17 +367,10 @@ def test_sessions_are_followed_over_their_turns_where_the_settings_say_so() -> N
         assert score(server, ATTACK) is None
 
 
-def test_a_row_that_people_should_see_is_not_answered_where_their_queue_is_gone() -> None:
-    class Gone:
-        def enqueue(self, rows: pa.RecordBatch) -> None:
-            raise OSError("the queue is gone")
-
-    screener = Strict()
-    values = tomllib.loads(data.read_bytes("policy.toml").decode())
-    values["playbook"]["block"]["steps"] = ["audit", "review", "refuse"]
-    screener.policy = Policy(values)
-    with live(INSECURE, screener, queue=Gone()) as server:
+def test_a_verdict_whose_response_breaks_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    with live(INSECURE, Strict()) as server:
         assert server.screen("hello")[0] == 200
+        monkeypatch.setattr(server.gateway.responder, "held", lambda *_: 1 / 0)
         status, problem = server.screen(ATTACK)
         assert status == 500
         assert "could not be carried out" in problem["detail"]

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from desk import ATTACK, BOOM, Fake, ndjson
 from live import INSECURE, live
@@ -134,18 +133,10 @@ def test_a_gateway_with_processes_serves_and_records(tmp_path: Path) -> None:
 
 
 def test_what_follows_from_held_sessions_reaches_rows_that_other_processes_judged() -> None:
-    class Desk:
-        def __init__(self) -> None:
-            self.ids: list[str] = []
-
-        def enqueue(self, rows: pa.RecordBatch) -> None:
-            self.ids += rows.column("request_id").to_pylist()
-
     class Known(Fake):
         policy = Policy.load()
 
-    queue = Desk()
-    with live(SERVED, Known(), judge=COMMAND, warm=["warm"], queue=queue) as server:
+    with live(SERVED, Known(), judge=COMMAND, warm=["warm"]) as server:
         server.gateway.responder._quarantine.put((None, "held", None), time.time(), 60.0)
         lines = [
             {"text": "hello", "request_id": "a", "session_id": "free"},
@@ -159,4 +150,3 @@ def test_what_follows_from_held_sessions_reaches_rows_that_other_processes_judge
         assert found[1]["violations"] == ["session_quarantined"]
         metrics = server.ask("GET", "/metrics")[2].decode()
         assert 'aimds_rows_total{action="block"} 2.0' in metrics
-    assert queue.ids == []

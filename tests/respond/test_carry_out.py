@@ -1,4 +1,4 @@
-"""The playbook carried out: held sessions, endings, forwarded texts, people and hooks."""
+"""The playbook carried out: held sessions, endings, forwarded texts, and hooks."""
 
 from __future__ import annotations
 
@@ -24,25 +24,12 @@ SHIPPED = tomllib.loads(data.read_bytes("policy.toml").decode())
 POLICY = Policy({**SHIPPED, "rate_limit": {"action": "block", "minutes": 10, "turns_per_minute": 2}})
 
 
-class Desk:
-    """A queue that keeps what it is given."""
-
-    def __init__(self, broken: bool = False) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self._broken = broken
-
-    def enqueue(self, rows: pa.RecordBatch) -> None:
-        if self._broken:
-            raise OSError("the queue is gone")
-        self.rows += rows.to_pylist()
-
-
 def asked(n: int) -> pa.RecordBatch:
     return requests(pa.table({"text": [f"text {i}" for i in range(n)]}))
 
 
 def acted(responder: Responder, now: float, *rows: dict[str, Any], policy: Policy = POLICY) -> list[tuple[str, str]]:
-    out = responder.respond(policy, asked(len(rows)), batch(*rows), now)
+    out = responder.respond(policy, batch(*rows), now)
     return list(zip(out.column("action").to_pylist(), out.column("session_action").to_pylist(), strict=True))
 
 
@@ -116,11 +103,11 @@ def test_a_limited_session_gets_its_turns_and_then_the_action() -> None:
 def test_a_row_without_a_session_limits_its_sender_and_never_shuts_it_out() -> None:
     responder = Responder()
     rows = batch(*[{"session_id": None, "session_action": "quarantine"}] * 4)
-    out = responder.respond(POLICY, asked(4), rows, 0.0, ["ann", "ann", "ann", "ann"])
+    out = responder.respond(POLICY, rows, 0.0, ["ann", "ann", "ann", "ann"])
     assert out.column("action").to_pylist() == ["allow", "allow", "allow", "block"]
     assert responder.counts == {"quarantine": 0, "rate_limit": 1}
     bare = Responder()
-    assert bare.respond(POLICY, asked(4), rows, 0.0) is rows
+    assert bare.respond(POLICY, rows, 0.0) is rows
 
 
 def test_shadow_mode_holds_nobody() -> None:
@@ -128,16 +115,6 @@ def test_shadow_mode_holds_nobody() -> None:
     responder = Responder()
     acted(responder, 0.0, {"session_id": "s", "session_action": "quarantine"})
     assert acted(responder, 1.0, {"session_id": "s"}, policy=policy) == [("flag", "none")]
-
-
-def test_escalated_rows_go_to_the_queue_with_their_text_and_a_broken_queue_is_not_passed_over() -> None:
-    desk = Desk()
-    responder = Responder(queue=desk)
-    acted(responder, 0.0, {}, {"action": "escalate"})
-    assert [(row["request_id"], row["text"]) for row in desk.rows] == [("r0000001", "text 1")]
-    assert responder.enqueued == 1
-    with pytest.raises(OSError, match="gone"):
-        acted(Responder(queue=Desk(broken=True)), 0.0, {"action": "escalate"})
 
 
 def test_hook_gets_a_line_for_each_row_without_its_text_and_what_it_loses_is_counted(tmp_path: Path) -> None:

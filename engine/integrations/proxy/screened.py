@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aimds.gateway.output import STRICTNESS, OutputConfig
@@ -13,7 +13,7 @@ from aimds.gateway.rows import Row
 from aimds.integrations.outcome import Outcome, outcome, sound
 from aimds.integrations.proxy.asking import Asking
 from aimds.integrations.proxy.senders import Headers, Sender, forwarded
-from aimds.integrations.proxy.shapes import HELD, Api, Refusal
+from aimds.integrations.proxy.shapes import HELD, RESPONSES, Api, Refusal
 from aimds.integrations.proxy.stream import Stream, without_tokens
 from aimds.integrations.proxy.texts import BodyError, Leaf, Shape, decoded, encoded, leaves
 from aimds.integrations.proxy.track import TooLong, Track, Window, cleaned
@@ -69,11 +69,17 @@ class Screened:
 
     async def _carried(self, wire: Wire, api: Api, sender: Sender) -> None:
         body = await wire.body(self._bounds.max_body_bytes, self._room)
-        body, action = await self._request(wire, api, sender, body)
+        note: Headers = []
         headers = forwarded(wire.headers, drop=frozenset({b"accept-encoding", b"content-length"}))
-        headers += [(b"accept-encoding", b"identity"), (b"content-length", str(len(body)).encode())]
-        note: Headers = [] if action == "allow" else [(b"aimds-action", action.encode())]
-        async with self._upstream.ask("POST", wire.target, headers, body) as answer:
+        headers.append((b"accept-encoding", b"identity"))
+        if wire.method == "GET":
+            # What is read again was a turn of its session when it was made.
+            body, sender = b"", replace(sender, session=None)
+        else:
+            body, action = await self._request(wire, api, sender, body)
+            headers.append((b"content-length", str(len(body)).encode()))
+            note += [] if action == "allow" else [(b"aimds-action", action.encode())]
+        async with self._upstream.ask(wire.method, wire.target, headers, body) as answer:
             if not 200 <= answer.status < 300:
                 await passed_on(wire, answer, note)
             elif answer.header(b"content-type").partition(b";")[0].strip() == b"text/event-stream":
@@ -85,6 +91,8 @@ class Screened:
         """The body to send on, and the strictest action that was taken on it."""
         try:
             document = decoded(body)
+            if api is RESPONSES and any(name.lower() == "background" and value for name, value in document.items()):
+                raise BodyError("background is set: its answer would not come by here")
             found = leaves(document, "request")
         except BodyError as error:
             raise Refused(Refusal(400, "malformed", f"{error}, so it cannot be screened")) from None

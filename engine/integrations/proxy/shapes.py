@@ -1,4 +1,4 @@
-"""The two APIs that are screened: which paths they have, and what an error looks like to their clients."""
+"""The APIs that are screened: which paths they have, and what an error looks like to their clients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One of the two: ``name`` is openai or anthropic, ``route`` its name in metrics and records."""
+    """``name`` is openai or anthropic, whose errors its own are like; ``route`` is its name in metrics and records."""
 
     name: str
     route: str
@@ -47,21 +47,31 @@ class Api:
 
     def event(self, refusal: Refusal, request_id: str) -> bytes:
         """The error as the last event of a stream."""
+        if self.route == "responses":
+            said = {"type": "error", "code": refusal.code, "message": refusal.message, "param": None}
+            return b"event: error\ndata: " + encoded(said) + b"\n\n"
         name = b"event: error\n" if self.name == "anthropic" else b""
         return name + b"data: " + encoded(self.error(refusal, request_id)) + b"\n\n"
 
 
 CHAT, MESSAGES = Api("openai", "chat_completions"), Api("anthropic", "messages")
+COMPLETIONS, RESPONSES = Api("openai", "completions"), Api("openai", "responses")
 
 
 def api_of(method: str, path: bytes) -> Api | None:
     """The API that ``path`` at the upstream, without its query, belongs to; None where it is not screened. A server may
-    read an unusual spelling of a path as the usual one, so every such spelling counts."""
+    read an unusual spelling of a path as the usual one, so every such spelling counts.
+
+    What a server has stored can be read again with GET, so that is screened as its answer was."""
+    parts = folded(path)
+    if method == "GET":
+        return CHAT if "completions" in parts else RESPONSES if "responses" in parts else None
     if method != "POST":
         return None
-    parts = folded(path)
-    if parts[-2:] == ["chat", "completions"]:
-        return CHAT
+    if parts[-1:] == ["completions"]:
+        return CHAT if parts[-2:-1] == ["chat"] else COMPLETIONS
+    if parts[-1:] == ["responses"] or parts[-2:] == ["responses", "compact"]:
+        return RESPONSES
     return MESSAGES if parts[-2:] == ["v1", "messages"] else None
 
 

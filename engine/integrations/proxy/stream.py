@@ -1,7 +1,7 @@
 """A streamed answer: events in, windows to judge out, and those events that may leave, in their order.
 
-An event leaves when all texts in it were judged and are let go. Texts grow by deltas, each kind of delta of each choice
-or content block on a track of its own; what is no delta is judged as it is.
+An event leaves when all texts in it were judged and are let go. Texts grow by deltas, each kind of delta of each
+choice, content block or item on a track of its own; what is no delta is judged as it is.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ MOST_WAITING = 64 << 20
 DONE = b"[DONE]"
 AT_ONCE = frozenset({"name", "title", "url"})
 """Keys of a delta that come whole."""
+ENDS = frozenset({"message_delta", "message_stop", "error", "response.completed", "response.incomplete"}) | {
+    "response.failed"
+}
+"""Types of events after which no text goes on."""
+PLACES = ("output_index", "content_index", "summary_index")
 Key = tuple[str | int, ...]
 
 
@@ -145,7 +150,7 @@ class Stream:
     def _part(self, document: dict[str, Any], leaf: Leaf) -> _Part:
         text = sound(leaf.text)
         key, group = _key(document, leaf)
-        if "delta" not in key or "citation" in key or "annotations" in key or key[-1] in AT_ONCE:
+        if leaf.names or not _grows(leaf.path) or "citation" in key or "annotations" in key or key[-1] in AT_ONCE:
             track = Track(leaf.channel, self._config, json=leaf.json, whole=self._whole)
             track.feed(text)
             track.close()
@@ -159,18 +164,21 @@ class Stream:
         if key not in self._tracks:
             if len(self._tracks) >= MOST_TRACKS:
                 raise TooLong("the number of texts", MOST_TRACKS)
-            self._tracks[key] = Track(leaf.channel, self._config, json=leaf.json, whole=self._whole)
+            called = leaf.json or "arguments.delta" in _kind(document)
+            self._tracks[key] = Track(leaf.channel, self._config, json=called, whole=self._whole)
         track = self._tracks[key]
         start = track.stop
         track.feed(text)
         return _Part(leaf, track, start, track.stop)
 
     def _ends(self, document: dict[str, Any]) -> None:
-        kind = document.get("type")
+        kind = _kind(document)
         if kind == "content_block_stop":
             self._close(document.get("index"))
-        elif kind in ("message_delta", "message_stop", "error"):
+        elif kind in ENDS:
             self._close()
+        elif kind.startswith("response.") and kind.endswith(".done"):
+            self._close(document.get("output_index"))
         choices = document.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and choice.get("finish_reason") is not None:
@@ -183,7 +191,12 @@ class Stream:
 
 
 def _key(document: dict[str, Any], leaf: Leaf) -> tuple[Key, int]:
-    """Names the track of a text: its path, where the places in lists are the ``index`` that the items name."""
+    """Names the track of a text: its path, where the places in lists are the ``index`` that the items name; where an
+    event is one delta, its type and places."""
+    kind = _kind(document)
+    if kind.startswith("response."):
+        places = [place if type(place := document.get(name)) is int else -1 for name in PLACES]
+        return (places[0], kind, *places, *leaf.path), places[0]
     at: Any = document
     found: list[str | int] = []
     for part in leaf.path:
@@ -212,9 +225,24 @@ def _left(one: _Waiting) -> Event:
     return Event(one.event.having(data), data)
 
 
+def _kind(document: dict[str, Any]) -> str:
+    kind = document.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
+def _grows(path: Key) -> bool:
+    """Whether a text at ``path`` of an event is the next part of one."""
+    return "delta" in path or (path[:1] == ("choices",) and path[2:] == ("text",))
+
+
 def without_tokens(document: dict[str, Any]) -> None:
     """Take out the tokens of a text that was changed: they spell what was taken out."""
-    choices = document.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and choice.get("logprobs") is not None:
-            choice["logprobs"] = None
+    left: list[Any] = [document]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if value.get("logprobs") is not None:
+                value["logprobs"] = [] if isinstance(value["logprobs"], list) else None
+            left += value.values()
+        elif isinstance(value, list):
+            left += value

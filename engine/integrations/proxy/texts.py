@@ -16,13 +16,17 @@ from aimds.errors import AimdsError
 from aimds.gateway.rows import Channel
 
 MAX_DEPTH = 64
+LONGEST_NAME = 40
+NAME_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.$")
+"""A key that is longer, or has other letters, is a text too."""
 # fmt: off
 NO_TEXT = frozenset({
-    "cache_control", "created", "detail", "encrypted_content", "encrypted_index", "encoding_format",
-    "file_data", "file_id", "finish_reason", "fingerprint", "format", "id", "logprobs", "media_type",
-    "mime_type", "model", "object", "reasoning_effort", "role", "service_tier", "signature", "stop_reason",
-    "system_fingerprint", "tool_call_id", "tool_use_id", "tool_choice", "type", "usage", "user", "verbosity",
-    "voice",
+    "b64_json", "cache_control", "call_id", "created", "detail", "encrypted_content", "encrypted_index",
+    "encoding_format", "file_data", "file_id", "finish_reason", "fingerprint", "format", "id", "item_id", "logprobs",
+    "media_type", "mime_type", "model", "object", "obfuscation", "partial_image_b64", "previous_response_id",
+    "reasoning_effort", "response_id", "role", "service_tier", "signature", "status", "stop_reason",
+    "system_fingerprint", "tool_call_id", "tool_use_id", "tool_choice", "truncation", "type", "usage", "user",
+    "verbosity", "voice",
 })
 # fmt: on
 """Keys whose values are ids, sizes, names of the API or bytes that no model reads as words."""
@@ -38,6 +42,12 @@ ROLES: dict[str, Channel] = {
     "tool": "tool",
     "function": "tool",
 }
+TURNS = frozenset({"messages", "input"})
+"""Keys of the conversation so far."""
+ORDERS = frozenset({"system", "instructions"})
+"""Keys of what the system says."""
+ECHOES = (("instructions",), ("response", "instructions"))
+"""Where an answer repeats what the request said to the system."""
 BYTES = frozenset({"base64", "redacted_thinking"})
 DOCUMENTS = frozenset({"document", "search_result", "file"})
 Shape = Literal["request", "response"]
@@ -53,8 +63,8 @@ class BodyError(AimdsError):
 
 @dataclass(slots=True)
 class Leaf:
-    """One text: ``holder[key]``. ``path`` names it; ``json`` where it is itself JSON; ``new`` where it came with this
-    request and was not in the conversation before."""
+    """One text: ``holder[key]``, or the key itself where it ``names`` the value. ``path`` says where it stands;
+    ``json`` where it is itself JSON; ``new`` where it came with this request and was not in the conversation before."""
 
     holder: Any
     key: Any
@@ -62,11 +72,12 @@ class Leaf:
     channel: Channel
     json: bool = False
     new: bool = True
+    names: bool = False
 
     @property
     def text(self) -> str:
         """The text as it stands there."""
-        return str(self.holder[self.key])
+        return str(self.key if self.names else self.holder[self.key])
 
     @property
     def place(self) -> str:
@@ -75,8 +86,17 @@ class Leaf:
         return "".join(parts).removeprefix(".")[:200]
 
     def put(self, text: str) -> None:
-        """Replace the text."""
-        self.holder[self.key] = text
+        """Replace the text. A key keeps its place; where the new one is there already it is numbered."""
+        if not self.names:
+            self.holder[self.key] = text
+            return
+        new, number = text, 2
+        while new in self.holder:
+            new, number = f"{text} {number}", number + 1
+        items = [(new if name == self.key else name, value) for name, value in self.holder.items()]
+        self.holder.clear()
+        self.holder.update(items)
+        self.key = new
 
 
 def decoded(content: bytes) -> dict[str, Any]:
@@ -121,28 +141,49 @@ def encoded(document: Any) -> bytes:
 
 
 def leaves(document: dict[str, Any], shape: Shape) -> list[Leaf]:
-    """The texts of a request or of a response, in the order in which they stand there.
+    """The texts of a request or of a response, in the order in which they stand there; a key comes after its value.
 
     Raises:
-        BodyError: it is nested too deeply.
+        BodyError: it is nested too deeply, or holds a prompt as numbers of tokens.
     """
     found: list[Leaf] = []
     start: Channel = "user" if shape == "request" else "assistant"
-    answered = _answered(document) if shape == "request" else -1
     for name, value in document.items():
         key = name.lower()
         if _skipped(key, value, document, ()):
             continue
-        channel: Channel = "system" if key == "system" else "document" if key in SCHEMA_KEYS else start
-        if key == "messages" and isinstance(value, list) and shape == "request":
+        channel: Channel = "system" if key in ORDERS else "document" if key in SCHEMA_KEYS else start
+        if shape == "request" and key in ("prompt", "input"):
+            _no_tokens(name, value)
+        if key in TURNS and isinstance(value, list) and shape == "request":
+            answered = _answered(value)
             for i, message in enumerate(value):
                 held = _walk(value, i, message, (name, i), channel)
                 found += (_aged(leaf, i > answered) for leaf in held)
         else:
-            # What is not a message comes again with each request of a conversation.
-            aged = shape == "response"
+            # What is no turn comes again with each request of a conversation.
+            aged = shape == "response" or key in ("prompt", "input")
             found += (_aged(leaf, aged) for leaf in _walk(document, name, value, (name,), channel))
-    return found
+        if _says(name):
+            found.append(Leaf(document, name, (name,), channel, new=False, names=True))
+    return [leaf for leaf in found if shape == "request" or not _echo(leaf.path)]
+
+
+def _no_tokens(name: str, value: Any) -> None:
+    items = value if isinstance(value, list) else ()
+    for item in items:
+        for one in item if isinstance(item, list) else (item,):
+            if isinstance(one, (int, float)):
+                raise BodyError(f"{name} holds numbers of tokens, not text")
+
+
+def _echo(path: tuple[str | int, ...]) -> bool:
+    return path[:1] in ECHOES or path[:2] in ECHOES
+
+
+def _says(name: str) -> bool:
+    """Whether a key may be more than a name."""
+    return len(name) > LONGEST_NAME or not NAME_LETTERS.issuperset(name)
 
 
 def _aged(leaf: Leaf, new: bool) -> Leaf:
@@ -150,13 +191,10 @@ def _aged(leaf: Leaf, new: bool) -> Leaf:
     return leaf
 
 
-def _answered(document: dict[str, Any]) -> int:
-    """Place of the last message of the assistant; -1 if there is none."""
-    messages = next((value for name, value in document.items() if name.lower() == "messages"), None)
-    if not isinstance(messages, list):
-        return -1
-    roles = [_word(one, "role") if isinstance(one, dict) else "" for one in messages]
-    return max((i for i, role in enumerate(roles) if role == "assistant"), default=-1)
+def _answered(turns: list[Any]) -> int:
+    """Place of the last turn of the assistant; -1 if there is none."""
+    speakers = [_channel(one, "user") if isinstance(one, dict) else "" for one in turns]
+    return max((i for i, speaker in enumerate(speakers) if speaker == "assistant"), default=-1)
 
 
 def _walk(
@@ -179,14 +217,18 @@ def _walk(
             if free or not _skipped(low, item, value, path):
                 # What a tool is called with may have any keys.
                 yield from _walk(value, name, item, (*path, name), channel, free or (called and low == "input"))
+                if _says(name):
+                    yield Leaf(value, name, (*path, name), channel, names=True)
 
 
 def _channel(value: dict[str, Any], channel: Channel) -> Channel:
     role, kind = _word(value, "role"), _word(value, "type")
     if role in ROLES:
         return ROLES[role]
-    if kind.endswith("tool_result"):
+    if kind.endswith(("tool_result", "_call_output")):
         return "tool"
+    if kind.endswith("_call") or kind == "reasoning":
+        return "assistant"
     return "document" if kind in DOCUMENTS else channel
 
 
@@ -196,6 +238,8 @@ def _skipped(key: str, item: Any, holder: dict[str, Any], path: tuple[str | int,
         return not isinstance(item, (dict, list)) or key in ("logprobs", "usage", "cache_control")
     if key in ADDRESSES:
         return isinstance(item, str) and item[:5].lower() == "data:"
+    if key == "result":
+        return _word(holder, "type") == "image_generation_call"
     # Bytes of a picture, a sound or a file; with another type this is the text of a document.
     return key == "data" and (_word(holder, "type") in BYTES or path[-1:] in (("input_audio",), ("audio",)))
 

@@ -322,18 +322,72 @@ def test_every_spelling_of_a_screened_path_is_screened(path: str) -> None:
     assert found.name == "openai"
 
 
-def test_other_paths_are_not_taken_for_screened_ones() -> None:
-    assert api_of("POST", b"/anthropic/v1/messages").name == "anthropic"  # type: ignore[union-attr]
-    for path in (b"/v1/messages/count_tokens", b"/v1/threads/t/messages", b"/v1/completions", b"/", b""):
-        assert api_of("POST", path) is None
-    assert api_of("GET", CHAT.encode()) is None
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [
+        ("POST", "/anthropic/v1/messages", "messages"),
+        ("POST", "/v1/completions", "completions"),
+        ("POST", "/openai/Responses", "responses"),
+        ("POST", "/v1/responses/compact", "responses"),
+        ("POST", "/v1/responses/resp_1/cancel", None),
+        ("POST", "/v1/messages/count_tokens", None),
+        ("POST", "/v1/threads/t/messages", None),
+        ("POST", "/", None),
+        ("POST", "", None),
+        ("GET", "/v1/models", None),
+        ("GET", "/v1/responses/resp_1", "responses"),
+        ("GET", "/v1/responses/resp_1/input_items", "responses"),
+        ("GET", "/v1/chat/completions", "chat_completions"),
+        ("GET", "/v1/chat/completions/c1/messages", "chat_completions"),
+        ("DELETE", "/v1/responses/resp_1", None),
+    ],
+)
+def test_a_path_belongs_to_one_api_or_is_not_screened(method: str, path: str, route: str | None) -> None:
+    found = api_of(method, path.encode())
+    assert (found and found.route) == route
+
+
+@pytest.mark.parametrize("key", ["prompt", "input"])
+def test_texts_of_completions_and_responses_are_screened(key: str) -> None:
+    path = "/v1/completions" if key == "prompt" else "/v1/responses"
+    with proxied(answered(b'{"choices": [{"text": "fine"}]}')) as (live, stub):
+        status, _, found = live.ask("POST", path, json.dumps({"model": "m", key: ATTACK}))
+        assert (status, error(found)["code"]) == (400, "content_filter")
+        assert live.ask("POST", path, json.dumps({"model": "m", key: [SECRET]}))[0] == 200
+        assert json.loads(stub.asked[0].body) == {"model": "m", key: ["[CREDIT_CARD]"]}
+        status, _, found = live.ask("POST", path, json.dumps({"model": "m", key: [1, 2]}))
+        assert (status, "numbers of tokens" in error(found)["message"]) == (400, True)
+        assert len(stub.asked) == 1
+
+
+def test_an_answer_that_would_come_in_the_background_is_refused() -> None:
+    with proxied(answered(HELLO)) as (live, stub):
+        body = {"model": "m", "input": "hi", "background": True}
+        status, _, found = live.ask("POST", "/v1/responses", json.dumps(body))
+        assert (status, "background" in error(found)["message"], stub.asked) == (400, True, [])
+        assert live.ask("POST", "/v1/responses", json.dumps({**body, "background": False}))[0] == 200
+
+
+def test_what_a_server_stored_is_screened_when_it_is_read_again() -> None:
+    held = json.dumps({"output": [{"content": [{"type": "output_text", "text": ATTACK}]}]}).encode()
+    with proxied(answered(held)) as (live, stub):
+        assert live.ask("GET", "/v1/responses/resp_1?include=x", aimds_session="s")[0] == 400
+        assert (stub.asked[0].method, stub.asked[0].target, stub.asked[0].body) == (
+            "GET",
+            "/v1/responses/resp_1?include=x",
+            b"",
+        )
+        assert stub.asked[0].header("content-length") is None
+    clean = held.replace(ATTACK.encode(), b"hello")
+    with proxied(answered(clean)) as (live, _):
+        assert live.ask("GET", "/v1/responses/resp_1")[::2] == (200, clean)
 
 
 def test_a_strict_proxy_passes_on_only_what_it_screens() -> None:
     with proxied(answered(HELLO), strict=True) as (live, _):
         assert live.ask("POST", CHAT, chat("hi"))[0] == 200
         assert live.ask("GET", "/v1/models")[0] == 200
-        status, _, body = live.ask("POST", "/v1/responses", b"{}")
+        status, _, body = live.ask("POST", "/v1/batches", b"{}")
         assert (status, error(body)["code"]) == (403, "forbidden")
 
 

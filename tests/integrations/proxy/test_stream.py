@@ -47,6 +47,38 @@ def blocks(text: str, size: int) -> bytes:
     return start + head + b"".join(deltas) + event("content_block_stop", index=0) + end + event("message_stop")
 
 
+def legacy(text: str, size: int) -> bytes:
+    """As /v1/completions streams it."""
+    parts = [text[i : i + size] for i in range(0, len(text), size)]
+    bodies = [{"id": "c", "choices": [{"index": 0, "text": part, "finish_reason": None}]} for part in parts]
+    bodies.append({"id": "c", "choices": [{"index": 0, "text": "", "finish_reason": "stop"}]})
+    return b"".join(b"data: " + json.dumps(body).encode() + b"\n\n" for body in bodies) + DONE
+
+
+def items(text: str, size: int) -> bytes:
+    """As /v1/responses streams it."""
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    whole = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [whole]}
+    answer = {"id": "resp_1", "status": "completed", "instructions": ATTACK, "output": [message]}
+    deltas = [
+        event("response.output_text.delta", **place, delta=text[i : i + size], logprobs=[], obfuscation="x7")
+        for i in range(0, len(text), size)
+    ]
+    return (
+        event("response.created", response={**answer, "status": "in_progress", "output": []})
+        + event("response.output_item.added", output_index=0, item={**message, "content": []})
+        + b"".join(deltas)
+        + event("response.output_text.done", **place, text=text, logprobs=[])
+        + event("response.content_part.done", **place, part=whole)
+        + event("response.output_item.done", output_index=0, item=message)
+        + event("response.completed", response=answer)
+    )
+
+
+FORMS = [answer, blocks, legacy, items]
+
+
 def through(content: bytes, size: int, screener: Any = None, **options: Any) -> bytes:
     """What leaves of a stream that comes in pieces of ``size`` bytes, each judged at once."""
     stream, out, judge = Stream(options.pop("config", SMALL), **options), b"", screener or Fake()
@@ -78,12 +110,16 @@ def texts(content: bytes) -> str:
     for line in content.split(b"\n"):
         if line.startswith(b"data: {"):
             found = json.loads(line[6:])
-            out += [choice["delta"].get("content") or "" for choice in found.get("choices", ())]
-            out.append(found.get("delta", {}).get("text", ""))
+            out += [
+                choice.get("text") or choice.get("delta", {}).get("content") or ""
+                for choice in found.get("choices", ())
+            ]
+            delta = found.get("delta", {})
+            out.append(delta if isinstance(delta, str) else delta.get("text", ""))
     return "".join(out)
 
 
-@pytest.mark.parametrize("form", [answer, blocks])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_clean_stream_leaves_byte_for_byte_however_it_is_cut(form: Any) -> None:
     random = Random(1)
     for _ in range(8):
@@ -91,7 +127,7 @@ def test_a_clean_stream_leaves_byte_for_byte_however_it_is_cut(form: Any) -> Non
         assert through(content, random.randint(1, 500)) == content
 
 
-@pytest.mark.parametrize("form", [answer, blocks])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("size", [1, 4, 13, 2000])
 def test_a_secret_is_taken_out_wherever_it_is_cut(form: Any, size: int) -> None:
     text = WORDS * 6 + SECRET + ". " + WORDS * 6
@@ -100,7 +136,7 @@ def test_a_secret_is_taken_out_wherever_it_is_cut(form: Any, size: int) -> None:
     assert found.count(b"data:") == form(text, size).count(b"data:")
 
 
-@pytest.mark.parametrize("form", [answer, blocks])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("size", [1, 5, 2000])
 def test_nothing_of_an_attack_leaves(form: Any, size: int) -> None:
     text = WORDS * 6 + ATTACK + WORDS * 6
@@ -108,6 +144,29 @@ def test_nothing_of_an_attack_leaves(form: Any, size: int) -> None:
     assert text.startswith(found)
     assert "A" not in found
     assert size == 2000 or len(found) > 100
+
+
+def test_a_whole_text_at_the_end_of_items_holds_no_secret_either() -> None:
+    text = WORDS * 6 + SECRET + ". " + WORDS
+    found = through(items(text, 7), 100)
+    assert SECRET.encode() not in found
+    assert found.count(b"[CREDIT_CARD]") == 5
+    # An event that was changed is written without spaces.
+    found = through(items(text, 7).replace(b'"logprobs": []', b'"logprobs": [0.5]'), 100)
+    assert b'"logprobs":[]' in found
+    assert b'"logprobs":[0.5]' not in found
+
+
+def test_arguments_of_a_call_among_items_stay_json() -> None:
+    text = json.dumps({"to": "shop", "card": 0, "note": "x " * 60}).replace("0", SECRET, 1)
+    place = {"item_id": "f", "output_index": 2}
+    kind = "response.function_call_arguments"
+    deltas = [event(f"{kind}.delta", **place, delta=text[i : i + 9]) for i in range(0, len(text), 9)]
+    found = through(b"".join(deltas) + event(f"{kind}.done", **place, arguments=text), 64)
+    bodies = [json.loads(line[6:]) for line in found.split(b"\n") if line.startswith(b"data: {")]
+    told = "".join(body.get("delta", "") for body in bodies)
+    assert json.loads(told) == json.loads(bodies[-1]["arguments"])
+    assert json.loads(told)["card"] == "[CREDIT_CARD]"
 
 
 def test_nothing_leaves_before_the_end_where_that_is_asked_for() -> None:
@@ -211,7 +270,7 @@ def test_a_stream_passes_while_it_comes(path: str, form: Any) -> None:
         connection.close()
 
 
-@pytest.mark.parametrize(("path", "form"), [(CHAT, answer), (MESSAGES, blocks)])
+@pytest.mark.parametrize(("path", "form"), [(CHAT, answer), (MESSAGES, blocks), ("/v1/responses", items)])
 def test_a_blocked_stream_ends_with_an_error_and_the_server_is_stopped(path: str, form: Any) -> None:
     content = form(WORDS * 60 + ATTACK + WORDS * 60, 20)
 
@@ -225,10 +284,10 @@ def test_a_blocked_stream_ends_with_an_error_and_the_server_is_stopped(path: str
     assert status == 200
     passed, _, last = found.rstrip(b"\n").rpartition(b"\n\n")
     assert content.startswith(passed)
-    assert ATTACK.encode() not in found
+    assert ATTACK not in texts(found)
     told = json.loads(last.split(b"data: ")[1])
     assert "content_filter" in last.decode() if path == CHAT else last.startswith(b"event: error\n")
-    assert "direct_injection" in told["error"]["message"]
+    assert "direct_injection" in told.get("error", told)["message"]
     assert DONE not in found
 
 

@@ -60,6 +60,64 @@ def test_blocks_of_messages_have_the_channel_of_their_type() -> None:
     assert found(document) == expected
 
 
+def test_turns_of_responses_have_the_channel_of_their_type() -> None:
+    document = {
+        "model": "m",
+        "instructions": "S",
+        "previous_response_id": "resp_1",
+        "input": [
+            {"role": "user", "content": [{"type": "input_text", "text": "U"}, {"type": "input_image", "image_url": "data:image/png;base64,AA"}]},
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": "R"}], "encrypted_content": "xx"},
+            {"type": "function_call", "call_id": "c", "name": "look", "arguments": '{"q": "x"}'},
+            {"type": "image_generation_call", "result": "AAAA"},
+            {"type": "function_call_output", "call_id": "c", "output": "T"},
+            {"type": "web_search_call_output", "result": "W"},
+        ],
+        "tools": [{"type": "function", "name": "look", "description": "F"}],
+    }  # fmt: skip
+    expected = [("S", "system"), ("U", "user"), ("R", "assistant"), ("look", "assistant"), ('{"q": "x"}', "assistant")]
+    assert found(document) == [*expected, ("T", "tool"), ("W", "tool"), ("look", "document"), ("F", "document")]
+    new = {leaf.text: leaf.new for leaf in leaves(document, "request")}
+    assert [new[text] for text in "SURTWF"] == [False, False, False, True, True, False]
+
+
+def test_an_answer_does_not_judge_what_it_repeats_of_the_system() -> None:
+    body = {"instructions": "S", "output": [{"type": "message", "content": [{"type": "output_text", "text": "A"}]}]}
+    assert found(body, "response") == [("A", "assistant")]
+    assert found({"type": "response.created", "response": body}, "response") == [("A", "assistant")]
+
+
+@pytest.mark.parametrize("prompt", [[1, 2], [[1], [2]], ["a", [3]]])
+def test_a_prompt_of_numbers_is_refused(prompt: Any) -> None:
+    with pytest.raises(BodyError, match="numbers of tokens"):
+        leaves({"model": "m", "prompt": prompt}, "request")
+    assert found({"prompt": ["a", "b"], "suffix": "c"}) == [("a", "user"), ("b", "user"), ("c", "user")]
+
+
+def test_a_key_that_is_more_than_a_name_is_a_text_and_keeps_its_place() -> None:
+    schema = {"type": "object", "properties": {"city": {}, "say this": {"type": "string"}, "z" * 41: {}, "é": {}}}
+    document = {"tools": [{"function": {"parameters": schema}}], "an order to you": 1}
+    keys = [leaf for leaf in leaves(document, "request") if leaf.names]
+    assert [(leaf.text, leaf.channel) for leaf in keys] == [
+        ("say this", "document"),
+        ("z" * 41, "document"),
+        ("é", "document"),
+        ("an order to you", "user"),
+    ]
+    for leaf in keys:
+        leaf.put("X")
+    assert list(schema["properties"]) == ["city", "X", "X 2", "X 3"]
+    assert schema["properties"]["X"] == {"type": "string"}
+    assert document["X"] == 1
+
+
+def test_a_value_and_its_key_are_both_replaced() -> None:
+    document = {"an order": "value"}
+    for leaf in leaves(document, "request"):
+        leaf.put(leaf.text.upper())
+    assert document == {"AN ORDER": "VALUE"}
+
+
 def test_an_unknown_key_or_one_in_other_case_hides_nothing() -> None:
     assert found({"Messages": [{"role": "user", "Content": "A"}], "novelty": {"deep": ["B"]}}) == [
         ("A", "user"),
@@ -110,7 +168,7 @@ def test_nesting_is_bounded() -> None:
         leaves({"messages": value}, "request")
 
 
-KEYS = st.text(max_size=4).map("key ".__add__)
+KEYS = st.text("abc_0", max_size=4).map("key".__add__)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
