@@ -109,6 +109,9 @@ class Follower:
                 shift, rows = now - gone - float(header["clock"]), int(header["rows"])
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError("snapshot", f"its header cannot be: {error}") from error
+            for name in (SCORES, POLICIES):
+                if not isinstance(header.get(name, {}), dict):
+                    raise DataError("snapshot", f"its {name} cannot be")
             # The policies first: where they cannot be gone on with, nothing was changed yet.
             if watch is not None and header.get(POLICIES, {}).get("policies") == watch.policies.version:
                 snapshot.put_watched(watch, _part(header, arrays, POLICIES, shift, now))
@@ -208,9 +211,9 @@ def _part(
     """What `Follower.copied` gave of ``name``, with clocks of this process: ``shift`` seconds on, ``now`` at most."""
     start = f"{name}."
     kept = {key.removeprefix(start): array for key, array in arrays.items() if key.startswith(start)}
-    if "seen" in kept:
-        kept["seen"] = np.minimum(kept["seen"].astype(np.float64) + shift, now)
-    return dict(header[name]), kept
+    if "seen" in kept and kept["seen"].dtype == np.float64:
+        kept["seen"] = np.minimum(kept["seen"] + shift, now)
+    return header[name], kept
 
 
 def waves(verdicts: pa.RecordBatch, senders: Sequence[str]) -> list[Rows]:

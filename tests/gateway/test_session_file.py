@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from live import INSECURE, Live, live
@@ -103,7 +104,22 @@ def test_sessions_are_written_from_time_to_time(settings: Settings, monkeypatch:
         assert settings.sessions.snapshot.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"torn", MARK + b"\0" * 60, pack(MARK, {"format": 99}, {})])
+NUMBERS: dict[str, Any] = {"format": 1, "wall": 0.0, "clock": 0.0, "rows": 1}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"torn",
+        MARK + b"\0" * 60,
+        pack(MARK, {"format": 99}, {}),
+        pack(MARK, {"format": 1}, {}),
+        pack(MARK, {**NUMBERS, "scores": 3}, {}),
+        pack(MARK, {**NUMBERS, "scores": {"window": 32}}, {"scores.keys": np.zeros(2), "scores.seen": np.array(["x"])}),
+        pack(MARK, {**NUMBERS, "policies": []}, {}),
+    ],
+)
 def test_a_file_that_cannot_be_used_is_put_aside_and_all_begins_anew(settings: Settings, content: bytes) -> None:
     assert settings.sessions is not None
     path = settings.sessions.snapshot
