@@ -54,6 +54,9 @@ class Metrics:
             ("policy",),
             registry=r,
         )
+        self.owed = Gauge(
+            "aimds_policy_owed_at_end", "Sessions that broke a policy by their end.", ("policy",), registry=r
+        )
         self.review = Counter(
             "aimds_review_rows", "Rows for people to decide, by what became of them.", ("outcome",), registry=r
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,23 +67,36 @@ class Attractors:
         Args:
             values: float64 (N,). offsets: int64 (B+1,).
         """
-        rows = [values[max(a, b - MOST) : b] for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
-        out = [Kind("insufficient_data", 0.0, None)] * len(rows)
-        chosen = [k for k, row in enumerate(rows) if len(row) >= LEAST and np.isfinite(row).all()]
+        out = [Kind("insufficient_data", 0.0, None)] * (len(offsets) - 1)
+        for k, kind in self._typed(values, offsets):
+            out[k] = kind
+        return out
+
+    def codes(self, values: F64, offsets: Offsets) -> npt.NDArray[np.int8]:
+        """The place in TYPES of the names of `kinds`, int8 (B,)."""
+        out = np.full(len(offsets) - 1, TYPES.index("insufficient_data"), np.int8)
+        for k, kind in self._typed(values, offsets):
+            out[k] = TYPES.index(kind.name)
+        return out
+
+    def column(self, values: F64, offsets: Offsets) -> pa.Array:
+        """The column ``attractor`` of `kinds`."""
+        return named(self.codes(values, offsets))
+
+    def _typed(self, values: F64, offsets: Offsets) -> Iterator[tuple[int, Kind]]:
+        """Those of the rows that have a type."""
+        long = np.flatnonzero(np.diff(offsets) >= LEAST).tolist()
+        rows = {k: values[max(int(offsets[k]), int(offsets[k + 1]) - MOST) : offsets[k + 1]] for k in long}
+        chosen = [k for k, row in rows.items() if np.isfinite(row).all()]
         if not chosen:
-            return out
+            return
         bounds = np.zeros(len(chosen) + 1, np.int64)
         np.cumsum([len(rows[k]) for k in chosen], out=bounds[1:])
         features = dynamics.measured(np.concatenate([rows[k] for k in chosen]), bounds)
         shares = self.shares_of(prepared(features, np.diff(bounds)))
         still = np.isnan(features[:, COLUMN["volatility"]]) | (features[:, COLUMN["volatility"]] == 0.0)
         for place, k in enumerate(chosen):
-            out[k] = Kind("fixed_point", 1.0, None) if still[place] else self._kind(rows[k], shares[place])
-        return out
-
-    def column(self, values: F64, offsets: Offsets) -> pa.Array:
-        """The column ``attractor`` of `kinds`."""
-        return pa.array([kind.name for kind in self.kinds(values, offsets)], pa.string())
+            yield k, Kind("fixed_point", 1.0, None) if still[place] else self._kind(rows[k], shares[place])
 
     def shares_of(self, x: npt.NDArray[np.float32]) -> F64:
         """Share of the forest for each of the first five TYPES, float64 (B, 5), of `prepared` rows."""
@@ -165,6 +179,13 @@ def prepared(features: F64, lengths: Offsets) -> npt.NDArray[np.float32]:
     for name, least in (("prediction_error", 1e-4), ("period_miss", 1e-4), ("settling", 1e-6)):
         out[:, COLUMN[name]] = np.log10(np.maximum(out[:, COLUMN[name]], 0.0) + least)
     return np.asarray(np.nan_to_num(out, nan=NOTHING), np.float32)
+
+
+def named(codes: npt.NDArray[np.int8]) -> pa.Array:
+    """The column ``attractor`` of ``codes`` int8 (B,), places in TYPES; null where there is none, -1."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(TYPES, pa.string())).cast(
+        pa.string()
+    )
 
 
 @functools.cache

@@ -117,6 +117,14 @@ def _admit(
     return begun
 
 
+@compiled(I64(reads(I32, 2), I64, writes(I64)))
+def _walk(links: Any, slot: Any, out: Any) -> Any:
+    for place in range(len(out)):
+        out[place] = slot
+        slot = np.int64(links[slot, 0])
+    return slot
+
+
 class SlotTable:
     """At most ``capacity`` sessions."""
 
@@ -161,8 +169,5 @@ class SlotTable:
     def oldest_first(self) -> Slots:
         """The slots in use by last use, int64."""
         out = np.empty(len(self), np.int64)
-        slot = int(self.state[TAIL])
-        for place in range(len(out)):
-            out[place] = slot
-            slot = int(self.links[slot, 0])
+        _walk(self.links, self.state[TAIL], out)
         return out

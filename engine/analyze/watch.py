@@ -6,43 +6,31 @@ makes room. What no table can keep is judged by a `Monitor`, made when an event 
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from aimds.analyze.owing import Owed, Owing
+from aimds.analyze.packed import Arrays
+from aimds.analyze.running import OVER, Found, Running
 from aimds.analyze.slots import SlotTable
 from aimds.analyze.turns import keys
-from aimds.errors import ConfigError
-from aimds.ltl.automaton import NO, VERDICTS
-from aimds.ltl.core import LimitError
-from aimds.ltl.formula import atoms
+from aimds.errors import ConfigError, DataError
+from aimds.ltl.automaton import NO, PRESUMABLY_NO
 from aimds.ltl.judge import Judge
-from aimds.ltl.monitor import Monitor, Monitors, rests
+from aimds.ltl.monitor import Monitors
 from aimds.ltl.policies import TracePolicies
 from aimds.ltl.sessions import masks, micros, numbers
 from aimds.ltl.tables import LONG_AGO
-from aimds.respond.violations import FORGOTTEN, TOO_MUCH
 
 Ints = npt.NDArray[np.int64]
 CAPACITY: Final = 100_000
 MOST_MONITORS: Final = 20_000
 MOST_ALONE: Final = 4_096
-NONE, RUNS, LOST, OVER = range(4)
-"""What stands for a session and a policy without a table: nothing yet, a `Monitor`, one that had to go, no need."""
-_FALSE: Final = VERDICTS[NO]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Of a batch: rows and places of policies that are ``broken`` there; by reason, those that turned out there not to
-    be judged."""
-
-    broken: list[tuple[int, int]] = field(default_factory=list)
-    unjudged: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
 
 class Watch:
@@ -70,26 +58,29 @@ class Watch:
             raise ConfigError("max_age_s", max_age_s, "a positive number of seconds")
         self.policies, self.max_age_s = policies, max_age_s
         self.names = [policy.name for policy in policies.policies]
-        self._events, self._most = policies.names, most_monitors
+        self._events = policies.names
         self._judge = Judge(policies)
         listed = list(enumerate(policies.policies))
         self._tabled = np.array([place for place, policy in listed if policy.automaton is not None], np.int64)
         automata = [policy.automaton for policy in policies.policies if policy.automaton is not None]
         self._monitors = Monitors(automata, self._events, capacity)
-        self._others = [place for place, policy in listed if policy.automaton is None]
-        self._rests = [rests(policies.policies[place].formula) for place in self._others]
-        self._speaks = [self._bits(atoms(policies.policies[place].formula)) for place in self._others]
+        others = [place for place, policy in listed if policy.automaton is None]
+        formulas = [policies.policies[place].formula for place in others]
+        self._running = Running(formulas, others, self._events, capacity, most_monitors)
         self.table = SlotTable(capacity)
         self._told = np.zeros((capacity, len(automata)), np.bool_)
         self._begun = np.zeros(capacity, np.bool_)
         self._clock = np.full(capacity, LONG_AGO, np.int64)
-        self._state = np.zeros((capacity, len(self._others)), np.uint8)
-        self._running: list[OrderedDict[int, Monitor]] = [OrderedDict() for _ in self._others]
+        packed = (self._monitors.records, self._told, self._begun, self._clock, self._running.state)
+        self.arrays: Arrays = dict(zip(("records", "told", "begun", "clock", "state"), packed, strict=True))
+        """What is remembered of each session, a row a slot, but for `loose`."""
         self._alone: dict[int, list[int]] = {}
         self.broken: Counter[str] = Counter()
         """Violations so far, by policy."""
         self.unjudged: Counter[str] = Counter()
         """Sessions so far that a policy could not judge to their end."""
+        self.owing = Owing()
+        """The sessions to which something is owed; `owed` has those that ended so."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -97,12 +88,8 @@ class Watch:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays, whether in use or not; monitors are not among them."""
-        own = (self.table.index, self.table.keys, self.table.links, self.table.seen)
-        arrays = (*own, self._told, self._begun, self._clock, self._state)
-        return self._monitors.nbytes + sum(array.nbytes for array in arrays)
-
-    def _bits(self, names: Any) -> np.uint64:
-        return np.uint64(sum(1 << self._events.index(name) for name in set(names)))
+        own: tuple[npt.NDArray[Any], ...] = (self.table.index, self.table.keys, self.table.links, self.table.seen)
+        return sum(array.nbytes for array in (*own, *self.arrays.values()))
 
     def observe(self, verdicts: pa.RecordBatch, events: pa.Array, now: float, wall_us: int) -> Found:
         """Take each row of ``verdicts`` (VERDICTS) as the next step of its session; without one it is its own session.
@@ -126,12 +113,13 @@ class Watch:
             who = verdicts.select(["tenant", "session_id"])
             who = who if len(part) == who.num_rows else who.take(pa.array(part))
             slots, fresh = self.table.admit(keys(who), now)
+            self._end([slot for slot in fresh.tolist() if slot in self.owing.sessions])
             self._forget(fresh)
             self._by_table(part, slots, values[part], times[part], found)
-            for other in range(len(self._others)):
-                self._by_monitor(other, part, slots, values[part], times[part], found)
+            self._running.step(part, slots, values[part], times[part], self._begun, self._clock, found)
             self._begun[slots] = True
             np.maximum.at(self._clock, slots, times[part])
+            self._note(verdicts, part, slots)
         self.broken.update(self.names[place] for _, place in found.broken)
         self.unjudged.update(self.names[place] for listed in found.unjudged.values() for _, place in listed)
         return found
@@ -141,12 +129,71 @@ class Watch:
         before = now - self.max_age_s
         if not self.table.expire(before):
             return
-        for other, running in enumerate(self._running):
-            slots = np.fromiter(running, np.int64, len(running))
-            gone = slots[self.table.seen[slots] < before]
-            for slot in gone.tolist():
-                del running[slot]
-            self._state[gone, other] = NONE
+        self._end([slot for slot in self.owing.sessions if self.table.seen[slot] < before])
+        self._running.unseen(self.table.seen, before)
+
+    def owed(self, *, over: bool = False) -> list[Owed]:
+        """The sessions that have ended since this was last asked and break a policy by their end; ``over``: all that
+        go on have ended."""
+        if over:
+            self._end(list(self.owing.sessions))
+        return self.owing.taken()
+
+    def loose(self, slots: list[int]) -> dict[str, Any]:
+        """What is remembered of the sessions in ``slots`` beside `arrays`, as values of JSON, by their place there."""
+        places = {slot: place for place, slot in enumerate(slots)}
+        owing = [[places[slot], *who] for slot, who in self.owing.sessions.items() if slot in places]
+        return {"monitors": self._running.pack(places), "owing": owing}
+
+    def resume(self, header: Mapping[str, Any], kept: Mapping[str, Any], now: float = 0.0) -> int:
+        """Go on with rows of `arrays`, ``keys`` and ``seen`` in ``kept``, and what `loose` gave in ``header``; the last
+        of them where there is less room. How many sessions.
+
+        Raises:
+            DataError: they cannot be of these policies; nothing was taken up.
+        """
+        if not self._monitors.sound(kept["records"]) or (kept["state"] > OVER).any():
+            raise DataError("snapshot", "its states cannot be of these policies")
+        monitors = self._running.unpack(header.get("monitors"))
+        try:
+            owing = {int(place): (tenant, str(session), last) for place, tenant, session, last in header["owing"]}
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError("snapshot", f"what is owed in it cannot be: {error}") from error
+        count = len(kept["keys"])
+        first = max(0, count - self.table.capacity)
+        slots, _ = self.table.admit(np.ascontiguousarray(kept["keys"][first:]), now)
+        self.table.seen[slots] = kept["seen"][first:]
+        for name, array in self.arrays.items():
+            array[slots] = kept[name][first:]
+        by_place = dict(zip(range(first, count), slots.tolist(), strict=True))
+        self._running.resume(monitors, by_place)
+        self.owing.sessions.update({by_place[place]: who for place, who in owing.items() if place in by_place})
+        return len(slots)
+
+    def _end(self, slots: list[int]) -> None:
+        if slots:
+            for slot, row in zip(slots, self._owes(np.array(slots, np.int64)), strict=True):
+                self.owing.end(slot, [self.names[place] for place in np.flatnonzero(row).tolist()])
+
+    def _owes(self, slots: Ints) -> npt.NDArray[np.bool_]:
+        # Which policies each of the sessions would break if it ended now, bool (B, P).
+        out = np.zeros((len(slots), len(self.names)), np.bool_)
+        if len(self._tabled):
+            out[:, self._tabled] = self._monitors.verdicts(slots) == PRESUMABLY_NO
+        out[:, self._running.places] = self._running.owes(slots)
+        return out
+
+    def _note(self, verdicts: pa.RecordBatch, rows: Ints, slots: Ints) -> None:
+        last = len(slots) - 1 - np.unique(slots[::-1], return_index=True)[1]
+        owes = self._owes(slots[last]).any(axis=1)
+        if self.owing.sessions:
+            for slot in slots[last[~owes]].tolist():
+                self.owing.sessions.pop(slot, None)
+        if owes.any():
+            chosen = pa.array(rows[last[owes]])
+            names = (verdicts.column(name).take(chosen) for name in ("tenant", "session_id", "request_id"))
+            who = zip(*(column.cast(pa.string()).to_pylist() for column in names), strict=True)
+            self.owing.sessions.update(zip(slots[last[owes]].tolist(), who, strict=True))
 
     def _by_itself(self, mask: int) -> list[int]:
         if mask not in self._alone:
@@ -159,10 +206,7 @@ class Watch:
         self._monitors.forget(slots)
         self._told[slots] = self._begun[slots] = False
         self._clock[slots] = LONG_AGO
-        for other, running in enumerate(self._running):
-            for slot in slots[self._state[slots, other] == RUNS].tolist():
-                del running[slot]
-        self._state[slots] = NONE
+        self._running.forget(slots)
 
     def _by_table(self, rows: Ints, slots: Ints, values: Any, times: Ints, found: Found) -> None:
         if not len(self._tabled):
@@ -174,53 +218,3 @@ class Watch:
         for step, place in zip(steps[first].tolist(), which[first].tolist(), strict=True):
             found.broken.append((int(rows[step]), int(self._tabled[place])))
         self._told[slots[steps], which] = True
-
-    def _by_monitor(self, other: int, rows: Ints, slots: Ints, values: Any, times: Ints, found: Found) -> None:
-        state, running, place = self._state[:, other], self._running[other], self._others[other]
-        speaks = (values & self._speaks[other]) != 0 if self._rests[other] else np.ones(len(rows), np.bool_)
-        active = (state[slots] == RUNS) | (state[slots] == LOST)
-        if not (speaks.any() or active.any()):
-            return
-        # All steps in this batch of a session in which something happens, or did before.
-        concerned = np.isin(slots, slots[speaks]) | active
-        mine = np.unique(slots[concerned])
-        begun = dict(zip(mine.tolist(), self._begun[mine].tolist(), strict=True))
-        clock = dict(zip(mine.tolist(), self._clock[mine].tolist(), strict=True))
-        for step in np.flatnonzero(concerned).tolist():
-            slot, row = int(slots[step]), int(rows[step])
-            clock[slot] = max(clock[slot], int(times[step]))
-            if state[slot] == LOST:
-                found.unjudged.setdefault(FORGOTTEN, []).append((row, place))
-                state[slot] = OVER
-            if state[slot] == OVER:
-                continue
-            if state[slot] == NONE:
-                if not speaks[step]:
-                    begun[slot] = True
-                    continue
-                self._start(other, slot, begun[slot])
-            monitor = running[slot]
-            mask = int(values[step])
-            happened = [name for bit, name in enumerate(self._events) if mask >> bit & 1]
-            try:
-                verdict = monitor.step(happened, clock[slot])
-            except LimitError:
-                found.unjudged.setdefault(TOO_MUCH, []).append((row, place))
-                verdict = "true"
-            if verdict == _FALSE:
-                found.broken.append((row, place))
-            if verdict in (_FALSE, "true"):
-                del running[slot]
-                state[slot] = OVER
-
-    def _start(self, other: int, slot: int, begun: bool) -> None:
-        running = self._running[other]
-        if len(running) >= self._most:
-            lost, _ = running.popitem(last=False)
-            self._state[lost, other] = LOST
-        monitor = Monitor(self.policies.policies[self._others[other]].formula)
-        if begun:
-            # What has happened so far is a step without events, however many there were.
-            monitor.step((), LONG_AGO)
-        running[slot] = monitor
-        self._state[slot, other] = RUNS

@@ -115,12 +115,13 @@ class Gateway:
                 None if self._reviews is None else self._reviews.reviewing.record,
                 self.policy,
             ),
-            sessions=following.sessions(settings),
+            sessions=following.sessions(settings, lambda: self.worker.screener, say),
             watch=following.watch(settings),
             responder=self.responder,
             clock=clock,
             wall=wall,
         )
+        self._snapshot = following.snapshot(settings, self.worker.follower, say)
         self._traces = traces(settings.traces, os.environ)
         service: Callable[..., Service] = Service
         if self._traces is not None:
@@ -214,6 +215,7 @@ class Gateway:
             None if self._reviews is None else self._reviews.reviewing,
             None if jwt is None else jwt.refresh_s,
             None if audit is None else audit.keep_days,
+            self._snapshot,
         )
         self.follow_ups.attach()
         await self.sockets.opened()
@@ -231,6 +233,8 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._reloads, return_exceptions=True)
         self.worker.close()
+        follower, kept = self.worker.follower, self._snapshot
+        self._upkeep.ended(follower.forget(over=kept is None or not kept.write()))
         await self.follow_ups.close(asyncio.get_running_loop().time() + self.settings.drain_s)
         if self._judging is not None:
             await self._judging.close()

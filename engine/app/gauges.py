@@ -32,4 +32,5 @@ def set_gauges(
         for name in watch.names:
             metrics.broken.labels(name).set(watch.broken[name])
             metrics.unfollowed.labels(name).set(watch.unjudged[name])
+            metrics.owed.labels(name).set(watch.owing.counts[name])
     follow_ups.gauges()

@@ -19,7 +19,7 @@ from aimds.cli.progress import progress
 from aimds.cli.startup import BACKEND, RAY, RAY_ADDRESS
 
 if TYPE_CHECKING:
-    from aimds.jobs.scan import Factory, ScanConfig
+    from aimds.jobs.scan import Factory, Following, ScanConfig
     from aimds.jobs.scan.progress import Progress
     from aimds.jobs.scan.summary import Summary
 
@@ -69,6 +69,12 @@ def register(app: typer.Typer) -> None:
                 help='Judge sessions by the policies in FILE, or by those that are "shipped", across all files.',
             ),
         ] = None,
+        across_files: Annotated[
+            bool, typer.Option("--across-files", help="Score sessions that run on from file to file as one.")
+        ] = False,
+        attractor: Annotated[
+            bool, typer.Option("--attractor", help="Fill the column attractor: how sessions move, from 32 turns on.")
+        ] = False,
         calibration: Annotated[
             Path | None, typer.Option(metavar="DIR", help="What aimds calibrate wrote for this traffic.")
         ] = None,
@@ -99,7 +105,7 @@ def register(app: typer.Typer) -> None:
         from aimds import kernels
         from aimds.cli.startup import warm_up
         from aimds.errors import ConfigError
-        from aimds.jobs.scan import Columns, Factory, Scan, ScanConfig
+        from aimds.jobs.scan import Columns, Factory, Following, Scan, ScanConfig
 
         columns = Columns(text, session, tenant, moment, channel, turn, ident)
         if trace_policies is not None:
@@ -107,6 +113,7 @@ def register(app: typer.Typer) -> None:
             trace_policies = _policies(trace_policies)
         elif events is not None:
             raise ConfigError("--events-column", events, "--trace-policies beside it")
+        following = Following(trace_policies, across_files, attractor)
         config = ScanConfig(
             inputs=tuple(inputs),
             output=output,
@@ -130,9 +137,9 @@ def register(app: typer.Typer) -> None:
             factory = Factory(screener, {})
         with interruptible(f"what is finished is kept in {output}"):
             if spread:
-                summary = _on_ray(config, factory, trace_policies, ray_address, workers, backend, progress(quiet))
+                summary = _on_ray(config, factory, following, ray_address, workers, backend, progress(quiet))
             else:
-                summary = Scan(config, factory, policies=trace_policies).run(progress(quiet))
+                summary = Scan(config, factory, following=following).run(progress(quiet))
         if audit is not None:
             _record(audit, summary)
         if as_json:
@@ -157,7 +164,7 @@ def _policies(file: str) -> str:
 def _on_ray(
     config: ScanConfig,
     factory: Factory,
-    policies: str | None,
+    following: Following,
     address: str | None,
     workers: int | None,
     backend: str,
@@ -180,7 +187,7 @@ def _on_ray(
         pool = functools.partial(Actors, output=config.output, workers=count, share=share)
         # Ray prints what befalls its workers on stdout, where only the result belongs.
         with contextlib.redirect_stdout(sys.stderr):
-            return Scan(config, factory, policies=policies, pool=pool).run(progress)
+            return Scan(config, factory, following=following, pool=pool).run(progress)
     finally:
         cluster.close()
 

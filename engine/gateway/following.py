@@ -6,16 +6,22 @@ policies over sessions, which see it as it would go out without them; what they 
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aimds.analyze import snapshot
+from aimds.analyze.owing import Owed
+from aimds.analyze.packed import Arrays
 from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch
+from aimds.errors import DataError
 from aimds.respond.carry_out import Responder
 from aimds.respond.policy import Policy
 from aimds.respond.scored import codes
@@ -23,6 +29,9 @@ from aimds.respond.violations import with_broken
 from aimds.schema import ACTIONS, SESSION_ACTIONS, STATUSES, VERDICTS, enum
 
 Rows = npt.NDArray[np.int64]
+SCORES: Final = "scores"
+POLICIES: Final = "policies"
+"""What is kept of sessions, by name."""
 
 
 class Follower:
@@ -52,14 +61,78 @@ class Follower:
         """Whether `respond` could do anything under ``policy``; where not, nobody needs to call it."""
         return self._sessions is not None or self.watch is not None or self._holder(policy) is not None
 
-    def forget(self) -> None:
-        """Forget the sessions that have not been seen for long, though nothing comes in."""
+    def forget(self, *, over: bool = False) -> list[Owed]:
+        """Forget the sessions that have not been seen for long, though nothing comes in; ``over``: all have ended.
+
+        Returns those that ended since this was last called and break a policy by that."""
         with self._lock:
             if self._sessions is not None:
                 self._sessions.forget(self._clock())
             watch = self.watch
-            if watch is not None:
-                watch.forget(self._clock())
+            if watch is None:
+                return []
+            watch.forget(self._clock())
+            return watch.owed(over=over)
+
+    def copied(self, most_bytes: int) -> tuple[dict[str, Any], Arrays]:
+        """All that is remembered of sessions, for `put`: values of JSON and arrays of ``most_bytes`` at most, so that
+        the sessions seen longest ago may be missing."""
+        caught: list[tuple[str, Callable[[], snapshot.Copied]]] = []
+        with self._lock:
+            header: dict[str, Any] = {"clock": self._clock(), "wall": self._wall(), "rows": self._rows}
+            followed = [one for one in (self._sessions, self.watch) if one is not None]
+            for one in followed:
+                most = most_bytes * one.table.capacity // (len(followed) * one.nbytes)
+                if isinstance(one, Sessions):
+                    caught.append((SCORES, snapshot.caught(one, most, texts=False)))
+                else:
+                    caught.append((POLICIES, snapshot.caught_watch(one, most)))
+        arrays: Arrays = {}
+        for name, copied in caught:
+            header[name], found = copied()
+            arrays |= {f"{name}.{key}": array for key, array in found.items()}
+        return header, arrays
+
+    def put(self, header: Mapping[str, Any], arrays: Arrays) -> tuple[int, int]:
+        """Go on where the follower stood that gave `copied`, at another time and maybe on another machine: how many
+        sessions have their scores again, and how many their policies. Nothing may have been followed yet.
+
+        Time since then counts. What the other did not follow, or by other policies, begins anew.
+
+        Raises:
+            DataError: it cannot be; everything begins anew.
+        """
+        with self._lock:
+            now, watch, sessions = self._clock(), self.watch, self._sessions
+            try:
+                gone = max(0.0, self._wall() - float(header["wall"]))
+                shift, rows = now - gone - float(header["clock"]), int(header["rows"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError("snapshot", f"its header cannot be: {error}") from error
+            for name in (SCORES, POLICIES):
+                if not isinstance(header.get(name, {}), dict):
+                    raise DataError("snapshot", f"its {name} cannot be")
+            # The policies first: where they cannot be gone on with, nothing was changed yet.
+            if watch is not None and header.get(POLICIES, {}).get("policies") == watch.policies.version:
+                snapshot.put_watched(watch, _part(header, arrays, POLICIES, shift, now))
+            try:
+                if sessions is not None and SCORES in header:
+                    snapshot.put(sessions, _part(header, arrays, SCORES, shift, now))
+            except DataError:
+                if watch is not None:
+                    watch.owing.sessions.clear()
+                    watch.table.expire(math.inf)
+                raise
+            self._rows = rows
+            for one in (sessions, watch):
+                if one is not None:
+                    one.forget(now)
+            return (0 if sessions is None else len(sessions)), (0 if watch is None else len(watch))
+
+    @property
+    def rows(self) -> int:
+        """Rows that were given a score, over restarts too."""
+        return self._rows
 
     def _holder(self, policy: Policy | None) -> Responder | None:
         responder = self._responder
@@ -130,6 +203,17 @@ class Follower:
             names = [senders[row] for row in rows.tolist()]
             parts.append(step(verdicts.take(chosen), events.take(chosen), names))
         return _joined(verdicts, rounds, parts)
+
+
+def _part(
+    header: Mapping[str, Any], arrays: Arrays, name: str, shift: float, now: float
+) -> tuple[dict[str, Any], Arrays]:
+    """What `Follower.copied` gave of ``name``, with clocks of this process: ``shift`` seconds on, ``now`` at most."""
+    start = f"{name}."
+    kept = {key.removeprefix(start): array for key, array in arrays.items() if key.startswith(start)}
+    if "seen" in kept and kept["seen"].dtype == np.float64:
+        kept["seen"] = np.minimum(kept["seen"] + shift, now)
+    return header[name], kept
 
 
 def waves(verdicts: pa.RecordBatch, senders: Sequence[str]) -> list[Rows]:

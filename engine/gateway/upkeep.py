@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
 
+from aimds.analyze.owing import Owed
 from aimds.errors import AimdsError
 from aimds.gateway.follow_ups import FollowUp, FollowUps
 from aimds.gateway.protocol import Service
 from aimds.gateway.reviewing import Reviewing
+from aimds.gateway.session_file import SessionFile
 from aimds.gateway.tokens import Jwks
 from aimds.gateway.worker import Worker
 from aimds.learn.drift import PageHinkley
@@ -32,6 +34,7 @@ PRUNE_S: Final = 3600.0
 RETAIN_S: Final = 3600.0
 ERASE_S: Final = 1.0
 """So often the log is looked at for somebody who wants a subject erased."""
+SNAPSHOT_S: Final = 60.0
 KEYS_S: Final = 15.0
 WHO: Final = Reviewer("gateway")
 
@@ -71,13 +74,14 @@ class Upkeep:
         reviewing: Reviewing | None,
         refresh_s: float | None,
         keep_days: float | None = None,
+        snapshot: SessionFile | None = None,
     ) -> None:
-        """Set all that comes again: for ``service`` and ``worker``, and where there are ``reviewing``, key sets and a
-        log whose files stay ``keep_days``."""
+        """Set all that comes again: for ``service`` and ``worker``, and where there are ``reviewing``, key sets, a
+        log whose files stay ``keep_days`` and a ``snapshot`` of sessions."""
         every = self._follow_ups.every
         every(DRIFT_S, FollowUp("drift", self._drifted, within_s=5.0))
         every(HOLDS_S, FollowUp("holds", self._let_go, "medium", aside=True))
-        every(FORGET_S, FollowUp("sessions", worker.forget, within_s=10.0, aside=True))
+        every(FORGET_S, FollowUp("sessions", lambda: self.ended(worker.follower.forget()), within_s=10.0, aside=True))
         every(FORGET_S, FollowUp("answers", lambda: service.answers.forget(self._clock())))
         if reviewing is not None:
             every(PRUNE_S, FollowUp("prune", reviewing.prune, within_s=60.0, aside=True))
@@ -88,6 +92,8 @@ class Upkeep:
         if self._audit is not None:
             erased = self._audit
             every(ERASE_S, FollowUp("erase", lambda: self._erase(erased), within_s=60.0, aside=True))
+        if snapshot is not None:
+            every(SNAPSHOT_S, FollowUp("snapshot", snapshot.write, within_s=30.0, aside=True), after_s=SNAPSHOT_S)
         if refresh_s is not None:
             every(refresh_s, FollowUp("keys", self._want, "high"), after_s=refresh_s)
 
@@ -105,6 +111,12 @@ class Upkeep:
         if self._audit is not None:
             self._audit.append(kind, body)
             self._audit.flush()
+
+    def ended(self, owed: Iterable[Owed]) -> None:
+        """Put sessions that have ended while something was ``owed`` into the audit log, where there is one."""
+        for one in owed:
+            whose = {"tenant": one.tenant, "session_id": one.session_id, "request_id": one.request_id}
+            self.note("session_ended", {**whose, "verdict": "false", "violations": list(one.policies)})
 
     def _retain(self, log: AuditLog, days: float) -> None:
         try:

@@ -132,10 +132,6 @@ class Worker:
 
         return respond
 
-    def forget(self) -> None:
-        """Forget the sessions that have not been seen for long, though nothing comes in."""
-        self.follower.forget()
-
     def _done(self, batch: Batch, future: Future[Judged] | asyncio.Future[Judged]) -> None:
         if future.cancelled():
             return

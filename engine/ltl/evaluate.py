@@ -1,12 +1,12 @@
 """Whole batches of finished traces: does each formula hold on each trace?
 
 Formulas without intervals go through `bitslice`, those with intervals or with the future inside the past, and very
-long traces, through `columns`.
+long traces, through `columns`; of many steps, formulas with one deadline each go through `tables`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,10 +14,14 @@ import numpy.typing as npt
 
 from aimds.kernels import ragged
 from aimds.ltl import bitslice, columns
-from aimds.ltl.core import Pool
+from aimds.ltl.automaton import PRESUMABLY_YES, automaton
+from aimds.ltl.core import FragmentError, LimitError, Pool
 from aimds.ltl.formula import Formula
+from aimds.ltl.tables import Tables
 from aimds.ltl.traces import TraceError, Traces
 
+MANY: Final = 1 << 16
+"""Steps from which an automaton of a formula with a deadline is worth making."""
 MAX_SLICED: Final = 1 << 14
 """Longest trace, in steps, that is cut into bits: a block of 1,024 takes 128 bytes a step and event."""
 
@@ -26,7 +30,8 @@ class Evaluator:
     """``formulas`` made ready for traces whose events are called ``names``; events of no other name occur in them."""
 
     def __init__(self, formulas: Sequence[Formula], names: Sequence[str]) -> None:
-        self.names = tuple(names)
+        self.names, self._formulas = tuple(names), list(formulas)
+        self._tables: tuple[Tables | None] | None = None
         pool = Pool()
         roots = [pool.add(formula) for formula in formulas]
         place = {name: bit for bit, name in enumerate(self.names)}
@@ -65,7 +70,8 @@ class Evaluator:
 
             ragged.each(block, np.arange(len(edges), dtype=np.int64), threads)
         if len(self._hard):
-            out[:, self._hard] = self._by_columns(self._columns, traces, threads)
+            swift = self._swift() if len(traces.values) >= MANY and lengths.min() > 0 else None
+            out[:, self._hard] = self._by_columns(self._columns, traces, threads) if swift is None else swift(traces)
         long = order[len(short) :]
         if len(self._easy) and len(long):
             values = np.concatenate([traces.values[traces.offsets[r] : traces.offsets[r + 1]] for r in long])
@@ -74,6 +80,20 @@ class Evaluator:
             part = Traces(traces.names, values, offsets, times[: len(values)] * 0)
             out[long[:, None], self._easy] = self._by_columns(self._all, part, threads)[:, self._easy]
         return out
+
+    def _swift(self) -> Callable[[Traces], npt.NDArray[np.bool_]] | None:
+        # By tables, where each of the hard formulas has one with one deadline.
+        if self._tables is None:
+            try:
+                found = tuple(automaton(self._formulas[k]) for k in self._hard.tolist())
+            except (FragmentError, LimitError):
+                found = ()
+            made = Tables.of(found, self.names) if all(len(one.limits_us) == 1 for one in found) else None
+            self._tables = (made if found and made is not None and made.swift else None,)
+        tables = self._tables[0]
+        if tables is None:
+            return None
+        return lambda traces: tables.trail(traces.values, traces.times, traces.offsets)[0] >= PRESUMABLY_YES
 
     @staticmethod
     def _by_columns(program: columns.Program, traces: Traces, threads: int) -> npt.NDArray[np.bool_]:

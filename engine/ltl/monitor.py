@@ -7,7 +7,7 @@ Steps at the same time are taken in the order in which they come.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from aimds.ltl.automaton import NO, PRESUMABLY_NO, PRESUMABLY_YES, VERDICTS, YES, Automaton, check_past
 from aimds.ltl.core import LimitError, Op, Pool
 from aimds.ltl.formula import Formula
-from aimds.ltl.progression import FALSE, SIMPLER, TRUE, Clock, Progression, ends_well
+from aimds.ltl.progression import FALSE, SIMPLER, TRUE, Clock, Obligation, Progression, ends_well
 from aimds.ltl.tables import LONG_AGO, Tables
 from aimds.ltl.traces import TraceError
 
@@ -84,6 +84,45 @@ class Monitor:
     def memory(self) -> tuple[object, ...]:
         """All that the next step depends on but the clock, to be compared."""
         return (self._state, self._before, {node: list(found) for node, found in self._moments.items() if found})
+
+    def pack(self) -> list[Any]:
+        """All that it remembers, as values of JSON; `resume` is the reverse."""
+        state = [sorted([one.node, one.strong, one.since] for one in found) for found in self._state]
+        moments = [[node, list(found)] for node, found in self._moments.items()]
+        return [
+            self.steps,
+            self.failed_at,
+            self._clock.now,
+            state,
+            [list(one) for one in self._before.items()],
+            moments,
+        ]
+
+    def resume(self, packed: Any) -> None:
+        """Go on where the monitor of the same formula stood that gave ``packed``.
+
+        Raises:
+            TraceError: no such monitor can have given it.
+        """
+        try:
+            steps, failed_at, now, state, before, moments = packed
+            self.steps, self.failed_at, self._clock.now = int(steps), failed_at, int(now)
+            self._state = frozenset(frozenset(self._owed(*one) for one in found) for found in state)
+            self._before = {int(node): bool(held) for node, held in before}
+            self._moments = {int(node): [int(one) for one in found] for node, found in moments}
+        except (TypeError, ValueError) as error:
+            raise TraceError(f"cannot be gone on with: {error}") from error
+        within = [node for node in self._settled if self._pool.nodes[node].op in (Op.SINCE, Op.TRIGGER)]
+        known = set(self._before) == set(self._settled if self.steps else ())
+        if not known or not set(self._moments) <= set(within):
+            raise TraceError("are of another formula")
+
+    def _owed(self, node: int, strong: bool, since: int | None) -> Obligation:
+        if type(node) is not int or not 0 <= node < len(self._pool.nodes):
+            raise ValueError(f"there is no part {node!r}")
+        if since is not None and (type(since) is not int or self._pool.nodes[node].within is None):
+            raise ValueError(f"part {node} does not wait since {since!r}")
+        return Obligation(node, bool(strong), since)
 
     def _note(self) -> None:
         if self._state == FALSE and self.failed_at is None:
@@ -157,12 +196,13 @@ class Monitors:
     def __init__(self, automata: Sequence[Automaton], names: Sequence[str], capacity: int) -> None:
         self._tables = Tables.of(automata, names)
         self._fresh = self._tables.fresh()
-        self._records = np.tile(self._fresh, (capacity, 1))
+        self.records = np.tile(self._fresh, (capacity, 1))
+        """What is remembered of each session, int64 (capacity, W)."""
 
     @property
     def nbytes(self) -> int:
         """Bytes that the sessions take."""
-        return self._records.nbytes
+        return self.records.nbytes
 
     def step(self, sessions: Ints, values: npt.NDArray[np.uint64], times: Ints) -> npt.NDArray[np.uint8]:
         """Take N steps in their order: ``sessions`` int64 places, ``values`` uint64 masks, ``times`` int64 us.
@@ -175,18 +215,24 @@ class Monitors:
         """
         if not len(sessions) == len(values) == len(times):
             raise TraceError(f"have {len(sessions)} sessions, {len(values)} masks and {len(times)} times")
-        if len(sessions) and (int(sessions.min()) < 0 or int(sessions.max()) >= len(self._records)):
-            raise TraceError(f"have sessions outside 0 .. {len(self._records) - 1}")
-        return self._tables.live(sessions, values, times, self._records)
+        if len(sessions) and (int(sessions.min()) < 0 or int(sessions.max()) >= len(self.records)):
+            raise TraceError(f"have sessions outside 0 .. {len(self.records) - 1}")
+        return self._tables.live(sessions, values, times, self.records)
 
     def tick(self, now: int) -> None:
         """Let the clock of every session stand at ``now`` at least: deadlines before it have failed."""
-        self._tables.tick(now, self._records)
+        self._tables.tick(now, self.records)
 
-    def verdicts(self) -> npt.NDArray[np.uint8]:
-        """Codes into VERDICTS of every session, uint8 (capacity, P)."""
-        return np.asarray(self._tables.verdicts[self._tables.places[None, :] + self._tables.states(self._records)])
+    def verdicts(self, sessions: Ints | None = None) -> npt.NDArray[np.uint8]:
+        """Codes into VERDICTS of ``sessions``, by default of all, uint8 (B, P)."""
+        records = self.records if sessions is None else self.records[sessions]
+        return np.asarray(self._tables.verdicts[self._tables.places[None, :] + self._tables.states(records)])
+
+    def sound(self, records: Ints) -> bool:
+        """Whether ``records`` int64 (B, W) can be of these automata."""
+        most = [len(one.verdicts) for one in self._tables.automata]
+        return bool((self._tables.states(np.ascontiguousarray(records)) < np.array(most, np.uint16)).all())
 
     def forget(self, sessions: Ints) -> None:
         """Give ``sessions`` back: their places begin anew."""
-        self._records[sessions] = self._fresh
+        self.records[sessions] = self._fresh

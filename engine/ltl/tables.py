@@ -12,6 +12,7 @@ from numba import types
 
 from aimds.kernels.cpu.jit import I64, U8, U16, U64, compiled, reads, writes
 from aimds.ltl.automaton import NO, Automaton
+from aimds.ltl.deadlines import cells, timed
 
 Ints = npt.NDArray[np.int64]
 
@@ -251,14 +252,27 @@ class Tables:
         fails = np.empty(end.shape, np.int64)
         moments = np.zeros(len(values), np.int64) if times is None else times
         for p, made in enumerate(self.automata):
-            full = self._full(p)
-            if full is None:
+            full, byte = self._full(p), int(self.steps[2][p, 6])
+            bad = np.flatnonzero(made.verdicts == NO)
+            failed = int(bad[0]) if len(bad) else -1
+            if self._one_clock(p):
+                given = (len(made.table[0]), len(made.atoms), made.limits_us[0], failed, 8 * byte)
+                letters = self.steps[3][p, byte]
+                timed(cells(made.table, made.resets), letters, *given, values, moments, offsets, p, end, fails)
+            elif full is None:
                 _trail(*self.steps, values, moments, offsets, p, end, fails)
             else:
-                bad = np.flatnonzero(made.verdicts == NO)
-                failed = int(bad[0]) if len(bad) else -1
-                _swift(full, len(made.table), failed, 8 * int(self.steps[2][p, 6]), values, offsets, p, end, fails)
+                _swift(full, len(made.table), failed, 8 * byte, values, offsets, p, end, fails)
         return self.verdicts[self.places[None, :] + end], fails
+
+    @property
+    def swift(self) -> bool:
+        """Whether `trail` takes several traces of each automaton side by side."""
+        return all(self._one_clock(p) or self._full(p) is not None for p in range(len(self.automata)))
+
+    def _one_clock(self, p: int) -> bool:
+        made = self.automata[p]
+        return len(made.limits_us) == 1 and int(self.steps[2][p, 6]) >= 0 and int((made.verdicts == NO).sum()) < 2
 
     def _full(self, p: int) -> npt.NDArray[np.uint16] | None:
         # Next states by byte and state, where there are no clocks and all events stand in one byte.

@@ -15,6 +15,7 @@ from aimds.jobs.scan.columns import Columns
 from aimds.jobs.scan.files import Files
 from aimds.jobs.scan.pool import Pool
 from aimds.jobs.scan.progress import Progress, Silent
+from aimds.jobs.scan.screening import Following
 from aimds.jobs.scan.settings import ScanConfig
 from aimds.jobs.scan.summary import Skip, Summary
 from aimds.jobs.scan.tasks import Factory, Limits
@@ -25,6 +26,7 @@ __all__ = [
     "Counts",
     "Factory",
     "Files",
+    "Following",
     "Kind",
     "Limits",
     "Progress",
@@ -40,7 +42,7 @@ __all__ = [
 class Scan:
     """One run of ``aimds scan``; ``pool`` makes the workers, where they are not processes of this machine.
 
-    ``policies`` is a file of policies over sessions, or ``shipped``: sessions are then judged by them.
+    ``following`` says what is made of sessions beside their scores.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class Scan:
         config: ScanConfig,
         make_screener: Factory,
         *,
-        policies: str | None = None,
+        following: Following | None = None,
         clock: Callable[[], float] = time.monotonic,
         pool: Callable[[Factory], Pool] | None = None,
     ) -> None:
-        work = screening.factory(make_screener, policies)
-        self._files = Files(config, screening.kind(policies), work, clock=clock, pool=pool)
+        following = following or Following()
+        work = screening.factory(make_screener, following)
+        self._files = Files(config, screening.kind(following), work, clock=clock, pool=pool)
 
     def run(self, progress: Progress | None = None) -> Summary:
         """Do what is left to do and describe the whole.

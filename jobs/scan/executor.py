@@ -30,8 +30,8 @@ class Executor:
     def run(self, task: Task) -> Answer:
         """Do ``task``; every failure becomes an answer."""
         try:
-            if task.gather:
-                return Answer("done", self._gather(task.job, task.slice))
+            if task.gather is not None:
+                return Answer("done", self._gather(task.job, task.slice, task.gather))
             if task.where is None:
                 return Answer("done", self._assemble(task.job, task.slice))
             return Answer("done", self._unit(task.job, task.slice, task.where))
@@ -77,9 +77,9 @@ class Executor:
         # Not in the part itself: what a scan writes is the same to the byte however long it took.
         return trailer | {"seconds": {name: s - before.get(name, 0.0) for name, s in self._work.seconds.items()}}
 
-    def _gather(self, job: Job, units: int) -> dict[str, Any]:
+    def _gather(self, job: Job, units: int, stage: int) -> dict[str, Any]:
         if isinstance(self._work, AllFiles):
-            self._work.gather(job, _parts(job, units))
+            self._work.gather(job, _parts(job, units), stage)
         return {}
 
     def _assemble(self, job: Job, units: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from aimds.jobs.scan import rows, session_column
+from aimds.jobs.scan.followed import Followed
 from aimds.jobs.scan.work import Counts
 from aimds.respond.policy import Policy
 from aimds.schema import VERDICTS
@@ -20,7 +21,7 @@ class Outcome:
     """Makes the batches of a file's parts, called with one after another, those of its output ``schema``.
 
     Args:
-        scores: session score of each row of the file, float32, NaN where there is none.
+        followed: what sessions say of each row of the file.
         policy: says what follows; None: nothing does.
         counts: gains the figures of the output.
         further: what else is put into the verdicts: called with them, the part's batch and the number of its first row.
@@ -28,18 +29,18 @@ class Outcome:
 
     def __init__(
         self,
-        scores: npt.NDArray[np.float32],
+        followed: Followed,
         policy: Policy | None,
         schema: pa.Schema,
         counts: Counts,
         further: Further | None = None,
     ) -> None:
-        self._scores, self._policy, self._schema, self._counts = scores, policy, schema, counts
+        self._followed, self._policy, self._schema, self._counts = followed, policy, schema, counts
         self._further, self._place = further, 0
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         first, self._place = self._place, self._place + batch.num_rows
-        verdicts = acted(batch, self._scores[first : self._place], self._policy)
+        verdicts = self._followed.put(acted(batch, self._followed.scores[first : self._place], self._policy), first)
         if self._further is not None:
             verdicts = self._further(verdicts, batch, first)
         rows.add_counts(self._counts, rows.counts(verdicts))

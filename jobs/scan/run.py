@@ -25,11 +25,12 @@ Step = Literal["unit", "gathering", "assembly"]
 
 @dataclass(slots=True)
 class _Doing:
-    """What a worker is at: a unit, or the gathering or assembly of file ``unit[0]``."""
+    """What a worker is at: a unit, or the gathering for a ``stage`` or the assembly of file ``unit[0]``."""
 
     unit: Unit
     step: Step
     rows: int = 0
+    stage: int = 0
 
 
 class Run:
@@ -58,8 +59,9 @@ class Run:
         self._files: list[File] = []
         self._whole: deque[_Doing] = deque()
         self._ungathered: set[int] = set()
+        self._stage = 0
         self._alone: deque[_Doing] = deque()
-        self._failed_before: set[tuple[Unit, Step]] = set()
+        self._failed_before: set[tuple[Unit, Step, int]] = set()
         self._starting: set[int] = set()
         self._idle: list[int] = []
         self._doing: dict[int, _Doing] = {}
@@ -152,7 +154,8 @@ class Run:
         if doing.step == "unit":
             task = Task(file.job, slice_, file.planned.where(group, slice_, self._config.unit_rows))
         else:
-            task = Task(file.job, len(file.trailers), None, doing.step == "gathering")
+            stage = doing.stage if doing.step == "gathering" else None
+            task = Task(file.job, len(file.trailers), None, stage)
         self._pool.submit(worker, task)
 
     def _start(self) -> None:
@@ -222,9 +225,10 @@ class Run:
         problem = answer.value["problem"]
         file = self._files[index]
         label = f"{file.planned.source.name}: row group {group}, slice {slice_}"
-        if (doing.unit, doing.step) not in self._failed_before:
-            self._failed_before.add((doing.unit, doing.step))
-            self._alone.append(_Doing(doing.unit, doing.step))
+        failed = (doing.unit, doing.step, doing.stage)
+        if failed not in self._failed_before:
+            self._failed_before.add(failed)
+            self._alone.append(_Doing(doing.unit, doing.step, stage=doing.stage))
             self._progress.note(f"{label}: {problem}; it is tried again at the end")
         elif doing.step != "unit":
             raise DataError(file.memory.output, f"cannot be assembled: {problem}")
@@ -255,13 +259,19 @@ class Run:
 
     def _all_gathered(self) -> None:
         """Nothing is assembled before every file has left what the others need of it."""
-        assert self._kind.across is not None
-        self._progress.note(
-            f"all files are screened; what runs on from one to the next is judged ({len(self._files)} files)"
-        )
+        if not self._stage:
+            self._progress.note(
+                f"all files are screened; what runs on from one to the next is judged ({len(self._files)} files)"
+            )
         left = [file.record is None for file in self._files]
-        self._kind.across([file.memory.folder for file in self._files], left)
-        self._whole.extend(_Doing((index, 0, 0), "assembly") for index, mine in enumerate(left) if mine)
+        self._kind.across[self._stage]([file.memory.folder for file in self._files], left)
+        self._stage += 1
+        mine = [index for index, wanted in enumerate(left) if wanted]
+        if self._stage < len(self._kind.across):
+            self._ungathered.update(mine)
+            self._whole.extend(_Doing((index, 0, 0), "gathering", stage=self._stage) for index in mine)
+        else:
+            self._whole.extend(_Doing((index, 0, 0), "assembly") for index in mine)
 
     def _assembled(self, index: int, written: dict[str, Any]) -> None:
         file = self._files[index]

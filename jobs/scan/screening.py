@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aimds.analyze.attractors import Attractors
 from aimds.analyze.session_model import SessionModel
-from aimds.jobs.scan import outcome, rows, session_column, steps, traces
+from aimds.jobs.scan import across as together
+from aimds.jobs.scan import followed, outcome, rows, session_column, steps, traces
+from aimds.jobs.scan.columns import FLAGS
 from aimds.jobs.scan.convert import carried, to_requests, valid_text
+from aimds.jobs.scan.followed import Followed
 from aimds.jobs.scan.manifest import digest
 from aimds.jobs.scan.reading import Chunk
 from aimds.jobs.scan.tasks import Factory, Job, Limits
-from aimds.jobs.scan.work import Counts, Kind
-from aimds.ltl.policies import TracePolicies
+from aimds.jobs.scan.work import Across, Counts, Kind
 from aimds.ltl.sessions import given
 from aimds.respond.policy import Policy
 from aimds.respond.violations import noted
@@ -31,44 +33,72 @@ ACTS: Final = 1
 KIND = Kind("scan", "verdicts", VERDICTS, rows.add_counts)
 
 
-def kind(policies: str | None) -> Kind:
-    """A scan that judges sessions by the `traces.load` ``policies``, where there are any.
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How sessions are followed: judged by the `traces.load` ``policies``, if any; ``across_files``: their scores go on
+    from file to file; ``attractor``: with that column."""
+
+    policies: str | None = None
+    across_files: bool = False
+    attractor: bool = False
+
+
+def kind(following: Following) -> Kind:
+    """A scan that follows sessions so.
 
     Raises:
         AimdsError: as `traces.load`.
     """
-    if policies is None:
-        return KIND
-    loaded = traces.load(policies)
-    judge, remarks = functools.partial(traces.judge, loaded), functools.partial(traces.remarks, loaded)
-    return replace(KIND, across=judge, remarks=remarks)
+    across: list[Across] = []
+    remarks = _without_sessions if following.across_files or following.attractor else KIND.remarks
+    if following.across_files:
+        types = Attractors.load().codes if following.attractor else None
+        across.append(functools.partial(together.judge, SessionModel.load(), types))
+    if following.policies is not None:
+        loaded = traces.load(following.policies)
+        across.append(functools.partial(traces.judge, loaded))
+        remarks = functools.partial(traces.remarks, loaded)
+    return replace(KIND, across=tuple(across), remarks=remarks)
 
 
-def factory(screener: Factory, policies: str | None = None) -> Factory:
+def _without_sessions(used: Mapping[str, str]) -> Sequence[str]:
+    return [] if session_column.wanted(used) else [f"no session column ({FLAGS['session_id']}): no session to follow"]
+
+
+def factory(screener: Factory, following: Following) -> Factory:
     """What makes a `Screening` with the screener that ``screener`` makes."""
-    arguments = {"target": screener.target, "arguments": screener.arguments, "policies": policies}
+    arguments = {"target": screener.target, "arguments": screener.arguments, "following": asdict(following)}
     return Factory(f"{__name__}:make", arguments)
 
 
-def make(target: str, arguments: dict[str, Any], policies: str | None) -> Screening:
+def make(target: str, arguments: dict[str, Any], following: dict[str, Any]) -> Screening:
     """The work with the screener that ``target`` called with ``arguments`` is.
 
     Raises:
         ConfigError: there is no such module or callable.
         AimdsError: as `traces.load`.
     """
-    screener = Factory(target, arguments).make("screener")
-    return Screening(screener, None if policies is None else traces.load(policies))
+    return Screening(Factory(target, arguments).make("screener"), Following(**following))
 
 
 class Screening:
-    """Verdicts of ``screener``, one a row; with ``policies``, of sessions that break them too."""
+    """Verdicts of ``screener``, one a row, and what ``following`` sessions says of them.
 
-    def __init__(self, screener: rows.Screener, policies: TracePolicies | None = None) -> None:
-        self._screener, self._policies = screener, policies
+    Raises:
+        AimdsError: as `traces.load`.
+    """
+
+    def __init__(self, screener: rows.Screener, following: Following) -> None:
+        self._screener, self._across = screener, following.across_files
+        self._policies = None if following.policies is None else traces.load(following.policies)
         self._policy: Policy | None = getattr(screener, "policy", None)
-        version = None if policies is None else policies.version
-        self.config_hash = digest([str(screener.config_hash), self._model.version, ACTS, version])[:16]
+        self._attractors = Attractors.load() if following.attractor else None
+        version = None if self._policies is None else self._policies.version
+        parts: list[Any] = [str(screener.config_hash), self._model.version, ACTS, version]
+        if following.across_files or following.attractor:
+            # Without either the hash is that of earlier scans, which had none of them.
+            parts += [following.across_files, self._attractors and self._attractors.version]
+        self.config_hash = digest(parts)[:16]
 
     @functools.cached_property
     def _model(self) -> SessionModel:
@@ -81,32 +111,44 @@ class Screening:
             schema = schema.append(session_column.MARKS)
         return schema if self._policies is None else schema.append(steps.EVENTS)
 
-    def gather(self, job: Job, found: Sequence[Path]) -> None:
-        """The file's rows as steps of sessions."""
-        if self._policies is not None:
-            steps.write(job.folder_path, found, self._scores(job, found), self._policy, self._policies.names)
+    def gather(self, job: Job, found: Sequence[Path], stage: int) -> None:
+        """The file's rows as turns of sessions that run on, then as steps of sessions."""
+        folder = job.folder_path
+        if self._across and not stage:
+            together.write(folder, found if session_column.wanted(job.used) else ())
+        elif self._policies is not None:
+            if self._across:
+                said = followed.read(folder, session_column.rows(found))
+            else:
+                said = self._follow(job, found)
+                followed.clear(folder)
+                followed.add(folder, np.arange(len(said.scores)), said)
+            steps.write(folder, found, said.scores, self._policy, self._policies.names)
 
     def over(
         self, job: Job, found: Sequence[Path], counts: Counts
     ) -> Callable[[pa.RecordBatch], pa.RecordBatch] | None:
-        """Fills the columns ``session_score`` and ``violations``, and does what the policy says of them."""
+        """Fills the columns ``session_score``, ``attractor`` and ``violations``, and does what the policy says."""
         if self._policies is not None:
-            scores = steps.Steps(job.folder_path).scores(session_column.rows(found))
+            said = followed.read(job.folder_path, session_column.rows(found))
             findings = traces.Findings(self._policies, job.folder_path)
 
             def further(verdicts: pa.RecordBatch, batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
                 events = batch.column(steps.EVENTS.name).to_numpy(zero_copy_only=False)
                 return findings.put(verdicts, events, first, self._policy, counts)
 
-            return outcome.Outcome(scores, self._policy, job.output_schema, counts, further)
+            return outcome.Outcome(said, self._policy, job.output_schema, counts, further)
         if not session_column.wanted(job.used):
             return None
-        return outcome.Outcome(self._scores(job, found), self._policy, job.output_schema, counts)
+        count = session_column.rows(found)
+        said = followed.read(job.folder_path, count) if self._across else self._follow(job, found)
+        return outcome.Outcome(said, self._policy, job.output_schema, counts)
 
-    def _scores(self, job: Job, found: Sequence[Path]) -> npt.NDArray[np.float32]:
-        if session_column.wanted(job.used):
-            return session_column.scores(found, self._model)
-        return np.full(session_column.rows(found), np.nan, np.float32)
+    def _follow(self, job: Job, found: Sequence[Path]) -> Followed:
+        if not session_column.wanted(job.used):
+            return Followed.nothing(session_column.rows(found))
+        types = None if self._attractors is None else self._attractors.codes
+        return session_column.follow(found, self._model, types)
 
     @property
     def seconds(self) -> Mapping[str, float]:

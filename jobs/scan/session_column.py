@@ -1,13 +1,13 @@
-"""The column ``session_score`` of a scan: units leave behind what a session needs of each row, the assembly sums it up.
+"""Sessions of a scan: units leave behind what a session needs of each row, the assembly of a file sums it up.
 
-A session is followed within one file. Its rows go by turn, else by time, else as they stand; each gets the score of its
-session as it stands with that row, as it would live. Memory stays bounded: sessions are shared out by their hash into
-passes over the parts of about PASS_ROWS rows.
+The rows of a session go by turn, else by time, else as they stand; each gets the score of its session as it stands with
+that row, as it would live, and what it moves on where that is asked for. Memory stays bounded: sessions are shared out
+by their hash into passes over the parts of about PASS_ROWS rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,16 +23,18 @@ from aimds.analyze.traces import Memory
 from aimds.analyze.turns import Marks, Turns, keys, marks, turns
 from aimds.detect.texts import Texts
 from aimds.jobs.scan import parts
+from aimds.jobs.scan.followed import Followed
 from aimds.schema import VERDICTS
 
 MARKS: Final = pa.field("_session_marks", pa.binary(DIMS + 1))
 """Column of the parts, not of the output: the fingerprint of a row and whether it refuses."""
 PASS_ROWS: Final = 1_000_000
 CHUNK_ROWS: Final = 65_536
-_EMPTY: Final = bytes(DIMS + 1)
+Codes = Callable[[npt.NDArray[np.float64], npt.NDArray[np.int64]], npt.NDArray[np.int8]]
+"""As `Attractors.codes`."""
 
 
-def wanted(used: dict[str, str]) -> bool:
+def wanted(used: Mapping[str, str]) -> bool:
     """Whether a file with these columns has sessions."""
     return "session_id" in used
 
@@ -44,16 +46,16 @@ def column(texts: pa.Array, verdicts: pa.RecordBatch) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(MARKS.type, len(packed), [None, pa.py_buffer(packed.tobytes())])
 
 
-def scores(found: Sequence[Path], model: SessionModel) -> npt.NDArray[np.float32]:
-    """The session score of each row of the parts ``found``, in their order, float32; NaN where there is none.
+def follow(found: Sequence[Path], model: SessionModel, types: Codes | None = None) -> Followed:
+    """What sessions say of each row of the parts ``found``, in their order; ``types`` gives what they move on.
 
     Raises:
         OutputError: the operating system refuses a read.
     """
-    out = np.full(rows(found), np.nan, np.float32)
-    number_of = passes(len(out))
+    count = rows(found)
+    out, number_of = Followed.nothing(count), passes(count)
     for number in range(number_of):
-        _pass(found, number, number_of, model, out)
+        _pass(found, number, number_of, model, types, out)
     return out
 
 
@@ -78,8 +80,15 @@ def scored(batch: pa.RecordBatch, scores: npt.NDArray[np.float32]) -> pa.RecordB
     return batch.set_column(index, VERDICTS.field("session_score"), pa.array(scores, mask=np.isnan(scores)))
 
 
+def unpacked(column: pa.Array) -> npt.NDArray[np.uint8]:
+    """The bytes of MARKS, uint8 (B, DIMS+1)."""
+    width = DIMS + 1
+    packed = np.frombuffer(column.buffers()[1], np.uint8)[column.offset * width :][: len(column) * width]
+    return packed.reshape(-1, width)
+
+
 def _pass(
-    found: Sequence[Path], number: int, passes: int, model: SessionModel, scores: npt.NDArray[np.float32]
+    found: Sequence[Path], number: int, passes: int, model: SessionModel, types: Codes | None, out: Followed
 ) -> None:
     named, places, kept, printed = [], [], [], []
     first = 0
@@ -93,14 +102,12 @@ def _pass(
                 named.append(known[chosen])
                 places.append(with_session[chosen] + first)
                 kept.append(turns(batch_rows).take(chosen))
-                column = batch_rows.column(MARKS.name)
-                width = DIMS + 1
-                packed = np.frombuffer(column.buffers()[1], np.uint8)[column.offset * width :][: len(column) * width]
-                printed.append(packed.reshape(-1, width)[chosen])
+                printed.append(unpacked(batch_rows.column(MARKS.name))[chosen])
             first += batch.num_rows
     if places:
         where = np.concatenate(places)
-        scores[where] = _scores(np.concatenate(named), _joined(kept), np.concatenate(printed), model)
+        made = judged(np.concatenate(named), _joined(kept), np.concatenate(printed), model, types)
+        out.scores[where], out.kinds[where] = made.scores, made.kinds
 
 
 def groups(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
@@ -117,10 +124,18 @@ def _joined(kept: Sequence[Turns]) -> Turns:
     return Turns(*(np.concatenate([getattr(part, name) for part in kept]) for name in names))
 
 
-def _scores(
-    named: npt.NDArray[np.uint64], given: Turns, printed: npt.NDArray[np.uint8], model: SessionModel
-) -> npt.NDArray[np.float32]:
-    out = np.full(len(named), np.nan, np.float32)
+def judged(
+    named: npt.NDArray[np.uint64],
+    given: Turns,
+    printed: npt.NDArray[np.uint8],
+    model: SessionModel,
+    types: Codes | None,
+) -> Followed:
+    """What is said of B rows of the sessions ``named`` uint64 (B, 2), which come with all their rows.
+
+    Rows of a session that come at one time go as they stand here. ``printed`` uint8 (B, DIMS+1): MARKS.
+    """
+    out = Followed.nothing(len(named))
     owner = groups(named[:, 0], named[:, 1])
     # By turn where every row of the session has one, else by time.
     has_turn, has_time = given.ordered & 1, given.ordered & 2
@@ -145,6 +160,8 @@ def _scores(
         features = kernels.session_series(seen.values, seen.offsets)
         lengths = np.diff(seen.offsets)
         found = model.float_scores(Parts(features, lengths, seen.closest))
-        out[chosen] = np.where(lengths > 0, found, np.float32(np.nan))
+        out.scores[chosen] = np.where(lengths > 0, found, np.float32(np.nan))
+        if types is not None:
+            out.kinds[chosen] = types(seen.values, seen.offsets)
         start = stop
     return out

@@ -97,12 +97,12 @@ def pack_schema(schema: pa.Schema) -> str:
 @dataclass(frozen=True, slots=True)
 class Task:
     """Work on one unit, or (``where`` None) assemble a file whose units, ``slice`` of them, are finished; or, before
-    that, ``gather`` from it what is needed of all files together."""
+    that, gather from it what stage ``gather`` of the judgement over all files together needs."""
 
     job: Job
     slice: int = 0
     where: Slice | None = None
-    gather: bool = False
+    gather: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         where = self.where and asdict(self.where)

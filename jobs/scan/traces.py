@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from aimds.jobs.scan import durable, session_column
+from aimds.jobs.scan import durable, session_column, steps
 from aimds.jobs.scan.columns import FLAGS
-from aimds.jobs.scan.steps import Steps
 from aimds.ltl.judge import Judge
 from aimds.ltl.policies import TracePolicies
 from aimds.ltl.sessions import EVENTS, Masks, grouped, masks, numbers
@@ -58,7 +57,7 @@ def judge(policies: TracePolicies, folders: Sequence[Path], wanted: Sequence[boo
         OutputError: the operating system refuses a read or a write.
     """
     ready = Judge(policies)
-    files = [Steps(folder) for folder in folders]
+    files = [steps.read(folder) for folder in folders]
     found: list[list[Ints]] = [[] for _ in files]
     passes = session_column.passes(sum(file.rows for file in files))
     for number in range(passes):

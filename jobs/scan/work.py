@@ -53,8 +53,9 @@ class WholeFile(Protocol):
 class AllFiles(Protocol):
     """A `WholeFile` that needs something of all files before the first is assembled; see `Kind.across`."""
 
-    def gather(self, job: Job, found: Sequence[Path]) -> None:
-        """Leave in the folder of ``job`` what is needed of the parts ``found``; it stays there with the output."""
+    def gather(self, job: Job, found: Sequence[Path], stage: int) -> None:
+        """Leave in the folder of ``job`` what `Kind.across` number ``stage`` needs of the parts ``found``; it stays
+        there with the output."""
 
 
 Across = Callable[[Sequence[Path], Sequence[bool]], None]
@@ -66,8 +67,8 @@ class Kind:
     """What tells one kind of job from another before any worker has started.
 
     ``name`` and ``makes`` are its name and what its outputs hold, for messages; ``schema`` are the columns of every
-    output, before those that are carried; ``add`` adds counts to others in place. ``across`` is called once every file
-    is gathered, before the first is assembled; None: files have nothing to do with each other.
+    output, before those that are carried; ``add`` adds counts to others in place. Each ``across`` is called once every
+    file is gathered for it, the last before the first is assembled; none: files have nothing to do with each other.
     ``remarks`` are what a person should know of an input with these columns (as `tasks.Job.used`).
     """
 
@@ -75,5 +76,5 @@ class Kind:
     makes: str
     schema: pa.Schema
     add: Callable[[Counts, Counts], None]
-    across: Across | None = None
+    across: tuple[Across, ...] = ()
     remarks: Callable[[Mapping[str, str]], Sequence[str]] = lambda used: ()

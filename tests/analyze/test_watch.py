@@ -172,9 +172,9 @@ def test_monitors_of_forgotten_sessions_go_though_nothing_comes_in() -> None:
     watch = Watch(policies(TIMED), max_age_s=10.0)
     watch.observe(batch([attack(0, "jailbreak", "flag", session_id="s")]), nothing(1), 0.0, 0)
     watch.forget(5.0)
-    assert sum(map(len, watch._running)) == len(watch) == 1
+    assert len(watch._running) == len(watch) == 1
     watch.forget(20.0)
-    assert sum(map(len, watch._running)) == len(watch) == 0
+    assert len(watch._running) == len(watch) == 0
 
 
 TIMED = "G (threat_detected & O[1us,1min] threat_detected -> rate_limited)"
@@ -203,7 +203,7 @@ def test_a_session_with_too_much_to_remember_is_told_so() -> None:
 def test_sessions_in_which_nothing_happens_have_no_monitor() -> None:
     watch = Watch(policies(TIMED))
     live(watch, [row(k, session_id=f"s{k}") for k in range(500)], nothing(500), [])
-    assert sum(map(len, watch._running)) == 0
+    assert len(watch._running) == 0
 
 
 def test_rows_without_a_time_happen_when_they_come() -> None:
@@ -216,3 +216,52 @@ def test_rows_without_a_time_happen_when_they_come() -> None:
 def test_many_sessions_fit_into_few_bytes() -> None:
     assert Watch(TracePolicies.load(), capacity=10_000).nbytes / 10_000 < 120
     assert np.isfinite(Watch(TracePolicies.load(), capacity=10).nbytes)
+
+
+def ended(watch: Watch, *, over: bool = False) -> list[tuple[str | None, str, str | None, tuple[str, ...]]]:
+    return [(one.tenant, one.session_id, one.request_id, one.policies) for one in watch.owed(over=over)]
+
+
+def open_ends(given: TracePolicies, rows: list[dict[str, Any]], events: pa.Array) -> set[tuple[str, str, str]]:
+    """Of sessions, what only their end breaks: tenant, session, policy."""
+    judge = Judge(given)
+    found = sessions(batch(rows), judge.names, events)
+    out = set()
+    for one in judge.judge(found)[0]:
+        at = rows[int(found.rows[found.traces.offsets[one.session] + one.step])]
+        if one.open and found.ids[one.session] is not None:
+            out.add((at["tenant"], at["session_id"], one.policy))
+    return out
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_owed_at_the_end_is_what_the_finished_log_says_is_broken_by_it(seed: int) -> None:
+    rng = random.Random(seed)
+    formulas = [random_formula(rng, rng.randrange(1, 4), names=NAMES, past=True, timed=True) for _ in range(8)]
+    given = policies(*formulas, "G (threat_detected -> F released)", "F[1us,1h] blocked")
+    rows, events = talk(seed, 200, 20)
+    watch = Watch(given)
+    live(watch, rows, events, cut(seed, len(rows)))
+    assert ended(watch) == []
+    found = ended(watch, over=True)
+    told = {(tenant, session, name) for tenant, session, _, names in found for name in names}
+    assert told == open_ends(given, rows, events)
+    assert len(told) > 5
+    assert sum(watch.owing.counts.values()) == len(told)
+    last = {(one["tenant"], one["session_id"]): one["request_id"] for one in rows}
+    assert all(last[tenant, session] == request for tenant, session, request, _ in found)
+    assert ended(watch, over=True) == []
+
+
+def test_a_session_that_is_not_seen_for_long_or_makes_room_is_said_to_end() -> None:
+    given = policies("G (threat_detected -> F tool_called)", "G (threat_detected -> F[1us,1h] tool_called)")
+    watch = Watch(given, capacity=2, max_age_s=10)
+    for place, name in enumerate(["s", "t", "u"]):
+        one = attack(session_id=name, tenant=None, turn=None, request_id=f"r{name}", channel="user")
+        watch.observe(batch([one]), nothing(1), place, 0)
+    assert ended(watch) == [(None, "s", "rs", ("p0", "p1"))]
+    later = row(1, session_id="t", tenant=None, turn=None, channel="tool")
+    watch.observe(batch([later]), nothing(1), 3, 0)
+    watch.forget(12.5)
+    assert ended(watch) == [(None, "u", "ru", ("p0", "p1"))]
+    assert ended(watch, over=True) == []

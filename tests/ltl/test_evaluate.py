@@ -87,3 +87,17 @@ def test_what_cannot_be_judged_is_refused() -> None:
         Evaluator([parse("a")], ["b"]).run(Traces.of([[{"a"}]]))
     with pytest.raises(TraceError, match="65 names"):
         Traces.of([[{f"e{k}" for k in range(65)}]])
+
+
+def test_deadlines_over_many_steps_are_judged_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MANY", 1)
+    rng, by_table = random.Random(14), 0
+    given = [trace for trace in (random_trace(rng, 9) for _ in range(40)) if trace]
+    for _ in range(60):
+        formula = random_formula(rng, rng.randrange(1, 4), past=True, timed=True)
+        evaluator = Evaluator([formula, parse("G (a -> F[0,3us] b)")], NAMES)
+        found = evaluator.run(traces_of(given))
+        assert found[:, 0].tolist() == [holds(formula, trace) for trace in given], str(formula)
+        assert found[:, 1].tolist() == [holds(parse("G (a -> F[0,3us] b)"), trace) for trace in given]
+        by_table += evaluator._tables is not None and evaluator._tables[0] is not None
+    assert by_table > 10

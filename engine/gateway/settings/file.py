@@ -101,6 +101,9 @@ def _settings(top: Section, base: Path) -> Settings:
         if part.has("policies"):
             shipped = part.values["policies"] == str(SHIPPED)
             given["policies"] = SHIPPED if shipped else _path(part, "policies", base)
+        given |= {name: part.flag(name) for name in ("attractor", "joined") if part.has(name)}
+        if part.has("snapshot"):
+            given["snapshot"] = _path(part, "snapshot", base)
         changed["sessions"] = replace(Following(), **given)
         part.end()
     if top.has("respond"):

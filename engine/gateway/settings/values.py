@@ -51,11 +51,16 @@ SHIPPED = Path("shipped")
 @dataclass(frozen=True, slots=True)
 class Following:
     """Follow sessions over their turns: ``capacity`` at once, each until it was not seen for ``max_age_s`` seconds.
-    ``policies`` is a file of policies over sessions, or SHIPPED; None: sessions are judged by none."""
+    ``policies`` is a file of policies over sessions, or SHIPPED; None: sessions are judged by none. ``attractor``: say
+    how each moves. ``joined``: judge turns together with those before them too. ``snapshot`` is the file in which they
+    outlive a restart."""
 
     capacity: int = 100_000
     max_age_s: int = 86_400
     policies: Path | None = None
+    attractor: bool = False
+    joined: bool = False
+    snapshot: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

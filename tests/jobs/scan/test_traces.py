@@ -14,7 +14,7 @@ from policy_screener import PolicyScreener
 from scan_data import fingerprint, scan
 
 from aimds.errors import DataError
-from aimds.jobs.scan import Columns, Factory, ScanConfig, session_column, steps, traces
+from aimds.jobs.scan import Columns, Factory, Following, ScanConfig, by_session, session_column, steps, traces
 from aimds.jobs.scan import Scan as Whole
 from aimds.ltl.judge import with_violations
 from aimds.ltl.policies import TracePolicies
@@ -80,7 +80,7 @@ def run(inputs: list[Path], output: Path, policies: Path, **settings: Any) -> An
     config = ScanConfig(
         tuple(map(str, inputs)), output, columns=settings.pop("columns", COLUMNS), unit_rows=40, **settings
     )
-    return Whole(config, Factory("policy_screener:PolicyScreener", {}), policies=str(policies)).run()
+    return Whole(config, Factory("policy_screener:PolicyScreener", {}), following=Following(str(policies))).run()
 
 
 def read(folder: Path) -> pa.Table:
@@ -122,7 +122,7 @@ def test_the_bytes_do_not_depend_on_passes_or_workers(
     inputs = [write(tmp_path / f"{k}.parquet", table(k, 120)) for k in range(2)]
     run(inputs, tmp_path / "whole", policies)
     monkeypatch.setattr(session_column, "PASS_ROWS", pass_rows)
-    monkeypatch.setattr(steps, "BATCH_ROWS", 11)
+    monkeypatch.setattr(by_session, "BATCH_ROWS", 11)
     run(inputs, tmp_path / "parts", policies)
     assert fingerprint(tmp_path / "parts") == fingerprint(tmp_path / "whole")
 

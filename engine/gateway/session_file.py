@@ -1,0 +1,72 @@
+"""The file in which sessions outlive a restart: written from time to time and at the end, read at the beginning.
+
+Format 1 is what `packed.pack` makes of `Follower.copied`: arrays, JSON and a hash over both. No pickle; no text of a
+user, and names of sessions only while something is owed to them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from aimds.analyze.packed import pack, unpack
+from aimds.errors import DataError
+from aimds.gateway.following import Follower
+from aimds.record.disk import replace, sync_folder
+
+MARK: Final = b"AIMDSG1\n"
+FORMAT: Final = 1
+MOST_BYTES: Final = 256 << 20
+"""Of the arrays; of more, the sessions seen last are kept."""
+MOST_READ: Final = 2 * MOST_BYTES
+
+
+class SessionFile:
+    """Keeps the sessions of ``follower``, which has followed none yet, in ``path``; what is there is restored now.
+
+    A file that cannot be used is put aside as ``<name>.bad`` and all sessions begin anew: ``say`` is told.
+    """
+
+    def __init__(self, path: Path, follower: Follower, say: Callable[[str], None]) -> None:
+        self._path, self._follower, self._say = path, follower, say
+        self._lock, self._written = threading.Lock(), -1
+        self._restore()
+
+    def _restore(self) -> None:
+        try:
+            size = self._path.stat().st_size
+            if size > MOST_READ:
+                raise DataError(self._path, f"has {size} bytes, more than {MOST_READ}")
+            header, arrays = unpack(MARK, self._path.read_bytes())
+            if header.get("format") != FORMAT:
+                raise DataError(self._path, f"is of format {header.get('format')!r}, not {FORMAT}")
+            scores, policies = self._follower.put(header, arrays)
+        except FileNotFoundError:
+            return
+        except (DataError, OSError) as error:
+            aside = self._path.with_name(self._path.name + ".bad")
+            with contextlib.suppress(OSError):
+                self._path.replace(aside)
+            self._say(f"sessions begin anew, {self._path} cannot be used and was put aside as {aside.name}: {error}")
+            return
+        self._say(f"sessions go on from {self._path}: {scores} with their scores, {policies} with their policies")
+
+    def write(self) -> bool:
+        """Write how sessions stand, unless nothing has come since; whether it is on the disk. ``say`` is told why
+        not."""
+        with self._lock:
+            rows = self._follower.rows
+            if rows == self._written:
+                return True
+            try:
+                header, arrays = self._follower.copied(MOST_BYTES)
+                replace(self._path, pack(MARK, {"format": FORMAT, **header}, arrays))
+                sync_folder(self._path.parent)
+            except OSError as error:
+                self._say(f"sessions cannot be kept in {self._path}: {error.strerror or error}")
+                return False
+            self._written = rows
+            return True

@@ -1,0 +1,87 @@
+"""Sessions that run on from file to file: each file leaves what a session needs of its rows, and all are followed
+together, a stretch of sessions at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aimds.analyze.session_model import SessionModel
+from aimds.analyze.turns import Turns, turns
+from aimds.jobs.scan import by_session, followed, session_column
+from aimds.jobs.scan.by_session import BySession
+from aimds.jobs.scan.followed import Followed
+from aimds.jobs.scan.session_column import MARKS, Codes, unpacked
+
+NAME: Final = "turns.arrow"
+COLUMNS: Final = ("kinds", "surprises", "numbers", "times", "ordered", "names")
+KINDS: Final = (pa.uint8(), pa.float64(), pa.int64(), pa.int64(), pa.uint8(), pa.uint32())
+TURNS: Final = pa.schema(
+    [
+        *by_session.HASH,
+        pa.field("row", pa.int64()),
+        *(pa.field(name, kind) for name, kind in zip(COLUMNS, KINDS, strict=True)),
+        MARKS,
+    ]
+)
+
+
+def write(folder: Path, found: Sequence[Path]) -> None:
+    """Write what sessions need of the rows of the parts ``found`` into ``folder``.
+
+    Raises:
+        OutputError: the operating system refuses a read or a write.
+    """
+
+    def made(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> Sequence[pa.Array]:
+        given = turns(batch)
+        return [pa.array(rows), *(pa.array(getattr(given, name)) for name in COLUMNS), batch.column(MARKS.name)]
+
+    by_session.write(folder / NAME, TURNS, found, made)
+
+
+def judge(model: SessionModel, types: Codes | None, folders: Sequence[Path], wanted: Sequence[bool]) -> None:
+    """Follow all sessions in the turns that lie in ``folders``, one for each file in their order, and leave in those
+    that are ``wanted`` what is said of the file's rows.
+
+    Memory: the turns of a million rows, or of the longest session.
+
+    Raises:
+        DataError: what a file left cannot be read.
+        OutputError: the operating system refuses a write.
+    """
+    files = [BySession(folder / NAME, TURNS) for folder in folders]
+    for folder, keep in zip(folders, wanted, strict=True):
+        if keep:
+            followed.clear(folder)
+    passes = session_column.passes(sum(file.rows for file in files))
+    for number in range(passes):
+        tables = [file.of_pass(number, passes) for file in files]
+        sizes = [table.num_rows for table in tables]
+        if not sum(sizes):
+            continue
+        found, rows, file = _followed(pa.concat_tables(tables), sizes, model, types)
+        for place, (folder, keep) in enumerate(zip(folders, wanted, strict=True)):
+            mine = np.flatnonzero(file == place)
+            if keep and len(mine):
+                followed.add(folder, rows[mine], Followed(found.scores[mine], found.kinds[mine]))
+
+
+def _followed(
+    table: pa.Table, sizes: Sequence[int], model: SessionModel, types: Codes | None
+) -> tuple[Followed, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    # What is said of each row, its place in its file, and the file's place.
+    file, row = np.repeat(np.arange(len(sizes)), sizes), table.column("row").to_numpy()
+    # Rows of one time stay in the order of files and rows.
+    order = np.lexsort((row, file))
+    table = table.take(pa.array(order)).combine_chunks()
+    known = np.stack([table.column(field.name).to_numpy() for field in by_session.HASH], axis=1)
+    given = Turns(*(table.column(name).to_numpy() for name in COLUMNS))
+    packed = [unpacked(chunk) for chunk in table.column(MARKS.name).chunks]
+    found = session_column.judged(known, given, np.concatenate(packed), model, types)
+    return found, row[order], file[order]
