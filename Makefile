@@ -152,8 +152,10 @@ bench-jobs: $(VENV)/.stamp
 release: $(VENV)/.stamp
 	$(BIN)/python deploy/release.py $(ARGS)
 
+# The project itself stays as it is: others may be running it.
 $(VENV)/.docs: $(VENV)/.stamp
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
+		| $(BIN)/python -m pip install --quiet --disable-pip-version-check -r /dev/stdin
 	@touch $@
 
 docs: $(VENV)/.docs

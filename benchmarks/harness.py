@@ -145,7 +145,7 @@ def _run(makers: Mapping[str, Maker], names: Sequence[str], options: Any) -> Ite
             yield case, "" if case.same else f"{case.name}: the result is not that of {case.peer_name}"
             continue
         for _ in range(TRIES if options.smoke else 1):
-            result = measure(case, rounds=5 if options.smoke else 15, budget_s=1.0 if options.smoke else 4.0)
+            result = measure(case, rounds=3 if options.smoke else 15, budget_s=4.0)
             problem = fault(case, result)
             if not problem:
                 break
