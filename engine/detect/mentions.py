@@ -50,11 +50,39 @@ _MENTIONED = re2.compile(
     rf"|{_MARK}\s*[,)]?\s*(?:means?\b|meant\b|is\s+(?:an?|the|not|just|only)\s|was\s|sounds?\s|counts?\s|in\s+(?:the|my|our|an?)\s|mean)"
 )
 _ASKED = re2.compile(rf"[?？]|\b(?:{_TASK}|or\s+not|whether|write|draft|summari[sz]e|suggest|list|our|my)\b")
+_HEAD = (
+    r"what|why|how|which|who|whom|where|when|is|are|was|were|does|did|que|quoi|pourquoi|por\s+que|porque|perche|cosa|che|"
+    r"wat|waarom|wie|warum|was|co|dlaczego|что|почему"
+)
+# The whole text is one question or task about what it quotes, or a report of it with a question; no more than further
+# questions follow.
+_FRAMED = re2.compile(
+    rf"(?:^|[.!?,:]\s*|\bplease\s+)[^\w]*(?:{_HEAD}|{_TASK})\b[^.!?]*{_MARK}[^.!?]*[.?？]?(?:\s+(?:{_HEAD})\b[^.!?]*[?？])*\s*$"
+    rf"|\b(?:says|said|wrote|posted|sent|flag(?:s|ged)|block(?:s|ed)|caught|match(?:es|ed)|contains)\b[^.!?\"]*{_MARK}"
+    rf"[^.!?\"]{{0,40}}[.]?(?:\s+(?:{_HEAD})\b[^.!?]*[?？])+\s*$"
+    rf"|{_MARK}\s*,\s*(?:{_HEAD})\b[^.!?]*[?？]\s*$"
+)
+# What is asked about the quoted words: their meaning, kind, harm or form, or the same in another language.
+_ABOUT = re2.compile(
+    r"\b(?:mean(?:s|t|ing)?|signifi\w+|bedeutet|betekent|znaczy|значит|означает|(?:veut|vuol|quiere)\s+dire?|quiere\s+decir|"
+    r"danger\w*|gefahrlich\w*|pericolos\w*|peligros\w*|malicious|harm(?:ful|less)|injections?|jailbreaks?|attacks?|phishing|spam|scam|suspicious|"
+    r"risky|flag(?:s|ged)|block(?:s|ed)|caught|catch(?:es)?|detect\w*|match(?:es|ed)?|false\s+(?:positive|alarm)s?|filters?|classif\w+|"
+    r"fun(?:ny|nier)|humou?r\w*|joke|ironi\w+|irony|metaphor\w*|cliches?|contradict\w+|ambigu\w+|polite\w*|rude|tone|formal\w*|wording|phrasing|"
+    r"verbs?|nouns?|adjectives?|adverbs?|infinitives?|imperatives?|pronouns?|tense|linguist\w*|categori\w+|sentiment|grammar|grammatical\w*|grammatically|spelling|punctuation|typos?|commas?|idioms?|slang|famous|popular|"
+    r"english|german|french|spanish|italian|portuguese|dutch|polish|russian|ukrainian|turkish|swedish|danish|norwegian|finnish|czech|greek|"
+    r"arabic|hindi|japanese|korean|chinese|vietnamese|englisch\w*|deutsche?|franzosisch\w*|spanisch\w*|anglais|allemand|espagnol|"
+    r"ingles|espanol|aleman|frances|inglese|tedesco|francese|alemao|engels|duits|angielski|niemiecki|английский|немецкий)\b"
+)
+# What is quoted is given as an order of one's own.
+_OWNED = re2.compile(
+    r"\b(?:my|our|the\s+following)\s+(?:\w+\s+)?(?:instruction|request|command|order|prompt|input|question|task)s?\b"
+    r"|\bthis\s+(?:request|command|order|task)\b"
+)
 _ACTED = re2.compile(
     r"\b(?:follows?\b|obey|execut|perform|compl(?:y|ies)|carr(?:y|ies)\s+(?:it\s+)?out|do\s+(?:it|this|that|so|what|as|exactly)|act\s+(?:as|on|out|"
     r"according)|appl(?:y|ies)\s+|activat|enabl|then|instead|begin|start|continu|complet(?:e|ing)|finish|repl(?:y|ies)|"
     r"respon[ds]|answer|repeat|echo|print|output|reveal|demonstrat|show\s+(?:me|us|how|by|it)|pretend|imagine|play|role|from\s+now|as\s+if|next|"
-    r"password|passphrase|secret|your\s+(?:\w+\s+)?(?:instruction|rule|prompt|guideline)|you\s+(?:are|must|will|can|should|need)|"
+    r"handl(?:e|ing)|heed|proceed|go\s+ahead|get\s+going|make\s+it|treat|fulfil|in\s+detail|password|passphrase|secret|your\s+(?:\w+\s+)?(?:instruction|rule|prompt|guideline)|you\s+(?:are|must|will|can|should|need)|"
     r"your\s+task|exact(?:ly)?|decod|decrypt|spell|run\b|eval\b|ignor|forget|disregard|overrid|should\s+(?:be|look|say|read|contain))"
     # To put the quoted words down is to act on them.
     rf"|\b(?:writ(?:e|ing)|say|us(?:e|ing)|includ(?:e|ing)|put|add|typ(?:e|ing)|returns?|give|state|insert|tell\s+\w+|ends?\s+(?:with|on))"
@@ -107,7 +135,9 @@ def _spans(text: bytes) -> list[tuple[int, int]]:
     if len(parts) % 2 == 0 or all(len(part.split()) < LEAST_WORDS for part in inner) or b"\n" in b"".join(inner):
         return []
     outside = b'""'.join(parts[::2])
-    if _ACTED.search(outside) or not _ASKED.search(outside) or not _MENTIONED.search(outside):
+    if _ACTED.search(outside) or _OWNED.search(outside):
+        return []
+    if not all(one.search(outside) for one in (_ASKED, _MENTIONED, _FRAMED, _ABOUT)):
         return []
     found, at = [], 0
     for k, part in enumerate(parts):
