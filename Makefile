@@ -14,9 +14,10 @@ ROWS ?= 20000
 ARGS ?=
 WORKERS ?= auto
 TORCH ?= torch
+SNIPPETS := tests/docs/test_snippets.py
 CLUSTER := tests/actors/test_scan_on_ray.py tests/actors/test_judges_on_ray.py tests/actors/test_stateful.py
 
-.PHONY: redteam-tools help demo test test-ray test-cuda-host test-gpu bench-gpu test-train lint format bench-smoke bench bench-jobs release docs clean
+.PHONY: test-docs redteam-tools help demo test test-ray test-cuda-host test-gpu bench-gpu test-train lint format bench-smoke bench bench-jobs release docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -34,6 +35,7 @@ help:
 	@echo "make bench            kernels and screener beside their peers: JSON=FILE, tables and plots in docs/benchmarks.md"
 	@echo "make bench-jobs       the benchmarks of scan, hunt and detection in full"
 	@echo "make release          wheel and source archive, built twice and compared, with bill of materials and checksums (ARGS=--draft)"
+	@echo "make test-docs        runs every command and snippet of README and docs/"
 	@echo "make docs             the documentation site into .work/site, links and anchors checked"
 	@echo "make clean            remove .venv and all that was made"
 
@@ -56,7 +58,11 @@ demo: $(VENV)/.stamp
 
 # A file's tests stay together, so that what they share is made once.
 test: $(VENV)/.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(CLUSTER:%=--ignore=%) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(CLUSTER:%=--ignore=%) --ignore=$(SNIPPETS) $(ARGS)
+
+# Every command and snippet of README and docs/, page by page: some minutes.
+test-docs: $(VENV)/.stamp
+	$(BIN)/python -m pytest $(SNIPPETS) $(ARGS)
 
 # Real Ray clusters of several nodes, killed and starved: minutes, and not beside anything else.
 test-ray: $(VENV)/.stamp

@@ -81,6 +81,9 @@ class Figures:
     review_items: dict[str, float]
     violations_per_s: dict[str, float]
     sessions_not_judged_per_s: dict[str, float]
+    owed_at_end_per_s: dict[str, float]
+    routed_per_s: dict[str, float]
+    routed_cost_per_s: dict[str, float]
     drift_alarms: float
     follow_ups_per_s: dict[str, float]
     follow_ups_waiting: dict[str, float]
@@ -132,6 +135,9 @@ def figures(window: Window) -> Figures:
         review_items=now.sums("aimds_review_items", "state"),
         violations_per_s=window.rates("aimds_policy_violations", "policy"),
         sessions_not_judged_per_s=window.rates("aimds_policy_sessions_not_judged", "policy"),
+        owed_at_end_per_s=window.rates("aimds_policy_owed_at_end", "policy"),
+        routed_per_s=window.rates("aimds_routed_requests_total", "tier"),
+        routed_cost_per_s=window.rates("aimds_routed_cost_total", "tier"),
         drift_alarms=sum(window.increases("aimds_drift_alarms_total").values()),
         follow_ups_per_s=window.rates("aimds_follow_ups_total", "event"),
         follow_ups_waiting=now.sums("aimds_follow_ups_waiting", "what"),

@@ -110,6 +110,7 @@ def _summary(found: Figures, trend: Sequence[float], names: frozenset[str], asci
     policies = (
         ("broken", _listed(found.violations_per_s)),
         ("not judged", _listed(found.sessions_not_judged_per_s)),
+        ("owed at the end", _listed(found.owed_at_end_per_s)),
         ("drift alarms", f"{found.drift_alarms:,.0f}" if found.drift_alarms else ""),
     )
     upkeep = (
@@ -119,8 +120,12 @@ def _summary(found: Figures, trend: Sequence[float], names: frozenset[str], asci
         ("failed", _listed(found.follow_up_errors, "{:,.0f}")),
         ("", _quantiles(found.follow_up_times) if found.follow_up_times.per_s else ""),
     )
+    routing = (
+        ("to", _listed(found.routed_per_s)),
+        ("cost a second", _listed(found.routed_cost_per_s, "{:,.4f}")),
+    )
     bad = {"people": "AimdsReviewOverdue", "follow-up": "AimdsFollowUps"}
-    for title, parts in (("people", people), ("sessions", policies), ("follow-up", upkeep)):
+    for title, parts in (("people", people), ("sessions", policies), ("follow-up", upkeep), ("routing", routing)):
         told = "; ".join(f"{name} {what}".strip() for name, what in parts if what)
         is_bad = title in bad and any(name.startswith(bad[title]) for name in names)
         if told:

@@ -75,10 +75,10 @@ class SqliteGraph:
 
     def _known(self) -> bool:
         """Whether the file is a graph already; False: it is empty."""
+        # The tables first: whoever makes a graph meanwhile sets its mark with them.
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         found = self._db.execute("PRAGMA application_id").fetchone()[0]
-        if found not in (0, APPLICATION) or (
-            found == 0 and self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        ):
+        if found not in (0, APPLICATION) or (found == 0 and tables):
             raise DataError(self.path, "is a database of something else")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if found and version != FORMAT:
