@@ -1,7 +1,7 @@
 """Which model a screened request goes to: the tier that its verdicts, its privacy, its complexity and the budget allow.
 
 A request is decided as a whole, with the conversation it carries: what is private in any of its texts keeps all of it
-local. A client's credentials stay here; a tier gets its own key.
+local. A client's credentials stay here, with all its headers but `PASSED`; a tier gets its own key.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from aimds.errors import ConfigError
 from aimds.gateway.output import STRICTNESS
-from aimds.integrations.proxy.senders import CREDENTIALS, Headers
+from aimds.integrations.proxy.senders import Headers
 from aimds.integrations.proxy.shapes import Refusal
 from aimds.integrations.proxy.texts import encoded
 from aimds.integrations.proxy.upstream import Address, Answer, Upstream, UpstreamError
@@ -30,6 +30,8 @@ from aimds.route.router import MITIGATED, Router
 from aimds.route.tiers import Tier, Tiers
 
 PATH = "/chat/completions"
+PASSED = frozenset({b"content-type", b"accept", b"accept-encoding", b"user-agent"})
+"""Headers of a client that a tier gets: any other may be a credential, or name who asks."""
 AGAIN = (429, 500, 502, 503, 504)
 """Answers after which a fallback is asked."""
 UNSEEN = frozenset({"image_url", "input_audio", "file", "file_id", "input_image", "audio"})
@@ -112,7 +114,7 @@ class Routing:
         self.metrics.routed.labels(choice["tier"] or "none", choice["reason"]).inc()
         if choice["tier"] is None:
             raise Refused(_nowhere(choice["reason"]))
-        plain = [(name, value) for name, value in headers if name.lower() not in (*CREDENTIALS, b"content-length")]
+        plain = [(name, value) for name, value in headers if name.lower() in PASSED]
         names, booked = [choice["tier"], *choice["fallbacks"]], choice["cost"]
         async with contextlib.AsyncExitStack() as stack:
             for at, name in enumerate(names):

@@ -95,6 +95,19 @@ def test_a_simple_request_goes_to_the_cheap_model_and_a_hard_one_to_the_strong_w
         assert float(metric(live, 'aimds_routed_cost_total{tier="cheap"}')) == pytest.approx(0.00015)
 
 
+def test_a_model_gets_no_header_of_the_client_that_may_be_a_credential() -> None:
+    own = {"cookie": "s=1", "ocp-apim-subscription-key": "k", "x-auth-token": "t", "OpenAI-Organization": "o"}
+    with proxied(answered(ANSWER), tiers=tiers) as (live, stub):
+        assert (
+            ask(live, chat("hello"), user_agent="mine", **{name.replace("-", "_"): own[name] for name in own})[0] == 200
+        )
+        (asked,) = stub.asked
+    assert asked.header("user-agent") == "mine"
+    assert {name.lower() for name, _ in asked.headers} <= {
+        "host", "content-type", "content-length", "accept", "accept-encoding", "user-agent", "authorization"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "messages",
     [
