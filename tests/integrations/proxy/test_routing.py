@@ -173,6 +173,8 @@ def test_a_streamed_answer_is_booked_as_estimated() -> None:
 
 def test_other_paths_go_to_the_server_behind_the_proxy() -> None:
     with proxied(answered(ANSWER), tiers=tiers) as (live, stub):
+        assert live.ask("POST", CHAT + "/c1", b'{"metadata": {}}')[0] == 200
+        assert stub.asked.pop().target == CHAT + "/c1"
         assert live.ask("GET", "/v1/models", authorization="Bearer client")[0] == 200
         assert stub.asked[0].target == "/v1/models"
         assert stub.asked[0].header("authorization") == "Bearer client"
