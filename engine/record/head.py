@@ -25,7 +25,8 @@ from aimds.record.chain import canonical, is_number
 from aimds.record.checkpoints import Checkpoint
 from aimds.record.keys import mac
 
-SLOT_BYTES = 1024
+SLOT_BYTES = 4096
+"""A block of the disk: what tears one slot leaves the other."""
 _DAMAGED = "is damaged: not the head of an audit log"
 _TEXTS = ("chain", "hash", "seal", "time")
 _PLAIN = {*_TEXTS, "seq"}

@@ -80,6 +80,11 @@ def test_write_torn_at_any_byte_leaves_the_head_before_it_or_the_new_one(
     assert found.torn == (torn not in (before, after))
 
 
+def test_slots_share_no_block_of_the_disk(tmp_path: Path) -> None:
+    HeadFile(tmp_path / "log", KEY).write(point(0))
+    assert head_path(tmp_path / "log").stat().st_size == 2 * 4096
+
+
 def test_heads_are_written_in_place_and_in_turn(tmp_path: Path) -> None:
     writer = HeadFile(tmp_path / "log", KEY)
     writer.write(point(0))
