@@ -66,11 +66,15 @@ def ask(path: Path, subject: Subject, key: bytes | None, *, now: datetime, name:
         os.close(opened)
 
 
-def withdraw(path: Path) -> bool:
-    """Take a question back; False where the writer has it already."""
+def withdraw(path: Path, name: str) -> bool:
+    """Take the question ``name`` back; False where the writer has it already, and the next one's stays."""
+    file = wanted_path(path)
     try:
-        wanted_path(path).unlink()
-    except FileNotFoundError:
+        found = json.loads(file.read_bytes())
+        if not isinstance(found, dict) or found.get("name") != name:
+            return False
+        file.unlink()
+    except (FileNotFoundError, ValueError):
         return False
     return True
 

@@ -201,8 +201,10 @@ def test_one_asks_at_a_time_and_a_question_can_be_taken_back(tmp_path: Path) -> 
         question(path, now=now)
     # One that was left lying by somebody who was killed is in nobody's way for ever.
     question(path, now=now + timedelta(hours=2))
-    assert withdraw(path)
-    assert not withdraw(path)
+    assert not withdraw(path, "q0")
+    assert wanted_path(path).exists()
+    assert withdraw(path, "q1")
+    assert not withdraw(path, "q1")
 
 
 @contextlib.contextmanager
