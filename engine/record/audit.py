@@ -97,6 +97,8 @@ class AuditLog:
         self._rotation, self._entropy = rotation, entropy
         self.keeping = threading.Lock()
         """Held by whoever changes closed files."""
+        self.served: set[str] = set()
+        """Names of the questions that `aimds.record.wanted` has done."""
         # After that one, always in this order: who appends, or what comes between (rotation); who writes; what waits.
         self._appending, self._writing, self._waiting = threading.RLock(), threading.RLock(), threading.Lock()
         self._pending: list[bytes] = []

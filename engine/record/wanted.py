@@ -149,6 +149,9 @@ def _trusted(log: AuditLog, fields: dict[str, Any], now: datetime) -> Subject:
         raise DataError(file, "is no question that this version reads") from None
     if abs(age) > VALID:
         raise DataError(file, f"was asked at {fields['asked']}, which is too long ago")
+    if fields["name"] in log.served:
+        raise DataError(file, "was done already; somebody has put it back")
+    log.served.add(fields["name"])
     return Subject(**{name: fields[name] for name in _NAMES})
 
 
