@@ -224,7 +224,7 @@ class Screened:
             text=window.text,
             request_id=f"{wire.request_id}:stream:{number}",
             # Windows overlap: as a turn of its session, a text counts once.
-            session_id=sender.session if window.last else None,
+            session_id=sender.session if window.last and not track.again else None,
             tenant=sender.tenant,
             channel=track.channel,
         )
