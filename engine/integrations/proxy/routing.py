@@ -34,8 +34,19 @@ PASSED = frozenset({b"content-type", b"accept", b"accept-encoding", b"user-agent
 """Headers of a client that a tier gets: any other may be a credential, or name who asks."""
 AGAIN = (429, 500, 502, 503, 504)
 """Answers after which a fallback is asked."""
-UNSEEN = frozenset({"image_url", "input_audio", "file", "file_id", "input_image", "audio"})
+_MEDIA = ("image", "file", "input_file", "input_image", "input_audio", "video", "audio", "video_url")
+UNSEEN = frozenset(_MEDIA) | {
+    "image_url",
+    "audio_url",
+    "input_video",
+    "file_url",
+    "file_id",
+    "file_data",
+    "image_embeds",
+}
 """Keys of what nobody looks into: a request that has one is taken for private."""
+UNSEEN_TYPES = frozenset(_MEDIA) | {"base64"}
+"""The same, as a ``type``."""
 MOST_OUTPUT = 1 << 20
 
 
@@ -209,10 +220,10 @@ def _unseen(value: Any) -> bool:
     while waiting:
         one = waiting.pop()
         if isinstance(one, dict):
-            if not UNSEEN.isdisjoint(name.lower() for name in one) or "base64" in (
-                one.get("type"),
-                one.get("encoding"),
-            ):
+            if not UNSEEN.isdisjoint(name.lower() for name in one) or one.get("encoding") == "base64":
+                return True
+            kinds = [kind.lower() for name, kind in one.items() if name.lower() == "type" and isinstance(kind, str)]
+            if not UNSEEN_TYPES.isdisjoint(kinds):
                 return True
             waiting.extend(one.values())
         elif isinstance(one, list):

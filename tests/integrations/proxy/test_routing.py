@@ -13,7 +13,7 @@ from live import Live
 from stub_model import Asked, Stub, answered, chat, proxied, streamed
 
 from aimds.errors import ConfigError
-from aimds.integrations.proxy.routing import Routing
+from aimds.integrations.proxy.routing import Routing, _unseen
 from aimds.metrics import Metrics
 from aimds.route.tiers import Tiers
 
@@ -130,6 +130,19 @@ def test_what_is_private_anywhere_in_the_conversation_stays_local_even_where_tha
     with proxied(down, tiers=tiers) as (live, stub):
         assert ask(live, body)[0] == 503
         assert {target for target, _, _ in went(stub)} == {"/house/v1/chat/completions"}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *({name: "x"} for name in ("video_url", "audio_url", "input_video", "file_url", "file_data", "image", "video")),
+        *({"type": kind, "x": "y"} for kind in ("Image", "file", "input_file", "video", "audio", "base64")),
+        {"image_embeds": "x"},
+    ],
+)
+def test_a_request_with_what_nobody_looks_into_is_private(part: dict[str, str]) -> None:
+    assert _unseen({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}, part]}]})
+    assert not _unseen({"messages": [{"role": "user", "content": [{"type": "text", "text": "an image"}]}]})
 
 
 def test_an_attack_goes_to_no_model() -> None:
