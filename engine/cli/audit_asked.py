@@ -32,7 +32,7 @@ def asked(log: Path, subject: Subject, key: Path | None, wait_s: float) -> int:
         begun = time.monotonic()
         while (found := answered(log, name)) is None:
             waited = time.monotonic() - begun
-            if waited > min(HEARD_S, wait_s) and withdraw(log):
+            if waited > min(HEARD_S, wait_s) and withdraw(log, name):
                 problem = "is being written by another process, which does not take questions: stop it, and erase again"
                 raise DataError(log, problem)
             if waited > wait_s:
@@ -40,7 +40,7 @@ def asked(log: Path, subject: Subject, key: Path | None, wait_s: float) -> int:
             time.sleep(LOOK_S)
     finally:
         # Also with Ctrl-C: what was not taken yet is not to happen later.
-        withdraw(log)
+        withdraw(log, name)
     if "problem" in found:
         raise DataError(log, f"its writer refused: {found['problem']}")
     return int(found["records"])

@@ -97,7 +97,9 @@ class AuditLog:
         self._rotation, self._entropy = rotation, entropy
         self.keeping = threading.Lock()
         """Held by whoever changes closed files."""
-        # Always taken in this order. Who appends, and what comes in between (rotation); who writes; what waits.
+        self.served: set[str] = set()
+        """Names of the questions that `aimds.record.wanted` has done."""
+        # After that one, always in this order: who appends, or what comes between (rotation); who writes; what waits.
         self._appending, self._writing, self._waiting = threading.RLock(), threading.RLock(), threading.Lock()
         self._pending: list[bytes] = []
         self._pending_bytes = 0
@@ -301,13 +303,15 @@ class AuditLog:
 
     def close(self) -> None:
         """Make all records durable and let others open the log; the lock goes even if the records cannot be written."""
-        with self._appending, self._writing:
+        # An erasure that still changes closed files does so under the lock of the log.
+        with self.keeping, self._appending, self._writing:
             if self._journal.closed:
                 return
             try:
                 if self._unsigned:
                     self._sign()
                 self._flush()
+                self._head.settle()
             finally:
                 self._head.close()
                 self._journal.close()

@@ -2,8 +2,10 @@
 
     slot    one JSON line, sealed, filled up with spaces to `SLOT_BYTES`; both say the same, or the other the one before
 
-A slot is overwritten in place, which costs the disk a third of what a new file does; one torn by a power cut leaves the
-other. A head too long for a slot is a file of one line, replaced as a whole.
+A seal counts in one of the two places only, so that the slot of the flush before cannot be put over the newest without
+the key; a log that is closed leaves both alike. A slot is overwritten in place, which costs the disk a third of what a
+new file does; one torn by a power cut leaves the other. A head too long for a slot is a file of one line, replaced as a
+whole.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from aimds.record.chain import canonical, is_number
 from aimds.record.checkpoints import Checkpoint
 from aimds.record.keys import mac
 
-SLOT_BYTES = 1024
+SLOT_BYTES = 4096
+"""A block of the disk: what tears one slot leaves the other."""
 _DAMAGED = "is damaged: not the head of an audit log"
 _TEXTS = ("chain", "hash", "seal", "time")
 _PLAIN = {*_TEXTS, "seq"}
@@ -44,11 +47,13 @@ def head_path(path: Path) -> Path:
     return path.with_name(path.name + ".head")
 
 
-def encode_head(head: Checkpoint, key: bytes | None) -> bytes:
-    """The line of a head; ``seal`` is an HMAC where there is a key, else a plain hash against accidents."""
+def encode_head(head: Checkpoint, key: bytes | None, place: int | None = None) -> bytes:
+    """The line of a head, for slot ``place`` or, None, for a file of its own; ``seal`` is an HMAC where there is a key,
+    else a plain hash against accidents."""
     fields = {name: value for name, value in asdict(head).items() if value is not None}
     content = canonical(fields, "head").encode()
-    seal = hashlib.sha256(content).hexdigest() if key is None else mac(key, "head", content)
+    placed = content if place is None else content + b"\n%d" % place
+    seal = hashlib.sha256(placed).hexdigest() if key is None else mac(key, "head", placed)
     return (canonical({**fields, "seal": seal}, "head") + "\n").encode()
 
 
@@ -80,9 +85,11 @@ def read_checkpoint(file: Path, key: bytes | None = None) -> Head:
     slots = [content]
     if len(content) == 2 * SLOT_BYTES:
         slots = [content[:SLOT_BYTES], content[SLOT_BYTES:]]
-    found = [
-        (point, hmac.compare_digest(_slot(point, key, len(slot)), slot)) for slot in slots if (point := _read(slot))
-    ]
+    found = []
+    for place, slot in enumerate(slots):
+        if point := _read(slot):
+            right = encode_head(point, key) if len(slots) == 1 else _slot(point, key, place)
+            found.append((point, hmac.compare_digest(right, slot)))
     if not found:
         raise DataError(file, _DAMAGED)
     point, sealed = max(found, key=lambda one: (one[1], one[0].seq))
@@ -90,9 +97,8 @@ def read_checkpoint(file: Path, key: bytes | None = None) -> Head:
     return Head(point, sealed, wrong)
 
 
-def _slot(point: Checkpoint, key: bytes | None, size: int) -> bytes:
-    line = encode_head(point, key)
-    return line if size != SLOT_BYTES else line[:-1].ljust(SLOT_BYTES - 1) + b"\n"
+def _slot(point: Checkpoint, key: bytes | None, place: int) -> bytes:
+    return encode_head(point, key, place)[:-1].ljust(SLOT_BYTES - 1) + b"\n"
 
 
 def _read(slot: bytes) -> Checkpoint | None:
@@ -115,6 +121,7 @@ class HeadFile:
         self._path, self._key = head_path(path), key
         self._file: int | None = None
         self._next = 0
+        self._newest: Checkpoint | None = None
 
     def write(self, point: Checkpoint) -> None:
         """Put ``point`` in place of the older of the two, durably.
@@ -122,25 +129,36 @@ class HeadFile:
         Raises:
             DataError: it cannot be written; the newest one before it is still there.
         """
-        content = _slot(point, self._key, SLOT_BYTES)
+        content = _slot(point, self._key, self._next)
         try:
             if len(content) > SLOT_BYTES:
                 self.close()
                 disk.replace(self._path, encode_head(point, self._key))
-            elif self._in_place():
+                return
+            if self._in_place():
                 assert self._file is not None
                 disk.write_at(self._file, content, self._next * SLOT_BYTES)
                 os.fdatasync(self._file)
                 self._next = 1 - self._next
             else:
                 # Both slots alike, so that each is whole from the beginning.
-                disk.replace(self._path, content + content)
+                disk.replace(self._path, b"".join(_slot(point, self._key, place) for place in range(2)))
                 self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            self._newest = point
         except OSError as error:
             # After a failed sync nobody knows what the disk holds: the next head is a new file.
             self.close()
             problem = f"cannot be written: {error.strerror}; the records themselves are durable"
             raise DataError(self._path, problem) from error
+
+    def settle(self) -> None:
+        """Put the newest one into the other slot as well, so that none before it is left.
+
+        Raises:
+            DataError: as `write`.
+        """
+        if self._newest is not None:
+            self.write(self._newest)
 
     def _in_place(self) -> bool:
         """Whether the file that is open is still the one of that name."""
@@ -158,4 +176,4 @@ class HeadFile:
         """Let go of the file; a later `write` makes it anew."""
         if self._file is not None:
             os.close(self._file)
-        self._file, self._next = None, 0
+        self._file, self._next, self._newest = None, 0, None

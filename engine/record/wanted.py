@@ -66,11 +66,15 @@ def ask(path: Path, subject: Subject, key: bytes | None, *, now: datetime, name:
         os.close(opened)
 
 
-def withdraw(path: Path) -> bool:
-    """Take a question back; False where the writer has it already."""
+def withdraw(path: Path, name: str) -> bool:
+    """Take the question ``name`` back; False where the writer has it already, and the next one's stays."""
+    file = wanted_path(path)
     try:
-        wanted_path(path).unlink()
-    except FileNotFoundError:
+        found = json.loads(file.read_bytes())
+        if not isinstance(found, dict) or found.get("name") != name:
+            return False
+        file.unlink()
+    except (FileNotFoundError, ValueError):
         return False
     return True
 
@@ -145,6 +149,9 @@ def _trusted(log: AuditLog, fields: dict[str, Any], now: datetime) -> Subject:
         raise DataError(file, "is no question that this version reads") from None
     if abs(age) > VALID:
         raise DataError(file, f"was asked at {fields['asked']}, which is too long ago")
+    if fields["name"] in log.served:
+        raise DataError(file, "was done already; somebody has put it back")
+    log.served.add(fields["name"])
     return Subject(**{name: fields[name] for name in _NAMES})
 
 

@@ -7,6 +7,7 @@ the same text gets the same action, and a recorded verdict shows the same draw a
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ from aimds.taxonomy import CODES, THREATS
 FLOORS = ("allow", "flag", "sandwich", "escalate", "block")
 """Actions that may be drawn. Not redact: without spans it changes nothing, and rows with spans are never drawn."""
 MOST_EXPLORE = 0.1
+KEPT = ("audit", "notify", "review")
+"""Steps that a drawn action must have where the policy's own has them."""
 EVEN = 1e-6
 """Probabilities of a file may be this far from a sum of 1."""
 
@@ -60,6 +63,21 @@ class Learned:
         action[chosen] = np.where(kept, intended[chosen], drawn).astype(np.int8)
         chance[chosen] = np.where(kept, np.nan, table[np.arange(len(chosen)), drawn])
         return action, chance
+
+    def check(self, floors: Sequence[int], steps: Mapping[str, Sequence[str]]) -> None:
+        """Whether no draw leaves out a step that the policy's own action has. ``floors``: codes of such actions ·
+        ``steps`` per action.
+
+        Raises:
+            ConfigError: one does.
+        """
+        for floor in floors:
+            own = ACTIONS[floor]
+            for name in (ACTIONS[code] for code in allowed(floor, ACTIONS.index(self.strongest)) if own in FLOORS):
+                lost = [step for step in KEPT if step in steps[own] and step not in steps[name]]
+                if lost:
+                    expected = f"a list with {', '.join(lost)}, as {own} has, which it may be drawn in place of"
+                    raise ConfigError(f"playbook.{name}.steps", list(steps[name]), f"{expected}; see actions.strongest")
 
 
 def allowed(floor: int, strongest: int) -> list[int]:

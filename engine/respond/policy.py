@@ -137,6 +137,9 @@ class Policy:
         self._harmful_action = _codes([[part.harmful.action for part in sets]])[0]
         self._shadow = np.array([part.shadow for part in sets])
         self._session = self.playbook.session_actions
+        if self.learned is not None:
+            own = np.concatenate([self._at_block, self._at_flag])[:, self.learned.threats]
+            self.learned.check(np.unique(own).tolist(), self.playbook.steps)
         self._deny = self._table([rule for rule in self.overrides if rule.deny])
         self._pass = self._table([rule for rule in self.overrides if not rule.deny])
         self._known = pa.array(self.tenants, pa.string())
@@ -170,7 +173,9 @@ class Policy:
             return self._carried_out(who, intended, self._session[intended], reason)
         drawn, chance = self.learned.draw(intended, reason, scored)
         reason = np.where(drawn != intended, np.int8(DRAWN), reason)
-        return replace(self._carried_out(who, drawn, self._session[drawn], reason), own=intended, chance=chance)
+        # What the policy's own action does to the session stays, whatever is drawn for the text.
+        session = np.maximum(self._session[intended], self._session[drawn])
+        return replace(self._carried_out(who, drawn, session, reason), own=intended, chance=chance)
 
     def _carried_out(self, who: npt.NDArray[np.intp], intended: Codes, session: Codes, reason: Codes) -> Decisions:
         shadow, action = self._shadow[who], intended

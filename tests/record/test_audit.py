@@ -357,3 +357,15 @@ def test_file_system_that_takes_only_a_part_leaves_no_half_record(tmp_path: Path
     report = verify(path)
     assert report.ok
     assert report.records == 201
+
+
+def test_log_that_somebody_still_erases_from_stays_locked_until_that_is_over(tmp_path: Path) -> None:
+    log = opened(tmp_path / "log")
+    with log.keeping:
+        closing = threading.Thread(target=log.close)
+        closing.start()
+        closing.join(0.2)
+        with pytest.raises(DataError, match="another"):
+            opened(tmp_path / "log")
+    closing.join(10)
+    opened(tmp_path / "log").close()

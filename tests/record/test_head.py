@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -77,6 +78,11 @@ def test_write_torn_at_any_byte_leaves_the_head_before_it_or_the_new_one(
     assert found.sealed
     assert found.point == point(writes if torn == after else writes - 1)
     assert found.torn == (torn not in (before, after))
+
+
+def test_slots_share_no_block_of_the_disk(tmp_path: Path) -> None:
+    HeadFile(tmp_path / "log", KEY).write(point(0))
+    assert head_path(tmp_path / "log").stat().st_size == 2 * 4096
 
 
 def test_heads_are_written_in_place_and_in_turn(tmp_path: Path) -> None:
@@ -162,3 +168,40 @@ def test_log_with_the_head_of_an_earlier_format_goes_on(tmp_path: Path) -> None:
         log.append("verdict", {})
     assert b"recovered" not in path.read_bytes()
     assert verify(path, key=KEY).ok
+
+
+def cut(path: Path) -> None:
+    """Put the older slot over the newer one, and take off what came between."""
+    content = head_path(path).read_bytes()
+    older = min((content[:SLOT_BYTES], content[SLOT_BYTES:]), key=lambda slot: json.loads(slot)["seq"])
+    head_path(path).write_bytes(older + older)
+    seq = json.loads(older)["seq"]
+    path.write_bytes(b"".join(line for line in path.read_bytes().splitlines(True) if json.loads(line)["seq"] <= seq))
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+def test_closed_log_leaves_no_earlier_head_for_a_cut_of_its_last_records(tmp_path: Path, key: bytes | None) -> None:
+    path = tmp_path / "log"
+    with AuditLog(path, key=key, signing=PAIR) as log:
+        for number in range(3):
+            log.append("verdict", {"i": number})
+            log.flush()
+    whole = path.read_bytes()
+    cut(path)
+    assert path.read_bytes() == whole
+
+
+def test_earlier_slot_over_the_newer_one_is_told_where_there_is_a_key(tmp_path: Path) -> None:
+    path, copy = tmp_path / "log", tmp_path / "copy"
+    with AuditLog(path, key=KEY, signing=PAIR) as log:
+        for number in range(3):
+            log.append("verdict", {"i": number})
+            log.flush()
+        # As a kill leaves it.
+        copy.write_bytes(path.read_bytes())
+        head_path(copy).write_bytes(head_path(path).read_bytes())
+    assert verify(copy, key=KEY, public=[PAIR.public_key()]).ok
+    cut(copy)
+    assert copy.read_bytes().count(b'"kind":"verdict"') == 2
+    report = verify(copy, key=KEY, public=[PAIR.public_key()])
+    assert [problem.kind for problem in report.problems] == ["head"]

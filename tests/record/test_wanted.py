@@ -38,9 +38,11 @@ def add(log: AuditLog, rows: int, session: int | None = None) -> None:
         log.flush()
 
 
-def question(path: Path, subject: Subject = SUBJECT, key: bytes | None = KEY, now: datetime = NOON) -> str:
-    ask(path, subject, key, now=now, name="q1")
-    return "q1"
+def question(
+    path: Path, subject: Subject = SUBJECT, key: bytes | None = KEY, now: datetime = NOON, name: str = "q1"
+) -> str:
+    ask(path, subject, key, now=now, name=name)
+    return name
 
 
 def refused(log: AuditLog, now: datetime = NOON) -> str:
@@ -94,7 +96,7 @@ def test_records_that_are_added_while_a_subject_is_erased_are_whole_and_in_the_c
             thread.start()
         try:
             for subject in (SUBJECT, Subject(session="sess-0"), Subject(request="req-50")):
-                name = question(path, subject)
+                name = question(path, subject, name=repr(subject))
                 assert serve(log, NOON) is not None
                 assert "records" in (answered(path, name) or {})
         finally:
@@ -186,6 +188,19 @@ def test_old_question_that_somebody_put_back_is_refused(tmp_path: Path) -> None:
         assert "too long ago" in refused(log, NOON + timedelta(hours=2))
 
 
+def test_question_that_was_done_and_put_back_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with opened(path) as log:
+        add(log, 3)
+        question(path)
+        kept_back = wanted_path(path).read_bytes()
+        assert serve(log, NOON) is not None
+        add(log, 3)
+        wanted_path(path).write_bytes(kept_back)
+        assert "was done already" in refused(log)
+    assert find(path, SUBJECT).records == 1
+
+
 @pytest.mark.parametrize("content", [b"\n", b"[]\n", b"{}\n", b"\xff\n", b"[" * 5000 + b"\n", b'{"seal": "x"}\n'])
 def test_file_that_is_no_question_is_refused_and_removed(tmp_path: Path, content: bytes) -> None:
     with opened(tmp_path / "log") as log:
@@ -201,8 +216,10 @@ def test_one_asks_at_a_time_and_a_question_can_be_taken_back(tmp_path: Path) -> 
         question(path, now=now)
     # One that was left lying by somebody who was killed is in nobody's way for ever.
     question(path, now=now + timedelta(hours=2))
-    assert withdraw(path)
-    assert not withdraw(path)
+    assert not withdraw(path, "q0")
+    assert wanted_path(path).exists()
+    assert withdraw(path, "q1")
+    assert not withdraw(path, "q1")
 
 
 @contextlib.contextmanager

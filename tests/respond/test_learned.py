@@ -17,7 +17,7 @@ from aimds.respond.learned import FLOORS
 from aimds.respond.policy import Policy
 from aimds.respond.scored import RANK, REASONS, Scored
 from aimds.respond.settings import CATEGORIES
-from aimds.schema import ACTIONS, CHANNELS
+from aimds.schema import ACTIONS, CHANNELS, SESSION_ACTIONS
 from aimds.taxonomy import THREATS
 
 SHIPPED = tomllib.loads(data.read_bytes("policy.toml").decode())
@@ -116,6 +116,24 @@ def test_shadow_mode_carries_out_nothing_stronger_than_a_flag() -> None:
     found = policy({"explore": 0.1}, mode="shadow").decide(flagged(4, 2000))
     assert set(found.action) == {FLAG}
     assert len(set(found.intended)) > 2
+
+
+def test_what_the_own_action_does_to_the_session_happens_whatever_is_drawn() -> None:
+    playbook = {**SHIPPED["playbook"], "flag": {"steps": ["audit", "quarantine", "forward"]}}
+    found = policy({"explore": 0.1}, playbook=playbook).decide(flagged(5, 2000))
+    assert len(set(found.action)) > 2
+    assert set(found.session_action) == {SESSION_ACTIONS.index("quarantine")}
+
+
+def test_an_action_is_not_drawn_where_it_would_leave_out_a_step_of_the_own_one() -> None:
+    threats = {**SHIPPED["threats"], "jailbreak": {"at_flag": "escalate"}}
+    with pytest.raises(ConfigError, match=r"playbook\.block\.steps.*notify, review"):
+        policy({}, threats=threats)
+    policy({"strongest": "escalate"}, threats=threats)
+    policy({"threats": ["direct_injection"]}, threats=threats)
+    told = {**SHIPPED["playbook"], "flag": {"steps": ["audit", "notify", "forward"]}}
+    with pytest.raises(ConfigError, match=r"playbook\.sandwich\.steps.*notify"):
+        policy({}, playbook=told)
 
 
 @pytest.mark.parametrize(

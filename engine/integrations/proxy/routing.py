@@ -1,7 +1,7 @@
 """Which model a screened request goes to: the tier that its verdicts, its privacy, its complexity and the budget allow.
 
 A request is decided as a whole, with the conversation it carries: what is private in any of its texts keeps all of it
-local. A client's credentials stay here; a tier gets its own key.
+local. A client's credentials stay here, with all its headers but `PASSED`; a tier gets its own key.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from aimds.errors import ConfigError
 from aimds.gateway.output import STRICTNESS
-from aimds.integrations.proxy.senders import CREDENTIALS, Headers
+from aimds.integrations.proxy.senders import Headers
 from aimds.integrations.proxy.shapes import Refusal
 from aimds.integrations.proxy.texts import encoded
 from aimds.integrations.proxy.upstream import Address, Answer, Upstream, UpstreamError
@@ -30,10 +30,23 @@ from aimds.route.router import MITIGATED, Router
 from aimds.route.tiers import Tier, Tiers
 
 PATH = "/chat/completions"
+PASSED = frozenset({b"content-type", b"accept", b"accept-encoding", b"user-agent"})
+"""Headers of a client that a tier gets: any other may be a credential, or name who asks."""
 AGAIN = (429, 500, 502, 503, 504)
 """Answers after which a fallback is asked."""
-UNSEEN = frozenset({"image_url", "input_audio", "file", "file_id", "input_image", "audio"})
+_MEDIA = ("image", "file", "input_file", "input_image", "input_audio", "video", "audio", "video_url")
+UNSEEN = frozenset(_MEDIA) | {
+    "image_url",
+    "audio_url",
+    "input_video",
+    "file_url",
+    "file_id",
+    "file_data",
+    "image_embeds",
+}
 """Keys of what nobody looks into: a request that has one is taken for private."""
+UNSEEN_TYPES = frozenset(_MEDIA) | {"base64"}
+"""The same, as a ``type``."""
 MOST_OUTPUT = 1 << 20
 
 
@@ -112,7 +125,7 @@ class Routing:
         self.metrics.routed.labels(choice["tier"] or "none", choice["reason"]).inc()
         if choice["tier"] is None:
             raise Refused(_nowhere(choice["reason"]))
-        plain = [(name, value) for name, value in headers if name.lower() not in (*CREDENTIALS, b"content-length")]
+        plain = [(name, value) for name, value in headers if name.lower() in PASSED]
         names, booked = [choice["tier"], *choice["fallbacks"]], choice["cost"]
         async with contextlib.AsyncExitStack() as stack:
             for at, name in enumerate(names):
@@ -207,10 +220,10 @@ def _unseen(value: Any) -> bool:
     while waiting:
         one = waiting.pop()
         if isinstance(one, dict):
-            if not UNSEEN.isdisjoint(name.lower() for name in one) or "base64" in (
-                one.get("type"),
-                one.get("encoding"),
-            ):
+            if not UNSEEN.isdisjoint(name.lower() for name in one) or one.get("encoding") == "base64":
+                return True
+            kinds = [kind.lower() for name, kind in one.items() if name.lower() == "type" and isinstance(kind, str)]
+            if not UNSEEN_TYPES.isdisjoint(kinds):
                 return True
             waiting.extend(one.values())
         elif isinstance(one, list):

@@ -14,7 +14,7 @@ from aimds.integrations.outcome import Outcome, outcome, sound
 from aimds.integrations.proxy.asking import Asking
 from aimds.integrations.proxy.routing import Asked, Routing, Sent
 from aimds.integrations.proxy.senders import Headers, Sender, forwarded
-from aimds.integrations.proxy.shapes import CHAT, HELD, RESPONSES, Api, Refusal
+from aimds.integrations.proxy.shapes import CHAT, HELD, RESPONSES, Api, Refusal, folded
 from aimds.integrations.proxy.stream import Stream, without_tokens
 from aimds.integrations.proxy.texts import BodyError, Leaf, Shape, decoded, encoded, leaves
 from aimds.integrations.proxy.track import TooLong, Track, Window, cleaned
@@ -74,16 +74,21 @@ class Screened:
         headers = forwarded(wire.headers, drop=frozenset({b"accept-encoding", b"content-length"}))
         headers.append((b"accept-encoding", b"identity"))
         asked: Asked | None = None
-        if wire.method == "GET":
+        reading = wire.method.upper() == "GET"
+        if reading or not body:
             # What is read again was a turn of its session when it was made.
             body, sender = b"", replace(sender, session=None)
+            if not reading:
+                headers.append((b"content-length", b"0"))
         else:
             body, action, asked = await self._request(wire, api, sender, body)
             headers.append((b"content-length", str(len(body)).encode()))
             note += [] if action == "allow" else [(b"aimds-action", action.encode())]
         async with contextlib.AsyncExitStack() as stack:
             sent: Sent | None = None
-            if self._routing is not None and asked is not None and api is CHAT:
+            # What only changes a stored answer goes to the server that stores it.
+            asks = api is CHAT and folded(wire.path)[-1:] == ["completions"]
+            if self._routing is not None and asked is not None and asks:
                 answer, chosen = await stack.enter_async_context(self._routing.ask(asked, sender.tenant, headers))
                 sent, tier = chosen, chosen.tier.name.encode("ascii", "replace")
                 note = [*note, (b"aimds-tier", tier)]
@@ -219,7 +224,7 @@ class Screened:
             text=window.text,
             request_id=f"{wire.request_id}:stream:{number}",
             # Windows overlap: as a turn of its session, a text counts once.
-            session_id=sender.session if window.last else None,
+            session_id=sender.session if window.last and not track.again else None,
             tenant=sender.tenant,
             channel=track.channel,
         )

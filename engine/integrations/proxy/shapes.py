@@ -62,17 +62,17 @@ def api_of(method: str, path: bytes) -> Api | None:
     """The API that ``path`` at the upstream, without its query, belongs to; None where it is not screened. A server may
     read an unusual spelling of a path as the usual one, so every such spelling counts.
 
-    What a server has stored can be read again with GET, so that is screened as its answer was."""
-    parts = folded(path)
+    What a server has stored, read again with GET or given back by a change, is screened as its answer was."""
+    method, parts = method.upper(), folded(path)
     if method == "GET":
         return CHAT if "completions" in parts else RESPONSES if "responses" in parts else None
     if method != "POST":
         return None
-    if parts[-1:] == ["completions"]:
-        return CHAT if parts[-2:-1] == ["chat"] else COMPLETIONS
-    if parts[-1:] == ["responses"] or parts[-2:] == ["responses", "compact"]:
-        return RESPONSES
-    return MESSAGES if parts[-2:] == ["v1", "messages"] else None
+    if parts[-2:] == ["v1", "messages"]:
+        return MESSAGES
+    if "completions" in parts:
+        return COMPLETIONS if parts[-1] == "completions" and parts[-2:-1] != ["chat"] else CHAT
+    return RESPONSES if "responses" in parts else None
 
 
 def folded(path: bytes) -> list[str]:

@@ -152,6 +152,8 @@ class Stream:
         key, group = _key(document, leaf)
         if leaf.names or not _grows(leaf.path) or "citation" in key or "annotations" in key or key[-1] in AT_ONCE:
             track = Track(leaf.channel, self._config, json=leaf.json, whole=self._whole)
+            # Its deltas over, an answer of items gives each text whole, in up to four events.
+            track.again = bool(self._tracks) and _kind(document).startswith("response.")
             track.feed(text)
             track.close()
             self._single.append(track)

@@ -57,6 +57,8 @@ class Track:
         self, channel: Channel, config: OutputConfig | None = None, *, json: bool = False, whole: bool = False
     ) -> None:
         self.channel, self.config, self.json, self.whole = channel, config or OutputConfig(), json, whole
+        self.again = False
+        """It repeats texts that came before, and is no turn of its session."""
         self.stop = 0
         """Bytes that came."""
         self.released = 0

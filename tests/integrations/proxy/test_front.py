@@ -329,7 +329,11 @@ def test_every_spelling_of_a_screened_path_is_screened(path: str) -> None:
         ("POST", "/v1/completions", "completions"),
         ("POST", "/openai/Responses", "responses"),
         ("POST", "/v1/responses/compact", "responses"),
-        ("POST", "/v1/responses/resp_1/cancel", None),
+        ("POST", "/v1/responses/resp_1/cancel", "responses"),
+        ("POST", "/v1/chat/completions/c1", "chat_completions"),
+        ("POST", "/v1/completions/c1", "chat_completions"),
+        ("post", "/v1/completions", "completions"),
+        ("get", "/v1/responses/resp_1", "responses"),
         ("POST", "/v1/messages/count_tokens", None),
         ("POST", "/v1/threads/t/messages", None),
         ("POST", "/", None),
@@ -345,6 +349,17 @@ def test_every_spelling_of_a_screened_path_is_screened(path: str) -> None:
 def test_a_path_belongs_to_one_api_or_is_not_screened(method: str, path: str, route: str | None) -> None:
     found = api_of(method, path.encode())
     assert (found and found.route) == route
+
+
+def test_a_stored_answer_that_a_change_gives_back_is_screened_and_an_empty_request_passes() -> None:
+    with proxied(answered(said(f"card {SECRET}"))) as (live, stub):
+        for path in ("/v1/responses/resp_1/cancel", CHAT + "/c1"):
+            status, headers, found = live.ask(
+                "POST", path, b"" if path.endswith("cancel") else b'{"metadata": {"a": "b"}}'
+            )
+            assert (status, headers["aimds-changed"]) == (200, "response")
+            assert SECRET.encode() not in found
+    assert [one.header("content-length") for one in stub.asked] == ["0", "24"]
 
 
 @pytest.mark.parametrize("key", ["prompt", "input"])

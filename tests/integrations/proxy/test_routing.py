@@ -13,7 +13,7 @@ from live import Live
 from stub_model import Asked, Stub, answered, chat, proxied, streamed
 
 from aimds.errors import ConfigError
-from aimds.integrations.proxy.routing import Routing
+from aimds.integrations.proxy.routing import Routing, _unseen
 from aimds.metrics import Metrics
 from aimds.route.tiers import Tiers
 
@@ -95,6 +95,19 @@ def test_a_simple_request_goes_to_the_cheap_model_and_a_hard_one_to_the_strong_w
         assert float(metric(live, 'aimds_routed_cost_total{tier="cheap"}')) == pytest.approx(0.00015)
 
 
+def test_a_model_gets_no_header_of_the_client_that_may_be_a_credential() -> None:
+    own = {"cookie": "s=1", "ocp-apim-subscription-key": "k", "x-auth-token": "t", "OpenAI-Organization": "o"}
+    with proxied(answered(ANSWER), tiers=tiers) as (live, stub):
+        assert (
+            ask(live, chat("hello"), user_agent="mine", **{name.replace("-", "_"): own[name] for name in own})[0] == 200
+        )
+        (asked,) = stub.asked
+    assert asked.header("user-agent") == "mine"
+    assert {name.lower() for name, _ in asked.headers} <= {
+        "host", "content-type", "content-length", "accept", "accept-encoding", "user-agent", "authorization"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "messages",
     [
@@ -117,6 +130,19 @@ def test_what_is_private_anywhere_in_the_conversation_stays_local_even_where_tha
     with proxied(down, tiers=tiers) as (live, stub):
         assert ask(live, body)[0] == 503
         assert {target for target, _, _ in went(stub)} == {"/house/v1/chat/completions"}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *({name: "x"} for name in ("video_url", "audio_url", "input_video", "file_url", "file_data", "image", "video")),
+        *({"type": kind, "x": "y"} for kind in ("Image", "file", "input_file", "video", "audio", "base64")),
+        {"image_embeds": "x"},
+    ],
+)
+def test_a_request_with_what_nobody_looks_into_is_private(part: dict[str, str]) -> None:
+    assert _unseen({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}, part]}]})
+    assert not _unseen({"messages": [{"role": "user", "content": [{"type": "text", "text": "an image"}]}]})
 
 
 def test_an_attack_goes_to_no_model() -> None:
@@ -160,6 +186,8 @@ def test_a_streamed_answer_is_booked_as_estimated() -> None:
 
 def test_other_paths_go_to_the_server_behind_the_proxy() -> None:
     with proxied(answered(ANSWER), tiers=tiers) as (live, stub):
+        assert live.ask("POST", CHAT + "/c1", b'{"metadata": {}}')[0] == 200
+        assert stub.asked.pop().target == CHAT + "/c1"
         assert live.ask("GET", "/v1/models", authorization="Bearer client")[0] == 200
         assert stub.asked[0].target == "/v1/models"
         assert stub.asked[0].header("authorization") == "Bearer client"

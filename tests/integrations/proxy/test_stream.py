@@ -157,6 +157,21 @@ def test_a_whole_text_at_the_end_of_items_holds_no_secret_either() -> None:
     assert b'"logprobs":[0.5]' not in found
 
 
+def test_a_text_among_items_is_one_turn_of_its_session_however_often_it_comes() -> None:
+    class Noting(Fake):
+        turns = 0
+
+        def screen_batch(self, batch: Any) -> Any:
+            rows = zip(batch.column("session_id").to_pylist(), batch.column("channel").to_pylist(), strict=True)
+            self.turns += list(rows).count(("s", "assistant"))
+            return super().screen_batch(batch)
+
+    screener, body = Noting(), json.dumps({"input": "hi", "stream": True})
+    with proxied(streamed([items("fine words", 4)]), screener=screener) as (live, _):
+        assert live.ask("POST", "/v1/responses", body, aimds_session="s")[0] == 200
+    assert screener.turns == 1
+
+
 def test_arguments_of_a_call_among_items_stay_json() -> None:
     text = json.dumps({"to": "shop", "card": 0, "note": "x " * 60}).replace("0", SECRET, 1)
     place = {"item_id": "f", "output_index": 2}
