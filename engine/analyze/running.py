@@ -159,7 +159,7 @@ class Running:
         """
         try:
             return [dict(self._unpacked(*one)) for one in zip(self._formulas, packed, strict=True)]
-        except (TypeError, ValueError, TraceError) as error:
+        except (OverflowError, TypeError, ValueError, TraceError) as error:
             raise DataError("snapshot", f"what runs in it cannot be gone on with: {error}") from error
 
     def _unpacked(self, formula: Formula, listed: Any) -> Iterator[tuple[int, Monitor]]:

@@ -157,7 +157,7 @@ class Watch:
         monitors = self._running.unpack(header.get("monitors"))
         try:
             owing = {int(place): (tenant, str(session), last) for place, tenant, session, last in header["owing"]}
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise DataError("snapshot", f"what is owed in it cannot be: {error}") from error
         count = len(kept["keys"])
         first = max(0, count - self.table.capacity)

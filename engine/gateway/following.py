@@ -107,7 +107,9 @@ class Follower:
             try:
                 gone = max(0.0, self._wall() - float(header["wall"]))
                 shift, rows = now - gone - float(header["clock"]), int(header["rows"])
-            except (KeyError, TypeError, ValueError) as error:
+                if not math.isfinite(shift):
+                    raise ValueError("its clock")
+            except (KeyError, OverflowError, TypeError, ValueError) as error:
                 raise DataError("snapshot", f"its header cannot be: {error}") from error
             for name in (SCORES, POLICIES):
                 if not isinstance(header.get(name, {}), dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import stat
 import time
 from pathlib import Path
@@ -132,6 +133,28 @@ def test_a_file_that_cannot_be_used_is_put_aside_and_all_begins_anew(settings: S
     assert not path.exists()
     assert path.with_name("sessions.bin.bad").read_bytes() == content
     assert gateway.worker.follower.rows == 0
+
+
+def test_numbers_that_cannot_be_put_a_file_aside(tmp_path: Path) -> None:
+    (tmp_path / "policies.toml").write_text(POLICIES)
+    policies = TracePolicies.load(tmp_path / "policies.toml")
+    follower = Clocks(0.0, 0.0).follower(policies)
+    told(follower, "s")
+    header, arrays = follower.copied(1 << 20)
+    places = [[[math.inf, state] for _, state in found] for found in header["policies"]["monitors"]]
+    wide = {name: np.zeros((1, 2)) for name in ("scores.seen", "policies.seen")}
+    for head, kept in (
+        ({"rows": math.inf}, {}),
+        ({"clock": math.nan}, {}),
+        ({"policies": {**header["policies"], "owing": [[math.inf, "t", "s", None]]}}, {}),
+        ({"policies": {**header["policies"], "monitors": places}}, {}),
+        *(({}, {name: array}) for name, array in wide.items()),
+        ({}, {"policies.seen": np.array([math.nan])}),
+    ):
+        said: list[str] = []
+        (tmp_path / "s").write_bytes(pack(MARK, {"format": 1, **header, **head}, {**arrays, **kept}))
+        SessionFile(tmp_path / "s", Clocks(0.0, 0.0).follower(policies), said.append)
+        assert "begin anew" in said[0], (head, kept)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
