@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from aimds.analyze.owing import Owed, Owing
 from aimds.analyze.packed import Arrays
-from aimds.analyze.running import OVER, Found, Running
+from aimds.analyze.running import AGAIN, Found, Running
 from aimds.analyze.slots import SlotTable
 from aimds.analyze.turns import keys
 from aimds.errors import ConfigError, DataError
@@ -152,7 +152,7 @@ class Watch:
         Raises:
             DataError: they cannot be of these policies; nothing was taken up.
         """
-        if not self._monitors.sound(kept["records"]) or (kept["state"] > OVER).any():
+        if not self._monitors.sound(kept["records"]) or (kept["state"] > AGAIN).any():
             raise DataError("snapshot", "its states cannot be of these policies")
         monitors = self._running.unpack(header.get("monitors"))
         try:
@@ -165,6 +165,8 @@ class Watch:
         self.table.seen[slots] = kept["seen"][first:]
         for name, array in self.arrays.items():
             array[slots] = kept[name][first:]
+        # What followed from a policy that is broken, such as a hold, is not kept: it is told of once more.
+        self._told[slots] = False
         by_place = dict(zip(range(first, count), slots.tolist(), strict=True))
         self._running.resume(monitors, by_place)
         self.owing.sessions.update({by_place[place]: who for place, who in owing.items() if place in by_place})
