@@ -146,7 +146,8 @@ class Gateway:
             metrics=self.metrics,
             pages=None if self._reviews is None else self._reviews.site,
         )
-        self.sockets = Sockets(settings, self.service, clock)
+        counting = () if self._auth is None else (self._auth.failed,)
+        self.sockets = Sockets(settings, self.service, clock, *counting)
         self._reloads: set[asyncio.Task[None]] = set()
         self._last_reload: dict[str, Any] = {}
 

@@ -347,6 +347,17 @@ def test_a_client_whose_certificate_ends_the_handshake_is_in_the_audit_log(folde
     assert verify(folder / "audit.log").ok
 
 
+def test_handshakes_that_are_refused_again_and_again_do_not_fill_the_audit_log(folder: Path) -> None:
+    settings = secure(folder, audit=Audit(folder / "audit.log", None, "caught"), failures_per_minute=3.0)
+    with live(settings) as server:
+        for _ in range(6):
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                server.screen("hello", context=trusting(folder, "wrong"))
+        assert server.screen("hello", context=trusting(folder, "client"))[0] == 429
+    kept = [line for line in (folder / "audit.log").read_bytes().splitlines() if b"the certificate was refused" in line]
+    assert len(kept) == 3
+
+
 def test_no_more_handshakes_are_under_way_than_there_is_room_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aimds.gateway.accepting.MOST_GREETINGS", 2)
     monkeypatch.setattr("aimds.gateway.accepting.GREETING_S", 1.0)
