@@ -39,7 +39,7 @@ class Follower:
 
     Args:
         sessions: gives each row the score of its session.
-        watch: finds the policies that a session breaks; `watch` may be replaced, and sessions then begin anew.
+        watch: finds the policies that a session breaks; `use` puts another in its place.
         responder: holds sessions, and hands rows to people and hooks.
         clock: monotonic seconds; ``wall``: seconds since 1970.
     """
@@ -55,7 +55,7 @@ class Follower:
     ) -> None:
         self.watch = watch
         self._sessions, self._responder, self._clock, self._wall = sessions, responder, clock, wall
-        self._lock, self._rows = threading.Lock(), 0
+        self._lock, self._rows, self._ended = threading.Lock(), 0, 0
 
     def has_work(self, policy: Policy | None) -> bool:
         """Whether `respond` could do anything under ``policy``; where not, nobody needs to call it."""
@@ -72,7 +72,18 @@ class Follower:
             if watch is None:
                 return []
             watch.forget(self._clock())
-            return watch.owed(over=over)
+            return self._told(watch.owed(over=over))
+
+    def use(self, watch: Watch | None) -> list[Owed]:
+        """Go on with ``watch``; where it is another one sessions begin anew by its policies. What `forget` would say
+        if all had ended then."""
+        with self._lock:
+            old, self.watch = self.watch, watch
+            return [] if old is None or old is watch else self._told(old.owed(over=True))
+
+    def _told(self, owed: list[Owed]) -> list[Owed]:
+        self._ended += len(owed)
+        return owed
 
     def copied(self, most_bytes: int) -> tuple[dict[str, Any], Arrays]:
         """All that is remembered of sessions, for `put`: values of JSON and arrays of ``most_bytes`` at most, so that
@@ -135,6 +146,11 @@ class Follower:
     def rows(self) -> int:
         """Rows that were given a score, over restarts too."""
         return self._rows
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Goes on whenever rows come, or sessions have ended and were told of."""
+        return self._rows, self._ended
 
     def _holder(self, policy: Policy | None) -> Responder | None:
         responder = self._responder
