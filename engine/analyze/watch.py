@@ -142,8 +142,11 @@ class Watch:
     def loose(self, slots: list[int]) -> dict[str, Any]:
         """What is remembered of the sessions in ``slots`` beside `arrays`, as values of JSON, by their place there."""
         places = {slot: place for place, slot in enumerate(slots)}
-        owing = [[places[slot], *who] for slot, who in self.owing.sessions.items() if slot in places]
-        return {"monitors": self._running.pack(places), "owing": owing}
+        sessions = {slot: who for slot, who in self.owing.sessions.items() if slot in places}
+        owing = [[places[slot], *who] for slot, who in sessions.items()]
+        # By name, since whoever goes on with other policies can no longer find out.
+        owed = [self._named(row) for row in self._owes(np.array(list(sessions), np.int64))]
+        return {"monitors": self._running.pack(places), "owing": owing, "owed": owed}
 
     def resume(self, header: Mapping[str, Any], kept: Mapping[str, Any], now: float = 0.0) -> int:
         """Go on with rows of `arrays`, ``keys`` and ``seen`` in ``kept``, and what `loose` gave in ``header``; the last
@@ -175,7 +178,10 @@ class Watch:
     def _end(self, slots: list[int]) -> None:
         if slots:
             for slot, row in zip(slots, self._owes(np.array(slots, np.int64)), strict=True):
-                self.owing.end(slot, [self.names[place] for place in np.flatnonzero(row).tolist()])
+                self.owing.end(slot, self._named(row))
+
+    def _named(self, row: npt.NDArray[np.bool_]) -> list[str]:
+        return [self.names[place] for place in np.flatnonzero(row).tolist()]
 
     def _owes(self, slots: Ints) -> npt.NDArray[np.bool_]:
         # Which policies each of the sessions would break if it ended now, bool (B, P).

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.analyze import snapshot
-from aimds.analyze.owing import Owed
+from aimds.analyze.owing import MOST_ENDED, Owed
 from aimds.analyze.packed import Arrays
 from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch
@@ -56,6 +56,8 @@ class Follower:
         self.watch = watch
         self._sessions, self._responder, self._clock, self._wall = sessions, responder, clock, wall
         self._lock, self._rows, self._ended = threading.Lock(), 0, 0
+        self._left: list[Owed] = []
+        """What was owed by policies with which nothing goes on."""
 
     def has_work(self, policy: Policy | None) -> bool:
         """Whether `respond` could do anything under ``policy``; where not, nobody needs to call it."""
@@ -68,11 +70,11 @@ class Follower:
         with self._lock:
             if self._sessions is not None:
                 self._sessions.forget(self._clock())
-            watch = self.watch
+            left, self._left, watch = self._left, [], self.watch
             if watch is None:
-                return []
+                return self._told(left)
             watch.forget(self._clock())
-            return self._told(watch.owed(over=over))
+            return self._told(left + watch.owed(over=over))
 
     def use(self, watch: Watch | None) -> list[Owed]:
         """Go on with ``watch``; where it is another one sessions begin anew by its policies. What `forget` would say
@@ -108,7 +110,8 @@ class Follower:
         """Go on where the follower stood that gave `copied`, at another time and maybe on another machine: how many
         sessions have their scores again, and how many their policies. Nothing may have been followed yet.
 
-        Time since then counts. What the other did not follow, or by other policies, begins anew.
+        Time since then counts. What the other did not follow, or by other policies, begins anew; what was owed by
+        those is told by the next `forget`.
 
         Raises:
             DataError: it cannot be; everything begins anew.
@@ -125,8 +128,10 @@ class Follower:
             for name in (SCORES, POLICIES):
                 if not isinstance(header.get(name, {}), dict):
                     raise DataError("snapshot", f"its {name} cannot be")
+            going = watch is not None and header.get(POLICIES, {}).get("policies") == watch.policies.version
+            left = [] if going else _left(header.get(POLICIES, {}))
             # The policies first: where they cannot be gone on with, nothing was changed yet.
-            if watch is not None and header.get(POLICIES, {}).get("policies") == watch.policies.version:
+            if watch is not None and going:
                 snapshot.put_watched(watch, _part(header, arrays, POLICIES, shift, now))
             try:
                 if sessions is not None and SCORES in header:
@@ -136,7 +141,7 @@ class Follower:
                     watch.owing.sessions.clear()
                     watch.table.expire(math.inf)
                 raise
-            self._rows = rows
+            self._rows, self._left = rows, left
             for one in (sessions, watch):
                 if one is not None:
                     one.forget(now)
@@ -221,6 +226,18 @@ class Follower:
             names = [senders[row] for row in rows.tolist()]
             parts.append(step(verdicts.take(chosen), events.take(chosen), names))
         return _joined(verdicts, rounds, parts)
+
+
+def _left(header: Mapping[str, Any]) -> list[Owed]:
+    """What was owed to the sessions that `Follower.copied` gave as ``header``, which end by that."""
+    try:
+        both = list(zip(header.get("owing", ()), header.get("owed", ()), strict=False))
+        return [
+            Owed(tenant, str(session), last, tuple(map(str, names)))
+            for (_, tenant, session, last), names in both[-MOST_ENDED:]
+        ]
+    except (TypeError, ValueError) as error:
+        raise DataError("snapshot", f"what is owed in it cannot be: {error}") from error
 
 
 def _part(

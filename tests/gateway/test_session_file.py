@@ -281,3 +281,15 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, monkeypatch
     monkeypatch.setattr(session_file, "pack", full)
     assert not kept.write()
     assert "memory" in said[1]
+
+
+def test_what_was_owed_by_policies_that_have_changed_is_told_after_a_restart(tmp_path: Path) -> None:
+    (tmp_path / "policies.toml").write_text(POLICIES)
+    follower = Clocks(0.0, 0.0).follower(TracePolicies.load(tmp_path / "policies.toml"))
+    kept = SessionFile(tmp_path / "s", follower, lambda line: None)
+    told(follower, "s")
+    assert kept.write()
+    after = Clocks(1.0, 0.0).follower()
+    SessionFile(tmp_path / "s", after, lambda line: None)
+    assert [(one.session_id, one.policies) for one in after.forget()] == [("s", ("answered",))]
+    assert after.forget() == []
