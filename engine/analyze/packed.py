@@ -67,6 +67,8 @@ def fitting(kept: Arrays, expected: Arrays) -> int:
     keys, seen = kept.get("keys"), kept.get("seen")
     if keys is None or seen is None or keys.dtype != np.uint64 or keys.shape[1:] != (2,) or seen.dtype != np.float64:
         raise DataError("snapshot", "its keys cannot be")
+    if seen.ndim != 1 or not np.isfinite(seen).all():
+        raise DataError("snapshot", "its times cannot be")
     for name, array in kept.items():
         if array.shape[:1] != keys.shape[:1]:
             raise DataError("snapshot", f"its array {name!r} has {array.shape[:1]} rows, not {len(keys)}")

@@ -20,8 +20,9 @@ from aimds.ltl.traces import TraceError
 from aimds.respond.violations import FORGOTTEN, TOO_MUCH
 
 Ints = npt.NDArray[np.int64]
-NONE, RUNS, LOST, OVER = range(4)
-"""What stands for a session and a policy: nothing yet, a `Monitor`, one that had to go, no need."""
+NONE, RUNS, LOST, OVER, BROKEN, AGAIN = range(6)
+"""What stands for a session and a policy: nothing yet, a `Monitor`, one that had to go, no need, told as broken, to be
+told so once more."""
 _FALSE: Final = VERDICTS[NO]
 _OWED: Final = VERDICTS[PRESUMABLY_NO]
 
@@ -57,7 +58,7 @@ class Running:
             np.uint64(sum(1 << self._names.index(name) for name in set(atoms(formula)))) for formula in formulas
         ]
         self.state = np.zeros((capacity, len(formulas)), np.uint8)
-        """NONE, RUNS, LOST or OVER, by slot and formula."""
+        """One of NONE .. AGAIN, by slot and formula."""
         self._running: list[OrderedDict[int, Monitor]] = [OrderedDict() for _ in formulas]
 
     def __len__(self) -> int:
@@ -90,7 +91,7 @@ class Running:
     ) -> None:
         state, running, place = self.state[:, other], self._running[other], self.places[other]
         speaks = (values & self._speaks[other]) != 0 if self._rests[other] else np.ones(len(rows), np.bool_)
-        active = (state[slots] == RUNS) | (state[slots] == LOST)
+        active = np.isin(state[slots], (RUNS, LOST, AGAIN))
         if not (speaks.any() or active.any()):
             return
         # All steps in this batch of a session in which something happens, or did before.
@@ -104,7 +105,10 @@ class Running:
             if state[slot] == LOST:
                 found.unjudged.setdefault(FORGOTTEN, []).append((row, place))
                 state[slot] = OVER
-            if state[slot] == OVER:
+            if state[slot] == AGAIN:
+                found.broken.append((row, place))
+                state[slot] = BROKEN
+            if state[slot] in (OVER, BROKEN):
                 continue
             if state[slot] == NONE:
                 if not speaks[step]:
@@ -123,7 +127,7 @@ class Running:
                 found.broken.append((row, place))
             if verdict in (_FALSE, "true"):
                 del running[slot]
-                state[slot] = OVER
+                state[slot] = BROKEN if verdict == _FALSE else OVER
 
     def _start(self, other: int, slot: int, begun: bool) -> None:
         running = self._running[other]
@@ -159,7 +163,7 @@ class Running:
         """
         try:
             return [dict(self._unpacked(*one)) for one in zip(self._formulas, packed, strict=True)]
-        except (TypeError, ValueError, TraceError) as error:
+        except (OverflowError, TypeError, ValueError, TraceError) as error:
             raise DataError("snapshot", f"what runs in it cannot be gone on with: {error}") from error
 
     def _unpacked(self, formula: Formula, listed: Any) -> Iterator[tuple[int, Monitor]]:
@@ -170,7 +174,7 @@ class Running:
 
     def resume(self, monitors: Sequence[Mapping[int, Monitor]], slots: Mapping[int, int]) -> None:
         """Go on with ``monitors`` by place, once `state` is filled: ``slots`` by place. Sessions without one that had
-        one are judged no further."""
+        one are judged no further; what was broken is told once more."""
         for other, found in enumerate(monitors):
             running = self._running[other]
             for place, monitor in found.items():
@@ -178,3 +182,5 @@ class Running:
                     running[slots[place]] = monitor
             lost = [slot for slot in slots.values() if self.state[slot, other] == RUNS and slot not in running]
             self.state[np.array(lost, np.int64), other] = LOST
+        taken = np.fromiter(slots.values(), np.int64, len(slots))
+        self.state[taken] = np.where(self.state[taken] == BROKEN, AGAIN, self.state[taken])

@@ -1,6 +1,7 @@
 """The state of `Sessions` and of `Watch`, copied out and put back: packed arrays, and what is no array as JSON.
 
-What is restored goes on as if it had never stopped; a smaller capacity keeps the sessions seen last.
+What is restored goes on as if it had never stopped, but that policies which are broken are told of once more; a smaller
+capacity keeps the sessions seen last.
 """
 
 from __future__ import annotations

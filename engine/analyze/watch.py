@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from aimds.analyze.owing import Owed, Owing
 from aimds.analyze.packed import Arrays
-from aimds.analyze.running import OVER, Found, Running
+from aimds.analyze.running import AGAIN, Found, Running
 from aimds.analyze.slots import SlotTable
 from aimds.analyze.turns import keys
 from aimds.errors import ConfigError, DataError
@@ -142,8 +142,11 @@ class Watch:
     def loose(self, slots: list[int]) -> dict[str, Any]:
         """What is remembered of the sessions in ``slots`` beside `arrays`, as values of JSON, by their place there."""
         places = {slot: place for place, slot in enumerate(slots)}
-        owing = [[places[slot], *who] for slot, who in self.owing.sessions.items() if slot in places]
-        return {"monitors": self._running.pack(places), "owing": owing}
+        sessions = {slot: who for slot, who in self.owing.sessions.items() if slot in places}
+        owing = [[places[slot], *who] for slot, who in sessions.items()]
+        # By name, since whoever goes on with other policies can no longer find out.
+        owed = [self._named(row) for row in self._owes(np.array(list(sessions), np.int64))]
+        return {"monitors": self._running.pack(places), "owing": owing, "owed": owed}
 
     def resume(self, header: Mapping[str, Any], kept: Mapping[str, Any], now: float = 0.0) -> int:
         """Go on with rows of `arrays`, ``keys`` and ``seen`` in ``kept``, and what `loose` gave in ``header``; the last
@@ -152,12 +155,12 @@ class Watch:
         Raises:
             DataError: they cannot be of these policies; nothing was taken up.
         """
-        if not self._monitors.sound(kept["records"]) or (kept["state"] > OVER).any():
+        if not self._monitors.sound(kept["records"]) or (kept["state"] > AGAIN).any():
             raise DataError("snapshot", "its states cannot be of these policies")
         monitors = self._running.unpack(header.get("monitors"))
         try:
             owing = {int(place): (tenant, str(session), last) for place, tenant, session, last in header["owing"]}
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise DataError("snapshot", f"what is owed in it cannot be: {error}") from error
         count = len(kept["keys"])
         first = max(0, count - self.table.capacity)
@@ -165,6 +168,8 @@ class Watch:
         self.table.seen[slots] = kept["seen"][first:]
         for name, array in self.arrays.items():
             array[slots] = kept[name][first:]
+        # What followed from a policy that is broken, such as a hold, is not kept: it is told of once more.
+        self._told[slots] = False
         by_place = dict(zip(range(first, count), slots.tolist(), strict=True))
         self._running.resume(monitors, by_place)
         self.owing.sessions.update({by_place[place]: who for place, who in owing.items() if place in by_place})
@@ -173,7 +178,10 @@ class Watch:
     def _end(self, slots: list[int]) -> None:
         if slots:
             for slot, row in zip(slots, self._owes(np.array(slots, np.int64)), strict=True):
-                self.owing.end(slot, [self.names[place] for place in np.flatnonzero(row).tolist()])
+                self.owing.end(slot, self._named(row))
+
+    def _named(self, row: npt.NDArray[np.bool_]) -> list[str]:
+        return [self.names[place] for place in np.flatnonzero(row).tolist()]
 
     def _owes(self, slots: Ints) -> npt.NDArray[np.bool_]:
         # Which policies each of the sessions would break if it ended now, bool (B, P).

@@ -146,7 +146,8 @@ class Gateway:
             metrics=self.metrics,
             pages=None if self._reviews is None else self._reviews.site,
         )
-        self.sockets = Sockets(settings, self.service, clock)
+        counting = () if self._auth is None else (self._auth.failed,)
+        self.sockets = Sockets(settings, self.service, clock, *counting)
         self._reloads: set[asyncio.Task[None]] = set()
         self._last_reload: dict[str, Any] = {}
 
@@ -234,7 +235,10 @@ class Gateway:
         await asyncio.gather(*self._reloads, return_exceptions=True)
         self.worker.close()
         follower, kept = self.worker.follower, self._snapshot
-        self._upkeep.ended(follower.forget(over=kept is None or not kept.write()))
+        # What has ended by now is told of before what goes on is written, or the next start would tell of it again.
+        self._upkeep.ended(follower.forget())
+        if kept is None or not kept.write():
+            self._upkeep.ended(follower.forget(over=True))
         await self.follow_ups.close(asyncio.get_running_loop().time() + self.settings.drain_s)
         if self._judging is not None:
             await self._judging.close()
@@ -266,7 +270,8 @@ class Gateway:
         if found is not None and self._auth is not None:
             self._auth.credentials = found
         self.worker.replace(screener)
-        self.worker.follower.watch = watch
+        follower = self.worker.follower
+        await asyncio.get_running_loop().run_in_executor(None, lambda: self._upkeep.ended(follower.use(watch)))
         if self._reviews is not None and actions is not None:
             self._reviews.reviewing.actions = actions
         self.service.batcher.weights = dict(settings.weights)

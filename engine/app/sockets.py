@@ -25,13 +25,20 @@ class Sockets:
     Args:
         settings: say where, and with which certificate.
         clock: monotonic seconds.
+        failed: counts a login that failed from an address at a time; a Problem where there were too many.
 
     Raises:
         DataError: the certificate cannot be used.
     """
 
-    def __init__(self, settings: Settings, service: Service, clock: Callable[[], float]) -> None:
-        self._settings, self._service, self._clock = settings, service, clock
+    def __init__(
+        self,
+        settings: Settings,
+        service: Service,
+        clock: Callable[[], float],
+        failed: Callable[[str, float], None] = lambda address, now: None,
+    ) -> None:
+        self._settings, self._service, self._clock, self._failed = settings, service, clock, failed
         self._context = tls.context(settings)
         self._serving: asyncio.Task[None] | None = None
         self.twin: Twin | None = None
@@ -69,6 +76,11 @@ class Sockets:
         self._serving = asyncio.create_task(self.twin.serve([listening]))
 
     def _refused(self, address: str, reason: str) -> None:
+        try:
+            self._failed(address, self._clock())
+        except Problem:
+            # Or whoever has no certificate could fill the log.
+            return
         # Of a client that TLS turns away nothing is known but where it is.
         self._service.deny(Problem("unauthenticated", reason), "", "", Peer(address))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 import ssl
 from collections.abc import Callable
@@ -11,6 +12,10 @@ from typing import Final
 
 PAUSE_S: Final = 1.0
 """Until the next try where the process has no more file descriptors."""
+MOST_GREETINGS: Final = 1024
+"""Handshakes under way, and at most a quarter of the file descriptors that the process may have; of more, the
+connections are closed at once."""
+GREETING_S: Final = 10.0
 NO_CERTIFICATE: Final = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
 Refused = Callable[[str, str], None]
 """Told the address of a client and why its certificate, or having none, ended the handshake."""
@@ -39,6 +44,7 @@ class Accepting:
         self._loop = asyncio.get_running_loop()
         sock.setblocking(False)
         sock.listen(backlog)
+        self._most = min(MOST_GREETINGS, _descriptors() // 4)
         self._greetings: set[asyncio.Task[None]] = set()
         self._accepting = self._loop.create_task(self._accept())
 
@@ -51,13 +57,18 @@ class Accepting:
             except OSError:
                 await asyncio.sleep(PAUSE_S)
                 continue
+            if len(self._greetings) >= self._most:
+                connection.close()
+                continue
             greeting = self._loop.create_task(self._greet(connection, str(address[0])))
             self._greetings.add(greeting)
             greeting.add_done_callback(self._greetings.discard)
 
     async def _greet(self, connection: socket.socket, address: str) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._make, connection, ssl=self._context)
+            await self._loop.connect_accepted_socket(
+                self._make, connection, ssl=self._context, ssl_handshake_timeout=GREETING_S
+            )
         except ssl.SSLCertVerificationError as error:
             self._refused(address, f"the certificate was refused: {error.verify_message}")
         except ssl.SSLError as error:
@@ -76,3 +87,8 @@ class Accepting:
         """Wait until nothing is left of it."""
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(self._accepting, *self._greetings, return_exceptions=True)
+
+
+def _descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 4 * MOST_GREETINGS if soft == resource.RLIM_INFINITY else soft

@@ -78,6 +78,15 @@ class Auth:
                 self._failures.count(peer.address, now)
             raise
 
+    def failed(self, address: str, now: float) -> None:
+        """TLS has turned a client at ``address`` away.
+
+        Raises:
+            Problem: ``too-many-failures``: it had used them up before.
+        """
+        self._failures.check(address, now)
+        self._failures.count(address, now)
+
     def _identified(self, head: Head, peer: Peer, route: Route, now: float) -> Identity:
         if route.role == "admin" and not self._is_admin_address(peer.address):
             raise Problem("forbidden", f"admin routes are not open to {peer.address}")

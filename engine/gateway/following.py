@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.analyze import snapshot
-from aimds.analyze.owing import Owed
+from aimds.analyze.owing import MOST_ENDED, Owed
 from aimds.analyze.packed import Arrays
 from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch
@@ -39,7 +39,7 @@ class Follower:
 
     Args:
         sessions: gives each row the score of its session.
-        watch: finds the policies that a session breaks; `watch` may be replaced, and sessions then begin anew.
+        watch: finds the policies that a session breaks; `use` puts another in its place.
         responder: holds sessions, and hands rows to people and hooks.
         clock: monotonic seconds; ``wall``: seconds since 1970.
     """
@@ -55,7 +55,9 @@ class Follower:
     ) -> None:
         self.watch = watch
         self._sessions, self._responder, self._clock, self._wall = sessions, responder, clock, wall
-        self._lock, self._rows = threading.Lock(), 0
+        self._lock, self._rows, self._ended = threading.Lock(), 0, 0
+        self._left: list[Owed] = []
+        """What was owed by policies with which nothing goes on."""
 
     def has_work(self, policy: Policy | None) -> bool:
         """Whether `respond` could do anything under ``policy``; where not, nobody needs to call it."""
@@ -68,11 +70,22 @@ class Follower:
         with self._lock:
             if self._sessions is not None:
                 self._sessions.forget(self._clock())
-            watch = self.watch
+            left, self._left, watch = self._left, [], self.watch
             if watch is None:
-                return []
+                return self._told(left)
             watch.forget(self._clock())
-            return watch.owed(over=over)
+            return self._told(left + watch.owed(over=over))
+
+    def use(self, watch: Watch | None) -> list[Owed]:
+        """Go on with ``watch``; where it is another one sessions begin anew by its policies. What `forget` would say
+        if all had ended then."""
+        with self._lock:
+            old, self.watch = self.watch, watch
+            return [] if old is None or old is watch else self._told(old.owed(over=True))
+
+    def _told(self, owed: list[Owed]) -> list[Owed]:
+        self._ended += len(owed)
+        return owed
 
     def copied(self, most_bytes: int) -> tuple[dict[str, Any], Arrays]:
         """All that is remembered of sessions, for `put`: values of JSON and arrays of ``most_bytes`` at most, so that
@@ -97,7 +110,8 @@ class Follower:
         """Go on where the follower stood that gave `copied`, at another time and maybe on another machine: how many
         sessions have their scores again, and how many their policies. Nothing may have been followed yet.
 
-        Time since then counts. What the other did not follow, or by other policies, begins anew.
+        Time since then counts. What the other did not follow, or by other policies, begins anew; what was owed by
+        those is told by the next `forget`.
 
         Raises:
             DataError: it cannot be; everything begins anew.
@@ -107,13 +121,17 @@ class Follower:
             try:
                 gone = max(0.0, self._wall() - float(header["wall"]))
                 shift, rows = now - gone - float(header["clock"]), int(header["rows"])
-            except (KeyError, TypeError, ValueError) as error:
+                if not math.isfinite(shift):
+                    raise ValueError("its clock")
+            except (KeyError, OverflowError, TypeError, ValueError) as error:
                 raise DataError("snapshot", f"its header cannot be: {error}") from error
             for name in (SCORES, POLICIES):
                 if not isinstance(header.get(name, {}), dict):
                     raise DataError("snapshot", f"its {name} cannot be")
+            going = watch is not None and header.get(POLICIES, {}).get("policies") == watch.policies.version
+            left = [] if going else _left(header.get(POLICIES, {}))
             # The policies first: where they cannot be gone on with, nothing was changed yet.
-            if watch is not None and header.get(POLICIES, {}).get("policies") == watch.policies.version:
+            if watch is not None and going:
                 snapshot.put_watched(watch, _part(header, arrays, POLICIES, shift, now))
             try:
                 if sessions is not None and SCORES in header:
@@ -123,7 +141,7 @@ class Follower:
                     watch.owing.sessions.clear()
                     watch.table.expire(math.inf)
                 raise
-            self._rows = rows
+            self._rows, self._left = rows, left
             for one in (sessions, watch):
                 if one is not None:
                     one.forget(now)
@@ -133,6 +151,11 @@ class Follower:
     def rows(self) -> int:
         """Rows that were given a score, over restarts too."""
         return self._rows
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Goes on whenever rows come, or sessions have ended and were told of."""
+        return self._rows, self._ended
 
     def _holder(self, policy: Policy | None) -> Responder | None:
         responder = self._responder
@@ -203,6 +226,18 @@ class Follower:
             names = [senders[row] for row in rows.tolist()]
             parts.append(step(verdicts.take(chosen), events.take(chosen), names))
         return _joined(verdicts, rounds, parts)
+
+
+def _left(header: Mapping[str, Any]) -> list[Owed]:
+    """What was owed to the sessions that `Follower.copied` gave as ``header``, which end by that."""
+    try:
+        both = list(zip(header.get("owing", ()), header.get("owed", ()), strict=False))
+        return [
+            Owed(tenant, str(session), last, tuple(map(str, names)))
+            for (_, tenant, session, last), names in both[-MOST_ENDED:]
+        ]
+    except (TypeError, ValueError) as error:
+        raise DataError("snapshot", f"what is owed in it cannot be: {error}") from error
 
 
 def _part(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Protocol
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -26,6 +27,9 @@ CERTIFICATES, GONE = "aimds.certificates", "aimds.gone"
 IDLE_S = {"stream": 600.0, "output": 120.0}
 DEFAULT_IDLE_S = 30.0
 """Seconds in which a client must send something of a body that we are ready to read."""
+
+HEAD_S: float = 30.0
+"""Seconds in which a client must have sent the head of a request, from when it connected or was answered."""
 
 
 class Opens(Protocol):
@@ -146,6 +150,7 @@ class _Protocol(H11Protocol):
 
     counted: Callable[[int], None] = staticmethod(lambda change: None)
     gone: asyncio.Future[None]
+    _head: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -160,8 +165,33 @@ class _Protocol(H11Protocol):
             await app(scope, receive, send)
 
         self.app = with_connection
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._wait()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._wait()
+
+    def _wait(self) -> None:
+        # uvicorn ends a connection that is quiet between two requests, but waits for the rest of a head for ever.
+        waits = self.conn.their_state is h11.IDLE and (self.cycle is None or self.cycle.response_complete)
+        if not waits and self._head is not None:
+            self._head.cancel()
+            self._head = None
+        elif waits and self._head is None:
+            self._head = self.loop.call_later(HEAD_S, self._late)
+
+    def _late(self) -> None:
+        # One that is closing may still send what it owes.
+        if not self.transport.is_closing():
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._head is not None:
+            self._head.cancel()
         type(self).counted(-1)
         if not self.gone.done():
             self.gone.set_result(None)

@@ -32,7 +32,7 @@ class SessionFile:
 
     def __init__(self, path: Path, follower: Follower, say: Callable[[str], None]) -> None:
         self._path, self._follower, self._say = path, follower, say
-        self._lock, self._written = threading.Lock(), -1
+        self._lock, self._written = threading.Lock(), (-1, -1)
         self._restore()
 
     def _restore(self) -> None:
@@ -55,18 +55,23 @@ class SessionFile:
         self._say(f"sessions go on from {self._path}: {scores} with their scores, {policies} with their policies")
 
     def write(self) -> bool:
-        """Write how sessions stand, unless nothing has come since; whether it is on the disk. ``say`` is told why
-        not."""
+        """Write how sessions stand, unless nothing has come or ended since; whether it is on the disk. ``say`` is told
+        why not."""
         with self._lock:
-            rows = self._follower.rows
-            if rows == self._written:
+            progress = self._follower.progress
+            if progress == self._written:
                 return True
             try:
                 header, arrays = self._follower.copied(MOST_BYTES)
-                replace(self._path, pack(MARK, {"format": FORMAT, **header}, arrays))
+                content = pack(MARK, {"format": FORMAT, **header}, arrays)
+                if len(content) > MOST_READ:
+                    self._say(f"sessions cannot be kept in {self._path}: {len(content)} bytes, more than {MOST_READ}")
+                    return False
+                replace(self._path, content)
                 sync_folder(self._path.parent)
-            except OSError as error:
-                self._say(f"sessions cannot be kept in {self._path}: {error.strerror or error}")
+            except (MemoryError, OSError) as error:
+                why = "there is not enough memory" if isinstance(error, MemoryError) else error.strerror or error
+                self._say(f"sessions cannot be kept in {self._path}: {why}")
                 return False
-            self._written = rows
+            self._written = progress
             return True

@@ -110,7 +110,7 @@ class Monitor:
             self._state = frozenset(frozenset(self._owed(*one) for one in found) for found in state)
             self._before = {int(node): bool(held) for node, held in before}
             self._moments = {int(node): [int(one) for one in found] for node, found in moments}
-        except (TypeError, ValueError) as error:
+        except (OverflowError, TypeError, ValueError) as error:
             raise TraceError(f"cannot be gone on with: {error}") from error
         within = [node for node in self._settled if self._pool.nodes[node].op in (Op.SINCE, Op.TRIGGER)]
         known = set(self._before) == set(self._settled if self.steps else ())

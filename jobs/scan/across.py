@@ -3,7 +3,9 @@ together, a stretch of sessions at a time."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -31,15 +33,21 @@ TURNS: Final = pa.schema(
 )
 
 
-def write(folder: Path, found: Sequence[Path]) -> None:
+def write(folder: Path, found: Sequence[Path], own: str | None = None) -> None:
     """Write what sessions need of the rows of the parts ``found`` into ``folder``.
+
+    ``own``: the name of a file whose rows have no ids: their places in it tell them only from each other.
 
     Raises:
         OutputError: the operating system refuses a read or a write.
     """
 
+    hashed = b"" if own is None else hashlib.blake2b(own.encode("utf-8", "surrogatepass"), digest_size=4).digest()
+    salt = np.uint32(int.from_bytes(hashed, "little"))
+
     def made(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> Sequence[pa.Array]:
         given = turns(batch)
+        given = replace(given, names=np.where(given.ordered & 1, given.names, given.names ^ salt))
         return [pa.array(rows), *(pa.array(getattr(given, name)) for name in COLUMNS), batch.column(MARKS.name)]
 
     by_session.write(folder / NAME, TURNS, found, made)

@@ -115,7 +115,8 @@ class Screening:
         """The file's rows as turns of sessions that run on, then as steps of sessions."""
         folder = job.folder_path
         if self._across and not stage:
-            together.write(folder, found if session_column.wanted(job.used) else ())
+            own = None if "request_id" in job.used else job.source.label
+            together.write(folder, found if session_column.wanted(job.used) else (), own)
         elif self._policies is not None:
             if self._across:
                 said = followed.read(folder, session_column.rows(found))

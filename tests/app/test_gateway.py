@@ -142,6 +142,25 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
         eventually(lambda: server.gateway.service.idle)
 
 
+def test_a_connection_that_sends_no_head_is_closed_and_a_slow_answer_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aimds.gateway.http.HEAD_S", 0.3)
+    slow = Slow()
+    with live(screener=slow) as server:
+        address = ("127.0.0.1", server.gateway.port)
+        answering = socket.create_connection(address, 20)
+        content = json.dumps({"text": "hello"}).encode()
+        head = b"POST /v1/screen HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        answering.sendall(head % len(content) + content)
+        assert slow.entered.wait(10)
+        for sent in (b"", b"POST /v1/screen HTTP/1.1\r\nhost: x\r\n"):
+            with socket.create_connection(address, 20) as wire:
+                wire.sendall(sent)
+                assert wire.recv(100) == b""
+        slow.go.set()
+        assert answering.recv(15) == b"HTTP/1.1 200 OK"
+        answering.close()
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -326,6 +345,31 @@ def test_a_client_whose_certificate_ends_the_handshake_is_in_the_audit_log(folde
         assert len(denied()) == 4
         assert b'aimds_denied_total{reason="unauthenticated"} 4.0' in server.gateway.metrics.text()
     assert verify(folder / "audit.log").ok
+
+
+def test_handshakes_that_are_refused_again_and_again_do_not_fill_the_audit_log(folder: Path) -> None:
+    settings = secure(folder, audit=Audit(folder / "audit.log", None, "caught"), failures_per_minute=3.0)
+    with live(settings) as server:
+        for _ in range(6):
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                server.screen("hello", context=trusting(folder, "wrong"))
+        assert server.screen("hello", context=trusting(folder, "client"))[0] == 429
+    kept = [line for line in (folder / "audit.log").read_bytes().splitlines() if b"the certificate was refused" in line]
+    assert len(kept) == 3
+
+
+def test_no_more_handshakes_are_under_way_than_there_is_room_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aimds.gateway.accepting.MOST_GREETINGS", 2)
+    monkeypatch.setattr("aimds.gateway.accepting.GREETING_S", 1.0)
+    with live(secure(folder)) as server:
+        silent = [socket.create_connection(("127.0.0.1", server.gateway.port), 20) for _ in range(3)]
+        began = time.monotonic()
+        assert silent[2].recv(1) == b""
+        assert time.monotonic() - began < 0.9
+        assert [wire.recv(1) for wire in silent[:2]] == [b"", b""]
+        for wire in silent:
+            wire.close()
+        assert server.screen("hello", context=trusting(folder, "client"))[0] == 200
 
 
 class Strict(Fake):

@@ -8,6 +8,7 @@ import inspect
 import json
 import socket
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -26,7 +27,7 @@ from aimds.gateway.certificates import Chains
 from aimds.gateway.identity import Identity
 from aimds.gateway.pieces import Limits
 from aimds.gateway.protocol import Hooks
-from aimds.gateway.server import configuration
+from aimds.gateway.server import Server, configuration
 from aimds.gateway.server.connection import SEND_BUFFER
 from aimds.gateway.server.credit import STREAM_WINDOW, STREAMS, Finished
 
@@ -255,6 +256,35 @@ def test_malformed_frames_end_their_connection_alone() -> None:
         assert one.service.idle
 
     running(test)
+
+
+def test_a_connection_that_cannot_even_be_closed_harms_nobody_else() -> None:
+    served: list[str] = []
+
+    class Broken:
+        quic = SimpleNamespace(receive_datagram=lambda *_, **__: None)
+
+        def more(self) -> None:
+            raise RuntimeError
+
+        def close(self, code: int) -> None:
+            served.append("closing")
+            raise RuntimeError
+
+    class Sound(Broken):
+        def more(self) -> None:
+            served.append("served")
+
+    metrics = SimpleNamespace(denied=SimpleNamespace(labels=lambda _: SimpleNamespace(inc=lambda: None)))
+    server: Any = Server.__new__(Server)
+    server._loop, server._service = SimpleNamespace(time=lambda: 0.0), SimpleNamespace(metrics=metrics)
+    server._configuration = SimpleNamespace(connection_id_length=8)
+    server._known = {b"a" * 8: Broken(), b"b" * 8: Sound()}
+    server.datagrams = SimpleNamespace(flush=lambda: served.append("sent"), close=lambda: served.append("closed"))
+    server._arrived([(b"@" + name * 8, None) for name in (b"a", b"b")])
+    assert served == ["closing", "served", "sent"]
+    server.close()
+    assert served[-3:] == ["closing", "closing", "closed"]
 
 
 def test_many_handshakes_at_once_make_clients_show_their_address() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import stat
 import time
 from pathlib import Path
@@ -134,6 +135,28 @@ def test_a_file_that_cannot_be_used_is_put_aside_and_all_begins_anew(settings: S
     assert gateway.worker.follower.rows == 0
 
 
+def test_numbers_that_cannot_be_put_a_file_aside(tmp_path: Path) -> None:
+    (tmp_path / "policies.toml").write_text(POLICIES)
+    policies = TracePolicies.load(tmp_path / "policies.toml")
+    follower = Clocks(0.0, 0.0).follower(policies)
+    told(follower, "s")
+    header, arrays = follower.copied(1 << 20)
+    places = [[[math.inf, state] for _, state in found] for found in header["policies"]["monitors"]]
+    wide = {name: np.zeros((1, 2)) for name in ("scores.seen", "policies.seen")}
+    for head, kept in (
+        ({"rows": math.inf}, {}),
+        ({"clock": math.nan}, {}),
+        ({"policies": {**header["policies"], "owing": [[math.inf, "t", "s", None]]}}, {}),
+        ({"policies": {**header["policies"], "monitors": places}}, {}),
+        *(({}, {name: array}) for name, array in wide.items()),
+        ({}, {"policies.seen": np.array([math.nan])}),
+    ):
+        said: list[str] = []
+        (tmp_path / "s").write_bytes(pack(MARK, {"format": 1, **header, **head}, {**arrays, **kept}))
+        SessionFile(tmp_path / "s", Clocks(0.0, 0.0).follower(policies), said.append)
+        assert "begin anew" in said[0], (head, kept)
+
+
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(session_file, "MOST_READ", 10)
@@ -205,3 +228,68 @@ def test_a_folder_that_cannot_be_written_is_said_and_nothing_stops(tmp_path: Pat
     kept = SessionFile(tmp_path / "missing" / "s", Clocks(0.0, 0.0).follower(), said.append)
     assert not kept.write()
     assert "cannot be kept" in said[0]
+
+
+def test_what_has_ended_and_was_told_is_not_told_again_after_a_restart(tmp_path: Path) -> None:
+    (tmp_path / "policies.toml").write_text(POLICIES)
+    policies = TracePolicies.load(tmp_path / "policies.toml")
+    clocks = Clocks(0.0, 0.0)
+    follower = clocks.follower(policies, max_age_s=100)
+    kept = SessionFile(tmp_path / "s", follower, lambda line: None)
+    told(follower, "s")
+    assert kept.write()
+    clocks.wall = clocks.own = 200.0
+    assert [one.session_id for one in follower.forget()] == ["s"]
+    assert kept.write()
+    after = Clocks(201.0, 0.0).follower(policies, max_age_s=100)
+    SessionFile(tmp_path / "s", after, lambda line: None)
+    assert after.forget() == []
+
+
+def test_a_watch_that_is_replaced_says_what_is_owed_in_it(tmp_path: Path) -> None:
+    (tmp_path / "policies.toml").write_text(POLICIES)
+    follower = Clocks(0.0, 0.0).follower(TracePolicies.load(tmp_path / "policies.toml"))
+    told(follower, "s")
+    assert follower.use(follower.watch) == []
+    assert [(one.session_id, one.policies) for one in follower.use(Watch(TracePolicies.load()))] == [
+        ("s", ("answered",))
+    ]
+    assert follower.forget(over=True) == []
+
+
+def test_a_reload_with_other_policies_puts_what_is_owed_into_the_log(tmp_path: Path, settings: Settings) -> None:
+    with live(settings, Served()) as server:
+        ask(server, "0.005 direct_injection")
+        (tmp_path / "policies.toml").write_text(POLICIES.replace('version = "1"', 'version = "2"'))
+        server.begin(server.gateway.reload()).result(20)
+    assert b"session_ended" in (tmp_path / "audit.log").read_bytes()
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    follower = Clocks(0.0, 0.0).follower()
+    kept = SessionFile(tmp_path / "s", follower, said.append)
+    told(follower, "s")
+    monkeypatch.setattr(session_file, "MOST_READ", 10)
+    assert not kept.write()
+    assert "more than 10" in said[0]
+    assert not (tmp_path / "s").exists()
+
+    def full(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(session_file, "pack", full)
+    assert not kept.write()
+    assert "memory" in said[1]
+
+
+def test_what_was_owed_by_policies_that_have_changed_is_told_after_a_restart(tmp_path: Path) -> None:
+    (tmp_path / "policies.toml").write_text(POLICIES)
+    follower = Clocks(0.0, 0.0).follower(TracePolicies.load(tmp_path / "policies.toml"))
+    kept = SessionFile(tmp_path / "s", follower, lambda line: None)
+    told(follower, "s")
+    assert kept.write()
+    after = Clocks(1.0, 0.0).follower()
+    SessionFile(tmp_path / "s", after, lambda line: None)
+    assert [(one.session_id, one.policies) for one in after.forget()] == [("s", ("answered",))]
+    assert after.forget() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 
@@ -62,7 +63,8 @@ class Server:
     def close(self) -> None:
         """Tell all clients that it is over, and close the socket."""
         for connection in set(self._known.values()):
-            connection.close(ErrorCode.H3_NO_ERROR)
+            with contextlib.suppress(Exception):
+                connection.close(ErrorCode.H3_NO_ERROR)
         self._known.clear()
         self.datagrams.close()
 
@@ -86,7 +88,9 @@ class Server:
                 connection.more()
             except Exception:  # what is made of it ends one connection; the others go on
                 self._service.metrics.denied.labels("datagram").inc()
-                connection.close(ErrorCode.H3_INTERNAL_ERROR)
+                # Closing sends too, and may fail at the same thing.
+                with contextlib.suppress(Exception):
+                    connection.close(ErrorCode.H3_INTERNAL_ERROR)
         self.datagrams.flush()
 
     def _found(self, data: bytes, address: Address) -> Connection | None:

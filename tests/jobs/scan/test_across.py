@@ -89,6 +89,14 @@ def test_all_files_together_say_what_the_live_sessions_say(tmp_path: Path, order
     assert pq.read_table(alone / "3.parquet")["session_score"] != pq.read_table(tmp_path / "out" / "3.parquet")
 
 
+def test_rows_at_the_same_place_of_files_without_ids_and_order_are_no_copies(tmp_path: Path) -> None:
+    whole = table(200, order="none")
+    run(split(tmp_path, whole, [100]), tmp_path / "out")
+    (tmp_path / "one").mkdir()
+    run(split(tmp_path / "one", whole, []), tmp_path / "all")
+    assert read(tmp_path / "out")["session_score"].to_pylist() == read(tmp_path / "all")["session_score"].to_pylist()
+
+
 def test_files_may_come_in_another_order_than_their_turns(tmp_path: Path) -> None:
     whole = table()
     run(split(tmp_path, whole, [150, 300]), tmp_path / "out")
