@@ -232,11 +232,14 @@ def _unseen(value: Any) -> bool:
 
 
 def _output(document: Mapping[str, Any], default: int) -> int:
-    for name in ("max_completion_tokens", "max_tokens"):
-        found = document.get(name)
-        if type(found) is int and 0 < found <= MOST_OUTPUT:
-            return found
-    return default
+    # Servers differ in which of two limits counts, and write every answer that is asked for or chosen from.
+    longest = max((_whole(document, name) for name in ("max_completion_tokens", "max_tokens")), default=0) or default
+    return longest * max(_whole(document, "n"), _whole(document, "best_of"), 1)
+
+
+def _whole(document: Mapping[str, Any], name: str) -> int:
+    found = document.get(name)
+    return found if type(found) is int and 0 < found <= MOST_OUTPUT else 0
 
 
 def _nowhere(reason: str) -> Refusal:

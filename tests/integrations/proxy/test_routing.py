@@ -13,7 +13,7 @@ from live import Live
 from stub_model import Asked, Stub, answered, chat, proxied, streamed
 
 from aimds.errors import ConfigError
-from aimds.integrations.proxy.routing import Routing, _unseen
+from aimds.integrations.proxy.routing import Routing, _output, _unseen
 from aimds.metrics import Metrics
 from aimds.route.tiers import Tiers
 
@@ -143,6 +143,20 @@ def test_what_is_private_anywhere_in_the_conversation_stays_local_even_where_tha
 def test_a_request_with_what_nobody_looks_into_is_private(part: dict[str, str]) -> None:
     assert _unseen({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}, part]}]})
     assert not _unseen({"messages": [{"role": "user", "content": [{"type": "text", "text": "an image"}]}]})
+
+
+@pytest.mark.parametrize(
+    ("limits", "tokens"),
+    [
+        ({}, 100),
+        ({"max_tokens": 5, "max_completion_tokens": 3}, 5),
+        ({"max_tokens": 5, "n": 4}, 20),
+        ({"n": 4, "best_of": 6}, 600),
+        ({"n": 1 << 80, "max_tokens": "9"}, 100),
+    ],
+)
+def test_all_answers_that_a_request_asks_for_are_counted(limits: dict[str, Any], tokens: int) -> None:
+    assert _output(limits, 100) == tokens
 
 
 def test_an_attack_goes_to_no_model() -> None:
