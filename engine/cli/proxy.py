@@ -65,8 +65,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Screen what goes to a model's server and what comes back, until SIGTERM or Ctrl-C.
 
-        Screened are /v1/chat/completions and /v1/messages, streamed or not; all else passes as it is. Below /aimds/ the
-        proxy answers itself: healthz, readyz, metrics.
+        Screened are chat completions, completions, responses and messages, streamed or not, and what a server has
+        stored of the first three; all else passes as it is. Below /aimds/ the proxy answers itself: healthz, readyz,
+        metrics.
 
         Example: aimds proxy --upstream http://127.0.0.1:8000 --port 8080
         """
