@@ -1,9 +1,9 @@
 """Mistyped words ("igmore teh sytsem promt") put right in folded text, where they are one slip from a listed word.
 
 A slip is one letter missing, added or wrong, or two neighbours swapped (Damerau, CACM 1964). Only words of the list are
-restored, and only from words that no text is known to hold, in texts of whose words at least half are known or restored. Candidates are
-found by their deletions: two words one slip apart are equal once a letter is taken out of one or both (Garbe's
-symmetric deletion).
+restored, and only from words that no text is known to hold, in texts of whose words at least half are known or
+restored. Candidates are found by their deletions: two words one slip apart are equal once a letter is taken out of one
+or both (Garbe's symmetric deletion).
 """
 
 from __future__ import annotations
@@ -152,10 +152,10 @@ def _one_slip(values, i, n, letters, low, m):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _equal(values, i, letters, low, n):  # type: ignore[no-untyped-def]
+    same = True
     for k in range(n):
-        if values[i + k] != letters[low + k]:
-            return False
-    return True
+        same = same and values[i + k] == letters[low + k]
+    return same
 
 
 @njit(cache=True, nogil=True)
@@ -180,7 +180,7 @@ def _meant(values, i, n, keys, ids, letters, bounds, word):  # type: ignore[no-u
 
 @njit(cache=True, nogil=True)
 def _is_known(values, low, high, known, keys, logs):  # type: ignore[no-untyped-def]
-    # Whether of the words of letters a–z in values[low:high] as many are known, `known` of the others among them, as not.
+    # Whether of the words of letters a–z in values[low:high] at least half are known, or among `known` of the others.
     unknown = -known
     i = low
     while i < high:
