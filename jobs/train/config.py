@@ -41,7 +41,7 @@ class TrainConfig:
     bank_texts: int = 40_000
     pairs: int = 3
     grammar: int = 14_000
-    ordinary: int = 7_000
+    ordinary: int = 8_000
     planted: int = 4000
     bits: int = 19
     cost: float = 0.5

@@ -190,7 +190,12 @@ def _first(text, literal, bounds, numbers):  # type: ignore[no-untyped-def]
 
 
 def _trimmed(text: bytes, start: int, end: int) -> tuple[int, int]:
-    # A match may begin with the punctuation and space that show where a sentence starts.
+    # A match may begin with the last letter of the word before, which shows that it is no negation, or with the
+    # punctuation and space that show where a sentence starts.
+    if start and text[start - 1] > 32 and text[start] > 32:
+        letter = len(text[start : start + 4].decode("utf-8", "ignore")[:1].encode())
+        if letter and text[start + letter : start + letter + 1].isspace():
+            start += letter
     while start + 1 < end and text[start] in _BEFORE_A_SENTENCE:
         start += 1
     return start, end
