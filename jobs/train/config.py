@@ -43,7 +43,7 @@ class TrainConfig:
     pairs: int = 3
     grammar: int = 14_000
     ordinary: int = 7_000
-    everyday: int = 3_000
+    everyday: int = 2_000
     planted: int = 4000
     bits: int = 19
     cost: float = 0.5
