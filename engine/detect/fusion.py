@@ -6,7 +6,7 @@ attack labels enter, so nothing is fitted to known attack sources, and the false
 traffic stays exchangeable with the calibration set. Taught exemplars count together with what the other stages say:
 text that is both near a confirmed attack and a little unusual is more so than text that is one of these. Every stage
 takes the highest score of a text's windows, and a long text has many: its p-values are those of the highest of as many
-ordinary texts (Šidák 1967), and half of its budget goes to what the stages find together in one place. The score is a logistic function of -log10 of that p-value.
+ordinary texts (Šidák 1967), and up to half of its budget goes to what the stages find together in one place. The score is a logistic function of -log10 of that p-value.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ UNIT_WINDOWS = 9
 LENGTH_POWER = 0.7
 """A text of k times that length counts as k to this power ordinary ones: what stands in one document is alike."""
 LOCAL_SHARE = 0.5
-"""What a text that counts as more than one spends on findings of several stages in one window."""
+"""What a very long text spends on findings of several stages in one window; one that counts as k, 1 - 1/k of it."""
 CERTAIN = 0.9
 """A signature of this strength leaves no reasonable doubt: it counts alike in texts of any length."""
 NOTABLE_P = 0.01
@@ -180,7 +180,9 @@ def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
         for name in rare:
             rare[name] = _rest(rare[name], stages.units if name != "rules" else _units_for(strongest, stages.units))
         rare["harmful"] = of_highest(alone["harmful"], stages.units)
-        rare["local"] = np.where(stages.units > 1.0, of_highest(stages.local, stages.units) / LOCAL_SHARE, 1.0)
+        with np.errstate(divide="ignore"):
+            spent = of_highest(stages.local, stages.units) / _local_share(stages.units)
+        rare["local"] = np.where(stages.units > 1.0, spent, 1.0)
     if stages.exemplars is not None:
         rare["exemplars"] = together(rare["exemplars"], _least(rare, dataclasses.replace(stages, exemplars=None)))
     return rare
@@ -204,8 +206,12 @@ def _least(alone: Mapping[str, F64], stages: StageScores) -> F64:
 
 
 def _rest(p: F64, units: F64) -> F64:
-    # What is left of the budget of a text that counts as more than one, for each stage by itself.
-    return np.where(units > 1.0, p / (1.0 - LOCAL_SHARE), p)
+    # From what is left of the budget of a text that counts as more than one, for each stage by itself.
+    return p / (1.0 - _local_share(units))
+
+
+def _local_share(units: F64) -> F64:
+    return LOCAL_SHARE * (1.0 - 1.0 / units)
 
 
 def _units_for(strength: F32, units: F64) -> F64:
