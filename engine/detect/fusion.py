@@ -6,7 +6,7 @@ attack labels enter, so nothing is fitted to known attack sources, and the false
 traffic stays exchangeable with the calibration set. Taught exemplars count together with what the other stages say:
 text that is both near a confirmed attack and a little unusual is more so than text that is one of these. Every stage
 takes the highest score of a text's windows, and a long text has many: its p-values are those of the highest of as many
-ordinary texts (Šidák 1967). The score is a logistic function of -log10 of that p-value.
+ordinary texts (Šidák 1967), and up to half of its budget goes to what the stages find together in one place. The score is a logistic function of -log10 of that p-value.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ EXEMPLAR_SHARE = 0.2
 """What exemplars may spend once some have been taught; the others then share the rest."""
 UNIT_WINDOWS = 9
 """Windows of a text of 2,000 bytes; up to there a text counts as one (docs/design/0007)."""
+LENGTH_POWER = 0.7
+"""A text of k times that length counts as k to this power ordinary ones: what stands in one document is alike."""
+LOCAL_SHARE = 0.5
+"""What a very long text spends on findings of several stages in one window; one that counts as k, 1 - 1/k of it."""
 CERTAIN = 0.9
 """A signature of this strength leaves no reasonable doubt: it counts alike in texts of any length."""
 NOTABLE_P = 0.01
@@ -60,7 +64,9 @@ class StageScores:
     is in a decoded view and the text as written shows nothing of it · ``untrusted`` bool (B,): tool or document text ·
     ``deep`` float32 (B,): attack margin of the encoder, -inf where it did not look, None in a profile without it ·
     ``exemplars`` float64 (B,): p-value of being that much nearer to taught attacks than to benign text, None if nothing
-    was taught · ``units`` float64 (B,): how many texts of ordinary length the row is as long as (`units_of`).
+    was taught · ``units`` float64 (B,): how many ordinary texts the row counts as (`units_of`) · ``local`` float64 (B,):
+    p-value of what the stages find together in one window, and ``local_code`` int8 (B,): that window's type; for rows
+    that count as more than one (`aimds.detect.agreement`), None before there are tails.
     """
 
     attack: F32
@@ -75,6 +81,8 @@ class StageScores:
     units: F64
     deep: F32 | None = None
     exemplars: F64 | None = None
+    local: F64 | None = None
+    local_code: Codes | None = None
 
 
 @dataclass(slots=True)
@@ -124,8 +132,20 @@ def by_channel(tails: Tails, stage: str, scores: F32, untrusted: npt.NDArray[np.
 
 
 def units_of(windows: npt.NDArray[np.int64]) -> F64:
-    """How many texts of ordinary length ``windows`` int64 (B,) windows are, at least 1, float64 (B,)."""
-    return np.maximum(windows / UNIT_WINDOWS, 1.0)
+    """How many ordinary texts a text of ``windows`` int64 (B,) windows counts as, at least 1, float64 (B,)."""
+    units: F64 = np.maximum(windows / UNIT_WINDOWS, 1.0) ** LENGTH_POWER
+    return units
+
+
+def read_like(tails: Tails, attack: F32, indirect: F32, untrusted: npt.NDArray[np.bool_]) -> F64:
+    """p-value of reading like an attack, float64 (B,), by the heads' scores ``attack`` and ``indirect``, both (B,)."""
+    p = by_channel(tails, "attack", attack, untrusted)
+    rows = np.flatnonzero(untrusted)
+    if len(rows):
+        both = UNTRUSTED_SHARES["attack"] + UNTRUSTED_SHARES["indirect"]
+        planted = tails["indirect"].p_value(indirect[rows]) * (both / UNTRUSTED_SHARES["indirect"])
+        p[rows] = np.minimum(np.minimum(p[rows] * (both / UNTRUSTED_SHARES["attack"]), planted), 1.0)
+    return p
 
 
 def of_highest(p: F64, units: F64) -> F64:
@@ -139,7 +159,8 @@ def of_highest(p: F64, units: F64) -> F64:
 
 
 def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
-    """p-value of each stage against benign traffic, float64 (B,), before the budget is shared out."""
+    """p-value of each stage against benign traffic, float64 (B,), before the budget is shared out; that of ``local``,
+    what the stages find in one window, has its share already."""
     tails = model.tails
     strongest = stages.rules.max(axis=1)
     alone = {
@@ -155,6 +176,13 @@ def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
         alone["exemplars"] = stages.exemplars
     rare = {name: of_highest(p, stages.units) for name, p in alone.items()}
     rare["rules"] = of_highest(alone["rules"], _units_for(strongest, stages.units))
+    if stages.local is not None:
+        for name in rare:
+            rare[name] = _rest(rare[name], stages.units if name != "rules" else _units_for(strongest, stages.units))
+        rare["harmful"] = of_highest(alone["harmful"], stages.units)
+        with np.errstate(divide="ignore"):
+            spent = of_highest(stages.local, stages.units) / _local_share(stages.units)
+        rare["local"] = np.where(stages.units > 1.0, spent, 1.0)
     if stages.exemplars is not None:
         rare["exemplars"] = together(rare["exemplars"], _least(rare, dataclasses.replace(stages, exemplars=None)))
     return rare
@@ -174,7 +202,16 @@ def _least(alone: Mapping[str, F64], stages: StageScores) -> F64:
     for spent, rows in ((trusted, ~stages.untrusted), (untrusted, stages.untrusted)):
         for name, share in spent.items():
             least[rows] = np.minimum(least[rows], alone[name][rows] / share)
-    return least
+    return np.minimum(least, alone["local"]) if "local" in alone else least
+
+
+def _rest(p: F64, units: F64) -> F64:
+    # From what is left of the budget of a text that counts as more than one, for each stage by itself.
+    return p / (1.0 - _local_share(units))
+
+
+def _local_share(units: F64) -> F64:
+    return LOCAL_SHARE * (1.0 - 1.0 / units)
 
 
 def _units_for(strength: F32, units: F64) -> F64:
@@ -204,13 +241,17 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
     if len(hits):
         share = np.where(stages.untrusted[hits], shared[1]["rules"], shared[0]["rules"])
         strength = stages.rules[hits, types]
-        p = of_highest(model.tails["rules"].p_value(strength), _units_for(strength, stages.units[hits]))
+        units = _units_for(strength, stages.units[hits])
+        p = of_highest(model.tails["rules"].p_value(strength), units)
+        p = p if stages.local is None else _rest(p, units)
         by_type[hits, types] = p / share
     indirect = np.full(len(by_type), INDIRECT, np.int8)
     codes = {"attack": stages.type_code, "indirect": indirect, "patterns": stages.pattern_code}
     codes |= {stage: stages.type_code for stage in ("deep", "exemplars") if stage in alone}
     for stage, code in codes.items():
         _spend(by_type, alone[stage], code, shared[0].get(stage, 0.0), shared[1].get(stage, 0.0), stages.untrusted)
+    if stages.local_code is not None:
+        _spend(by_type, alone["local"], stages.local_code, 1.0, 1.0, stages.untrusted)
     p_value, threat = _fused(by_type, stages.untrusted, stages.decoded, NONE, DIRECT, INDIRECT, OBFUSCATION)
     by_type[:, HARMFUL] = alone["harmful"]
     scores = calibrate(model, by_type)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from aimds.detect import calibration, failures, findings, fusion, gray
+from aimds.detect import agreement, calibration, failures, findings, fusion, gray
 from aimds.detect.classifier import ATTACK, FIRST_TYPE, HARMFUL, INDIRECT, Classifier
 from aimds.detect.deep import Deep
 from aimds.detect.evidence import MAX_EVIDENCE, Evidence, Span
@@ -254,6 +254,11 @@ class Detector:
             plain = np.flatnonzero(views.depths[pieces.view] == 0)
             written = highest(np.ascontiguousarray(logits[plain, ATTACK]), pieces.row[plain], rows)
             hidden &= tail.p_value(written) > 0.05
+        units = fusion.units_of(np.bincount(pieces.row[views.depths[pieces.view] == 0], minlength=rows))
+        local, local_code = None, None
+        if tail is not None:
+            local, window = self._local(views, pieces, logits, matches.margin, found, channels >= 3, units)
+            local_code = fusion.type_of(logits[window, FIRST_TYPE:])
         return fusion.StageScores(
             attack=attack,
             indirect=highest(logits[:, INDIRECT], pieces.row, rows),
@@ -264,8 +269,28 @@ class Detector:
             rules=strengths,
             decoded=hidden,
             untrusted=channels >= 3,
-            units=fusion.units_of(np.bincount(pieces.row[views.depths[pieces.view] == 0], minlength=rows)),
+            units=units,
+            local=local,
+            local_code=local_code,
         ), best
+
+    def _local(
+        self,
+        views: Views,
+        pieces: Windows,
+        logits: F32,
+        margin: F32,
+        found: list[Evidence],
+        untrusted: npt.NDArray[np.bool_],
+        units: F64,
+    ) -> tuple[F64, npt.NDArray[np.int64]]:
+        chosen = np.flatnonzero(units[pieces.row] > 1.0)
+        if not len(chosen):
+            return np.ones(len(units)), np.zeros(len(units), np.int64)
+        tails = self.classifier.tails
+        scores = np.ascontiguousarray(logits[chosen][:, [ATTACK, INDIRECT]].T)
+        like = fusion.read_like(tails, scores[0], scores[1], untrusted[pieces.row[chosen]])
+        return agreement.strongest(tails, views, pieces, chosen, like, margin[chosen], found, len(units))
 
     def _collect(
         self,

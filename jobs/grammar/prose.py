@@ -1,6 +1,7 @@
-"""Ordinary text in languages that public benign text hardly covers: questions, requests and prose of our own writing.
+"""Ordinary text that public benign text hardly covers: questions, requests and prose of our own writing.
 
-A language that a detector knows only from attacks and their look-alikes is itself a sign of attack to it.
+A language that a detector knows only from attacks and their look-alikes is itself a sign of attack to it, and so is an
+English word: the English file holds innocent uses of such words.
 """
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ LEAST = {"rounds": 1, "max_epochs": 1, "epochs": 1, "calibration_rows": 1, "refe
 class TrainConfig:
     """How to train.
 
-    Texts. ``bank_texts``: benign texts that set the thresholds of the patterns · ``pairs``: times each pattern of the
-    bank stands beside a benign text among the training texts · ``grammar``: texts the grammar makes, half of them
-    attacks · ``ordinary``: ordinary texts of our own in other languages · ``planted``: documents with and without a
-    planted instruction.
+    Texts. ``bank_texts``: public benign texts that, with our own ordinary ones, set the thresholds of the patterns ·
+    ``pairs``: times each pattern of the bank stands beside a benign text among the training texts · ``grammar``: texts
+    the grammar makes, half of them attacks · ``ordinary``: ordinary texts of our own in other languages ·
+    ``everyday``: ordinary English texts of our own with the words of attacks in them · ``planted``: documents with and
+    without a planted instruction.
 
     Linear heads. ``bits``: 2 ** bits hashed features · ``cost``: penalty C of a mean row · ``folds``: groups of sources
     for out-of-fold scores · ``rounds``: passes of choosing the windows that make a long attack one (multiple-instance
@@ -42,6 +43,7 @@ class TrainConfig:
     pairs: int = 3
     grammar: int = 14_000
     ordinary: int = 8_000
+    everyday: int = 2_000
     planted: int = 4000
     bits: int = 19
     cost: float = 0.5

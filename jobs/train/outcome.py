@@ -111,6 +111,8 @@ def ablation(
         for name in names:
             share = np.where(stages.untrusted, untrusted.get(name, 0.0), trusted.get(name, 0.0))
             p = np.minimum(p, np.divide(alone[name], share, out=np.ones_like(p), where=share > 0))
+        if "rules" in names and "local" in alone:
+            p = np.minimum(p, alone["local"])
         detection = {}
         for rate in RATES:
             limit = _quantile(p, weights, rate)

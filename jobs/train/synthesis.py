@@ -27,6 +27,9 @@ SAMPLED = 600
 """Benign texts of one fold that the grammar may use as carriers, instructions or documents."""
 
 
+ORDINARY = f"{OWN}ordinary "
+"""Names of sources of ordinary text, which quotes no attack."""
+ENGLISH = "en"
 NATIVE = 60
 """Ordinary texts of each other language that the grammar may use as carriers in one fold."""
 
@@ -34,6 +37,11 @@ NATIVE = 60
 def is_own(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
     """Which rows come from here, bool (N,)."""
     return np.array([str(name).startswith(OWN) for name in source], np.bool_)
+
+
+def is_ordinary(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Which rows are ordinary text made here, bool (N,)."""
+    return np.array([str(name).startswith(ORDINARY) for name in source], np.bool_)
 
 
 def with_own(
@@ -54,13 +62,17 @@ def with_own(
     short = np.flatnonzero(plain & (lengths > 0) & (lengths < MAX_BYTES))
     long = np.flatnonzero(plain & (lengths >= DOCUMENT_BYTES[0]) & (lengths < DOCUMENT_BYTES[1]))
     numbers = np.unique(fold)
-    grammar, languages = Grammar.load(), prose.load()
+    grammar, ordinary = Grammar.load(), prose.load()
+    # English has public texts for carriers; its own ordinary text is there for the words it shares with attacks.
+    english = tuple(one for one in ordinary if one.lang == ENGLISH)
+    languages = tuple(one for one in ordinary if one.lang != ENGLISH)
     for number in numbers:
         brief, whole = (_texts(corpus, rows_of[fold[rows_of] == number], rng) for rows_of in (short, long))
         made = _pairs(bank, brief, config.pairs / len(numbers), rng) if len(brief) > 2 else []
         native = {one.lang: [one.text(rng) for _ in range(NATIVE)] for one in languages}
         made += grammar.generate(rng, config.grammar // len(numbers), carriers=brief, native=native)
         made += prose.ordinary(rng, config.ordinary // len(numbers), languages)
+        made += prose.ordinary(rng, config.everyday // len(numbers), english)
         if brief and whole and config.planted:
             made += planted(rng, config.planted // len(numbers), whole, brief)
         rows += made
@@ -81,7 +93,7 @@ def with_own(
 
 def _source(row: Sample) -> str:
     if row.family == "ordinary":
-        return f"{OWN}ordinary {row.lang}"
+        return f"{ORDINARY}{row.lang}"
     # The other languages are one source: as twenty of them they would outweigh all public attacks.
     kind = row.family if row.family in ("bank", "pairs", "planted") else "grammar"
     lang = row.lang if row.lang in ("en", "mixed") else "other languages"

@@ -72,10 +72,12 @@ def chunks(corpus: Corpus, fold: npt.NDArray[np.int64], rules: Rules, config: Tr
 
 
 def _benign_texts(corpus: Corpus, keep: npt.NDArray[np.bool_], config: TrainConfig) -> list[str]:
-    # Not our own look-alikes: they quote attacks, and a pattern would learn to overlook its own words.
+    # Not our own look-alikes: they quote attacks, and a pattern would learn to overlook its own words. Our own ordinary
+    # text quotes none.
     rows = np.flatnonzero(keep & (corpus.label == 0) & ~synthesis.is_own(corpus.source))
     rng = np.random.default_rng(config.seed)
-    chosen = np.sort(rng.permutation(rows)[: config.bank_texts])
+    ordinary = np.flatnonzero(keep & synthesis.is_ordinary(corpus.source))
+    chosen = np.sort(np.concatenate([rng.permutation(rows)[: config.bank_texts], ordinary]))
     return [corpus.texts.raw(int(row)).decode("utf-8", "replace") for row in chosen]
 
 

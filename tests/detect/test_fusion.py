@@ -169,6 +169,28 @@ def test_what_a_broken_stage_says_stays_broken_in_a_long_text() -> None:
     assert np.isnan(fused.p_value).all()
 
 
+def test_what_stages_find_in_one_window_of_a_long_text_counts_together() -> None:
+    local = np.array([1.0, 1e-6, 1e-6])
+    code = np.full(3, CODES["prompt_leak"], np.int8)
+    fused = fusion.fuse(MODEL, stages(3, local=local, local_code=code, units=np.array([15.0, 15.0, 1.0])))
+    assert (fused.p_value <= 0.001).tolist() == [False, True, False]
+    assert THREATS[fused.threat[1]] == "prompt_leak"
+
+
+def test_the_budget_of_a_long_text_is_kept_with_the_share_for_one_window() -> None:
+    rng = np.random.default_rng(4)
+    n, k = 40_000, 16
+    many = rng.exponential(size=(n, k)).astype(np.float32)
+    model = dataclasses.replace(MODEL, tails={name: tail.fit(many.ravel()) for name in TAILS})
+    both = {"local": rng.uniform(size=(n, k)).min(axis=1), "local_code": np.full(n, CODES["jailbreak"], np.int8)}
+    long = stages(n, attack=many.max(axis=1), units=np.full(n, float(k)), **both)
+    spent = fusion.LOCAL_SHARE * (1 - 1 / k)
+    for alpha in (0.01, 0.001):
+        expected = (fusion.SHARES["attack"] * (1 - spent) + spent) * alpha
+        seen = np.mean(fusion.fuse(model, long).p_value <= alpha)
+        assert seen == pytest.approx(expected, abs=4 * np.sqrt(expected / n))
+
+
 def test_what_is_near_an_exemplar_and_a_little_unusual_counts_for_more_than_either() -> None:
     near = np.array([1.0, 0.002, 0.002])
     fused = fusion.fuse(MODEL, stages(3, attack=np.array([3.0, -1.0, 3.0], np.float32), exemplars=near))
