@@ -37,13 +37,12 @@ _NO_WORDS = kernels.build_vocabulary([b"0"])
 @dataclass(frozen=True, slots=True)
 class Lexicon:
     """Word relations. ``weights`` in [0, 1] by word; by language ``endings``, ``stems``, ``groups`` of words with their
-    cost, and ``slips``, the words to be known when mistyped."""
+    cost."""
 
     weights: dict[Word, float]
     endings: dict[str, tuple[str, ...]]
     stems: dict[str, tuple[frozenset[Word], ...]]
     groups: dict[str, tuple[tuple[int, frozenset[Word]], ...]]
-    slips: dict[str, frozenset[Word]]
 
     @classmethod
     def parse(cls, name: object, content: bytes) -> Lexicon:
@@ -56,7 +55,7 @@ class Lexicon:
             tables = tomllib.loads(content.decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ArtefactError(name, f"cannot be read: {error}") from error
-        parts: dict[str, list[dict[str, Any]]] = {"weight": [], "inflect": [], "stem": [], "slip": [], "group": []}
+        parts: dict[str, list[dict[str, Any]]] = {"weight": [], "inflect": [], "stem": [], "group": []}
         for kind, entries in tables.items():
             if kind not in parts:
                 raise ArtefactError(name, f"unknown table {kind!r}; there are {', '.join(parts)}")
@@ -84,14 +83,11 @@ class Lexicon:
         endings = {entry["lang"]: ("", *entry["endings"].split()) for entry in parts["inflect"]}
         stems: dict[str, tuple[frozenset[Word], ...]] = {}
         groups: dict[str, tuple[tuple[int, frozenset[Word]], ...]] = {}
-        slips: dict[str, frozenset[Word]] = {}
         for entry, words in zip(parts["stem"], folded["stem"], strict=True):
             stems[entry["lang"]] = (*stems.get(entry["lang"], ()), words)
         for entry, words in zip(parts["group"], folded["group"], strict=True):
             groups[entry["lang"]] = (*groups.get(entry["lang"], ()), (entry.get("cost", SYNONYM), words))
-        for entry, words in zip(parts["slip"], folded["slip"], strict=True):
-            slips[entry["lang"]] = slips.get(entry["lang"], frozenset()) | words
-        lexicon = cls(weights, endings, stems, groups, slips)
+        lexicon = cls(weights, endings, stems, groups)
         listed = dict(weights)
         for entry, words in zip(parts["weight"], folded["weight"], strict=True):
             for word in words:
@@ -141,7 +137,7 @@ class Lexicon:
         return out
 
     def forms(self, lang: str, word: Word) -> frozenset[Word]:
-        """Other forms of ``word``: by the endings of its language, its stem lists and its slips.
+        """Other forms of ``word``: by the endings of its language and its stem lists.
 
         A character that is a word by itself takes no ending: the two would be no one word.
         """
@@ -155,9 +151,6 @@ class Lexicon:
         for group in self.stems.get(lang, ()):
             if word in group:
                 found |= group
-        if len(text) > 1 and word in self.slips.get(lang, ()):
-            found.update((text[:k] + text[k + 1 :]).encode() for k in range(len(text)))
-            found.update((text[:k] + text[k + 1] + text[k] + text[k + 2 :]).encode() for k in range(len(text) - 1))
         return frozenset(found - {word})
 
 

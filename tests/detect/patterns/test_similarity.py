@@ -15,7 +15,6 @@ LEXICON = Lexicon(
     endings={"en": ("", "s")},
     stems={},
     groups={"en": ((SYNONYM, frozenset({b"paint", b"draw"})),)},
-    slips={},
 )
 WORDS = ["the", "my", "paint", "paints", "draw", "boat", "boats", "green", "river", "sails", "zebra", "quietly"]
 PATTERNS = ["paint my green boat", "boat sails the river", "draw draw river green zebra"]
