@@ -21,6 +21,9 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
+TORN = "adversarial_suffix"
+"""Torn text looks like an attack to the heads as well: signatures of its shape say nothing beside them."""
+
 
 def strongest(
     tails: Mapping[str, Tail],
@@ -65,7 +68,7 @@ def _strength(views: Views, pieces: Windows, chosen: Rows, found: Sequence[Evide
     out = np.zeros(len(chosen), np.float32)
     row = pieces.row[chosen]
     wanted = set(np.unique(row).tolist())
-    hits = [item for item in found if item.row in wanted and item.detector == "rules"]
+    hits = [item for item in found if item.row in wanted and item.threat != TORN]
     if not hits:
         return out
     size = pieces.offsets[chosen + 1] - pieces.offsets[chosen]

@@ -6,7 +6,8 @@ attack labels enter, so nothing is fitted to known attack sources, and the false
 traffic stays exchangeable with the calibration set. Taught exemplars count together with what the other stages say:
 text that is both near a confirmed attack and a little unusual is more so than text that is one of these. Every stage
 takes the highest score of a text's windows, and a long text has many: its p-values are those of the highest of as many
-ordinary texts (Šidák 1967), and up to half of its budget goes to what the stages find together in one place. The score is a logistic function of -log10 of that p-value.
+ordinary texts (Šidák 1967), and up to half of its budget goes to what the stages find together in one place. The score
+is a logistic function of -log10 of that p-value.
 """
 
 from __future__ import annotations
@@ -38,10 +39,8 @@ EXEMPLAR_SHARE = 0.2
 """What exemplars may spend once some have been taught; the others then share the rest."""
 UNIT_WINDOWS = 9
 """Windows of a text of 2,000 bytes; up to there a text counts as one (docs/design/0007)."""
-LENGTH_POWER = 0.7
-"""A text of k times that length counts as k to this power ordinary ones: what stands in one document is alike."""
 LOCAL_SHARE = 0.5
-"""What a very long text spends on findings of several stages in one window; one that counts as k, 1 - 1/k of it."""
+"""What a very long text spends on findings of several stages in one window; one of k such lengths, 1 - 1/k of it."""
 CERTAIN = 0.9
 """A signature of this strength leaves no reasonable doubt: it counts alike in texts of any length."""
 NOTABLE_P = 0.01
@@ -64,9 +63,9 @@ class StageScores:
     is in a decoded view and the text as written shows nothing of it · ``untrusted`` bool (B,): tool or document text ·
     ``deep`` float32 (B,): attack margin of the encoder, -inf where it did not look, None in a profile without it ·
     ``exemplars`` float64 (B,): p-value of being that much nearer to taught attacks than to benign text, None if nothing
-    was taught · ``units`` float64 (B,): how many ordinary texts the row counts as (`units_of`) · ``local`` float64 (B,):
-    p-value of what the stages find together in one window, and ``local_code`` int8 (B,): that window's type; for rows
-    that count as more than one (`aimds.detect.agreement`), None before there are tails.
+    was taught · ``units`` float64 (B,): how many texts of ordinary length the row is as long as (`units_of`) ·
+    ``local`` float64 (B,): p-value of what the stages find together in one window, and ``local_code`` int8 (B,): that
+    window's type; for rows longer than one (`aimds.detect.agreement`), None before there are tails.
     """
 
     attack: F32
@@ -132,9 +131,8 @@ def by_channel(tails: Tails, stage: str, scores: F32, untrusted: npt.NDArray[np.
 
 
 def units_of(windows: npt.NDArray[np.int64]) -> F64:
-    """How many ordinary texts a text of ``windows`` int64 (B,) windows counts as, at least 1, float64 (B,)."""
-    units: F64 = np.maximum(windows / UNIT_WINDOWS, 1.0) ** LENGTH_POWER
-    return units
+    """How many texts of ordinary length ``windows`` int64 (B,) windows are, at least 1, float64 (B,)."""
+    return np.maximum(windows / UNIT_WINDOWS, 1.0)
 
 
 def read_like(tails: Tails, attack: F32, indirect: F32, untrusted: npt.NDArray[np.bool_]) -> F64:
@@ -206,7 +204,7 @@ def _least(alone: Mapping[str, F64], stages: StageScores) -> F64:
 
 
 def _rest(p: F64, units: F64) -> F64:
-    # From what is left of the budget of a text that counts as more than one, for each stage by itself.
+    # From what is left of the budget of a longer text, for each stage by itself.
     return p / (1.0 - _local_share(units))
 
 

@@ -25,6 +25,8 @@ from aimds.jobs.train.config import TrainConfig
 F32 = npt.NDArray[np.float32]
 
 CHUNK_ROWS = 4096
+SENTENCE_BYTES = 100
+"""Ordinary texts of our own that are shorter are one sentence, nearly all."""
 
 
 @dataclass(slots=True)
@@ -73,10 +75,11 @@ def chunks(corpus: Corpus, fold: npt.NDArray[np.int64], rules: Rules, config: Tr
 
 def _benign_texts(corpus: Corpus, keep: npt.NDArray[np.bool_], config: TrainConfig) -> list[str]:
     # Not our own look-alikes: they quote attacks, and a pattern would learn to overlook its own words. Our own ordinary
-    # text quotes none.
+    # text quotes none, but sentences that chance put beside each other can make one.
     rows = np.flatnonzero(keep & (corpus.label == 0) & ~synthesis.is_own(corpus.source))
     rng = np.random.default_rng(config.seed)
-    ordinary = np.flatnonzero(keep & synthesis.is_ordinary(corpus.source))
+    single = np.diff(corpus.texts.offsets) < SENTENCE_BYTES
+    ordinary = np.flatnonzero(keep & single & synthesis.is_ordinary(corpus.source))
     chosen = np.sort(np.concatenate([rng.permutation(rows)[: config.bank_texts], ordinary]))
     return [corpus.texts.raw(int(row)).decode("utf-8", "replace") for row in chosen]
 

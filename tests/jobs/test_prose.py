@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from aimds.detect.fusion import CERTAIN
+from aimds.detect.normalize import normalize
+from aimds.detect.rules import Rules
 from aimds.errors import ArtefactError, ConfigError
 from aimds.jobs.grammar import prose
 from aimds.jobs.grammar.language import pieces
 from aimds.jobs.grammar.prose import Prose, ordinary, parse
+from aimds.schema import CHANNELS
 
 FILE = """
 lang = "xx"
@@ -83,3 +87,14 @@ def test_a_file_that_cannot_be_used_is_named_with_its_entry(wrong: str, names: s
     with pytest.raises(ArtefactError, match=r"xx\.toml") as caught:
         parse(wrong.encode(), "xx.toml")
     assert names in str(caught.value)
+
+
+def test_ordinary_english_holds_no_signature_beyond_doubt(languages: tuple[Prose, ...]) -> None:
+    english = tuple(one for one in languages if one.lang == "en")
+    texts = [sample.text.encode() for sample in ordinary(np.random.default_rng(2), 1500, english)]
+    values = np.frombuffer(b"".join(texts), np.uint8)
+    offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64)
+    for channel in (CHANNELS.index("user"), CHANNELS.index("document")):
+        found = Rules.load().scan((values, offsets), normalize(values, offsets), np.full(len(texts), channel, np.int8))
+        sure = {(item.pattern_id, texts[item.row]) for item in found if item.score >= CERTAIN}
+        assert not sure

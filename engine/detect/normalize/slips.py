@@ -23,6 +23,7 @@ from aimds.detect.normalize.vocabulary import Vocabulary, lookup, next_word, wor
 from aimds.errors import ArtefactError
 
 ARTEFACT = "slips.toml"
+KEPT = "kept"
 MIN_LETTERS = 5
 MAX_LETTERS = 20
 FIRST_MAY_DIFFER = 6
@@ -34,31 +35,34 @@ ROOM = 16
 @dataclass(frozen=True, slots=True)
 class Slips:
     """The listed words and their deletions: ``keys`` uint64 (S,), S a power of two, 0 for empty, equal keys in a run;
-    ``ids`` int32 (S,); ``letters`` uint8 (L,) and ``bounds`` int64 (W+1,), the words one after the other."""
+    ``ids`` int32 (S,); ``letters`` uint8 (L,) and ``bounds`` int64 (W+1,), the words one after the other; the first
+    ``listed`` of them are restored, the others are words in their own right."""
 
     keys: npt.NDArray[np.uint64]
     ids: npt.NDArray[np.int32]
     letters: npt.NDArray[np.uint8]
     bounds: npt.NDArray[np.int64]
+    listed: int
 
     @classmethod
-    def of(cls, words: Iterable[str]) -> Slips:
-        """The list ``words``, each of a to z.
+    def of(cls, words: Iterable[str], kept: Iterable[str] = ()) -> Slips:
+        """The list ``words`` and words that are ``kept`` as they are, each of a to z.
 
         Raises:
             ArtefactError: a word that is shorter, longer or of other letters.
         """
         listed = sorted(set(words))
-        for word in listed:
+        every = [*listed, *sorted(set(kept) - set(listed))]
+        for word in every:
             if not (word.isascii() and word.isalpha() and word.islower() and MIN_LETTERS <= len(word) < MAX_LETTERS):
                 raise ArtefactError(
                     ARTEFACT, f"lists {word!r}; a word has {MIN_LETTERS} to {MAX_LETTERS - 1} letters from a to z"
                 )
-        letters = np.frombuffer("".join(listed).encode(), np.uint8)
-        bounds = np.zeros(len(listed) + 1, np.int64)
-        np.cumsum([len(word) for word in listed], out=bounds[1:])
-        slots = 1 << max(4, int(4 * (len(letters) + len(listed))).bit_length())
-        return cls(*_table(letters, bounds, slots), letters, bounds)
+        letters = np.frombuffer("".join(every).encode(), np.uint8)
+        bounds = np.zeros(len(every) + 1, np.int64)
+        np.cumsum([len(word) for word in every], out=bounds[1:])
+        slots = 1 << max(4, int(4 * (len(letters) + len(every))).bit_length())
+        return cls(*_table(letters, bounds, slots), letters, bounds, len(listed))
 
     @classmethod
     def load(cls) -> Slips:
@@ -74,10 +78,11 @@ class Slips:
 def _shipped() -> Slips:
     try:
         tables = tomllib.loads(data.read_bytes(ARTEFACT).decode())
+        kept = tables.pop(KEPT)["words"].split()
         words = [word for language in tables.values() for word in language["words"].split()]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ArtefactError(ARTEFACT, f"cannot be read: {error!r}") from error
-    return Slips.of(words)
+    return Slips.of(words, kept)
 
 
 def undo_slips(folded: Folded, vocabulary: Vocabulary, slips: Slips) -> Folded:
@@ -159,7 +164,7 @@ def _equal(values, i, letters, low, n):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _meant(values, i, n, keys, ids, letters, bounds, word):  # type: ignore[no-untyped-def]
+def _meant(values, i, n, keys, ids, letters, bounds, listed, word):  # type: ignore[no-untyped-def]
     # The listed word that values[i:i+n] is one slip from, or -1.
     mask = np.uint64(len(keys) - 1)
     for left_out in range(n, -1, -1):  # n: nothing left out
@@ -172,7 +177,7 @@ def _meant(values, i, n, keys, ids, letters, bounds, word):  # type: ignore[no-u
                 size_k = bounds[k + 1] - bounds[k]
                 if left_out == n and size_k == n and _equal(values, i, letters, bounds[k], n):
                     return np.int64(-1)
-                if _one_slip(values, i, n, letters, bounds[k], size_k):
+                if k < listed and _one_slip(values, i, n, letters, bounds[k], size_k):
                     return np.int64(k)
             slot = (slot + np.uint64(1)) & mask
     return np.int64(-1)
@@ -194,7 +199,7 @@ def _is_known(values, low, high, known, keys, logs):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
-def _planned(values, offsets, known_keys, known_logs, keys, ids, letters, bounds):  # type: ignore[no-untyped-def]
+def _planned(values, offsets, known_keys, known_logs, keys, ids, letters, bounds, listed):  # type: ignore[no-untyped-def]
     # (start, end, id) int64 (H, 3) of the words to put right, ascending.
     out = np.empty((64, 3), np.int64)
     count = 0
@@ -210,7 +215,7 @@ def _planned(values, offsets, known_keys, known_logs, keys, ids, letters, bounds
                 continue
             if lookup(known_keys, known_logs, word_hash(values, begin, i)) >= 0:
                 continue
-            k = _meant(values, begin, size, keys, ids, letters, bounds, word)
+            k = _meant(values, begin, size, keys, ids, letters, bounds, listed, word)
             if k >= 0:
                 if count == len(out):
                     more = np.empty((2 * count, 3), np.int64)

@@ -55,6 +55,7 @@ def test_a_slip_in_a_listed_word_is_put_right(text: str, expected: str) -> None:
     [
         "ignore the reject button and eject the disc",
         "he overrides what was ordered",
+        "ignorer alle tidligere ord",
         "the recipe says to reheat it slowly",
         "igmore zzxq wvvk qqpl xxrt",
         "",
