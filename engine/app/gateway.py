@@ -41,6 +41,7 @@ from aimds.gateway.upkeep import Upkeep
 from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
 from aimds.respond.carry_out import Responder
+from aimds.respond.hold_file import HoldFile
 from aimds.respond.notify import NotifyFile
 from aimds.respond.policy import Policy
 from aimds.screener import Screener
@@ -85,7 +86,8 @@ class Gateway:
         self.follow_ups = FollowUps(self.metrics, say=say)
         notify = settings.notify
         told = None if notify is None else Notifications(NotifyFile(notify), self.follow_ups, say)
-        self.responder = Responder(told)
+        file = None if settings.holds is None else HoldFile(settings.holds, say)
+        self.responder = Responder(told, file=file, now=wall())
         self._upkeep = Upkeep(
             self.follow_ups, self.metrics, self.responder, self.audit, clock=clock, wall=wall, say=say
         )
@@ -240,6 +242,7 @@ class Gateway:
         if kept is None or not kept.write():
             self._upkeep.ended(follower.forget(over=True))
         await self.follow_ups.close(asyncio.get_running_loop().time() + self.settings.drain_s)
+        self.responder.close()
         if self._judging is not None:
             await self._judging.close()
         if self._reviews is not None:

@@ -100,6 +100,8 @@ class Follower:
                     caught.append((SCORES, snapshot.caught(one, most, texts=False)))
                 else:
                     caught.append((POLICIES, snapshot.caught_watch(one, most)))
+        # What followed from a policy that is broken is on the disk before it is written that it was told of.
+        header["held"] = self._responder is not None and self._responder.lasting and self._responder.settle()
         arrays: Arrays = {}
         for name, copied in caught:
             header[name], found = copied()
@@ -132,7 +134,9 @@ class Follower:
             left = [] if going else _left(header.get(POLICIES, {}))
             # The policies first: where they cannot be gone on with, nothing was changed yet.
             if watch is not None and going:
-                snapshot.put_watched(watch, _part(header, arrays, POLICIES, shift, now))
+                # Where holds were kept, what broke a policy is held still, or was let go: it is not told of again.
+                kept = header.get("held") is True and self._responder is not None and self._responder.lasting
+                snapshot.put_watched(watch, _part(header, arrays, POLICIES, shift, now), told=kept)
             try:
                 if sessions is not None and SCORES in header:
                     snapshot.put(sessions, _part(header, arrays, SCORES, shift, now))
@@ -181,6 +185,7 @@ class Follower:
             return verdicts
         if watch is None:
             verdicts = responder.held(policy, verdicts, now, senders)
+        responder.settle()
         responder.notify(policy, verdicts, now)
         return verdicts
 

@@ -169,6 +169,7 @@ class Upkeep:
                 since = datetime.fromtimestamp(hold.since, UTC).isoformat(timespec="seconds")
                 whose = {"tenant": tenant, "session_id": session_id, "sender": sender}
                 self.note("hold_ended", {"session_action": kind, **whose, "since": since})
+        self._responder.tidy()
 
     def _overdue(self, reviewing: Reviewing) -> None:
         counts = reviewing.target.counts(WHO, datetime.fromtimestamp(self._wall(), UTC))
