@@ -24,8 +24,8 @@ from aimds import data
 from aimds.errors import DataError
 from aimds.respond import hold_file
 from aimds.respond.carry_out import Responder
-from aimds.respond.hold_file import MARK, HoldFile
 from aimds.respond.held import Hold
+from aimds.respond.hold_file import MARK, HoldFile
 from aimds.respond.policy import Policy
 
 START = {"session_id": "s", "session_action": "quarantine", "request_id": "r1"}
