@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from aimds.analyze.joins import STITCH_BYTES
 from aimds.analyze.packed import Arrays, fitting, pack, unpack
-from aimds.analyze.sessions import STITCH_BYTES, Sessions
+from aimds.analyze.sessions import Sessions
 from aimds.analyze.slots import SlotTable
 from aimds.analyze.watch import Watch
 from aimds.errors import DataError
