@@ -40,22 +40,21 @@ JOINED: Final = TURNS.append(pa.field("channel", pa.uint8())).append(TAIL)
 """TURNS where they are judged together with those before them."""
 
 
-def write(folder: Path, found: Sequence[Path], own: str | None = None, *, joining: bool = False) -> None:
+def write(folder: Path, found: Sequence[Path], own: str, *, joining: bool = False) -> None:
     """Write what sessions need of the rows of the parts ``found`` into ``folder``.
 
-    ``own``: the name of a file whose rows have no ids: their places in it tell them only from each other. ``joining``:
-    what joining turns needs too.
+    ``own``: the name of the file: the place of a row that has no id tells it only from others in it. ``joining``: what
+    joining turns needs too.
 
     Raises:
         OutputError: the operating system refuses a read or a write.
     """
 
-    hashed = b"" if own is None else hashlib.blake2b(own.encode("utf-8", "surrogatepass"), digest_size=4).digest()
-    salt = np.uint32(int.from_bytes(hashed, "little"))
+    hashed = hashlib.blake2b(own.encode("utf-8", "surrogatepass"), digest_size=4).digest()
+    salt = int.from_bytes(hashed, "little")
 
     def made(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> Sequence[pa.Array]:
-        given = turns(batch)
-        given = replace(given, names=np.where(given.ordered & 1, given.names, given.names ^ salt))
+        given = session_column.told_apart(turns(batch), unpacked(batch.column(MARKS.name)), salt)
         columns = [pa.array(rows), *(pa.array(getattr(given, name)) for name in COLUMNS), batch.column(MARKS.name)]
         if joining:
             columns += [pa.array(channels(batch).astype(np.uint8)), batch.column(TAIL.name)]

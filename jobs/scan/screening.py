@@ -18,7 +18,7 @@ from aimds.analyze.turns import turns
 from aimds.jobs.scan import across as together
 from aimds.jobs.scan import followed, joined, outcome, rows, session_column, steps, traces
 from aimds.jobs.scan.columns import FLAGS
-from aimds.jobs.scan.convert import carried, to_requests, valid_text
+from aimds.jobs.scan.convert import carried, to_requests, unnamed, valid_text
 from aimds.jobs.scan.followed import Followed
 from aimds.jobs.scan.manifest import digest
 from aimds.jobs.scan.reading import Chunk
@@ -124,8 +124,8 @@ class Screening:
         """The file's rows as turns of sessions that run on, then as steps of sessions."""
         folder = job.folder_path
         if self._across and not stage:
-            own = None if "request_id" in job.used else job.source.label
-            together.write(folder, found if session_column.wanted(job.used) else (), own, joining=self._joining)
+            mine = found if session_column.wanted(job.used) else ()
+            together.write(folder, mine, job.source.label, joining=self._joining)
         elif self._policies is not None:
             if self._across:
                 said = followed.read(folder, session_column.rows(found))
@@ -170,6 +170,7 @@ class Screening:
         """Verdicts with the text and the carried columns, where they are asked for."""
         schema, sessions = self.part_schema(job), session_column.wanted(job.used)
         requests, notes = to_requests(chunk.batch, job.used, chunk.numbers)
+        nameless = unnamed(chunk.batch, job.used)
         problems = too_long(requests.column("text"), job.limits) | chunk.problems
         start = 0
         for verdicts in rows.screen_except(self._screener, requests, problems):
@@ -186,7 +187,7 @@ class Screening:
                     carried(chunk.batch.column(name).slice(start, verdicts.num_rows), schema.field(name).type)
                 )
             if sessions:
-                columns.append(session_column.column(texts, verdicts))
+                columns.append(session_column.column(texts, verdicts, nameless[start:stop]))
                 if self._joining:
                     columns.append(joined.column(texts, turns(verdicts).kinds))
             if self._policies is not None:

@@ -8,7 +8,7 @@ by their hash into passes over the parts of about PASS_ROWS rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +31,9 @@ from aimds.jobs.scan.joined import TAIL, Joined
 from aimds.schema import VERDICTS
 
 MARKS: Final = pa.field("_session_marks", pa.binary(DIMS + 1))
-"""Column of the parts, not of the output: the fingerprint of a row and whether it refuses."""
+"""Column of the parts, not of the output: the fingerprint of a row, and a byte with REFUSED and UNNAMED."""
+REFUSED, UNNAMED = 1, 2
+"""The row refuses; its id is only its place in the file."""
 PASS_ROWS: Final = 1_000_000
 TEXT_ROWS: Final = 125_000
 """As many where the ends of texts are held too."""
@@ -45,10 +47,11 @@ def wanted(used: Mapping[str, str]) -> bool:
     return "session_id" in used
 
 
-def column(texts: pa.Array, verdicts: pa.RecordBatch) -> pa.Array:
-    """MARKS of the rows of ``verdicts``, whose ``texts`` (large_string) are given."""
+def column(texts: pa.Array, verdicts: pa.RecordBatch, unnamed: npt.NDArray[np.bool_]) -> pa.Array:
+    """MARKS of the rows of ``verdicts``, whose ``texts`` (large_string) are given, and which have no id."""
     made = marks(Texts.from_arrow(texts), turns(verdicts).kinds)
-    packed = np.concatenate([made.prints.view(np.uint8), made.refused[:, None]], axis=1)
+    said = made.refused * REFUSED | np.where(unnamed, UNNAMED, 0).astype(np.uint8)
+    packed = np.concatenate([made.prints.view(np.uint8), said[:, None]], axis=1)
     return pa.FixedSizeBinaryArray.from_buffers(MARKS.type, len(packed), [None, pa.py_buffer(packed.tobytes())])
 
 
@@ -109,6 +112,13 @@ def unpacked(column: pa.Array) -> npt.NDArray[np.uint8]:
     return packed.reshape(-1, width)
 
 
+def told_apart(given: Turns, printed: npt.NDArray[np.uint8], salt: int) -> Turns:
+    """``given``, with MARKS as uint8 (B, DIMS+1), where rows that have neither a number nor an id are told from all
+    that have one, and from those of files of another ``salt``, 32 bits."""
+    alone = (printed[:, DIMS] & UNNAMED > 0) & (given.ordered & 1 == 0)
+    return replace(given, names=np.where(alone, ~given.names ^ np.uint32(salt), given.names))
+
+
 def _pass(
     found: Sequence[Path],
     number: int,
@@ -129,8 +139,9 @@ def _pass(
                 chosen = mine(known, number, passes)
                 named.append(known[chosen])
                 places.append(with_session[chosen] + first)
-                kept.append(turns(batch_rows).take(chosen))
-                printed.append(unpacked(batch_rows.column(MARKS.name))[chosen])
+                marked = unpacked(batch_rows.column(MARKS.name))[chosen]
+                kept.append(told_apart(turns(batch_rows).take(chosen), marked, 0))
+                printed.append(marked)
                 if joins is not None:
                     ends.append(batch_rows.column(TAIL.name).take(pa.array(chosen)))
                     channels.append(turning.channels(batch_rows)[chosen].astype(np.uint8))
@@ -184,7 +195,7 @@ def judged(kept: Kept, model: SessionModel, types: Codes | None, joins: Joined |
         slots = (group[start:stop] - group[start]).astype(np.int64)
         memory = Memory(int(slots[-1]) + 1, WINDOW)
         mine = printed[chosen]
-        left = Marks(np.ascontiguousarray(mine[:, :DIMS]).view(np.int8), np.ascontiguousarray(mine[:, DIMS]))
+        left = Marks(np.ascontiguousarray(mine[:, :DIMS]).view(np.int8), mine[:, DIMS] & REFUSED)
         seen = memory.follow(slots, given.take(chosen), left)
         features = kernels.session_series(seen.values, seen.offsets)
         lengths = np.diff(seen.offsets)
