@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.analyze import snapshot
-from aimds.analyze.owing import MOST_ENDED, Owed
+from aimds.analyze.owing import Owed
 from aimds.analyze.packed import Arrays
 from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch
@@ -83,6 +83,11 @@ class Follower:
             old, self.watch = self.watch, watch
             return [] if old is None or old is watch else self._told(old.owed(over=True))
 
+    def owe(self, owed: list[Owed]) -> None:
+        """Take back what could not be told, for the next `forget`."""
+        with self._lock:
+            self._left += owed
+
     def _told(self, owed: list[Owed]) -> list[Owed]:
         self._ended += len(owed)
         return owed
@@ -143,6 +148,7 @@ class Follower:
             except DataError:
                 if watch is not None:
                     watch.owing.sessions.clear()
+                    watch.owing.taken()
                     watch.table.expire(math.inf)
                 raise
             self._rows, self._left = rows, left
@@ -172,10 +178,13 @@ class Follower:
 
         ``senders``: B names, for rows without a session.
         """
-        # One watch for the whole batch, whatever a reload does meanwhile.
-        responder, watch, now = self._holder(policy), self.watch, self._wall()
+        responder, now = self._holder(policy), self._wall()
+        watch = self.watch
         if self._sessions is not None or watch is not None:
             with self._lock:
+                # One watch for the whole batch. A reload that came before has told what was owed in the one before it,
+                # and nobody would ask that one again.
+                watch = self.watch
                 if self._sessions is not None:
                     verdicts = self._scored(self._sessions, requests, verdicts)
                     verdicts = verdicts if policy is None else policy.with_sessions(verdicts)
@@ -237,10 +246,7 @@ def _left(header: Mapping[str, Any]) -> list[Owed]:
     """What was owed to the sessions that `Follower.copied` gave as ``header``, which end by that."""
     try:
         both = list(zip(header.get("owing", ()), header.get("owed", ()), strict=False))
-        return [
-            Owed(tenant, str(session), last, tuple(map(str, names)))
-            for (_, tenant, session, last), names in both[-MOST_ENDED:]
-        ]
+        return [Owed(tenant, str(session), last, tuple(map(str, names))) for (_, tenant, session, last), names in both]
     except (TypeError, ValueError) as error:
         raise DataError("snapshot", f"what is owed in it cannot be: {error}") from error
 
