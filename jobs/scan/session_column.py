@@ -195,7 +195,9 @@ def judged(kept: Kept, model: SessionModel, types: Codes | None, joins: Joined |
         slots = (group[start:stop] - group[start]).astype(np.int64)
         memory = Memory(int(slots[-1]) + 1, WINDOW)
         mine = printed[chosen]
-        left = Marks(np.ascontiguousarray(mine[:, :DIMS]).view(np.int8), np.ascontiguousarray(mine[:, DIMS] & np.uint8(REFUSED)))
+        left = Marks(
+            np.ascontiguousarray(mine[:, :DIMS]).view(np.int8), np.ascontiguousarray(mine[:, DIMS] & np.uint8(REFUSED))
+        )
         seen = memory.follow(slots, given.take(chosen), left)
         features = kernels.session_series(seen.values, seen.offsets)
         lengths = np.diff(seen.offsets)
