@@ -50,14 +50,12 @@ class Program:
         ahead = [n for n in used if n not in behind]
         # What the past found is an input of the sweep back; every other settled node is worked out again there.
         found = {n: slots["past", n] for n in past}
-        past_found = [(KEEP, found[n], of[n], 0) for n in past]
-        rows = (
-            _sweep_of(pool, behind, of, slots, PAST) + past_found,
-            _sweep_of(pool, [n for n in (*behind, *ahead) if n not in found], of | found, slots, FUTURE),
-        )
+        back = _sweep_of(pool, behind, of, slots, PAST) + [(KEEP, found[n], of[n], 0) for n in past]
+        forth = _sweep_of(pool, [n for n in (*behind, *ahead) if n not in found], of | found, slots, FUTURE)
         return cls(
             np.array([bits[atom] for atom in events], np.int64),
-            *(np.array(sweep, np.int64).reshape(-1, 4) for sweep in rows),
+            np.array(back, np.int64).reshape(-1, 4),
+            np.array(forth, np.int64).reshape(-1, 4),
             np.array([(of | found)[n] for n in roots], np.int64),
             max(size, 1),
         )

@@ -44,16 +44,15 @@ def run(
         if len(shifts):
             down = min(blocks(columns, THREADS // WARP), GRID)
             spread = Launch("ltl_batch", "ltl_batch_spread", (words, down, 1), (THREADS, 1, 1))
-            counts = (np.int32(len(shifts)), np.int32(inputs))
-            device.launch(spread, values, offsets, order, shifts, *counts, *sized, np.int32(columns), bits)
+            width = (np.int32(len(shifts)), np.int32(inputs))
+            device.launch(spread, values, offsets, order, shifts, *width, *sized, np.int32(columns), bits)
         if turns[3]:
             past_sweep = Launch("ltl_batch", "ltl_batch_past", *threads(words))
-            counts = (*map(np.int32, turns), np.int32(len(shifts)))
-            device.launch(past_sweep, offsets, order, back, *counts, *sized, held, bits)
+            parts = (*map(np.int32, turns), np.int32(len(shifts)))
+            device.launch(past_sweep, offsets, order, back, *parts, *sized, held, bits)
         sweep = Launch("ltl_batch", "ltl_batch", *threads(words))
-        counts = (*map(np.int32, others[:3]),)
-        asked = (results, np.int32(len(results)), np.int32(inputs))
-        device.launch(sweep, offsets, order, ahead, *counts, *asked, *sized, np.int32(across), held, bits, holds)
+        asked = (*map(np.int32, others[:3]), results, np.int32(len(results)), np.int32(inputs))
+        device.launch(sweep, offsets, order, ahead, *asked, *sized, np.int32(across), held, bits, holds)
         first += words
     return holds
 
