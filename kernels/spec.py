@@ -288,6 +288,45 @@ _ROWS = (
         "doi:10.1016/j.physrep.2006.11.001; Gottwald & Melbourne 2009, doi:10.1137/080718851; Bandt & Pompe 2002, "
         "doi:10.1103/PhysRevLett.88.174102; Richman & Moorman 2000, doi:10.1152/ajpheart.2000.278.6.H2039",
     ),
+    Spec(
+        "ltl_batch",
+        "ltl_batch",
+        (
+            _in("values", "uint64", "N", "events of a step, a bit each"),
+            _in("offsets", "int64", "B+1", "position in values", "values"),
+            _in("shifts", "int64", "A", "bit of an event in values"),
+            _in("past", "int64", "O 4", "instruction: code, slot, left, right"),
+            _in("future", "int64", "U 4", "instruction: code, slot, left, right"),
+            _in("results", "int64", "R", "slot"),
+            _int("slots", "slots", 1, 1 << 16),
+            _out("holds", "uint64", "R W", "a bit a row, 64 to a word"),
+        ),
+        0.0,
+        "O(N (A + O + U) / 64)",
+        "De Giacomo & Vardi, Linear temporal logic on finite traces, IJCAI 2013; Havelund & Roşu 2002, "
+        "doi:10.1007/3-540-46002-0_24 (past)",
+    ),
+    Spec(
+        "ltl_step",
+        "ltl_step",
+        (
+            _in("table", "uint16", "T", "next state by automaton, state and letter"),
+            _in("resets", "uint8", "T", "clocks to set, a bit each"),
+            _in("shape", "int64", "P K", "place in table, letters, events, first clock, clocks, place in verdicts"),
+            _in("letters", "uint16", "P M Y", "what each byte of a mask adds to the letter"),
+            _in("limits", "int64", "C", "microseconds"),
+            _in("verdicts", "uint8", "Q", "verdict by automaton and state"),
+            _in("sessions", "int64", "N", "row of records", "records"),
+            _in("values", "uint64", "N", "events of a step, a bit each"),
+            _in("times", "int64", "N", "microseconds"),
+            _in("records", "int64", "S D", "latest time, clocks, then 16 bits a state"),
+            _out("after", "int64", "S D", "records"),
+            _out("verdict", "uint8", "N P", "verdict after each step"),
+        ),
+        0.0,
+        "O(N P + S D)",
+        "Bauer, Leucker & Schallhart 2011, doi:10.1145/2000799.2000800 (monitors with four verdicts)",
+    ),
 )
 
 SPECS: Mapping[str, Spec] = {row.name: row for row in _ROWS}

@@ -108,7 +108,10 @@ def _settings(top: Section, base: Path) -> Settings:
         part.end()
     if top.has("respond"):
         part = top.section("respond")
-        changed["notify"] = _path(part, "notify", base)
+        if part.has("holds"):
+            changed["holds"] = _path(part, "holds", base)
+        if part.has("notify") or "holds" not in changed:
+            changed["notify"] = _path(part, "notify", base)
         part.end()
     if top.has("review"):
         part = top.section("review")

@@ -127,6 +127,7 @@ class Settings:
     sessions: Following | None = None
     audit: Audit | None = None
     notify: Path | None = None
+    holds: Path | None = None
     review: Review | None = None
     traces: Tracing | None = None
     drain_s: int = 30
