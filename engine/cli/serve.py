@@ -39,8 +39,12 @@ def register(app: typer.Typer) -> None:
         ] = None,
         learned: Annotated[Path | None, typer.Option(metavar="DIR", help="What aimds learn has put in force.")] = None,
         review: Annotated[
-            Path | None,
-            typer.Option(metavar="FILE", help="Queue what is to be reviewed here, and serve /console to reviewers."),
+            str | None,
+            typer.Option(
+                metavar="FILE|URL",
+                help="Queue what is to be reviewed here, and serve /console to reviewers: a file, or "
+                "postgresql://HOST/DATABASE.",
+            ),
         ] = None,
         workers: Annotated[
             int | None,
@@ -61,6 +65,7 @@ def register(app: typer.Typer) -> None:
         Example: aimds serve --insecure-local --port 8080
         """
         from aimds.gateway.settings import Ray, Review, load
+        from aimds.respond.review.store import place
 
         screening = {
             "profile": profile,
@@ -85,7 +90,7 @@ def register(app: typer.Typer) -> None:
                 before = found.ray or Ray()
                 given["ray"] = replace(before, **changed({"address": ray_address, "least": workers or None}))
             if review is not None:
-                given["review"] = Review(review, None if found.review is None else found.review.keep_days)
+                given["review"] = Review(place(review), None if found.review is None else found.review.keep_days)
             return replace(screened(found, screening), insecure=insecure_local, **changed(given))
 
         run(settings)

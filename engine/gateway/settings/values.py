@@ -97,9 +97,10 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The queue of verdicts for people; their texts stay ``keep_days``, None: for ever."""
+    """The queue of verdicts for people, in a file or at the URL of a PostgreSQL database; their texts stay
+    ``keep_days``, None: for ever."""
 
-    path: Path
+    where: Path | str
     keep_days: float | None = None
 
 
