@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aimds.record.subject import Subject
@@ -54,7 +54,7 @@ def holdings(subject: Subject, *, review: str | None, graph: Path | None, learni
     from aimds.learn.rounds import FEEDBACK
     from aimds.respond.review.store import place
 
-    places = (
+    places: tuple[tuple[str, Path | str | None, Path, Callable[[Subject, Any, bool], Holding]], ...] = (
         ("review", None if review is None else place(review), Path("review.db"), _review),
         ("graph", graph, usual(), _graph),
         ("learning", learning, state_folder(None), _learning),
@@ -62,12 +62,12 @@ def holdings(subject: Subject, *, review: str | None, graph: Path | None, learni
     out = []
     for name, asked, default, look in places:
         where = asked or default
-        is_file = isinstance(where, Path)
-        present = (where / FEEDBACK).is_dir() if name == "learning" else not is_file or where.exists()
-        if asked is None and not present:
-            continue
-        if asked is not None and is_file and not where.exists():
-            raise ConfigError(f"--{name}", str(asked), "a store that is there")
+        if isinstance(where, Path):
+            present = (where / FEEDBACK).is_dir() if name == "learning" else where.exists()
+            if asked is None and not present:
+                continue
+            if asked is not None and not where.exists():
+                raise ConfigError(f"--{name}", str(asked), "a store that is there")
         if subject.identity is not None:
             out.append(
                 Holding(name, where, False, unknown=f"{where} does not know identities; name a session or tenant")
