@@ -74,8 +74,8 @@ def actions(
             raise DataError(output, f"cannot be written: {error.strerror}") from error
     if as_json:
         shown = {name: {kind: _finite(one) for kind, one in both.items()} for name, both in values.items()}
-        told = None if beside is None else _told(beside)
-        typer.echo(json.dumps({"rows": len(found.action), "follow_ups": told, "values": shown, "actions": table}))
+        followed = None if beside is None else _told(beside)
+        typer.echo(json.dumps({"rows": len(found.action), "follow_ups": followed, "values": shown, "actions": table}))
         return
     say(f"{len(found.action):,} drawn actions about which people have decided")
     if beside is not None and (len(beside.action) or beside.unknown):

@@ -46,6 +46,12 @@ def register(app: typer.Typer) -> None:
                 "postgresql://HOST/DATABASE.",
             ),
         ] = None,
+        tiers: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FILE", help="Model tiers: a request with ?route=any is told which one may answer it."
+            ),
+        ] = None,
         workers: Annotated[
             int | None,
             typer.Option(min=0, max=256, help="Processes that judge; 0: a thread does.  [default: by the cores]"),
@@ -85,6 +91,7 @@ def register(app: typer.Typer) -> None:
                 "certificate": certificate,
                 "key": key,
                 "keys": api_keys,
+                "tiers": tiers,
             }
             if on_ray or ray_address is not None:
                 before = found.ray or Ray()

@@ -134,7 +134,7 @@ def rewards(
     threat, own, action, worth = zip(*kept, strict=True) if kept else ((), (), (), ())
     codes = [np.array(column, np.int64) for column in (threat, own, action)]
     weight = _weights(list(zip(threat, own, action, strict=True)), draws, said)
-    return FollowUps(*codes, np.array(worth, np.float64), weight, meanings, dict(over), unknown)
+    return FollowUps(codes[0], codes[1], codes[2], np.array(worth, np.float64), weight, meanings, dict(over), unknown)
 
 
 def _kind(draw: Draw, appealed: Mapping[Key, str]) -> str | None:

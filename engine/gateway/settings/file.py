@@ -118,6 +118,10 @@ def _settings(top: Section, base: Path) -> Settings:
             raise ConfigError(part.key("url"), "…", "path or url, not both")
         changed["review"] = Review(_url(part) if part.has("url") else _path(part, "path", base), days)
         part.end()
+    if top.has("routing"):
+        part = top.section("routing")
+        changed["tiers"] = _path(part, "tiers", base)
+        part.end()
     if top.has("traces"):
         changed["traces"] = _traces(top.section("traces"))
     top.end()

@@ -129,6 +129,7 @@ class Settings:
     audit: Audit | None = None
     notify: Path | None = None
     review: Review | None = None
+    tiers: Path | None = None
     traces: Tracing | None = None
     drain_s: int = 30
     insecure: bool = False
