@@ -20,6 +20,7 @@ from aimds.app.holds import Holds
 from aimds.app.judging import judging
 from aimds.app.reviews import Reviews
 from aimds.app.sockets import Sockets
+from aimds.app.tiers import routing
 from aimds.errors import AimdsError
 from aimds.gateway.access import Access, Everybody
 from aimds.gateway.auth import Auth, Credentials
@@ -118,6 +119,7 @@ class Gateway:
                 None if self._reviews is None else self._reviews.reviewing.record,
                 self.policy,
             ),
+            route=routing(settings, self.metrics, wall),
             sessions=following.sessions(settings, lambda: self.worker.screener, say),
             watch=following.watch(settings),
             responder=self.responder,
@@ -148,6 +150,7 @@ class Gateway:
             rates=Rates(settings.rate, settings.burst),
             metrics=self.metrics,
             pages=None if self._reviews is None else self._reviews.site,
+            has_tiers=settings.tiers is not None,
         )
         counting = () if self._auth is None else (self._auth.failed,)
         self.sockets = Sockets(settings, self.service, clock, *counting)

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from aimds.errors import ConfigError, DataError
-from aimds.record import disk, segments
+from aimds.record import disk, keeping, segments
 from aimds.record.chain import CHECKPOINT, PRIVATE, SALT, SALT_BYTES, SEGMENT, encode
 from aimds.record.checkpoints import checkpoint
 from aimds.record.head import HeadFile
@@ -107,6 +107,8 @@ class AuditLog:
         self._head_due = False
         self._journal, self._head = Journal(path), HeadFile(path, key)
         try:
+            # Whoever left it there is dead: nobody else writes now.
+            keeping.unmark(path)
             self._resume(chain or secrets.token_hex(16))
         except BaseException:
             self._head.close()
