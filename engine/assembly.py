@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from datetime import date
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from numba import njit
 
 from aimds import schema
 from aimds.detect import failures
@@ -32,11 +34,14 @@ from aimds.respond.scored import Scored
 from aimds.schema import ACTIONS, SESSION_ACTIONS, STATUSES, VERDICTS
 from aimds.taxonomy import CODES, THREATS, load
 
-NONE, PII, HARMFUL = (CODES[name] for name in ("none", "pii_exposure", "harmful_request"))
+_NAMED = tuple(CODES[name] for name in ("none", "pii_exposure", "harmful_request"))
+_PLACES = (P_VALUE, SCORE, HARMFUL_SCORE, SEVERITY, THREAT, STATUS, FIRST_SCORE)
 IMPACT = np.array([threat.impact for threat in load()], np.float32)
 SCORED = np.array([code for code, name in enumerate(THREATS) if name not in ("none", "harmful_request")])
 """Threat codes with an entry in the ``scores`` map; the harmful score is a column of its own."""
 SCORED_CODES = SCORED.astype(np.int8)
+Codes = npt.NDArray[np.int8]
+_COLUMNS = tuple((field.name, field.type) for field in VERDICTS)
 
 
 def verdicts(
@@ -51,20 +56,21 @@ def verdicts(
 ) -> pa.RecordBatch:
     """The verdicts of ``batch`` (REQUESTS, B rows) from its ``scores`` (B rows) under ``policy``, on ``today``."""
     n = batch.num_rows
-    numbers = scores.numbers
-    scored = _scored(batch, texts, scores, policy)
+    channels = batch.column("channel").indices.to_numpy(zero_copy_only=False)
+    scored, status = _scored(batch, texts, scores, policy, channels)
     decided = policy.decide(scored, today)
     threat, severity = _reported(scored, policy)
     mitigated = mitigate.mitigated(
         texts,
         decided.action,
         scores.spans,
-        batch.column("channel"),
+        channels,
         kinds=policy.redacted,
         keep_last4=policy.keep_last4,
         keep_shape=policy.keep_shape,
     )
-    error = numbers[:, STATUS] == ERROR
+    error = status == ERROR
+    mask = error if error.any() else None
     columns: dict[str, Any] = {
         name: batch.column(name) for name in ("request_id", "session_id", "turn", "tenant", "ts", "channel")
     }
@@ -72,16 +78,16 @@ def verdicts(
         "action": schema.enum(ACTIONS, decided.action),
         "session_action": schema.enum(SESSION_ACTIONS, decided.session_action),
         "threat_type": schema.enum(THREATS, threat),
-        "scores": _score_map(numbers[:, FIRST_SCORE:]),
-        "score": pa.array(numbers[:, SCORE].astype(np.float32), mask=error),
-        "p_value": pa.array(numbers[:, P_VALUE], mask=error),
-        "harmful_score": pa.array(numbers[:, HARMFUL_SCORE].astype(np.float32), mask=error),
-        "severity": pa.array(severity, mask=error),
+        "scores": _score_map(scored.scores, mask),
+        "score": pa.array(scored.score, mask=mask),
+        "p_value": pa.array(scored.p_value, mask=mask),
+        "harmful_score": pa.array(scored.harmful, mask=mask),
+        "severity": pa.array(severity, mask=mask),
         "evidence": _evidence(n, scores),
         "spans": _spans(n, scores),
         "mitigated_text": mitigated,
         "violations": schema.empty_lists(pa.string(), n),
-        "status": schema.enum(STATUSES, numbers[:, STATUS].astype(np.int8)),
+        "status": schema.enum(STATUSES, status),
         "error": pa.array([scores.errors.get(row) for row in range(n)], pa.string()) if scores.errors else None,
         "profile": schema.constant(profile, n),
         "backend": schema.constant(backend, n),
@@ -90,7 +96,7 @@ def verdicts(
         "signature_version": schema.constant(versions["signatures"], n),
         "policy_version": schema.constant(versions["policy"], n),
     }
-    arrays = [pa.nulls(n, field.type) if (made := columns.get(field.name)) is None else made for field in VERDICTS]
+    arrays = [pa.nulls(n, kind) if (made := columns.get(name)) is None else made for name, kind in _COLUMNS]
     return pa.RecordBatch.from_arrays(arrays, schema=VERDICTS)
 
 
@@ -106,57 +112,92 @@ class _Contents:
         return hashlib.sha256(self.texts.raw(row)).hexdigest() if self.texts.valid[row] else None
 
 
-def _scored(batch: pa.RecordBatch, texts: Texts, scores: Scores, policy: Policy) -> Scored:
-    n, numbers = batch.num_rows, scores.numbers
-    has_pii = np.zeros(n, np.bool_)
-    has_secret = np.zeros(n, np.bool_)
+def _scored(
+    batch: pa.RecordBatch, texts: Texts, scores: Scores, policy: Policy, channels: Codes
+) -> tuple[Scored, Codes]:
+    # What the policy is told, and the status of each row, int8 (B,).
+    n = batch.num_rows
+    has_pii, has_secret = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     for row, spans in scores.spans.items():
         has_secret[row] = any(KINDS[span.kind].secret for span in spans)
         has_pii[row] = any(span.kind in policy.redacted and not KINDS[span.kind].secret for span in spans)
-    p_value, rest = numbers[:, P_VALUE], numbers[:, SCORE:].astype(np.float32)
-    if np.isnan(p_value).any():
-        p_value = np.where(np.isnan(p_value), 1.0, p_value)
-        rest = np.nan_to_num(rest)
-    return Scored(
+    numbers, codes, by_type = (
+        np.empty((3, n), np.float32),
+        np.empty((2, n), np.int8),
+        np.empty((n, len(THREATS)), np.float32),
+    )
+    p_value = np.empty(n)
+    _parted(scores.numbers, _PLACES, p_value, numbers, codes, by_type)
+    score, harmful, severity = numbers
+    threat, status = codes
+    scored = Scored(
         n=n,
-        channel=batch.column("channel").indices.to_numpy(zero_copy_only=False),
+        channel=channels,
         tenant=batch.column("tenant"),
         p_value=p_value,
-        score=rest[:, 0],
-        threat=numbers[:, THREAT].astype(np.int8),
-        scores=rest[:, FIRST_SCORE - SCORE :],
-        harmful=rest[:, HARMFUL_SCORE - SCORE],
-        severity=rest[:, SEVERITY - SCORE],
+        score=score,
+        threat=threat,
+        scores=by_type,
+        harmful=harmful,
+        severity=severity,
         has_pii=has_pii,
         has_secret=has_secret,
-        failed=failures.failed(numbers[:, STATUS].astype(np.int8), scores.errors),
+        failed=failures.failed(status, scores.errors),
         contents=_Contents(texts, scores),
     )
+    return scored, status
 
 
-def _reported(scored: Scored, policy: Policy) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+@njit(cache=True, nogil=True)
+def _parted(scores, places, p_value, numbers, codes, by_type):  # type: ignore[no-untyped-def]
+    # Columns of `aimds.detect.stages.Scores`, which stand in ``places``, by their types. A row that could not be judged
+    # has p-value 1, all else 0. Numbers of other modules come as arguments, as machine code on disk asks for.
+    p, score, harmful, severity, threat, status, first = places
+    for row in range(len(scores)):
+        mine = scores[row]
+        codes[0, row], codes[1, row] = mine[threat], mine[status]
+        unknown = np.isnan(mine[p])
+        p_value[row] = 1.0 if unknown else mine[p]
+        numbers[0, row] = 0.0 if unknown else mine[score]
+        numbers[1, row] = 0.0 if unknown else mine[harmful]
+        numbers[2, row] = 0.0 if unknown else mine[severity]
+        for code in range(by_type.shape[1]):
+            by_type[row, code] = 0.0 if unknown else mine[first + code]
+
+
+def _reported(scored: Scored, policy: Policy) -> tuple[Codes, npt.NDArray[np.float32]]:
     # A row without a sign of manipulation is named after what else the policy acts on: data it redacts, then content.
     threat, severity = scored.threat.copy(), scored.severity.copy()
-    named = [
-        (PII, scored.has_pii | scored.has_secret, scored.scores[:, PII]),
-        (HARMFUL, scored.harmful >= policy.settings[0].harmful.threshold, scored.harmful),
-    ]
-    for code, found, strength in named:
-        rows = found & (threat == NONE) & (scored.failed == 0)
-        threat[rows] = code
-        severity[rows] = strength[rows] * IMPACT[code]
+    limit = np.float32(policy.settings[0].harmful.threshold)
+    sensitive = scored.has_pii | scored.has_secret
+    _name(threat, severity, scored.failed, sensitive, scored.scores, scored.harmful, limit, IMPACT, _NAMED)
     return threat, severity
 
 
-def _score_map(by_type: npt.NDArray[np.float64]) -> pa.MapArray:
-    judged = ~np.isnan(by_type[:, 0])
-    if not judged.all():
-        by_type = by_type[judged]
-    offsets = np.zeros(len(judged) + 1, np.int32)
-    np.cumsum(judged * np.int32(len(SCORED)), out=offsets[1:])
-    keys = schema.enum(THREATS, np.broadcast_to(SCORED_CODES, (len(by_type), len(SCORED))).ravel())
-    items = pa.array(by_type[:, SCORED].astype(np.float32).ravel())
-    return pa.MapArray.from_arrays(pa.array(offsets), keys, items)
+@njit(cache=True, nogil=True)
+def _name(threat, severity, failed, sensitive, scores, harmful, limit, impact, named):  # type: ignore[no-untyped-def]
+    none, pii, content = named
+    for row in range(len(threat)):
+        if threat[row] != none or failed[row]:
+            continue
+        if sensitive[row]:
+            threat[row], severity[row] = pii, scores[row, pii] * impact[pii]
+        elif harmful[row] >= limit:
+            threat[row], severity[row] = content, harmful[row] * impact[content]
+
+
+def _score_map(by_type: npt.NDArray[np.float32], error: npt.NDArray[np.bool_] | None) -> pa.MapArray:
+    offsets = np.arange(len(by_type) + 1, dtype=np.int32) * np.int32(len(SCORED))
+    if error is not None:
+        by_type = by_type[~error]
+        offsets[1:] = np.cumsum(~error) * len(SCORED)
+    keys = _threats(schema.room(len(by_type))).slice(0, len(by_type) * len(SCORED))
+    return pa.MapArray.from_arrays(pa.array(offsets), keys, pa.array(by_type[:, SCORED].ravel()))
+
+
+@functools.lru_cache(maxsize=16)
+def _threats(rows: int) -> pa.DictionaryArray:
+    return schema.enum(THREATS, np.tile(SCORED_CODES, rows))
 
 
 def _offsets(n: int, counts: dict[int, int]) -> pa.Array:

@@ -138,7 +138,7 @@ def _dictionary(values: tuple[str, ...]) -> pa.StringArray:
 
 def constant(value: str, n: int) -> pa.DictionaryArray:
     """A dictionary column of ``n`` times ``value``."""
-    return _first(_constant(value, _room(n)), n)
+    return _first(_constant(value, room(n)), n)
 
 
 @functools.lru_cache(maxsize=64)
@@ -148,7 +148,7 @@ def _constant(value: str, n: int) -> pa.DictionaryArray:
 
 def empty_lists(kind: pa.DataType, n: int) -> pa.ListArray:
     """A column of ``n`` empty lists of ``kind``."""
-    return _first(_empty_lists(kind, _room(n)), n)
+    return _first(_empty_lists(kind, room(n)), n)
 
 
 @functools.lru_cache(maxsize=16)
@@ -160,8 +160,8 @@ def _first(column: pa.Array, n: int) -> pa.Array:
     return column if len(column) == n else column.slice(0, n)
 
 
-def _room(n: int) -> int:
-    # A power of two, so that batches of many sizes share what is made once.
+def room(n: int) -> int:
+    """At least ``n``: a power of two, so that batches of many sizes share what is made once."""
     return 1 << (n - 1).bit_length() if n > 1 else 1
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from numba import njit
 
 from aimds.errors import SchemaError
 from aimds.schema import ACTIONS, CHANNELS
@@ -91,9 +92,18 @@ class Scored:
         if self.tenant is not None and len(self.tenant) != self.n:
             raise SchemaError("tenant", f"has {len(self.tenant)} rows, expected {self.n}")
         for name, codes, known in (("channel", self.channel, CHANNELS), ("threat", self.threat, THREATS)):
-            bad = np.flatnonzero((codes < 0) | (codes >= len(known)))
-            if len(bad):
-                raise SchemaError(name, f"has code {codes[bad[0]]}, expected 0 to {len(known) - 1}", row=int(bad[0]))
+            bad = int(_stranger(codes, len(known)))
+            if bad >= 0:
+                raise SchemaError(name, f"has code {codes[bad]}, expected 0 to {len(known) - 1}", row=bad)
+
+
+@njit(cache=True, nogil=True)
+def _stranger(codes, known):  # type: ignore[no-untyped-def]
+    # The first row with a code outside 0 .. known - 1, or -1.
+    for row in range(len(codes)):
+        if not 0 <= codes[row] < known:
+            return row
+    return -1
 
 
 @dataclass(frozen=True, slots=True)
