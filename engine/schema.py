@@ -138,26 +138,13 @@ def _dictionary(values: tuple[str, ...]) -> pa.StringArray:
 
 def constant(value: str, n: int) -> pa.DictionaryArray:
     """A dictionary column of ``n`` times ``value``."""
-    return _first(_constant(value, room(n)), n)
+    whole = _constant(value, room(n))
+    return whole if len(whole) == n else whole.slice(0, n)
 
 
 @functools.lru_cache(maxsize=64)
 def _constant(value: str, n: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), _dictionary((value,)))
-
-
-def empty_lists(kind: pa.DataType, n: int) -> pa.ListArray:
-    """A column of ``n`` empty lists of ``kind``."""
-    return _first(_empty_lists(kind, room(n)), n)
-
-
-@functools.lru_cache(maxsize=16)
-def _empty_lists(kind: pa.DataType, n: int) -> pa.ListArray:
-    return pa.ListArray.from_arrays(pa.array(np.zeros(n + 1, np.int32)), pa.array([], kind))
-
-
-def _first(column: pa.Array, n: int) -> pa.Array:
-    return column if len(column) == n else column.slice(0, n)
 
 
 def room(n: int) -> int:

@@ -136,12 +136,16 @@ class Policy:
         self._harmful = np.array([part.harmful.threshold for part in sets], np.float32)
         self._harmful_action = _codes([[part.harmful.action for part in sets]])[0]
         self._shadow = np.array([part.shadow for part in sets])
+        self._shadows = bool(self._shadow.any())
         self._session = self.playbook.session_actions
         if self.learned is not None:
             own = np.concatenate([self._at_block, self._at_flag])[:, self.learned.threats]
             self.learned.check(np.unique(own).tolist(), self.playbook.steps)
         self._deny = self._table([rule for rule in self.overrides if rule.deny])
         self._pass = self._table([rule for rule in self.overrides if not rule.deny])
+        thresholds = (self._block, self._flag, self._severity, self._harmful)
+        actions = (self._at_block, self._at_flag, self._failure, self._harmful_action)
+        self._tables = (thresholds, actions, (self._deny, self._pass), DECIDING_ACTIONS, DECIDING_REASONS)
         self._known = pa.array(self.tenants, pa.string())
         self._consequences = Consequences(self.sessions, self.quarantine, self.rate_limit)
 
@@ -162,13 +166,9 @@ class Policy:
         listed = self._listed(scored, who, today)
         findings = (scored.p_value, scored.severity, scored.harmful, scored.scores)
         marks = (scored.failed, scored.has_pii | scored.has_secret, listed)
-        thresholds = (self._block, self._flag, self._severity, self._harmful)
-        actions = (self._at_block, self._at_flag, self._failure, self._harmful_action)
-        rules = (self._deny, self._pass)
         rows = (who, scored.channel, scored.threat)
-        intended, reason = decide(
-            rows, findings, marks, thresholds, actions, rules, DECIDING_ACTIONS, DECIDING_REASONS, EVERY, RULED_APART
-        )
+        intended, reason = np.empty(scored.n, np.int8), np.empty(scored.n, np.int8)
+        decide(rows, findings, marks, *self._tables, EVERY, RULED_APART, intended, reason)
         if self.learned is None:
             return self._carried_out(who, intended, self._session[intended], reason)
         drawn, chance = self.learned.draw(intended, reason, scored)
@@ -179,7 +179,7 @@ class Policy:
 
     def _carried_out(self, who: npt.NDArray[np.intp], intended: Codes, session: Codes, reason: Codes) -> Decisions:
         shadow, action = self._shadow[who], intended
-        if shadow.any():
+        if self._shadows and shadow.any():
             action = np.where(shadow & (RANK[intended] > RANK[FLAG]), np.int8(FLAG), intended)
             session = np.where(shadow, np.int8(0), session)
         return Decisions(action, session, intended, reason, shadow)

@@ -84,7 +84,11 @@ class Scored:
     contents: Contents | None = None
 
     def __post_init__(self) -> None:
-        for name in _FIELDS:
+        rows = (self.n,)
+        flat = self.channel.shape == self.p_value.shape == self.score.shape == self.threat.shape == rows
+        flat = flat and self.harmful.shape == self.severity.shape == self.failed.shape == rows
+        flat = flat and self.has_pii.shape == self.has_secret.shape == rows
+        for name in _FIELDS if not flat or self.scores.shape != (self.n, len(THREATS)) else ():
             shape = getattr(self, name).shape
             expected = (self.n, len(THREATS)) if name == "scores" else (self.n,)
             if shape != expected:

@@ -85,7 +85,9 @@ def test_pair_outside_the_survey_is_beyond_reach_or_lacks_heavy_words(texts: lis
 
 
 def test_survey_skips_words_without_weight_and_keeps_their_neighbours_offsets() -> None:
-    survey = INDEX.survey(*ragged(["", "paint the boat", "the the"]), INDEX.need(np.full(len(PATTERNS), 0.5, np.float32)))
+    survey = INDEX.survey(
+        *ragged(["", "paint the boat", "the the"]), INDEX.need(np.full(len(PATTERNS), 0.5, np.float32))
+    )
     assert survey.offsets.tolist() == [0, 0, 2, 2]
     assert survey.starts.tolist() == [0, 10]
     assert survey.ends.tolist() == [5, 14]
