@@ -208,7 +208,8 @@ def tokenize(
 def build_vocabulary(words: Sequence[bytes]) -> tuple[U64, I32]:
     """The open-addressing table of ``words`` for `tokenize`: keys uint64 (S,), ids int32 (S,), S a power of two.
 
-    The id of a word is its place in ``words``; the table cannot be written to. Raises KernelError for an entry that is not one word or comes twice.
+    The id of a word is its place in ``words``; the table cannot be written to. Raises KernelError for an entry that is
+    not one word or comes twice.
     """
     from aimds.kernels.cpu.tokenize import hash_words
 

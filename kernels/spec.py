@@ -302,7 +302,7 @@ def check(kernel: str, arguments: Mapping[str, Any]) -> list[Any]:
         if argument.shape:
             _check_array(row, argument, value, sizes)
             value = _ready(value)
-        else:
+        elif type(value) is not int or not argument.low <= value <= argument.high:
             integer(kernel, argument.name, value, argument.low, argument.high)
         ready.append(value)
     for argument, value in zip(row.inputs, ready, strict=True):
@@ -349,9 +349,9 @@ def _check_array(row: Spec, argument: Argument, value: Any, sizes: dict[str, int
     shape = value.shape
     if len(shape) != len(argument.axes):
         raise KernelError(row.name, argument.name, f"{len(shape)} axes, expected ({', '.join(argument.shape)})")
-    for axis, ((name, more), size) in enumerate(zip(argument.axes, shape, strict=True)):
-        known = size - more
-        if known < 0 or (not known and name in row.filled):
+    for axis, (name, more) in enumerate(argument.axes):
+        known = shape[axis] - more
+        if known <= 0 and (known or name in row.filled):
             raise KernelError(row.name, argument.name, f"axis {axis} is empty")
         if sizes.setdefault(name, known) != known:
             problem = f"axis {axis} has {known}, but {name} is {sizes[name]} in another argument"

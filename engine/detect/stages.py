@@ -41,6 +41,7 @@ COLUMNS = FIRST_SCORE + len(THREATS)
 _INVALID = int(Flag.INVALID_UTF8)
 _NUMBERS = (P_VALUE, P_HARMFUL, SCORE, HARMFUL_SCORE, SEVERITY)
 _STATES = (_NUMBERS, THREAT, STATUS, FIRST_SCORE, OK, PARTIAL, _INVALID)
+_NOT_JUDGED = Judged.none()
 _NO_ROWS = np.zeros(0, np.int64)
 
 
@@ -165,8 +166,9 @@ class Detector:
         clock("pii", started)
 
         started = time.perf_counter()
-        matches = Matches.none(len(pieces.row))
-        if "patterns" not in left_out:
+        if "patterns" in left_out:
+            matches = Matches.none(len(pieces))
+        else:
             with failures.named("patterns"):
                 matches = self.bank.match(pieces, threads=threads, place=place)
         clock("patterns", started)
@@ -186,7 +188,7 @@ class Detector:
         fused = calibration.fuse(self.classifier, stages, script)
         clock("fusion", started)
 
-        judged = Judged.none()
+        judged = _NOT_JUDGED
         if self.deep is not None and self.profile != "fast" and "deep" not in left_out:
             started = time.perf_counter()
             with failures.named("deep"):

@@ -21,5 +21,8 @@ def respell(
         values: uint8 (N,), the bytes that were folded.
         offsets: int64 (B+1,).
     """
+    if not folded.flags.any():
+        # ASCII without anything hidden in it has no emoji.
+        return undo_leetspeak(join_letters(folded, vocabulary), vocabulary)
     spelt = join_letters(blank_signs(folded, values, offsets), vocabulary)
     return undo_leetspeak(part_words(spelt, vocabulary), vocabulary)

@@ -32,6 +32,7 @@ MAX_ROW_BYTES = 1 << 30
 NON_ASCII = int(Flag.NON_ASCII)
 UNWRAPPED = int(Flag.TAGS | Flag.VARIATION | Flag.DISGUISE)
 """Flags that by themselves call for unwrapping."""
+_LIMITS = Limits()
 _NO_ROWS = np.zeros(0, np.int64)
 
 
@@ -104,19 +105,17 @@ def normalize(
     longest = int(np.diff(offsets).max()) if offsets[-1] - offsets[0] > MAX_ROW_BYTES else 0
     if longest > MAX_ROW_BYTES:
         raise KernelError("normalize", "values", f"a row has {longest} bytes, more than {MAX_ROW_BYTES}")
-    limits = limits or Limits()
+    limits = limits or _LIMITS
     vocabulary = vocabulary or Vocabulary.load()
     values = np.ascontiguousarray(values[offsets[0] : offsets[-1]], np.uint8)
     offsets = np.ascontiguousarray(offsets - offsets[0], np.int64)
     rows = len(offsets) - 1
     folded = respell(fold(values, offsets, vocabulary), values, offsets, vocabulary)
-    truncated = np.zeros(rows, np.bool_)
     if not limits.max_depth:
-        return _assembled(folded, [], truncated)
+        return _assembled(folded, [], np.zeros(rows, np.bool_))
 
     enciphered = stretches(folded.values, folded.offsets, vocabulary)
-    truncated |= enciphered.cut
-    masks = enciphered.masks
+    truncated, masks = enciphered.cut, enciphered.masks
     _add_ascii(masks, candidates(values, offsets), folded.flags, NON_ASCII)
     foreign = np.flatnonzero(folded.flags & np.uint32(NON_ASCII)) if _any(folded.flags, NON_ASCII) else _NO_ROWS
     kept = folded
