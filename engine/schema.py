@@ -265,17 +265,18 @@ def requests(table: pa.RecordBatch | pa.Table, *, first_row: int = 0) -> pa.Reco
     n = table.num_rows
     arrays = []
     for field in _REQUESTED:
-        if field.name not in names:
+        name = field.name
+        if name not in names:
             arrays.append(_missing(field, n, first_row))
             continue
-        column = table.column(field.name)
+        column = table.column(name)
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-        if field.name == "text":
+        if name == "text":
             arrays.append(text_column(column))
-        elif field.name == "channel":
+        elif name == "channel":
             arrays.append(_channel_column(column))
-        elif field.name == "request_id" and column.null_count:
+        elif name == "request_id" and column.null_count:
             arrays.append(pc.coalesce(_cast(column, field), _missing(field, n, first_row)))
         else:
             arrays.append(_cast(column, field))
@@ -285,9 +286,13 @@ def requests(table: pa.RecordBatch | pa.Table, *, first_row: int = 0) -> pa.Reco
 def _missing(field: pa.Field, n: int, first_row: int) -> pa.Array:
     if field.name == "request_id":
         return pa.array([str(row) for row in range(first_row, first_row + n)], pa.string())
-    if field.name == "channel":
-        return enum(CHANNELS, np.zeros(n, np.int8))
-    return pa.nulls(n, field.type)
+    whole = _absent(field.name, room(n))
+    return whole if len(whole) == n else whole.slice(0, n)
+
+
+@functools.lru_cache(maxsize=64)
+def _absent(name: str, n: int) -> pa.Array:
+    return enum(CHANNELS, np.zeros(n, np.int8)) if name == "channel" else pa.nulls(n, REQUESTS.field(name).type)
 
 
 def check_verdicts(table: pa.Table | pa.RecordBatch) -> None:

@@ -38,6 +38,7 @@ from aimds.sources import batches
 from aimds.verdicts import Verdicts
 
 DEFAULT_CACHE_BYTES = 64 << 20
+_CHANNELS = pa.array(CHANNELS, pa.string())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -296,4 +297,4 @@ def _versions(detector: Detector, policy: Policy) -> dict[str, str]:
 
 
 def _has_known_channels(column: pa.DictionaryArray) -> bool:
-    return bool(column.null_count == 0 and column.dictionary.to_pylist() == [*CHANNELS])
+    return bool(column.null_count == 0 and column.dictionary.equals(_CHANNELS))

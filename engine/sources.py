@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from aimds.errors import SchemaError
@@ -64,4 +65,9 @@ def _text_array(source: Any) -> pa.Array:
         if item is not None and not isinstance(item, (str, bytes)):
             raise SchemaError("text", f"holds a {type(item).__name__}, expected str, bytes or None", row=row)
     encoded = [item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item for item in items]
-    return pa.array(encoded, pa.large_binary())
+    if None in encoded:
+        return pa.array(encoded, pa.large_binary())
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum(list(map(len, encoded)), out=offsets[1:])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.large_binary(), len(encoded), buffers)

@@ -32,9 +32,10 @@ DECIDING_REASONS = (CLEAN, P_BLOCK, P_FLAG, DENIED, PASSED, LISTED, HARMFUL, UNJ
 
 @njit(cache=True, nogil=True)
 def decide(  # type: ignore[no-untyped-def]
-    rows, findings, marks, thresholds, actions, rules, known, reasons_known, every, apart, intended, reasons
-):
-    # Fills ``intended`` and ``reasons`` int8 (B,), codes of actions and of reasons.
+    rows, findings, marks, thresholds, actions, rules, sessions, known, reasons_known, every, apart,
+    intended, session, reasons,
+):  # fmt: skip
+    # Fills ``intended``, ``session`` and ``reasons`` int8 (B,): codes of actions, of actions on sessions, of reasons.
     # Codes of other modules come as arguments: machine code on disk is renewed only when this file changes.
     who, channel, threat = rows
     allow, as_flag, redact, as_block, rank = known
@@ -74,7 +75,7 @@ def decide(  # type: ignore[no-untyped-def]
             action = np.int8(as_flag)
         if sensitive[row] and rank[redact] > rank[action]:
             action, reason = np.int8(redact), is_sensitive
-        intended[row], reasons[row] = action, reason
+        intended[row], session[row], reasons[row] = action, sessions[action], reason
 
 
 @njit(cache=True, nogil=True)

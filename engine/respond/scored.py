@@ -95,10 +95,10 @@ class Scored:
                 raise SchemaError(name, f"has shape {shape}, expected {expected}")
         if self.tenant is not None and len(self.tenant) != self.n:
             raise SchemaError("tenant", f"has {len(self.tenant)} rows, expected {self.n}")
-        for name, codes, known in (("channel", self.channel, CHANNELS), ("threat", self.threat, THREATS)):
-            bad = int(_stranger(codes, len(known)))
+        for name, codes, known in (("channel", self.channel, len(CHANNELS)), ("threat", self.threat, len(THREATS))):
+            bad = _stranger(codes, known)
             if bad >= 0:
-                raise SchemaError(name, f"has code {codes[bad]}, expected 0 to {len(known) - 1}", row=bad)
+                raise SchemaError(name, f"has code {codes[bad]}, expected 0 to {known - 1}", row=bad)
 
 
 @njit(cache=True, nogil=True)
