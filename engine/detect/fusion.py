@@ -30,9 +30,9 @@ F64 = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int8]
 Tails = Mapping[str, Tail]
 
-SHARES = {"attack": 0.6, "patterns": 0.25, "rules": 0.15}
+SHARES = {"attack": 0.5, "patterns": 0.25, "rules": 0.25}
 """Shares of the false-alarm budget for text in trusted channels; they sum to 1."""
-UNTRUSTED_SHARES = {"attack": 0.35, "indirect": 0.3, "patterns": 0.2, "rules": 0.15}
+UNTRUSTED_SHARES = {"attack": 0.25, "indirect": 0.25, "patterns": 0.25, "rules": 0.25}
 """The same for tool and document content, where the head for planted instructions joins in."""
 DEEP_SHARE = 0.5
 """What the deep stage may spend where it runs; the others then share the rest."""
