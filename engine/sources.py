@@ -6,11 +6,10 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from aimds.errors import SchemaError
-from aimds.schema import requests
+from aimds.schema import packed, requests
 
 
 def batches(source: Any) -> Iterator[pa.RecordBatch]:
@@ -67,7 +66,4 @@ def _text_array(source: Any) -> pa.Array:
     encoded = [item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item for item in items]
     if None in encoded:
         return pa.array(encoded, pa.large_binary())
-    offsets = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum(list(map(len, encoded)), out=offsets[1:])
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(pa.large_binary(), len(encoded), buffers)
+    return packed(encoded, pa.large_string())
