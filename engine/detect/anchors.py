@@ -77,7 +77,8 @@ class Anchors:
         self._open = np.array([not words or literal.endswith(b"*") for literal in self.literals], np.bool_)
         self._words = words
         self._longest = max(map(len, bare), default=0)
-        self._machine = BytesAhoCorasick(bare, implementation=Implementation.DFA) if bare else None
+        # As fast as a DFA over a batch, at a fraction of the memory: over a single text it is the faster one.
+        self._machine = BytesAhoCorasick(bare, implementation=Implementation.ContiguousNFA) if bare else None
 
     def mask(self, literals: Sequence[bytes]) -> npt.NDArray[np.bool_]:
         """bool (literals,): which of this set are in ``literals``."""
