@@ -6,8 +6,6 @@ A batch of requests and its batch of verdicts have the same rows in the same ord
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.errors import SchemaError
+from aimds.packing import packed
 from aimds.taxonomy import THREATS
 
 CHANNELS = ("user", "system", "assistant", "tool", "document")
@@ -147,13 +146,6 @@ def constant(value: str, n: int) -> pa.DictionaryArray:
 @functools.lru_cache(maxsize=64)
 def _constant(value: str, n: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), _dictionary((value,)))
-
-
-def packed(items: Sequence[bytes], kind: pa.DataType) -> pa.Array:
-    """A column of ``kind``, string or large_string, of ``items``; the bytes are not looked at."""
-    offset = np.int32 if pa.types.is_string(kind) else np.int64
-    offsets = np.fromiter(accumulate(map(len, items), initial=0), offset, len(items) + 1)
-    return pa.Array.from_buffers(kind, len(items), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(items))])
 
 
 def room(n: int) -> int:

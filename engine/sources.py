@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from aimds.errors import SchemaError
-from aimds.schema import packed, requests
+from aimds.packing import packed
+from aimds.schema import requests
 
 
 def batches(source: Any) -> Iterator[pa.RecordBatch]:

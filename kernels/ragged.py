@@ -54,10 +54,10 @@ def falls_below(values: Any, low: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def _falls_below(values, low):  # type: ignore[no-untyped-def]
-    for k in range(len(values)):
-        if values[k] < low:
-            return True
-    return False
+    k = 0
+    while k < len(values) and values[k] >= low:
+        k += 1
+    return k < len(values)
 
 
 @njit(cache=True, nogil=True)

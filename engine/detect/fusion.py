@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from aimds.detect import rowwise
 from aimds.detect.classifier import Classifier
 from aimds.detect.tail import Tail
 from aimds.taxonomy import CODES, THREATS, load
@@ -120,7 +121,7 @@ def joint(tails: Tails, stages: StageScores) -> F32:
 def by_channel(tails: Tails, stage: str, scores: F32, untrusted: npt.NDArray[np.bool_]) -> F64:
     """p-value of ``scores`` float32 (B,) of ``stage``; tool and document text has a benign tail of its own."""
     p = tails[stage].p_value(scores)
-    if _any_above(untrusted, 0):
+    if rowwise.any_above(untrusted, 0):
         rows = np.flatnonzero(untrusted)
         p[rows] = tails[f"{stage}.untrusted"].p_value(scores[rows])
     return p
@@ -128,7 +129,7 @@ def by_channel(tails: Tails, stage: str, scores: F32, untrusted: npt.NDArray[np.
 
 def of_highest(p: F64, units: F64) -> F64:
     """p-value of the highest of ``units`` (B,) scores where one alone has the p-value ``p``, both float64 (B,)."""
-    if _any_above(units, 1.0):
+    if rowwise.any_above(units, 1.0):
         long = np.flatnonzero(units > 1.0)
         p = p.copy()
         with np.errstate(divide="ignore"):
@@ -140,51 +141,25 @@ def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
     """p-value of each stage against benign traffic, float64 (B,), before the budget is shared out."""
     tails = model.tails
     strongest = np.empty(len(stages.rules), np.float32)
-    _row_highest(stages.rules, strongest)
+    rowwise.row_highest(stages.rules, strongest)
     alone = {
         "attack": by_channel(tails, "attack", stages.attack, stages.untrusted),
         "indirect": tails["indirect"].p_value(stages.indirect),
         "harmful": tails["harmful"].p_value(stages.harmful),
-        "patterns": _nothing_at(tails["patterns"].p_value(stages.margin), stages.margin, -1.0),
-        "rules": _nothing_at(tails["rules"].p_value(strongest), strongest, 0.0),
+        "patterns": rowwise.nothing_at(tails["patterns"].p_value(stages.margin), stages.margin, -1.0),
+        "rules": rowwise.nothing_at(tails["rules"].p_value(strongest), strongest, 0.0),
     }
     if stages.deep is not None:
         alone["deep"] = deep_p_value(tails, stages)
     if stages.exemplars is not None:
         alone["exemplars"] = stages.exemplars
-    if not _any_above(stages.units, 1.0) and stages.exemplars is None:
+    if not rowwise.any_above(stages.units, 1.0) and stages.exemplars is None:
         return alone
     rare = {name: of_highest(p, stages.units) for name, p in alone.items()}
     rare["rules"] = of_highest(alone["rules"], _units_for(strongest, stages.units))
     if stages.exemplars is not None:
         rare["exemplars"] = together(rare["exemplars"], _least(rare, dataclasses.replace(stages, exemplars=None)))
     return rare
-
-
-@njit(cache=True, nogil=True)
-def _row_highest(scores, out):  # type: ignore[no-untyped-def]
-    for row in range(len(scores)):
-        out[row] = scores[row, 0]
-        for k in range(1, scores.shape[1]):
-            if scores[row, k] > out[row] or np.isnan(scores[row, k]):
-                out[row] = scores[row, k]
-
-
-@njit(cache=True, nogil=True)
-def _nothing_at(p, scores, least):  # type: ignore[no-untyped-def]
-    # ``p`` float64 (B,), now 1 where the score, float32 (B,), says that the stage found nothing.
-    for row in range(len(p)):
-        if scores[row] <= least:
-            p[row] = 1.0
-    return p
-
-
-@njit(cache=True, nogil=True)
-def _any_above(values, least):  # type: ignore[no-untyped-def]
-    found = False
-    for k in range(len(values)):
-        found |= values[k] > least
-    return found
 
 
 def together(p: F64, q: F64) -> F64:
@@ -309,11 +284,5 @@ def calibrate(model: Classifier, p: F64) -> F32:
     """Probability of manipulation, float32, at the prevalence of the card; rises as ``p`` falls."""
     slope, intercept = model.card["calibration"]["slope"], model.card["calibration"]["intercept"]
     out: F32 = np.empty(p.shape, np.float32)
-    _logistic(p.ravel(), slope, intercept, out.ravel())
+    rowwise.logistic(p.ravel(), slope, intercept, out.ravel())
     return out
-
-
-@njit(cache=True, nogil=True)
-def _logistic(p, slope, intercept, out):  # type: ignore[no-untyped-def]
-    for k in range(len(p)):
-        out[k] = 1.0 / (1.0 + np.exp(slope * np.log10(p[k]) - intercept))

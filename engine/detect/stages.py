@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from aimds.detect import calibration, failures, findings, fusion, gray
+from aimds.detect import calibration, failures, findings, fusion, gray, rowwise
 from aimds.detect.classifier import Classifier
 from aimds.detect.deep import Deep
 from aimds.detect.evidence import MAX_EVIDENCE, Evidence, Span
@@ -252,7 +251,7 @@ class Detector:
         out = Scores(np.empty((len(texts), COLUMNS)))
         numbers, flags = out.numbers, views.flags
         columns = (fused.p_value, fused.p_harmful, fused.score, fused.harmful, fused.severity)
-        unfit, cut, invalid, special = _fill(
+        unfit, cut, invalid, special = rowwise.fill(
             columns, fused.threat, fused.scores, views.truncated, flags, _STATES, fusion.NOTABLE_P, numbers
         )
         if cut:
@@ -289,27 +288,3 @@ class Detector:
         for rows, reason in failed:
             out.put(rows, Scores.failed(len(rows), reason))
         return out
-
-
-@njit(cache=True, nogil=True)
-def _fill(columns, threat, scores, truncated, flags, states, notable, numbers):  # type: ignore[no-untyped-def]
-    # Writes the columns of `Scores`; how many rows are not finite, were cut, are not UTF-8, are notable.
-    places, threat_at, status_at, first, ok, partial, invalid = states
-    unfit = cut = broken = special = 0
-    for row in range(len(numbers)):
-        mine = numbers[row]
-        mine[places[0]], mine[places[1]] = columns[0][row], columns[1][row]
-        mine[places[2]], mine[places[3]], mine[places[4]] = columns[2][row], columns[3][row], columns[4][row]
-        mine[threat_at] = threat[row]
-        wrong = flags[row] & invalid != 0
-        mine[status_at] = partial if truncated[row] or wrong else ok
-        for code in range(scores.shape[1]):
-            mine[first + code] = scores[row, code]
-        finite = True
-        for column in range(numbers.shape[1]):
-            finite &= np.isfinite(mine[column])
-        unfit += not finite
-        cut += truncated[row]
-        broken += wrong
-        special += columns[0][row] <= notable
-    return unfit, cut, broken, special
