@@ -1,5 +1,5 @@
-"""Steps of fusion, and of what follows it, over rows in compiled code: for a batch of one row a call of NumPy costs more
-than its work.
+"""Steps of fusion, and of what follows it, over rows in compiled code: for a batch of one row a call of NumPy costs
+more than its work.
 """
 
 from __future__ import annotations
