@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds.errors import KernelError
-from aimds.kernels import registry, spec
+from aimds.kernels import ragged, registry, spec
 from aimds.kernels.registry import backend, names
 
 __all__ = [
@@ -145,7 +145,7 @@ def nearest(
     bank |= {"post_values": post_values, "owner": owner, "k": k}
     given = {"indptr": indptr, "indices": indices, "counts": counts, "idf": idf, **bank}
     arguments = spec.check("nearest", given)
-    if len(keys) & (len(keys) - 1) or not (keys < 0).any():
+    if len(keys) & (len(keys) - 1) or not ragged.falls_below(keys, 0):
         raise KernelError("nearest", "keys", "is no table of build_postings: a power of two with an empty slot")
     return cast("tuple[F32, I32]", _dispatch("nearest", arguments, threads=threads))
 
@@ -202,7 +202,7 @@ def tokenize(
     """
     given = {"values": values, "offsets": offsets, "keys": keys, "ids": ids, "max_tokens": max_tokens}
     arguments = spec.check("tokenize", given)
-    if len(ids) & (len(ids) - 1) or not (ids < 0).any():
+    if len(ids) & (len(ids) - 1) or not ragged.falls_below(ids, 0):
         raise KernelError("tokenize", "ids", "is no table of build_vocabulary: a power of two with an empty slot")
     return cast("tuple[I32, I64, I32, I32]", _dispatch("tokenize", arguments, threads=threads))
 
@@ -210,7 +210,8 @@ def tokenize(
 def build_vocabulary(words: Sequence[bytes]) -> tuple[U64, I32]:
     """The open-addressing table of ``words`` for `tokenize`: keys uint64 (S,), ids int32 (S,), S a power of two.
 
-    The id of a word is its place in ``words``. Raises KernelError for an entry that is not one word or comes twice.
+    The id of a word is its place in ``words``; the table cannot be written to. Raises KernelError for an entry that is
+    not one word or comes twice.
     """
     from aimds.kernels.cpu.tokenize import hash_words
 
@@ -223,6 +224,8 @@ def build_vocabulary(words: Sequence[bytes]) -> tuple[U64, I32]:
                 raise KernelError("tokenize", "words", f"{words[i]!r} and {words[ids[slot]]!r} have the same hash")
             slot = (slot + 1) & (size - 1)
         keys[slot], ids[slot] = key, i
+    # What never changes need be looked through only once.
+    keys.flags.writeable = ids.flags.writeable = False
     return keys, ids
 
 

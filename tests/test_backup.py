@@ -30,9 +30,10 @@ from aimds.learn import events, rounds
 from aimds.learn.candidate import Candidate
 from aimds.learn.feedback import Replay
 from aimds.learn.proposal import Proposal
-from aimds.record.audit import AuditLog, Rotation
+from aimds.record.audit import AuditLog
 from aimds.record.graph import ATTACK, Event, related
 from aimds.record.graph_sqlite import SqliteGraph
+from aimds.record.rotation import Rotation
 from aimds.record.verification import verify
 from aimds.respond.review import Filter, Queue
 

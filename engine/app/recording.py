@@ -11,8 +11,9 @@ import pyarrow as pa
 from aimds.gateway.judging import Record
 from aimds.gateway.pieces import Piece
 from aimds.gateway.settings import Settings
-from aimds.record.audit import AuditLog, Rotation
+from aimds.record.audit import AuditLog
 from aimds.record.keys import load_key, load_signing_key
+from aimds.record.rotation import Rotation
 from aimds.respond.policy import Policy
 from aimds.respond.recorded import drawn
 

@@ -20,8 +20,9 @@ from aimds.cli import audit, graph
 from aimds.errors import AimdsError, ConfigError, DataError
 from aimds.learn.feedback import Replay
 from aimds.learn.rounds import FEEDBACK
-from aimds.record.audit import AuditLog, Rotation
+from aimds.record.audit import AuditLog
 from aimds.record.keys import create_signing_key, load_signing_key
+from aimds.record.rotation import Rotation
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from aimds.errors import AimdsError, DataError
 from aimds.record import segments
-from aimds.record.audit import AuditLog, Rotation
+from aimds.record.audit import AuditLog
 from aimds.record.erasure import erase, find
+from aimds.record.rotation import Rotation
 from aimds.record.subject import Subject
 from aimds.record.verification import verify
 from aimds.record.wanted import answer_path, answered, ask, serve, wanted_path, withdraw
