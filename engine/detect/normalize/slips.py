@@ -87,9 +87,8 @@ def _shipped() -> Slips:
 
 def undo_slips(folded: Folded, vocabulary: Vocabulary, slips: Slips) -> Folded:
     """``folded`` with mistyped words put right; the places behind a word stay those it was typed at."""
-    plan = _planned(
-        folded.values, folded.offsets, *vocabulary.words, slips.keys, slips.ids, slips.letters, slips.bounds
-    )
+    words = (slips.keys, slips.ids, slips.letters, slips.bounds, slips.listed)
+    plan = _planned(folded.values, folded.offsets, *vocabulary.words, *words)
     if not len(plan):
         return folded
     values, offsets, starts, ends = _rewritten(

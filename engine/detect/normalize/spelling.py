@@ -23,6 +23,8 @@ def respell(
         values: uint8 (N,), the bytes that were folded.
         offsets: int64 (B+1,).
     """
-    spelt = join_letters(blank_signs(folded, values, offsets), vocabulary)
-    read = undo_leetspeak(part_words(spelt, vocabulary), vocabulary)
+    # ASCII without anything hidden in it has no emoji.
+    plain = not folded.flags.any()
+    spelt = join_letters(folded if plain else blank_signs(folded, values, offsets), vocabulary)
+    read = undo_leetspeak(spelt if plain else part_words(spelt, vocabulary), vocabulary)
     return undo_slips(read, vocabulary, Slips.load())
