@@ -32,9 +32,9 @@ F64 = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int8]
 Tails = Mapping[str, Tail]
 
-SHARES = {"attack": 0.5, "patterns": 0.25, "rules": 0.25}
+SHARES = {"attack": 0.4, "patterns": 0.2, "rules": 0.4}
 """Shares of the false-alarm budget for text in trusted channels; they sum to 1."""
-UNTRUSTED_SHARES = {"attack": 0.25, "indirect": 0.25, "patterns": 0.25, "rules": 0.25}
+UNTRUSTED_SHARES = {"attack": 0.2, "indirect": 0.2, "patterns": 0.2, "rules": 0.4}
 """The same for tool and document content, where the head for planted instructions joins in."""
 DEEP_SHARE = 0.5
 """What the deep stage may spend where it runs; the others then share the rest."""
@@ -254,7 +254,7 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
     codes |= {stage: stages.type_code for stage in ("deep", "exemplars") if stage in alone}
     for stage, code in codes.items():
         _spend(by_type, alone[stage], code, shared[0].get(stage, 0.0), shared[1].get(stage, 0.0), stages.untrusted)
-    if stages.local_code is not None:
+    if stages.local_code is not None and "local" in alone:  # no row longer than one text has none
         _spend(by_type, alone["local"], stages.local_code, 1.0, 1.0, stages.untrusted)
     p_value, threat = _fused(by_type, stages.untrusted, stages.decoded, NONE, DIRECT, INDIRECT, OBFUSCATION)
     by_type[:, HARMFUL] = alone["harmful"]

@@ -99,7 +99,7 @@ def _local(
     scores = np.ascontiguousarray(logits[chosen][:, [ATTACK, INDIRECT]].T)
     like = fusion.read_like(classifier.tails, scores[0], scores[1], untrusted[pieces.row[chosen]])
     p, window = agreement.strongest(classifier.tails, views, pieces, chosen, like, margin[chosen], found, len(units))
-    return p, fusion.type_of(logits[window, FIRST_TYPE:])
+    return p, TYPE_CODES[logits[window, FIRST_TYPE:].argmax(axis=1)]
 
 
 @njit(cache=True, nogil=True)

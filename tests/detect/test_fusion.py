@@ -206,3 +206,12 @@ def test_independent_p_values_together_are_one_again() -> None:
         assert np.mean(p <= level) == pytest.approx(level, rel=0.25)
     assert fusion.together(np.zeros(1), np.ones(1))[0] == 0.0
     assert np.isnan(fusion.together(np.array([np.nan]), np.ones(1))[0])
+
+
+def test_a_batch_without_a_long_text_is_judged_as_one_with() -> None:
+    own = {"local": np.ones(1), "local_code": np.zeros(1, np.int8)}
+    alone = fusion.fuse(MODEL, stages(attack=np.array([3.0], np.float32), **own))
+    two = {name: np.repeat(value, 2) for name, value in own.items()}
+    beside = fusion.fuse(MODEL, stages(2, attack=np.array([3.0, 1.0], np.float32), units=np.array([1.0, 9.0]), **two))
+    assert alone.p_value[0] == beside.p_value[0]
+    assert alone.threat[0] == beside.threat[0]
