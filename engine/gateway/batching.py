@@ -219,6 +219,12 @@ class Batcher:
         return max(self.config.max_batch_ms / 1e3, 2 * self.time.base_s)
 
     @property
+    def grain(self) -> tuple[int, float]:
+        """Rows and work of an eighth of a full batch: single requests that are queued as one job are no more."""
+        work = (self.longest_s - self.time.base_s) / max(self.time.pace_s, 1e-12)
+        return max(1, self.config.max_rows // 8), work / 8
+
+    @property
     def waiting_batches(self) -> float:
         """Batches that what waits will make, a part of one included."""
         full = (self.longest_s - self.time.base_s) / max(self.time.pace_s, 1e-12)

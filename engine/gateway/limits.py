@@ -65,6 +65,12 @@ class Rates:
             raise Problem("rate-limited", f"{identity.name} may send {rate:g} rows a second", retry_after_s=wait)
         bucket.tokens -= rows
 
+    def give_back(self, identity: Identity, rows: int) -> None:
+        """What was taken for ``rows`` just now is not wanted."""
+        bucket = self._buckets.get(f"{identity.kind}:{identity.name}")
+        if bucket is not None and (self._rate if identity.rate is None else identity.rate):
+            bucket.tokens += rows
+
     def _forget(self) -> None:
         while len(self._buckets) > MOST_BUCKETS:
             self._buckets.popitem(last=False)

@@ -30,7 +30,7 @@ from aimds.gateway.outputs import Response
 from aimds.gateway.pieces import Limits, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.single import One
-from aimds.metrics import CONTENT_TYPE, Metrics
+from aimds.metrics import CONTENT_TYPE, Metrics, observed
 
 MOST_EXCHANGES = 20_000
 
@@ -210,8 +210,14 @@ class Service:
         # A client that left before an answer began has the status that proxies log for it.
         self.metrics.requests.labels(exchange.route, str(exchange.status or 499)).inc()
 
-    def place(self, piece: Piece, deadline: float, urgency: int, now: float) -> Job:
-        """Queue ``piece``, due at ``deadline``.
+    @property
+    def grain(self) -> tuple[int, float]:
+        """See `Batcher.grain`."""
+        return self.batcher.grain
+
+    def place(self, piece: Piece, deadline: float, urgency: int, now: float, *, trial: bool = False) -> Job:
+        """Queue ``piece``, due at ``deadline``. A ``trial`` that is refused leaves no trace: its rows are placed in
+        another way.
 
         Raises:
             Problem: ``rate-limited``, ``overloaded`` or ``deadline-exceeded``.
@@ -219,14 +225,23 @@ class Service:
         identity = piece.identity
         tenant = identity.tenant or (piece.rows[0].tenant if piece.rows else None) or identity.name
         job = Job(tenant, piece.count, piece.text_bytes, deadline, piece, urgency)
+        taken = False
         try:
-            self.rates.take(identity, piece.count, now, admitted=piece.admitted)
+            self.rates.take(identity, job.rows, now, admitted=piece.admitted)
+            taken = True
             self.batcher.submit(job, now)
         except Problem as problem:
-            self.metrics.shed.labels(problem.kind).inc(piece.count)
+            if not trial:
+                self.metrics.shed.labels(problem.kind).inc(job.rows)
+            elif taken:
+                self.rates.give_back(identity, job.rows)
             raise
         self.hooks.work()
         return job
+
+    def shed(self, problem: Problem, n: int) -> None:
+        """Count ``n`` rows that were not even tried, since others like them were refused."""
+        self.metrics.shed.labels(problem.kind).inc(n)
 
     def cancel(self, job: Job) -> None:
         """Nobody waits for ``job`` any more."""
@@ -260,7 +275,7 @@ class Service:
             piece: Piece = job.payload
             if piece.route not in latency:
                 latency[piece.route] = self.metrics.latency.labels(piece.route)
-            latency[piece.route].observe(now - job.arrived)
+            observed(latency[piece.route], now - job.arrived, job.rows if piece.apart else 1)
             if isinstance(found, Problem):
                 piece.failed(found, now)
             else:

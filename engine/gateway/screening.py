@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aimds.gateway import rows
 from aimds.gateway.batching import Job
 from aimds.gateway.exchange import Exchange
@@ -60,5 +62,11 @@ def keyed(head: Head, identity: Identity) -> tuple[str, str] | None:
 
 def failure(ident: str, problem: Problem) -> bytes:
     """The line for a row that has no verdict."""
-    told = {"request_id": ident, "status": "error", "error": str(problem), "problem": problem.document()}
-    return rows.encoded(told) + b"\n"
+    return failures([ident], problem)
+
+
+def failures(idents: Sequence[str], problem: Problem) -> bytes:
+    """The lines for rows that have no verdict, all for the same reason."""
+    told = rows.encoded({"status": "error", "error": str(problem), "problem": problem.document()})
+    rest = b"," + told[1:] + b"\n"
+    return b"".join([b'{"request_id":' + rows.encoded(ident) + rest for ident in idents])

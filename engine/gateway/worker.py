@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -101,6 +102,19 @@ class Worker:
         return judge(screener.screen_batch, screener.unjudged, pieces, self._record, self._respond(screener))
 
     async def _elsewhere(self, judges: Judges, pieces: list[Piece]) -> Judged:
+        # A row that ends a process has no verdict, but those that were only queued with it have theirs.
+        singles = [piece.singles() for piece in pieces]
+        judged = await self._judged(judges, [one for some in singles for one in some])
+        found = iter(judged.answers)
+        answers: list[Any] = []
+        for piece, some in zip(pieces, singles, strict=True):
+            parts = [next(found) for _ in some]
+            answers.append(
+                [part if isinstance(part, Problem) else part[0] for part in parts] if piece.apart else parts[0]
+            )
+        return replace(judged, answers=answers)
+
+    async def _judged(self, judges: Judges, pieces: list[Piece]) -> Judged:
         record, respond = self._record, self._respond(self.screener)
         judged, whole = await judges.judge(pieces, whole=record is not None or respond is not None)
         if (record is None and respond is None) or whole.verdicts is None:
