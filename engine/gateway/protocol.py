@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from prometheus_client import Counter
 
 from aimds import __version__
 from aimds.gateway import openapi
@@ -88,12 +89,22 @@ class Service:
         self.ready = True
         self.draining = False
         self._open: set[Exchange] = set()
+        self._counters: dict[tuple[str, int], Counter] = {}
 
-    def open(self, method: str, target: str, headers: list[tuple[bytes, bytes]], peer: Peer, now: float) -> Exchange:
-        """The exchange of a request; one that is refused is answered already."""
+    def open(
+        self,
+        method: str,
+        target: str,
+        headers: list[tuple[bytes, bytes]],
+        peer: Peer,
+        now: float,
+        head: Head | None = None,
+    ) -> Exchange:
+        """The exchange of a request; one that is refused is answered already. ``head``: what was read of the rest
+        before, since many requests begin alike."""
         name, identity = "none", None
         try:
-            head = Head.read(method, target, headers)
+            head = head or Head.read(method, target, headers)
             if self._pages is not None and self._pages.owns(head.path):
                 name = "console"
                 return self._opened(self._page(self._pages, head, peer, now))
@@ -116,10 +127,9 @@ class Service:
 
     def _opened(self, exchange: Exchange) -> Exchange:
         if exchange.ended:
-            self.metrics.requests.labels(exchange.route, str(exchange.status)).inc()
+            self._count(exchange)
             return exchange
         self._open.add(exchange)
-        self.metrics.exchanges.set(len(self._open))
         exchange.on_close = self._closed
         return exchange
 
@@ -206,9 +216,15 @@ class Service:
 
     def _closed(self, exchange: Exchange) -> None:
         self._open.discard(exchange)
-        self.metrics.exchanges.set(len(self._open))
+        self._count(exchange)
+
+    def _count(self, exchange: Exchange) -> None:
         # A client that left before an answer began has the status that proxies log for it.
-        self.metrics.requests.labels(exchange.route, str(exchange.status or 499)).inc()
+        key = exchange.route, exchange.status or 499
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = self.metrics.requests.labels(key[0], str(key[1]))
+        counter.inc()
 
     @property
     def grain(self) -> tuple[int, float]:
