@@ -20,11 +20,9 @@ class Screening(Exchange):
     def __init__(self, route: str, desk: Desk, head: Head, identity: Identity, deadline_ms: float) -> None:
         super().__init__()
         self.route, self.desk, self.identity = route, desk, identity
-        self.slack_s = head.deadline_s(deadline_ms / 1e3, desk.limits.max_deadline_ms / 1e3)
-        self.urgency = head.urgency()
-        self.form = BRIEF if head.brief() else FULL
+        most_ms = desk.limits.max_deadline_ms
+        self.slack_s, self.urgency, self.form = head.once(f"terms {deadline_ms}", lambda: _terms(head, deadline_ms, most_ms))
         self.jobs: set[Job] = set()
-        head.refuse_encodings()
 
     def abort(self, now: float) -> None:
         """Give up what waits."""
@@ -52,6 +50,13 @@ class Screening(Exchange):
         if len(one.text) > self.desk.limits.max_text_bytes:
             raise Problem("too-large", f"a text may have {self.desk.limits.max_text_bytes} bytes")
         return one
+
+
+def _terms(head: Head, deadline_ms: float, most_ms: float) -> tuple[float, int, str]:
+    """Seconds until a verdict is due, urgency and form."""
+    head.refuse_encodings()
+    slack_s = head.deadline_s(deadline_ms / 1e3, most_ms / 1e3)
+    return slack_s, head.urgency(), BRIEF if head.brief() else FULL
 
 
 def keyed(head: Head, identity: Identity) -> tuple[str, str] | None:
