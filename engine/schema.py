@@ -283,7 +283,7 @@ def requests(table: pa.RecordBatch | pa.Table, *, first_row: int = 0) -> pa.Reco
 
 def _missing(field: pa.Field, n: int, first_row: int) -> pa.Array:
     if field.name == "request_id":
-        return pa.array(range(first_row, first_row + n), pa.int64()).cast(pa.string())
+        return pa.array(np.arange(first_row, first_row + n, dtype=np.int64)).cast(pa.string())
     if field.name == "channel":
         return enum(CHANNELS, np.zeros(n, np.int8))
     return pa.nulls(n, field.type)

@@ -56,6 +56,7 @@ class Receiving(Sending):
         super().__init__(**options)
         self.arrived: Callable[[Arrived], None] | None = None
         """Takes what came on the streams of requests; without it they have aioquic's events."""
+        self._heard_at = -1.0
         self._latest: dict[int, Arrived] = {}
         """Those that nobody has seen yet."""
 
@@ -89,7 +90,7 @@ class Receiving(Sending):
             super().receive_datagram(data, addr, now)
             self._latest.clear()
             return
-        space, pair = self._spaces[ONE_RTT], self._cryptos[ONE_RTT]
+        space, pair = self._ordinary()
         try:
             header, content, number, changed = pair.recv.decrypt_packet(data, start, space.expected_packet_number)
         except CryptoError:
@@ -113,7 +114,9 @@ class Receiving(Sending):
             self._wrong(QuicErrorCode.FRAME_ENCODING_ERROR, "Failed to parse frame")
         if self._close_pending or self._state in END_STATES:
             return
-        self._close_at = now + self._idle_timeout()
+        if now != self._heard_at:
+            # The same for all that was read together.
+            self._heard_at, self._close_at = now, now + self._idle_timeout()
         if number > space.largest_received_packet:
             space.largest_received_packet, space.largest_received_time = number, now
         space.ack_queue.add(number)
@@ -166,7 +169,7 @@ class Receiving(Sending):
             ack_rangeset=ranges,
             ack_delay=(delay << self._remote_ack_delay_exponent) / 1e6,
             now=now,
-            space=self._spaces[ONE_RTT],
+            space=self._ordinary()[0],
         )
         return at
 

@@ -11,14 +11,18 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from aioquic.quic.connection import QuicConnection, QuicConnectionState
+from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicSentPacket
+from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
 LEAST_FRAME: Final = 32
 """Bytes of a packet below which no piece of an answer is put into it."""
 TAG: Final = 16
+LONGEST_PAUSE_S: Final = 1e-3
+"""Between packets that are sent at a pace."""
 SMALL: Final = tuple(bytes([one]) for one in range(64))
 ONE_RTT, CONNECTED, ACKED = Epoch.ONE_RTT, QuicConnectionState.CONNECTED, QuicDeliveryState.ACKED
 
@@ -46,6 +50,7 @@ class Sending(QuicConnection):
         """Streams that were broken off and may be over."""
         self._unsaid = True
         """There may be connection ids that the client has not been told."""
+        self._found: tuple[QuicPacketSpace, CryptoPair] | None = None
         super().__init__(**options)
         lost = self._loss._on_packets_lost
 
@@ -117,6 +122,12 @@ class Sending(QuicConnection):
             return super().datagrams_to_send(now)
         return self._written(now)
 
+    def _ordinary(self) -> tuple[QuicPacketSpace, CryptoPair]:
+        """Packet numbers and keys of ordinary packets."""
+        if self._found is None:
+            self._found = self._spaces[ONE_RTT], self._cryptos[ONE_RTT]
+        return self._found
+
     def _is_unusual(self) -> bool:
         path = self._network_paths[0]
         if self._unsaid:
@@ -132,13 +143,13 @@ class Sending(QuicConnection):
             or not path.is_validated
             or path.remote_challenges
             or not self._crypto_streams[ONE_RTT].sender.buffer_is_empty
-            or self._cryptos[ONE_RTT]._update_key_requested
+            or self._ordinary()[1]._update_key_requested
             or self._quic_logger is not None
         )
 
     def _written(self, now: float) -> list[tuple[bytes, Any]]:
-        space, loss, path = self._spaces[ONE_RTT], self._loss, self._network_paths[0]
-        pair, cid = self._cryptos[ONE_RTT], self._peer_cid.cid
+        loss, path, cid = self._loss, self._network_paths[0], self._peer_cid.cid
+        space, pair = self._ordinary()
         first = bytes([0x41 | self._spin_bit << 5 | pair.key_phase << 2]) + cid
         size = self._max_datagram_size - len(first) - 2 - TAG
         room = loss.congestion_window - loss.bytes_in_flight
@@ -147,8 +158,11 @@ class Sending(QuicConnection):
         out: list[tuple[bytes, Any]] = []
         while True:
             if space.ack_at is None or space.ack_at >= now:
-                self._pacing_at = loss._pacer.next_send_time(now=now)
+                pacer = loss._pacer
+                self._pacing_at = pacer.next_send_time(now=now)
                 if self._pacing_at is not None:
+                    # Some packets at a time: one for each would wake both ends as often.
+                    self._pacing_at = max(self._pacing_at, now + min(pacer.bucket_max / 2, LONGEST_PAUSE_S))
                     break
             frames: list[bytes] = []
             handlers: list[tuple[Any, Any]] = []
