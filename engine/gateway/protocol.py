@@ -243,7 +243,7 @@ class Service:
         job = Job(tenant, piece.count, piece.text_bytes, deadline, piece, urgency)
         taken = False
         try:
-            self.rates.take(identity, job.rows, now, admitted=piece.admitted)
+            self.rates.take(identity, job.rows, now, admitted=piece.admitted, apart=piece.apart)
             taken = True
             self.batcher.submit(job, now)
         except Problem as problem:
