@@ -104,11 +104,11 @@ class Service:
         before, since many requests begin alike."""
         name, identity = "none", None
         try:
-            head = head or Head.read(method, target, headers)
+            known = head = head or Head.read(method, target, headers)
             if self._pages is not None and self._pages.owns(head.path):
                 name = "console"
                 return self._opened(self._page(self._pages, head, peer, now))
-            route, part = route_of(head.method, head.path)
+            route, part = head.once("route", lambda: route_of(known.method, known.path))
             name = route.name
             if peer.early and route.method != "GET":
                 raise Problem("too-early", "this request changes something; send it again after the handshake")
@@ -284,18 +284,20 @@ class Service:
         self.metrics.batch_rows.observe(batch.rows)
         self.metrics.batch_seconds.observe(now - batch.started)
         self.metrics.screened(judged.actions, judged.threats, judged.unjudged)
-        latency = {}
+        # Rows that came together have waited alike.
+        waited: dict[tuple[str, float], int] = {}
         for job, found in zip(batch.jobs, judged.answers, strict=True):
             if job.cancelled:
                 continue
             piece: Piece = job.payload
-            if piece.route not in latency:
-                latency[piece.route] = self.metrics.latency.labels(piece.route)
-            observed(latency[piece.route], now - job.arrived, job.rows if piece.apart else 1)
+            alike = piece.route, now - job.arrived
+            waited[alike] = waited.get(alike, 0) + (job.rows if piece.apart else 1)
             if isinstance(found, Problem):
                 piece.failed(found, now)
             else:
                 piece.done(found, now)
+        for (route, seconds), n in waited.items():
+            observed(self.metrics.latency.labels(route), seconds, n)
 
     def drain(self, now: float) -> None:
         """Take no new requests; what is under way is finished."""

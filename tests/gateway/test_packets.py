@@ -10,12 +10,15 @@ import pylsqpack
 import pytest
 from aioquic.buffer import Buffer, encode_uint_var
 from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, encode_frame
+from aioquic.quic.packet_builder import QuicDeliveryState
+from aioquic.quic.stream import QuicStreamSender
 from desk import ATTACK, ndjson
 from hypothesis import given
 from hypothesis import strategies as st
 from quic import Client, Running, body, running
 
 from aimds.gateway.server import heads
+from aimds.gateway.server.answer import Answer
 from aimds.gateway.server.connection import Connection
 from aimds.gateway.server.receiving import pulled
 from aimds.gateway.server.sending import varint
@@ -202,3 +205,31 @@ def test_keys_that_change_under_way_cost_no_answer() -> None:
                 assert all(answer["status"] == 200 for answer in found)
 
     running(test)
+
+
+@given(
+    st.binary(min_size=1, max_size=60),
+    st.lists(st.tuples(st.integers(1, 30), st.integers(0, 70), st.sampled_from("aalw")), max_size=40),
+)
+def test_an_answer_is_sent_as_by_aioquic_whatever_is_lost(
+    whole: bytes, steps: list[tuple[int, int, str]]
+) -> None:
+    ours, theirs = Answer(4), QuicStreamSender(4, True)
+    for one in (ours, theirs):
+        one.write(whole, True)
+    under_way: list[tuple[int, int, bool]] = []
+    for size, most, what in steps:
+        assert ours.next_offset == theirs.next_offset
+        found = [one.get_frame(size, most) for one in (ours, theirs)]
+        assert found[0] == found[1]
+        assert ours.buffer_is_empty == theirs.buffer_is_empty
+        assert ours.is_waiting == bool(len(theirs._pending) or theirs._pending_eof)
+        if found[0] is not None:
+            under_way.append((found[0].offset, found[0].offset + len(found[0].data), found[0].fin))
+        if under_way and what != "w":
+            part = under_way.pop(size % len(under_way))
+            state = QuicDeliveryState.ACKED if what == "a" else QuicDeliveryState.LOST
+            for one in (ours, theirs):
+                one.on_data_delivery(state, *part)
+        assert ours.is_finished == theirs.is_finished
+        assert ours.highest_offset == theirs.highest_offset

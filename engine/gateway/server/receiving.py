@@ -15,6 +15,7 @@ from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import FinalSizeError, QuicStream
 
+from aimds.gateway.server.answer import Answer
 from aimds.gateway.server.sending import CONNECTED, ONE_RTT, Sending
 
 MASKS: Final = (0x3F, 0x3FFF, 0x3FFF_FFFF, 0x3FFF_FFFF_FFFF_FFFF)
@@ -230,6 +231,7 @@ class Receiving(Sending):
         stream = self._streams[stream_id] = QuicStream(
             stream_id, self._local_max_stream_data_bidi_remote, self._remote_max_stream_data_bidi_local
         )
+        stream.sender = Answer(stream_id)
         return stream
 
     def _take(self, stream: QuicStream, stream_id: int, event: Any) -> None:

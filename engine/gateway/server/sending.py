@@ -18,6 +18,8 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
+from aimds.gateway.server.answer import Answer
+
 LEAST_FRAME: Final = 32
 """Bytes of a packet below which no piece of an answer is put into it."""
 TAG: Final = 16
@@ -278,7 +280,7 @@ class Sending(QuicConnection):
                 handlers.append((self._on_delivery, (stream, start, start + len(data), frame.fin)))
                 flight -= len(head) + len(data)
                 self._remote_max_data_used += sender.highest_offset - before
-            if len(sender._pending) or sender._pending_eof:
+            if sender.is_waiting if type(sender) is Answer else len(sender._pending) or sender._pending_eof:
                 self._active[stream_id] = stream
             else:
                 sender.buffer_is_empty = True
