@@ -6,7 +6,7 @@ import gc
 from typing import Final
 
 YOUNG: Final = 10_000
-"""New objects until the collector looks at them. Requests leave no cycles; 700, the default, is a look every few of them."""
+"""New objects until the collector looks at them: requests leave no cycles, and by default it would look every few."""
 OLDER: Final = (20, 50)
 
 

@@ -39,11 +39,10 @@ class Rates:
         self._rate, self._burst = rate, burst
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def take(
-        self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False
-    ) -> None:
-        """Count ``rows``, each a request of its own where they stand ``apart``. A request of more rows than the burst passes when the bucket is full, and is then paid off.
-        Rows of a request that was ``admitted`` before pass too, so that it is not cut in two, and are paid off as well.
+    def take(self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False) -> None:
+        """Count ``rows``, each a request of its own where they stand ``apart``. Another request of more rows than the
+        burst passes when the bucket is full, and is then paid off. Rows of a request that was ``admitted`` before pass
+        too, so that it is not cut in two, and are paid off as well.
 
         Raises:
             Problem: ``rate-limited``, with the time to wait; nothing was counted.

@@ -21,7 +21,9 @@ class Screening(Exchange):
         super().__init__()
         self.route, self.desk, self.identity = route, desk, identity
         most_ms = desk.limits.max_deadline_ms
-        self.slack_s, self.urgency, self.form = head.once(f"terms {deadline_ms}", lambda: _terms(head, deadline_ms, most_ms))
+        self.slack_s, self.urgency, self.form = head.once(
+            f"terms {deadline_ms}", lambda: _terms(head, deadline_ms, most_ms)
+        )
         self.jobs: set[Job] = set()
 
     def abort(self, now: float) -> None:

@@ -61,7 +61,13 @@ def test_lines_of_other_tenants_deadlines_and_urgencies_are_other_jobs() -> None
 def test_a_line_that_breaks_a_kernel_or_cannot_be_read_is_alone_with_that() -> None:
     found = asked(Desk(), {"text": "a"}, {"text": BOOM}, {"no": "text"}, {"text": ATTACK}, {"text": "b", "urgency": 9})
     by = {one["request_id"]: one for one in found}
-    assert {name: one["status"] for name, one in by.items()} == {"0": "ok", "1": "error", "2": "error", "3": "ok", "4": "error"}
+    assert {name: one["status"] for name, one in by.items()} == {
+        "0": "ok",
+        "1": "error",
+        "2": "error",
+        "3": "ok",
+        "4": "error",
+    }
     assert by["3"]["action"] == "block"
     assert by["2"]["problem"]["status"] == by["4"]["problem"]["status"] == 422
     assert "line 3" in by["2"]["error"]
@@ -134,7 +140,9 @@ def test_a_line_that_ends_a_process_takes_none_of_those_it_came_with() -> None:
         try:
             loop = asyncio.get_running_loop()
             stream = service.open("POST", "/v1/screen/stream?verdict=brief", NDJSON, PEER, loop.time())
-            stream.receive(ndjson(*({"text": "DIE" if i == 4 else "a", "deadline_ms": 90_000} for i in range(9))), loop.time())
+            stream.receive(
+                ndjson(*({"text": "DIE" if i == 4 else "a", "deadline_ms": 90_000} for i in range(9))), loop.time()
+            )
             stream.end(loop.time())
             async with asyncio.timeout(60):
                 while not stream.ended:

@@ -377,7 +377,12 @@ def test_what_is_overridden_in_aioquic_is_still_there() -> None:
     ):
         source = inspect.getsource(getattr(QuicConnection, name))
         assert hashlib.sha256(source.encode()).hexdigest()[:16] == digest, name
-    assert list(inspect.signature(QuicPacketRecovery._on_packets_lost).parameters) == ["self", "now", "packets", "space"]
+    assert list(inspect.signature(QuicPacketRecovery._on_packets_lost).parameters) == [
+        "self",
+        "now",
+        "packets",
+        "space",
+    ]
     assert [one.name for one in dataclasses.fields(QuicSentPacket)][:9] == [
         "epoch",
         "in_flight",

@@ -33,7 +33,13 @@ class Answer(QuicStreamSender):
 
     def write(self, data: bytes, end_stream: bool = False) -> None:
         """As in aioquic."""
-        if not end_stream or not data or self._buffer_stop or self._buffer_fin is not None or self._reset_error_code is not None:
+        if (
+            not end_stream
+            or not data
+            or self._buffer_stop
+            or self._buffer_fin is not None
+            or self._reset_error_code is not None
+        ):
             super().write(data, end_stream)
             return
         self._whole, self._buffer_fin, self.buffer_is_empty = data, len(data), False

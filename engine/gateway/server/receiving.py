@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from aioquic._crypto import CryptoError
 from aioquic.quic.connection import END_STATES, QuicConnectionError, QuicReceiveContext
-from aioquic.quic.crypto import CryptoError
 from aioquic.quic.events import QuicEvent
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame
 from aioquic.quic.rangeset import RangeSet
@@ -30,8 +30,6 @@ class Arrived(QuicEvent):
 
     def __init__(self, stream_id: int, content: bytes, over: bool) -> None:
         self.stream_id, self.parts, self.over = stream_id, [content], over
-
-
 
 
 def pulled(content: bytes, at: int) -> tuple[int, int]:
@@ -131,7 +129,9 @@ class Receiving(Sending):
         """Take in the frames of a packet; whether it wants to be acknowledged soon."""
         at, size, eliciting = 0, len(content), False
         if not size:
-            raise QuicConnectionError(QuicErrorCode.PROTOCOL_VIOLATION, QuicFrameType.PADDING, "Packet contains no frames")
+            raise QuicConnectionError(
+                QuicErrorCode.PROTOCOL_VIOLATION, QuicFrameType.PADDING, "Packet contains no frames"
+            )
         while at < size:
             kind = content[at]
             if STREAM <= kind < STREAM_END:

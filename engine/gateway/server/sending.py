@@ -68,7 +68,7 @@ class Sending(QuicConnection):
         self._loss._on_packets_lost = on_packets_lost  # type: ignore[method-assign]
 
     @property
-    def _streams_queue(self) -> list[QuicStream]:  # type: ignore[override]
+    def _streams_queue(self) -> list[QuicStream]:
         # What aioquic goes by where it writes itself.
         return list(self._streams.values())
 
@@ -231,8 +231,8 @@ class Sending(QuicConnection):
         while self._owed and flight >= LEAST_FRAME:
             stream_id, stream = self._owed.popitem()
             if stream_id in self._streams and self._raise_limit(stream):
-                limit = stream.max_stream_data_local_sent = stream.max_stream_data_local
-                frames.append(b"\x11" + varint(stream_id) + varint(limit))
+                most = stream.max_stream_data_local_sent = stream.max_stream_data_local
+                frames.append(b"\x11" + varint(stream_id) + varint(most))
                 handlers.append((self._on_max_stream_data_delivery, (stream,)))
                 flight -= len(frames[-1])
         return flight
