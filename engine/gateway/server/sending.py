@@ -7,6 +7,7 @@ whether all of it is still there.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -40,7 +41,7 @@ def varint(value: int) -> bytes:
     return (value | 3 << 62).to_bytes(8, "big")
 
 
-class Sending(QuicConnection):
+class Sending(QuicConnection, ABC):
     """A connection of a server that writes its ordinary packets itself."""
 
     def __init__(self, **options: Any) -> None:
@@ -237,13 +238,13 @@ class Sending(QuicConnection):
                 flight -= len(frames[-1])
         return flight
 
+    @abstractmethod
     def _raise_limits(self) -> None:
         """Set the limits of the connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _raise_limit(self, stream: QuicStream) -> bool:
         """Set the limit of ``stream``; whether the client has to be told."""
-        raise NotImplementedError
 
     def _stream_frames(self, frames: list[bytes], handlers: list[tuple[Any, Any]], flight: int) -> None:
         for stream in list(self._active.values()):
