@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from aimds.analyze.owing import Owed
 from aimds.app import following, recording, reviews
 from aimds.app.credentials import credentials
 from aimds.app.gauges import set_gauges
@@ -19,6 +20,7 @@ from aimds.app.holds import Holds
 from aimds.app.judging import judging
 from aimds.app.reviews import Reviews
 from aimds.app.sockets import Sockets
+from aimds.app.tiers import routing
 from aimds.errors import AimdsError
 from aimds.gateway.access import Access, Everybody
 from aimds.gateway.auth import Auth, Credentials
@@ -41,6 +43,7 @@ from aimds.gateway.upkeep import Upkeep
 from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
 from aimds.respond.carry_out import Responder
+from aimds.respond.hold_file import HoldFile
 from aimds.respond.notify import NotifyFile
 from aimds.respond.policy import Policy
 from aimds.screener import Screener
@@ -85,7 +88,8 @@ class Gateway:
         self.follow_ups = FollowUps(self.metrics, say=say)
         notify = settings.notify
         told = None if notify is None else Notifications(NotifyFile(notify), self.follow_ups, say)
-        self.responder = Responder(told)
+        file = None if settings.holds is None else HoldFile(settings.holds, say)
+        self.responder = Responder(told, file=file, now=wall())
         self._upkeep = Upkeep(
             self.follow_ups, self.metrics, self.responder, self.audit, clock=clock, wall=wall, say=say
         )
@@ -115,6 +119,7 @@ class Gateway:
                 None if self._reviews is None else self._reviews.reviewing.record,
                 self.policy,
             ),
+            route=routing(settings, self.metrics, wall),
             sessions=following.sessions(settings, lambda: self.worker.screener, say),
             watch=following.watch(settings),
             responder=self.responder,
@@ -145,10 +150,13 @@ class Gateway:
             rates=Rates(settings.rate, settings.burst),
             metrics=self.metrics,
             pages=None if self._reviews is None else self._reviews.site,
+            has_tiers=settings.tiers is not None,
         )
         counting = () if self._auth is None else (self._auth.failed,)
         self.sockets = Sockets(settings, self.service, clock, *counting)
         self._reloads: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
+        self._telling: asyncio.Future[None] | None = None
         self._last_reload: dict[str, Any] = {}
 
     @property
@@ -233,13 +241,16 @@ class Gateway:
         for task in self._reloads:
             task.cancel()
         await asyncio.gather(*self._reloads, return_exceptions=True)
+        if self._telling is not None:
+            await self._telling
         self.worker.close()
         follower, kept = self.worker.follower, self._snapshot
         # What has ended by now is told of before what goes on is written, or the next start would tell of it again.
-        self._upkeep.ended(follower.forget())
+        self._tell(follower.forget())
         if kept is None or not kept.write():
-            self._upkeep.ended(follower.forget(over=True))
+            self._tell(follower.forget(over=True))
         await self.follow_ups.close(asyncio.get_running_loop().time() + self.settings.drain_s)
+        self.responder.close()
         if self._judging is not None:
             await self._judging.close()
         if self._reviews is not None:
@@ -251,7 +262,17 @@ class Gateway:
 
     async def reload(self) -> None:
         """Take up changed certificates, keys, key sets, weights, policy, patterns and what was learnt. What cannot be
-        used is said, and all stays as it was."""
+        used is said, and all stays as it was. One reload at a time: each goes on from what the one before it left."""
+        async with self._reloading:
+            await self._reload()
+
+    def _tell(self, owed: list[Owed]) -> None:
+        try:
+            self._upkeep.tell(self.worker.follower, owed)
+        except AimdsError as error:
+            self._say(f"what was owed to {len(owed)} sessions that have ended could not be recorded: {error}")
+
+    async def _reload(self) -> None:
         at = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="seconds")
         try:
             settings = self._reread().check()
@@ -271,7 +292,9 @@ class Gateway:
             self._auth.credentials = found
         self.worker.replace(screener)
         follower = self.worker.follower
-        await asyncio.get_running_loop().run_in_executor(None, lambda: self._upkeep.ended(follower.use(watch)))
+        # A reload that is given up goes on here: what is owed is told before the log is closed.
+        self._telling = asyncio.get_running_loop().run_in_executor(None, lambda: self._tell(follower.use(watch)))
+        await asyncio.shield(self._telling)
         if self._reviews is not None and actions is not None:
             self._reviews.reviewing.actions = actions
         self.service.batcher.weights = dict(settings.weights)

@@ -156,7 +156,16 @@ class Lines(Screening):
         slack = self.slack_s if first.deadline_ms is None else first.deadline_ms / 1e3
         slack = min(slack, self.desk.limits.max_deadline_ms / 1e3)
         urgency = self.urgency if first.urgency is None else first.urgency
-        piece = Piece(self.route, self.identity, self.form, group.done, group.failed, rows=group.rows, apart=True)
+        piece = Piece(
+            self.route,
+            self.identity,
+            self.form,
+            group.done,
+            group.failed,
+            rows=group.rows,
+            apart=True,
+            tiers=self.tiers,
+        )
         group.job = self.desk.place(piece, now + slack, urgency, now, trial=trial)
         self.jobs.add(group.job)
         self._waiting += len(group.rows)

@@ -16,6 +16,8 @@ from aimds.gateway.rows import Row, batch_of, lines, objects
 
 OBJECTS, FULL, BRIEF, ARROW = "objects", "full", "brief", "arrow"
 """Forms of an answer: dicts, JSON lines, short JSON lines, a RecordBatch."""
+ANY_TIER, LOCAL_TIERS = "any", "local"
+"""Which model tiers a row may be sent to, where a choice is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Piece:
     """Its request has been let in with an earlier piece."""
     apart: bool = False
     """Its rows are requests of their own: an answer is a list with a Problem in the place of a row that has none."""
+    tiers: str = ""
+    """ANY_TIER or LOCAL_TIERS where a choice is asked for; its form is JSON lines then."""
 
     @property
     def count(self) -> int:
@@ -76,7 +80,10 @@ class Piece:
         """Itself, or where its rows stand ``apart`` a piece for each of them; whoever takes them calls nobody back."""
         if not self.apart or self.rows is None or len(self.rows) == 1:
             return [self]
-        return [Piece(self.route, self.identity, self.form, self.done, self.failed, rows=[one]) for one in self.rows]
+        return [
+            Piece(self.route, self.identity, self.form, self.done, self.failed, rows=[one], tiers=self.tiers)
+            for one in self.rows
+        ]
 
     def requests(self) -> pa.RecordBatch:
         """The rows as REQUESTS."""
@@ -94,6 +101,7 @@ class Desk(Protocol):
 
     limits: Limits
     output: OutputConfig
+    has_tiers: bool
 
     @property
     def grain(self) -> tuple[int, float]:

@@ -21,9 +21,11 @@ class Screening(Exchange):
         super().__init__()
         self.route, self.desk, self.identity = route, desk, identity
         most_ms = desk.limits.max_deadline_ms
-        self.slack_s, self.urgency, self.form = head.once(
+        self.slack_s, self.urgency, self.form, self.tiers = head.once(
             f"terms {deadline_ms}", lambda: _terms(head, deadline_ms, most_ms)
         )
+        if self.tiers and not desk.has_tiers:
+            raise Problem("unprocessable", "route: this gateway has no model tiers to choose from")
         self.jobs: set[Job] = set()
 
     def abort(self, now: float) -> None:
@@ -54,11 +56,11 @@ class Screening(Exchange):
         return one
 
 
-def _terms(head: Head, deadline_ms: float, most_ms: float) -> tuple[float, int, str]:
-    """Seconds until a verdict is due, urgency and form."""
+def _terms(head: Head, deadline_ms: float, most_ms: float) -> tuple[float, int, str, str]:
+    """Seconds until a verdict is due, urgency, form, and which model tiers are asked for."""
     head.refuse_encodings()
     slack_s = head.deadline_s(deadline_ms / 1e3, most_ms / 1e3)
-    return slack_s, head.urgency(), BRIEF if head.brief() else FULL
+    return slack_s, head.urgency(), BRIEF if head.brief() else FULL, head.tiers()
 
 
 def keyed(head: Head, identity: Identity) -> tuple[str, str] | None:

@@ -97,9 +97,10 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The queue of verdicts for people; their texts stay ``keep_days``, None: for ever."""
+    """The queue of verdicts for people, in a file or at the URL of a PostgreSQL database; their texts stay
+    ``keep_days``, None: for ever."""
 
-    path: Path
+    where: Path | str
     keep_days: float | None = None
 
 
@@ -127,7 +128,9 @@ class Settings:
     sessions: Following | None = None
     audit: Audit | None = None
     notify: Path | None = None
+    holds: Path | None = None
     review: Review | None = None
+    tiers: Path | None = None
     traces: Tracing | None = None
     drain_s: int = 30
     insecure: bool = False
