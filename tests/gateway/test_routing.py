@@ -120,8 +120,10 @@ def test_turns_and_lines_are_told_a_tier_each(tiers: Path) -> None:
             assert [one["route"]["tier"] for one in lines] == ["house", "large"]
 
 
-def streamed(tiers: Path, texts: list[str], screener: Fake, *, processes: int, query: str, **more: Any) -> list[Any]:
-    """Lines of a stream in their order, all queued as one job, after these have been answered."""
+def streamed(
+    tiers: Path, texts: list[str], screener: Fake, *, processes: int, query: str, tenants: tuple[str, ...] = ("a",)
+) -> list[Any]:
+    """Answers to the lines of a stream, in their order; those of each of ``tenants``, in turn, are queued as one job."""
 
     async def run() -> list[Any]:
         judges = Judges(Setup(Screening(), ("warm",)), processes, COMMAND) if processes else None
@@ -134,15 +136,18 @@ def streamed(tiers: Path, texts: list[str], screener: Fake, *, processes: int, q
         try:
             loop = asyncio.get_running_loop()
             stream = service.open("POST", f"/v1/screen/stream{query}", NDJSON, PEER, loop.time())
-            rows = ({"text": text, "deadline_ms": 90_000, **more} for text in texts)
+            rows = (
+                {"text": text, "deadline_ms": 90_000, "tenant": tenants[i % len(tenants)]}
+                for i, text in enumerate(texts)
+            )
             stream.receive(ndjson(*rows), loop.time())
             assert (service.batcher.queued_rows, service.batcher.running) == (len(texts), 0)
             stream.end(loop.time())
-            assert len(stream.jobs) == 1
+            assert len(stream.jobs) == len(tenants)
             async with asyncio.timeout(60):
                 while not stream.ended:
                     await asyncio.sleep(0.02)
-            found = [json.loads(line) for line in taken(stream).splitlines()]
+            found = sorted(map(json.loads, taken(stream).splitlines()), key=lambda one: int(one["request_id"]))
             assert [one["request_id"] for one in found] == [str(i) for i in range(len(texts))]
             return found
         finally:
@@ -155,9 +160,12 @@ def streamed(tiers: Path, texts: list[str], screener: Fake, *, processes: int, q
 
 @pytest.mark.parametrize("processes", [0, 1])
 @pytest.mark.parametrize("query", ["?route=any", "?route=any&verdict=brief", "?route=local"])
-def test_lines_that_are_queued_together_are_told_a_tier_each(tiers: Path, processes: int, query: str) -> None:
+@pytest.mark.parametrize("tenants", [("a",), ("a", "b", "c")])
+def test_lines_that_are_queued_together_are_told_a_tier_each(
+    tiers: Path, processes: int, query: str, tenants: tuple[str, ...]
+) -> None:
     texts = ["hello", HARD, f"{ATTACK} now", BOOM, HARD, "hello"]
-    found = streamed(tiers, texts, Fake(), processes=processes, query=query)
+    found = streamed(tiers, texts, Fake(), processes=processes, query=query, tenants=tenants)
     hard = "house" if "local" in query else "large"
     assert [one["route"]["tier"] for one in found] == ["house", hard, None, None, hard, "house"]
     assert [one["status"] for one in found] == ["ok", "ok", "ok", "error", "ok", "ok"]
@@ -166,7 +174,7 @@ def test_lines_that_are_queued_together_are_told_a_tier_each(tiers: Path, proces
 
 @pytest.mark.parametrize("processes", [0, 1])
 def test_lines_that_are_queued_together_are_charged_each(tiers: Path, processes: int) -> None:
-    found = streamed(tiers, ["hello"] * 6, Fake(), processes=processes, query="?route=any", tenant="poor")
+    found = streamed(tiers, ["hello"] * 6, Fake(), processes=processes, query="?route=any", tenants=("poor",))
     assert [one["route"]["reason"] for one in found] == ["cheapest"] * 4 + ["budget"] * 2
 
 
