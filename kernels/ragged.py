@@ -22,7 +22,7 @@ Offsets = npt.NDArray[np.int64]
 T = TypeVar("T")
 
 
-def check(kernel: str, argument: str, offsets: Offsets, size: int) -> None:
+def check(kernel: str, argument: str, offsets: Any, size: int) -> None:
     """Refuse ``offsets`` that fall, or that leave an array of ``size`` values; they may be an array on a GPU.
 
     Raises:
