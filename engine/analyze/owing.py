@@ -29,17 +29,18 @@ class Owing:
         """Tenant, session and last request by slot; only of sessions that owe something."""
         self.counts: Counter[str] = Counter()
         """Sessions that ended so, by policy."""
-        self._ended: deque[Owed] = deque(maxlen=MOST_ENDED)
+        self.ended: deque[Owed] = deque(maxlen=MOST_ENDED)
+        """Those that have ended so and were not `taken` yet."""
 
     def end(self, slot: int, policies: Sequence[str]) -> None:
         """The session in ``slot`` has ended, and breaks ``policies`` by that."""
         who = self.sessions.pop(slot, None)
         if who is not None and policies:
             self.counts.update(policies)
-            self._ended.append(Owed(*who, tuple(policies)))
+            self.ended.append(Owed(*who, tuple(policies)))
 
     def taken(self) -> list[Owed]:
         """The sessions that have ended since this was last asked, the last MOST_ENDED at most."""
-        out = list(self._ended)
-        self._ended.clear()
+        out = list(self.ended)
+        self.ended.clear()
         return out

@@ -97,8 +97,9 @@ def caught_watch(watch: Watch, most: int | None = None) -> Callable[[], Copied]:
     return lambda: (header, {name: array[slots] for name, array in arrays.items()})
 
 
-def put_watched(watch: Watch, state: Copied) -> int:
+def put_watched(watch: Watch, state: Copied, *, again: bool = True) -> int:
     """Put what `watched` gave into ``watch``, which must be empty and have the same policies; how many sessions.
+    ``again``: what is broken is told of once more.
 
     Raises:
         DataError: it cannot be, is of other policies, or ``watch`` is not empty.
@@ -112,4 +113,4 @@ def put_watched(watch: Watch, state: Copied) -> int:
     missing = [name for name in watch.arrays if name not in kept]
     if missing:
         raise DataError("snapshot", f"its array {missing[0]!r} is missing")
-    return watch.resume(header, kept)
+    return watch.resume(header, kept, again=again)

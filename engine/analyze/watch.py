@@ -148,9 +148,11 @@ class Watch:
         owed = [self._named(row) for row in self._owes(np.array(list(sessions), np.int64))]
         return {"monitors": self._running.pack(places), "owing": owing, "owed": owed}
 
-    def resume(self, header: Mapping[str, Any], kept: Mapping[str, Any], now: float = 0.0) -> int:
+    def resume(
+        self, header: Mapping[str, Any], kept: Mapping[str, Any], now: float = 0.0, *, again: bool = True
+    ) -> int:
         """Go on with rows of `arrays`, ``keys`` and ``seen`` in ``kept``, and what `loose` gave in ``header``; the last
-        of them where there is less room. How many sessions.
+        of them where there is less room. How many sessions. ``again``: what is broken is told of once more.
 
         Raises:
             DataError: they cannot be of these policies; nothing was taken up.
@@ -168,10 +170,11 @@ class Watch:
         self.table.seen[slots] = kept["seen"][first:]
         for name, array in self.arrays.items():
             array[slots] = kept[name][first:]
-        # What followed from a policy that is broken, such as a hold, is not kept: it is told of once more.
-        self._told[slots] = False
+        if again:
+            # What followed from a policy that is broken, such as a hold, is not kept.
+            self._told[slots] = False
         by_place = dict(zip(range(first, count), slots.tolist(), strict=True))
-        self._running.resume(monitors, by_place)
+        self._running.resume(monitors, by_place, again=again)
         self.owing.sessions.update({by_place[place]: who for place, who in owing.items() if place in by_place})
         return len(slots)
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from aimds.analyze.owing import Owed
 from aimds.app import following, recording, reviews
 from aimds.app.credentials import credentials
 from aimds.app.gauges import set_gauges
@@ -40,7 +41,6 @@ from aimds.gateway.tracing import traces
 from aimds.gateway.upkeep import Upkeep
 from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
-from aimds.respond.carry_out import Responder
 from aimds.respond.notify import NotifyFile
 from aimds.respond.policy import Policy
 from aimds.screener import Screener
@@ -85,7 +85,7 @@ class Gateway:
         self.follow_ups = FollowUps(self.metrics, say=say)
         notify = settings.notify
         told = None if notify is None else Notifications(NotifyFile(notify), self.follow_ups, say)
-        self.responder = Responder(told)
+        self.responder = following.responder(settings, told)
         self._upkeep = Upkeep(
             self.follow_ups, self.metrics, self.responder, self.audit, clock=clock, wall=wall, say=say
         )
@@ -105,6 +105,9 @@ class Gateway:
         )
         batch = settings.batch if self._judging is None else replace(settings.batch, slots=self._judging.count)
         self._reviews = self._reviewed(settings, access)
+        self._following = following.Following(
+            settings, self.responder, lambda: self.worker.screener, clock=clock, wall=wall, say=say
+        )
         self.worker = Worker(
             build(settings.screening),
             slots=batch.slots,
@@ -115,13 +118,9 @@ class Gateway:
                 None if self._reviews is None else self._reviews.reviewing.record,
                 self.policy,
             ),
-            sessions=following.sessions(settings, lambda: self.worker.screener, say),
-            watch=following.watch(settings),
-            responder=self.responder,
+            follower=self._following.follower,
             clock=clock,
-            wall=wall,
         )
-        self._snapshot = following.snapshot(settings, self.worker.follower, say)
         self._traces = traces(settings.traces, os.environ)
         service: Callable[..., Service] = Service
         if self._traces is not None:
@@ -137,7 +136,7 @@ class Gateway:
                 self._state,
                 holds.listed,
                 holds.release,
-                lambda: set_gauges(self.metrics, self.responder, told, self.worker, self.follow_ups, wall),
+                lambda: set_gauges(self.metrics, self.responder, told, self._following.follower, self.follow_ups, wall),
             ),
             access=access,
             limits=settings.limits,
@@ -203,6 +202,7 @@ class Gateway:
         self.worker.attach(self.service)
         if self._judging is not None:
             await self._judging.judges.start()
+        await self._following.begin()
         front = self._front
         self.sockets.open(
             None if front is None else lambda app: front(app, self), self.metrics.connections.labels("tcp").inc
@@ -212,11 +212,11 @@ class Gateway:
         jwt, audit = self.settings.jwt, self.settings.audit
         self._upkeep.begin(
             self.service,
-            self.worker,
+            self._following.follower,
             None if self._reviews is None else self._reviews.reviewing,
             None if jwt is None else jwt.refresh_s,
             None if audit is None else audit.keep_days,
-            self._snapshot,
+            self._following.kept,
         )
         self.follow_ups.attach()
         await self.sockets.opened()
@@ -234,12 +234,10 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._reloads, return_exceptions=True)
         self.worker.close()
-        follower, kept = self.worker.follower, self._snapshot
-        # What has ended by now is told of before what goes on is written, or the next start would tell of it again.
-        self._upkeep.ended(follower.forget())
-        if kept is None or not kept.write():
-            self._upkeep.ended(follower.forget(over=True))
+        loop = asyncio.get_running_loop()
+        self._upkeep.ended(await loop.run_in_executor(None, self._following.ended))
         await self.follow_ups.close(asyncio.get_running_loop().time() + self.settings.drain_s)
+        self._following.close()
         if self._judging is not None:
             await self._judging.close()
         if self._reviews is not None:
@@ -258,7 +256,7 @@ class Gateway:
             found = None if self._auth is None or settings.insecure else self._credentials(settings)
             screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
             actions = None if self._reviews is None else reviews.chosen(settings.screening)
-            watch = following.watch(settings, self.worker.follower.watch)
+            use = self._following.renewed(settings)
             read = self.sockets.read(settings)
             if self._judging is not None:
                 await self._judging.judges.replace(Setup(settings.screening, self._warm))
@@ -270,13 +268,20 @@ class Gateway:
         if found is not None and self._auth is not None:
             self._auth.credentials = found
         self.worker.replace(screener)
-        follower = self.worker.follower
-        await asyncio.get_running_loop().run_in_executor(None, lambda: self._upkeep.ended(follower.use(watch)))
+        await self._renewed(use)
         if self._reviews is not None and actions is not None:
             self._reviews.reviewing.actions = actions
         self.service.batcher.weights = dict(settings.weights)
         self._last_reload = {"at": at, "error": None}
         self._say("reloaded")
+
+    async def _renewed(self, use: Callable[[], list[Owed]]) -> None:
+        try:
+            owed = await asyncio.get_running_loop().run_in_executor(None, use)
+        except AimdsError as error:
+            self._say(f"sessions: {error}")
+            return
+        self._upkeep.ended(owed)
 
     def _reload_soon(self) -> dict[str, Any]:
         task = asyncio.create_task(self.reload())

@@ -11,11 +11,11 @@ import numpy as np
 from aimds.analyze.owing import Owed
 from aimds.errors import AimdsError
 from aimds.gateway.follow_ups import FollowUp, FollowUps
+from aimds.gateway.following import Follows
 from aimds.gateway.protocol import Service
 from aimds.gateway.reviewing import Reviewing
 from aimds.gateway.session_file import SessionFile
 from aimds.gateway.tokens import Jwks
-from aimds.gateway.worker import Worker
 from aimds.learn.drift import PageHinkley
 from aimds.metrics import Metrics
 from aimds.record.audit import AuditLog
@@ -70,18 +70,18 @@ class Upkeep:
     def begin(
         self,
         service: Service,
-        worker: Worker,
+        follower: Follows,
         reviewing: Reviewing | None,
         refresh_s: float | None,
         keep_days: float | None = None,
         snapshot: SessionFile | None = None,
     ) -> None:
-        """Set all that comes again: for ``service`` and ``worker``, and where there are ``reviewing``, key sets, a
+        """Set all that comes again: for ``service`` and ``follower``, and where there are ``reviewing``, key sets, a
         log whose files stay ``keep_days`` and a ``snapshot`` of sessions."""
         every = self._follow_ups.every
         every(DRIFT_S, FollowUp("drift", self._drifted, within_s=5.0))
         every(HOLDS_S, FollowUp("holds", self._let_go, "medium", aside=True))
-        every(FORGET_S, FollowUp("sessions", lambda: self.ended(worker.follower.forget()), within_s=10.0, aside=True))
+        every(FORGET_S, FollowUp("sessions", lambda: self.ended(follower.forget()), within_s=10.0, aside=True))
         every(FORGET_S, FollowUp("answers", lambda: service.answers.forget(self._clock())))
         if reviewing is not None:
             every(PRUNE_S, FollowUp("prune", reviewing.prune, within_s=60.0, aside=True))
