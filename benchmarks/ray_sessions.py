@@ -1,8 +1,8 @@
 """What sessions in shards cost, on a Ray of this machine (aimds[ray]): `python -m benchmarks.ray_sessions`.
 
 Batches of 64 and 512 turns of 2,000 sessions, with scores and the shipped policies over sessions, to a follower in this
-process and to one on one and on two shards, turn about; medians of a batch. ``…_restart`` is how long a batch waits whose
-shard has just been killed.
+process and to one on one and on two shards, turn about; medians of a batch, the least of each on stderr. There too how
+long a batch waits whose shard has just been killed.
 """
 
 from __future__ import annotations

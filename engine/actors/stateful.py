@@ -12,7 +12,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from aimds.actors.cluster import NAMESPACE, ClusterError
 from aimds.actors.hands import Shell
-from aimds.actors.keeper import Entry, Keeper, Said
+from aimds.actors.keeper import Entry, Fenced, Keeper, Said
 from aimds.actors.lines import Call
 
 AGAIN_S = 0.2
@@ -31,7 +31,7 @@ class RemoteLog:
 
     def add(self, term: int, place: int, entry: Entry) -> Callable[[], bool]:
         ref = self._ledger.call.remote("add", self._shard, term, place, entry)
-        return lambda: ray.get(ref)  # type: ignore[no-any-return]
+        return lambda: ray.get(ref)
 
     def cover(self, term: int, place: int, snapshot: Any) -> None:
         ray.get(self._ledger.call.remote("cover", self._shard, term, place, snapshot))
@@ -64,7 +64,7 @@ class Stateful:
         self._made = (target, arguments)
         self._path = [path for path in sys.path if path]
         self._actors: dict[int, Any] = {}
-        self._ledger = self._actor("ledger", "aimds.actors.keeper:Ledger", {})
+        self._ledger = self._keeping()
         try:
             agreed = ray.get(self._ledger.call.remote("agree", terms), timeout=READY_S)
         except RayError as error:
@@ -85,6 +85,9 @@ class Stateful:
             scheduling_strategy="SPREAD",
         )
         return kind.remote(target, arguments, self._path, 1)
+
+    def _keeping(self) -> Any:
+        return self._actor("ledger", "aimds.actors.keeper:Ledger", {})
 
     def actor(self, shard: int) -> Any:
         """The actor of ``shard``, started where it is not there."""
@@ -122,15 +125,16 @@ class Stateful:
         try:
             return Said(*ray.get(ref))
         except RayTaskError as error:
-            return Said(failed=str(error).strip().splitlines()[-1])
+            if not isinstance(error.cause, Fenced):
+                return Said(failed=str(error).strip().splitlines()[-1])
         except RayActorError:
-            # Gone for good: whoever asks next makes another one of that name.
+            # Gone for good: whoever asks next makes others of these names.
             self._actors = {}
-            time.sleep(AGAIN_S)
-            return None
+            self._ledger = self._keeping()
         except RayError:
-            time.sleep(AGAIN_S)
-            return None
+            pass
+        time.sleep(AGAIN_S)
+        return None
 
     def stop(self, shard: int) -> None:
         ray.kill(self.actor(shard), no_restart=False)

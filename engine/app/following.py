@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+import aimds
 from aimds.analyze.attractors import Attractors
 from aimds.analyze.owing import Owed
 from aimds.analyze.sessions import Sessions
@@ -173,12 +174,17 @@ def _way(settings: Settings) -> Stateful:
     following, on = settings.sessions, settings.ray
     assert following is not None
     assert on is not None
+    if on.group is not None and on.address is None and not os.environ.get("RAY_ADDRESS"):
+        expected = "nothing without ray.address: a Ray of this machine ends with the gateway"
+        raise ConfigError("ray.group", on.group, expected)
     made = {
         "capacity": following.capacity,
         "max_age_s": float(following.max_age_s),
         "attractor": following.attractor,
     }
-    return Stateful("sessions", SHARD, made, group=on.group, terms={"shards": on.sessions, **made})
+    # What is kept is handed over within one version only.
+    terms = {"version": aimds.__version__, "shards": on.sessions, **made}
+    return Stateful("sessions", SHARD, made, group=on.group, terms=terms)
 
 
 def _sharded(

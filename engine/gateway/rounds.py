@@ -32,7 +32,7 @@ def waves(verdicts: pa.RecordBatch, senders: Sequence[str]) -> list[Rows]:
 
 def joined(verdicts: pa.RecordBatch, places: Sequence[Rows], parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     """``verdicts`` with the columns CHANGED of ``parts``, each of the rows that stand at its place in ``places``."""
-    order = pa.array(np.argsort(np.concatenate(places)))
+    order = pa.array(np.argsort(np.concatenate(places), kind="stable"))
     names = {"action": ACTIONS, "session_action": SESSION_ACTIONS, "status": STATUSES}
 
     def column(name: str) -> pa.Array:

@@ -67,19 +67,23 @@ class SessionShard:
     """
 
     def __init__(self, capacity: int, max_age_s: float, attractor: bool = False) -> None:
-        self._bounds = {"capacity": capacity, "max_age_s": max_age_s}
+        self._capacity, self._max_age_s = capacity, max_age_s
         self._attractor = Attractors.load().column if attractor else None
         self._now, self._holds = 0.0, 1
         self._known: OrderedDict[str, Policy] = OrderedDict()
         self._responder = Responder()
+        self._watch: Watch | None = None
         self._build(None, 0)
 
     def _build(self, policies: TracePolicies | None, rows: int) -> None:
-        self._sessions = Sessions(**self._bounds, attractor=self._attractor)
-        self._watch: Watch | None = None if policies is None else Watch(policies, **self._bounds)
+        self._sessions = Sessions(capacity=self._capacity, max_age_s=self._max_age_s, attractor=self._attractor)
+        self._watch = self._watching(policies)
         self._follower = Follower(
             self._sessions, self._watch, self._responder, clock=self._time, wall=self._time, rows=rows
         )
+
+    def _watching(self, policies: TracePolicies | None) -> Watch | None:
+        return None if policies is None else Watch(policies, capacity=self._capacity, max_age_s=self._max_age_s)
 
     def _time(self) -> float:
         return self._now
@@ -99,7 +103,7 @@ class SessionShard:
         before = None if self._watch is None else self._watch.policies.version
         if before == (None if made is None else made.version):
             return []
-        self._watch = None if made is None else Watch(made, **self._bounds)
+        self._watch = self._watching(made)
         return self._follower.use(self._watch)
 
     def observe(self, now: float, version: str | None, asked: pa.Buffer) -> pa.Buffer:

@@ -154,7 +154,8 @@ class ShardedFollower:
         policy: Policy | None,
         now: float,
     ) -> pa.RecordBatch:
-        parts, notes = [], {}
+        parts: list[pa.RecordBatch] = []
+        notes: dict[int, str] = {}
         for shard, call in calls.items():
             if call.said is None:
                 parts.append(verdicts.take(pa.array(rows[shard])).select(list(CHANGED)))

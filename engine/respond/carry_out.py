@@ -197,8 +197,9 @@ class Responder:
     def keep(self, kept: list[list[list[Any]]]) -> None:
         """Hold what another one `kept`, beside what is held."""
         with self._lock:
-            for one, part in zip((self._quarantine, self._limits), kept, strict=True):
-                one.keep(part)
+            quarantine, limits = kept
+            self._quarantine.keep(quarantine)
+            self._limits.keep(limits)
 
     def let_go(self, chosen: Callable[[Key], bool]) -> None:
         """Forget the keys that are ``chosen``, as if they had never been held."""
