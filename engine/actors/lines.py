@@ -69,6 +69,7 @@ class Lines:
     Args:
         way: carries the calls.
         sender: a name that nobody else has or had.
+        what: what is kept, for what is said.
         clock: monotonic seconds.
         anew: told which shard has lost all it knew; the calls that it is to begin with.
         say: told what a person should know.
@@ -80,6 +81,7 @@ class Lines:
         sender: str,
         shards: int,
         *,
+        what: str = "sessions",
         clock: Callable[[], float],
         anew: Callable[[int], Iterable[Call]] = lambda shard: (),
         say: Callable[[str], None] = lambda line: None,
@@ -87,7 +89,7 @@ class Lines:
         hung_s: float = HUNG_S,
     ) -> None:
         self._way, self._sender, self._clock, self._anew, self._say = way, sender, clock, anew, say
-        self._patience_s, self._hung_s = patience_s, hung_s
+        self._what, self._patience_s, self._hung_s = what, patience_s, hung_s
         self._lines: list[_Line] = []
         self.resize(shards)
         self.dropped = 0
@@ -117,7 +119,7 @@ class Lines:
             if left <= 0:
                 for shard in waited:
                     self._lines[shard].late = True
-                    self._say(f"shard {shard} of sessions does not answer; its rows are partial until it does")
+                    self._say(f"shard {shard} of {self._what} does not answer; it is waited for no more until it does")
                 return
             self._hear(left)
 
@@ -133,7 +135,9 @@ class Lines:
         now = self._clock()
         for shard, line in enumerate(self._lines):
             if line.token is not None and now - line.since > self._hung_s:
-                self._say(f"shard {shard} of sessions has been at one call for {self._hung_s:g} s and is started again")
+                self._say(
+                    f"shard {shard} of {self._what} has been at one call for {self._hung_s:g} s and is started again"
+                )
                 self._way.stop(shard)
                 line.since = now
             self._send(shard, line, now)
@@ -152,12 +156,12 @@ class Lines:
         if said is not None and said.gap:
             line.losses += 1
             line.sender, line.number = f"{self._sender}/{line.losses}", 0
-            self._say(f"shard {shard} of sessions and what was written down of it are lost; its sessions begin anew")
+            self._say(f"shard {shard} of {self._what} and what was written down of it are lost; it begins anew")
             line.waiting.extendleft(reversed(list(self._anew(shard))))
         elif said is not None:
             line.waiting.popleft().said = said
             line.number += 1
             if line.late:
                 line.late = False
-                self._say(f"shard {shard} of sessions answers again")
+                self._say(f"shard {shard} of {self._what} answers again")
         self._send(shard, line, self._clock())

@@ -46,7 +46,7 @@ class Stateful:
     """The actors of one group of shards; a `Way` to them.
 
     Args:
-        role: part of the actors' names, ``aimds-<role>-<group>-<shard>``, and ``…-ledger``.
+        role: part of the actors' names, ``aimds-<role>-<group>-<shard>``, and of that of their ledger, ``…-ledger``.
         target, arguments: make the state of a shard, see `aimds.actors.keeper.State`.
         group: gateways that name the same one use the same actors, which outlive them; None: nobody else uses these,
             and they end with this process.

@@ -19,6 +19,8 @@ from aimds.gateway.session_file import SessionFile
 from aimds.gateway.settings import SHIPPED, Settings
 from aimds.gateway.sharded import ShardedFollower
 from aimds.gateway.sharded_holds import ShardedResponder
+from aimds.gateway.shared_drift import SharedDrift
+from aimds.learn.drift import Traffic
 from aimds.ltl.policies import TracePolicies
 from aimds.respond.carry_out import Notifier, Responder
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 BEGIN_S: Final = 60.0
 SHARD: Final = "aimds.gateway.session_shard:SessionShard"
+TRAFFIC: Final = "aimds.learn.drift:Traffic"
 Say = Callable[[str], None]
 
 
@@ -80,7 +83,7 @@ def responder(settings: Settings, told: Notifier | None) -> Responder:
 
 
 class Following:
-    """The follower that ``settings`` ask for, and what is around it.
+    """The follower that ``settings`` ask for, and what gateways of a group share beside it.
 
     Args:
         responder: as `responder` gives it.
@@ -102,16 +105,30 @@ class Following:
         wall: Callable[[], float],
         say: Say,
     ) -> None:
-        self._say, self._way = say, None
+        self._say = say
+        self._way: Stateful | None = None
+        self._learning: Stateful | None = None
         self.kept: SessionFile | None = None
         self.follower: Follower | ShardedFollower
+        self.caught: Callable[[int, int], int] = Traffic().seen
+        """Given rows and how many of them were caught, over all gateways of a group, says how many alarms there are."""
         if isinstance(responder, ShardedResponder):
             self._way = _way(settings)
             self.follower = _sharded(settings, self._way, responder, clock, wall, say)
+            self.caught = self._drift(settings, clock)
             return
         made = sessions(settings, screener, say)
         self.follower = Follower(made, watch(settings), responder, clock=clock, wall=wall)
         self.kept = snapshot(settings, self.follower, say)
+
+    def _drift(self, settings: Settings, clock: Callable[[], float]) -> Callable[[int, int], int]:
+        if settings.ray is None or settings.ray.group is None:
+            return self.caught
+        from aimds.actors.stateful import Stateful
+
+        terms = {"version": aimds.__version__}
+        self._learning = Stateful("learning", TRAFFIC, {}, group=settings.ray.group, terms=terms)
+        return SharedDrift(self._learning, os.urandom(8).hex(), clock=clock, say=self._say).seen
 
     async def begin(self) -> None:
         """Wait until the shards are ready, where there are any.
@@ -164,8 +181,9 @@ class Following:
 
     def close(self) -> None:
         """Let go of the shards."""
-        if self._way is not None:
-            self._way.close()
+        for way in (self._way, self._learning):
+            if way is not None:
+                way.close()
 
 
 def _way(settings: Settings) -> Stateful:

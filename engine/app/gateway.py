@@ -87,7 +87,14 @@ class Gateway:
         told = None if notify is None else Notifications(NotifyFile(notify), self.follow_ups, say)
         self.responder = following.responder(settings, told)
         self._upkeep = Upkeep(
-            self.follow_ups, self.metrics, self.responder, self.audit, clock=clock, wall=wall, say=say
+            self.follow_ups,
+            self.metrics,
+            self.responder,
+            self.audit,
+            clock=clock,
+            wall=wall,
+            say=say,
+            traffic=lambda rows, caught: self._following.caught(rows, caught),
         )
         self._auth: Auth | None = None
         if not settings.insecure:
