@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -124,7 +125,8 @@ class Ledger:
         if term > kept.term or place > after + 1:
             return False
         if place == after + 1:
-            kept.entries.append(entry)
+            # What came through an object store is lent, and takes its room.
+            kept.entries.append(deepcopy(entry))
         return True
 
     def cover(self, shard: str, term: int, place: int, snapshot: Any) -> None:
@@ -134,7 +136,7 @@ class Ledger:
             Fenced: somebody else keeps the shard.
         """
         kept = self._of(shard, term)
-        kept.term, kept.place, kept.snapshot, kept.entries = term, place, snapshot, []
+        kept.term, kept.place, kept.snapshot, kept.entries = term, place, deepcopy(snapshot), []
 
     def drop(self, shard: str) -> None:
         """Nobody keeps ``shard`` any more."""
