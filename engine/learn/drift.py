@@ -75,7 +75,7 @@ class Traffic:
 
     def snapshot(self) -> list[float]:
         """Where it stands."""
-        return self._drift.state.tolist()
+        return [float(one) for one in self._drift.state]
 
     def restore(self, snapshot: list[float]) -> None:
         """Go on from there."""
