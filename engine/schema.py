@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.errors import SchemaError
+from aimds.packing import packed
 from aimds.taxonomy import THREATS
 
 CHANNELS = ("user", "system", "assistant", "tool", "document")
@@ -94,6 +95,9 @@ VERDICTS = pa.schema(
     ]
 )
 
+_REQUESTED = tuple(REQUESTS)
+"""The fields, made into Python objects once."""
+
 FEEDBACK = pa.schema(
     [
         pa.field("request_id", pa.string(), nullable=False),
@@ -121,7 +125,10 @@ _BINARY_TYPES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binar
 
 
 def enum(values: tuple[str, ...], codes: Any) -> pa.DictionaryArray:
-    """A dictionary column from int8 ``codes`` into ``values``."""
+    """A dictionary column from int8 ``codes`` into ``values``; those in a numpy array are not looked at."""
+    if isinstance(codes, np.ndarray) and codes.dtype == np.int8:
+        buffers = [None, pa.py_buffer(np.ascontiguousarray(codes))]
+        return pa.DictionaryArray.from_buffers(_ENUM, len(codes), buffers, _dictionary(values))
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), _dictionary(values))
 
 
@@ -132,7 +139,8 @@ def _dictionary(values: tuple[str, ...]) -> pa.StringArray:
 
 def constant(value: str, n: int) -> pa.DictionaryArray:
     """A dictionary column of ``n`` times ``value``."""
-    return _constant(value, _room(n)).slice(0, n)
+    whole = _constant(value, room(n))
+    return whole if len(whole) == n else whole.slice(0, n)
 
 
 @functools.lru_cache(maxsize=64)
@@ -140,18 +148,8 @@ def _constant(value: str, n: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), _dictionary((value,)))
 
 
-def empty_lists(kind: pa.DataType, n: int) -> pa.ListArray:
-    """A column of ``n`` empty lists of ``kind``."""
-    return _empty_lists(kind, _room(n)).slice(0, n)
-
-
-@functools.lru_cache(maxsize=16)
-def _empty_lists(kind: pa.DataType, n: int) -> pa.ListArray:
-    return pa.ListArray.from_arrays(pa.array(np.zeros(n + 1, np.int32)), pa.array([], kind))
-
-
-def _room(n: int) -> int:
-    # A power of two, so that batches of many sizes share what is made once.
+def room(n: int) -> int:
+    """At least ``n``: a power of two, so that batches of many sizes share what is made once."""
     return 1 << (n - 1).bit_length() if n > 1 else 1
 
 
@@ -166,6 +164,10 @@ def text_column(column: pa.Array, name: str = "text") -> pa.Array:
         return text_column(column.dictionary_decode(), name)
     if pa.types.is_null(kind):
         return pa.nulls(len(column), pa.large_string())
+    if pa.types.is_large_string(kind):
+        return column
+    if pa.types.is_large_binary(kind):
+        return column.view(pa.large_string())
     if any(test(kind) for test in _TEXT_TYPES):
         return column.cast(pa.large_string())
     if any(test(kind) for test in _BINARY_TYPES):
@@ -258,23 +260,24 @@ def requests(table: pa.RecordBatch | pa.Table, *, first_row: int = 0) -> pa.Reco
     names = table.schema.names
     if "text" not in names:
         raise SchemaError("text", f"missing; the columns are {', '.join(names) or '(none)'}")
-    for field in REQUESTS:
+    for field in _REQUESTED if len(set(names)) < len(names) else ():
         if names.count(field.name) > 1:
             raise SchemaError(field.name, f"there are {names.count(field.name)} columns of this name, expected one")
     n = table.num_rows
     arrays = []
-    for field in REQUESTS:
-        if field.name not in names:
+    for field in _REQUESTED:
+        name = field.name
+        if name not in names:
             arrays.append(_missing(field, n, first_row))
             continue
-        column = table.column(field.name)
+        column = table.column(name)
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-        if field.name == "text":
+        if name == "text":
             arrays.append(text_column(column))
-        elif field.name == "channel":
+        elif name == "channel":
             arrays.append(_channel_column(column))
-        elif field.name == "request_id" and column.null_count:
+        elif name == "request_id" and column.null_count:
             arrays.append(pc.coalesce(_cast(column, field), _missing(field, n, first_row)))
         else:
             arrays.append(_cast(column, field))
@@ -283,14 +286,20 @@ def requests(table: pa.RecordBatch | pa.Table, *, first_row: int = 0) -> pa.Reco
 
 def _missing(field: pa.Field, n: int, first_row: int) -> pa.Array:
     if field.name == "request_id":
-        return pa.array(range(first_row, first_row + n), pa.int64()).cast(pa.string())
-    if field.name == "channel":
-        return enum(CHANNELS, np.zeros(n, np.int8))
-    return pa.nulls(n, field.type)
+        return packed([b"%d" % row for row in range(first_row, first_row + n)], pa.string())
+    whole = _absent(field.name, room(n))
+    return whole if len(whole) == n else whole.slice(0, n)
+
+
+@functools.lru_cache(maxsize=64)
+def _absent(name: str, n: int) -> pa.Array:
+    return enum(CHANNELS, np.zeros(n, np.int8)) if name == "channel" else pa.nulls(n, REQUESTS.field(name).type)
 
 
 def check_verdicts(table: pa.Table | pa.RecordBatch) -> None:
     """Raise SchemaError when ``table`` lacks a column of VERDICTS or holds it in another type."""
+    if table.schema.equals(VERDICTS):
+        return
     for field in VERDICTS:
         index = table.schema.get_field_index(field.name)
         if index < 0:

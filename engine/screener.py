@@ -16,44 +16,29 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 import aimds
-from aimds import assembly, data, trial
+from aimds import artefacts, assembly, data, trial
 from aimds.detect.cache import Cache, Stats
-from aimds.detect.calibration import Calibration
-from aimds.detect.classifier import MODEL, Classifier
-from aimds.detect.deep import DEEP, Deep
-from aimds.detect.exemplars import Exemplars
-from aimds.detect.failures import StageError, broke
 from aimds.detect.gray import GRAY
-from aimds.detect.patterns import Bank, thresholds
 from aimds.detect.patterns.store import PatternStore
-from aimds.detect.pii import Pii
-from aimds.detect.reference import REFERENCE, Reference
-from aimds.detect.rules import Rules
-from aimds.detect.stages import ERROR, STATUS, Detector, Scores
+from aimds.detect.stages import Detector, Scores
 from aimds.detect.texts import Texts
-from aimds.errors import ArtefactError, BackendError, ConfigError
+from aimds.errors import ConfigError
 from aimds.kernels import placement
 from aimds.kernels.placement import Place
 from aimds.learn.candidate import Candidate
 from aimds.learn.rounds import Learned, Moved
 from aimds.learn.teaching import teach
 from aimds.respond.policy import Policy
-from aimds.schema import CHANNELS, PROFILES, REQUESTS, VERDICTS, requests
+from aimds.schema import CHANNELS, REQUESTS, VERDICTS, requests
+from aimds.scoring import Scoring
 from aimds.sources import batches
 from aimds.verdicts import Verdicts
 
-BANK = "bank.npz"
-SLICE_ROWS = 4096
-SLICE_BYTES = 4 << 20
 DEFAULT_CACHE_BYTES = 64 << 20
-ENTRY_BYTES = 1000
-"""What one cached row costs beside its evidence and spans."""
-ITEM_BYTES = 400
+_CHANNELS = pa.array(CHANNELS, pa.string())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,6 +48,7 @@ class _Side:
     detector: Detector
     policy: Policy
     cache: Cache[Scores]
+    versions: dict[str, str]
 
 
 class Screener:
@@ -101,10 +87,7 @@ class Screener:
             raise ConfigError("cache_bytes", cache_bytes, "a whole number of bytes, 0 for no cache")
         self._bare, self._store, self._learned = detector, store, learned
         self._written, self._today = policy, today
-        self.threads = threads
-        self.place = placement.place() if place is None else place
-        self.seconds: dict[str, float] = {}
-        """Time spent in each stage since the start, in seconds."""
+        self._scoring = Scoring(threads, placement.place() if place is None else place)
         self._cache_bytes = cache_bytes
         self._use(store, learned)
 
@@ -143,35 +126,8 @@ class Screener:
             BackendError: cuda is asked for and cannot run here; it says why.
             ArtefactError: an artefact is missing or damaged.
         """
-        if profile not in PROFILES:
-            raise ConfigError("profile", profile, "one of " + ", ".join(PROFILES))
-        if not 0 < gray <= 1:
-            raise ConfigError("gray", gray, "a p-value above 0, at most 1")
         place = placement.place(backend)
-        if model is None:
-            bank, classifier = Bank.load(), Classifier.load()
-        else:
-            bank, classifier = _trained_bank(model / BANK), Classifier.load(model / MODEL)
-        deep = None
-        if profile != "fast" and classifier.judges_deep:
-            deep = Deep.load(None if model is None else model / DEEP).placed(place)
-        elif profile == "full":
-            raise ConfigError("profile", profile, "fast or cascade; this model was trained without an encoder")
-        running = "fast" if deep is None else profile
-        if calibration is not None:
-            classifier = Calibration.load(calibration).apply(classifier, profile=running, gray=gray)
-        # The shipped reference is read when something is taught; that of another model has other n-grams.
-        reference = None if model is None else Reference.load(model / REFERENCE)
-        detector = Detector(
-            rules=Rules.load(),
-            pii=Pii.load(),
-            bank=bank,
-            classifier=classifier,
-            deep=deep,
-            profile=running,
-            gray=gray,
-            exemplars=Exemplars.empty(reference),
-        )
+        detector = artefacts.detector(profile, gray, model, calibration, place)
         store = None if patterns is None else PatternStore.load(patterns)
         known = None if learned is None else Learned.load(learned)
         policy = policy or Policy.load()
@@ -221,7 +177,8 @@ class Screener:
             if store is not None:
                 detector = dataclasses.replace(detector, bank=store.bank(detector.bank))
             policy = self._written if moved is None else self._written.moved(moved["from"], moved["to"])
-            return _Side(detector, policy, Cache(self._cache_bytes, self._hash(detector, policy)))
+            cache = Cache[Scores](self._cache_bytes, self._hash(detector, policy))
+            return _Side(detector, policy, cache, _versions(detector, policy))
 
         current, on_trial = (None, None) if learned is None else (learned.current, learned.trial)
         first, second = (None, None) if learned is None else learned.moved
@@ -246,6 +203,21 @@ class Screener:
         return self.detector.profile
 
     @property
+    def threads(self) -> int:
+        """Threads for the kernels and the encoder."""
+        return self._scoring.threads
+
+    @property
+    def place(self) -> Place:
+        """Where batches are put."""
+        return self._scoring.place
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Time spent in each stage since the start, in seconds."""
+        return self._scoring.seconds
+
+    @property
     def backend(self) -> str:
         """The backend that runs: cpu or cuda."""
         return self.place.backend
@@ -253,15 +225,7 @@ class Screener:
     @property
     def versions(self) -> dict[str, str]:
         """Versions of all that a verdict depends on: engine, model, signatures, policy."""
-        return self._versions(self.detector, self.policy)
-
-    def _versions(self, detector: Detector, policy: Policy) -> dict[str, str]:
-        return {
-            "engine": aimds.__version__,
-            "model": detector.model_version,
-            "signatures": detector.signature_version,
-            "policy": policy.version,
-        }
+        return dict(self._now[0].versions)
 
     @property
     def config_hash(self) -> str:
@@ -272,7 +236,7 @@ class Screener:
 
     def _hash(self, detector: Detector, policy: Policy) -> str:
         runs = {"profile": detector.profile, "gray": repr(detector.gray), "backend": self.backend}
-        content = json.dumps({**runs, **self._versions(detector, policy), **data.manifest()}, sort_keys=True)
+        content = json.dumps({**runs, **_versions(detector, policy), **data.manifest()}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
@@ -308,98 +272,29 @@ class Screener:
         return trial.joined(batch, chosen, lambda part, tried: self._verdicts(part, other if tried else current))
 
     def _verdicts(self, batch: pa.RecordBatch, side: _Side) -> pa.RecordBatch:
-        detector, cache = side.detector, side.cache
-        texts = Texts.from_arrow(batch.column("text"))
+        detector, texts = side.detector, Texts.from_arrow(batch.column("text"))
         channels = batch.column("channel").indices.to_numpy(zero_copy_only=False)
-        scores = Scores.empty(len(texts))
-        for start, stop in texts.slices(SLICE_ROWS, SLICE_BYTES):
-            scores.put(
-                np.arange(start, stop), self._score(detector, cache, texts.slice(start, stop), channels[start:stop])
-            )
-        started = time.perf_counter()
-        versions = self._versions(detector, side.policy)
-        out = assembly.verdicts(
-            batch, texts, scores, side.policy, detector.profile, self.backend, versions, self._today()
-        )
-        self._spent("respond", started)
+        scores = self._scoring.scores(detector, side.cache, texts, channels)
+        started, today = time.perf_counter(), self._today()
+        out = assembly.verdicts(batch, texts, scores, side.policy, detector.profile, self.backend, side.versions, today)
+        self._scoring.spent("respond", started)
         return out
 
     def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
         """Verdicts for rows (schema REQUESTS) that nobody looked at: status ``error``, action as the policy has it."""
-        detector, policy = self.detector, self.policy
-        texts = Texts.from_arrow(batch.column("text"))
+        side, texts = self._now[0], Texts.from_arrow(batch.column("text"))
         scores = Scores.failed(len(texts), reason)
-        versions = self._versions(detector, policy)
-        return assembly.verdicts(batch, texts, scores, policy, detector.profile, self.backend, versions)
+        return assembly.verdicts(batch, texts, scores, side.policy, self.profile, self.backend, side.versions)
 
-    def _score(self, detector: Detector, cache: Cache[Scores], texts: Texts, channels: npt.NDArray[np.int8]) -> Scores:
-        if not cache.max_bytes:
-            return self._compute(detector, texts, channels)
-        started = time.perf_counter()
-        out = Scores.empty(len(texts))
-        view, bounds = texts.values.data, texts.offsets.tolist()
-        keys = [cache.key(view[bounds[i] : bounds[i + 1]], int(c)) for i, c in enumerate(channels)]
-        missed = []
-        for row, key in enumerate(keys):
-            known = cache.get(key) if texts.valid[row] else None
-            if known is None:
-                missed.append(row)
-            else:
-                out.put(np.array([row]), known)
-        self._spent("cache", started)
-        if not missed:
-            return out
-        rows = np.array(missed, np.int64)
-        fresh = self._compute(detector, texts if len(rows) == len(texts) else texts.take(rows), channels[rows])
-        out.put(rows, fresh)
-        started = time.perf_counter()
-        for k, row in enumerate(missed):
-            if texts.valid[row] and fresh.numbers[k, STATUS] != ERROR and not broke(fresh.errors.get(k)):
-                kept = fresh.row(k)
-                items = len(kept.evidence.get(0, ())) + len(kept.spans.get(0, ()))
-                cache.put(keys[row], kept, ENTRY_BYTES + ITEM_BYTES * items)
-        self._spent("cache", started)
-        return out
 
-    def _compute(self, detector: Detector, texts: Texts, channels: npt.NDArray[np.int8]) -> Scores:
-        try:
-            return detector.score(texts, channels, threads=self.threads, place=self.place, spent=self._spent)
-        except (ArtefactError, BackendError):
-            raise
-        except Exception as error:  # a row that breaks a stage must not fail its neighbours
-            if len(texts) == 1:
-                return self._without(detector, texts, channels, error)
-        out = Scores.empty(len(texts))
-        middle = len(texts) // 2
-        for start, stop in ((0, middle), (middle, len(texts))):
-            part = self._compute(detector, texts.slice(start, stop), channels[start:stop])
-            out.put(np.arange(start, stop), part)
-        return out
-
-    def _without(self, detector: Detector, text: Texts, channel: npt.NDArray[np.int8], error: Exception) -> Scores:
-        """Scores of one ``text`` on which a detector broke, by the others if they can do without it."""
-        left_out: dict[str, str] = {}
-        while isinstance(error, StageError) and error.detector not in left_out:
-            left_out[error.detector] = str(error)
-            try:
-                return detector.score(text, channel, threads=self.threads, place=self.place, without=left_out)
-            except (ArtefactError, BackendError):
-                raise
-            except Exception as another:  # as above
-                error = another
-        return Scores.failed(1, f"could not be judged: {type(error).__name__}: {error}")
-
-    def _spent(self, stage: str, started: float) -> None:
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+def _versions(detector: Detector, policy: Policy) -> dict[str, str]:
+    return {
+        "engine": aimds.__version__,
+        "model": detector.model_version,
+        "signatures": detector.signature_version,
+        "policy": policy.version,
+    }
 
 
 def _has_known_channels(column: pa.DictionaryArray) -> bool:
-    return bool(column.null_count == 0 and column.dictionary.to_pylist() == [*CHANNELS])
-
-
-def _trained_bank(file: Path) -> Bank:
-    if not file.is_file():
-        raise ArtefactError(file, "no such file; name a folder that `aimds train` wrote")
-    bank = Bank.load(calibrated=False)
-    limits = thresholds.unpack(file, data.read_file(file), bank.version, len(bank.patterns))
-    return dataclasses.replace(bank, limits=limits)
+    return bool(column.null_count == 0 and column.dictionary.equals(_CHANNELS))

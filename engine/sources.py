@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from aimds.errors import SchemaError
+from aimds.packing import packed
 from aimds.schema import requests
 
 
@@ -64,4 +65,6 @@ def _text_array(source: Any) -> pa.Array:
         if item is not None and not isinstance(item, (str, bytes)):
             raise SchemaError("text", f"holds a {type(item).__name__}, expected str, bytes or None", row=row)
     encoded = [item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item for item in items]
-    return pa.array(encoded, pa.large_binary())
+    if None in encoded:
+        return pa.array(encoded, pa.large_binary())
+    return packed(encoded, pa.large_string())

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds.errors import KernelError
-from aimds.kernels import registry, spec
+from aimds.kernels import ragged, registry, spec
 from aimds.kernels.registry import backend, names
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     "lcs",
     "levenshtein",
     "linear",
+    "ltl_batch",
+    "ltl_step",
     "names",
     "nearest",
     "ngram_hash",
@@ -143,7 +145,7 @@ def nearest(
     bank |= {"post_values": post_values, "owner": owner, "k": k}
     given = {"indptr": indptr, "indices": indices, "counts": counts, "idf": idf, **bank}
     arguments = spec.check("nearest", given)
-    if len(keys) & (len(keys) - 1) or not (keys < 0).any():
+    if len(keys) & (len(keys) - 1) or not ragged.falls_below(keys, 0):
         raise KernelError("nearest", "keys", "is no table of build_postings: a power of two with an empty slot")
     return cast("tuple[F32, I32]", _dispatch("nearest", arguments, threads=threads))
 
@@ -200,7 +202,7 @@ def tokenize(
     """
     given = {"values": values, "offsets": offsets, "keys": keys, "ids": ids, "max_tokens": max_tokens}
     arguments = spec.check("tokenize", given)
-    if len(ids) & (len(ids) - 1) or not (ids < 0).any():
+    if len(ids) & (len(ids) - 1) or not ragged.falls_below(ids, 0):
         raise KernelError("tokenize", "ids", "is no table of build_vocabulary: a power of two with an empty slot")
     return cast("tuple[I32, I64, I32, I32]", _dispatch("tokenize", arguments, threads=threads))
 
@@ -208,7 +210,8 @@ def tokenize(
 def build_vocabulary(words: Sequence[bytes]) -> tuple[U64, I32]:
     """The open-addressing table of ``words`` for `tokenize`: keys uint64 (S,), ids int32 (S,), S a power of two.
 
-    The id of a word is its place in ``words``. Raises KernelError for an entry that is not one word or comes twice.
+    The id of a word is its place in ``words``; the table cannot be written to. Raises KernelError for an entry that is
+    not one word or comes twice.
     """
     from aimds.kernels.cpu.tokenize import hash_words
 
@@ -221,6 +224,8 @@ def build_vocabulary(words: Sequence[bytes]) -> tuple[U64, I32]:
                 raise KernelError("tokenize", "words", f"{words[i]!r} and {words[ids[slot]]!r} have the same hash")
             slot = (slot + 1) & (size - 1)
         keys[slot], ids[slot] = key, i
+    # What never changes need be looked through only once.
+    keys.flags.writeable = ids.flags.writeable = False
     return keys, ids
 
 
@@ -381,6 +386,110 @@ def attractor(
     steps = {"dim": dim, "lag": lag, "separation": separation, "horizon": horizon, "skip": skip}
     others = {"radius": radius, "angles": angles, "parts": parts}
     return cast(F64, _run("attractor", threads, values=values, offsets=offsets, **steps, **others))
+
+
+def ltl_batch(
+    values: U64,
+    offsets: I64,
+    shifts: I64,
+    past: I64,
+    future: I64,
+    results: I64,
+    slots: int,
+    *,
+    threads: int = 1,
+) -> U64:
+    """Whether formulas hold at the start of rows of steps: a bit a row, 64 rows a word, uint64 (R, ceil(B / 64)).
+
+    A program has ``slots`` bits a row. ``past`` goes over the steps from the first to the last, then ``future`` from
+    the last to the first. At each step the copies are done, in their order; at the first one slots begin; the first A
+    slots take the events, and in ``future`` those behind them what the past kept; then all others are done in their
+    order.
+
+    Instructions ``code, slot, left, right``: 0 slot = left and right · 1 or · 2 not left · 3 until: right or (left and
+    slot as it was a step before) · 4 release: right and (left or slot) · 5 copy: left as it was a step before · 6
+    begins with left, 0 or 1 · 7 in ``past`` alone: the slot of ``future`` that takes what left is at this step, A and
+    up, one each.
+
+    Args:
+        values: uint64 (N,). offsets: int64 (B+1,); a row without steps holds nothing. shifts: int64 (A,), 0 to 63.
+        past: int64 (O, 4). future: int64 (U, 4). results: int64 (R,), slots that are asked for.
+
+    Source: De Giacomo & Vardi, IJCAI 2013 (the expansion laws of finite traces); Havelund & Roşu 2002,
+    doi:10.1007/3-540-46002-0_24 (those of the past).
+    """
+    name = "ltl_batch"
+    given = {"values": values, "offsets": offsets, "shifts": shifts, "past": past, "future": future}
+    arguments = spec.check(name, {**given, "results": results, "slots": slots})
+    spec.within(name, "shifts", shifts, 0, 63)
+    spec.within(name, "results", results, 0, slots - 1)
+    kept = sorted(int(place) for place in past[past[:, 0] == 7][:, 1])
+    if kept != list(range(len(shifts), len(shifts) + len(kept))) or len(shifts) + len(kept) > slots:
+        raise KernelError(name, "past", "what it keeps is not one slot each, from the events on")
+    for which, program, codes in (("past", past, 7), ("future", future, 6)):
+        spec.within(name, which, program[:, 0], 0, codes)
+        spec.within(name, which, program[:, 1:], 0, slots - 1)
+    return cast(U64, _dispatch(name, arguments, threads=threads))
+
+
+def ltl_step(
+    table: npt.NDArray[np.uint16],
+    resets: U8,
+    shape: I64,
+    letters: npt.NDArray[np.uint16],
+    limits: I64,
+    verdicts: U8,
+    sessions: I64,
+    values: U64,
+    times: I64,
+    records: I64,
+    *,
+    threads: int = 1,
+) -> tuple[I64, U8]:
+    """Steps of live sessions on the tables of P automata with clocks, one after the other.
+
+    The letter of a step has a bit for each event of the automaton and, above them, one for each clock that is over. A
+    session's time never goes back. `aimds.ltl.tables.Tables` makes the arguments.
+
+    Args:
+        table: uint16 (T,), next states, by automaton, state and letter. resets: uint8 (T,), clocks that are set.
+        shape: int64 (P, 7): place in table, letters a state, events, first clock, clocks, place in verdicts, unused.
+        letters: uint16 (P, M, 256). limits: int64 (C,). verdicts: uint8 (Q,). sessions: int64 (N,), rows of records.
+        values: uint64 (N,). times: int64 (N,). records: int64 (S, D), D at least 1 + C + P / 4.
+
+    Returns:
+        after int64 (S, D), the records then, and verdict uint8 (N, P).
+
+    Source: Bauer, Leucker & Schallhart 2011, doi:10.1145/2000799.2000800.
+    """
+    name = "ltl_step"
+    given: dict[str, Any] = {"table": table, "resets": resets, "shape": shape, "letters": letters, "limits": limits}
+    given |= {"verdicts": verdicts, "sessions": sessions, "values": values, "times": times, "records": records}
+    arguments = spec.check(name, given)
+    _tabled(*(arguments[place] for place in (0, 2, 3, 4, 5, 9)))
+    return cast("tuple[I64, U8]", _dispatch(name, arguments, threads=threads))
+
+
+def _tabled(table: Any, shape: Any, letters: Any, limits: Any, verdicts: Any, records: Any) -> None:
+    # Compiled code looks up without bounds checks, so all that a state or a letter can lead to has to be there.
+    name, automata = "ltl_step", [[int(value) for value in row] for row in shape]
+    if shape.shape[1] != 7 or (letters.shape[1] > 8 or letters.shape[2] != 256):
+        raise KernelError(name, "shape", "expected (P, 7), and letters of at most 8 bytes of 256 values")
+    if records.shape[1] < 1 + len(limits) + -(-len(automata) // 4):
+        raise KernelError(name, "records", "has no room for the clocks and the states")
+    spec.within(name, "limits", limits, 0, (1 << 62) - 1)
+    states = records.view(np.uint16)[:, 4 * (1 + len(limits)) :]
+    ends = [*(row[0] for row in automata[1:]), len(table)][: len(automata)]
+    for p, ((place, width, events, first, clocks, verdict, _), end) in enumerate(zip(automata, ends, strict=True)):
+        fits = 0 <= events <= 16 and 0 <= clocks <= 8 and width == 1 << (events + clocks) and 0 <= place < end
+        if not fits or end > len(table) or (end - place) % width or not 0 <= first <= len(limits) - clocks:
+            raise KernelError(name, "shape", f"row {p} cannot be")
+        count = (end - place) // width
+        if not 0 <= verdict <= len(verdicts) - count:
+            raise KernelError(name, "shape", f"row {p} cannot be")
+        spec.within(name, "table", table[place:end], 0, count - 1)
+        spec.within(name, "letters", letters[p].reshape(-1), 0, (1 << events) - 1)
+        spec.within(name, "records", states[:, p], 0, count - 1)
 
 
 def _pairs(name: str, q_values: Any, q_offsets: I64, p_values: Any, p_offsets: I64, threads: int) -> I32:

@@ -90,14 +90,16 @@ def choose(kernel: str, arguments: Iterable[Any]) -> str:
     Raises:
         KernelError: some live on the CPU and some on a GPU.
     """
-    arrays = [argument for argument in arguments if not isinstance(argument, int | np.integer)]
-    homes = {
-        "cuda" if type(array) is not np.ndarray and hasattr(array, "__cuda_array_interface__") else "cpu"
-        for array in arrays
-    }
-    if len(homes) > 1:
+    host = device = False
+    for argument in arguments:
+        if type(argument) is np.ndarray:
+            host = True
+        elif not isinstance(argument, int | np.integer):
+            on_device = hasattr(argument, "__cuda_array_interface__")
+            host, device = host or not on_device, device or on_device
+    if host and device:
         raise KernelError(kernel, "arguments", "some live on the CPU and some on a GPU")
-    return homes.pop() if homes else "cpu"
+    return "cuda" if device else "cpu"
 
 
 def _known(name: str) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,15 @@ class Argument:
     into: str = ""
     low: int = 0
     high: int = 1 << 31
+    accepted: tuple[np.dtype[Any], ...] = field(init=False, repr=False, compare=False)
+    """The array types of ``dtypes``."""
+    axes: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
+    """Symbol of each axis, and by how much the axis is longer."""
+
+    def __post_init__(self) -> None:
+        axes = tuple((symbol.removesuffix("+1"), int(symbol.endswith("+1"))) for symbol in self.shape)
+        object.__setattr__(self, "axes", axes)
+        object.__setattr__(self, "accepted", tuple(map(np.dtype, self.dtypes)) if self.shape else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +53,14 @@ class Spec:
     complexity: str
     source: str
     filled: tuple[str, ...] = ()
+    inputs: tuple[Argument, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", tuple(a for a in self.arguments if a.direction == "in"))
 
     @property
     def naive(self) -> str:
         return self.name
-
-    @property
-    def inputs(self) -> tuple[Argument, ...]:
-        return _inputs(self.arguments)
-
-
-@functools.cache
-def _inputs(arguments: tuple[Argument, ...]) -> tuple[Argument, ...]:
-    return tuple(argument for argument in arguments if argument.direction == "in")
-
-
-@functools.cache
-def _axes(shape: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
-    """Symbol of each axis, and by how much the axis is longer."""
-    return tuple((symbol.removesuffix("+1"), int(symbol.endswith("+1"))) for symbol in shape)
-
-
-@functools.cache
-def _dtype_name(dtype: Any) -> str:
-    return str(dtype)
 
 
 def _in(name: str, dtypes: str, shape: str, unit: str, into: str = "") -> Argument:
@@ -288,6 +280,45 @@ _ROWS = (
         "doi:10.1016/j.physrep.2006.11.001; Gottwald & Melbourne 2009, doi:10.1137/080718851; Bandt & Pompe 2002, "
         "doi:10.1103/PhysRevLett.88.174102; Richman & Moorman 2000, doi:10.1152/ajpheart.2000.278.6.H2039",
     ),
+    Spec(
+        "ltl_batch",
+        "ltl_batch",
+        (
+            _in("values", "uint64", "N", "events of a step, a bit each"),
+            _in("offsets", "int64", "B+1", "position in values", "values"),
+            _in("shifts", "int64", "A", "bit of an event in values"),
+            _in("past", "int64", "O 4", "instruction: code, slot, left, right"),
+            _in("future", "int64", "U 4", "instruction: code, slot, left, right"),
+            _in("results", "int64", "R", "slot"),
+            _int("slots", "slots", 1, 1 << 16),
+            _out("holds", "uint64", "R W", "a bit a row, 64 to a word"),
+        ),
+        0.0,
+        "O(N (A + O + U) / 64)",
+        "De Giacomo & Vardi, Linear temporal logic on finite traces, IJCAI 2013; Havelund & Roşu 2002, "
+        "doi:10.1007/3-540-46002-0_24 (past)",
+    ),
+    Spec(
+        "ltl_step",
+        "ltl_step",
+        (
+            _in("table", "uint16", "T", "next state by automaton, state and letter"),
+            _in("resets", "uint8", "T", "clocks to set, a bit each"),
+            _in("shape", "int64", "P K", "place in table, letters, events, first clock, clocks, place in verdicts"),
+            _in("letters", "uint16", "P M Y", "what each byte of a mask adds to the letter"),
+            _in("limits", "int64", "C", "microseconds"),
+            _in("verdicts", "uint8", "Q", "verdict by automaton and state"),
+            _in("sessions", "int64", "N", "row of records", "records"),
+            _in("values", "uint64", "N", "events of a step, a bit each"),
+            _in("times", "int64", "N", "microseconds"),
+            _in("records", "int64", "S D", "latest time, clocks, then 16 bits a state"),
+            _out("after", "int64", "S D", "records"),
+            _out("verdict", "uint8", "N P", "verdict after each step"),
+        ),
+        0.0,
+        "O(N P + S D)",
+        "Bauer, Leucker & Schallhart 2011, doi:10.1145/2000799.2000800 (monitors with four verdicts)",
+    ),
 )
 
 SPECS: Mapping[str, Spec] = {row.name: row for row in _ROWS}
@@ -310,19 +341,26 @@ def check(kernel: str, arguments: Mapping[str, Any]) -> list[Any]:
         if argument.shape:
             _check_array(row, argument, value, sizes)
             value = _ready(value)
-        else:
+        elif type(value) is not int or not argument.low <= value <= argument.high:
             integer(kernel, argument.name, value, argument.low, argument.high)
         ready.append(value)
     for argument, value in zip(row.inputs, ready, strict=True):
-        if argument.into:
-            _check_pointers(kernel, argument, value, len(arguments[argument.into]))
+        if not argument.into:
+            continue
+        size = len(arguments[argument.into])
+        if argument.axes[0][1]:
+            ragged.check(kernel, argument.name, value, size)
+        elif not ragged.lies(value, 0, size - 1):
+            problem = f"holds ids outside 0 .. {size - 1}, the rows of {argument.into}"
+            raise KernelError(kernel, argument.name, problem)
     return ready
 
 
 def _ready(value: Any) -> Any:
+    flags = value.flags
     if type(value) is not np.ndarray and hasattr(value, "__cuda_array_interface__"):
-        return value if value.flags.c_contiguous else value.copy()
-    if value.flags.c_contiguous and value.flags.aligned:
+        return value if flags.c_contiguous else value.copy()
+    if flags.c_contiguous and flags.aligned:
         return value
     return np.require(value, requirements=("C", "A"))
 
@@ -337,7 +375,7 @@ def integer(kernel: str, name: str, value: Any, low: int, high: int) -> None:
 
 def within(kernel: str, name: str, values: Any, low: int, high: int) -> None:
     """Refuse an array with a value outside ``low`` .. ``high``."""
-    if len(values) and (int(values.min()) < low or int(values.max()) > high):
+    if not ragged.lies(values, low, high):
         raise KernelError(kernel, name, f"holds values outside {low} .. {high}")
 
 
@@ -345,21 +383,15 @@ def _check_array(row: Spec, argument: Argument, value: Any, sizes: dict[str, int
     dtype = getattr(value, "dtype", None)
     if dtype is None:
         raise KernelError(row.name, argument.name, f"expected an array, got {type(value).__name__}")
-    if _dtype_name(dtype) not in argument.dtypes:
+    if dtype not in argument.accepted:
         raise KernelError(row.name, argument.name, f"dtype {dtype}, expected {' or '.join(argument.dtypes)}")
-    if value.ndim != len(argument.shape):
-        raise KernelError(row.name, argument.name, f"{value.ndim} axes, expected ({', '.join(argument.shape)})")
-    for axis, ((name, more), size) in enumerate(zip(_axes(argument.shape), value.shape, strict=True)):
-        known = size - more
-        if known < 0 or (not known and name in row.filled):
+    shape = value.shape
+    if len(shape) != len(argument.axes):
+        raise KernelError(row.name, argument.name, f"{len(shape)} axes, expected ({', '.join(argument.shape)})")
+    for axis, (name, more) in enumerate(argument.axes):
+        known = shape[axis] - more
+        if known <= 0 and (known or name in row.filled):
             raise KernelError(row.name, argument.name, f"axis {axis} is empty")
         if sizes.setdefault(name, known) != known:
             problem = f"axis {axis} has {known}, but {name} is {sizes[name]} in another argument"
             raise KernelError(row.name, argument.name, problem)
-
-
-def _check_pointers(kernel: str, argument: Argument, value: Any, size: int) -> None:
-    if argument.shape[0].endswith("+1"):
-        ragged.check(kernel, argument.name, value, size)
-    elif len(value) and (int(value.min()) < 0 or int(value.max()) >= size):
-        raise KernelError(kernel, argument.name, f"holds ids outside 0 .. {size - 1}, the rows of {argument.into}")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import postgres_server
+import pytest
 from hypothesis import settings
 
 # A busy machine is slow; how long a case takes is the business of benchmarks.
@@ -12,3 +15,13 @@ settings.load_profile("untimed")
 
 # What starts the tests may say how wide its terminal is; what commands print in a pipe does not depend on it.
 os.environ.pop("COLUMNS", None)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.Postgres]:
+    """A PostgreSQL server; a test that asks for it is skipped where none can be started."""
+    why = postgres_server.missing()
+    if why is not None:
+        pytest.skip(why)
+    with postgres_server.running() as server:
+        yield server

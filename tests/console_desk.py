@@ -76,7 +76,7 @@ class Desk:
     """A site over a queue with ``cases``."""
 
     def __init__(self, folder: Path, *cases: Case, secure: bool = True, **options: Any) -> None:
-        self.queue: Queue = queue(folder, *cases)
+        self.queue: Queue = queue(folder / "review.db", *cases)
         self.now, self.wall = 100.0, START.timestamp()
         self.keys = Keyring()
         self.denied: list[str] = []

@@ -444,6 +444,78 @@ def attractor(values, offsets, dim=3, lag=1, separation=0, horizon=5, skip=0, ra
     return np.array(out).reshape(-1, 16)
 
 
+def ltl_batch(values: Any, offsets: Any, shifts: Any, past: Any, future: Any, results: Any, slots: int) -> Any:
+    def swept(program: Any, steps: list[list[bool]], held: list[bool]) -> None:
+        for place, step in enumerate(steps):
+            for code, slot, left, _ in program:
+                if code == 5:
+                    held[slot] = held[left]
+            for code, slot, left, _ in program:
+                if code == 6 and place == 0:
+                    held[slot] = left == 1
+            held[: len(step)] = step
+            for code, slot, left, right in program:
+                match code:
+                    case 0:
+                        held[slot] = held[left] and held[right]
+                    case 1:
+                        held[slot] = held[left] or held[right]
+                    case 2:
+                        held[slot] = not held[left]
+                    case 3:
+                        held[slot] = held[right] or (held[left] and held[slot])
+                    case 4:
+                        held[slot] = held[right] and (held[left] or held[slot])
+            step.extend(held[left] for left in kept if program is before)
+
+    before, after = past.tolist(), future.tolist()
+    kept = [left for _, _, left, _ in sorted(row for row in before if row[0] == 7)]
+    rows = rows_of(values, offsets)
+    out = np.zeros((len(results), -(-len(rows) // 64)), np.uint64)
+    for place, row in enumerate(rows):
+        if row:
+            steps, held = [[bool(value >> bit & 1) for bit in shifts.tolist()] for value in row], [False] * slots
+            swept(before, steps, held)
+            swept(after, steps[::-1], held)
+            for number, slot in enumerate(results.tolist()):
+                out[number, place // 64] |= np.uint64(int(held[slot]) << place % 64)
+    return out
+
+
+def ltl_step(
+    table: Any,
+    resets: Any,
+    shape: Any,
+    letters: Any,
+    limits: Any,
+    verdicts: Any,
+    sessions: Any,
+    values: Any,
+    times: Any,
+    records: Any,
+) -> Any:
+    after, out = records.copy(), np.zeros((len(sessions), len(shape)), np.uint8)
+    for step, (session, value, moment) in enumerate(
+        zip(sessions.tolist(), values.tolist(), times.tolist(), strict=True)
+    ):
+        known = after[session].tolist()
+        now = known[0] = max(known[0], moment)
+        packed = after[session, 1 + len(limits) :].copy().view(np.uint16)
+        for p, (place, width, events, first, clocks, verdict, _) in enumerate(shape.tolist()):
+            letter = sum(int(letters[p, b, value >> 8 * b & 255]) for b in range(letters.shape[1]))
+            for c in range(clocks):
+                letter += (1 << events + c) if now - known[1 + first + c] > int(limits[first + c]) else 0
+            cell = place + int(packed[p]) * width + letter
+            for c in range(clocks):
+                if int(resets[cell]) & 1 << c:
+                    known[1 + first + c] = now
+            packed[p] = table[cell]
+            out[step, p] = verdicts[verdict + int(table[cell])]
+        after[session, : 1 + len(limits)] = known[: 1 + len(limits)]
+        after[session, 1 + len(limits) :] = packed.view(np.int64)
+    return after, out
+
+
 def encoder(weights, ids, untrusted, layers, heads):
     """Logits float64 (classes,) of one text through a BERT encoder, straight from Devlin et al. 2019."""
 

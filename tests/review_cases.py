@@ -29,8 +29,8 @@ def turn(i: int = 0, **changed: Any) -> Turn:
     return turns(table, table.column("text"))[0]
 
 
-def queue(folder: Path, *found: Case, at: datetime = START) -> Queue:
-    """A queue in ``folder`` that holds ``found``."""
-    made = Queue(folder / "review.db", create=True)
+def queue(where: Path | str, *found: Case, at: datetime = START) -> Queue:
+    """A queue in ``where`` that holds ``found``."""
+    made = Queue(where, create=True)
     made.add(found, (), at, "scan")
     return made

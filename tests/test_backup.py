@@ -30,9 +30,10 @@ from aimds.learn import events, rounds
 from aimds.learn.candidate import Candidate
 from aimds.learn.feedback import Replay
 from aimds.learn.proposal import Proposal
-from aimds.record.audit import AuditLog, Rotation
+from aimds.record.audit import AuditLog
 from aimds.record.graph import ATTACK, Event, related
 from aimds.record.graph_sqlite import SqliteGraph
+from aimds.record.rotation import Rotation
 from aimds.record.verification import verify
 from aimds.respond.review import Filter, Queue
 
@@ -82,7 +83,7 @@ def live(tmp_path: Path) -> Iterator[Path]:
     graph = SqliteGraph(folder / "graph.sqlite")
     graph.put([Event(name, ATTACK, "jailbreak", 10, "s", "acme", 0.5, MARKS) for name in ("a", "b")], [])
     (folder / "graph.sqlite.salt").write_bytes(b"salt")
-    people = queue(folder, case(1), case(2))
+    people = queue(folder / "review.db", case(1), case(2))
     people.decide(ADA, 1, "attack", "seen", START)
     with AuditLog(folder / "audit.log", key=SEAL, rotation=Rotation(segment_bytes=600)) as log:
         for row in range(5):

@@ -172,9 +172,11 @@ class Running:
             monitor.resume(state)
             yield int(place), monitor
 
-    def resume(self, monitors: Sequence[Mapping[int, Monitor]], slots: Mapping[int, int], *, again: bool) -> None:
+    def resume(
+        self, monitors: Sequence[Mapping[int, Monitor]], slots: Mapping[int, int], *, told: bool = False
+    ) -> None:
         """Go on with ``monitors`` by place, once `state` is filled: ``slots`` by place. Sessions without one that had
-        one are judged no further; ``again``: what was broken is told once more."""
+        one are judged no further; what was broken is told once more, but where ``told`` says that it need not."""
         for other, found in enumerate(monitors):
             running = self._running[other]
             for place, monitor in found.items():
@@ -182,6 +184,7 @@ class Running:
                     running[slots[place]] = monitor
             lost = [slot for slot in slots.values() if self.state[slot, other] == RUNS and slot not in running]
             self.state[np.array(lost, np.int64), other] = LOST
-        if again:
-            taken = np.fromiter(slots.values(), np.int64, len(slots))
-            self.state[taken] = np.where(self.state[taken] == BROKEN, AGAIN, self.state[taken])
+        if told:
+            return
+        taken = np.fromiter(slots.values(), np.int64, len(slots))
+        self.state[taken] = np.where(self.state[taken] == BROKEN, AGAIN, self.state[taken])

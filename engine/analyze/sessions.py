@@ -6,8 +6,9 @@ batch is judged row by row in the order given, so that many small batches say wh
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds import kernels
-from aimds.analyze import traces
+from aimds.analyze import joins, traces
 from aimds.analyze.series import COLUMN, WINDOW, surprise
 from aimds.analyze.session_model import Parts, SessionModel
 from aimds.analyze.slots import SlotTable
@@ -27,8 +28,6 @@ from aimds.schema import REQUESTS, VERDICTS
 
 CAPACITY: Final = 100_000
 MAX_AGE_S: Final = 24 * 3600.0
-STITCH_BYTES: Final = 1024
-"""So much of what came in before is joined to a new turn."""
 CHUNK_ROWS: Final = 8192
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -79,8 +78,7 @@ class Sessions:
         self.table, self._memory = SlotTable(capacity), Memory(capacity, window)
         self.arrays = self._memory.arrays
         if screener is not None:
-            self.arrays["tails"] = np.zeros((capacity, STITCH_BYTES), np.uint8)
-            self.arrays["tail_sizes"] = np.zeros(capacity, np.int32)
+            self.arrays |= joins.tails(capacity)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -149,28 +147,17 @@ class Sessions:
         features = kernels.session_series(seen.values, seen.offsets)
         split = None
         if self.screener is not None:
-            joined = self._joined(self.screener, requests, texts, slots, seen.counted)
+            judged = functools.partial(_judged, self.screener, requests)
+            joined = joins.surprises(self.arrays, slots, seen.counted, texts, judged)
             split = np.empty(len(slots), np.float64)
             traces.gained(self.arrays["found"], slots, joined, features[:, COLUMN["peak"]].copy(), split)
         return Parts(features, np.diff(seen.offsets), seen.closest, split), seen.values, seen.offsets
 
-    def _joined(
-        self, screener: Judge, requests: pa.RecordBatch, texts: Texts, slots: npt.NDArray[np.int64], counted: Any
-    ) -> F64:
-        # Surprise of each turn with what came before it, not a number where there is nothing to join.
-        out = np.empty(len(slots) * (2 * STITCH_BYTES + 1), np.uint8)
-        offsets = np.empty(len(slots) + 1, np.int64)
-        tails, sizes = self.arrays["tails"], self.arrays["tail_sizes"]
-        size = traces.stitched(tails, sizes, slots, counted, texts.values, texts.offsets, out, offsets)
-        joined = np.full(len(slots), np.nan)
-        rows = np.flatnonzero(np.diff(offsets) > 0)
-        if len(rows):
-            chosen = pa.array(rows)
-            whole = pa.LargeStringArray.from_buffers(len(slots), pa.py_buffer(offsets), pa.py_buffer(out[:size]))
-            columns = [whole if field.name == "text" else requests.column(field.name) for field in REQUESTS]
-            asked = pa.RecordBatch.from_arrays(columns, schema=REQUESTS).take(chosen)
-            joined[rows] = surprise(p_values(screener.screen_batch(asked)))
-        return joined
+
+def _judged(screener: Judge, requests: pa.RecordBatch, texts: pa.Array, rows: npt.NDArray[np.int64]) -> F64:
+    chosen = requests.take(pa.array(rows))
+    columns = [texts if field.name == "text" else chosen.column(field.name) for field in REQUESTS]
+    return surprise(p_values(screener.screen_batch(pa.RecordBatch.from_arrays(columns, schema=REQUESTS))))
 
 
 def _with(batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch:

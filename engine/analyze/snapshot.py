@@ -1,7 +1,7 @@
 """The state of `Sessions` and of `Watch`, copied out and put back: packed arrays, and what is no array as JSON.
 
-What is restored goes on as if it had never stopped, but that policies which are broken are told of once more; a smaller
-capacity keeps the sessions seen last.
+What is restored goes on as if it had never stopped, but that policies which are broken are told of once more where what
+followed from them was not kept; a smaller capacity keeps the sessions seen last.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from aimds.analyze.joins import STITCH_BYTES
 from aimds.analyze.packed import Arrays, fitting, pack, unpack
-from aimds.analyze.sessions import STITCH_BYTES, Sessions
+from aimds.analyze.sessions import Sessions
 from aimds.analyze.slots import SlotTable
 from aimds.analyze.watch import Watch
 from aimds.errors import DataError
@@ -97,9 +98,10 @@ def caught_watch(watch: Watch, most: int | None = None) -> Callable[[], Copied]:
     return lambda: (header, {name: array[slots] for name, array in arrays.items()})
 
 
-def put_watched(watch: Watch, state: Copied, *, again: bool = True) -> int:
+def put_watched(watch: Watch, state: Copied, *, told: bool = False) -> int:
     """Put what `watched` gave into ``watch``, which must be empty and have the same policies; how many sessions.
-    ``again``: what is broken is told of once more.
+
+    ``told``: what was told of is not told of again.
 
     Raises:
         DataError: it cannot be, is of other policies, or ``watch`` is not empty.
@@ -113,4 +115,4 @@ def put_watched(watch: Watch, state: Copied, *, again: bool = True) -> int:
     missing = [name for name in watch.arrays if name not in kept]
     if missing:
         raise DataError("snapshot", f"its array {missing[0]!r} is missing")
-    return watch.resume(header, kept, again=again)
+    return watch.resume(header, kept, told=told)

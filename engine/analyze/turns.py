@@ -86,7 +86,8 @@ def _codes(column: pa.Array) -> tuple[npt.NDArray[np.int64], list[str]]:
     return codes, made.dictionary.to_pylist()
 
 
-def _channels(verdicts: pa.RecordBatch) -> npt.NDArray[np.int64]:
+def channels(verdicts: pa.RecordBatch) -> npt.NDArray[np.int64]:
+    """The channel of each row, int64 (B,): its place in CHANNELS."""
     codes = pc.index_in(verdicts.column("channel").cast(pa.string()), value_set=pa.array(CHANNELS))
     return np.asarray(pc.fill_null(codes, 0).to_numpy(zero_copy_only=False), np.int64)
 
@@ -98,7 +99,7 @@ def p_values(verdicts: pa.RecordBatch) -> F64:
 
 def turns(verdicts: pa.RecordBatch) -> Turns:
     """The rows of ``verdicts`` (VERDICTS) as turns."""
-    kinds = KIND[_channels(verdicts)]
+    kinds = KIND[channels(verdicts)]
     surprises = surprise(p_values(verdicts))
     turn, has_turn = _numbers(verdicts.column("turn"))
     time, has_time = _numbers(verdicts.column("ts").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()))

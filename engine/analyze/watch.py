@@ -79,7 +79,7 @@ class Watch:
         """Violations so far, by policy."""
         self.unjudged: Counter[str] = Counter()
         """Sessions so far that a policy could not judge to their end."""
-        self.owing = Owing()
+        self.owing = Owing(capacity)
         """The sessions to which something is owed; `owed` has those that ended so."""
 
     def __len__(self) -> int:
@@ -142,17 +142,19 @@ class Watch:
     def loose(self, slots: list[int]) -> dict[str, Any]:
         """What is remembered of the sessions in ``slots`` beside `arrays`, as values of JSON, by their place there."""
         places = {slot: place for place, slot in enumerate(slots)}
-        sessions = {slot: who for slot, who in self.owing.sessions.items() if slot in places}
-        owing = [[places[slot], *who] for slot, who in sessions.items()]
+        # -1: one that is left out has ended for whoever goes on from here.
+        owing = [[places.get(slot, -1), *who] for slot, who in self.owing.sessions.items()]
         # By name, since whoever goes on with other policies can no longer find out.
-        owed = [self._named(row) for row in self._owes(np.array(list(sessions), np.int64))]
+        owed = [self._named(row) for row in self._owes(np.array(list(self.owing.sessions), np.int64))]
         return {"monitors": self._running.pack(places), "owing": owing, "owed": owed}
 
     def resume(
-        self, header: Mapping[str, Any], kept: Mapping[str, Any], now: float = 0.0, *, again: bool = True
+        self, header: Mapping[str, Any], kept: Mapping[str, Any], now: float = 0.0, *, told: bool = False
     ) -> int:
         """Go on with rows of `arrays`, ``keys`` and ``seen`` in ``kept``, and what `loose` gave in ``header``; the last
-        of them where there is less room. How many sessions. ``again``: what is broken is told of once more.
+        of them where there is less room. How many sessions.
+
+        ``told``: what followed from policies that are broken was kept, so that none of them is told of once more.
 
         Raises:
             DataError: they cannot be of these policies; nothing was taken up.
@@ -161,7 +163,8 @@ class Watch:
             raise DataError("snapshot", "its states cannot be of these policies")
         monitors = self._running.unpack(header.get("monitors"))
         try:
-            owing = {int(place): (tenant, str(session), last) for place, tenant, session, last in header["owing"]}
+            owing = [(int(place), (tenant, str(session), last)) for place, tenant, session, last in header["owing"]]
+            owed = [tuple(map(str, names)) for names in header.get("owed", ())]
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise DataError("snapshot", f"what is owed in it cannot be: {error}") from error
         count = len(kept["keys"])
@@ -170,12 +173,14 @@ class Watch:
         self.table.seen[slots] = kept["seen"][first:]
         for name, array in self.arrays.items():
             array[slots] = kept[name][first:]
-        if again:
-            # What followed from a policy that is broken, such as a hold, is not kept.
+        if not told:
             self._told[slots] = False
         by_place = dict(zip(range(first, count), slots.tolist(), strict=True))
-        self._running.resume(monitors, by_place, again=again)
-        self.owing.sessions.update({by_place[place]: who for place, who in owing.items() if place in by_place})
+        self._running.resume(monitors, by_place, told=told)
+        self.owing.sessions.update({by_place[place]: who for place, who in owing if place in by_place})
+        for (place, who), names in zip(owing, owed, strict=False):
+            if place not in by_place:
+                self.owing.left(who, names)
         return len(slots)
 
     def _end(self, slots: list[int]) -> None:

@@ -23,6 +23,7 @@ from aimds.gateway.shared_drift import SharedDrift
 from aimds.learn.drift import Traffic
 from aimds.ltl.policies import TracePolicies
 from aimds.respond.carry_out import Notifier, Responder
+from aimds.respond.hold_file import HoldFile
 
 if TYPE_CHECKING:
     from aimds.actors.stateful import Stateful
@@ -77,9 +78,11 @@ def watch(settings: Settings, now: Watch | None = None) -> Watch | None:
     return Watch(found, capacity=following.capacity, max_age_s=following.max_age_s)
 
 
-def responder(settings: Settings, told: Notifier | None) -> Responder:
-    """What holds sessions, or knows which are held; ``told`` of rows."""
-    return ShardedResponder(told) if settings.ray is not None and settings.ray.sessions else Responder(told)
+def responder(settings: Settings, told: Notifier | None, file: HoldFile | None, now: float) -> Responder:
+    """What holds sessions, or knows which are held; ``told`` of rows. ``file`` and ``now`` as `Responder` has them."""
+    if settings.ray is not None and settings.ray.sessions:
+        return ShardedResponder(told)
+    return Responder(told, file=file, now=now)
 
 
 class Following:
@@ -168,16 +171,15 @@ class Following:
 
         return use
 
-    def ended(self) -> list[Owed]:
-        """What is owed to sessions that have ended by now; all have, where nothing keeps them on."""
+    def ended(self, tell: Callable[[list[Owed]], None]) -> None:
+        """``tell`` what is owed to sessions that have ended by now; all have, where nothing keeps them on."""
         follower = self.follower
         # What has ended by now is told of before what goes on is written, or the next start would tell of it again.
-        owed = follower.forget()
+        tell(follower.forget())
         if isinstance(follower, ShardedFollower) and follower.outlives:
-            return owed
+            return
         if self.kept is None or not self.kept.write():
-            owed += follower.forget(over=True)
-        return owed
+            tell(follower.forget(over=True))
 
     def close(self) -> None:
         """Let go of the shards."""

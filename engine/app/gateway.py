@@ -20,6 +20,7 @@ from aimds.app.holds import Holds
 from aimds.app.judging import judging
 from aimds.app.reviews import Reviews
 from aimds.app.sockets import Sockets
+from aimds.app.tiers import routing
 from aimds.errors import AimdsError
 from aimds.gateway.access import Access, Everybody
 from aimds.gateway.auth import Auth, Credentials
@@ -41,6 +42,7 @@ from aimds.gateway.tracing import traces
 from aimds.gateway.upkeep import Upkeep
 from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
+from aimds.respond.hold_file import HoldFile
 from aimds.respond.notify import NotifyFile
 from aimds.respond.policy import Policy
 from aimds.screener import Screener
@@ -85,7 +87,8 @@ class Gateway:
         self.follow_ups = FollowUps(self.metrics, say=say)
         notify = settings.notify
         told = None if notify is None else Notifications(NotifyFile(notify), self.follow_ups, say)
-        self.responder = following.responder(settings, told)
+        file = None if settings.holds is None else HoldFile(settings.holds, say)
+        self.responder = following.responder(settings, told, file, wall())
         self._upkeep = Upkeep(
             self.follow_ups,
             self.metrics,
@@ -125,6 +128,7 @@ class Gateway:
                 None if self._reviews is None else self._reviews.reviewing.record,
                 self.policy,
             ),
+            route=routing(settings, self.metrics, wall),
             follower=self._following.follower,
             clock=clock,
         )
@@ -151,10 +155,13 @@ class Gateway:
             rates=Rates(settings.rate, settings.burst),
             metrics=self.metrics,
             pages=None if self._reviews is None else self._reviews.site,
+            has_tiers=settings.tiers is not None,
         )
         counting = () if self._auth is None else (self._auth.failed,)
         self.sockets = Sockets(settings, self.service, clock, *counting)
         self._reloads: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
+        self._telling: asyncio.Future[None] | None = None
         self._last_reload: dict[str, Any] = {}
 
     @property
@@ -240,10 +247,12 @@ class Gateway:
         for task in self._reloads:
             task.cancel()
         await asyncio.gather(*self._reloads, return_exceptions=True)
+        if self._telling is not None:
+            await self._telling
         self.worker.close()
-        loop = asyncio.get_running_loop()
-        self._upkeep.ended(await loop.run_in_executor(None, self._following.ended))
+        await asyncio.get_running_loop().run_in_executor(None, self._following.ended, self._tell)
         await self.follow_ups.close(asyncio.get_running_loop().time() + self.settings.drain_s)
+        self.responder.close()
         self._following.close()
         if self._judging is not None:
             await self._judging.close()
@@ -256,7 +265,17 @@ class Gateway:
 
     async def reload(self) -> None:
         """Take up changed certificates, keys, key sets, weights, policy, patterns and what was learnt. What cannot be
-        used is said, and all stays as it was."""
+        used is said, and all stays as it was. One reload at a time: each goes on from what the one before it left."""
+        async with self._reloading:
+            await self._reload()
+
+    def _tell(self, owed: list[Owed]) -> None:
+        try:
+            self._upkeep.tell(self._following.follower, owed)
+        except AimdsError as error:
+            self._say(f"what was owed to {len(owed)} sessions that have ended could not be recorded: {error}")
+
+    async def _reload(self) -> None:
         at = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="seconds")
         try:
             settings = self._reread().check()
@@ -275,20 +294,22 @@ class Gateway:
         if found is not None and self._auth is not None:
             self._auth.credentials = found
         self.worker.replace(screener)
-        await self._renewed(use)
+        # A reload that is given up goes on here: what is owed is told before the log is closed.
+        self._telling = asyncio.get_running_loop().run_in_executor(None, self._renewed, use)
+        await asyncio.shield(self._telling)
         if self._reviews is not None and actions is not None:
             self._reviews.reviewing.actions = actions
         self.service.batcher.weights = dict(settings.weights)
         self._last_reload = {"at": at, "error": None}
         self._say("reloaded")
 
-    async def _renewed(self, use: Callable[[], list[Owed]]) -> None:
+    def _renewed(self, use: Callable[[], list[Owed]]) -> None:
         try:
-            owed = await asyncio.get_running_loop().run_in_executor(None, use)
+            owed = use()
         except AimdsError as error:
             self._say(f"sessions: {error}")
             return
-        self._upkeep.ended(owed)
+        self._tell(owed)
 
     def _reload_soon(self) -> dict[str, Any]:
         task = asyncio.create_task(self.reload())

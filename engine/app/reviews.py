@@ -50,7 +50,7 @@ class Reviews:
     ) -> None:
         keep = None if review.keep_days is None else timedelta(days=review.keep_days)
         actions = chosen(screening)
-        queue = Queue(review.path, create=True)
+        queue = Queue(review.where, create=True)
         self.reviewing = Reviewing(queue, actions, keep=keep, wall=wall, counted=counted, say=say)
         sessions = Sessions("aimds-review", secure=secure)
         self.site = Site(queue, access, self._aside, sessions, secure=secure, denied=denied, wall=wall)

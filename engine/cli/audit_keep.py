@@ -32,7 +32,7 @@ def erase(
     request: Annotated[str | None, typer.Option(help="A request id.")] = None,
     identity: Annotated[str | None, typer.Option(help="Who sent it; only the audit log knows.")] = None,
     review: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The review queue, to be erased from too.")
+        str | None, typer.Option(metavar="FILE|URL", help="The review queue, to be erased from too.")
     ] = None,
     graph: Annotated[Path | None, typer.Option(metavar="FILE", help="The memory graph, likewise.")] = None,
     learning: Annotated[Path | None, typer.Option(metavar="DIR", help="The state of learning, likewise.")] = None,

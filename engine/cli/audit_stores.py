@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aimds.record.subject import Subject
@@ -17,7 +17,7 @@ class Holding:
     ``left`` what an erasure leaves, ``unknown`` why it could not be asked."""
 
     name: str
-    where: Path
+    where: Path | str
     given: bool
     count: int = 0
     what: str = ""
@@ -42,7 +42,7 @@ def one_tenant(subject: Subject, found: list[dict[str, int]]) -> None:
         raise ConfigError("--tenant", None, f"one of {listed}: more than one has such an id")
 
 
-def holdings(subject: Subject, *, review: Path | None, graph: Path | None, learning: Path | None) -> list[Holding]:
+def holdings(subject: Subject, *, review: str | None, graph: Path | None, learning: Path | None) -> list[Holding]:
     """What the stores hold of ``subject``: those given, and those in the usual places.
 
     Raises:
@@ -52,20 +52,22 @@ def holdings(subject: Subject, *, review: Path | None, graph: Path | None, learn
     from aimds.cli.learn_state import state_folder
     from aimds.errors import AimdsError, ConfigError
     from aimds.learn.rounds import FEEDBACK
+    from aimds.respond.review.store import place
 
-    places = (
-        ("review", review, Path("review.db"), _review),
+    places: tuple[tuple[str, Path | str | None, Path, Callable[[Subject, Any, bool], Holding]], ...] = (
+        ("review", None if review is None else place(review), Path("review.db"), _review),
         ("graph", graph, usual(), _graph),
         ("learning", learning, state_folder(None), _learning),
     )
     out = []
     for name, asked, default, look in places:
         where = asked or default
-        present = (where / FEEDBACK).is_dir() if name == "learning" else where.exists()
-        if asked is None and not present:
-            continue
-        if asked is not None and not where.exists():
-            raise ConfigError(f"--{name}", str(asked), "a store that is there")
+        if isinstance(where, Path):
+            present = (where / FEEDBACK).is_dir() if name == "learning" else where.exists()
+            if asked is None and not present:
+                continue
+            if asked is not None and not where.exists():
+                raise ConfigError(f"--{name}", str(asked), "a store that is there")
         if subject.identity is not None:
             out.append(
                 Holding(name, where, False, unknown=f"{where} does not know identities; name a session or tenant")
@@ -80,7 +82,7 @@ def holdings(subject: Subject, *, review: Path | None, graph: Path | None, learn
     return out
 
 
-def _review(subject: Subject, where: Path, given: bool) -> Holding:
+def _review(subject: Subject, where: Path | str, given: bool) -> Holding:
     from aimds.cli.review_options import now, opened, reviewer
     from aimds.respond.review import retention
 

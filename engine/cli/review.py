@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from aimds.cli import review_allow, review_keep, review_open
-from aimds.cli.review_options import AsJson, ItemId, QueueFile, Reason, ReviewerName, now, opened, reviewer
+from aimds.cli.review_options import AsJson, ItemId, QueuePlace, Reason, ReviewerName, now, opened, reviewer
 
 EXIT_NOTHING = 1
 DEFAULT_ACTIONS = "escalate"
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def add(
     verdicts: Annotated[list[str], typer.Argument(help="Verdict files, folders of them, or globs.")],
     action: Annotated[str, typer.Option(help="Actions whose rows are queued, separated by commas.")] = DEFAULT_ACTIONS,
-    queue: QueueFile = Path("review.db"),
+    queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -75,7 +75,7 @@ def listed(
     mine: Annotated[bool, typer.Option("--mine", help="Held or decided by you.")] = False,
     overdue: Annotated[bool, typer.Option("--overdue", help="Past the time they were due.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 30,
-    queue: QueueFile = Path("review.db"),
+    queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -94,9 +94,7 @@ def listed(
     table(items, total, at)
 
 
-def show(
-    item: ItemId, queue: QueueFile = Path("review.db"), name: ReviewerName = None, as_json: AsJson = False
-) -> None:
+def show(item: ItemId, queue: QueuePlace = "review.db", name: ReviewerName = None, as_json: AsJson = False) -> None:
     """Show an item: the verdict with its evidence marked, its session, its history."""
     from aimds.respond.review import document
     from aimds.respond.review.allow import Proposals
@@ -120,7 +118,7 @@ def show(
 
 def claim(
     item: Annotated[int | None, typer.Argument(help="Its number.  [default: the first that is due and free]")] = None,
-    queue: QueueFile = Path("review.db"),
+    queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -133,9 +131,7 @@ def claim(
     _told(one, as_json, "is yours until {claimed_until:%H:%M} UTC")
 
 
-def release(
-    item: ItemId, queue: QueueFile = Path("review.db"), name: ReviewerName = None, as_json: AsJson = False
-) -> None:
+def release(item: ItemId, queue: QueuePlace = "review.db", name: ReviewerName = None, as_json: AsJson = False) -> None:
     """Give an item back that you hold."""
     with opened(queue) as found:
         _told(found.release(reviewer(name), item, now()), as_json, "is free again")
@@ -145,7 +141,7 @@ def decide(
     item: ItemId,
     label: Annotated[str, typer.Argument(help="attack or benign.")],
     reason: Reason,
-    queue: QueueFile = Path("review.db"),
+    queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -160,7 +156,7 @@ def decide(
 def undo(
     item: ItemId,
     reason: Reason,
-    queue: QueueFile = Path("review.db"),
+    queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -169,7 +165,7 @@ def undo(
         _told(found.undo(reviewer(name), item, reason, now()), as_json, "is open again")
 
 
-def stats(queue: QueueFile = Path("review.db"), name: ReviewerName = None, as_json: AsJson = False) -> None:
+def stats(queue: QueuePlace = "review.db", name: ReviewerName = None, as_json: AsJson = False) -> None:
     """Count what waits, is overdue, is decided."""
     from aimds.respond.review import document
 
@@ -192,7 +188,7 @@ def export(
         datetime | None,
         typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Decided at that time or later, UTC."),
     ] = None,
-    queue: QueueFile = Path("review.db"),
+    queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,
 ) -> None:

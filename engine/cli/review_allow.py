@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aimds.cli.review_options import AsJson, ItemId, QueueFile, Reason, ReviewerName, now, opened, reviewer
+from aimds.cli.review_options import AsJson, ItemId, QueuePlace, Reason, ReviewerName, now, opened, reviewer
 
 if TYPE_CHECKING:
     from aimds.respond.review.allow import Proposal
@@ -38,7 +37,7 @@ def propose(
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help=f"Last day of it.  [default: in {DAYS} days]"),
     ] = None,
-    queue: QueueFile = Path("review.db"),
+    queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +54,7 @@ def propose(
 def approve(
     proposal: ProposalId,
     reason: Reason,
-    queue: QueueFile = Path("review.db"),
+    queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -70,7 +69,7 @@ def approve(
 def reject(
     proposal: ProposalId,
     reason: Reason,
-    queue: QueueFile = Path("review.db"),
+    queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,7 +83,7 @@ def reject(
 
 def listed(
     state: Annotated[str | None, typer.Option(help="open, approved, rejected or withdrawn.  [default: all]")] = None,
-    queue: QueueFile = Path("review.db"),
+    queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -102,7 +101,7 @@ def listed(
     proposals(listed)
 
 
-def export(queue: QueueFile = Path("review.db"), name: ReviewerName = None) -> None:
+def export(queue: QueuePlace = "review.db", name: ReviewerName = None) -> None:
     """Print what was approved and has not expired as tables of the policy's allowlist."""
     from aimds.respond.review.allow import Proposals, toml
 

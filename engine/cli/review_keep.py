@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from aimds.cli.review_options import AsJson, QueueFile, ReviewerName, now, opened, reviewer
+from aimds.cli.review_options import AsJson, QueuePlace, ReviewerName, now, opened, reviewer
 
 
 def register(group: typer.Typer) -> None:
@@ -20,7 +19,7 @@ def register(group: typer.Typer) -> None:
 
 def prune(
     days: Annotated[int, typer.Option(min=0, max=36_500, help="Texts that are older go.")],
-    queue: QueueFile = Path("review.db"),
+    queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,7 +36,7 @@ def erase(
     session: Annotated[str | None, typer.Option(help="A session id.")] = None,
     request: Annotated[str | None, typer.Option(help="A request id.")] = None,
     tenant: Annotated[str | None, typer.Option(help='A tenant; "": items of none.')] = None,
-    queue: QueueFile = Path("review.db"),
+    queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,
 ) -> None:

@@ -6,12 +6,11 @@ import asyncio
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aimds.cli.review_options import QueueFile, ReviewerName, opened, reviewer
+from aimds.cli.review_options import QueuePlace, ReviewerName, opened, reviewer
 
 if TYPE_CHECKING:
     from aimds.respond.review import Queue
@@ -23,7 +22,7 @@ def register(group: typer.Typer) -> None:
 
 
 def open_console(
-    queue: QueueFile = Path("review.db"),
+    queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 takes a free one.")] = 0,
     browse: Annotated[

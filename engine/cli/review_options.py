@@ -1,4 +1,4 @@
-"""What the commands of `aimds review` share: the file, who asks, the time."""
+"""What the commands of `aimds review` share: the place, who asks, the time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import typer
 if TYPE_CHECKING:
     from aimds.respond.review import Queue, Reviewer
 
-QueueFile = Annotated[Path, typer.Option("--queue", "-q", metavar="FILE", help="The review queue.")]
+QueuePlace = Annotated[
+    str,
+    typer.Option("--queue", "-q", metavar="FILE|URL", help="The review queue: a file, or postgresql://HOST/DATABASE."),
+]
 ReviewerName = Annotated[
     str | None, typer.Option("--as", metavar="NAME", help="Who you are.  [default: the user of this system]")
 ]
@@ -23,11 +26,11 @@ Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; stays in the h
 
 
 @contextlib.contextmanager
-def opened(path: Path, *, create: bool = False) -> Iterator[Queue]:
-    """The queue in ``path``."""
+def opened(where: Path | str, *, create: bool = False) -> Iterator[Queue]:
+    """The queue in ``where``."""
     from aimds.respond.review import Queue
 
-    found = Queue(path, create=create)
+    found = Queue(where, create=create)
     try:
         yield found
     finally:
@@ -35,7 +38,7 @@ def opened(path: Path, *, create: bool = False) -> Iterator[Queue]:
 
 
 def reviewer(name: str | None) -> Reviewer:
-    """Who asks. Whoever may write the file may say any name: it is as good as the file's permissions.
+    """Who asks. Whoever may write the queue may say any name: it is as good as the permissions of file or database.
 
     Raises:
         ConfigError: this system does not say who its user is.

@@ -75,6 +75,10 @@ def register(app: typer.Typer) -> None:
         attractor: Annotated[
             bool, typer.Option("--attractor", help="Fill the column attractor: how sessions move, from 32 turns on.")
         ] = False,
+        joined: Annotated[
+            bool,
+            typer.Option("--joined", help="Judge turns together with those before them too: about twice the work."),
+        ] = False,
         calibration: Annotated[
             Path | None, typer.Option(metavar="DIR", help="What aimds calibrate wrote for this traffic.")
         ] = None,
@@ -113,7 +117,7 @@ def register(app: typer.Typer) -> None:
             trace_policies = _policies(trace_policies)
         elif events is not None:
             raise ConfigError("--events-column", events, "--trace-policies beside it")
-        following = Following(trace_policies, across_files, attractor)
+        following = Following(trace_policies, across_files, attractor, joined)
         config = ScanConfig(
             inputs=tuple(inputs),
             output=output,

@@ -39,8 +39,18 @@ def register(app: typer.Typer) -> None:
         ] = None,
         learned: Annotated[Path | None, typer.Option(metavar="DIR", help="What aimds learn has put in force.")] = None,
         review: Annotated[
+            str | None,
+            typer.Option(
+                metavar="FILE|URL",
+                help="Queue what is to be reviewed here, and serve /console to reviewers: a file, or "
+                "postgresql://HOST/DATABASE.",
+            ),
+        ] = None,
+        tiers: Annotated[
             Path | None,
-            typer.Option(metavar="FILE", help="Queue what is to be reviewed here, and serve /console to reviewers."),
+            typer.Option(
+                metavar="FILE", help="Model tiers: a request with ?route=any is told which one may answer it."
+            ),
         ] = None,
         workers: Annotated[
             int | None,
@@ -61,6 +71,7 @@ def register(app: typer.Typer) -> None:
         Example: aimds serve --insecure-local --port 8080
         """
         from aimds.gateway.settings import Ray, Review, load
+        from aimds.respond.review.store import place
 
         screening = {
             "profile": profile,
@@ -80,12 +91,13 @@ def register(app: typer.Typer) -> None:
                 "certificate": certificate,
                 "key": key,
                 "keys": api_keys,
+                "tiers": tiers,
             }
             if on_ray or ray_address is not None:
                 before = found.ray or Ray()
                 given["ray"] = replace(before, **changed({"address": ray_address, "least": workers or None}))
             if review is not None:
-                given["review"] = Review(review, None if found.review is None else found.review.keep_days)
+                given["review"] = Review(place(review), None if found.review is None else found.review.keep_days)
             return replace(screened(found, screening), insecure=insecure_local, **changed(given))
 
         run(settings)

@@ -31,7 +31,7 @@ def lower(values: U8) -> U8:
     return np.frombuffer(values.tobytes().translate(_LOWER), np.uint8)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hits:
     """H occurrences of literals: ``text``, ``literal``, ``start`` and ``end`` int64 (H,), bytes relative to the text.
 
@@ -77,7 +77,8 @@ class Anchors:
         self._open = np.array([not words or literal.endswith(b"*") for literal in self.literals], np.bool_)
         self._words = words
         self._longest = max(map(len, bare), default=0)
-        self._machine = BytesAhoCorasick(bare, implementation=Implementation.DFA) if bare else None
+        # As fast as a DFA over a batch, at a fraction of the memory: over a single text it is the faster one.
+        self._machine = BytesAhoCorasick(bare, implementation=Implementation.ContiguousNFA) if bare else None
 
     def mask(self, literals: Sequence[bytes]) -> npt.NDArray[np.bool_]:
         """bool (literals,): which of this set are in ``literals``."""
@@ -99,10 +100,11 @@ class Anchors:
             if not found:
                 continue
             block = np.fromiter(chain.from_iterable(found), np.int64, 3 * len(found)).reshape(-1, 3)
-            block[:, 1:] += low
+            if low:
+                block[:, 1:] += low
             parts.append(block[block[:, 1] < high] if high < n else block)
         if not parts:
-            return Hits(*_NONE)
+            return Hits(_NONE, _NONE, _NONE, _NONE)
         if len(parts) == 1:
             return Hits(*_inside(parts[0], values, offsets, self._words, self._open, _WORD))
         every = np.concatenate(parts)
@@ -111,7 +113,7 @@ class Anchors:
         return Hits(*_inside(every, values, offsets, self._words, self._open, _WORD))
 
 
-_NONE = np.zeros((4, 0), np.int64)
+_NONE = np.zeros(0, np.int64)
 
 
 @njit(cache=True, nogil=True)

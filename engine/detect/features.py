@@ -96,11 +96,9 @@ def cut(
         values uint8 (N,) and offsets int64 (W+1,) of the pieces, the text of each int32 (W,), and where in its text
         each begins int64 (W,).
     """
-    starts, ends, owner = _cuts(values, first, last, window_bytes, stride_bytes, single_bytes)
-    offsets = np.zeros(len(starts) + 1, np.int64)
-    np.cumsum(ends - starts, out=offsets[1:])
+    starts, offsets, owner, base = _cuts(values, first, last, window_bytes, stride_bytes, single_bytes)
     whole = len(starts) == len(first) and offsets[-1] == len(values)
-    return values if whole else _gather(values, starts, offsets), offsets, owner, starts - first[owner]
+    return values if whole else _gather(values, starts, offsets), offsets, owner, base
 
 
 @njit(cache=True, nogil=True)
@@ -145,7 +143,11 @@ def _cuts(values, first, last, window_bytes, stride_bytes, single_bytes):  # typ
             if end >= stop:
                 break
             at = _boundary(values, at + stride_bytes, at + stride_bytes - slack, stop)
-    return starts[:w], ends[:w], view[:w]
+    offsets, base = np.zeros(w + 1, np.int64), np.empty(w, np.int64)
+    for k in range(w):
+        offsets[k + 1] = offsets[k] + ends[k] - starts[k]
+        base[k] = starts[k] - first[view[k]]
+    return starts[:w], offsets, view[:w], base
 
 
 @njit(cache=True, nogil=True)

@@ -60,6 +60,8 @@ def located(
 ) -> list[Evidence]:
     """Where the classifier sees the attack in its strongest window ``best`` int64 (B,): the piece of LOCATE_BYTES that
     scores highest, for those of ``rows`` that it finds unusual by itself."""
+    if not len(rows):
+        return []
     p = fusion.by_channel(model.tails, "attack", stages.attack[rows], stages.untrusted[rows])
     rows, p = rows[p <= fusion.NOTABLE_P], p[p <= fusion.NOTABLE_P]
     if not len(rows):

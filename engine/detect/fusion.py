@@ -12,14 +12,17 @@ ordinary texts (Šidák 1967). The score is a logistic function of -log10 of tha
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from aimds.detect.classifier import TYPE_CODES, Classifier
+from aimds.detect import rowwise
+from aimds.detect.classifier import Classifier
 from aimds.detect.tail import Tail
 from aimds.taxonomy import CODES, THREATS, load
 
@@ -28,9 +31,9 @@ F64 = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int8]
 Tails = Mapping[str, Tail]
 
-SHARES = {"attack": 0.6, "patterns": 0.25, "rules": 0.15}
+SHARES = {"attack": 0.5, "patterns": 0.25, "rules": 0.25}
 """Shares of the false-alarm budget for text in trusted channels; they sum to 1."""
-UNTRUSTED_SHARES = {"attack": 0.35, "indirect": 0.3, "patterns": 0.2, "rules": 0.15}
+UNTRUSTED_SHARES = {"attack": 0.25, "indirect": 0.25, "patterns": 0.25, "rules": 0.25}
 """The same for tool and document content, where the head for planted instructions joins in."""
 DEEP_SHARE = 0.5
 """What the deep stage may spend where it runs; the others then share the rest."""
@@ -60,7 +63,8 @@ class StageScores:
     is in a decoded view and the text as written shows nothing of it · ``untrusted`` bool (B,): tool or document text ·
     ``deep`` float32 (B,): attack margin of the encoder, -inf where it did not look, None in a profile without it ·
     ``exemplars`` float64 (B,): p-value of being that much nearer to taught attacks than to benign text, None if nothing
-    was taught · ``units`` float64 (B,): how many texts of ordinary length the row is as long as (`units_of`).
+    was taught · ``units`` float64 (B,): how many texts of ordinary length the row is as long as (UNIT_WINDOWS), at
+    least 1.
     """
 
     attack: F32
@@ -117,21 +121,16 @@ def joint(tails: Tails, stages: StageScores) -> F32:
 def by_channel(tails: Tails, stage: str, scores: F32, untrusted: npt.NDArray[np.bool_]) -> F64:
     """p-value of ``scores`` float32 (B,) of ``stage``; tool and document text has a benign tail of its own."""
     p = tails[stage].p_value(scores)
-    rows = np.flatnonzero(untrusted)
-    if len(rows):
+    if rowwise.any_above(untrusted, 0):
+        rows = np.flatnonzero(untrusted)
         p[rows] = tails[f"{stage}.untrusted"].p_value(scores[rows])
     return p
 
 
-def units_of(windows: npt.NDArray[np.int64]) -> F64:
-    """How many texts of ordinary length ``windows`` int64 (B,) windows are, at least 1, float64 (B,)."""
-    return np.maximum(windows / UNIT_WINDOWS, 1.0)
-
-
 def of_highest(p: F64, units: F64) -> F64:
     """p-value of the highest of ``units`` (B,) scores where one alone has the p-value ``p``, both float64 (B,)."""
-    long = np.flatnonzero(units > 1.0)
-    if len(long):
+    if rowwise.any_above(units, 1.0):
+        long = np.flatnonzero(units > 1.0)
         p = p.copy()
         with np.errstate(divide="ignore"):
             p[long] = -np.expm1(units[long] * np.log1p(-np.minimum(p[long], 1.0)))
@@ -141,18 +140,21 @@ def of_highest(p: F64, units: F64) -> F64:
 def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
     """p-value of each stage against benign traffic, float64 (B,), before the budget is shared out."""
     tails = model.tails
-    strongest = stages.rules.max(axis=1)
+    strongest = np.empty(len(stages.rules), np.float32)
+    rowwise.row_highest(stages.rules, strongest)
     alone = {
         "attack": by_channel(tails, "attack", stages.attack, stages.untrusted),
         "indirect": tails["indirect"].p_value(stages.indirect),
         "harmful": tails["harmful"].p_value(stages.harmful),
-        "patterns": np.where(stages.margin <= -1.0, 1.0, tails["patterns"].p_value(stages.margin)),
-        "rules": np.where(strongest <= 0.0, 1.0, tails["rules"].p_value(strongest)),
+        "patterns": rowwise.nothing_at(tails["patterns"].p_value(stages.margin), stages.margin, -1.0),
+        "rules": rowwise.nothing_at(tails["rules"].p_value(strongest), strongest, 0.0),
     }
     if stages.deep is not None:
         alone["deep"] = deep_p_value(tails, stages)
     if stages.exemplars is not None:
         alone["exemplars"] = stages.exemplars
+    if not rowwise.any_above(stages.units, 1.0) and stages.exemplars is None:
+        return alone
     rare = {name: of_highest(p, stages.units) for name, p in alone.items()}
     rare["rules"] = of_highest(alone["rules"], _units_for(strongest, stages.units))
     if stages.exemplars is not None:
@@ -181,16 +183,22 @@ def _units_for(strength: F32, units: F64) -> F64:
     return np.where(strength >= np.float32(CERTAIN), 1.0, units)
 
 
-def shares(stages: StageScores) -> tuple[dict[str, float], dict[str, float]]:
+def shares(stages: StageScores) -> tuple[Mapping[str, float], Mapping[str, float]]:
     """What each stage may spend in trusted and in untrusted channels; either sums to 1."""
+    return _shares(stages.deep is not None, stages.exemplars is not None)
+
+
+@functools.cache
+def _shares(deep: bool, exemplars: bool) -> tuple[Mapping[str, float], Mapping[str, float]]:
     extra = {}
-    if stages.deep is not None:
+    if deep:
         extra["deep"] = DEEP_SHARE
-    if stages.exemplars is not None:
+    if exemplars:
         extra["exemplars"] = EXEMPLAR_SHARE
     rest = 1.0 - sum(extra.values())
     trusted, untrusted = (
-        {**{name: share * rest for name, share in base.items()}, **extra} for base in (SHARES, UNTRUSTED_SHARES)
+        MappingProxyType({**{name: share * rest for name, share in base.items()}, **extra})
+        for base in (SHARES, UNTRUSTED_SHARES)
     )
     return trusted, untrusted
 
@@ -200,14 +208,13 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
     alone = stage_p_values(model, stages)
     shared = shares(stages)
     by_type = np.ones((len(stages.attack), len(THREATS)))
-    hits, types = np.nonzero(stages.rules)
-    if len(hits):
+    if stages.rules.any():
+        hits, types = np.nonzero(stages.rules)
         share = np.where(stages.untrusted[hits], shared[1]["rules"], shared[0]["rules"])
         strength = stages.rules[hits, types]
         p = of_highest(model.tails["rules"].p_value(strength), _units_for(strength, stages.units[hits]))
         by_type[hits, types] = p / share
-    indirect = np.full(len(by_type), INDIRECT, np.int8)
-    codes = {"attack": stages.type_code, "indirect": indirect, "patterns": stages.pattern_code}
+    codes = {"attack": stages.type_code, "indirect": _indirect(len(by_type)), "patterns": stages.pattern_code}
     codes |= {stage: stages.type_code for stage in ("deep", "exemplars") if stage in alone}
     for stage, code in codes.items():
         _spend(by_type, alone[stage], code, shared[0].get(stage, 0.0), shared[1].get(stage, 0.0), stages.untrusted)
@@ -225,6 +232,12 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
         threat=threat,
         severity=score * _SEVERE[threat],
     )
+
+
+def _indirect(rows: int) -> Codes:
+    codes = np.empty(rows, np.int8)
+    codes.fill(INDIRECT)
+    return codes
 
 
 @njit(cache=True, nogil=True)
@@ -270,17 +283,6 @@ def _fused(by_type, untrusted, decoded, none, direct, indirect, obfuscation):  #
 def calibrate(model: Classifier, p: F64) -> F32:
     """Probability of manipulation, float32, at the prevalence of the card; rises as ``p`` falls."""
     slope, intercept = model.card["calibration"]["slope"], model.card["calibration"]["intercept"]
-    return np.asarray(_logistic(p.ravel(), slope, intercept).reshape(p.shape), np.float32)
-
-
-@njit(cache=True, nogil=True)
-def _logistic(p, slope, intercept):  # type: ignore[no-untyped-def]
-    out = np.empty(len(p), np.float32)
-    for k in range(len(p)):
-        out[k] = 1.0 / (1.0 + np.exp(slope * np.log10(p[k]) - intercept))
+    out: F32 = np.empty(p.shape, np.float32)
+    rowwise.logistic(p.ravel(), slope, intercept, out.ravel())
     return out
-
-
-def type_of(logits: F32) -> Codes:
-    """Threat code, int8, of the strongest type head; ``logits`` float32 (…, types)."""
-    return np.asarray(TYPE_CODES[logits.argmax(axis=-1)], np.int8)

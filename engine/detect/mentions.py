@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import re2
+from numba import njit
 
 from aimds.detect.normalize import Views
 from aimds.schema import CHANNELS
@@ -98,9 +99,9 @@ def unmentioned(views: Views, channels: npt.NDArray[np.int8]) -> Views:
     """
     rows = len(channels)
     written = views.values[: views.offsets[rows]]
-    marks = np.flatnonzero((written == _QUOTE) | (written == _GUILLEMET))
-    if not len(marks):
+    if not _holds(written, _QUOTE, _GUILLEMET):
         return views
+    marks = np.flatnonzero((written == _QUOTE) | (written == _GUILLEMET))
     which = np.unique(np.searchsorted(views.offsets[: rows + 1], marks, "right") - 1)
     short = views.offsets[which + 1] - views.offsets[which] <= MAX_BYTES
     out: list[tuple[int, int]] = []
@@ -109,6 +110,14 @@ def unmentioned(views: Views, channels: npt.NDArray[np.int8]) -> Views:
         spans = _spans(written[first : views.offsets[row + 1]].tobytes())
         out += [(first + start, first + end) for start, end in spans]
     return _without(views, np.array(out, np.int64)) if out else views
+
+
+@njit(cache=True, nogil=True)
+def _holds(values, one, other):  # type: ignore[no-untyped-def]
+    found = False
+    for k in range(len(values)):
+        found |= values[k] == one or values[k] == other
+    return found
 
 
 def _without(views: Views, spans: npt.NDArray[np.int64]) -> Views:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from aimds.detect import calibration, failures, findings, fusion, gray
-from aimds.detect.classifier import ATTACK, FIRST_TYPE, HARMFUL, INDIRECT, Classifier
+from aimds.detect import calibration, failures, findings, fusion, gray, rowwise
+from aimds.detect.classifier import Classifier
 from aimds.detect.deep import Deep
 from aimds.detect.evidence import MAX_EVIDENCE, Evidence, Span
 from aimds.detect.exemplars import Exemplars
@@ -23,6 +23,7 @@ from aimds.detect.patterns import Bank, Matches
 from aimds.detect.pii import Pii
 from aimds.detect.rules import Rules
 from aimds.detect.script import scripts
+from aimds.detect.strongest import combine
 from aimds.detect.texts import Texts
 from aimds.kernels.placement import HOST, Place
 from aimds.taxonomy import CODES, THREATS
@@ -36,6 +37,11 @@ OK, PARTIAL, ERROR = 0, 1, 2
 """Codes of `aimds.schema.STATUSES`."""
 P_VALUE, P_HARMFUL, SCORE, HARMFUL_SCORE, SEVERITY, THREAT, STATUS, FIRST_SCORE = range(8)
 COLUMNS = FIRST_SCORE + len(THREATS)
+_INVALID = int(Flag.INVALID_UTF8)
+_NUMBERS = (P_VALUE, P_HARMFUL, SCORE, HARMFUL_SCORE, SEVERITY)
+_STATES = (_NUMBERS, THREAT, STATUS, FIRST_SCORE, OK, PARTIAL, _INVALID)
+_NOT_JUDGED = Judged.none()
+_NO_ROWS = np.zeros(0, np.int64)
 
 
 @dataclass(slots=True)
@@ -159,8 +165,9 @@ class Detector:
         clock("pii", started)
 
         started = time.perf_counter()
-        matches = Matches.none(len(pieces.row))
-        if "patterns" not in left_out:
+        if "patterns" in left_out:
+            matches = Matches.none(len(pieces))
+        else:
             with failures.named("patterns"):
                 matches = self.bank.match(pieces, threads=threads, place=place)
         clock("patterns", started)
@@ -170,7 +177,7 @@ class Detector:
         clock("classifier", started)
 
         started = time.perf_counter()
-        stages, best = self.combine(views, pieces, logits, matches, found, channels)
+        stages, best = combine(self.bank, self.classifier, views, pieces, logits, matches, found, channels)
         taught = None
         if "exemplars" not in left_out:
             with failures.named("exemplars"):
@@ -180,7 +187,7 @@ class Detector:
         fused = calibration.fuse(self.classifier, stages, script)
         clock("fusion", started)
 
-        judged = Judged.none()
+        judged = _NOT_JUDGED
         if self.deep is not None and self.profile != "fast" and "deep" not in left_out:
             started = time.perf_counter()
             with failures.named("deep"):
@@ -227,46 +234,6 @@ class Detector:
         margins = deep.score(values, offsets, stages.untrusted[pieces.row[window]], threads=threads)
         return Judged(window, margins[:, 0])
 
-    def combine(
-        self,
-        views: Views,
-        pieces: Windows,
-        logits: F32,
-        matches: Matches,
-        found: list[Evidence],
-        channels: npt.NDArray[np.int8],
-    ) -> tuple[fusion.StageScores, npt.NDArray[np.int64]]:
-        """What each stage says of each row, and the window with its highest attack score, int64 (B,)."""
-        rows = len(views.flags)
-        attack, best = first_best(logits[:, ATTACK], pieces.row, rows)
-        margin, nearest = first_best(matches.margin, pieces.row, rows)
-        pattern = matches.pattern[nearest]
-        codes = self.bank.codes
-        strengths = np.zeros((rows, len(THREATS)), np.float32)
-        for item in found:
-            code = CODES[item.threat]
-            strengths[item.row, code] = max(strengths[item.row, code], item.score)
-        hidden = views.depths[pieces.view[best]] > 0
-        tail = self.classifier.tails.get("attack")
-        if tail is None:
-            hidden[:] = False
-        elif hidden.any():
-            plain = np.flatnonzero(views.depths[pieces.view] == 0)
-            written = highest(np.ascontiguousarray(logits[plain, ATTACK]), pieces.row[plain], rows)
-            hidden &= tail.p_value(written) > 0.05
-        return fusion.StageScores(
-            attack=attack,
-            indirect=highest(logits[:, INDIRECT], pieces.row, rows),
-            harmful=highest(logits[:, HARMFUL], pieces.row, rows),
-            type_code=fusion.type_of(logits[best, FIRST_TYPE:]),
-            margin=margin,
-            pattern_code=np.where(pattern >= 0, codes[pattern], 0).astype(np.int8),
-            rules=strengths,
-            decoded=hidden,
-            untrusted=channels >= 3,
-            units=fusion.units_of(np.bincount(pieces.row[views.depths[pieces.view] == 0], minlength=rows)),
-        ), best
-
     def _collect(
         self,
         texts: Texts,
@@ -281,25 +248,21 @@ class Detector:
         judged: Judged,
         taught: Taught | None,
     ) -> Scores:
-        out = Scores.empty(len(texts))
-        numbers = out.numbers
-        numbers[:, P_VALUE] = fused.p_value
-        numbers[:, P_HARMFUL] = fused.p_harmful
-        numbers[:, SCORE] = fused.score
-        numbers[:, HARMFUL_SCORE] = fused.harmful
-        numbers[:, SEVERITY] = fused.severity
-        numbers[:, THREAT] = fused.threat
-        numbers[:, STATUS] = np.where(views.truncated, PARTIAL, OK)
-        numbers[:, FIRST_SCORE:] = fused.scores
-        unfit = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
-        for place in np.flatnonzero(views.truncated).tolist():
-            out.errors[place] = failures.TRUNCATED
-        for place in np.flatnonzero(views.flags & int(Flag.INVALID_UTF8)).tolist():
-            numbers[place, STATUS] = PARTIAL
-            out.errors[place] = failures.INVALID
+        out = Scores(np.empty((len(texts), COLUMNS)))
+        numbers, flags = out.numbers, views.flags
+        columns = (fused.p_value, fused.p_harmful, fused.score, fused.harmful, fused.severity)
+        unfit, cut, invalid, special = rowwise.fill(
+            columns, fused.threat, fused.scores, views.truncated, flags, _STATES, fusion.NOTABLE_P, numbers
+        )
+        if cut:
+            for place in np.flatnonzero(views.truncated).tolist():
+                out.errors[place] = failures.TRUNCATED
+        if invalid:
+            for place in np.flatnonzero(flags & np.uint32(_INVALID)).tolist():
+                out.errors[place] = failures.INVALID
 
         evidence: dict[int, list[Evidence]] = {}
-        notable = np.flatnonzero(fused.p_value <= fusion.NOTABLE_P)
+        notable = np.flatnonzero(fused.p_value <= fusion.NOTABLE_P) if special else _NO_ROWS
         for item in (
             *found,
             *findings.matched(self.bank, views, pieces, matches),
@@ -317,7 +280,11 @@ class Detector:
         for place, parts in by_row.items():
             out.spans[place] = tuple(sorted(parts, key=lambda span: (span.start, span.end, span.kind)))
             numbers[place, FIRST_SCORE + PII] = max(numbers[place, FIRST_SCORE + PII], *(part.score for part in parts))
-        for rows, reason in ((unfit, "a stage gave no finite score"), (np.flatnonzero(~texts.valid), "text is null")):
-            if len(rows):
-                out.put(rows, Scores.failed(len(rows), reason))
+        failed = []
+        if unfit:
+            failed.append((np.flatnonzero(~np.isfinite(numbers).all(axis=1)), "a stage gave no finite score"))
+        if not texts.valid.all():
+            failed.append((np.flatnonzero(~texts.valid), "text is null"))
+        for rows, reason in failed:
+            out.put(rows, Scores.failed(len(rows), reason))
         return out

@@ -43,8 +43,9 @@ class Tail:
     def p_value(self, scores: npt.ArrayLike) -> F64:
         """p-values, float64, of ``scores`` of any shape; a higher score never has a higher one."""
         x = np.asarray(scores, np.float64)
-        numbers = (self.values, self._log_survival, self.rate, self.shape, self.scale)
-        return np.asarray(_p_values(x.ravel(), *numbers).reshape(x.shape), np.float64)
+        p: F64 = np.empty(x.shape)
+        _p_values(x.ravel(), self.values, self._log_survival, self.rate, self.shape, self.scale, p.ravel())
+        return p
 
     def quantile(self, p: float) -> float:
         """The lowest score whose p-value is at most ``p``; the inverse of `p_value`."""
@@ -93,8 +94,7 @@ class Tail:
 
 
 @njit(cache=True, nogil=True)
-def _p_values(scores, values, log_survival, rate, shape, scale):  # type: ignore[no-untyped-def]
-    out = np.empty(len(scores), np.float64)
+def _p_values(scores, values, log_survival, rate, shape, scale, out):  # type: ignore[no-untyped-def]
     last = len(values) - 1
     for k in range(len(scores)):
         x = scores[k]
@@ -109,7 +109,6 @@ def _p_values(scores, values, log_survival, rate, shape, scale):  # type: ignore
             out[k] = np.exp(log_p)
         else:
             out[k] = np.nan if np.isnan(x) else np.exp(log_survival[0])
-    return out
 
 
 def fit(scores: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, above: float = 0.98, points: int = 512) -> Tail:

@@ -57,6 +57,8 @@ class Texts:
 
     def slices(self, max_rows: int, max_bytes: int) -> list[tuple[int, int]]:
         """Row ranges of at most ``max_rows`` rows and ``max_bytes`` bytes; a longer text is a range of its own."""
+        if 0 < len(self) <= max_rows and self.offsets[-1] <= max_bytes:
+            return [(0, len(self))]
         out: list[tuple[int, int]] = []
         start = 0
         while start < len(self):

@@ -37,11 +37,13 @@ class Bulk(Screening):
             raise Problem("too-large", f"the body has {length} bytes, at most {desk.limits.max_batch_bytes} are taken")
         if self._answer_type == ARROW:
             self.form = AS_ARROW
+            if self.tiers:
+                raise Problem("not-acceptable", f"route: an answer in Arrow holds verdicts alone; accept {NDJSON}")
         self._writer = ipc.Writer() if self._answer_type == ARROW else None
         self._reader = (
             ipc.Reader(desk.limits.max_message_bytes, desk.limits.max_expanded_bytes) if kind == ARROW else None
         )
-        key, shape = keyed(head, identity), f"{head.path} {kind} {self._answer_type} {self.form}"
+        key, shape = keyed(head, identity), f"{head.path} {kind} {self._answer_type} {self.form} {self.tiers}"
         self._recording = None if key is None else Recording(answers, key, shape)
         self._held = bytearray()
         self._rows: list[Row] = []
@@ -136,7 +138,9 @@ class Bulk(Screening):
             while rows_left > 1 and column.slice(start, rows_left).nbytes > limits.piece_bytes:
                 rows_left //= 2
             self._ready.append(
-                Piece(self.route, self.identity, self.form, *_UNSET, table=batch.slice(start, rows_left))
+                Piece(
+                    self.route, self.identity, self.form, *_UNSET, table=batch.slice(start, rows_left), tiers=self.tiers
+                )
             )
             start += rows_left
 
@@ -158,7 +162,7 @@ class Bulk(Screening):
 
     def _flush(self) -> None:
         if self._rows:
-            self._ready.append(Piece(self.route, self.identity, self.form, *_UNSET, rows=self._rows))
+            self._ready.append(Piece(self.route, self.identity, self.form, *_UNSET, rows=self._rows, tiers=self.tiers))
             self._rows, self._row_bytes = [], 0
 
     def _pump(self, now: float) -> None:

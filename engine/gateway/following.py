@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from aimds.analyze import snapshot
-from aimds.analyze.owing import MOST_ENDED, Owed
+from aimds.analyze.owing import Owed
 from aimds.analyze.packed import Arrays
 from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch
@@ -47,6 +47,9 @@ class Follows(Protocol):
 
     def forget(self, *, over: bool = False) -> list[Owed]:
         """As `Follower.forget`."""
+
+    def owe(self, owed: list[Owed]) -> None:
+        """As `Follower.owe`."""
 
     def counts(self) -> dict[str, dict[str, int]]:
         """As `Follower.counts`."""
@@ -103,6 +106,11 @@ class Follower:
             old, self.watch = self.watch, watch
             return [] if old is None or old is watch else self._told(old.owed(over=True))
 
+    def owe(self, owed: list[Owed]) -> None:
+        """Take back what could not be told, for the next `forget`."""
+        with self._lock:
+            self._left += owed
+
     def _told(self, owed: list[Owed]) -> list[Owed]:
         self._ended += len(owed)
         return owed
@@ -120,6 +128,8 @@ class Follower:
                     caught.append((SCORES, snapshot.caught(one, most, texts=False)))
                 else:
                     caught.append((POLICIES, snapshot.caught_watch(one, most)))
+        # What followed from a policy that is broken is on the disk before it is written that it was told of.
+        header["held"] = self._responder is not None and self._responder.lasting and self._responder.settle()
         arrays: Arrays = {}
         for name, copied in caught:
             header[name], found = copied()
@@ -152,13 +162,16 @@ class Follower:
             left = [] if going else _left(header.get(POLICIES, {}))
             # The policies first: where they cannot be gone on with, nothing was changed yet.
             if watch is not None and going:
-                snapshot.put_watched(watch, _part(header, arrays, POLICIES, shift, now))
+                # Where holds were kept, what broke a policy is held still, or was let go: it is not told of again.
+                kept = header.get("held") is True and self._responder is not None and self._responder.lasting
+                snapshot.put_watched(watch, _part(header, arrays, POLICIES, shift, now), told=kept)
             try:
                 if sessions is not None and SCORES in header:
                     snapshot.put(sessions, _part(header, arrays, SCORES, shift, now))
             except DataError:
                 if watch is not None:
                     watch.owing.sessions.clear()
+                    watch.owing.taken()
                     watch.table.expire(math.inf)
                 raise
             self._rows, self._left = rows, left
@@ -197,10 +210,13 @@ class Follower:
 
         ``senders``: B names, for rows without a session.
         """
-        # One watch for the whole batch, whatever a reload does meanwhile.
-        responder, watch, now = self._holder(policy), self.watch, self._wall()
+        responder, now = self._holder(policy), self._wall()
+        watch = self.watch
         if self._sessions is not None or watch is not None:
             with self._lock:
+                # One watch for the whole batch. A reload that came before has told what was owed in the one before it,
+                # and nobody would ask that one again.
+                watch = self.watch
                 if self._sessions is not None:
                     verdicts = self._scored(self._sessions, requests, verdicts)
                     verdicts = verdicts if policy is None else policy.with_sessions(verdicts)
@@ -210,6 +226,7 @@ class Follower:
             return verdicts
         if watch is None:
             verdicts = responder.held(policy, verdicts, now, senders)
+        responder.settle()
         responder.notify(policy, verdicts, now)
         return verdicts
 
@@ -261,10 +278,7 @@ def _left(header: Mapping[str, Any]) -> list[Owed]:
     """What was owed to the sessions that `Follower.copied` gave as ``header``, which end by that."""
     try:
         both = list(zip(header.get("owing", ()), header.get("owed", ()), strict=False))
-        return [
-            Owed(tenant, str(session), last, tuple(map(str, names)))
-            for (_, tenant, session, last), names in both[-MOST_ENDED:]
-        ]
+        return [Owed(tenant, str(session), last, tuple(map(str, names))) for (_, tenant, session, last), names in both]
     except (TypeError, ValueError) as error:
         raise DataError("snapshot", f"what is owed in it cannot be: {error}") from error
 

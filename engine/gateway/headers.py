@@ -126,6 +126,17 @@ class Head:
             raise Problem("malformed", f"verdict={value[:40]}: expected full or brief")
         return value == "brief"
 
+    def tiers(self) -> str:
+        """Which model tiers the client asks to choose from: "any", "local", or "" where it asks for no choice.
+
+        Raises:
+            Problem: ``malformed``: another word.
+        """
+        value = self.query.get("route", "")
+        if value not in ("", "any", "local"):
+            raise Problem("malformed", f"route={value[:40]}: expected any or local")
+        return value
+
     def answer_type(self, own: str, offered: tuple[str, ...]) -> str:
         """The media type to answer in: the first of ``accept`` that is ``offered``, ``own`` where any will do.
 

@@ -19,6 +19,9 @@ Record = Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None]
 Respond = Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], pa.RecordBatch]
 """Gives the verdicts of a batch with what follows from sessions, called before they are recorded."""
 
+Route = Callable[[pa.RecordBatch, pa.RecordBatch, Sequence[Piece], Sequence[Any]], list[Any]]
+"""Gives the answers of a batch with the model tier in those that ask for one; called when they are recorded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -36,9 +39,10 @@ def judge(
     pieces: list[Piece],
     record: Record | None = None,
     respond: Respond | None = None,
+    route: Route | None = None,
 ) -> Judged:
     """Screen all rows of ``pieces`` together and cut the verdicts up again; see `judge_batch`."""
-    return judge_batch(screen, unjudged, joined(pieces), pieces, record, respond)
+    return judge_batch(screen, unjudged, joined(pieces), pieces, record, respond, route)
 
 
 def judge_batch(
@@ -48,13 +52,14 @@ def judge_batch(
     pieces: Sequence[Piece],
     record: Record | None = None,
     respond: Respond | None = None,
+    route: Route | None = None,
 ) -> Judged:
     """Screen ``batch``, the rows of all ``pieces``, and cut the verdicts up again.
 
     A row that makes ``screen`` raise has status error for itself alone: the batch is halved until it is found. With
     ``record``, verdicts are given only once it has returned.
     """
-    return finished(batch, _isolated(screen, unjudged, batch), pieces, record, respond)
+    return finished(batch, _isolated(screen, unjudged, batch), pieces, record, respond, route)
 
 
 def finished(
@@ -63,6 +68,7 @@ def finished(
     pieces: Sequence[Piece],
     record: Record | None = None,
     respond: Respond | None = None,
+    route: Route | None = None,
 ) -> Judged:
     """The ``verdicts`` of ``batch``, responded to, recorded and cut up for its ``pieces``."""
     if respond is not None:
@@ -80,6 +86,8 @@ def finished(
         answers.append(verdicts.slice(start, piece.count))
         start += piece.count
     formed: list[Any] = _formed(pieces, verdicts, answers)
+    if route is not None:
+        formed = route(batch, verdicts, pieces, formed)
     actions, threats = verdicts.column("action"), verdicts.column("threat_type")
     caught = _codes(actions) != actions.dictionary.index("allow").as_py()
     statuses = verdicts.column("status")

@@ -102,7 +102,7 @@ class Lines(Screening):
             def failed(problem: Problem, now: float) -> None:
                 self._answered(job, failure(ident, problem), now)
 
-            piece = Piece(self.route, self.identity, self.form, done, failed, rows=[one])
+            piece = Piece(self.route, self.identity, self.form, done, failed, rows=[one], tiers=self.tiers)
             job = self.desk.place(piece, now + slack, self.urgency if one.urgency is None else one.urgency, now)
             self.jobs.add(job)
         except Problem as problem:

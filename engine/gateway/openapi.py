@@ -83,6 +83,8 @@ def _operation(route: Route) -> dict[str, Any]:
             {"name": "Priority", "in": "header", "schema": {"type": "string"}, "description": "RFC 9218, u=0 to u=7."},
             {"name": "verdict", "in": "query", "schema": {"enum": ["full", "brief"]}},
         ]
+        if route.name != "output":
+            parameters.append({"name": "route", "in": "query", "schema": {"enum": ["any", "local"]}})
         if route.name in ("screen", "turns", "batch"):
             parameters.append({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}})
     if route.name == "screen":

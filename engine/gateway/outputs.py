@@ -24,6 +24,8 @@ class Response(Screening):
         if head.media_type() not in (NDJSON, TEXT):
             raise Problem("unsupported-media-type", f"{head.media_type()[:80]!r}: this route takes {NDJSON} or {TEXT}")
         head.answer_type(NDJSON, (NDJSON,))
+        if self.tiers:
+            raise Problem("unprocessable", "route: a model's response goes to no model")
         self._plain = head.media_type() == TEXT
         self._ident, self._session = head.query.get("request_id", "0"), head.query.get("session_id")
         self._tenant = identity.tenant_of(head.query.get("tenant"))

@@ -16,6 +16,8 @@ from aimds.gateway.rows import Row, batch_of, lines, objects
 
 OBJECTS, FULL, BRIEF, ARROW = "objects", "full", "brief", "arrow"
 """Forms of an answer: dicts, JSON lines, short JSON lines, a RecordBatch."""
+ANY_TIER, LOCAL_TIERS = "any", "local"
+"""Which model tiers a row may be sent to, where a choice is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Piece:
     table: pa.RecordBatch | None = None
     admitted: bool = False
     """Its request has been let in with an earlier piece."""
+    tiers: str = ""
+    """ANY_TIER or LOCAL_TIERS where a choice is asked for; its form is JSON lines then."""
 
     @property
     def count(self) -> int:
@@ -86,6 +90,7 @@ class Desk(Protocol):
 
     limits: Limits
     output: OutputConfig
+    has_tiers: bool
 
     def place(self, piece: Piece, deadline: float, urgency: int, now: float) -> Job:
         """Queue ``piece``, due at ``deadline``, or raise a Problem."""

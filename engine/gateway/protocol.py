@@ -65,6 +65,7 @@ class Service:
         limits, output: bounds.
         rates: rows a second of each identity.
         metrics: counted into.
+        has_tiers: whether who asks is told a model tier.
         pages: answers the paths that it owns, and says itself who may come in there.
     """
 
@@ -79,12 +80,13 @@ class Service:
         rates: Rates | None = None,
         metrics: Metrics | None = None,
         pages: Pages | None = None,
+        has_tiers: bool = False,
     ) -> None:
         self.batcher, self.hooks, self._pages = batcher, hooks, pages
         self.access: Access = access or Everybody()
         self.limits, self.output = limits or Limits(), output or OutputConfig()
         self.rates, self.metrics = rates or Rates(), metrics or Metrics()
-        self.answers = Answers()
+        self.answers, self.has_tiers = Answers(), has_tiers
         self.ready = True
         self.draining = False
         self._open: set[Exchange] = set()

@@ -59,10 +59,17 @@ def _decoded(decoder: msgspec.json.Decoder[Any], content: bytes, what: str) -> A
         return decoder.decode(content)
     except msgspec.ValidationError as error:
         raise Problem("unprocessable", f"{what}: {error}") from None
-    except UnicodeDecodeError as error:
-        raise Problem("malformed", f"{what} is not UTF-8: byte {error.object[error.start]:#04x} in it") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Problem("malformed", f"{what} is not JSON: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(content, what, error) from None
+
+
+def _malformed(content: bytes, what: str, error: Exception) -> Problem:
+    # What msgspec raises where bytes are not UTF-8 differs by its version.
+    try:
+        content.decode()
+    except UnicodeDecodeError as bad:
+        return Problem("malformed", f"{what} is not UTF-8: byte {bad.object[bad.start]:#04x} in it")
+    return Problem("malformed", f"{what} is not JSON: {error}")
 
 
 def row(content: bytes, what: str = "the body") -> Row:

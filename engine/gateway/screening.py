@@ -21,6 +21,9 @@ class Screening(Exchange):
         self.slack_s = head.deadline_s(deadline_ms / 1e3, desk.limits.max_deadline_ms / 1e3)
         self.urgency = head.urgency()
         self.form = BRIEF if head.brief() else FULL
+        self.tiers = head.tiers()
+        if self.tiers and not desk.has_tiers:
+            raise Problem("unprocessable", "route: this gateway has no model tiers to choose from")
         self.jobs: set[Job] = set()
         head.refuse_encodings()
 

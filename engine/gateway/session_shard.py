@@ -206,7 +206,7 @@ class SessionShard:
         if watch is not None:
             if whole["watched"] is None:
                 raise DataError("snapshot", "has policies over sessions and nothing of how far they are")
-            snapshot.put_watched(watch, whole["watched"], again=False)
+            snapshot.put_watched(watch, whole["watched"], told=True)
             for kind, counts in (("broken", watch.broken), ("unjudged", watch.unjudged), ("owed", watch.owing.counts)):
                 counts.update(Counter({name: counted[kind] for name, counted in whole["counts"].items()}))
             watch.owing.ended.extend(whole["ended"])

@@ -77,6 +77,7 @@ class ShardedFollower:
         self._told: dict[int, str | None] = {}
         self._lost: set[int] = set()
         self._open: list[tuple[int, Call]] = []
+        self._left: list[Owed] = []
         self._releases: deque[tuple[str | None, str]] = deque()
         self._seen: dict[int, int] = {}
         self._counts: dict[int, dict[str, dict[str, int]]] = {}
@@ -204,7 +205,13 @@ class ShardedFollower:
     def forget(self, *, over: bool = False) -> list[Owed]:
         """As `Follower.forget`; what a shard says later is among what the next call gives."""
         with self._lock:
-            return self._owed("forget", (self._wall(), over))
+            left, self._left = self._left, []
+            return left + self._owed("forget", (self._wall(), over))
+
+    def owe(self, owed: list[Owed]) -> None:
+        """As `Follower.owe`."""
+        with self._lock:
+            self._left += owed
 
     def use(self, policies: TracePolicies | None) -> list[Owed]:
         """Go on with ``policies`` over sessions; as `Follower.use`."""

@@ -50,12 +50,13 @@ class One(Screening):
         body = bytes(self._body)
         try:
             if self._key is not None:
-                digest = hashlib.sha256(self._path.encode() + b"\0" + body).digest()
+                shape = f"{self._path} {self.tiers}".encode()
+                digest = hashlib.sha256(shape + b"\0" + body).digest()
                 if not self._answers.begin(self._key, digest, self, now):
                     return
                 self._first = True
             found = self._read(body)
-            piece = Piece(self.route, self.identity, self.form, self._done, self._failed, rows=found)
+            piece = Piece(self.route, self.identity, self.form, self._done, self._failed, rows=found, tiers=self.tiers)
             urgency = self.urgency if found[0].urgency is None else found[0].urgency
             slack = self.slack_s if found[0].deadline_ms is None else min(self.slack_s, found[0].deadline_ms / 1e3)
             self.jobs.add(self.desk.place(piece, now + slack, urgency, now))

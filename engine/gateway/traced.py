@@ -149,7 +149,7 @@ class _Desk:
     """What a traced exchange asks of ``service``: its pieces leave spans in ``span``."""
 
     def __init__(self, service: TracedService, span: Any) -> None:
-        self.limits, self.output = service.limits, service.output
+        self.limits, self.output, self.has_tiers = service.limits, service.output, service.has_tiers
         self._service, self._span, self._pieces = service, span, 0
 
     def place(self, piece: Piece, deadline: float, urgency: int, now: float) -> Job:

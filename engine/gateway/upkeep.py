@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -81,7 +81,7 @@ class Upkeep:
         every = self._follow_ups.every
         every(DRIFT_S, FollowUp("drift", self._drifted, within_s=5.0, aside=True))
         every(HOLDS_S, FollowUp("holds", self._let_go, "medium", aside=True))
-        every(FORGET_S, FollowUp("sessions", lambda: self.ended(follower.forget()), within_s=10.0, aside=True))
+        every(FORGET_S, FollowUp("sessions", lambda: self.tell(follower, follower.forget()), within_s=10.0, aside=True))
         every(FORGET_S, FollowUp("answers", lambda: service.answers.forget(self._clock())))
         if reviewing is not None:
             every(PRUNE_S, FollowUp("prune", reviewing.prune, within_s=60.0, aside=True))
@@ -112,11 +112,24 @@ class Upkeep:
             self._audit.append(kind, body)
             self._audit.flush()
 
-    def ended(self, owed: Iterable[Owed]) -> None:
-        """Put sessions that have ended while something was ``owed`` into the audit log, where there is one."""
-        for one in owed:
-            whose = {"tenant": one.tenant, "session_id": one.session_id, "request_id": one.request_id}
-            self.note("session_ended", {**whose, "verdict": "false", "violations": list(one.policies)})
+    def tell(self, follower: Follows, owed: Sequence[Owed]) -> None:
+        """Put sessions of ``follower`` that have ended while something was ``owed`` into the audit log, where there is
+        one, durably; what cannot be put there is owed still.
+
+        Raises:
+            AimdsError: it cannot be written.
+        """
+        told = 0
+        try:
+            for one in owed:
+                whose = {"tenant": one.tenant, "session_id": one.session_id, "request_id": one.request_id}
+                self.note("session_ended", {**whose, "verdict": "false", "violations": list(one.policies)})
+                told += 1
+        except AimdsError:
+            follower.owe(list(owed[told:]))
+            raise
+        if owed:
+            self._flush()
 
     def _retain(self, log: AuditLog, days: float) -> None:
         try:
@@ -169,6 +182,7 @@ class Upkeep:
                 since = datetime.fromtimestamp(hold.since, UTC).isoformat(timespec="seconds")
                 whose = {"tenant": tenant, "session_id": session_id, "sender": sender}
                 self.note("hold_ended", {"session_action": kind, **whose, "since": since})
+        self._responder.tidy()
 
     def _overdue(self, reviewing: Reviewing) -> None:
         counts = reviewing.target.counts(WHO, datetime.fromtimestamp(self._wall(), UTC))

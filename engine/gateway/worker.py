@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow as pa
 from aimds.gateway.batching import Batch
 from aimds.gateway.following import Follows
 from aimds.gateway.judges import Judges
-from aimds.gateway.judging import Judged, Record, Respond, finished, judge, unrecorded
+from aimds.gateway.judging import Judged, Record, Respond, Route, finished, judge, unrecorded
 from aimds.gateway.pieces import Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
@@ -31,6 +32,7 @@ class Worker:
         judges: processes that judge instead, as many; ``screener`` then only says what was not judged.
         record: called with requests, verdicts and pieces of a batch before its verdicts are given.
         follower: follows sessions, before the verdicts are recorded.
+        route: gives the model tier to those that ask for one.
         clock: monotonic seconds.
     """
 
@@ -41,11 +43,12 @@ class Worker:
         slots: int = 1,
         judges: Judges | None = None,
         record: Record | None = None,
+        route: Route | None = None,
         follower: Follows | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.screener = screener
-        self._judges, self._record, self._clock = judges, record, clock
+        self._judges, self._record, self._route, self._clock = judges, record, route, clock
         self.follower = follower
         self._tasks: set[asyncio.Task[Judged]] = set()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="aimds-judge")
@@ -92,27 +95,36 @@ class Worker:
     def _judge(self, pieces: list[Piece]) -> Judged:
         # One screener for the whole batch, whatever a reload does meanwhile.
         screener = self.screener
-        return judge(screener.screen_batch, screener.unjudged, pieces, self._record, self._respond(screener))
+        return judge(
+            screener.screen_batch, screener.unjudged, pieces, self._record, self._respond(screener), self._route
+        )
 
     async def _elsewhere(self, judges: Judges, pieces: list[Piece]) -> Judged:
         record, respond = self._record, self._respond(self.screener)
-        judged, whole = await judges.judge(pieces, whole=record is not None or respond is not None)
-        if (record is None and respond is None) or whole.verdicts is None:
+        route = self._route if any(piece.tiers for piece in pieces) else None
+        needed = any(one is not None for one in (record, respond, route))
+        judged, whole = await judges.judge(pieces, whole=needed)
+        if not needed or whole.verdicts is None:
             return judged
         kept = [piece for piece, one in zip(pieces, judged.answers, strict=True) if not isinstance(one, Problem)]
         loop = asyncio.get_running_loop()
-        if respond is None and record is not None:
+        if respond is None:
             try:
-                await loop.run_in_executor(self._threads, record, whole.requests, whole.verdicts, kept)
+                if record is not None:
+                    await loop.run_in_executor(self._threads, record, whole.requests, whole.verdicts, kept)
             except Exception as error:  # a verdict that is not recorded is not given
                 return unrecorded(pieces, error)
-            return judged
-        again = await loop.run_in_executor(
-            self._threads, finished, whole.requests, whole.verdicts, kept, record, respond
-        )
-        answers = iter(again.answers)
-        every = [one if isinstance(one, Problem) else next(answers) for one in judged.answers]
-        return Judged(every, again.actions, again.threats, again.unjudged)
+            if route is None:
+                return judged
+            given = [one for one in judged.answers if not isinstance(one, Problem)]
+            answers = await loop.run_in_executor(self._threads, route, whole.requests, whole.verdicts, kept, given)
+            again = replace(judged, answers=answers)
+        else:
+            again = await loop.run_in_executor(
+                self._threads, finished, whole.requests, whole.verdicts, kept, record, respond, route
+            )
+        left = iter(again.answers)
+        return replace(again, answers=[one if isinstance(one, Problem) else next(left) for one in judged.answers])
 
     def _respond(self, screener: Screener) -> Respond | None:
         policy: Policy | None = getattr(screener, "policy", None)

@@ -1,29 +1,30 @@
 """Which action to answer an attack with: what draws and reviewers say, judged offline, and the next probabilities.
 
-A row counts where three things are known of it: the action that was drawn and how likely it was (audit log), and what a
-person found it to be (feedback). What an action was worth then is `REWARDS`.
+A row is judged by where three things are known of it: the action that was drawn and how likely it was (audit log), and
+what a person found it to be (feedback). What an action was worth then is `REWARDS`. What happened after other draws
+(`aimds.learn.follow_ups`) may move the next probabilities, and never judges them.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from aimds.errors import DataError
 from aimds.learn.bandit import Bandit, Config
-from aimds.record import segments
-from aimds.record.chain import Record, decode
+from aimds.learn.draws import Draw, Key
 from aimds.respond.learned import FLOORS, Learned, allowed
 from aimds.schema import ACTIONS, LABELS
 from aimds.taxonomy import CODES, THREATS
+
+if TYPE_CHECKING:
+    from aimds.learn.follow_ups import FollowUps
 
 F64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -71,61 +72,27 @@ class Estimate:
     effective: float
 
 
-def draws(log: Path, progress: Callable[[int], None] | None = None) -> Iterator[Record]:
-    """The records of the audit log ``log`` whose action was drawn and whose subject was not erased.
-
-    Raises:
-        DataError: a file cannot be read, or is damaged.
-    """
-    files = [*segments.closed(log), *([log] if log.exists() else [])]
-    if not files:
-        raise DataError(log, "cannot be read: there is no such log")
-    for file in files:
-        try:
-            with file.open("rb") as opened:
-                for number, line in enumerate(segments.lines(opened), 1):
-                    if progress is not None and number % 10_000 == 0:
-                        progress(number)
-                    if b'"propensity":' not in line or not line.endswith(b"\n"):
-                        continue
-                    try:
-                        record = decode(line)
-                    except ValueError as error:
-                        problem = f"is damaged at line {number}: {error}; see aimds audit verify"
-                        raise DataError(file, problem) from None
-                    if record.kind == "verdict" and record.private is not None and _drawn(record.body):
-                        yield record
-        except OSError as error:
-            raise DataError(file, f"cannot be read: {error.strerror}") from error
+def decided(draws: Sequence[Draw], feedback: pa.Table) -> dict[Key, bool]:
+    """Of the requests of ``draws`` that ``feedback`` (FEEDBACK) says something about, by tenant and request id, whether
+    they were attacks; of several decisions the last counts. One about another session with the same id is none."""
+    columns = (feedback.column(name).to_pylist() for name in ("tenant", "request_id", "session_id", "label"))
+    order = np.argsort(feedback.column("decided_at").to_numpy(), kind="stable")
+    rows = list(zip(*columns, strict=True))
+    sessions = {draw.key: draw.session for draw in draws}
+    out: dict[Key, bool] = {}
+    for tenant, request, session, label in (rows[i] for i in order):
+        key = (tenant or "", request)
+        if key in sessions and (session is None or sessions[key] is None or session == sessions[key]):
+            out[key] = label == LABELS[0]
+    return out
 
 
-def _drawn(body: dict[str, Any]) -> bool:
-    chance = body.get("propensity")
-    names = body.get("own") in FLOORS and body.get("drawn") in FLOORS and body.get("threat_type") in CODES
-    return names and isinstance(chance, (int, float)) and 0 < chance <= 1
-
-
-def outcomes(records: Iterable[Record], feedback: pa.Table) -> Outcomes:
-    """The ``records`` about which ``feedback`` (FEEDBACK) says something; of several decisions the last counts, and a
-    request that was drawn twice counts once."""
-    columns = (feedback.column(name).to_pylist() for name in ("tenant", "request_id", "decided_at", "label"))
-    said = {
-        (tenant or "", request): label for tenant, request, at, label in sorted(zip(*columns, strict=True), key=_when)
-    }
-    rows: dict[tuple[str, str], tuple[int, int, int, float, bool]] = {}
-    for record in records:
-        private, body = record.private or {}, record.body
-        key = (private.get("tenant") or "", str(private.get("request_id")))
-        if key in said:
-            names = (CODES[body["threat_type"]], ACTIONS.index(body["own"]), ACTIONS.index(body["drawn"]))
-            rows[key] = (*names, float(body["propensity"]), said[key] == LABELS[0])
-    threat, own, action, chance, attack = zip(*rows.values(), strict=True) if rows else ((), (), (), (), ())
-    codes = [np.array(column, np.int64) for column in (threat, own, action)]
-    return Outcomes(codes[0], codes[1], codes[2], np.array(chance, np.float64), np.array(attack, np.bool_))
-
-
-def _when(row: tuple[Any, ...]) -> Any:
-    return row[2]
+def outcomes(draws: Sequence[Draw], said: Mapping[Key, bool]) -> Outcomes:
+    """The ``draws`` that people ``said`` something about; see `decided`."""
+    rows = [draw for draw in draws if draw.key in said]
+    codes = [np.array([getattr(draw, name) for draw in rows], np.int64) for name in ("threat", "own", "action")]
+    chance = np.array([draw.propensity for draw in rows], np.float64)
+    return Outcomes(codes[0], codes[1], codes[2], chance, np.array([said[draw.key] for draw in rows], np.bool_))
 
 
 def weights(found: Outcomes, chances: F64) -> F64:
@@ -157,21 +124,27 @@ def _estimate(found: Outcomes, chances: F64, *, own_weight: bool) -> Estimate:
     return Estimate(value, value - half, value + half, n, float(weight.sum()) ** 2 / squares)
 
 
-def learnt(found: Outcomes, now: Learned, *, seed: int, alpha: float = 1.0) -> F64:
+def learnt(found: Outcomes, now: Learned, *, seed: int, alpha: float = 1.0, beside: FollowUps | None = None) -> F64:
     """The next probabilities, float64 (T, A, A): Thompson sampling over what ``found`` says, never under the share of
     exploration of ``now``; cells of which nothing is known stay as they are.
 
-    ``alpha``: how much uncertainty counts for.
+    ``alpha``: how much uncertainty counts for · ``beside``: what happened after other draws, by its weight.
     """
     cells = sorted(set(zip(found.threat.tolist(), found.own.tolist(), strict=True)))
     out = now.chances.copy()
     if not cells:
         return out
     place = {cell: at for at, cell in enumerate(cells)}
-    rows = np.array([place[cell] for cell in zip(found.threat.tolist(), found.own.tolist(), strict=True)])
     bandit = Bandit(Config(len(cells), len(ACTIONS), "thompson", alpha, now.explore))
     one = np.eye(len(cells))
+    rows = np.array([place[cell] for cell in zip(found.threat.tolist(), found.own.tolist(), strict=True)])
     bandit.update(one[rows], found.action, found.rewards)
+    if beside is not None and len(beside.action):
+        # A cell without decisions has no follow-ups of any weight.
+        known = [cell in place for cell in zip(beside.threat.tolist(), beside.own.tolist(), strict=True)]
+        rows = np.array([place.get(cell, 0) for cell in zip(beside.threat.tolist(), beside.own.tolist(), strict=True)])
+        root = np.sqrt(beside.weight * known)
+        bandit.update(one[rows] * root[:, None], beside.action, beside.reward * root)
     open_ = np.zeros((len(cells), len(ACTIONS)), np.bool_)
     for at, (_, own) in enumerate(cells):
         open_[at, allowed(own, ACTIONS.index(now.strongest))] = True

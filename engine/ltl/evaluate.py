@@ -59,23 +59,15 @@ class Evaluator:
         order = np.argsort(lengths, kind="stable")
         short = order[: np.searchsorted(lengths[order], MAX_SLICED, side="right")]
         if len(self._easy) and len(short):
-            edges = np.append(np.arange(0, len(short), bitslice.BLOCK), len(short)).astype(np.int64)
-
-            def block(first: int, last: int) -> None:
-                for begin, end in zip(edges[first:last].tolist(), edges[first + 1 : last + 1].tolist(), strict=True):
-                    rows = short[begin:end].astype(np.int64)
-                    words = self._sliced.run(traces.values, traces.offsets, rows)
-                    bits = np.unpackbits(words.astype("<u8").view(np.uint8), axis=1, bitorder="little")
-                    out[rows[:, None], self._easy] = bits[:, : len(rows)].T.astype(np.bool_)
-
-            ragged.each(block, np.arange(len(edges), dtype=np.int64), threads)
+            values, offsets = (traces.values, traces.offsets) if len(short) == len(traces) else _chosen(traces, short)
+            rows = slice(None) if len(short) == len(traces) else short[:, None]
+            out[rows, self._easy] = self._sliced.run(values, offsets, threads=threads)
         if len(self._hard):
             swift = self._swift() if len(traces.values) >= MANY and lengths.min() > 0 else None
             out[:, self._hard] = self._by_columns(self._columns, traces, threads) if swift is None else swift(traces)
         long = order[len(short) :]
         if len(self._easy) and len(long):
-            values = np.concatenate([traces.values[traces.offsets[r] : traces.offsets[r + 1]] for r in long])
-            offsets = np.concatenate([[0], np.cumsum(lengths[long])]).astype(np.int64)
+            values, offsets = _chosen(traces, long)
             times = np.zeros(len(values), np.int64) if traces.times is None else traces.times
             part = Traces(traces.names, values, offsets, times[: len(values)] * 0)
             out[long[:, None], self._easy] = self._by_columns(self._all, part, threads)[:, self._easy]
@@ -105,6 +97,12 @@ class Evaluator:
 
         ragged.each(part, traces.offsets, threads)
         return found.astype(np.bool_)
+
+
+def _chosen(traces: Traces, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    # The values of ``rows`` alone, and their offsets.
+    values = np.concatenate([traces.values[traces.offsets[r] : traces.offsets[r + 1]] for r in rows])
+    return values, np.concatenate([[0], np.cumsum(np.diff(traces.offsets)[rows])]).astype(np.int64)
 
 
 def evaluate(formulas: Sequence[Formula], traces: Traces, *, threads: int = 1) -> npt.NDArray[np.bool_]:

@@ -1,4 +1,5 @@
-"""Several automata side by side as flat arrays, and the two kernels that step them: finished traces, live sessions."""
+"""Several automata side by side as flat arrays, and what steps them over finished traces and lets time pass; live
+sessions are stepped by the kernel `ltl_step`."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from numba import types
 
 from aimds.kernels.cpu.jit import I64, U8, U16, U64, compiled, reads, writes
+from aimds.kernels.cpu.ltl_step import advance
 from aimds.ltl.automaton import NO, Automaton
 from aimds.ltl.deadlines import cells, timed
 
@@ -127,46 +129,6 @@ def _trail(
                 break
         end[row, p] = state
         fails[row, p] = failed
-
-
-@compiled(
-    types.void(
-        *(*_TABLES, reads(U8), reads(I64), reads(U64), reads(I64)),
-        *(writes(I64, 2), writes(U16, 2), I64, writes(U8, 2)),
-    )
-)
-def _live(
-    table: Any,
-    resets: Any,
-    shape: Any,
-    letters: Any,
-    limits: Any,
-    verdicts: Any,
-    sessions: Any,  # int64 (N,): place of the session of each step
-    values: Any,  # uint64 (N,)
-    times: Any,  # int64 (N,)
-    records: Any,  # int64 (S, K): time of the latest step or tick, the clocks, then the states
-    small: Any,  # uint16 (S, 4 K): the same memory
-    first: Any,  # column of the first state in it
-    out: Any,  # uint8 (N, P): verdict after each step
-) -> None:
-    for i in range(len(sessions)):
-        record, states, value = records[sessions[i]], small[sessions[i]], values[i]
-        time = max(times[i], record[0])
-        record[0] = time
-        for p in range(len(shape)):
-            letter = np.int64(0)
-            for b in range(letters.shape[1]):
-                letter |= np.int64(letters[p, b, (value >> np.uint64(8 * b)) & np.uint64(255)])
-            clock = shape[p, 3]
-            for c in range(shape[p, 4]):
-                letter |= np.int64(time - record[1 + clock + c] > limits[clock + c]) << (shape[p, 2] + c)
-            cell = shape[p, 0] + np.int64(states[first + p]) * shape[p, 1] + letter
-            for c in range(shape[p, 4]):
-                if resets[cell] >> c & 1:
-                    record[1 + clock + c] = time
-            states[first + p] = table[cell]
-            out[i, p] = verdicts[shape[p, 5] + np.int64(table[cell])]
 
 
 @compiled(types.void(*_LAPSES, I64, writes(I64, 2), writes(U16, 2), I64))
@@ -290,7 +252,8 @@ class Tables:
         """Step the sessions in ``records`` int64 (S, width), in place; verdict after each step, uint8 (N, P)."""
         out = np.empty((len(sessions), len(self.automata)), np.uint8)
         small, first = records.view(np.uint16), 4 * (1 + self.clocks)
-        _live(*self.steps, sessions, values, times, records, small, first, out)
+        # In place: a copy of the records would cost more than the steps.
+        advance(*self.steps, sessions, values, times, records, small, first, out)
         return out
 
     def tick(self, time: int, records: Ints) -> None:

@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import math
 import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from aimds.errors import ConfigError, DataError
-from aimds.record import disk, segments
+from aimds.record import disk, keeping, segments
 from aimds.record.chain import CHECKPOINT, PRIVATE, SALT, SALT_BYTES, SEGMENT, encode
 from aimds.record.checkpoints import checkpoint
 from aimds.record.head import HeadFile
 from aimds.record.journal import Journal
 from aimds.record.keys import mac
+from aimds.record.rotation import BY_SIZE, Rotation, follow
 from aimds.record.standing import opening, standing
 
 if TYPE_CHECKING:
@@ -34,26 +34,6 @@ if TYPE_CHECKING:
 
 MAX_PENDING_BYTES = 64 << 20
 """Records that wait for a flush; beyond this, the next append flushes first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """When a file is closed and the next one begun, and how often a signed log is signed within itself. By default size
-    alone counts, not age.
-
-    Raises:
-        ConfigError: a value that cannot be used.
-    """
-
-    segment_bytes: int = 256 << 20
-    segment_s: float = math.inf
-    checkpoint_records: int = 10_000
-    checkpoint_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not value > 0:
-                raise ConfigError(f"rotation.{name}", value, "more than 0")
 
 
 def _utc_now() -> datetime:
@@ -88,7 +68,7 @@ class AuditLog:
         *,
         key: bytes | None = None,
         signing: Ed25519PrivateKey | None = None,
-        rotation: Rotation = Rotation(),
+        rotation: Rotation = BY_SIZE,
         now: Callable[[], datetime] = _utc_now,
         chain: str | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
@@ -107,6 +87,8 @@ class AuditLog:
         self._head_due = False
         self._journal, self._head = Journal(path), HeadFile(path, key)
         try:
+            # Whoever left it there is dead: nobody else writes now.
+            keeping.unmark(path)
             self._resume(chain or secrets.token_hex(16))
         except BaseException:
             self._head.close()
@@ -232,28 +214,9 @@ class AuditLog:
             self._sign()
         with self._writing:
             self._flush()
-            target, fresh = (
-                segments.segment_path(self.path, self._number),
-                self.path.with_name(f"{self.path.name}.next"),
-            )
-            if target.exists():
-                raise DataError(target, "is there already; see aimds audit verify")
             body = opening(self._chain, self._number + 1, self._key)
             line, hashed = encode(self._seq + 1, self._stamp(), SEGMENT, body, self._hash)
-            following = Journal(fresh, fresh=True)
-            try:
-                following.append(line)
-                os.rename(self.path, target)
-                os.rename(fresh, self.path)
-            except BaseException as error:
-                following.close()
-                if not self.path.exists():
-                    self._journal.broken = "could not be followed by another file; open it anew"
-                if not isinstance(error, (OSError, DataError)):
-                    raise
-                raise DataError(self.path, f"cannot be closed and followed by another file: {error}") from error
-            self._journal.close()
-            following.path = self.path
+            following = follow(self._journal, self.path, segments.segment_path(self.path, self._number), line)
             self._journal, self._number, self._began, self._first = (
                 following,
                 self._number + 1,

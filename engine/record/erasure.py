@@ -18,6 +18,7 @@ from aimds.errors import DataError
 from aimds.record import disk, segments
 from aimds.record.audit import AuditLog
 from aimds.record.chain import ERASED, RETAINED, Record, decode, encode
+from aimds.record.keeping import marked
 from aimds.record.spans import Spans
 from aimds.record.subject import NO_TENANT, Subject
 
@@ -94,7 +95,7 @@ def erase(log: AuditLog, subject: Subject, progress: Progress | None = None, *, 
     Raises:
         DataError: a file is damaged, or cannot be written.
     """
-    with log.keeping:
+    with log.keeping, marked(log.path):
         log.flush()
         _clean(log.path)
         found = find(log.path, subject, progress, checked=checked)
@@ -176,7 +177,7 @@ def retain(log: AuditLog, before: datetime) -> list[segments.Segment]:
     Raises:
         DataError: a file is damaged, or cannot be removed.
     """
-    with log.keeping:
+    with log.keeping, marked(log.path):
         _clean(log.path)
         gone = old(log.path, before)
         if gone:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from aimds.errors import AimdsError, DataError
-from aimds.record import disk
+from aimds.record import disk, segments
 from aimds.record.audit import AuditLog
 from aimds.record.chain import canonical
 from aimds.record.erasure import Found, erase
@@ -66,11 +66,33 @@ def ask(path: Path, subject: Subject, key: bytes | None, *, now: datetime, name:
         os.close(opened)
 
 
+def _content(file: Path, most: int = -1) -> bytes:
+    """What stands in ``file``, up to ``most`` bytes.
+
+    Raises:
+        FileNotFoundError: nobody has written it.
+        DataError: it is no file, so that whoever reads it could wait for ever; or it cannot be read.
+    """
+    try:
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+            if not segments.regular(opened.fileno()):
+                raise DataError(file, "is no file; remove it")
+            return opened.read(most)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DataError(file, f"cannot be read: {error.strerror}") from error
+
+
 def withdraw(path: Path, name: str) -> bool:
-    """Take the question ``name`` back; False where the writer has it already, and the next one's stays."""
+    """Take the question ``name`` back; False where the writer has it already, and the next one's stays.
+
+    Raises:
+        DataError: something else stands in its place.
+    """
     file = wanted_path(path)
     try:
-        found = json.loads(file.read_bytes())
+        found = json.loads(_content(file))
         if not isinstance(found, dict) or found.get("name") != name:
             return False
         file.unlink()
@@ -80,9 +102,13 @@ def withdraw(path: Path, name: str) -> bool:
 
 
 def answered(path: Path, name: str) -> dict[str, Any] | None:
-    """What the writer answered to the question ``name``: ``records`` or ``problem``; None: nothing yet."""
+    """What the writer answered to the question ``name``: ``records`` or ``problem``; None: nothing yet.
+
+    Raises:
+        DataError: something else stands where it answers.
+    """
     try:
-        found = json.loads(answer_path(path).read_bytes())
+        found = json.loads(_content(answer_path(path)))
     except (FileNotFoundError, ValueError):
         return None
     if not isinstance(found, dict) or found.get("name") != name:
@@ -96,12 +122,12 @@ def serve(log: AuditLog, now: datetime) -> Found | None:
     """Do what the writer of ``log`` is asked for, and answer; None where nobody asks, or the question is refused.
 
     Raises:
-        AimdsError: it could not be done; the answer says why.
+        AimdsError: it could not be done; the answer says why. Or something else than a file is in its place, which
+            stays there.
     """
     file = wanted_path(log.path)
     try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_BYTES)
+        content = _content(file, MAX_BYTES)
     except FileNotFoundError:
         return None
     if not content.endswith(b"\n") and len(content) < MAX_BYTES:

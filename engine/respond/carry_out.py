@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.respond.held import Hold, Key, Quarantine, RateLimits
+from aimds.respond.hold_file import Change, HoldFile
 from aimds.respond.playbook import ENDINGS, Playbook
 from aimds.respond.policy import Policy
 from aimds.respond.scored import codes
@@ -21,6 +22,8 @@ from aimds.schema import ACTIONS, SESSION_ACTIONS, VERDICTS
 
 Rows = npt.NDArray[np.int64]
 HOLDING = SESSION_ACTIONS.index("quarantine")
+LONGER_S = 1.0
+"""A hold that became longer by less is not written again."""
 
 
 class Notifier(Protocol):
@@ -67,11 +70,29 @@ class Responder:
     Args:
         notifier: None: nobody is told.
         most: sessions held at once, in quarantine and limited each.
+        file: where holds outlive this process; what is in it is held from now on, ``now`` seconds since 1970.
     """
 
-    def __init__(self, notifier: Notifier | None = None, *, most: int = 100_000) -> None:
+    def __init__(
+        self,
+        notifier: Notifier | None = None,
+        *,
+        most: int = 100_000,
+        file: HoldFile | None = None,
+        now: float = 0.0,
+    ) -> None:
         self._notifier, self._lock = notifier, Lock()
         self._quarantine, self._limits = Quarantine(most), RateLimits(most)
+        self._kinds: dict[str, Quarantine | RateLimits] = {"quarantine": self._quarantine, "rate_limit": self._limits}
+        self._file, self._changes = file, list[Change]()
+        self._filed: dict[tuple[str, Key], float] = {}
+        """Until when a hold is in the file."""
+        for (kind, key), hold in ({} if file is None else file.found).items():
+            if kind == "quarantine":
+                self._quarantine.resume(key, hold)
+            else:
+                self._limits.resume(key, hold, now)
+            self._filed[kind, key] = hold.until
         self.notified = self.lost = 0
         """Rows that the hook was told of; ``lost``: rows of which the hook could not be told."""
 
@@ -86,12 +107,13 @@ class Responder:
         now: float,
         senders: Sequence[str] | None = None,
     ) -> pa.RecordBatch:
-        """B ``verdicts`` with what follows from sessions that are held; the step notify is done.
+        """B ``verdicts`` with what follows from sessions that are held, which is on the disk; the step notify is done.
 
         ``now``: seconds since 1970. ``senders``: B names, for rows without a session. What the notifier raises is
         counted as ``lost``.
         """
         out = self.held(policy, verdicts, now, senders)
+        self.settle()
         self.notify(policy, out, now)
         return out
 
@@ -145,10 +167,60 @@ class Responder:
 
     def _put(self, policy: Policy, key: Key, session_action: int, now: float, request_id: str) -> None:
         if session_action == HOLDING and key[1] is not None:
-            self._quarantine.put(key, now, policy.quarantine.hold_s, request_id)
+            self._note("quarantine", key, self._quarantine.put(key, now, policy.quarantine.hold_s, request_id))
         elif session_action:
             # Without a session there is only the sender, and a sender is limited, never shut out.
-            self._limits.put(key, now, policy.rate_limit.hold_s, request_id)
+            self._note("rate_limit", key, self._limits.put(key, now, policy.rate_limit.hold_s, request_id))
+
+    def _note(self, kind: str, key: Key, hold: Hold | None) -> None:
+        if self._file is None:
+            return
+        if hold is None:
+            self._filed.pop((kind, key), None)
+        elif hold.until < self._filed.get((kind, key), -LONGER_S) + LONGER_S:
+            return
+        else:
+            self._filed[kind, key] = hold.until
+        self._changes.append((kind, key, hold))
+
+    def settle(self) -> bool:
+        """Put what was held and let go into the file; whether it is on the disk. True where there is no file."""
+        file = self._file
+        if file is None:
+            return True
+        file.append(self._taken)
+        return not file.behind
+
+    def tidy(self) -> None:
+        """`settle`, and where the file is behind, or much of it no longer counts, write it anew."""
+        file = self._file
+        if file is not None:
+            self.settle()
+            if file.behind or file.crowded(sum(self.counts.values())):
+                file.rewrite(self._everything)
+
+    def close(self) -> None:
+        """Put all holds into the file, and let others open it."""
+        if self._file is not None:
+            self._file.rewrite(self._everything)
+            self._file.close()
+
+    @property
+    def lasting(self) -> bool:
+        """Whether holds outlive this process."""
+        return self._file is not None
+
+    def _taken(self) -> list[Change]:
+        with self._lock:
+            changes, self._changes = self._changes, []
+        return changes
+
+    def _everything(self) -> list[Change]:
+        with self._lock:
+            self._changes = []
+            found: list[Change] = [(kind, key, hold) for kind, holds in self._kinds.items() for key, hold in holds.held]
+            self._filed = {(kind, key): hold.until for kind, key, hold in found if hold is not None}
+        return found
 
     def _marks(
         self,
@@ -176,18 +248,29 @@ class Responder:
         """Let a session go; False where it is not held."""
         key: Key = (tenant, session_id, None)
         with self._lock:
-            released = self._quarantine.release(key, now)
-            return self._limits.release(key, now) or released
+            released = False
+            for kind, holds in self._kinds.items():
+                if holds.release(key, now):
+                    released = True
+                    self._note(kind, key, None)
+        self.settle()
+        return released
 
     def listed(self, now: float) -> dict[str, list[tuple[Key, Hold]]]:
         """What is held, by session action."""
         with self._lock:
-            return {"quarantine": self._quarantine.listed(now), "rate_limit": self._limits.listed(now)}
+            return {kind: holds.listed(now) for kind, holds in self._kinds.items()}
 
     def ended(self, now: float) -> dict[str, list[tuple[Key, Hold]]]:
         """What is held no more since its time is over, by session action, each of them once."""
         with self._lock:
-            return {"quarantine": self._quarantine.ended(now), "rate_limit": self._limits.ended(now)}
+            found = {kind: holds.ended(now) for kind, holds in self._kinds.items()}
+            for kind, ended in found.items():
+                for key, _ in ended:
+                    # One that began anew since then goes on.
+                    if self._kinds[kind].get(key, now) is None:
+                        self._note(kind, key, None)
+        return found
 
     def kept(self, chosen: Callable[[Key], bool] = lambda key: True) -> list[list[list[Any]]]:
         """All that is held of the keys that are ``chosen``, as plain values: for `keep`."""
@@ -210,4 +293,4 @@ class Responder:
     @property
     def counts(self) -> dict[str, int]:
         """Sessions held now, by session action, those that are over but not yet forgotten included."""
-        return {"quarantine": len(self._quarantine), "rate_limit": len(self._limits)}
+        return {kind: len(holds) for kind, holds in self._kinds.items()}

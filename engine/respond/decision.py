@@ -31,7 +31,11 @@ DECIDING_REASONS = (CLEAN, P_BLOCK, P_FLAG, DENIED, PASSED, LISTED, HARMFUL, UNJ
 
 
 @njit(cache=True, nogil=True)
-def decide(rows, findings, marks, thresholds, actions, rules, known, reasons_known, every, apart):  # type: ignore[no-untyped-def]
+def decide(  # type: ignore[no-untyped-def]
+    rows, findings, marks, thresholds, actions, rules, sessions, known, reasons_known, every, apart,
+    intended, session, reasons,
+):  # fmt: skip
+    # Fills ``intended``, ``session`` and ``reasons`` int8 (B,): codes of actions, of actions on sessions, of reasons.
     # Codes of other modules come as arguments: machine code on disk is renewed only when this file changes.
     who, channel, threat = rows
     allow, as_flag, redact, as_block, rank = known
@@ -41,7 +45,6 @@ def decide(rows, findings, marks, thresholds, actions, rules, known, reasons_kno
     block, flag, least, harmful_limit = thresholds
     at_block, at_flag, on_failure, on_harmful = actions
     deny, let_pass = rules
-    intended, reasons = np.empty(len(p_value), np.int8), np.empty(len(p_value), np.int8)
     for row in range(len(p_value)):
         w, c, t = who[row], channel[row], threat[row]
         unknown = np.isnan(p_value[row])
@@ -72,8 +75,7 @@ def decide(rows, findings, marks, thresholds, actions, rules, known, reasons_kno
             action = np.int8(as_flag)
         if sensitive[row] and rank[redact] > rank[action]:
             action, reason = np.int8(redact), is_sensitive
-        intended[row], reasons[row] = action, reason
-    return intended, reasons
+        intended[row], session[row], reasons[row] = action, sessions[action], reason
 
 
 @njit(cache=True, nogil=True)

@@ -38,15 +38,26 @@ class Quarantine:
     def __len__(self) -> int:
         return len(self._held)
 
-    def put(self, key: Key, now: float, hold_s: float, request_id: str = "") -> None:
+    def put(self, key: Key, now: float, hold_s: float, request_id: str = "") -> Hold:
         """Hold ``key`` for ``hold_s`` seconds, 0: until it is released. One that is held already is held longer."""
         until = now + hold_s if hold_s else math.inf
         before = self.get(key, now)
-        self._held[key] = Hold(now, until, request_id) if before is None else _longer(before, until)
+        hold = Hold(now, until, request_id) if before is None else _longer(before, until)
+        self.resume(key, hold)
+        return hold
+
+    def resume(self, key: Key, hold: Hold) -> None:
+        """Hold ``key`` as ``hold`` says, which another process began."""
+        self._held[key] = hold
         self._held.move_to_end(key)
         if len(self._held) > self._most:
             self._held.popitem(last=False)
             self.dropped += 1
+
+    @property
+    def held(self) -> list[tuple[Key, Hold]]:
+        """What is held or was not yet found to be over, longest first."""
+        return list(self._held.items())
 
     def get(self, key: Key, now: float) -> Hold | None:
         """The hold on ``key``, None where there is none any more."""
@@ -111,16 +122,32 @@ class RateLimits:
         return len(self._holds)
 
     @property
+    def held(self) -> list[tuple[Key, Hold]]:
+        """What is limited or was not yet found to be over, longest first."""
+        return self._holds.held
+
+    def get(self, key: Key, now: float) -> Hold | None:
+        """The limit on ``key``, None where there is none any more."""
+        return self._holds.get(key, now)
+
+    @property
     def dropped(self) -> int:
         """Limits that went because there were too many."""
         return self._holds.dropped
 
-    def put(self, key: Key, now: float, hold_s: float, request_id: str = "") -> None:
+    def put(self, key: Key, now: float, hold_s: float, request_id: str = "") -> Hold:
         """Limit ``key`` for ``hold_s`` seconds."""
-        self._holds.put(key, now, hold_s, request_id)
+        hold = self._holds.put(key, now, hold_s, request_id)
         if len(self._buckets) > 2 * len(self._holds) + 64:
             held = {one for one, _ in self._holds.listed(now)}
             self._buckets = {one: bucket for one, bucket in self._buckets.items() if one in held}
+        return hold
+
+    def resume(self, key: Key, hold: Hold, now: float) -> None:
+        """Limit ``key`` as ``hold`` says, which another process began. No turns are saved up: else each restart would
+        give a minute's turns anew."""
+        self._holds.resume(key, hold)
+        self._buckets[key] = (0.0, now)
 
     def take(self, key: Key, now: float, per_minute: float) -> bool:
         """Whether ``key`` may send a turn now; one that is not limited always may."""

@@ -144,6 +144,8 @@ def mitigated(
     """
     if isinstance(channels, pa.DictionaryArray):
         channels = channels.indices.to_numpy(zero_copy_only=False)
+    if not actions.any():
+        return pa.nulls(len(texts), pa.large_string())
     rows = np.flatnonzero(((actions == REDACT) | (actions == SANDWICH)) & texts.valid)
     if not len(rows):
         return pa.nulls(len(texts), pa.large_string())

@@ -137,12 +137,17 @@ class Policy:
         self._harmful = np.array([part.harmful.threshold for part in sets], np.float32)
         self._harmful_action = _codes([[part.harmful.action for part in sets]])[0]
         self._shadow = np.array([part.shadow for part in sets])
+        self._shadows = bool(self._shadow.any())
         self._session = self.playbook.session_actions
         if self.learned is not None:
             own = np.concatenate([self._at_block, self._at_flag])[:, self.learned.threats]
             self.learned.check(np.unique(own).tolist(), self.playbook.steps)
         self._deny = self._table([rule for rule in self.overrides if rule.deny])
         self._pass = self._table([rule for rule in self.overrides if not rule.deny])
+        thresholds = (self._block, self._flag, self._severity, self._harmful)
+        actions = (self._at_block, self._at_flag, self._failure, self._harmful_action)
+        rules = (self._deny, self._pass)
+        self._tables = (thresholds, actions, rules, self._session, DECIDING_ACTIONS, DECIDING_REASONS)
         self._known = pa.array(self.tenants, pa.string())
         self._consequences = Consequences(self.sessions, self.quarantine, self.rate_limit)
 
@@ -163,22 +168,20 @@ class Policy:
         listed = self._listed(scored, who, today)
         findings = (scored.p_value, scored.severity, scored.harmful, scored.scores)
         marks = (scored.failed, scored.has_pii | scored.has_secret, listed)
-        thresholds = (self._block, self._flag, self._severity, self._harmful)
-        actions = (self._at_block, self._at_flag, self._failure, self._harmful_action)
-        rules = (self._deny, self._pass)
         rows = (who, scored.channel, scored.threat)
-        intended, reason = decide(
-            rows, findings, marks, thresholds, actions, rules, DECIDING_ACTIONS, DECIDING_REASONS, EVERY, RULED_APART
-        )
+        intended, session, reason = np.empty((3, scored.n), np.int8)
+        decide(rows, findings, marks, *self._tables, EVERY, RULED_APART, intended, session, reason)
         if self.learned is None:
-            return self._carried_out(who, intended, self._session[intended], reason)
+            return self._carried_out(who, intended, session, reason)
         drawn, chance = self.learned.draw(intended, reason, scored)
         reason = np.where(drawn != intended, np.int8(DRAWN), reason)
         # What the policy's own action does to the session stays, whatever is drawn for the text.
-        session = np.maximum(self._session[intended], self._session[drawn])
+        session = np.maximum(session, self._session[drawn])
         return replace(self._carried_out(who, drawn, session, reason), own=intended, chance=chance)
 
     def _carried_out(self, who: npt.NDArray[np.intp], intended: Codes, session: Codes, reason: Codes) -> Decisions:
+        if not self._shadows:
+            return Decisions(intended, session, intended, reason, np.zeros(len(intended), np.bool_))
         shadow, action = self._shadow[who], intended
         if shadow.any():
             action = np.where(shadow & (RANK[intended] > RANK[FLAG]), np.int8(FLAG), intended)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from numba import njit
 
 from aimds.errors import SchemaError
 from aimds.schema import ACTIONS, CHANNELS
@@ -83,17 +84,30 @@ class Scored:
     contents: Contents | None = None
 
     def __post_init__(self) -> None:
-        for name in _FIELDS:
+        rows = (self.n,)
+        flat = self.channel.shape == self.p_value.shape == self.score.shape == self.threat.shape == rows
+        flat = flat and self.harmful.shape == self.severity.shape == self.failed.shape == rows
+        flat = flat and self.has_pii.shape == self.has_secret.shape == rows
+        for name in _FIELDS if not flat or self.scores.shape != (self.n, len(THREATS)) else ():
             shape = getattr(self, name).shape
             expected = (self.n, len(THREATS)) if name == "scores" else (self.n,)
             if shape != expected:
                 raise SchemaError(name, f"has shape {shape}, expected {expected}")
         if self.tenant is not None and len(self.tenant) != self.n:
             raise SchemaError("tenant", f"has {len(self.tenant)} rows, expected {self.n}")
-        for name, codes, known in (("channel", self.channel, CHANNELS), ("threat", self.threat, THREATS)):
-            bad = np.flatnonzero((codes < 0) | (codes >= len(known)))
-            if len(bad):
-                raise SchemaError(name, f"has code {codes[bad[0]]}, expected 0 to {len(known) - 1}", row=int(bad[0]))
+        for name, codes, known in (("channel", self.channel, len(CHANNELS)), ("threat", self.threat, len(THREATS))):
+            bad = _stranger(codes, known)
+            if bad >= 0:
+                raise SchemaError(name, f"has code {codes[bad]}, expected 0 to {known - 1}", row=bad)
+
+
+@njit(cache=True, nogil=True)
+def _stranger(codes, known):  # type: ignore[no-untyped-def]
+    # The first row with a code outside 0 .. known - 1, or -1.
+    for row in range(len(codes)):
+        if not 0 <= codes[row] < known:
+            return row
+    return -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Scan:
     ) -> None:
         following = following or Following()
         work = screening.factory(make_screener, following)
-        self._files = Files(config, screening.kind(following), work, clock=clock, pool=pool)
+        self._files = Files(config, screening.kind(following, make_screener), work, clock=clock, pool=pool)
 
     def run(self, progress: Progress | None = None) -> Summary:
         """Do what is left to do and describe the whole.

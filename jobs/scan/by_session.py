@@ -22,8 +22,10 @@ Made = Callable[[pa.RecordBatch, npt.NDArray[np.int64]], Sequence[pa.Array]]
 """Of rows of a part and their places in the file, int64 (B,): their columns, but for HASH."""
 
 
-def write(path: Path, schema: pa.Schema, found: Sequence[Path], made: Made) -> None:
+def write(path: Path, schema: pa.Schema, found: Sequence[Path], made: Made, *, joined: bool = False) -> None:
     """Write the rows of the parts ``found`` that have a session to ``path``, an Arrow IPC file of ``schema``.
+
+    ``joined``: with the ends of their texts.
 
     Raises:
         OutputError: the operating system refuses a read or a write.
@@ -32,7 +34,7 @@ def write(path: Path, schema: pa.Schema, found: Sequence[Path], made: Made) -> N
         writer = pa.ipc.new_file(file, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
 
         def put() -> None:
-            passes = session_column.passes(session_column.rows(found))
+            passes = session_column.passes(session_column.rows(found), joined=joined)
             for number in range(passes):
                 batch = _sorted(list(_of_pass(found, number, passes, schema, made)), schema)
                 for start in range(0, batch.num_rows, BATCH_ROWS):

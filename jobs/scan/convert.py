@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -64,6 +65,12 @@ def _as_name(array: pa.Array) -> pa.Array:
     if pa.types.is_temporal(kind):
         return array.cast(pa.string())
     return valid_text(schema.text_column(array)).cast(pa.string())
+
+
+def _as_id(array: pa.Array) -> pa.Array:
+    # CSV has no null, and what has no name would be one with all others that have none.
+    names = _as_name(array)
+    return pc.if_else(pc.equal(names, ""), pa.scalar(None, names.type), names)
 
 
 def _as_turn(array: pa.Array) -> pa.Array:
@@ -167,9 +174,9 @@ def _listed(value: str | None) -> list[str] | None:
 
 
 _CONVERT: dict[str, Callable[[pa.Array], pa.Array]] = {
-    "session_id": _as_name,
-    "tenant": _as_name,
-    "request_id": _as_name,
+    "session_id": _as_id,
+    "tenant": _as_id,
+    "request_id": _as_id,
     "ts": _as_time,
     "turn": _as_turn,
     "events": _as_events,
@@ -189,6 +196,14 @@ def carried(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         column = valid_text(column)
     return column if column.type == kind else column.cast(kind)
+
+
+def unnamed(batch: pa.RecordBatch, used: dict[str, str]) -> npt.NDArray[np.bool_]:
+    """Which rows of ``batch`` have no id, bool (n,); as `to_requests`."""
+    if "request_id" not in used:
+        return np.ones(batch.num_rows, np.bool_)
+    given = _as_id(plain(batch.column(used["request_id"])))
+    return np.asarray(given.is_null().to_numpy(zero_copy_only=False), np.bool_)
 
 
 def to_requests(batch: pa.RecordBatch, used: dict[str, str], rows: pa.Array) -> tuple[pa.RecordBatch, dict[int, str]]:

@@ -17,6 +17,8 @@ from typing import IO, Any
 from aimds.errors import DataError
 
 TEMPORARY = ".tmp"
+KEPT = ".log"
+"""Ends the name of what outlives a kill, and is swept away once the output stands."""
 
 
 class OutputError(DataError):

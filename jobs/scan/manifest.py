@@ -129,8 +129,9 @@ class Memory:
         with durable.guarded(self.folder, "delete parts"):
             for _, _, path in parts.listed(self.folder):
                 path.unlink()
-            for stale in self.folder.glob(f".*{durable.TEMPORARY}"):
-                stale.unlink(missing_ok=True)
+            for pattern in (f".*{durable.TEMPORARY}", f"*{durable.KEPT}"):
+                for stale in self.folder.glob(pattern):
+                    stale.unlink(missing_ok=True)
 
 
 def list_skipped(root: Path, now: set[Path], skipped: list[Skip]) -> None:

@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 
 from aimds.analyze.attractors import Attractors
 from aimds.analyze.session_model import SessionModel
+from aimds.analyze.turns import turns
 from aimds.jobs.scan import across as together
-from aimds.jobs.scan import followed, outcome, rows, session_column, steps, traces
+from aimds.jobs.scan import followed, joined, outcome, rows, session_column, steps, traces
 from aimds.jobs.scan.columns import FLAGS
-from aimds.jobs.scan.convert import carried, to_requests, valid_text
+from aimds.jobs.scan.convert import carried, to_requests, unnamed, valid_text
 from aimds.jobs.scan.followed import Followed
 from aimds.jobs.scan.manifest import digest
 from aimds.jobs.scan.reading import Chunk
@@ -36,24 +37,29 @@ KIND = Kind("scan", "verdicts", VERDICTS, rows.add_counts)
 @dataclass(frozen=True, slots=True)
 class Following:
     """How sessions are followed: judged by the `traces.load` ``policies``, if any; ``across_files``: their scores go on
-    from file to file; ``attractor``: with that column."""
+    from file to file; ``attractor``: with that column; ``joined``: turns are judged together with those before them
+    too."""
 
     policies: str | None = None
     across_files: bool = False
     attractor: bool = False
+    joined: bool = False
 
 
-def kind(following: Following) -> Kind:
-    """A scan that follows sessions so.
+def kind(following: Following, screener: Factory) -> Kind:
+    """A scan that follows sessions so, with what ``screener`` makes.
 
     Raises:
         AimdsError: as `traces.load`.
     """
     across: list[Across] = []
-    remarks = _without_sessions if following.across_files or following.attractor else KIND.remarks
+    more = following.across_files or following.attractor or following.joined
+    remarks = _without_sessions if more else KIND.remarks
     if following.across_files:
         types = Attractors.load().codes if following.attractor else None
-        across.append(functools.partial(together.judge, SessionModel.load(), types))
+        across.append(
+            functools.partial(together.judge, SessionModel.load(), types, screener if following.joined else None)
+        )
     if following.policies is not None:
         loaded = traces.load(following.policies)
         across.append(functools.partial(traces.judge, loaded))
@@ -89,15 +95,17 @@ class Screening:
     """
 
     def __init__(self, screener: rows.Screener, following: Following) -> None:
-        self._screener, self._across = screener, following.across_files
+        self._screener, self._across, self._joining = screener, following.across_files, following.joined
         self._policies = None if following.policies is None else traces.load(following.policies)
         self._policy: Policy | None = getattr(screener, "policy", None)
         self._attractors = Attractors.load() if following.attractor else None
         version = None if self._policies is None else self._policies.version
         parts: list[Any] = [str(screener.config_hash), self._model.version, ACTS, version]
-        if following.across_files or following.attractor:
-            # Without either the hash is that of earlier scans, which had none of them.
+        if following.across_files or following.attractor or following.joined:
+            # Without any the hash is that of earlier scans, which had none of them.
             parts += [following.across_files, self._attractors and self._attractors.version]
+        if following.joined:
+            parts.append("joined")
         self.config_hash = digest(parts)[:16]
 
     @functools.cached_property
@@ -109,14 +117,15 @@ class Screening:
         schema = job.output_schema
         if session_column.wanted(job.used):
             schema = schema.append(session_column.MARKS)
+            schema = schema.append(joined.TAIL) if self._joining else schema
         return schema if self._policies is None else schema.append(steps.EVENTS)
 
     def gather(self, job: Job, found: Sequence[Path], stage: int) -> None:
         """The file's rows as turns of sessions that run on, then as steps of sessions."""
         folder = job.folder_path
         if self._across and not stage:
-            own = None if "request_id" in job.used else job.source.label
-            together.write(folder, found if session_column.wanted(job.used) else (), own)
+            mine = found if session_column.wanted(job.used) else ()
+            together.write(folder, mine, job.source.label, joining=self._joining)
         elif self._policies is not None:
             if self._across:
                 said = followed.read(folder, session_column.rows(found))
@@ -149,7 +158,8 @@ class Screening:
         if not session_column.wanted(job.used):
             return Followed.nothing(session_column.rows(found))
         types = None if self._attractors is None else self._attractors.codes
-        return session_column.follow(found, self._model, types)
+        joins = joined.Joined(lambda: self._screener, job.folder_path / joined.NAME) if self._joining else None
+        return session_column.follow(found, self._model, types, joins)
 
     @property
     def seconds(self) -> Mapping[str, float]:
@@ -160,6 +170,7 @@ class Screening:
         """Verdicts with the text and the carried columns, where they are asked for."""
         schema, sessions = self.part_schema(job), session_column.wanted(job.used)
         requests, notes = to_requests(chunk.batch, job.used, chunk.numbers)
+        nameless = unnamed(chunk.batch, job.used)
         problems = too_long(requests.column("text"), job.limits) | chunk.problems
         start = 0
         for verdicts in rows.screen_except(self._screener, requests, problems):
@@ -176,7 +187,9 @@ class Screening:
                     carried(chunk.batch.column(name).slice(start, verdicts.num_rows), schema.field(name).type)
                 )
             if sessions:
-                columns.append(session_column.column(texts, verdicts))
+                columns.append(session_column.column(texts, verdicts, nameless[start:stop]))
+                if self._joining:
+                    columns.append(joined.column(texts, turns(verdicts).kinds))
             if self._policies is not None:
                 events = requests.column("events").slice(start, verdicts.num_rows)
                 columns.append(pa.array(given(events, self._policies.names)))

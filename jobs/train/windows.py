@@ -18,6 +18,7 @@ from aimds.detect.normalize import Views, normalize
 from aimds.detect.patterns import Bank, Matches
 from aimds.detect.rules import Rules
 from aimds.detect.stages import Detector
+from aimds.detect.strongest import combine
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.train import synthesis
 from aimds.jobs.train.config import TrainConfig
@@ -104,7 +105,7 @@ def stage_scores(chunks: list[Chunk], detector: Detector, logits: F32) -> StageS
     for chunk in chunks:
         last = first + len(chunk.pieces)
         args = (chunk.views, chunk.pieces, logits[first:last], chunk.matches, chunk.found, chunk.channels)
-        parts.append(detector.combine(*args)[0])
+        parts.append(combine(detector.bank, detector.classifier, *args)[0])
         first = last
     names = [field.name for field in dataclasses.fields(StageScores) if getattr(parts[0], field.name) is not None]
     return StageScores(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 LINE_BYTES: Final = 128
 """Two lines of 64 bytes: processors fetch them in pairs."""
@@ -17,5 +18,10 @@ def scratch(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[A
     kind = np.dtype(dtype)
     size = (shape if isinstance(shape, int) else math.prod(shape)) * kind.itemsize
     room = np.empty((-(-size // LINE_BYTES) + 1) * LINE_BYTES, np.uint8)
-    start = -room.ctypes.data % LINE_BYTES
+    start = -_address(room) % LINE_BYTES
     return room[start : start + size].view(kind).reshape(shape)
+
+
+@njit(cache=True, nogil=True)
+def _address(room):  # type: ignore[no-untyped-def]
+    return room.ctypes.data

@@ -169,6 +169,15 @@ def _pairs(
         start[pair] = stop - 1 - (best & 0xFFFFFFFF) - begin if where >= 0 else -1
 
 
+@compiled(types.void(reads(I64), reads(I32), reads(I32), reads(I32), writes(I64)))
+def _cells(offsets: Any, lengths: Any, rows: Any, patterns: Any, cells: Any) -> None:
+    # Cells of the table of each pair, summed up from 0 on: int64 (C+1,).
+    cells[0] = 0
+    for pair in range(len(rows)):
+        row = rows[pair]
+        cells[pair + 1] = cells[pair] + (offsets[row + 1] - offsets[row]) * lengths[patterns[pair]]
+
+
 @register("subsequence_dtw_pairs", "cpu")
 def subsequence_dtw_pairs(
     tokens: Ints,
@@ -180,9 +189,10 @@ def subsequence_dtw_pairs(
     *,
     threads: int,
 ) -> tuple[Ints, Ints, Ints]:
-    distance, start, end = (np.empty(len(rows), np.int32) for _ in range(3))
-    cells = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(np.diff(offsets)[rows] * lengths[patterns], out=cells[1:])
+    pairs = len(rows)
+    distance, start, end = np.empty(pairs, np.int32), np.empty(pairs, np.int32), np.empty(pairs, np.int32)
+    cells = np.empty(pairs + 1, np.int64)
+    _cells(offsets, lengths, rows, patterns, cells)
 
     def part(first: int, last: int) -> None:
         above = scratch(cost.shape[2], np.int64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import weakref
 from typing import Any, Final
 
 import numpy as np
@@ -91,11 +93,31 @@ def _look_up(hashes: Any, keys: Any, ids: Any, unknown: Any, tokens: Any) -> Non
             slot = (slot + np.uint64(1)) & mask
 
 
+_SIZES: dict[int, tuple[weakref.ref[Ints], int]] = {}
+"""Words in each table that never changes, by the id of its array, with the array itself: ids are given out again."""
+
+
+def _size(ids: Ints) -> int:
+    # Words in the table: the id of all others.
+    known = _SIZES.get(id(ids))
+    if known is not None and known[0]() is ids:
+        return known[1]
+    size = int(ids.max()) + 1
+    if not ids.flags.writeable:
+        _SIZES[id(ids)] = weakref.ref(ids, functools.partial(_forget, id(ids))), size
+    return size
+
+
+def _forget(key: int, gone: weakref.ref[Ints]) -> None:
+    if key in _SIZES and _SIZES[key][0] is gone:
+        del _SIZES[key]
+
+
 @register("tokenize", "cpu")
 def tokenize(
     values: Bytes, offsets: Offsets, keys: npt.NDArray[np.uint64], ids: Ints, max_tokens: int, *, threads: int
 ) -> tuple[Ints, Offsets, Ints, Ints]:
-    unknown = int(ids.max()) + 1
+    unknown = _size(ids)
 
     def part(first: int, last: int) -> tuple[Ints, Offsets, Ints, Ints]:
         hashes, word_offsets, starts, ends = _cut(values, offsets, first, last, max_tokens)

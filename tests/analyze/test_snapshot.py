@@ -63,7 +63,7 @@ def test_less_room_keeps_the_sessions_seen_last_and_fewer_monitors_say_who_is_lo
         one = attack(place, session_id=f"s{place}", tenant=None, turn=None, channel="user")
         watch.observe(batch([one]), nothing(1), place, 0)
     small = moved(watch, capacity=3)
-    assert [one[1] for one in ended(small, over=True)] == ["s2", "s3", "s4"]
+    assert [one[1] for one in ended(small, over=True)] == ["s0", "s1", "s2", "s3", "s4"]
     few = moved(watch, most_monitors=2)
     assert len(few._running) == 2
     again = [attack(9, session_id="s0", tenant=None, turn=None, channel="user")]

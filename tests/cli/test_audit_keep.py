@@ -20,8 +20,9 @@ from aimds.cli import audit, graph
 from aimds.errors import AimdsError, ConfigError, DataError
 from aimds.learn.feedback import Replay
 from aimds.learn.rounds import FEEDBACK
-from aimds.record.audit import AuditLog, Rotation
+from aimds.record.audit import AuditLog
 from aimds.record.keys import create_signing_key, load_signing_key
+from aimds.record.rotation import Rotation
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +99,7 @@ def test_what_is_in_use_or_not_there_is_not_erased_from(log: Path, tmp_path: Pat
 
 def stores(tmp_path: Path, home: Path, **changed: Any) -> None:
     whose = {"session_id": "s1", **changed}
-    queue(tmp_path, case(1, request_id="r1", **whose)).close()
+    queue(tmp_path / "review.db", case(1, request_id="r1", **whose)).close()
     verdict_factory.write(tmp_path / "v.parquet", [verdict_factory.attack(1, **whose)])
     done("graph", "add", tmp_path / "v.parquet")
     (tmp_path / "v.parquet").unlink()

@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import postgres_server
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -25,15 +26,15 @@ from aimds.respond.review import ReviewError
 from aimds.schema import FEEDBACK
 
 
-def run(folder: Path, *arguments: object, name: str = "ada") -> Result:
+def run(folder: Path, *arguments: object, name: str = "ada", queue: str = "") -> Result:
     app = typer.Typer()
     review.register(app)
-    options = [] if arguments[:1] == ("--help",) else ["--queue", folder / "review.db", "--as", name]
+    options = [] if arguments[:1] == ("--help",) else ["--queue", queue or folder / "review.db", "--as", name]
     return CliRunner().invoke(app, [str(part) for part in ("review", *arguments, *options)])
 
 
-def told(folder: Path, *arguments: object, name: str = "ada") -> Any:
-    done = run(folder, *arguments, "--json", name=name)
+def told(folder: Path, *arguments: object, name: str = "ada", queue: str = "") -> Any:
+    done = run(folder, *arguments, "--json", name=name, queue=queue)
     assert done.exit_code in (0, 1), done.output
     return json.loads(done.stdout)
 
@@ -75,6 +76,24 @@ def test_the_whole_way_of_an_item(filled: Path) -> None:
     assert pq.read_schema(filled / "feedback.parquet") == FEEDBACK
     assert told(filled, "export", filled / "feedback.parquet", "--since", "2999-01-01")["rows"] == 0
     assert "ada decided benign: a quotation" in run(filled, "show", 1).stdout
+
+
+def test_a_queue_on_a_server_is_used_like_a_file(
+    filled: Path, postgres: postgres_server.Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSFILE", str(postgres.passfile))
+    url = postgres.database()
+    assert isinstance(run(filled, "list", queue=url).exception, DataError)
+    added = told(filled, "add", filled / "verdicts.parquet", "--action", "escalate,block", queue=url)
+    assert (added["new"], added["turns"]) == (3, 1)
+    assert told(filled, "claim", queue=url)["claimed_by"] == "ada"
+    taken = run(filled, "decide", 1, "benign", "-r", "no", name="ben", queue=url)
+    assert isinstance(taken.exception, ReviewError)
+    assert told(filled, "decide", 1, "benign", "-r", "a quotation", queue=url)["label"] == "benign"
+    assert told(filled, "export", filled / "feedback.parquet", queue=url)["rows"] == 1
+    assert told(filled, "prune", "--days", 0, queue=url) == {"items": 3}
+    assert told(filled, "erase", "--session", "s2", queue=url) == {"items": 1}
+    assert told(filled, "list")["total"] == 3
 
 
 def test_letting_pass_needs_two_people(filled: Path) -> None:

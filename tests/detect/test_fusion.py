@@ -149,7 +149,8 @@ def test_a_long_text_is_held_to_the_highest_of_as_many_ordinary_ones() -> None:
 def test_length_changes_nothing_up_to_an_ordinary_text_and_never_lowers_p() -> None:
     n = 9
     windows = np.array([1, 4, 8, 9, 10, 18, 40, 400, 4_000])
-    long = fusion.fuse(MODEL, stages(n, attack=np.full(n, 6, np.float32), units=fusion.units_of(windows)))
+    units = np.maximum(windows / fusion.UNIT_WINDOWS, 1.0)
+    long = fusion.fuse(MODEL, stages(n, attack=np.full(n, 6, np.float32), units=units))
     short = fusion.fuse(MODEL, stages(n, attack=np.full(n, 6, np.float32)))
     assert long.p_value[:4].tobytes() == short.p_value[:4].tobytes()
     assert np.all(np.diff(long.p_value[3:]) > 0)

@@ -28,6 +28,7 @@ from aimds.gateway.settings import Audit, Following, Settings
 from aimds.jobs.scan import Columns, Factory, Scan, ScanConfig, screening
 from aimds.ltl.policies import TracePolicies
 from aimds.respond.carry_out import Responder
+from aimds.respond.hold_file import HoldFile
 from aimds.schema import requests
 
 POLICIES = """
@@ -258,6 +259,18 @@ def test_a_policy_that_holds_a_session_holds_its_later_rows_in_the_same_batch(tm
     assert followed(one, screener, talk[3:])[0]["violations"] == ["session_quarantined"]
 
 
+def test_a_hold_is_on_the_disk_before_its_verdict_is_given(tmp_path: Path, policies: Path) -> None:
+    (tmp_path / "policy.toml").write_text(HOLDING)
+    responder = Responder(file=HoldFile(tmp_path / "holds", lambda line: None))
+    one = Follower(None, Watch(TracePolicies.load(policies)), responder, clock=lambda: 5.0, wall=lambda: 1.0e9)
+    talk = [
+        {"session_id": "s", "text": "0.005 direct_injection"},
+        {"session_id": "s", "text": "1 none", "channel": "tool"},
+    ]
+    followed(one, PolicyScreener(str(tmp_path / "policy.toml")), talk)
+    assert (tmp_path / "holds").read_bytes().count(b"quarantine") == 1
+
+
 def test_many_batches_say_what_one_says_also_where_sessions_are_held(tmp_path: Path, policies: Path) -> None:
     (tmp_path / "policy.toml").write_text(HOLDING)
     given = rows(250)
@@ -308,6 +321,12 @@ def test_settings_name_a_file_of_policies_or_the_shipped_ones(tmp_path: Path) ->
     assert given('"shipped"').sessions == Following(policies=Path("shipped"))
     assert given('"shipped"\nattractor = true').sessions == Following(policies=Path("shipped"), attractor=True)
     assert given('"shipped"\njoined = true').sessions == Following(policies=Path("shipped"), joined=True)
+    (tmp_path / "settings.toml").write_text('[respond]\nholds = "holds"\n')
+    found = settings.load(tmp_path / "settings.toml")
+    assert (found.holds, found.notify) == (tmp_path / "holds", None)
+    (tmp_path / "settings.toml").write_text("[respond]\n")
+    with pytest.raises(ConfigError, match=r"respond\.notify"):
+        settings.load(tmp_path / "settings.toml")
     with pytest.raises(ConfigError, match=r"sessions\.attractor"):
         given('"shipped"\nattractor = 1')
     with pytest.raises(ConfigError, match=r"sessions\.policies"):

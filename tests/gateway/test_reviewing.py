@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import http.client
 import json
@@ -11,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import postgres_server
 import pyarrow as pa
 import pytest
 from desk import ATTACK, VERSIONS, Fake
@@ -19,7 +21,7 @@ from live import INSECURE, live
 from aimds import assembly
 from aimds.detect.stages import Scores
 from aimds.detect.texts import Texts
-from aimds.errors import DataError
+from aimds.errors import ConfigError, DataError
 from aimds.gateway.reviewing import Reviewing, reviewed
 from aimds.gateway.settings import Review, Settings, load
 from aimds.respond.policy import Policy
@@ -118,6 +120,21 @@ def test_reviewers_decide_at_the_gateway(made: tuple[Settings, Escalating], tmp_
         assert b'aimds_review_rows_total{outcome="queued"} 1.0' in body
         assert b'aimds_requests_total{route="console",status="200"}' in body
     assert Queue(tmp_path / "review.db").get(ADA, 1).label == "attack"
+
+
+def test_two_gateways_fill_one_queue_on_a_server(
+    made: tuple[Settings, Escalating], postgres: postgres_server.Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSFILE", str(postgres.passfile))
+    settings, screener = made
+    settings = dataclasses.replace(settings, review=Review(postgres.database()))
+    with live(settings, screener) as one, live(settings, screener) as two:
+        for i, running in enumerate((one, two, one)):
+            assert running.screen(f"{ATTACK} {i}")[0] == 200
+        assert settings.review is not None
+        with contextlib.closing(Queue(settings.review.where)) as queue:
+            found = sorted(item.case.text for item in waited(queue, 3))
+    assert found == [b"ATTACK 0", b"ATTACK 1", b"ATTACK 2"]
 
 
 def test_without_a_queue_there_is_no_console() -> None:
@@ -220,3 +237,16 @@ def test_actions_to_review_are_those_whose_steps_say_so() -> None:
 def test_the_settings_name_the_queue(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('[review]\npath = "review.db"\nkeep_days = 30\n')
     assert load(tmp_path / "a.toml").review == Review(tmp_path / "review.db", 30.0)
+    (tmp_path / "a.toml").write_text('[review]\nurl = "postgresql://db.example/aimds"\n')
+    assert load(tmp_path / "a.toml").review == Review("postgresql://db.example/aimds")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ['url = "https://ada:correct-horse@db.example/"', 'path = "a"\nurl = "postgresql://ada:correct-horse@db/"', ""],
+)
+def test_a_queue_that_cannot_be_named_is_refused_without_its_password(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "a.toml").write_text(f"[review]\n{lines}\n")
+    with pytest.raises(ConfigError, match="review") as told:
+        load(tmp_path / "a.toml")
+    assert "correct-horse" not in str(told.value)

@@ -93,6 +93,53 @@ def test_a_gateway_goes_on_with_its_sessions_after_a_restart(tmp_path: Path, set
     assert b"session_ended" not in (tmp_path / "later.log").read_bytes()
 
 
+HOLDING = """
+format = 1
+version = "1"
+[traces.default]
+action = "flag"
+session_action = "none"
+[traces.no_tool_after_injection]
+action = "escalate"
+session_action = "quarantine"
+"""
+
+
+def test_a_hold_outlives_a_restart_and_a_session_that_was_let_go_is_not_held_again_for_the_same(
+    tmp_path: Path, settings: Settings
+) -> None:
+    (tmp_path / "policy.toml").write_text(HOLDING)
+    settings = dataclasses.replace(settings, holds=tmp_path / "holds")
+    screener = Served(str(tmp_path / "policy.toml"))
+    with live(settings, screener) as server:
+        ask(server, "0.005 direct_injection")
+        assert ask(server, "1 none", channel="tool")["session_action"] == "quarantine"
+    with live(settings, screener) as server:
+        held = ask(server, "1 none")
+        assert (held["action"], held["violations"]) == ("block", ["session_quarantined"])
+        (listed,) = json.loads(server.ask("GET", "/v1/admin/sessions")[2])["sessions"]
+        assert (listed["session_id"], listed["session_action"]) == ("s", "quarantine")
+        assert server.ask("POST", "/v1/admin/sessions/s/release")[0] == 200
+    with live(settings, screener) as server:
+        free = ask(server, "1 none")
+        assert (free["action"], free["session_action"], free["violations"]) == ("allow", "none", [])
+
+
+def test_where_holds_are_not_kept_a_broken_policy_holds_its_session_once_more(
+    tmp_path: Path, settings: Settings
+) -> None:
+    (tmp_path / "policy.toml").write_text(HOLDING)
+    screener = Served(str(tmp_path / "policy.toml"))
+    later = dataclasses.replace(settings, holds=tmp_path / "holds", audit=None)
+    for then in (dataclasses.replace(settings, audit=None), later):
+        with live(dataclasses.replace(settings, audit=None), screener) as server:
+            ask(server, "0.005 direct_injection")
+            ask(server, "1 none", channel="tool")
+        with live(then, screener) as server:
+            assert ask(server, "1 none")["session_action"] == "quarantine"
+        (tmp_path / "sessions.bin").unlink()
+
+
 def test_sessions_are_written_from_time_to_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aimds.gateway.upkeep.SNAPSHOT_S", 0.05)
     assert settings.sessions is not None

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from aimds import data
 from aimds.cli import learn
 from aimds.errors import AimdsError, ConfigError, DataError
-from aimds.learn import responses
+from aimds.learn import draws, responses
 from aimds.learn.responses import REWARDS, Outcomes
 from aimds.record.audit import AuditLog
 from aimds.record.erasure import erase
@@ -124,6 +124,11 @@ def test_what_is_written_is_read_back_the_same() -> None:
     assert (again.strongest, again.explore, again.seed) == (now.strongest, now.explore, now.seed)
 
 
+def judged(log: Path, rows: list[dict[str, Any]]) -> Outcomes:
+    found = draws.read(log)
+    return responses.outcomes(found, responses.decided(found, table(rows)))
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     body = {"threat_type": "jailbreak", "action": "escalate", "own": "flag", "drawn": "escalate"}
@@ -139,7 +144,7 @@ def log(tmp_path: Path) -> Path:
 def test_a_draw_counts_once_by_its_last_decision_and_only_where_somebody_decided(log: Path) -> None:
     rows = [row(1), row(2, label="benign"), row(2), row(3, tenant="other"), row(99), row(5, label="benign")]
     rows[2]["decided_at"] = row(9)["decided_at"]
-    found = responses.outcomes(responses.draws(log), table(rows))
+    found = judged(log, rows)
     assert found.attack.tolist() == [True, True, False]
     assert found.propensity.tolist() == [0.25] * 3
     assert {ACTIONS[code] for code in found.action} == {"escalate"}
@@ -148,7 +153,7 @@ def test_a_draw_counts_once_by_its_last_decision_and_only_where_somebody_decided
 def test_an_erased_subject_teaches_nothing(log: Path) -> None:
     with AuditLog(log) as opened:
         erase(opened, Subject(session="s1"))
-    assert responses.outcomes(responses.draws(log), table([row(1)])).attack.tolist() == []
+    assert judged(log, [row(1)]).attack.tolist() == []
 
 
 def run(*arguments: object) -> Any:
@@ -163,13 +168,15 @@ def test_command_says_what_draws_were_worth_and_writes_the_next_table(log: Path,
     policy.write_text(ON)
     result = run(log, tmp_path / "f.parquet", "--policy", policy, "-o", tmp_path / "new.toml")
     assert result.exit_code == 0, (result.output, result.exception)
-    assert "40 drawn actions" in result.stdout
+    # Of 40 draws two have an id that another verdict has too.
+    assert "38 drawn actions" in result.stdout
     policy.write_text('format = 1\nversion = "v2"\n' + (tmp_path / "new.toml").read_text())
     after = Policy.load(policy).learned
     assert after is not None
     assert after.chances[JAILBREAK, FLAG, ACTIONS.index("escalate")] > 0.03
     found = json.loads(run(log, tmp_path / "f.parquet", "--policy", policy, "--json").stdout)
-    assert found["rows"] == 40
+    assert found["rows"] == 38
+    assert found["follow_ups"]["rows"] == 0
     assert found["values"]["before"]["snips"]["effective"] > 0
 
 

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from aimds.errors import ConfigError, DataError
 from aimds.record import erasure, segments
-from aimds.record.audit import AuditLog, Rotation
+from aimds.record.audit import AuditLog
 from aimds.record.chain import ERASED, RETAINED, decode, encode
 from aimds.record.erasure import erase, find, old, retain
+from aimds.record.rotation import Rotation
 from aimds.record.spans import Spans
 from aimds.record.subject import Subject
 from aimds.record.verification import verify

@@ -15,12 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from aimds.errors import ConfigError, DataError
 from aimds.record import erasure, export
-from aimds.record.audit import AuditLog, Rotation
+from aimds.record.audit import AuditLog
 from aimds.record.chain import digest_of, hash_of
 from aimds.record.checking import Problem
 from aimds.record.export import Choice, moment
 from aimds.record.export_check import is_export, verify_export
 from aimds.record.head import head_path, read_checkpoint
+from aimds.record.rotation import Rotation
 
 PAIR = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(32))

@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from aimds.errors import ConfigError, DataError
 from aimds.record import audit, segments
-from aimds.record.audit import AuditLog, Rotation
+from aimds.record.audit import AuditLog
 from aimds.record.chain import decode, encode
 from aimds.record.head import encode_head, head_path, read_checkpoint
+from aimds.record.rotation import Rotation
 from aimds.record.verification import Report, verify
 
 KEY = bytes(range(32))
@@ -332,7 +333,8 @@ WRITER = """
 import sys
 from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from aimds.record.audit import AuditLog, Rotation
+from aimds.record.audit import AuditLog
+from aimds.record.rotation import Rotation
 pair = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 log = AuditLog(Path(sys.argv[1]), signing=pair, rotation=Rotation(segment_bytes=3000, checkpoint_records=5))
 i = 0

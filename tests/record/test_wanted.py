@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from aimds.errors import AimdsError, DataError
 from aimds.record import segments
-from aimds.record.audit import AuditLog, Rotation
+from aimds.record.audit import AuditLog
 from aimds.record.erasure import erase, find
+from aimds.record.rotation import Rotation
 from aimds.record.subject import Subject
 from aimds.record.verification import verify
-from aimds.record.wanted import answered, ask, serve, wanted_path, withdraw
+from aimds.record.wanted import answer_path, answered, ask, serve, wanted_path, withdraw
 
 KEY = bytes(range(32))
 PAIR = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -235,3 +236,19 @@ def kept(file: Path) -> Iterator[None]:
 def test_question_is_for_its_owner_only(tmp_path: Path) -> None:
     with kept(wanted_path(tmp_path / "log")):
         question(tmp_path / "log")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_what_is_no_file_is_refused_and_keeps_nobody_waiting(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "log"
+    with opened(path) as log:
+        add(log, 3)
+        make(wanted_path(path))
+        with pytest.raises(DataError, match=r"wanted: (is no file|cannot be read)"):
+            serve(log, NOON)
+        with pytest.raises(DataError, match="another erasure waits"):
+            question(path)
+        make(answer_path(path))
+        for look in (answered, withdraw):
+            with pytest.raises(DataError, match=r"is no file|cannot be read"):
+                look(path, "q1")

@@ -74,7 +74,7 @@ def _base64_text(source: Text, runs: npt.NDArray[np.int64], limit: int) -> Propo
     beside = source.values[max(0, start - 1) : start].tobytes() + source.values[stop : stop + 1].tobytes()
     token = source.values[start : start + 3].tobytes() == b"eyJ" and b"." in beside
     text = joined(parts, 32) if parts else source.slice(0, 0)
-    trust = Trust.PROSE if token else Trust.WORDS
+    trust = Trust.PROSE if token else Trust.LETTERS
     return Proposal("base64", text.slice(0, limit), trust, cut or len(text) > limit)
 
 
@@ -97,7 +97,7 @@ def base32(source: Text, limit: int) -> Iterator[Proposal]:
         if is_base32(source.values, match.start(), match.end(), buffer):
             at = np.arange(*match.span(), dtype=np.int64)
             text, cut = _from_digits(source, at, VALUES_32[source.values[at]], 5, limit)
-            yield Proposal("base32", text, cut=cut)
+            yield Proposal("base32", text, Trust.LETTERS, cut)
 
 
 def hexadecimal(source: Text, limit: int) -> Iterator[Proposal]:
@@ -109,7 +109,7 @@ def hexadecimal(source: Text, limit: int) -> Iterator[Proposal]:
         at = np.flatnonzero(keep) + match.start()
         text, cut = _from_digits(source, at, VALUES_16[source.values[at]], 4, limit)
         if _is_text(text):
-            yield Proposal("hex", text, cut=cut)
+            yield Proposal("hex", text, Trust.LETTERS, cut)
 
 
 def turned_blob(source: Text, limit: int) -> Iterator[Proposal]:
@@ -136,7 +136,7 @@ def binary(source: Text, limit: int) -> Iterator[Proposal]:
         seven = bool((groups == 7).all()) if len(groups) else len(at) % 8 != 0
         text, cut = _from_digits(source, at, source.values[at] - 48, 1, limit, 7 if seven else 8)
         if _is_text(text):
-            yield Proposal("binary", text, cut=cut)
+            yield Proposal("binary", text, Trust.LETTERS, cut)
 
 
 def decimal(source: Text, limit: int) -> Iterator[Proposal]:
@@ -156,7 +156,7 @@ def base85(source: Text, limit: int) -> Iterator[Proposal]:
     for match in _GRAPHIC.finditer(source.values.tobytes()):
         values, first, last = blobs.decode85(source.values, match.start(), match.end(), limit)
         if len(values):
-            yield Proposal("base85", source.take(values, first, last - 1), cut=len(values) >= limit)
+            yield Proposal("base85", source.take(values, first, last - 1), Trust.LETTERS, len(values) >= limit)
 
 
 _SIGNALS = (
@@ -200,7 +200,9 @@ def _escapes(kind: str, style: int) -> Callable[[Text, int], Iterator[Proposal]]
         cut = found.cut or len(text) > limit or len(ranges) == MAX_CLUSTERS
         # A few signs that look like escapes turn up in noise of many signs by chance.
         dense = len(at) * SPARSE >= len(found.values)
-        trust = Trust.BETTER if style == candidates.QUOTED else Trust.PRINTABLE if dense else Trust.WORDS
+        trust = Trust.PRINTABLE if dense else Trust.WORDS
+        if style == candidates.QUOTED:  # a=20 and the like stand in many a text
+            trust = Trust.LETTERS if len(at) * 2 >= len(found.values) else Trust.BETTER
         yield Proposal(kind, text.slice(0, limit), trust, cut)
 
     return decode

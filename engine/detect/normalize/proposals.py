@@ -42,12 +42,14 @@ class Text:
 
 
 class Trust(enum.Enum):
-    """What a proposal must show. WORDS: known words, or letters of another script. PRINTABLE: only that it is text;
-    nobody hides noise. BETTER: more known words than the text it came from. PROSE: a sentence, not a list of names.
-    NONE: was shown already.
+    """What a proposal must show. WORDS: known words, or letters of another script. LETTERS: as WORDS, or hardly
+    anything but letters and blanks, which noise is not under this encoding. PRINTABLE: only that it is text; nobody
+    hides noise. BETTER: more known words than the text it came from. PROSE: a sentence, not a list of names. NONE: was
+    shown already.
     """
 
     WORDS = enum.auto()
+    LETTERS = enum.auto()
     PRINTABLE = enum.auto()
     BETTER = enum.auto()
     PROSE = enum.auto()

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from aimds.detect.normalize.emoji import blank_signs, part_words
 from aimds.detect.normalize.fold import Folded
 from aimds.detect.normalize.leetspeak import undo_leetspeak
+from aimds.detect.normalize.slips import Slips, undo_slips
 from aimds.detect.normalize.spacing import join_letters
 from aimds.detect.normalize.vocabulary import Vocabulary
 
@@ -15,11 +16,15 @@ from aimds.detect.normalize.vocabulary import Vocabulary
 def respell(
     folded: Folded, values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], vocabulary: Vocabulary
 ) -> Folded:
-    """``folded`` with spaced-out letters joined, emoji out of the way, leetspeak undone; its arrays are overwritten.
+    """``folded`` with spaced-out letters joined, emoji out of the way, leetspeak and slips undone; its arrays are
+    overwritten.
 
     Args:
         values: uint8 (N,), the bytes that were folded.
         offsets: int64 (B+1,).
     """
-    spelt = join_letters(blank_signs(folded, values, offsets), vocabulary)
-    return undo_leetspeak(part_words(spelt, vocabulary), vocabulary)
+    # ASCII without anything hidden in it has no emoji.
+    plain = not folded.flags.any()
+    spelt = join_letters(folded if plain else blank_signs(folded, values, offsets), vocabulary)
+    read = undo_leetspeak(spelt if plain else part_words(spelt, vocabulary), vocabulary)
+    return undo_slips(read, vocabulary, Slips.load())

@@ -31,6 +31,9 @@ MIN_NATS_BETTER = 9.0
 MIN_NATS_PROSE = 15.0
 MIN_BLANKS_PROSE = 4
 MIN_FOREIGN = 4
+MIN_PLAIN = 16
+MIN_PLAIN_SHARE = 0.8
+MAX_PLAIN_WORD = 24
 MIN_GOOD_SHARE = 0.85
 MIN_TEXT = 4
 MAX_PROPOSALS = 1024
@@ -231,6 +234,8 @@ class Unwrapping:
         if trust is Trust.PRINTABLE:
             return len(values) >= MIN_TEXT
         odds, words, known = text_odds(values, 0, len(values), *self.vocabulary.words)
+        if trust is Trust.LETTERS and _is_plain(values):
+            return True
         if trust is Trust.BETTER:
             was, _, _ = text_odds(before, 0, len(before), *self.vocabulary.words)
             return bool(odds >= was + MIN_NATS_BETTER) or _is_foreign(values) > _is_foreign(before)
@@ -269,6 +274,15 @@ def _is_foreign(values: Bytes) -> bool:
     plain = int(((values >= 97) & (values <= 122)).sum())
     marks = int(((values > 32) & (values < 97)).sum())
     return high >= MIN_FOREIGN and high >= plain and high >= marks
+
+
+def _is_plain(values: Bytes) -> bool:
+    # Letters for the most part, which random bytes never are for so long, and blanks, which blobs do not have: text in
+    # whatever language.
+    letters = int(((values | 32) - 97 < 26).sum()) + int((values >= 0x80).sum())
+    blanks = int((values == 32).sum())
+    n = len(values)
+    return n >= MIN_PLAIN and blanks * MAX_PLAIN_WORD >= n and letters + blanks >= MIN_PLAIN_SHARE * n
 
 
 def _with_case(folded: Text, kept: Text) -> Text:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from aimds.detect.normalize.candidates import candidates
 from aimds.detect.normalize.ciphers import stretches
@@ -28,8 +29,11 @@ Offsets = npt.NDArray[np.int64]
 
 MAX_ROW_BYTES = 1 << 30
 """Places in a row are int32, and decoding and folding may make it longer."""
+NON_ASCII = int(Flag.NON_ASCII)
 UNWRAPPED = int(Flag.TAGS | Flag.VARIATION | Flag.DISGUISE)
 """Flags that by themselves call for unwrapping."""
+_LIMITS = Limits()
+_NO_ROWS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,34 +102,32 @@ def normalize(
         ArtefactError: the shipped vocabulary or folding table is missing or damaged.
         KernelError: a row is longer than `MAX_ROW_BYTES`.
     """
-    longest = int(np.diff(offsets).max(initial=0))
+    longest = int(np.diff(offsets).max()) if offsets[-1] - offsets[0] > MAX_ROW_BYTES else 0
     if longest > MAX_ROW_BYTES:
         raise KernelError("normalize", "values", f"a row has {longest} bytes, more than {MAX_ROW_BYTES}")
-    limits = limits or Limits()
+    limits = limits or _LIMITS
     vocabulary = vocabulary or Vocabulary.load()
     values = np.ascontiguousarray(values[offsets[0] : offsets[-1]], np.uint8)
     offsets = np.ascontiguousarray(offsets - offsets[0], np.int64)
     rows = len(offsets) - 1
     folded = respell(fold(values, offsets, vocabulary), values, offsets, vocabulary)
-    truncated = np.zeros(rows, np.bool_)
     if not limits.max_depth:
-        return _assembled(folded, [], truncated)
+        return _assembled(folded, [], np.zeros(rows, np.bool_))
 
     enciphered = stretches(folded.values, folded.offsets, vocabulary)
-    truncated |= enciphered.cut
-    masks = enciphered.masks
-    foreign = np.flatnonzero(folded.flags & Flag.NON_ASCII)
-    kept = fold(*_taken(values, offsets, foreign), vocabulary, keep_case=True)
-    masks |= np.where(folded.flags & Flag.NON_ASCII, 0, candidates(values, offsets)).astype(np.uint32)
-    masks[foreign] |= candidates(kept.values, kept.offsets)
+    truncated, masks = enciphered.cut, enciphered.masks
+    _add_ascii(masks, candidates(values, offsets), folded.flags, NON_ASCII)
+    foreign = np.flatnonzero(folded.flags & np.uint32(NON_ASCII)) if _any(folded.flags, NON_ASCII) else _NO_ROWS
+    kept = folded
+    if len(foreign):
+        kept = fold(*_taken(values, offsets, foreign), vocabulary, keep_case=True)
+        masks[foreign] |= candidates(kept.values, kept.offsets)
 
-    called = masks | (folded.flags & UNWRAPPED)
-    called[enciphered.row] |= 1
     opened: list[tuple[int, Opened]] = []
-    for row in np.flatnonzero(called).tolist():
+    for row in _called(masks, folded.flags, UNWRAPPED, enciphered.row).tolist():
         raw = values[offsets[row] : offsets[row + 1]]
         flags = int(folded.flags[row])
-        if flags & Flag.NON_ASCII:
+        if flags & NON_ASCII:
             cased = _row(kept, int(np.searchsorted(foreign, row)))
         else:
             places = np.arange(len(raw), dtype=np.int32)
@@ -144,6 +146,32 @@ def normalize(
     return _assembled(folded, opened, truncated)
 
 
+@njit(cache=True, nogil=True)
+def _add_ascii(masks, tried, flags, foreign):  # type: ignore[no-untyped-def]
+    for row in range(len(masks)):
+        if not flags[row] & foreign:
+            masks[row] |= tried[row]
+
+
+@njit(cache=True, nogil=True)
+def _any(flags, bits):  # type: ignore[no-untyped-def]
+    found = False
+    for row in range(len(flags)):
+        found |= flags[row] & bits != 0
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _called(masks, flags, unwrapped, enciphered):  # type: ignore[no-untyped-def]
+    # Rows to unwrap, int64, ascending; ``enciphered`` int32 (H,) are those with an enciphered stretch.
+    called = np.zeros(len(masks), np.bool_)
+    for row in enciphered:
+        called[row] = True
+    for row in range(len(masks)):
+        called[row] |= masks[row] != 0 or flags[row] & unwrapped != 0
+    return np.flatnonzero(called)
+
+
 def _row(folded: Folded, row: int) -> Text:
     low, high = folded.offsets[row], folded.offsets[row + 1]
     return Text(folded.values[low:high], folded.starts[low:high], folded.ends[low:high])
@@ -160,6 +188,10 @@ def _taken(values: Bytes, offsets: Offsets, rows: npt.NDArray[np.int64]) -> tupl
 
 def _assembled(folded: Folded, opened: list[tuple[int, Opened]], truncated: npt.NDArray[np.bool_]) -> Views:
     rows = len(folded.flags)
+    if not opened:
+        kinds, depths = np.zeros(rows, np.uint8), np.zeros(rows, np.uint8)
+        places = folded.values, folded.offsets, folded.starts, folded.ends
+        return Views(np.arange(rows, dtype=np.int32), kinds, depths, *places, (), folded.flags, truncated)
     decoded: list[Decoded] = []
     values, starts, ends, lengths = [folded.values], [folded.starts], [folded.ends], [np.diff(folded.offsets)]
     for row, item in opened:
@@ -180,10 +212,10 @@ def _assembled(folded: Folded, opened: list[tuple[int, Opened]], truncated: npt.
         rows=np.concatenate([np.arange(rows, dtype=np.int32), of_decoded]),
         kinds=np.array([0] * rows + [KINDS.index(item.kind) for _, item in opened], np.uint8),
         depths=np.array([0] * rows + [item.depth for _, item in opened], np.uint8),
-        values=np.concatenate(values) if opened else folded.values,
+        values=np.concatenate(values),
         offsets=offsets,
-        starts=np.concatenate(starts) if opened else folded.starts,
-        ends=np.concatenate(ends) if opened else folded.ends,
+        starts=np.concatenate(starts),
+        ends=np.concatenate(ends),
         decoded=tuple(decoded),
         flags=folded.flags,
         truncated=truncated,

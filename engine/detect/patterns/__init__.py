@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,6 +90,11 @@ class Bank:
     version: str
     lexicon: Lexicon
     index: Index
+    _need: Offsets = field(init=False, repr=False, compare=False)
+    """What a window must save on a pattern to be aligned with it at all, int64 (P,)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_need", self.index.need(self.limits * (1 + SLACK)))
 
     @classmethod
     def load(cls, folder: Path | None = None, *, calibrated: bool = True) -> Bank:
@@ -209,7 +214,7 @@ class Bank:
         """Match W ``windows``, the alignment in ``place``; a window's result depends on that window only."""
         n = len(windows)
         margin, best = np.full(n, -1.0, np.float32), np.full(n, -1, np.int32)
-        survey = self.index.survey(windows.values, windows.offsets, self.limits * (1 + SLACK), threads=threads)
+        survey = self.index.survey(windows.values, windows.offsets, self._need, threads=threads)
         if not len(survey.windows):
             return Matches(margin, best, [])
         near: list[tuple[Alignment, F32]] = []

@@ -70,15 +70,36 @@ class Alignment:
 
 def on_host(blocks: Sequence[Block], total: Offsets, survey: Survey, threads: int) -> Iterator[Alignment]:
     """Alignments of the pairs of ``survey``, block by block; ``total`` is `similarity.Index`'s."""
-    owner = survey.patterns // MEMBERS
-    for number in np.flatnonzero(np.bincount(owner)).tolist():
-        pairs = np.flatnonzero(owner == number)
-        block, windows, patterns = blocks[number], survey.windows[pairs], survey.patterns[pairs]
-        tokens, offsets, row = _rows(survey.tokens, survey.offsets, windows, block.local)
+    windows, patterns, members, edges = _by_block(survey.windows, survey.patterns, MEMBERS, len(blocks))
+    bounds = edges.tolist()
+    for number, block in enumerate(blocks):
+        low, high = bounds[number], bounds[number + 1]
+        if low == high:
+            continue
+        tokens, offsets, row = _rows(survey.tokens, survey.offsets, windows[low:high], block.local)
         found = kernels.subsequence_dtw_pairs(
-            tokens, offsets, block.cost, block.lengths, row, patterns % MEMBERS, threads=threads
+            tokens, offsets, block.cost, block.lengths, row, members[low:high], threads=threads
         )
-        yield _normalised(windows, patterns, total, *found)
+        yield _normalised(windows[low:high], patterns[low:high], total, *found)
+
+
+@njit(cache=True, nogil=True)
+def _by_block(windows, patterns, members, blocks):  # type: ignore[no-untyped-def]
+    # The C pairs in order of their blocks, windows still ascending in each: windows, patterns and their places in the
+    # block, int32 (C,), and where each block begins, int64 (blocks + 1,).
+    edges = np.zeros(blocks + 1, np.int64)
+    for pattern in patterns:
+        edges[pattern // members + 1] += 1
+    for block in range(blocks):
+        edges[block + 1] += edges[block]
+    filled = edges.copy()
+    out = np.empty((3, len(windows)), np.int32)
+    for k in range(len(windows)):
+        block = patterns[k] // members
+        place = filled[block]
+        filled[block] += 1
+        out[0, place], out[1, place], out[2, place] = windows[k], patterns[k], patterns[k] % members
+    return out[0], out[1], out[2], edges
 
 
 def on_device(blocks: Sequence[Block], total: Offsets, survey: Survey, place: Place) -> Iterator[Alignment]:
@@ -109,7 +130,15 @@ def on_device(blocks: Sequence[Block], total: Offsets, survey: Survey, place: Pl
 
 
 def _normalised(windows: Ints, patterns: Ints, total: Offsets, distance: Ints, start: Ints, end: Ints) -> Alignment:
-    return Alignment(windows, patterns, (distance / total[patterns]).astype(np.float32), start, end)
+    share = np.empty(len(patterns), np.float32)
+    _shares(distance, patterns, total, share)
+    return Alignment(windows, patterns, share, start, end)
+
+
+@njit(cache=True, nogil=True)
+def _shares(distance, patterns, total, share):  # type: ignore[no-untyped-def]
+    for k in range(len(patterns)):
+        share[k] = distance[k] / total[patterns[k]]
 
 
 @njit(cache=True, nogil=True)

@@ -43,7 +43,7 @@ def near(bank: Bank, texts: Sequence[bytes], *, slack: float = 1.0, threads: int
     views = normalize(np.frombuffer(b"".join(texts), np.uint8), offsets)
     pieces = windows(views)
     index, limits = bank.index, bank.limits
-    survey = index.survey(pieces.values, pieces.offsets, limits * np.float32(1 + slack), threads=threads)
+    survey = index.survey(pieces.values, pieces.offsets, index.need(limits * np.float32(1 + slack)), threads=threads)
     found: dict[tuple[int, int], Closeness] = {}
     for aligned in index.align(survey, threads=threads):
         reach = limits[aligned.pattern] * np.float32(1 + slack)

@@ -116,12 +116,16 @@ class Index:
             blocks,
         )
 
-    def survey(self, values: Bytes, offsets: Offsets, reach: F32, *, threads: int = 1) -> Survey:
-        """Tokens of W windows, and which patterns may come within ``reach`` float32 (P,), a normalised distance."""
-        words, word_offsets, starts, ends = kernels.tokenize(values, offsets, self.keys, self.ids, threads=threads)
+    def need(self, reach: F32) -> Offsets:
+        """What a window must save on each pattern to come within ``reach`` float32 (P,), a normalised distance: int64
+        (P,)."""
         need = self.total - np.floor(np.minimum(reach, MAX_REACH).astype(np.float64) * self.total).astype(np.int64)
         # A pattern that is off (reach 0) needs more than there is.
-        need = np.where(reach > 0, np.maximum(need, 1), np.iinfo(np.int64).max)
+        return np.where(reach > 0, np.maximum(need, 1), np.iinfo(np.int64).max)
+
+    def survey(self, values: Bytes, offsets: Offsets, need: Offsets, *, threads: int = 1) -> Survey:
+        """Tokens of W windows, and on which patterns they may save what they ``need`` int64 (P,)."""
+        words, word_offsets, starts, ends = kernels.tokenize(values, offsets, self.keys, self.ids, threads=threads)
         n = len(offsets) - 1
         tokens, origin, counts = np.empty(len(words), np.int32), np.empty(len(words), np.int64), np.zeros(n, np.int64)
 

@@ -54,7 +54,7 @@ def _least(index: Index, texts: Sequence[str], least: F32, threads: int) -> F32:
     offsets = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(text) for text in encoded], out=offsets[1:])
     pieces = windows(normalize(np.frombuffer(b"".join(encoded), np.uint8), offsets))
-    survey = index.survey(pieces.values, pieces.offsets, least, threads=threads)
+    survey = index.survey(pieces.values, pieces.offsets, index.need(least), threads=threads)
     least = least.copy()
     for aligned in index.align(survey, threads=threads):
         # The nearest windows first: the first that the matcher would confirm sets the pattern's least distance.

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from aimds import data
 from aimds.detect.anchors import Anchors, Hits, lower
@@ -31,6 +32,7 @@ I64 = npt.NDArray[np.int64]
 # A row with one of these plays tricks with characters, so its folded text is searched as well.
 TRICKS = int(Flag.ZERO_WIDTH | Flag.TAGS | Flag.BIDI | Flag.VARIATION | Flag.CONFUSABLE | Flag.COMBINING | Flag.SPACED)
 
+_ODD = TRICKS | int(Flag.NON_ASCII)
 _DIGITS = b"0123456789"
 
 
@@ -77,7 +79,6 @@ class Pii:
             views: the views of the same rows; decoded ones are searched too and their findings mapped back.
         """
         values, offsets = texts
-        rows = len(offsets) - 1
         found: dict[int, list[_Found]] = {}
         features = triage(values, offsets)
         for row, item in self._search(np.ascontiguousarray(values), offsets, features, folded=False):
@@ -90,13 +91,13 @@ class Pii:
                 decoded = views.decoded[i]
                 span = int(decoded.starts[item.start : item.end].min()), int(decoded.ends[item.start : item.end].max())
                 found.setdefault(decoded.row, []).append(_Found(*span, item.kind, item.score))
-        for row, item in self._folded(views, features, rows):
+        for row, item in self._folded(views, features):
             found.setdefault(row, []).append(item)
         return [Span(row, f.start, f.end, f.kind.name, f.score) for row in sorted(found) for f in _resolve(found[row])]
 
-    def _folded(self, views: Views, features: npt.NDArray[np.int32], rows: int) -> Iterator[tuple[int, _Found]]:
+    def _folded(self, views: Views, features: npt.NDArray[np.int32]) -> Iterator[tuple[int, _Found]]:
         # Folding turns full-width digits, soft separators and characters hidden inside a number into plain text.
-        odd = np.flatnonzero(views.flags[:rows] & (TRICKS | int(Flag.NON_ASCII)))
+        odd = _odd(views.flags, _ODD)
         if not len(odd):
             return
         lengths = views.offsets[odd + 1] - views.offsets[odd]
@@ -154,6 +155,11 @@ class Pii:
             if score:
                 used = end
                 yield _Found(start, end, kind, score)
+
+
+@njit(cache=True, nogil=True)
+def _odd(flags, wanted):  # type: ignore[no-untyped-def]
+    return np.flatnonzero(flags & wanted)
 
 
 def _continues(raw: bytes, start: int, end: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,7 @@ class Conditions:
 
     def candidates(
         self, features: npt.NDArray[np.int32], anchored: Hits, words: Hits, *, folded: bool
-    ) -> Iterator[tuple[int, int]]:
+    ) -> list[tuple[int, int]]:
         """Pairs of a pattern and a text worth trying, in order of pattern and text.
 
         Args:
@@ -50,16 +50,16 @@ class Conditions:
             folded: only patterns that are tried on folded text.
         """
         tried = self._tried[folded]
-        able = _able(features, tried, *self._table, anchored.text, anchored.literal, words.text, words.literal)
-        numbers, texts = np.nonzero(able)
-        return zip(numbers.tolist(), texts.tolist(), strict=True)
+        hits = (anchored.text, anchored.literal, words.text, words.literal)
+        return [(number, text) for number, text in _able(features, tried, *self._table, *hits).tolist()]
 
 
 @njit(cache=True, nogil=True)
 def _able(  # type: ignore[no-untyped-def]
     features, tried, needs, bounds, has_anchors, context, anchors, contexts, a_text, a_literal, w_text, w_literal
 ):
-    # bool (P, B). A pattern without anchor and context is tried where the text has any of the features.
+    # Pattern and text of each pair, int64 (C, 2). A pattern without anchor and context is tried where the text has any
+    # of the features.
     patterns, texts = len(bounds) - 1, len(features)
     anchored = np.zeros((patterns, texts), np.bool_)
     named = np.zeros((contexts.shape[1], texts), np.bool_)
@@ -92,4 +92,11 @@ def _able(  # type: ignore[no-untyped-def]
                         enough &= features[t, f] >= needs[k, f]
                     fits |= enough
             able[p, t] = fits
-    return able
+    out = np.empty((able.sum(), 2), np.int64)
+    pair = 0
+    for p in range(patterns):
+        for t in range(texts):
+            if able[p, t]:
+                out[pair, 0], out[pair, 1] = p, t
+                pair += 1
+    return out

@@ -110,7 +110,7 @@ class Rules:
     ) -> Iterator[tuple[int, int, int, int]]:
         values, offsets = texts
         candidates: list[tuple[int, int]] = []
-        flagged = np.flatnonzero(views.flags & self._flags)
+        flagged = _flagged(views.flags, self._flags)
         for number, flags in self._flagged if len(flagged) else ():
             candidates += [(number, row) for row in flagged[views.flags[flagged] & flags != 0].tolist()]
         candidates += [(number, row) for row, number, _ in self._raw.find(values, offsets)[1]]
@@ -134,7 +134,7 @@ class Rules:
         for number, native in self._shapes:
             if native == "suffix":
                 torn = suffixes(values, offsets)
-                for row in np.flatnonzero(torn[:, 0] >= SUFFIX_SCORE).tolist():
+                for row in _at_least(torn[:, 0], SUFFIX_SCORE).tolist():
                     yield number, row, int(torn[row, 1]), int(torn[row, 2])
             else:
                 for row, start, end in repetitions(values, offsets).tolist():
@@ -161,6 +161,16 @@ class _Index:
         if not len(hits.text):
             return hits, []
         return hits, _first(hits.text, hits.literal, self._bounds, self._numbers).tolist()
+
+
+@njit(cache=True, nogil=True)
+def _flagged(flags, wanted):  # type: ignore[no-untyped-def]
+    return np.flatnonzero(flags & wanted)
+
+
+@njit(cache=True, nogil=True)
+def _at_least(scores, least):  # type: ignore[no-untyped-def]
+    return np.flatnonzero(scores >= least)
 
 
 @njit(cache=True, nogil=True)

@@ -29,6 +29,9 @@ REPEAT_BYTES = 50_000
 MAX_PERIOD = 64
 
 
+_NONE = np.zeros((0, 3), np.int32)
+
+
 def suffixes(values: U8, offsets: I64) -> npt.NDArray[np.int32]:
     """The most torn stretch of each text, int32 (B, 3): score, first byte, end (relative to the text).
 
@@ -49,6 +52,8 @@ def repetitions(values: U8, offsets: I64) -> npt.NDArray[np.int32]:
     """
     values, offsets = np.ascontiguousarray(values), np.ascontiguousarray(offsets)
     found, _ = _repetitions(values, offsets, MAX_PERIOD, REPEAT_BYTES)
+    if not len(found):
+        return _NONE
     kept = [k for k, (t, at, _, period) in enumerate(found.tolist()) if _worded(values[offsets[t] + at :], period)]
     out: npt.NDArray[np.int32] = found[kept, :3]
     return out

@@ -16,6 +16,7 @@ from aimds.gateway.settings.values import SHIPPED, Audit, Certificates, Followin
 from aimds.gateway.tokens import ANY_TENANT, TokenConfig
 from aimds.gateway.tracing import Tracing
 from aimds.kernels.registry import BACKENDS
+from aimds.respond.review.store import place
 from aimds.respond.settings import Section
 from aimds.schema import PROFILES
 
@@ -112,12 +113,21 @@ def _settings(top: Section, base: Path) -> Settings:
         part.end()
     if top.has("respond"):
         part = top.section("respond")
-        changed["notify"] = _path(part, "notify", base)
+        if part.has("holds"):
+            changed["holds"] = _path(part, "holds", base)
+        if part.has("notify") or "holds" not in changed:
+            changed["notify"] = _path(part, "notify", base)
         part.end()
     if top.has("review"):
         part = top.section("review")
         days = part.number("keep_days", 0.0, 36_500.0, open_low=True) if part.has("keep_days") else None
-        changed["review"] = Review(_path(part, "path", base), days)
+        if part.has("url") and part.has("path"):
+            raise ConfigError(part.key("url"), "…", "path or url, not both")
+        changed["review"] = Review(_url(part) if part.has("url") else _path(part, "path", base), days)
+        part.end()
+    if top.has("routing"):
+        part = top.section("routing")
+        changed["tiers"] = _path(part, "tiers", base)
         part.end()
     if top.has("traces"):
         changed["traces"] = _traces(top.section("traces"))
@@ -220,6 +230,14 @@ def _strings(section: Section, name: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ConfigError(section.key(name), value, "a list of texts")
     return tuple(value)
+
+
+def _url(section: Section) -> str:
+    # The value is not shown: a password may stand in it.
+    url = section.text("url")
+    if not isinstance(place(url), str):
+        raise ConfigError(section.key("url"), "…", "postgresql://[USER@]HOST/DATABASE")
+    return url
 
 
 def _path(section: Section, name: str, base: Path) -> Path:

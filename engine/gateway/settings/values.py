@@ -100,9 +100,10 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The queue of verdicts for people; their texts stay ``keep_days``, None: for ever."""
+    """The queue of verdicts for people, in a file or at the URL of a PostgreSQL database; their texts stay
+    ``keep_days``, None: for ever."""
 
-    path: Path
+    where: Path | str
     keep_days: float | None = None
 
 
@@ -130,7 +131,9 @@ class Settings:
     sessions: Following | None = None
     audit: Audit | None = None
     notify: Path | None = None
+    holds: Path | None = None
     review: Review | None = None
+    tiers: Path | None = None
     traces: Tracing | None = None
     drain_s: int = 30
     insecure: bool = False
@@ -168,6 +171,8 @@ class Settings:
             raise ConfigError("ray.group", ray.group, "a name only where ray.sessions is 1 or more")
         if ray.sessions and sessions is None:
             raise ConfigError("ray.sessions", ray.sessions, "0, since there is no [sessions] that says what to follow")
+        if ray.sessions and self.holds is not None:
+            raise ConfigError("respond.holds", self.holds, "nothing where ray.sessions is 1 or more")
         if ray.sessions and sessions is not None:
             for name in ("joined", "snapshot"):
                 if getattr(sessions, name):

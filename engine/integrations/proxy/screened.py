@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+import functools
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,19 +11,18 @@ from aimds.gateway.output import STRICTNESS, OutputConfig
 from aimds.gateway.rows import Row
 from aimds.integrations.outcome import Outcome, outcome, sound
 from aimds.integrations.proxy.asking import Asking
+from aimds.integrations.proxy.flow import Flow
 from aimds.integrations.proxy.routing import Asked, Routing, Sent
 from aimds.integrations.proxy.senders import Headers, Sender, forwarded
 from aimds.integrations.proxy.shapes import CHAT, HELD, RESPONSES, Api, Refusal, folded
 from aimds.integrations.proxy.stream import Stream, without_tokens
 from aimds.integrations.proxy.texts import BodyError, Leaf, Shape, decoded, encoded, leaves
 from aimds.integrations.proxy.track import TooLong, Track, Window, cleaned
-from aimds.integrations.proxy.upstream import Answer, Upstream, UpstreamError
+from aimds.integrations.proxy.upstream import Answer, Upstream
 from aimds.integrations.proxy.wire import BAD, Refused, Wire, plain
 
 MOST_OPEN = 4096
 """Screened requests under way."""
-AHEAD_BYTES = 1 << 20
-"""Of a stream that may wait to be judged before no more is read."""
 DIGESTS = frozenset({b"content-length", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"etag"})
 
 
@@ -204,7 +202,7 @@ class Screened:
         # Compressed, a stream of any length may come out of it: what waits is bounded, not the sum.
         content = plain(answer.content(), answer.header(b"content-encoding"), 1 << 40)
         stream = Stream(self._bounds.output, whole=self._bounds.whole)
-        flow = _Flow(self, wire, api, sender, stream, content)
+        flow = Flow(functools.partial(self.window, wire, api, sender), self.take, stream, content)
         try:
             async with contextlib.aclosing(flow.pieces()) as pieces:
                 async for out in pieces:
@@ -239,69 +237,6 @@ class Screened:
         policy = self._asking.policy()
         if not stream.judged(track, window, verdict, policy):
             raise Refused(_held(outcome(policy, window.text, verdict), "the response"))
-
-
-class _Flow:
-    """Reads a streamed answer and has its windows judged meanwhile."""
-
-    def __init__(
-        self, by: Screened, wire: Wire, api: Api, sender: Sender, stream: Stream, content: AsyncIterator[bytes]
-    ) -> None:
-        self._by, self._whose, self._stream, self._content = by, (wire, api, sender), stream, content
-        self._judging: dict[asyncio.Task[Any], tuple[Track, Window]] = {}
-        self._reading: asyncio.Task[bytes | None] | None = None
-        self._broken: UpstreamError | None = None
-        self._count = 0
-
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """What may leave, as soon as it may."""
-        try:
-            while not self._stream.finished:
-                self._read_on()
-                tasks: set[asyncio.Task[Any]] = {*self._judging, *([self._reading] if self._reading else [])}
-                if not tasks:
-                    raise Refused(Refusal(500, "internal", "a part of the answer was never judged"))
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                self._advance()
-                if out := self._stream.take():
-                    yield out
-            if self._broken is not None:
-                raise self._broken
-        finally:
-            left = [*self._judging, *([self._reading] if self._reading else [])]
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
-
-    def _read_on(self) -> None:
-        if self._reading is None and not self._stream.over and self._stream.size < AHEAD_BYTES + self._free():
-            self._reading = asyncio.create_task(self._next())
-
-    def _free(self) -> int:
-        # While nothing is being judged, only more of the answer brings anything on.
-        return 0 if self._judging else 1 << 40
-
-    async def _next(self) -> bytes | None:
-        return await anext(self._content, None)
-
-    def _advance(self) -> None:
-        for task in [task for task in self._judging if task.done()]:
-            self._by.take(self._stream, *self._judging.pop(task), task.result())
-        if self._reading is not None and self._reading.done():
-            reading, self._reading = self._reading, None
-            try:
-                piece = reading.result()
-            except UpstreamError as error:
-                # What came before is judged and let go; then the client is told.
-                self._broken, piece = error, None
-            if piece is None:
-                self._stream.end()
-            else:
-                self._stream.feed(piece)
-        for track, window in self._stream.windows():
-            task = asyncio.create_task(self._by.window(*self._whose, self._count, track, window))
-            self._judging[task] = (track, window)
-            self._count += 1
 
 
 def _held(one: Outcome, where: str) -> Refusal:

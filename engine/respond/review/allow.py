@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -15,7 +14,7 @@ from datetime import date, datetime
 from aimds.errors import ConfigError
 from aimds.respond.review import rows
 from aimds.respond.review.items import Item, Reviewer, ReviewError, micros, moment_of, reason_of
-from aimds.respond.review.store import Store
+from aimds.respond.review.store import Base, Row, Store
 
 SCOPES = ("text", "pattern", "threat")
 STATES = ("open", "approved", "rejected", "withdrawn")
@@ -76,22 +75,21 @@ class Proposals:
             if found.label != "benign":
                 raise ReviewError("state", f"item {item}", "is not decided as benign; decide it first")
             narrowed = _narrowed(found, scope, pattern_id)
-            entry = (found.case.tenant, narrowed["threat"], narrowed["pattern_id"], narrowed["sha256"])
-            same = base.execute(
-                "SELECT id FROM proposals WHERE tenant IS ? AND threat IS ? AND pattern_id IS ? AND sha256 IS ? "
-                "AND state IN ('open', 'approved') AND expires >= ?",
-                (*entry, expires.isoformat()),
-            ).fetchone()
+            entry = {"tenant": found.case.tenant, **narrowed}
+            condition, values = rows.same(**entry)
+            same = base.one(
+                f"SELECT id FROM proposals WHERE {condition} AND state IN ('open', 'approved') AND expires >= ?",
+                (*values, expires.isoformat()),
+            )
             if same is not None:
                 raise ReviewError("state", f"item {item}", f"the same is proposed already: proposal {same['id']}")
-            done = base.execute(
-                "INSERT INTO proposals (item, tenant, threat, pattern_id, sha256, expires, reason, proposed_by, "
-                "proposed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (item, *entry, expires.isoformat(), told, who.name, micros(now)),
+            made = base.insert(
+                f"INSERT INTO proposals (item, {', '.join(entry)}, expires, reason, proposed_by, proposed_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (item, *entry.values(), expires.isoformat(), told, who.name, micros(now)),
             )
             rows.note(base, item, now, who.name, "proposed", None, told)
-            assert done.lastrowid is not None
-            return _found(base, who, done.lastrowid)
+            return _found(base, who, made)
 
     def approve(self, who: Reviewer, proposal: int, reason: str, now: datetime) -> Proposal:
         """Agree: the entry is one from now on.
@@ -163,17 +161,17 @@ def _narrowed(item: Item, scope: str, pattern_id: str | None) -> dict[str, str |
     return out
 
 
-def _found(base: sqlite3.Connection, who: Reviewer, proposal: int) -> Proposal:
+def _found(base: Base, who: Reviewer, proposal: int) -> Proposal:
     condition, values = rows.scope(who)
     row = None
     if 0 < proposal < 1 << 63:
-        row = base.execute(f"SELECT * FROM proposals WHERE id = ? AND {condition}", [proposal, *values]).fetchone()
+        row = base.one(f"SELECT * FROM proposals WHERE id = ? AND {condition}", [proposal, *values])
     if row is None:
         raise ReviewError("missing", f"proposal {proposal}", "there is none with this id")
     return _of(row)
 
 
-def _of(row: sqlite3.Row) -> Proposal:
+def _of(row: Row) -> Proposal:
     plain = dict(row)
     plain["expires"] = date.fromisoformat(row["expires"])
     plain["proposed_at"] = moment_of(row["proposed_at"])

@@ -25,7 +25,7 @@ def table(store: Store, who: Reviewer, since: datetime | None = None) -> pa.Tabl
         values.append(micros(since))
     with store.read() as base:
         query = f"SELECT * FROM items WHERE state = 'decided' AND {condition} ORDER BY decided_at, id"
-        found = base.execute(query, values).fetchall()
+        found = base.execute(query, values)
     columns = []
     for field in FEEDBACK:
         listed = [row[field.name] for row in found]

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from aimds.errors import ConfigError
-from aimds.respond.review import rows
+from aimds.respond.review import rows, store
+from aimds.respond.review.filter import Filter, condition_of
 from aimds.respond.review.items import (
     BANDS,
     LABELS,
@@ -24,9 +25,8 @@ from aimds.respond.review.items import (
     micros,
     reason_of,
 )
-from aimds.respond.review.store import ReviewConfig, Store
+from aimds.respond.review.store import ReviewConfig, Row
 
-STATES = ("open", "decided", "all")
 MAX_TURNS = 500
 """Turns of a session that are given at most, the latest of them."""
 
@@ -37,35 +37,6 @@ class Added:
 
     ids: tuple[int, ...]
     known: int
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which items are asked for; None and False do not narrow. ``search`` is part of the text, or a whole id of a
-    request or session; ``mine``: claimed or decided by who asks.
-
-    Raises:
-        ConfigError: a word that is none of the known ones.
-    """
-
-    state: str = "open"
-    band: str | None = None
-    tenant: str | None = None
-    threat: str | None = None
-    label: str | None = None
-    search: str | None = None
-    mine: bool = False
-    free: bool = False
-    overdue: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("state", self.state, STATES),
-            ("severity", self.band, BANDS),
-            ("label", self.label, LABELS),
-        ):
-            if value is not None and value not in known:
-                raise ConfigError(name, value, "one of " + ", ".join(known))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +56,20 @@ class Counts:
 
 
 class Queue:
-    """The review queue in the file ``path``.
+    """The review queue in ``where``: a file, or the URL of a PostgreSQL database.
 
     Args:
-        create: make the file where it is missing.
+        create: make the file, or the tables, where they are missing.
 
     Raises:
-        DataError: the file cannot be used.
+        DataError: it cannot be used.
+        ConfigError: the URL cannot be used, or psycopg is not installed.
     """
 
-    def __init__(self, path: Path, config: ReviewConfig | None = None, *, create: bool = False) -> None:
+    def __init__(self, where: Path | str, config: ReviewConfig | None = None, *, create: bool = False) -> None:
         self.config = config or ReviewConfig()
-        self.store = Store(path, create=create)
-        self._key = bytes(self.store.setting("key"))
+        self.store = store.at(where, create=create)
+        self._key = self.store.setting("key")
 
     def add(self, cases: Iterable[Case], turns: Iterable[Turn], now: datetime, who: str) -> Added:
         """Queue ``cases``, each once for ever, and keep ``turns`` of their sessions beside them."""
@@ -107,11 +79,10 @@ class Queue:
                 level = band(case.severity)
                 due = micros(now + self.config.sla[level])
                 key = rows.key_of(self._key, case)
-                if base.execute("SELECT 1 FROM items WHERE key = ?", (key,)).fetchone() is not None:
+                if base.one("SELECT id FROM items WHERE key = ?", (key,)) is not None:
                     known += 1
                     continue
-                item = base.execute(_ADD, (key, *_case(case), BANDS.index(level), micros(now), due)).lastrowid
-                assert item is not None
+                item = base.insert(_ADD, (key, *_case(case), BANDS.index(level), micros(now), due))
                 new.append(item)
                 rows.note(base, item, now, who, "added")
             for turn in turns:
@@ -148,12 +119,13 @@ class Queue:
             if case.session_id is None:
                 return []
             names = "request_id, tenant, session_id, turn, ts, channel, text, action, threat_type, score"
+            condition, values = rows.same(session_id=case.session_id, tenant=case.tenant)
             # UNION takes a row once that is both an item and a turn beside it.
+            both = f"SELECT {names} FROM items WHERE {condition} UNION SELECT {names} FROM turns WHERE {condition}"
+            latest = f"SELECT * FROM ({both}) AS known ORDER BY turn DESC NULLS LAST, ts DESC NULLS LAST LIMIT ?"
             listed = base.execute(
-                f"SELECT * FROM (SELECT {names} FROM items WHERE session_id = ?1 AND tenant IS ?2 UNION "
-                f"SELECT {names} FROM turns WHERE session_id = ?1 AND tenant IS ?2 ORDER BY turn DESC, ts DESC "
-                "LIMIT ?3) ORDER BY turn, ts, request_id",
-                (case.session_id, case.tenant, MAX_TURNS),
+                f"SELECT * FROM ({latest}) AS latest ORDER BY turn NULLS FIRST, ts NULLS FIRST, request_id",
+                (*values, *values, MAX_TURNS),
             )
             return [rows.turn_of(row) for row in listed]
 
@@ -161,50 +133,50 @@ class Queue:
         self, who: Reviewer, now: datetime, wanted: Filter | None = None, *, limit: int = 50, skip: int = 0
     ) -> list[Item]:
         """Items that fit ``wanted``: open ones by the time they are due, then decided ones, the latest first."""
-        condition, values = _condition(who, now, wanted or Filter())
         order = "state = 'decided', CASE state WHEN 'open' THEN due_at ELSE -decided_at END, id"
-        query = f"SELECT * FROM items WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"
         with self.store.read() as base:
+            condition, values = condition_of(base, who, now, wanted or Filter())
+            query = f"SELECT * FROM items WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"
             return [rows.item_of(row) for row in base.execute(query, [*values, limit, skip])]
 
     def matching(self, who: Reviewer, now: datetime, wanted: Filter) -> int:
         """How many items fit ``wanted``."""
-        condition, values = _condition(who, now, wanted)
         with self.store.read() as base:
-            return int(base.execute(f"SELECT count(*) FROM items WHERE {condition}", values).fetchone()[0])
+            condition, values = condition_of(base, who, now, wanted)
+            return _number(base.one(f"SELECT count(*) AS n FROM items WHERE {condition}", values))
 
     def counts(self, who: Reviewer, now: datetime) -> Counts:
         """How the part of the queue stands that ``who`` sees."""
         condition, values = rows.scope(who)
         at = micros(now)
         with self.store.read() as base:
-            held = "state = 'open' AND claimed_until > ?"
-            sums = f"count(*), sum({held}), sum({held} AND claimed_by = ?), sum(due_at <= ?)"
-            total = base.execute(
+            held = "claimed_until > ?"
+            tests = {"claimed": held, "mine": f"{held} AND claimed_by = ?", "overdue": "due_at <= ?"}
+            sums = ", ".join(f"count(CASE WHEN {test} THEN 1 END) AS {name}" for name, test in tests.items())
+            total = base.one(
                 f"SELECT {sums} FROM items WHERE state = 'open' AND {condition}", [at, at, who.name, at, *values]
-            ).fetchone()
+            )
+            assert total is not None
             bands = base.execute(
-                f"SELECT band, count(*) FROM items WHERE state = 'open' AND {condition} GROUP BY band", values
-            ).fetchall()
+                f"SELECT band, count(*) AS n FROM items WHERE state = 'open' AND {condition} GROUP BY band", values
+            )
             labels = base.execute(
-                f"SELECT label, count(*) FROM items WHERE state = 'decided' AND {condition} GROUP BY label", values
-            ).fetchall()
-            waiting = base.execute(
-                f"SELECT count(*) FROM proposals WHERE state = 'open' AND {condition}", values
-            ).fetchone()
-            version = base.execute("SELECT coalesce(max(id), 0) FROM history").fetchone()
-        per_band, per_label = {row[0]: row[1] for row in bands}, {row[0]: row[1] for row in labels}
-        waits, claimed, mine, overdue = (int(value or 0) for value in total)
+                f"SELECT label, count(*) AS n FROM items WHERE state = 'decided' AND {condition} GROUP BY label", values
+            )
+            waiting = base.one(f"SELECT count(*) AS n FROM proposals WHERE state = 'open' AND {condition}", values)
+            version = base.one("SELECT coalesce(max(id), 0) AS n FROM history")
+        per_band = {row["band"]: row["n"] for row in bands}
+        per_label = {row["label"]: row["n"] for row in labels}
         return Counts(
-            open=waits,
-            claimed=claimed,
-            mine=mine,
-            overdue=overdue,
+            open=sum(per_band.values()),
+            claimed=total["claimed"],
+            mine=total["mine"],
+            overdue=total["overdue"],
             attack=per_label.get("attack", 0),
             benign=per_label.get("benign", 0),
-            proposals=waiting[0],
+            proposals=_number(waiting),
             bands={name: per_band.get(code, 0) for code, name in enumerate(BANDS)},
-            version=version[0],
+            version=_number(version),
         )
 
     def claim(self, who: Reviewer, now: datetime, item: int | None = None) -> Item | None:
@@ -217,12 +189,11 @@ class Queue:
         """
         with self.store.change() as base:
             if item is None:
-                condition, values = _condition(who, now, Filter(free=True))
-                first = base.execute(f"SELECT id FROM items WHERE {condition} ORDER BY due_at, id LIMIT 1", values)
-                row = first.fetchone()
-                if row is None:
+                condition, values = condition_of(base, who, now, Filter(free=True))
+                first = base.one(f"SELECT id FROM items WHERE {condition} ORDER BY due_at, id LIMIT 1", values)
+                if first is None:
                     return None
-                item = int(row["id"])
+                item = int(first["id"])
             _free(rows.found(base, who, item), who, now)
             until = micros(now + self.config.lease)
             base.execute("UPDATE items SET claimed_by = ?, claimed_until = ? WHERE id = ?", (who.name, until, item))
@@ -287,8 +258,13 @@ class Queue:
             return rows.found(base, who, item)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the database."""
         self.store.close()
+
+
+def _number(row: Row | None) -> int:
+    assert row is not None
+    return int(row["n"])
 
 
 def _free(item: Item, who: Reviewer, now: datetime) -> None:
@@ -297,34 +273,6 @@ def _free(item: Item, who: Reviewer, now: datetime) -> None:
     holder = item.holder(now)
     if holder is not None and holder != who.name:
         raise ReviewError("taken", f"item {item.id}", f"is held by {holder} until {item.claimed_until:%H:%M} UTC")
-
-
-def _condition(who: Reviewer, now: datetime, wanted: Filter) -> tuple[str, list[Any]]:
-    first, values = rows.scope(who)
-    parts, at = [first], micros(now)
-    if wanted.state != "all":
-        parts.append("state = ?")
-        values.append(wanted.state)
-    if wanted.band is not None:
-        parts.append("band = ?")
-        values.append(BANDS.index(wanted.band))
-    for name, value in (("tenant", wanted.tenant), ("threat_type", wanted.threat), ("label", wanted.label)):
-        if value is not None:
-            parts.append(f"{name} = ?")
-            values.append(value)
-    if wanted.search:
-        parts.append("(request_id = ? OR session_id = ? OR instr(text, ?))")
-        values += [wanted.search, wanted.search, wanted.search.encode("utf-8", "replace")]
-    if wanted.mine:
-        parts.append("(reviewer = ? OR (state = 'open' AND claimed_by = ? AND claimed_until > ?))")
-        values += [who.name, who.name, at]
-    if wanted.free:
-        parts.append("(claimed_until IS NULL OR claimed_until <= ?)")
-        values.append(at)
-    if wanted.overdue:
-        parts.append("state = 'open' AND due_at <= ?")
-        values.append(at)
-    return " AND ".join(parts), values
 
 
 _CASE = (
@@ -343,8 +291,14 @@ _ADD_TURN = (
 
 
 def _case(case: Case) -> Sequence[Any]:
-    return (*(getattr(case, name) for name in _CASE), json.dumps(dict(case.detail), ensure_ascii=True))
+    return (*_plain(case, _CASE), json.dumps(dict(case.detail), ensure_ascii=True))
 
 
 def _turn(turn: Turn) -> Sequence[Any]:
-    return [getattr(turn, name) for name in _TURN]
+    return _plain(turn, _TURN)
+
+
+def _plain(found: Case | Turn, names: Sequence[str]) -> Sequence[Any]:
+    values = (getattr(found, name) for name in names)
+    # NaN is NULL in SQLite, and the greatest number in PostgreSQL.
+    return [None if value != value else value for value in values]

@@ -18,15 +18,13 @@ def remove_texts(store: Store, before: datetime, now: datetime, who: str) -> int
     """Remove the texts of items that were added before ``before``, decided or not, and of the turns kept beside them;
     the number of items. What was decided stays."""
     with store.change() as base:
-        found = base.execute(
-            "SELECT id FROM items WHERE added_at < ? AND text IS NOT NULL", (micros(before),)
-        ).fetchall()
+        found = base.execute("SELECT id FROM items WHERE added_at < ? AND text IS NOT NULL", (micros(before),))
         for row in found:
             base.execute("UPDATE items SET text = NULL, text_removed = 1 WHERE id = ?", (row["id"],))
             rows.note(base, row["id"], now, who, "text removed")
         base.execute("DELETE FROM turns WHERE added_at < ?", (micros(before),))
-    # Also where nothing was left to remove: another process may have kept the log from being cut the last time.
-    store.empty_log()
+    # Also where nothing was left to remove: the last time, another process may have been in the way.
+    store.scrub()
     return len(found)
 
 
@@ -36,7 +34,7 @@ def erase(store: Store, subject: Subject, now: datetime, who: str) -> int:
     the same verdict is not queued again."""
     condition, values = _condition(subject)
     with store.change() as base:
-        found = base.execute(f"SELECT id FROM items WHERE {condition}", values).fetchall()
+        found = base.execute(f"SELECT id FROM items WHERE {condition}", values)
         for row in found:
             item = row["id"]
             base.execute(
@@ -53,8 +51,8 @@ def erase(store: Store, subject: Subject, now: datetime, who: str) -> int:
             )
             rows.note(base, item, now, who, ERASED)
         base.execute(f"DELETE FROM turns WHERE {condition}", values)
-    # Also where nothing was left to remove: another process may have kept the log from being cut the last time.
-    store.empty_log()
+    # Also where nothing was left to remove: the last time, another process may have been in the way.
+    store.scrub()
     return len(found)
 
 
@@ -65,7 +63,7 @@ def tenants(store: Store, subject: Subject) -> dict[str, int]:
     with store.change() as base:
         for table in ("items", "turns"):
             asked = f"SELECT coalesce(tenant, '') AS name, count(*) AS n FROM {table} WHERE {condition} GROUP BY name"
-            for row in base.execute(asked, values).fetchall():
+            for row in base.execute(asked, values):
                 out[row["name"]] = out.get(row["name"], 0) + row["n"]
     return out
 

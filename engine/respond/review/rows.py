@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import sqlite3
 from datetime import datetime
 from typing import Any
 
 from aimds.respond.review.items import BANDS, Case, Event, Item, Reviewer, ReviewError, Turn, micros, moment_of
+from aimds.respond.review.store import Base, Row
 
 _IN_CASE = ("request_id", "session_id", "turn", "tenant", "ts", "channel", "text", "action", "threat_type", "score")
 
@@ -28,10 +28,16 @@ def key_of(secret: bytes, case: Case | Turn) -> bytes:
 
 def scope(who: Reviewer) -> tuple[str, list[Any]]:
     """The condition that keeps ``who`` to the tenant that may be seen, and its values."""
-    return ("1", []) if who.tenant is None else ("tenant = ?", [who.tenant])
+    return ("1 = 1", []) if who.tenant is None else ("tenant = ?", [who.tenant])
 
 
-def found(base: sqlite3.Connection, who: Reviewer, item: int) -> Item:
+def same(**values: Any) -> tuple[str, list[Any]]:
+    """The condition that columns have ``values``, None being one too, and what it compares with."""
+    parts = [f"{name} IS NULL" if value is None else f"{name} = ?" for name, value in values.items()]
+    return " AND ".join(parts), [value for value in values.values() if value is not None]
+
+
+def found(base: Base, who: Reviewer, item: int) -> Item:
     """The item with the id ``item``.
 
     Raises:
@@ -40,13 +46,13 @@ def found(base: sqlite3.Connection, who: Reviewer, item: int) -> Item:
     if not 0 < item < 1 << 63:
         raise ReviewError("missing", f"item {item}", "there is none with this id")
     condition, values = scope(who)
-    row = base.execute(f"SELECT * FROM items WHERE id = ? AND {condition}", [item, *values]).fetchone()
+    row = base.one(f"SELECT * FROM items WHERE id = ? AND {condition}", [item, *values])
     if row is None:
         raise ReviewError("missing", f"item {item}", "there is none with this id")
     return item_of(row)
 
 
-def item_of(row: sqlite3.Row) -> Item:
+def item_of(row: Row) -> Item:
     """``row`` of the table items."""
     case = Case(
         **{name: row[name] for name in (*_IN_CASE, "p_value", "severity")},
@@ -69,14 +75,14 @@ def item_of(row: sqlite3.Row) -> Item:
     )
 
 
-def turn_of(row: sqlite3.Row) -> Turn:
+def turn_of(row: Row) -> Turn:
     """``row`` of the table turns, or of items."""
     names = (*_IN_CASE[:6], "text", "action", "threat_type", "score")
     return Turn(**{name: row[name] for name in names})
 
 
 def note(
-    base: sqlite3.Connection,
+    base: Base,
     item: int,
     now: datetime,
     who: str,
@@ -89,7 +95,7 @@ def note(
     base.execute("INSERT INTO history (item, at, who, what, label, reason) VALUES (?, ?, ?, ?, ?, ?)", values)
 
 
-def events(base: sqlite3.Connection, item: int) -> list[Event]:
+def events(base: Base, item: int) -> list[Event]:
     """The history of ``item``, oldest first."""
     rows = base.execute("SELECT at, who, what, label, reason FROM history WHERE item = ? ORDER BY id", (item,))
     return [Event(moment_of(row["at"]), row["who"], row["what"], row["label"], row["reason"]) for row in rows]

@@ -1,60 +1,25 @@
-"""The file behind the queue: SQLite with a write-ahead log, so that a step is whole or not there after any kill.
+"""Where the queue is kept: what both databases do, and which one a place names.
 
 One process writes at a time and the others wait for it: every step that changes something is one transaction that takes
-the write lock before it reads.
+the lock of the queue before it reads. So a claim that was answered is the only one, whoever asks at once.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from aimds.errors import ConfigError, DataError
-from aimds.record import disk, write_ahead
+from aimds.errors import ConfigError
 from aimds.respond.review.items import BANDS
 
-APPLICATION = 0x41494D52
-FORMAT = 1
 WAIT_S = 30.0
 """Seconds to wait for another process that writes."""
-_TABLES = """
-CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE items (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE,
-    request_id TEXT NOT NULL, session_id TEXT, turn INTEGER, tenant TEXT, ts INTEGER, channel TEXT NOT NULL, text BLOB,
-    action TEXT NOT NULL, threat_type TEXT NOT NULL, score REAL, p_value REAL, severity REAL, detail TEXT NOT NULL,
-    band INTEGER NOT NULL, added_at INTEGER NOT NULL, due_at INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'open',
-    claimed_by TEXT, claimed_until INTEGER, label TEXT, reviewer TEXT, reason TEXT, decided_at INTEGER,
-    text_removed INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX items_due ON items (state, due_at, id);
-CREATE INDEX items_session ON items (session_id) WHERE session_id IS NOT NULL;
-CREATE INDEX items_decided ON items (decided_at, id) WHERE state = 'decided';
-CREATE TABLE turns (
-    key BLOB PRIMARY KEY, tenant TEXT, session_id TEXT NOT NULL, turn INTEGER, request_id TEXT NOT NULL, ts INTEGER,
-    channel TEXT NOT NULL, action TEXT NOT NULL, threat_type TEXT NOT NULL, score REAL, text BLOB,
-    added_at INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX turns_session ON turns (session_id);
-CREATE TABLE history (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL, at INTEGER NOT NULL, who TEXT NOT NULL,
-    what TEXT NOT NULL, label TEXT, reason TEXT
-);
-CREATE INDEX history_item ON history (item, id);
-CREATE TABLE proposals (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL, tenant TEXT, threat TEXT, pattern_id TEXT, sha256 TEXT,
-    expires TEXT NOT NULL, reason TEXT NOT NULL, proposed_by TEXT NOT NULL, proposed_at INTEGER NOT NULL,
-    state TEXT NOT NULL DEFAULT 'open', answered_by TEXT, answered_at INTEGER, answer TEXT
-);
-CREATE INDEX proposals_state ON proposals (state, id);
-"""
+SCHEMES = ("postgresql://", "postgres://")
+Row = Mapping[str, Any]
 
 
 def _sla() -> dict[str, timedelta]:
@@ -84,110 +49,63 @@ class ReviewConfig:
             raise ConfigError("sla", dict(self.sla), "a time above zero for each of " + ", ".join(BANDS))
 
 
-class Store:
-    """The database at ``path``; may be used from several threads.
+class Base(Protocol):
+    """A transaction. ``?`` stands for a value; a value None is only written, never compared with."""
 
-    Args:
-        create: make it where it is missing, readable by its owner alone.
+    holds: str
+    """A condition: whether the bytes in the column text hold the bytes ``?``."""
 
-    Raises:
-        DataError: it is missing, cannot be read, or is another kind of file.
-    """
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> Sequence[Row]:
+        """Do ``statement``; the rows it gives."""
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
-        self.path = path
-        self._lock = threading.RLock()
-        if not create and not path.is_file():
-            raise DataError(path, "no such review queue; `aimds review add` makes one")
-        try:
-            if create and not path.exists():
-                # SQLite gives its side files the same mode.
-                with contextlib.suppress(FileExistsError):
-                    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-                disk.sync_folder(path.parent)
-            self._base = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
-        except OSError as error:
-            raise DataError(path, f"cannot be made: {error.strerror or error}") from error
-        except sqlite3.Error as error:
-            raise DataError(path, f"cannot be opened: {error}") from error
-        try:
-            self._prepare()
-        except sqlite3.Error as error:
-            self._base.close()
-            raise DataError(path, f"is not a review queue that can be used: {error}") from error
-        except DataError:
-            self._base.close()
-            raise
+    def one(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
+        """The first row that ``statement`` gives."""
 
-    def _prepare(self) -> None:
-        base = self._base
-        base.row_factory = sqlite3.Row
-        (application,) = base.execute("PRAGMA application_id").fetchone()
-        (tables,) = base.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables and application != APPLICATION:
-            raise DataError(self.path, "is a database of something else, not a review queue")
-        (mode,) = base.execute("PRAGMA journal_mode").fetchone()
-        if mode != "wal":
-            base.execute("PRAGMA journal_mode = WAL")
-        # A step that was answered survives a power cut; what is removed is overwritten.
-        base.execute("PRAGMA synchronous = FULL")
-        base.execute("PRAGMA secure_delete = ON")
-        with self.change():
-            (version,) = base.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                for statement in _TABLES.split(";\n"):
-                    base.execute(statement)
-                base.execute("INSERT INTO settings VALUES ('key', ?)", (os.urandom(32),))
-                base.execute(f"PRAGMA application_id = {APPLICATION}")
-                base.execute(f"PRAGMA user_version = {FORMAT}")
-            elif version != FORMAT:
-                raise DataError(self.path, f"has format {version}, this version of aimds reads format {FORMAT}")
+    def insert(self, statement: str, values: Sequence[Any]) -> int:
+        """Do ``statement``, which adds one row; its id."""
 
-    @contextlib.contextmanager
-    def change(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that holds the write lock; rolled back where the block raises."""
-        with self._lock, self._told():
-            self._base.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._base
-            except BaseException:
-                self._base.execute("ROLLBACK")
-                raise
-            self._base.execute("COMMIT")
 
-    @contextlib.contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+class Store(Protocol):
+    """A database that holds a queue; may be used from several threads."""
+
+    def change(self) -> AbstractContextManager[Base]:
+        """A transaction that holds the lock of the queue; rolled back where the block raises."""
+
+    def read(self) -> AbstractContextManager[Base]:
         """One state of the database, which writers do not change meanwhile."""
-        with self._lock, self._told():
-            self._base.execute("BEGIN")
-            try:
-                yield self._base
-            finally:
-                self._base.execute("ROLLBACK")
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except UnicodeEncodeError as error:
-            # An argument of a command line may hold bytes that are no text.
-            raise ConfigError("text", error.object[:80], "text that can be written as UTF-8") from None
-        except sqlite3.OperationalError as error:
-            raise DataError(self.path, f"cannot be used: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise DataError(self.path, f"is damaged: {error}") from error
+    def scrub(self) -> None:
+        """Leave of what was removed as little as the database can."""
 
-    def empty_log(self) -> None:
-        """Bring everything into the database itself, so that removed texts are gone from the write-ahead log too."""
-        with self._lock, self._told():
-            write_ahead.cut(self._base, self.path)
-
-    def setting(self, name: str) -> Any:
+    def setting(self, name: str) -> bytes:
         """A value of the table of settings."""
-        with self._lock, self._told():
-            return self._base.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()[0]
 
     def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            self._base.close()
+        """Let go of it."""
+
+
+def place(given: str) -> Path | str:
+    """What a command line or a settings file names: the URL of a PostgreSQL database as it is, else a file."""
+    return given if given.startswith(SCHEMES) else Path(given)
+
+
+def at(where: Path | str, *, create: bool = False) -> Store:
+    """The store in ``where``: a file, or the URL of a PostgreSQL database.
+
+    Args:
+        create: make the file, or the tables, where they are missing.
+
+    Raises:
+        DataError: it is missing or cannot be used.
+        ConfigError: the URL cannot be used, or psycopg is not installed.
+    """
+    found = place(where) if isinstance(where, str) else where
+    if isinstance(found, str):
+        try:
+            from aimds.respond.review.postgres import Server
+        except ImportError as error:
+            raise ConfigError("psycopg", "not installed", "pip install 'aimds[postgres]'") from error
+        return Server(found, create=create)
+    from aimds.respond.review.sqlite import File
+
+    return File(found, create=create)

@@ -137,6 +137,22 @@ def _unlink(state: Any, p: Any, slot: Any) -> None:
                 state[words + WORDS] &= ~(np.int64(1) << (bucket >> 6))
 
 
+@_kept(types.boolean(writes(I64), I64, I64, I64))
+def _first_out(state: Any, p: Any, ends: Any, after: Any) -> Any:
+    # Takes the first out of the list ``ends`` of class ``p``; ``after``: the next one. Whether one is left.
+    state[ends] = after
+    if after >= 0:
+        state[SLOTS + (after & LOW) * SLOT + PREVIOUS] = -1
+        return True
+    state[ends + 1] = -1
+    bucket, words = ((ends - LISTS) >> 1) & (TICKS - 1), BITS + p * (WORDS + 1)
+    left = state[words + (bucket >> 6)] & ~(np.int64(1) << (bucket & 63))
+    state[words + (bucket >> 6)] = left
+    if left == 0:
+        state[words + WORDS] &= ~(np.int64(1) << (bucket >> 6))
+    return False
+
+
 @_kept(I64(writes(I64), I64))
 def _due(state: Any, p: Any) -> Any:
     # The tick of the next task of class ``p``, in the wheel or past its end; -1 where there is none.
@@ -244,44 +260,54 @@ def pop(state: Any, now: Any, most: Any, handles: Any) -> Any:
     the lowest class once aging is counted, then the earliest tick, then the lowest class, then came first."""
     if now > state[NOW]:
         _advance(state, now)
-    tick_now, aging = state[NOW] >> TICK_BITS, state[AGING]
+    time, tick_now, aging = state[NOW], state[NOW] >> TICK_BITS, state[AGING]
+    admission, tracked, capacity = state[ADMISSION], state[TRACKED], state[0] & LOW
     for p in range(CLASSES):
         state[HEADS + p] = _due(state, p)
     wanted = min(most, len(handles), state[PENDING])
+    best, chosen = np.int64(0), False
+    free, top = SLOTS + capacity * SLOT, state[FREE_TOP] & LOW
     for done in range(wanted):
-        best, rank = np.int64(0), np.int64(CLASSES)
-        for p in range(CLASSES):
-            tick = state[HEADS + p]
-            if tick < 0:
-                continue
-            own = np.int64(p)
-            if aging > 0 and p > 1 and tick_now > tick:
-                own = max(own - (tick_now - tick) // aging, np.int64(1))
-            if own < rank or (own == rank and tick < state[HEADS + best]):
-                best, rank = np.int64(p), own
+        if not chosen:
+            best, rank = np.int64(0), np.int64(CLASSES)
+            for p in range(CLASSES):
+                tick = state[HEADS + p]
+                if tick < 0:
+                    continue
+                own = np.int64(p)
+                if aging > 0 and p > 1 and tick_now > tick:
+                    own = max(own - (tick_now - tick) // aging, np.int64(1))
+                if own < rank or (own == rank and tick < state[HEADS + best]):
+                    best, rank = np.int64(p), own
         bucket = LISTS + 2 * (best * TICKS + (state[HEADS + best] & (TICKS - 1)))
         slot = state[bucket]
         if slot >= 0:
-            _unlink(state, best, slot & LOW)
+            slot &= LOW
+            at = SLOTS + slot * SLOT
+            chosen = _first_out(state, best, bucket, state[at + NEXT])
         else:
-            slot = state[SLOTS + state[0] * (SLOT + 1 + best)]
+            slot = state[SLOTS + capacity * (SLOT + 1 + best)] & LOW
             _out_of_heap(state, best, 0)
-        slot &= LOW
-        at = SLOTS + slot * SLOT
-        if state[bucket] < 0:
+            at, chosen = SLOTS + slot * SLOT, False
+        if not chosen:
             state[HEADS + best] = _due(state, best)
         state[DISPATCHED + best] += 1
-        if state[NOW] > state[at + DEADLINE]:
+        if time > state[at + DEADLINE]:
             state[LATE_START + best] += 1
-        handles[done] = slot | (state[at + TAG] >> 2) << 32
-        if state[ADMISSION]:
+        tag = state[at + TAG]
+        handles[done] = slot | (tag >> 2) << 32
+        if admission:
             _unbook(state, best, state[at + PLACE] >> 2, state[at + COST])
-        if state[TRACKED]:
-            state[at + TAG] = (state[at + TAG] & ~3) | AT_WORK
+        if tracked:
+            state[at + TAG] = (tag & ~3) | AT_WORK
             state[RUNNING] += 1
             state[RUNNING_WORK] += state[at + COST]
         else:
-            _release(state, slot)
+            # As `_release` does it.
+            state[at + TAG] = ((tag & ~3) + 4) & 0x1FFFFFFFF
+            state[free + top] = slot
+            top += 1
+    state[FREE_TOP] = top
     state[PENDING] -= wanted
     return wanted
 

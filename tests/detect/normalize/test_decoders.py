@@ -85,7 +85,7 @@ def test_parts_are_joined_over_what_lay_between_them() -> None:
 def test_a_web_token_must_hold_a_sentence() -> None:
     header = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"
     assert [p.trust for p in decoders.base64(source(f"{header}.e30.abc"), LIMIT)] == [Trust.PROSE]
-    assert [p.trust for p in decoders.base64(source(f"x {header} x"), LIMIT)] == [Trust.WORDS]
+    assert [p.trust for p in decoders.base64(source(f"x {header} x"), LIMIT)] == [Trust.LETTERS]
 
 
 @pytest.mark.parametrize("name", [*BLOBS, *ESCAPES])

@@ -404,7 +404,7 @@ def test_text_of_nothing_but_attacks_costs_a_kernel_call_per_pattern_not_per_win
 def test_hits_are_what_the_candidates_of_each_window_give_one_by_one(bank: Bank) -> None:
     texts = [text for text, _, _ in PARAPHRASES] + [p.text + " " + q.text for p, q in pairwise(bank.patterns[::9])]
     pieces = cut(texts)
-    survey = bank.index.survey(pieces.values, pieces.offsets, bank.limits * (1 + patterns.SLACK))
+    survey = bank.index.survey(pieces.values, pieces.offsets, bank.index.need(bank.limits * (1 + patterns.SLACK)))
     near: dict[int, list[tuple[float, int, int, int]]] = {}
     for part in bank.index.align(survey):
         margins = np.clip(1 - part.distance / bank.limits[part.pattern], -1, 1).astype(np.float32)

@@ -39,7 +39,7 @@ def everything(survey: Survey, windows: int) -> Survey:
 
 
 def distances(texts: list[str]) -> npt.NDArray[np.float64]:
-    survey = INDEX.survey(*ragged(texts), np.full(len(PATTERNS), 0.5, np.float32))
+    survey = INDEX.survey(*ragged(texts), INDEX.need(np.full(len(PATTERNS), 0.5, np.float32)))
     out = np.full((len(texts), len(PATTERNS)), np.nan)
     for part in INDEX.align(everything(survey, len(texts))):
         out[part.window, part.pattern] = part.distance
@@ -73,7 +73,7 @@ def test_nothing_in_common_costs_the_whole_pattern_or_more() -> None:
     reach=st.floats(0.05, 0.6),
 )
 def test_pair_outside_the_survey_is_beyond_reach_or_lacks_heavy_words(texts: list[str], reach: float) -> None:
-    survey = INDEX.survey(*ragged(texts), np.full(len(PATTERNS), reach, np.float32))
+    survey = INDEX.survey(*ragged(texts), INDEX.need(np.full(len(PATTERNS), reach, np.float32)))
     kept = set(zip(survey.windows.tolist(), survey.patterns.tolist(), strict=True))
     for part in INDEX.align(everything(survey, len(texts))):
         columns = (part.window, part.pattern, part.distance, part.start, part.end)
@@ -85,7 +85,9 @@ def test_pair_outside_the_survey_is_beyond_reach_or_lacks_heavy_words(texts: lis
 
 
 def test_survey_skips_words_without_weight_and_keeps_their_neighbours_offsets() -> None:
-    survey = INDEX.survey(*ragged(["", "paint the boat", "the the"]), np.full(len(PATTERNS), 0.5, np.float32))
+    survey = INDEX.survey(
+        *ragged(["", "paint the boat", "the the"]), INDEX.need(np.full(len(PATTERNS), 0.5, np.float32))
+    )
     assert survey.offsets.tolist() == [0, 0, 2, 2]
     assert survey.starts.tolist() == [0, 10]
     assert survey.ends.tolist() == [5, 14]
@@ -93,35 +95,35 @@ def test_survey_skips_words_without_weight_and_keeps_their_neighbours_offsets() 
 
 def test_pattern_of_reach_zero_is_never_near() -> None:
     reach = np.array([0, 0.5, 0.5], np.float32)
-    survey = INDEX.survey(*ragged(["paint my green boat sails river"]), reach)
+    survey = INDEX.survey(*ragged(["paint my green boat sails river"]), INDEX.need(reach))
     assert 1 in survey.patterns
     assert 0 not in survey.patterns
 
 
 def test_more_pairs_than_there_is_room_for_are_all_found() -> None:
     many = index_of([f"paint {a}{b} boat river" for a in "abcdefghijklm" for b in "nopqrstuvw"])
-    survey = many.survey(*ragged(["paint boat river"] * 3), np.full(130, 0.5, np.float32))
+    survey = many.survey(*ragged(["paint boat river"] * 3), many.need(np.full(130, 0.5, np.float32)))
     assert len(many.blocks) == -(-130 // MEMBERS)
     assert len(survey.windows) == 3 * 130
 
 
 def test_one_word_for_many_places_is_not_confirmed() -> None:
     index = index_of(["paint draw paints boat"])
-    survey = index.survey(*ragged(["paint zebra", "paint draw paints boat"]), np.full(1, 0.6, np.float32))
+    survey = index.survey(*ragged(["paint zebra", "paint draw paints boat"]), index.need(np.full(1, 0.6, np.float32)))
     first, second = survey.tokens[:2], survey.tokens[2:]
     assert not index.confirmed(first, 0)
     assert index.confirmed(second, 0)
 
 
 def test_much_text_between_the_words_is_not_confirmed() -> None:
-    survey = INDEX.survey(*ragged(["paint my a b c d e f g h i j green boat"]), np.full(3, 0.6, np.float32))
+    survey = INDEX.survey(*ragged(["paint my a b c d e f g h i j green boat"]), INDEX.need(np.full(3, 0.6, np.float32)))
     assert not INDEX.confirmed(survey.tokens, 0)
 
 
 @settings(max_examples=60)
 @given(texts=st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=14).map(" ".join), min_size=1, max_size=6))
 def test_confirming_many_matches_at_once_is_the_kernels_on_each(texts: list[str]) -> None:
-    survey = everything(INDEX.survey(*ragged(texts), np.full(len(PATTERNS), 0.5, np.float32)), len(texts))
+    survey = everything(INDEX.survey(*ragged(texts), INDEX.need(np.full(len(PATTERNS), 0.5, np.float32))), len(texts))
     none = np.flatnonzero(np.diff(survey.offsets) == 0)
     for part in INDEX.align(survey):
         part = part.take(~np.isin(part.window, none))

@@ -58,7 +58,7 @@ def test_claims_are_those_the_rows_bear_out() -> None:
     for n, claims in ((600, (False, False)), (9000, (False, False)), (24_000, (True, False))):
         total = once(4, n)[0]["total"]
         assert (total["flag"]["claimed"], total["block"]["claimed"]) == claims  # type: ignore[index]
-        assert (total["flag"]["needed"], total["block"]["needed"]) == (6667, 66_667)  # type: ignore[index]
+        assert (total["flag"]["needed"], total["block"]["needed"]) == (4000, 40_000)  # type: ignore[index]
 
 
 def test_what_fusion_spends_sums_to_the_threshold_so_right_tails_keep_to_it() -> None:
@@ -76,8 +76,8 @@ def test_the_card_names_the_share_of_each_stage_and_the_rows_that_are_enough(det
     card = job.calibrate(detector, sample(texts), job.CalibrateConfig()).calibration.card  # type: ignore[arg-type]
     assert card["shares"] == {"trusted": fusion.SHARES, "untrusted": fusion.UNTRUSTED_SHARES}
     page = render(card)
-    assert "trusted: attack 0.6, patterns 0.25, rules 0.15; untrusted: attack 0.35" in page.replace("\n", " ")
-    assert "6,667 are enough for every one at 0.01, 66,667 at 0.001" in page
+    assert "trusted: attack 0.5, patterns 0.25, rules 0.25; untrusted: attack 0.25" in page.replace("\n", " ")
+    assert "4,000 are enough for every one at 0.01, 40,000 at 0.001" in page
     assert "in profile fast, signatures" in page
     assert "in profile cascade, gray zone from p = 0.2, signatures" in render(
         {**card, "profile": "cascade", "gray": 0.2}

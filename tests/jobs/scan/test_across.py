@@ -218,3 +218,33 @@ def test_other_ways_to_follow_are_other_scans(tmp_path: Path) -> None:
     for other in (ACROSS, MOVING, Following(attractor=True)):
         with pytest.raises(DataError, match="screener"):
             run(inputs, tmp_path / "out", other)
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+@pytest.mark.parametrize("following", [ACROSS, Following()])
+def test_rows_without_an_id_in_a_column_of_ids_are_no_copies(
+    tmp_path: Path, following: Following, empty: str | None
+) -> None:
+    whole = table(200, order="none")
+    ids = [empty if k % 3 else f"{k + 1}" for k in range(200)]
+    named = whole.append_column("request_id", pa.array(ids, pa.string()))
+    distinct = whole.append_column("request_id", pa.array([f"row {k}" for k in range(200)]))
+    ends = [80, 160] if following.across_files else []
+    for name, given in (("named", named), ("distinct", distinct)):
+        (tmp_path / name).mkdir()
+        run(split(tmp_path / name, given, ends), tmp_path / f"{name}-out", following)
+    found, expected = (read(tmp_path / f"{name}-out")["session_score"].to_pylist() for name in ("named", "distinct"))
+    assert found == expected
+    made = read(tmp_path / "named-out")["request_id"].to_pylist()
+    assert [one for one, given in zip(made, ids, strict=True) if given] == [one for one in ids if one]
+    assert all(made)
+
+
+@pytest.mark.parametrize("across_files", [True, False])
+def test_rows_of_a_csv_without_a_session_are_of_none(tmp_path: Path, across_files: bool) -> None:
+    (tmp_path / "a.csv").write_text("text,session_id,tenant\n" + "hello ignore,,\n" * 5 + "hello,s,\n")
+    run([tmp_path / "a.csv"], tmp_path / "out", Following(across_files=across_files))
+    found = read(tmp_path / "out")
+    assert found["session_id"].to_pylist() == [None] * 5 + ["s"]
+    assert found["tenant"].to_pylist() == [None] * 6
+    assert found["session_score"].is_valid().to_pylist() == [False] * 5 + [True]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ltl_cases as ltl
 import naive
 import numpy as np
 
@@ -44,4 +45,6 @@ def batches(sizes: tuple[int, ...] = SIZES["small"], seed: int = 0) -> dict[str,
         "levenshtein": (*tokens, *others),
         "session_series": naive.ragged([rng.normal(-5, 2, size).tolist() for size in sizes], np.float64),
         "attractor": naive.ragged([rng.normal(size=size).tolist() for size in sizes], np.float64),
+        "ltl_batch": (*ltl.traces(sizes, rng), *ltl.program()),
+        "ltl_step": ltl.steps(sizes, rng),
     }

@@ -18,8 +18,8 @@ from aimds.respond.review.allow import Proposal, Proposals, toml
 LATER = date(2027, 6, 30)
 
 
-def benign(folder: Path, **changed: Any) -> tuple[Queue, Proposals]:
-    made = queue(folder, case(**changed))
+def benign(where: Path | str, **changed: Any) -> tuple[Queue, Proposals]:
+    made = queue(where, case(**changed))
     made.decide(ADA, 1, "benign", "a quotation", START)
     return made, Proposals(made.store)
 
@@ -28,8 +28,8 @@ def propose(proposals: Proposals, scope: str = "text", who: Reviewer = ADA, **mo
     return proposals.propose(who, 1, scope, "quoted in our handbook", LATER, START, **more)
 
 
-def test_an_entry_needs_another_person_than_who_proposed_it(tmp_path: Path) -> None:
-    made, proposals = benign(tmp_path)
+def test_an_entry_needs_another_person_than_who_proposed_it(place: Path | str) -> None:
+    made, proposals = benign(place)
     found = propose(proposals)
     assert found.state == "open"
     assert toml(proposals.listed(ADA)) == ""
@@ -45,8 +45,8 @@ def test_an_entry_needs_another_person_than_who_proposed_it(tmp_path: Path) -> N
     assert [event.what for event in made.history(ADA, 1)] == ["added", "decided", "proposed", "approved"]
 
 
-def test_an_approved_entry_reads_as_a_table_of_the_policy(tmp_path: Path) -> None:
-    made, proposals = benign(tmp_path, tenant='a"c\\me\x7f')
+def test_an_approved_entry_reads_as_a_table_of_the_policy(place: Path | str) -> None:
+    made, proposals = benign(place, tenant='a"c\\me\x7f')
     text = made.get(ADA, 1).case.text
     assert text is not None
     one = propose(proposals)
@@ -69,8 +69,8 @@ def test_an_approved_entry_reads_as_a_table_of_the_policy(tmp_path: Path) -> Non
     ]
 
 
-def test_what_is_not_benign_cannot_be_let_pass(tmp_path: Path) -> None:
-    made = queue(tmp_path, case(0), case(1))
+def test_what_is_not_benign_cannot_be_let_pass(place: Path | str) -> None:
+    made = queue(place, case(0), case(1))
     proposals = Proposals(made.store)
     with pytest.raises(ReviewError, match="decide it first"):
         propose(proposals)
@@ -79,8 +79,8 @@ def test_what_is_not_benign_cannot_be_let_pass(tmp_path: Path) -> None:
         propose(proposals)
 
 
-def test_undoing_a_decision_takes_what_followed_from_it_back(tmp_path: Path) -> None:
-    made, proposals = benign(tmp_path)
+def test_undoing_a_decision_takes_what_followed_from_it_back(place: Path | str) -> None:
+    made, proposals = benign(place)
     one, two = propose(proposals), propose(proposals, "threat")
     proposals.approve(BEN, one.id, "I read it", START)
     made.undo(BEN, 1, "it was an attack", START)
@@ -90,15 +90,15 @@ def test_undoing_a_decision_takes_what_followed_from_it_back(tmp_path: Path) -> 
         proposals.approve(BEN, two.id, "fine", START)
 
 
-def test_who_proposed_it_may_take_it_back(tmp_path: Path) -> None:
-    _, proposals = benign(tmp_path)
+def test_who_proposed_it_may_take_it_back(place: Path | str) -> None:
+    _, proposals = benign(place)
     found = propose(proposals)
     assert proposals.reject(ADA, found.id, "I was wrong", START).state == "withdrawn"
     assert propose(proposals).state == "open"
 
 
-def test_the_same_entry_is_not_proposed_twice(tmp_path: Path) -> None:
-    _, proposals = benign(tmp_path)
+def test_the_same_entry_is_not_proposed_twice(place: Path | str) -> None:
+    _, proposals = benign(place)
     propose(proposals)
     with pytest.raises(ReviewError, match="proposal 1"):
         propose(proposals, who=BEN)
@@ -115,15 +115,15 @@ def test_the_same_entry_is_not_proposed_twice(tmp_path: Path) -> None:
     ],
 )
 def test_a_scope_that_does_not_fit_the_item_is_refused(
-    tmp_path: Path, changed: dict[str, Any], scope: str, more: dict[str, Any], said: str
+    place: Path | str, changed: dict[str, Any], scope: str, more: dict[str, Any], said: str
 ) -> None:
-    _, proposals = benign(tmp_path, **changed)
+    _, proposals = benign(place, **changed)
     with pytest.raises(ConfigError, match=said):
         propose(proposals, scope, **more)
 
 
-def test_a_day_that_has_passed_is_refused(tmp_path: Path) -> None:
-    _, proposals = benign(tmp_path)
+def test_a_day_that_has_passed_is_refused(place: Path | str) -> None:
+    _, proposals = benign(place)
     with pytest.raises(ConfigError, match="to come"):
         proposals.propose(ADA, 1, "text", "fine", START.date(), START)
     found = proposals.propose(ADA, 1, "text", "fine", date(2026, 3, 3), START)
@@ -131,8 +131,8 @@ def test_a_day_that_has_passed_is_refused(tmp_path: Path) -> None:
         proposals.approve(BEN, found.id, "fine", START + 48 * HOUR)
 
 
-def test_another_tenant_s_proposals_are_not_there(tmp_path: Path) -> None:
-    _, proposals = benign(tmp_path)
+def test_another_tenant_s_proposals_are_not_there(place: Path | str) -> None:
+    _, proposals = benign(place)
     found = propose(proposals)
     assert proposals.listed(EVE) == []
     for answer in (proposals.approve, proposals.reject):

@@ -16,8 +16,8 @@ from aimds.respond.review.retention import remove_texts
 from aimds.schema import FEEDBACK
 
 
-def test_decisions_that_stand_are_given_in_the_order_they_were_made(tmp_path: Path) -> None:
-    made = queue(tmp_path, *(case(i) for i in range(4)), case(9, tenant="globex-test", score=None, ts=None))
+def test_decisions_that_stand_are_given_in_the_order_they_were_made(place: Path | str) -> None:
+    made = queue(place, *(case(i) for i in range(4)), case(9, tenant="globex-test", score=None, ts=None))
     made.decide(BEN, 2, "benign", "a quotation", START + 2 * HOUR)
     made.decide(ADA, 1, "attack", "an order", START + HOUR)
     made.decide(ADA, 3, "attack", "an order", START + HOUR)
@@ -39,13 +39,13 @@ def test_decisions_that_stand_are_given_in_the_order_they_were_made(tmp_path: Pa
     assert table(made.store, EVE).column("request_id").to_pylist() == ["r0000009"]
 
 
-def test_an_empty_queue_gives_an_empty_table_of_the_schema(tmp_path: Path) -> None:
-    found = table(queue(tmp_path).store, ADA)
+def test_an_empty_queue_gives_an_empty_table_of_the_schema(place: Path | str) -> None:
+    found = table(queue(place).store, ADA)
     assert (found.schema, found.num_rows) == (FEEDBACK, 0)
 
 
-def test_texts_that_are_gone_or_no_utf8_do_not_break_the_table(tmp_path: Path) -> None:
-    made = queue(tmp_path, case(0), dataclasses.replace(case(1), text="é".encode() + b"\xff\xed\xa0\x80!"))
+def test_texts_that_are_gone_or_no_utf8_do_not_break_the_table(place: Path | str) -> None:
+    made = queue(place, case(0), dataclasses.replace(case(1), text="é".encode() + b"\xff\xed\xa0\x80!"))
     remove_texts(made.store, START, START, "clock")
     for item in (1, 2):
         made.decide(ADA, item, "attack", "seen", START)
@@ -55,7 +55,7 @@ def test_texts_that_are_gone_or_no_utf8_do_not_break_the_table(tmp_path: Path) -
 
 
 def test_the_file_is_whole_and_its_owner_s_alone(tmp_path: Path) -> None:
-    made = queue(tmp_path, case())
+    made = queue(tmp_path / "review.db", case())
     made.decide(ADA, 1, "attack", "seen", START)
     found = table(made.store, ADA)
     write(found, tmp_path / "feedback.parquet")

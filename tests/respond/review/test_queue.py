@@ -86,9 +86,9 @@ def outcome(step: Callable[..., Item | None], *arguments: Any) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_random_steps_do_what_a_naive_model_does(tmp_path: Path, seed: int) -> None:
+def test_random_steps_do_what_a_naive_model_does(place: Path | str, seed: int) -> None:
     random, model, now = Random(seed), Model(), START
-    made = queue(tmp_path)
+    made = queue(place)
     people = [ADA, BEN, Reviewer("cleo")]
     for step in range(160):
         now += random.choice([MINUTE, 3 * MINUTE, HOUR])
@@ -117,7 +117,7 @@ def test_random_steps_do_what_a_naive_model_does(tmp_path: Path, seed: int) -> N
             assert outcome(made.undo, who, ident, "wrong", now) == model.undo(ident)
         if step % 20 == 19:
             made.close()
-            made = Queue(tmp_path / "review.db")
+            made = Queue(place)
             check(made, model, now)
     made.close()
 
@@ -140,8 +140,8 @@ def check(made: Queue, model: Model, now: datetime) -> None:
     assert counts.benign == sum(i["label"] == "benign" for i in model.items)
 
 
-def test_a_case_is_queued_once_for_ever_but_ids_alone_do_not_make_two_cases_the_same(tmp_path: Path) -> None:
-    made = queue(tmp_path, case())
+def test_a_case_is_queued_once_for_ever_but_ids_alone_do_not_make_two_cases_the_same(place: Path | str) -> None:
+    made = queue(place, case())
     again = made.add([case(), case()], (), START + DAY, "scan")
     assert (again.ids, again.known) == ((), 2)
     others = [
@@ -159,8 +159,8 @@ def test_a_case_is_queued_once_for_ever_but_ids_alone_do_not_make_two_cases_the_
     assert made.get(ADA, 1).state == "decided"
 
 
-def test_a_lease_that_is_over_holds_nobody_off(tmp_path: Path) -> None:
-    made = queue(tmp_path, case())
+def test_a_lease_that_is_over_holds_nobody_off(place: Path | str) -> None:
+    made = queue(place, case())
     made.claim(ADA, START, 1)
     refused("taken", lambda: made.claim(BEN, START + LEASE - MINUTE, 1))
     refused("taken", lambda: made.decide(BEN, 1, "attack", "seen", START + LEASE - MINUTE))
@@ -173,15 +173,15 @@ def test_a_lease_that_is_over_holds_nobody_off(tmp_path: Path) -> None:
     refused("taken", lambda: made.decide(ADA, 1, "benign", "seen", START + LEASE))
 
 
-def test_claiming_again_begins_the_lease_anew(tmp_path: Path) -> None:
-    made = queue(tmp_path, case())
+def test_claiming_again_begins_the_lease_anew(place: Path | str) -> None:
+    made = queue(place, case())
     made.claim(ADA, START, 1)
     made.claim(ADA, START + 10 * MINUTE, 1)
     assert made.get(ADA, 1).claimed_until == START + 10 * MINUTE + LEASE
 
 
-def test_history_keeps_what_was_undone(tmp_path: Path) -> None:
-    made = queue(tmp_path, case())
+def test_history_keeps_what_was_undone(place: Path | str) -> None:
+    made = queue(place, case())
     made.decide(ADA, 1, "attack", "an order to the model", START + MINUTE)
     made.undo(BEN, 1, "quoted from a paper", START + HOUR)
     made.decide(BEN, 1, "benign", "a quotation", START + HOUR)
@@ -195,8 +195,8 @@ def test_history_keeps_what_was_undone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reason", ["", "  \n ", "x" * 2001])
-def test_without_a_reason_nothing_is_decided_or_undone(tmp_path: Path, reason: str) -> None:
-    made = queue(tmp_path, case())
+def test_without_a_reason_nothing_is_decided_or_undone(place: Path | str, reason: str) -> None:
+    made = queue(place, case())
     refused("reason", lambda: made.decide(ADA, 1, "attack", reason, START))
     assert made.get(ADA, 1).state == "open"
     made.decide(ADA, 1, "attack", "seen", START)
@@ -204,13 +204,15 @@ def test_without_a_reason_nothing_is_decided_or_undone(tmp_path: Path, reason: s
     assert made.get(ADA, 1).label == "attack"
 
 
-def test_an_unknown_label_names_the_known_ones(tmp_path: Path) -> None:
-    made = queue(tmp_path, case())
+def test_an_unknown_label_names_the_known_ones(place: Path | str) -> None:
+    made = queue(place, case())
     with pytest.raises(ConfigError, match="attack, benign"):
         made.decide(ADA, 1, "maybe", "seen", START)
 
 
-def test_items_are_due_by_severity_and_what_could_not_be_judged_does_not_wait_with_the_harmless(tmp_path: Path) -> None:
+def test_items_are_due_by_severity_and_what_could_not_be_judged_does_not_wait_with_the_harmless(
+    place: Path | str,
+) -> None:
     levels = {
         0.2: "low",
         0.70: "low",
@@ -220,7 +222,7 @@ def test_items_are_due_by_severity_and_what_could_not_be_judged_does_not_wait_wi
         None: "high",
         float("nan"): "high",
     }
-    made = queue(tmp_path, *(case(i, severity=level) for i, level in enumerate(levels)))
+    made = queue(place, *(case(i, severity=level) for i, level in enumerate(levels)))
     for item, band in enumerate(levels.values(), start=1):
         found = made.get(ADA, item)
         assert found.band == band
@@ -231,8 +233,8 @@ def test_items_are_due_by_severity_and_what_could_not_be_judged_does_not_wait_wi
     assert made.counts(ADA, START + HOUR).overdue == 4
 
 
-def test_a_reviewer_of_one_tenant_sees_and_touches_nothing_of_another(tmp_path: Path) -> None:
-    made = queue(tmp_path, case(0), case(1, tenant="globex-test"), case(2, tenant=None))
+def test_a_reviewer_of_one_tenant_sees_and_touches_nothing_of_another(place: Path | str) -> None:
+    made = queue(place, case(0), case(1, tenant="globex-test"), case(2, tenant=None))
     assert [item.id for item in made.page(EVE, START)] == [2]
     assert made.counts(EVE, START).open == 1
     for hidden in (1, 3, 99, 0, -1, 1 << 70):
@@ -253,9 +255,9 @@ def test_a_reviewer_of_one_tenant_sees_and_touches_nothing_of_another(tmp_path: 
     assert made.claim(EVE, START + MINUTE) is None
 
 
-def test_filters_narrow_the_list(tmp_path: Path) -> None:
+def test_filters_narrow_the_list(place: Path | str) -> None:
     made = queue(
-        tmp_path,
+        place,
         case(0, severity=0.99),
         case(1, threat="jailbreak", severity=0.1),
         case(2, text="50% of _these_ are Ünïcode", tenant="globex-test"),
@@ -287,8 +289,8 @@ def test_filters_narrow_the_list(tmp_path: Path) -> None:
         Filter(band="urgent")
 
 
-def test_session_holds_items_and_the_turns_around_them_once_and_in_order(tmp_path: Path) -> None:
-    made = queue(tmp_path)
+def test_session_holds_items_and_the_turns_around_them_once_and_in_order(place: Path | str) -> None:
+    made = queue(place)
     same = {"session_id": "s1", "tenant": "acme-test"}
     middle = case(3, turn=3, **same)
     around = [turn(i, turn=i, **same) for i in (1, 2, 4)]
@@ -305,8 +307,8 @@ def test_session_holds_items_and_the_turns_around_them_once_and_in_order(tmp_pat
     assert made.session(ADA, alone) == []
 
 
-def test_bytes_that_are_no_text_stay_as_they_are(tmp_path: Path) -> None:
-    made = queue(tmp_path)
+def test_bytes_that_are_no_text_stay_as_they_are(place: Path | str) -> None:
+    made = queue(place)
     raw = b"ig\xffnore \x00 \xed\xa0\x80"
     made.add([dataclasses.replace(case(), text=raw)], (), START, "scan")
     assert made.get(ADA, 1).case.text == raw
@@ -317,15 +319,15 @@ def test_a_name_that_does_not_show_is_refused(name: str) -> None:
     refused("name", lambda: Reviewer(name))
 
 
-def test_versions_grow_with_each_change(tmp_path: Path) -> None:
-    made = queue(tmp_path, case())
+def test_versions_grow_with_each_change(place: Path | str) -> None:
+    made = queue(place, case())
     before = made.counts(ADA, START).version
     made.claim(ADA, START)
     assert made.counts(ADA, START).version == before + 1
 
 
-def test_words_that_are_no_text_are_refused_and_change_nothing(tmp_path: Path) -> None:
-    made = queue(tmp_path, case())
+def test_words_that_are_no_text_are_refused_and_change_nothing(place: Path | str) -> None:
+    made = queue(place, case())
     for step in (
         lambda: made.decide(ADA, 1, "attack", "bad \udcff", START),
         lambda: made.page(ADA, START, Filter(tenant="\udcff")),

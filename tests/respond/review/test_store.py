@@ -1,4 +1,4 @@
-"""The file under stress: restarts, kill -9, several processes, other files in its place."""
+"""The store under stress: restarts, kill -9, several processes, other files in its place."""
 
 from __future__ import annotations
 
@@ -20,20 +20,18 @@ from aimds.respond.review import Filter, Queue, ReviewConfig
 
 ADD_FOR_EVER = """
 import sys
-from pathlib import Path
 from review_cases import START, case
 from aimds.respond.review import Queue
-queue = Queue(Path(sys.argv[1]), create=True)
+queue = Queue(sys.argv[1], create=True)
 for i in range(100000):
     queue.add([case(2 * i), case(2 * i + 1)], (), START, "scan")
     print(i, flush=True)
 """
 CLAIM_ALL = """
 import sys
-from pathlib import Path
 from review_cases import START
 from aimds.respond.review import Queue, Reviewer
-queue, who = Queue(Path(sys.argv[1])), Reviewer(sys.argv[2])
+queue, who = Queue(sys.argv[1]), Reviewer(sys.argv[2])
 print("ready", flush=True)
 sys.stdin.readline()
 while (item := queue.claim(who, START)) is not None:
@@ -52,9 +50,8 @@ def program(code: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def test_what_was_answered_survives_kill_9_and_what_was_not_is_whole_or_not_there(tmp_path: Path) -> None:
-    path = tmp_path / "review.db"
-    process = program(ADD_FOR_EVER, path)
+def test_what_was_answered_survives_kill_9_and_what_was_not_is_whole_or_not_there(place: Path | str) -> None:
+    process = program(ADD_FOR_EVER, place)
     assert process.stdout is not None
     assert process.stdin is not None
     done = -1
@@ -68,20 +65,20 @@ def test_what_was_answered_survives_kill_9_and_what_was_not_is_whole_or_not_ther
         process.wait()
         process.stdout.close()
         process.stdin.close()
-    after = Queue(path)
+    after = Queue(place)
     found = after.matching(ADA, START, Filter("all"))
     assert found >= 2 * (done + 1)
     assert found % 2 == 0
     assert len(after.history(ADA, found)) == 1
     assert after.decide(ADA, 1, "attack", "seen", START).label == "attack"
-    (whole,) = sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone()
-    assert whole == "ok"
+    if isinstance(place, Path):
+        (whole,) = sqlite3.connect(place).execute("PRAGMA integrity_check").fetchone()
+        assert whole == "ok"
 
 
-def test_two_processes_that_claim_at_once_get_each_item_once(tmp_path: Path) -> None:
-    made = queue(tmp_path, *(case(i) for i in range(40)))
-    made.close()
-    both = [program(CLAIM_ALL, tmp_path / "review.db", name) for name in ("ada", "ben")]
+def test_two_processes_that_claim_at_once_get_each_item_once(place: Path | str) -> None:
+    queue(place, *(case(i) for i in range(40)))
+    both = [program(CLAIM_ALL, place, name) for name in ("ada", "ben")]
     claimed = []
     for process in both:
         assert process.stdout is not None
@@ -97,17 +94,17 @@ def test_two_processes_that_claim_at_once_get_each_item_once(tmp_path: Path) -> 
     assert sorted(claimed[0] + claimed[1]) == list(range(1, 41))
 
 
-def test_two_processes_that_make_the_file_at_once_share_it(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from aimds.respond.review import Queue; Queue(Path(sys.argv[1]), create=True)"
-    both = [program(code, tmp_path / "review.db") for _ in range(2)]
+def test_two_processes_that_make_the_queue_at_once_share_it(place: Path | str) -> None:
+    code = "import sys; from aimds.respond.review import Queue; Queue(sys.argv[1], create=True).close()"
+    both = [program(code, place) for _ in range(2)]
     for process in both:
         process.communicate(timeout=60)
     assert [process.returncode for process in both] == [0, 0]
-    assert Queue(tmp_path / "review.db").matching(ADA, START, Filter("all")) == 0
+    assert Queue(place).matching(ADA, START, Filter("all")) == 0
 
 
 def test_the_file_is_its_owner_s_alone(tmp_path: Path) -> None:
-    made = queue(tmp_path, case())
+    made = queue(tmp_path / "review.db", case())
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert modes == dict.fromkeys(("review.db", "review.db-wal", "review.db-shm"), 0o600)
     made.close()
@@ -138,7 +135,7 @@ def test_files_of_another_kind_are_refused_and_left_as_they_are(tmp_path: Path) 
 
 
 def test_a_file_of_a_later_format_is_refused(tmp_path: Path) -> None:
-    queue(tmp_path).close()
+    queue(tmp_path / "review.db").close()
     base = sqlite3.connect(tmp_path / "review.db")
     base.execute("PRAGMA user_version = 9")
     base.close()
@@ -146,8 +143,8 @@ def test_a_file_of_a_later_format_is_refused(tmp_path: Path) -> None:
         Queue(tmp_path / "review.db")
 
 
-def test_a_step_that_breaks_in_the_middle_changes_nothing(tmp_path: Path) -> None:
-    made = queue(tmp_path)
+def test_a_step_that_breaks_in_the_middle_changes_nothing(place: Path | str) -> None:
+    made = queue(place)
 
     def broken() -> object:
         yield case(0)
@@ -156,12 +153,13 @@ def test_a_step_that_breaks_in_the_middle_changes_nothing(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         made.add(broken(), (), START, "scan")  # type: ignore[arg-type]
     assert made.matching(ADA, START, Filter("all")) == 0
-    assert made.add([case(0)], (), START, "scan").ids == (1,)
+    # An id that was given to a step that broke may be left out.
+    assert len(made.add([case(0)], (), START, "scan").ids) == 1
 
 
-def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
-    made = queue(tmp_path, case())
-    other = Queue(tmp_path / "review.db")
+def test_a_reader_does_not_wait_for_a_writer(place: Path | str) -> None:
+    made = queue(place, case())
+    other = Queue(place)
     with made.store.change():
         began = time.monotonic()
         assert other.get(ADA, 1).state == "open"

@@ -1,0 +1,108 @@
+"""Columns of VERDICTS from what the stages found. What many batches share is made once, for a power of two of rows.
+
+All arrays come from buffers, one way for every type: for a batch of one row each further way costs more than its work.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aimds import schema
+from aimds.detect.evidence import Evidence, Span
+from aimds.schema import VERDICTS
+from aimds.taxonomy import THREATS
+
+SCORED = np.array([code for code, name in enumerate(THREATS) if name not in ("none", "harmful_request")])
+"""Threat codes with an entry in the ``scores`` map; the harmful score is a column of its own."""
+
+Flags = npt.NDArray[np.bool_]
+_TYPES = {field.name: field.type for field in VERDICTS}
+_ENTRY = pa.struct([_TYPES["scores"].key_field, _TYPES["scores"].item_field])
+
+
+def numbers(name: str, values: npt.NDArray[Any], error: Flags | None) -> pa.Array:
+    """Column ``name`` of ``values`` (B,) of its type, null where ``error`` bool (B,) says so; None: nowhere."""
+    if error is not None:
+        return pa.array(values, mask=error)
+    return pa.Array.from_buffers(_TYPES[name], len(values), [None, pa.py_buffer(values)])
+
+
+def score_map(strengths: npt.NDArray[np.float32], error: Flags | None) -> pa.MapArray:
+    """The column ``scores``: ``strengths`` float32 (B, SCORED) by threat, no entry where ``error`` bool (B,)."""
+    rows, each = strengths.shape
+    offsets = _map_offsets(schema.room(rows))
+    if error is not None:
+        strengths = strengths[~error]
+        places = np.zeros(rows + 1, np.int32)
+        np.cumsum(~error * each, out=places[1:])
+        offsets = pa.py_buffer(places)
+    size = strengths.size
+    values = pa.Array.from_buffers(pa.float32(), size, [None, pa.py_buffer(strengths)])
+    entries = pa.Array.from_buffers(_ENTRY, size, [None], children=[_map_keys(schema.room(rows))[:size], values])
+    return pa.Array.from_buffers(_TYPES["scores"], rows, [None, offsets], children=[entries])
+
+
+@functools.lru_cache(maxsize=32)
+def _map_offsets(rows: int) -> pa.Buffer:
+    return pa.py_buffer(np.arange(rows + 1, dtype=np.int32) * np.int32(len(SCORED)))
+
+
+@functools.lru_cache(maxsize=32)
+def _map_keys(rows: int) -> pa.DictionaryArray:
+    return schema.enum(THREATS, np.tile(SCORED.astype(np.int8), rows))
+
+
+def empty(name: str, rows: int) -> pa.Array:
+    """Column ``name`` of ``rows`` rows without a value: empty lists, or null."""
+    whole = _empty(name, schema.room(rows))
+    return whole if len(whole) == rows else whole.slice(0, rows)
+
+
+@functools.lru_cache(maxsize=256)
+def _empty(name: str, rows: int) -> pa.Array:
+    kind = _TYPES[name]
+    if not pa.types.is_list(kind):
+        return pa.nulls(rows, kind)
+    return pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, np.int32)), pa.array([], kind.value_type))
+
+
+def evidence(rows: int, found: Mapping[int, Sequence[Evidence]]) -> pa.ListArray:
+    """The column ``evidence``, from what was ``found`` by row."""
+    if not found:
+        return empty("evidence", rows)
+    flat = [item for row in sorted(found) for item in found[row]]
+    columns = [
+        pa.array([item.detector for item in flat], pa.string()),
+        pa.array([item.pattern_id for item in flat], pa.string()),
+        pa.array([item.start for item in flat], pa.int32()),
+        pa.array([item.end for item in flat], pa.int32()),
+        pa.array([item.score for item in flat], pa.float32()),
+    ]
+    items = pa.StructArray.from_arrays(columns, fields=list(schema.EVIDENCE))
+    return pa.ListArray.from_arrays(_list_offsets(rows, {row: len(items) for row, items in found.items()}), items)
+
+
+def spans(rows: int, found: Mapping[int, Sequence[Span]]) -> pa.ListArray:
+    """The column ``spans``, from those ``found`` by row."""
+    if not found:
+        return empty("spans", rows)
+    flat = [span for row in sorted(found) for span in found[row]]
+    columns = [
+        pa.array([span.start for span in flat], pa.int32()),
+        pa.array([span.end for span in flat], pa.int32()),
+        pa.array([span.kind for span in flat], pa.string()),
+    ]
+    items = pa.StructArray.from_arrays(columns, fields=list(schema.SPAN))
+    return pa.ListArray.from_arrays(_list_offsets(rows, {row: len(items) for row, items in found.items()}), items)
+
+
+def _list_offsets(rows: int, counts: Mapping[int, int]) -> pa.Array:
+    sizes = np.zeros(rows + 1, np.int32)
+    sizes[np.fromiter(counts.keys(), np.int64, len(counts)) + 1] = np.fromiter(counts.values(), np.int32, len(counts))
+    return pa.array(np.cumsum(sizes, dtype=np.int32))
