@@ -11,17 +11,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from aimds.analyze.sessions import Sessions
-from aimds.analyze.watch import Watch
 from aimds.gateway.batching import Batch
-from aimds.gateway.following import Follower
+from aimds.gateway.following import Follows
 from aimds.gateway.judges import Judges
 from aimds.gateway.judging import Judged, Record, Respond, Route, finished, judge, unrecorded
 from aimds.gateway.pieces import Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
 from aimds.gateway.rows import Row, batch_of
-from aimds.respond.carry_out import Responder
 from aimds.respond.policy import Policy
 from aimds.screener import Screener
 
@@ -34,9 +31,9 @@ class Worker:
         slots: threads, as many as the batcher has slots.
         judges: processes that judge instead, as many; ``screener`` then only says what was not judged.
         record: called with requests, verdicts and pieces of a batch before its verdicts are given.
+        follower: follows sessions, before the verdicts are recorded.
         route: gives the model tier to those that ask for one.
-        sessions, watch, responder: follow sessions, as `Follower` has it, before the verdicts are recorded.
-        clock: monotonic seconds; ``wall``: seconds since 1970.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -47,15 +44,12 @@ class Worker:
         judges: Judges | None = None,
         record: Record | None = None,
         route: Route | None = None,
-        sessions: Sessions | None = None,
-        watch: Watch | None = None,
-        responder: Responder | None = None,
+        follower: Follows | None = None,
         clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
     ) -> None:
         self.screener = screener
         self._judges, self._record, self._route, self._clock = judges, record, route, clock
-        self.follower = Follower(sessions, watch, responder, clock=clock, wall=wall)
+        self.follower = follower
         self._tasks: set[asyncio.Task[Judged]] = set()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="aimds-judge")
         self._service: Service | None = None
@@ -148,7 +142,7 @@ class Worker:
     def _respond(self, screener: Screener) -> Respond | None:
         policy: Policy | None = getattr(screener, "policy", None)
         follower = self.follower
-        if not follower.has_work(policy):
+        if follower is None or not follower.has_work(policy):
             return None
 
         def respond(requests: pa.RecordBatch, verdicts: pa.RecordBatch, pieces: list[Piece]) -> pa.RecordBatch:
