@@ -98,6 +98,7 @@ async def ours(screener: Any, folder: Path, port: int, size: int) -> None:
     """The gateway, with one thread that judges."""
     from aimds.app import Gateway
     from aimds.gateway import server
+    from aimds.gateway.garbage import settle
     from aimds.gateway.pieces import Limits
     from aimds.gateway.protocol import Everybody
     from aimds.gateway.settings import Screening, Settings
@@ -119,6 +120,7 @@ async def ours(screener: Any, folder: Path, port: int, size: int) -> None:
     if quic is not None and size:
         parts = (folder / "server.pem").read_bytes(), (folder / "server.key").read_bytes()
         quic.use(server.configuration(*parts, datagram_bytes=size))
+    settle()
     print(gateway.port, flush=True)
     await asyncio.Event().wait()
 

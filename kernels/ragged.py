@@ -22,7 +22,7 @@ Offsets = npt.NDArray[np.int64]
 T = TypeVar("T")
 
 
-def check(kernel: str, argument: str, offsets: Offsets, size: int) -> None:
+def check(kernel: str, argument: str, offsets: Any, size: int) -> None:
     """Refuse ``offsets`` that fall, or that leave an array of ``size`` values; they may be an array on a GPU.
 
     Raises:
@@ -43,7 +43,7 @@ def check(kernel: str, argument: str, offsets: Offsets, size: int) -> None:
 def lies(values: Any, low: int, high: int) -> bool:
     """Whether all of ``values`` lie in ``low`` .. ``high``; they may be an array on a GPU."""
     if isinstance(values, np.ndarray):
-        return bool(_lies(values, low, high))
+        return bool(_lies(values.reshape(-1), low, high))
     return not len(values) or (int(values.min()) >= low and int(values.max()) <= high)
 
 

@@ -45,8 +45,8 @@ class Full(Exception):
     """The object store has no room."""
 
 
-class _Cell(Cell):
-    """Answers `pulse` while it works."""
+class Shell(Cell):
+    """A `Cell` in an actor: answers `pulse` while it works."""
 
     @ray.method(concurrency_group="pulse")
     def pulse(self) -> Any:
@@ -129,7 +129,7 @@ class Hands:
 
     async def _begun(self, arguments: dict[str, Any]) -> _Hand:
         number, self._numbers = self._numbers, self._numbers + 1
-        kind = ray.remote(concurrency_groups={"pulse": 1})(_Cell).options(
+        kind = ray.remote(concurrency_groups={"pulse": 1})(Shell).options(
             name=f"aimds-{self._role}-{self._job}-{number}",
             num_cpus=self._share.cpus,
             num_gpus=self._share.gpus,

@@ -1,186 +1,226 @@
-"""State that survives its process: turns carry sequence numbers, so that whatever is sent again is counted once.
+"""State that survives its process: each change is written down elsewhere before it is answered, so that it counts once.
 
-The sender numbers what it sends to a slot and keeps it until a snapshot covers it (`Journal`). The side with the state
-(`Keeper`) ignores numbers it has had and refuses a gap. After a loss, or a move to another shard, the last snapshot is
-restored and what came after it is sent again: the state is the same as if nothing had happened.
+A `Keeper` holds the state of one shard. What it is asked goes to a `Log`, kept by a `Ledger` in another process, in the
+order in which it is done. A keeper that takes the place of a lost one begins with the last snapshot and does again what
+came after it: the state is as if nothing had happened, whoever asked. Senders number their calls; one that is sent
+again is answered as before and not counted.
 """
 
 from __future__ import annotations
 
-import json
-import struct
-from collections import deque
-from typing import Any, Protocol
+from collections import OrderedDict
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
+
+import pyarrow as pa
 
 from aimds.actors.cell import found
-from aimds.errors import AimdsError, DataError
+from aimds.errors import AimdsError
 
-_MAGIC = b"AIMDSK1\n"
-_HEAD = struct.Struct("<8sI")
-ANSWERS = 16
-"""Last answers that are kept for each sender, for a question whose answer was lost on the way."""
+REPLAY_S: Final = 2.0
+"""So much work is done again after a loss at most, or ten times what a snapshot takes, if that is more."""
+MOST_ENTRIES, MOST_BYTES = 4096, 64 << 20
+"""A ledger keeps so much of a shard at most before the next snapshot."""
+MOST_SENDERS: Final = 256
 
 
 class State(Protocol):
-    """What a slot holds. Its answers depend on what it was told, in order, and on nothing else."""
+    """What a shard holds. What it says depends on what it was asked, in order, and on nothing else: no clock, no
+    chance."""
 
-    def observe(self, turns: Any) -> Any:
-        """Take up ``turns``; what to say of them."""
+    def snapshot(self) -> Any:
+        """Everything it knows, as plain values and arrays."""
 
-    def snapshot(self) -> bytes:
-        """Everything it knows."""
-
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, snapshot: Any) -> None:
         """Know what ``snapshot`` says, and nothing else."""
 
 
-class SequenceGap(AimdsError):
-    """Something before ``got`` is missing: ``expected`` comes next."""
+class Entry(NamedTuple):
+    """``sender`` asked for ``method`` with ``arguments``, as its call ``number``, from 1 up."""
 
-    def __init__(self, slot: int, sender: str, expected: int, got: int) -> None:
-        self.slot, self.sender, self.expected, self.got = slot, sender, expected, got
-        super().__init__(f"slot {slot}: {sender} sent number {got} where {expected} comes next")
+    sender: str
+    number: int
+    method: str
+    arguments: tuple[Any, ...]
+
+
+class Said(NamedTuple):
+    """What came of a call: its ``value``, or why it failed; ``gap``: it was not done, since calls of this sender that
+    came before are not known: the state was lost, and the ledger with it."""
+
+    value: Any = None
+    failed: str | None = None
+    gap: bool = False
+
+
+class Fenced(AimdsError):
+    """Another process keeps ``shard`` now."""
+
+    def __init__(self, shard: str) -> None:
+        self.shard = shard
+        super().__init__(f"shard {shard} is kept by another process now")
 
     def __reduce__(self) -> Any:
-        return SequenceGap, (self.slot, self.sender, self.expected, self.got)
+        return Fenced, (self.shard,)
 
 
-class Journal:
-    """What one sender has sent to one slot and no snapshot covers yet."""
+class Log(Protocol):
+    """The way of a keeper to its ledger."""
+
+    def begin(self) -> tuple[int, int, Any, list[Entry]]:
+        """See `Ledger.begin`."""
+
+    def add(self, term: int, place: int, entry: Entry) -> Callable[[], bool]:
+        """See `Ledger.add`; the answer is waited for by the call of what is given back."""
+
+    def cover(self, term: int, place: int, snapshot: Any) -> None:
+        """See `Ledger.cover`."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    term: int = 0
+    place: int = 0
+    snapshot: Any = None
+    entries: list[Entry] = field(default_factory=list)
+
+
+class Ledger:
+    """Of each shard the last snapshot and what came after it; runs in an actor of its own."""
 
     def __init__(self) -> None:
-        self.next = 1
-        self._kept: deque[tuple[int, Any]] = deque()
-
-    def add(self, turns: Any) -> int:
-        """Keep ``turns``; their number."""
-        number, self.next = self.next, self.next + 1
-        self._kept.append((number, turns))
-        return number
-
-    def covered(self, number: int) -> None:
-        """A snapshot holds everything up to ``number``."""
-        while self._kept and self._kept[0][0] <= number:
-            self._kept.popleft()
-
-    def after(self, number: int) -> list[tuple[int, Any]]:
-        """What has to be sent again to a state that holds everything up to ``number``."""
-        return [entry for entry in self._kept if entry[0] > number]
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-
-class Slot:
-    """A state, and how far each sender has come with it."""
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-        self.had: dict[str, int] = {}
-        self._answers: dict[str, deque[tuple[int, Any]]] = {}
-
-    def observe(self, slot: int, sender: str, number: int, turns: Any) -> Any:
-        """Count ``turns`` if they are new; the answer, or that given before (None where it is no longer kept).
-
-        Raises:
-            SequenceGap: something that came before is missing; nothing was counted.
-        """
-        had = self.had.get(sender, 0)
-        kept = self._answers.setdefault(sender, deque(maxlen=ANSWERS))
-        if number <= had:
-            return next((answer for one, answer in kept if one == number), None)
-        if number != had + 1:
-            raise SequenceGap(slot, sender, had + 1, number)
-        answer = self.state.observe(turns)
-        self.had[sender] = number
-        kept.append((number, answer))
-        return answer
-
-
-class Keeper:
-    """The slots of one shard; runs in an actor.
-
-    Args:
-        target, arguments: make the state of a slot, see `State`.
-    """
-
-    def __init__(self, target: str, arguments: dict[str, Any]) -> None:
-        self._make, self._arguments = found(target), arguments
-        self._slots: dict[int, Slot] = {}
+        self._shards: dict[str, _Kept] = {}
+        self._agreed: dict[str, Any] = {}
 
     def about(self) -> int:
-        """Slots that are kept."""
-        return len(self._slots)
+        """Shards that are known."""
+        return len(self._shards)
 
     def pulse(self) -> int:
         """The same, while it works."""
-        return len(self._slots)
+        return len(self._shards)
 
-    def _slot(self, slot: int) -> Slot:
-        if slot not in self._slots:
-            self._slots[slot] = Slot(self._make(**self._arguments))
-        return self._slots[slot]
+    def agree(self, terms: dict[str, Any]) -> dict[str, Any]:
+        """What those who use these shards are to agree on: the ``terms`` of who came first."""
+        self._agreed = self._agreed or terms
+        return self._agreed
 
-    def observe(self, sender: str, asked: list[tuple[int, int, Any]]) -> list[Any]:
-        """Count (slot, number, turns) one after the other; the answers.
+    def begin(self, shard: str) -> tuple[int, int, Any, list[Entry]]:
+        """Somebody keeps ``shard`` from now on, and nobody else: the number of its term, the place up to which the
+        snapshot goes, the snapshot (None where there is none), and what came after it."""
+        kept = self._shards.setdefault(shard, _Kept())
+        kept.term += 1
+        return kept.term, kept.place, kept.snapshot, list(kept.entries)
 
-        Raises:
-            SequenceGap: see `Slot.observe`; what came before it was counted.
-        """
-        return [self._slot(slot).observe(slot, sender, number, turns) for slot, number, turns in asked]
-
-    def snapshot(self, slots: list[int]) -> list[tuple[dict[str, int], bytes]]:
-        """For each slot: how far each sender has come, and the snapshot for `restore`."""
-        return [(dict(one.had), packed(one.had, one.state.snapshot())) for one in map(self._slot, slots)]
-
-    def restore(self, snapshots: dict[int, bytes]) -> None:
-        """Take these slots over as they were.
+    def add(self, shard: str, term: int, place: int, entry: Entry) -> bool:
+        """Keep what is done at ``place``; False where something before it is missing, so that a snapshot is needed.
 
         Raises:
-            DataError: a snapshot is not whole.
+            Fenced: somebody else keeps the shard.
         """
-        for slot, snapshot in snapshots.items():
-            had, content = unpacked(snapshot)
-            state = self._make(**self._arguments)
-            state.restore(content)
-            self._slots[slot] = Slot(state)
-            self._slots[slot].had = had
+        kept = self._of(shard, term)
+        after = kept.place + len(kept.entries)
+        if term > kept.term or place > after + 1:
+            return False
+        if place == after + 1:
+            # What came through an object store is lent, and takes its room.
+            kept.entries.append(deepcopy(entry))
+        return True
 
-    def recover(
-        self, sender: str, slots: list[int], snapshots: dict[int, bytes], again: list[tuple[int, int, Any]]
-    ) -> None:
-        """Bring ``slots`` to where they were: what the snapshots hold, then what came after them."""
-        self.drop(slots)
-        self.restore(snapshots)
-        self.observe(sender, again)
+    def cover(self, shard: str, term: int, place: int, snapshot: Any) -> None:
+        """``snapshot`` holds everything up to ``place``.
 
-    def drop(self, slots: list[int]) -> None:
-        """Forget these: another shard keeps them now."""
-        for slot in slots:
-            self._slots.pop(slot, None)
+        Raises:
+            Fenced: somebody else keeps the shard.
+        """
+        kept = self._of(shard, term)
+        kept.term, kept.place, kept.snapshot, kept.entries = term, place, deepcopy(snapshot), []
+
+    def drop(self, shard: str) -> None:
+        """Nobody keeps ``shard`` any more."""
+        self._shards.pop(shard, None)
+
+    def _of(self, shard: str, term: int) -> _Kept:
+        kept = self._shards.setdefault(shard, _Kept())
+        if term < kept.term:
+            raise Fenced(shard)
+        return kept
 
 
-def packed(had: dict[str, int], content: bytes) -> bytes:
-    """A snapshot: magic, length of the head, head (JSON), the state's own bytes."""
-    head = json.dumps(had, sort_keys=True).encode()
-    return _HEAD.pack(_MAGIC, len(head)) + head + content
+class Keeper:
+    """The state of one shard; runs in an actor.
 
-
-def unpacked(snapshot: bytes) -> tuple[dict[str, int], bytes]:
-    """The inverse of `packed`.
-
-    Raises:
-        DataError: it is no snapshot, or one of another version.
+    Args:
+        target, arguments: make the state, see `State`.
+        log: where what is done is written down.
+        clock: monotonic seconds, for when a snapshot is due.
     """
-    if len(snapshot) < _HEAD.size:
-        raise DataError("snapshot", f"holds {len(snapshot)} bytes, fewer than its head")
-    magic, length = _HEAD.unpack_from(snapshot)
-    if magic != _MAGIC:
-        raise DataError("snapshot", "is none, or of another version")
-    try:
-        had = json.loads(snapshot[_HEAD.size : _HEAD.size + length])
-    except ValueError as error:
-        raise DataError("snapshot", "has a damaged head") from error
-    if not isinstance(had, dict) or not all(isinstance(number, int) for number in had.values()):
-        raise DataError("snapshot", "has a damaged head")
-    return had, snapshot[_HEAD.size + length :]
+
+    def __init__(self, target: str, arguments: dict[str, Any], log: Log, clock: Callable[[], float]) -> None:
+        self._log, self._clock = log, clock
+        self._state: Any = found(target)(**arguments)
+        self._last: OrderedDict[str, tuple[int, Said]] = OrderedDict()
+        self._term, self._place, snapshot, entries = log.begin()
+        if snapshot is not None:
+            last, state = snapshot
+            self._last.update({sender: (number, Said(*said)) for sender, (number, said) in last.items()})
+            self._state.restore(state)
+        self._spent = self._snapshot_s = 0.0
+        self._entries = self._bytes = 0
+        for entry in entries:
+            self._done(Entry(*entry))
+            self._place += 1
+        self.replayed = len(entries)
+        """Calls that were done again when it began."""
+
+    def about(self) -> dict[str, int]:
+        """Where it stands."""
+        return {"place": self._place, "replayed": self.replayed}
+
+    def pulse(self) -> int:
+        """Calls that were done so far."""
+        return self._place
+
+    def do(self, sender: str, number: int, method: str, *arguments: Any) -> Said:
+        """``method`` of the state, unless this was done before; what is answered outlives this process."""
+        had, before = self._last.get(sender, (0, Said()))
+        if number == had:
+            return before
+        if number != had + 1:
+            return Said(gap=True)
+        entry = Entry(sender, number, method, arguments)
+        # Written down while it is done: the answer waits for both.
+        written = self._log.add(self._term, self._place + 1, entry)
+        said = self._done(entry)
+        self._place += 1
+        if not written() or self._due():
+            self._cover()
+        return said
+
+    def _done(self, entry: Entry) -> Said:
+        began = self._clock()
+        try:
+            said = Said(getattr(self._state, entry.method)(*entry.arguments))
+        except Exception as error:  # the same error comes when it is done again: it is an answer like others
+            said = Said(failed=f"{type(error).__name__}: {error}")
+        self._last[entry.sender] = (entry.number, said)
+        self._last.move_to_end(entry.sender)
+        if len(self._last) > MOST_SENDERS:
+            self._last.popitem(last=False)
+        self._spent += self._clock() - began
+        self._entries += 1
+        self._bytes += sum(one.size for one in entry.arguments if isinstance(one, pa.Buffer))
+        return said
+
+    def _due(self) -> bool:
+        late = self._spent > max(REPLAY_S, 10 * self._snapshot_s)
+        return late or self._entries >= MOST_ENTRIES or self._bytes >= MOST_BYTES
+
+    def _cover(self) -> None:
+        began = self._clock()
+        last = {sender: (number, tuple(said)) for sender, (number, said) in self._last.items()}
+        self._log.cover(self._term, self._place, (last, self._state.snapshot()))
+        self._snapshot_s = self._clock() - began
+        self._spent, self._entries, self._bytes = 0.0, 0, 0

@@ -33,7 +33,8 @@ class Owing:
         """Tenant, session and last request by slot; only of sessions that owe something."""
         self.counts: Counter[str] = Counter()
         """Sessions that ended so, by policy."""
-        self._ended: deque[Owed] = deque(maxlen=max(MOST_ENDED, 2 * capacity))
+        self.ended: deque[Owed] = deque(maxlen=max(MOST_ENDED, 2 * capacity))
+        """Those that have ended so and were not `taken` yet."""
 
     def end(self, slot: int, policies: Sequence[str]) -> None:
         """The session in ``slot`` has ended, and breaks ``policies`` by that."""
@@ -45,10 +46,10 @@ class Owing:
         """``who`` (tenant, session and last request) has ended without a slot, and breaks ``policies`` by that."""
         if policies:
             self.counts.update(policies)
-            self._ended.append(Owed(*who, tuple(policies)))
+            self.ended.append(Owed(*who, tuple(policies)))
 
     def taken(self) -> list[Owed]:
         """The sessions that have ended since this was last asked; of more than can wait, the last."""
-        out = list(self._ended)
-        self._ended.clear()
+        out = list(self.ended)
+        self.ended.clear()
         return out

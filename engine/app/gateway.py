@@ -42,7 +42,6 @@ from aimds.gateway.tracing import traces
 from aimds.gateway.upkeep import Upkeep
 from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
-from aimds.respond.carry_out import Responder
 from aimds.respond.hold_file import HoldFile
 from aimds.respond.notify import NotifyFile
 from aimds.respond.policy import Policy
@@ -89,9 +88,16 @@ class Gateway:
         notify = settings.notify
         told = None if notify is None else Notifications(NotifyFile(notify), self.follow_ups, say)
         file = None if settings.holds is None else HoldFile(settings.holds, say)
-        self.responder = Responder(told, file=file, now=wall())
+        self.responder = following.responder(settings, told, file, wall())
         self._upkeep = Upkeep(
-            self.follow_ups, self.metrics, self.responder, self.audit, clock=clock, wall=wall, say=say
+            self.follow_ups,
+            self.metrics,
+            self.responder,
+            self.audit,
+            clock=clock,
+            wall=wall,
+            say=say,
+            traffic=lambda rows, caught: self._following.caught(rows, caught),
         )
         self._auth: Auth | None = None
         if not settings.insecure:
@@ -109,6 +115,9 @@ class Gateway:
         )
         batch = settings.batch if self._judging is None else replace(settings.batch, slots=self._judging.count)
         self._reviews = self._reviewed(settings, access)
+        self._following = following.Following(
+            settings, self.responder, lambda: self.worker.screener, clock=clock, wall=wall, say=say
+        )
         self.worker = Worker(
             build(settings.screening),
             slots=batch.slots,
@@ -120,13 +129,9 @@ class Gateway:
                 self.policy,
             ),
             route=routing(settings, self.metrics, wall),
-            sessions=following.sessions(settings, lambda: self.worker.screener, say),
-            watch=following.watch(settings),
-            responder=self.responder,
+            follower=self._following.follower,
             clock=clock,
-            wall=wall,
         )
-        self._snapshot = following.snapshot(settings, self.worker.follower, say)
         self._traces = traces(settings.traces, os.environ)
         service: Callable[..., Service] = Service
         if self._traces is not None:
@@ -142,7 +147,7 @@ class Gateway:
                 self._state,
                 holds.listed,
                 holds.release,
-                lambda: set_gauges(self.metrics, self.responder, told, self.worker, self.follow_ups, wall),
+                lambda: set_gauges(self.metrics, self.responder, told, self._following.follower, self.follow_ups, wall),
             ),
             access=access,
             limits=settings.limits,
@@ -211,6 +216,7 @@ class Gateway:
         self.worker.attach(self.service)
         if self._judging is not None:
             await self._judging.judges.start()
+        await self._following.begin()
         front = self._front
         self.sockets.open(
             None if front is None else lambda app: front(app, self), self.metrics.connections.labels("tcp").inc
@@ -220,11 +226,11 @@ class Gateway:
         jwt, audit = self.settings.jwt, self.settings.audit
         self._upkeep.begin(
             self.service,
-            self.worker,
+            self._following.follower,
             None if self._reviews is None else self._reviews.reviewing,
             None if jwt is None else jwt.refresh_s,
             None if audit is None else audit.keep_days,
-            self._snapshot,
+            self._following.kept,
         )
         self.follow_ups.attach()
         await self.sockets.opened()
@@ -244,13 +250,10 @@ class Gateway:
         if self._telling is not None:
             await self._telling
         self.worker.close()
-        follower, kept = self.worker.follower, self._snapshot
-        # What has ended by now is told of before what goes on is written, or the next start would tell of it again.
-        self._tell(follower.forget())
-        if kept is None or not kept.write():
-            self._tell(follower.forget(over=True))
+        await asyncio.get_running_loop().run_in_executor(None, self._following.ended, self._tell)
         await self.follow_ups.close(asyncio.get_running_loop().time() + self.settings.drain_s)
         self.responder.close()
+        self._following.close()
         if self._judging is not None:
             await self._judging.close()
         if self._reviews is not None:
@@ -268,7 +271,7 @@ class Gateway:
 
     def _tell(self, owed: list[Owed]) -> None:
         try:
-            self._upkeep.tell(self.worker.follower, owed)
+            self._upkeep.tell(self._following.follower, owed)
         except AimdsError as error:
             self._say(f"what was owed to {len(owed)} sessions that have ended could not be recorded: {error}")
 
@@ -279,7 +282,7 @@ class Gateway:
             found = None if self._auth is None or settings.insecure else self._credentials(settings)
             screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
             actions = None if self._reviews is None else reviews.chosen(settings.screening)
-            watch = following.watch(settings, self.worker.follower.watch)
+            use = self._following.renewed(settings)
             read = self.sockets.read(settings)
             if self._judging is not None:
                 await self._judging.judges.replace(Setup(settings.screening, self._warm))
@@ -291,15 +294,22 @@ class Gateway:
         if found is not None and self._auth is not None:
             self._auth.credentials = found
         self.worker.replace(screener)
-        follower = self.worker.follower
         # A reload that is given up goes on here: what is owed is told before the log is closed.
-        self._telling = asyncio.get_running_loop().run_in_executor(None, lambda: self._tell(follower.use(watch)))
+        self._telling = asyncio.get_running_loop().run_in_executor(None, self._renewed, use)
         await asyncio.shield(self._telling)
         if self._reviews is not None and actions is not None:
             self._reviews.reviewing.actions = actions
         self.service.batcher.weights = dict(settings.weights)
         self._last_reload = {"at": at, "error": None}
         self._say("reloaded")
+
+    def _renewed(self, use: Callable[[], list[Owed]]) -> None:
+        try:
+            owed = use()
+        except AimdsError as error:
+            self._say(f"sessions: {error}")
+            return
+        self._tell(owed)
 
     def _reload_soon(self) -> dict[str, Any]:
         task = asyncio.create_task(self.reload())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aimds.gateway.follow_ups import FollowUps
+from aimds.gateway.following import Follows
 from aimds.gateway.notifications import Notifications
-from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
 from aimds.respond.carry_out import Responder
 
@@ -15,7 +15,7 @@ def set_gauges(
     metrics: Metrics,
     responder: Responder,
     notifications: Notifications | None,
-    worker: Worker,
+    follower: Follows,
     follow_ups: FollowUps,
     wall: Callable[[], float],
 ) -> None:
@@ -27,10 +27,8 @@ def set_gauges(
     lost = responder.lost + (0 if notifications is None else notifications.lost)
     for name, n in (("notify", responder.notified), ("lost", lost)):
         metrics.handed.labels(name).set(n)
-    watch = worker.follower.watch
-    if watch is not None:
-        for name in watch.names:
-            metrics.broken.labels(name).set(watch.broken[name])
-            metrics.unfollowed.labels(name).set(watch.unjudged[name])
-            metrics.owed.labels(name).set(watch.owing.counts[name])
+    for name, counts in follower.counts().items():
+        metrics.broken.labels(name).set(counts["broken"])
+        metrics.unfollowed.labels(name).set(counts["unjudged"])
+        metrics.owed.labels(name).set(counts["owed"])
     follow_ups.gauges()

@@ -152,11 +152,13 @@ async def _serve(settings: Callable[[], Settings], front: Callable[[Any, Any], A
     say("starting: reads models and warms up; listens when that is done")
     from aimds.app import Gateway
     from aimds.cli.startup import TEXTS, notice
+    from aimds.gateway.garbage import settle
 
     with notice():
         gateway = Gateway(settings(), reread=settings, warm=TEXTS, front=front, say=say)
         gateway.worker.screener.screen(list(TEXTS))
         await gateway.start()
+    settle()
     ended = asyncio.Event()
     loop, reloads = asyncio.get_running_loop(), set()
     for number in (signal.SIGTERM, signal.SIGINT):

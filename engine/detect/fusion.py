@@ -217,9 +217,10 @@ def _units_for(strength: F32, units: F64) -> F64:
     return np.where(strength >= np.float32(CERTAIN), 1.0, units)
 
 
-def shares(stages: StageScores) -> tuple[Mapping[str, float], Mapping[str, float]]:
+def shares(stages: StageScores) -> tuple[dict[str, float], dict[str, float]]:
     """What each stage may spend in trusted and in untrusted channels; either sums to 1."""
-    return _shares(stages.deep is not None, stages.exemplars is not None)
+    trusted, untrusted = _shares(stages.deep is not None, stages.exemplars is not None)
+    return dict(trusted), dict(untrusted)
 
 
 @functools.cache

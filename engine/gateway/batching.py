@@ -58,11 +58,11 @@ class Job:
     cancelled: bool = False
     queued: bool = False
     arrived: float = 0.0
+    work: int = 0
+    """Work as `BatchTime` counts it."""
 
-    @property
-    def work(self) -> int:
-        """Work as `BatchTime` counts it."""
-        return self.rows * ROW_WORK + self.size_bytes
+    def __post_init__(self) -> None:
+        self.work = self.rows * ROW_WORK + self.size_bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -130,7 +130,8 @@ class Batcher:
         tenant = self._tenants.get(job.tenant)
         weight = self.weights.get(job.tenant, 1.0)
         if self._admission:
-            admit(self._load(job, tenant, weight, now), self.time, job.deadline - now, self.longest_s)
+            longest_s = self.longest_s
+            admit(self._load(job, tenant, weight, now, longest_s), self.time, job.deadline - now, longest_s)
         if self.queued_bytes + job.size_bytes > self.config.max_queue_bytes and self.queued_rows:
             wait = self.time.pace_s * self.queued_work / self.config.slots
             raise Problem("overloaded", f"{self.queued_bytes} bytes of text are waiting already", retry_after_s=wait)
@@ -219,6 +220,12 @@ class Batcher:
         return max(self.config.max_batch_ms / 1e3, 2 * self.time.base_s)
 
     @property
+    def grain(self) -> tuple[int, float]:
+        """Rows and work of an eighth of a full batch: single requests that are queued as one job are no more."""
+        work = (self.longest_s - self.time.base_s) / max(self.time.pace_s, 1e-12)
+        return max(1, self.config.max_rows // 8), work / 8
+
+    @property
     def waiting_batches(self) -> float:
         """Batches that what waits will make, a part of one included."""
         full = (self.longest_s - self.time.base_s) / max(self.time.pace_s, 1e-12)
@@ -229,12 +236,12 @@ class Batcher:
         """Tenants with something in the queue."""
         return len(self._tenants)
 
-    def _load(self, job: Job, tenant: _Tenant | None, weight: float, now: float) -> Load:
+    def _load(self, job: Job, tenant: _Tenant | None, weight: float, now: float, longest_s: float) -> Load:
         # Others that keep coming overtake a tenant with a long queue, so it is held to its share of the slots, whoever
         # waits at the moment.
         share = weight / max(self._weight if tenant else self._weight + weight, self._contention)
         ahead = ((tenant.work if tenant else 0) + job.work) / share - job.work
-        full = (self.longest_s - self.time.base_s) / max(self.time.pace_s, 1e-12)
+        full = (longest_s - self.time.base_s) / max(self.time.pace_s, 1e-12)
         mean = self.queued_work / self.queued_rows if self.queued_rows else job.work / job.rows
         batches = 1 + ahead / max(min(full, mean * self.config.max_rows), 1.0)
         running = 0.0

@@ -88,8 +88,12 @@ class Exchange:
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """The whole answer at once."""
+        if self.ended:
+            return
         self.begin(status, [*headers, ("content-length", str(len(body)))])
-        self.send(body)
+        if body:
+            self._out.append(body)
+            self.unsent += len(body)
         self.finish()
 
     def begin(self, status: int, headers: Headers) -> None:

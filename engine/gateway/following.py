@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from aimds.analyze import snapshot
 from aimds.analyze.owing import Owed
@@ -22,16 +21,38 @@ from aimds.analyze.packed import Arrays
 from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch
 from aimds.errors import DataError
+from aimds.gateway.rounds import joined, waves
 from aimds.respond.carry_out import Responder
 from aimds.respond.policy import Policy
 from aimds.respond.scored import codes
 from aimds.respond.violations import with_broken
-from aimds.schema import ACTIONS, SESSION_ACTIONS, STATUSES, VERDICTS, enum
+from aimds.schema import SESSION_ACTIONS
 
 Rows = npt.NDArray[np.int64]
 SCORES: Final = "scores"
 POLICIES: Final = "policies"
 """What is kept of sessions, by name."""
+
+
+class Follows(Protocol):
+    """Follows sessions for a gateway: in its own process (`Follower`), or elsewhere."""
+
+    def has_work(self, policy: Policy | None) -> bool:
+        """As `Follower.has_work`."""
+
+    def respond(
+        self, policy: Policy | None, requests: pa.RecordBatch, verdicts: pa.RecordBatch, senders: Sequence[str]
+    ) -> pa.RecordBatch:
+        """As `Follower.respond`."""
+
+    def forget(self, *, over: bool = False) -> list[Owed]:
+        """As `Follower.forget`."""
+
+    def owe(self, owed: list[Owed]) -> None:
+        """As `Follower.owe`."""
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """As `Follower.counts`."""
 
 
 class Follower:
@@ -42,6 +63,7 @@ class Follower:
         watch: finds the policies that a session breaks; `use` puts another in its place.
         responder: holds sessions, and hands rows to people and hooks.
         clock: monotonic seconds; ``wall``: seconds since 1970.
+        rows: those that were given a score before.
     """
 
     def __init__(
@@ -52,10 +74,11 @@ class Follower:
         *,
         clock: Callable[[], float],
         wall: Callable[[], float],
+        rows: int = 0,
     ) -> None:
         self.watch = watch
         self._sessions, self._responder, self._clock, self._wall = sessions, responder, clock, wall
-        self._lock, self._rows, self._ended = threading.Lock(), 0, 0
+        self._lock, self._rows, self._ended = threading.Lock(), rows, 0
         self._left: list[Owed] = []
         """What was owed by policies with which nothing goes on."""
 
@@ -157,6 +180,15 @@ class Follower:
                     one.forget(now)
             return (0 if sessions is None else len(sessions)), (0 if watch is None else len(watch))
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """By policy over sessions: how often it was ``broken``, could not be judged to the end (``unjudged``), and was
+        broken by the end of a session (``owed``)."""
+        watch = self.watch
+        if watch is None:
+            return {}
+        kinds = {"broken": watch.broken, "unjudged": watch.unjudged, "owed": watch.owing.counts}
+        return {name: {kind: counts[name] for kind, counts in kinds.items()} for name in watch.names}
+
     @property
     def rows(self) -> int:
         """Rows that were given a score, over restarts too."""
@@ -239,7 +271,7 @@ class Follower:
             chosen = pa.array(rows)
             names = [senders[row] for row in rows.tolist()]
             parts.append(step(verdicts.take(chosen), events.take(chosen), names))
-        return _joined(verdicts, rounds, parts)
+        return joined(verdicts, rounds, parts)
 
 
 def _left(header: Mapping[str, Any]) -> list[Owed]:
@@ -260,30 +292,3 @@ def _part(
     if "seen" in kept and kept["seen"].dtype == np.float64:
         kept["seen"] = np.minimum(kept["seen"] + shift, now)
     return header[name], kept
-
-
-def waves(verdicts: pa.RecordBatch, senders: Sequence[str]) -> list[Rows]:
-    """The rows of ``verdicts`` in rounds, the first of each session, the second, and so on: what follows from a row is
-    known before the next of its session is looked at."""
-    seen: dict[tuple[str | None, ...], int] = {}
-    number = np.empty(verdicts.num_rows, np.int64)
-    columns = (verdicts.column(name).to_pylist() for name in ("tenant", "session_id"))
-    for row, (tenant, session) in enumerate(zip(*columns, strict=True)):
-        key = (tenant, session, senders[row] if session is None else None)
-        number[row] = seen[key] = seen.get(key, -1) + 1
-    return [np.flatnonzero(number == one) for one in range(int(number.max(initial=-1)) + 1)]
-
-
-def _joined(verdicts: pa.RecordBatch, rounds: Sequence[Rows], parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    order = pa.array(np.argsort(np.concatenate(rounds)))
-    names = {"action": ACTIONS, "session_action": SESSION_ACTIONS, "status": STATUSES}
-
-    def column(name: str) -> pa.Array:
-        if name in names:
-            found = np.concatenate([codes(part.column(name), names[name], name) for part in parts])
-            return enum(names[name], found[order.to_numpy()])
-        return pc.take(pa.concat_arrays([part.column(name) for part in parts]), order)
-
-    changed = {*names, "mitigated_text", "violations", "error"}
-    arrays = [column(field.name) if field.name in changed else verdicts.column(field.name) for field in VERDICTS]
-    return pa.RecordBatch.from_arrays(arrays, schema=VERDICTS)

@@ -52,11 +52,16 @@ def packed(head: msgspec.Struct, batch: pa.RecordBatch | None = None) -> list[An
     encoded = msgspec.msgpack.encode(head, enc_hook=str)
     if batch is None:
         return [SIZES.pack(len(encoded), 0), encoded]
+    content = body(batch)
+    return [SIZES.pack(len(encoded), content.size), encoded, memoryview(content)]
+
+
+def body(batch: pa.RecordBatch) -> pa.Buffer:
+    """``batch`` as an Arrow IPC stream; `unpacked` is the reverse."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    body = sink.getvalue()
-    return [SIZES.pack(len(encoded), body.size), encoded, memoryview(body)]
+    return sink.getvalue()
 
 
 def unpacked(body: bytes | pa.Buffer) -> pa.RecordBatch | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
 from aimds.gateway.ipc import MEDIA_TYPE as ARROW
 from aimds.gateway.problem import Problem
 
+Found = TypeVar("Found")
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 TEXT = "text/plain"
@@ -27,6 +29,18 @@ class Head:
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    _read: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, name: str, read: Callable[[], Found]) -> Found:
+        """What ``read`` makes of these headers under ``name``: many requests have the same head, read only once.
+
+        Raises:
+            Problem: as ``read``.
+        """
+        found: Found | None = self._read.get(name)
+        if found is None:
+            found = self._read[name] = read()
+        return found
 
     @classmethod
     def read(cls, method: str, target: str, headers: Iterable[tuple[bytes, bytes]]) -> Head:

@@ -38,6 +38,8 @@ class Reader:
     def __init__(self, max_message_bytes: int = 16 << 20, max_expanded_bytes: int = 64 << 20) -> None:
         self._max, self._max_expanded = max_message_bytes, max_expanded_bytes
         self._held = bytearray()
+        self._needed = 8
+        """Bytes without which there is nothing to look at."""
         self._prefix = b""
         self._schema: pa.Schema | None = None
         self.rows = 0
@@ -81,7 +83,7 @@ class Reader:
 
     def _frame(self) -> tuple[bytes, bytes, bytes] | None:
         held = self._held
-        if len(held) < 8:
+        if len(held) < self._needed:
             return None
         mark, size = struct.unpack_from("<II", held, 0)
         if mark != CONTINUATION:
@@ -100,7 +102,9 @@ class Reader:
             raise Problem("too-large", f"a message has {length} bytes, at most {self._max} are taken")
         end = 8 + size + length
         if len(held) < end:
+            self._needed = end
             return None
+        self._needed = 8
         whole = bytes(held[:end])
         del held[:end]
         return metadata, whole[8 + size :], whole

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from aimds.errors import AimdsError
 from aimds.gateway.frames import SIZES, Asked, Found, Ready, Setup, packed, unpacked
+from aimds.gateway.garbage import settle
 from aimds.gateway.identity import LOCAL
 from aimds.gateway.judging import judge_batch
 from aimds.gateway.pieces import Piece
@@ -54,6 +55,7 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, build: Callable[[Screening], A
     except AimdsError as error:
         _write(outgoing, packed(Ready(str(error))))
         return
+    settle()
     _write(outgoing, packed(Ready()))
     while (message := _message(incoming))[0]:
         asked, batch = msgspec.msgpack.decode(message[0], type=Asked), unpacked(message[1])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from aimds.gateway.pieces import Piece, joined
+from aimds.gateway.pieces import ARROW, Piece, joined
 from aimds.gateway.problem import Problem
 
 Record = Callable[[pa.RecordBatch, pa.RecordBatch, list[Piece]], None]
@@ -81,11 +81,7 @@ def finished(
             record(batch, verdicts, list(pieces))
         except Exception as error:  # a verdict that is not recorded is not given
             return unrecorded(pieces, error)
-    answers, start = [], 0
-    for piece in pieces:
-        answers.append(verdicts.slice(start, piece.count))
-        start += piece.count
-    formed: list[Any] = _formed(pieces, verdicts, answers)
+    formed = _formed(pieces, verdicts)
     if route is not None:
         formed = route(batch, verdicts, pieces, formed)
     actions, threats = verdicts.column("action"), verdicts.column("threat_type")
@@ -124,15 +120,14 @@ def _isolated(
     return pa.concat_batches(halves)
 
 
-def _formed(pieces: Sequence[Piece], verdicts: pa.RecordBatch, parts: list[pa.RecordBatch]) -> list[Any]:
+def _formed(pieces: Sequence[Piece], verdicts: pa.RecordBatch) -> list[Any]:
     # Columns are read once for all rows of one form, not once a piece: a batch may hold hundreds of pieces.
-    forms = {piece.form for piece in pieces}
-    if len(forms) > 1 or forms == {"arrow"}:
-        return [piece.formed(part) for piece, part in zip(pieces, parts, strict=True)]
-    flat, out, start = pieces[0].formed(verdicts), [], 0
+    one_form = len({piece.form for piece in pieces}) == 1 and pieces[0].form != ARROW
+    flat, out, start = pieces[0].formed(verdicts) if one_form else None, [], 0
     for piece in pieces:
-        out.append(flat[start : start + piece.count])
-        start += piece.count
+        stop = start + piece.count
+        out.append(piece.formed(verdicts.slice(start, stop - start)) if flat is None else flat[start:stop])
+        start = stop
     return out
 
 

@@ -39,9 +39,10 @@ class Rates:
         self._rate, self._burst = rate, burst
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def take(self, identity: Identity, rows: int, now: float, *, admitted: bool = False) -> None:
-        """Count ``rows``. A request of more rows than the burst passes when the bucket is full, and is then paid off.
-        Rows of a request that was ``admitted`` before pass too, so that it is not cut in two, and are paid off as well.
+    def take(self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False) -> None:
+        """Count ``rows``, each a request of its own where they stand ``apart``. Another request of more rows than the
+        burst passes when the bucket is full, and is then paid off. Rows of a request that was ``admitted`` before pass
+        too, so that it is not cut in two, and are paid off as well.
 
         Raises:
             Problem: ``rate-limited``, with the time to wait; nothing was counted.
@@ -59,11 +60,17 @@ class Rates:
         self._buckets.move_to_end(name)
         bucket.tokens = min(burst, bucket.tokens + rate * max(0.0, now - bucket.at))
         bucket.at = now
-        needed = min(float(rows), burst)
+        needed = float(rows) if apart else min(float(rows), burst)
         if bucket.tokens < needed and not admitted:
             wait = (needed - bucket.tokens) / rate
             raise Problem("rate-limited", f"{identity.name} may send {rate:g} rows a second", retry_after_s=wait)
         bucket.tokens -= rows
+
+    def give_back(self, identity: Identity, rows: int) -> None:
+        """What was taken for ``rows`` just now is not wanted."""
+        bucket = self._buckets.get(f"{identity.kind}:{identity.name}")
+        if bucket is not None and (self._rate if identity.rate is None else identity.rate):
+            bucket.tokens += rows
 
     def _forget(self) -> None:
         while len(self._buckets) > MOST_BUCKETS:

@@ -55,6 +55,8 @@ class Piece:
     table: pa.RecordBatch | None = None
     admitted: bool = False
     """Its request has been let in with an earlier piece."""
+    apart: bool = False
+    """Its rows are requests of their own: an answer is a list with a Problem in the place of a row that has none."""
     tiers: str = ""
     """ANY_TIER or LOCAL_TIERS where a choice is asked for; its form is JSON lines then."""
 
@@ -74,6 +76,15 @@ class Piece:
         column = self.table.column("text")
         return int(column.nbytes)
 
+    def singles(self) -> list[Piece]:
+        """Itself, or where its rows stand ``apart`` a piece for each of them; whoever takes them calls nobody back."""
+        if not self.apart or self.rows is None or len(self.rows) == 1:
+            return [self]
+        return [
+            Piece(self.route, self.identity, self.form, self.done, self.failed, rows=[one], tiers=self.tiers)
+            for one in self.rows
+        ]
+
     def requests(self) -> pa.RecordBatch:
         """The rows as REQUESTS."""
         return self.table if self.rows is None else batch_of(self.rows)
@@ -92,8 +103,15 @@ class Desk(Protocol):
     output: OutputConfig
     has_tiers: bool
 
-    def place(self, piece: Piece, deadline: float, urgency: int, now: float) -> Job:
-        """Queue ``piece``, due at ``deadline``, or raise a Problem."""
+    @property
+    def grain(self) -> tuple[int, float]:
+        """Rows, and work as `BatchTime` counts it, that may be queued as one job and leave a batch its freedom."""
+
+    def place(self, piece: Piece, deadline: float, urgency: int, now: float, *, trial: bool = False) -> Job:
+        """Queue ``piece``, due at ``deadline``, or raise a Problem; as a ``trial``, that is not counted."""
+
+    def shed(self, problem: Problem, n: int) -> None:
+        """Count ``n`` rows that were not even tried, since others like them were refused."""
 
     def cancel(self, job: Job) -> None:
         """Nobody waits for ``job`` any more."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from prometheus_client import Counter
 
 from aimds import __version__
 from aimds.gateway import openapi
@@ -30,7 +31,7 @@ from aimds.gateway.outputs import Response
 from aimds.gateway.pieces import Limits, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.single import One
-from aimds.metrics import CONTENT_TYPE, Metrics
+from aimds.metrics import CONTENT_TYPE, Metrics, observed
 
 MOST_EXCHANGES = 20_000
 
@@ -90,16 +91,26 @@ class Service:
         self.ready = True
         self.draining = False
         self._open: set[Exchange] = set()
+        self._counters: dict[tuple[str, int], Counter] = {}
 
-    def open(self, method: str, target: str, headers: list[tuple[bytes, bytes]], peer: Peer, now: float) -> Exchange:
-        """The exchange of a request; one that is refused is answered already."""
+    def open(
+        self,
+        method: str,
+        target: str,
+        headers: list[tuple[bytes, bytes]],
+        peer: Peer,
+        now: float,
+        head: Head | None = None,
+    ) -> Exchange:
+        """The exchange of a request; one that is refused is answered already. ``head``: what was read of the rest
+        before, since many requests begin alike."""
         name, identity = "none", None
         try:
-            head = Head.read(method, target, headers)
+            known = head = head or Head.read(method, target, headers)
             if self._pages is not None and self._pages.owns(head.path):
                 name = "console"
                 return self._opened(self._page(self._pages, head, peer, now))
-            route, part = route_of(head.method, head.path)
+            route, part = head.once("route", lambda: route_of(known.method, known.path))
             name = route.name
             if peer.early and route.method != "GET":
                 raise Problem("too-early", "this request changes something; send it again after the handshake")
@@ -118,10 +129,9 @@ class Service:
 
     def _opened(self, exchange: Exchange) -> Exchange:
         if exchange.ended:
-            self.metrics.requests.labels(exchange.route, str(exchange.status)).inc()
+            self._count(exchange)
             return exchange
         self._open.add(exchange)
-        self.metrics.exchanges.set(len(self._open))
         exchange.on_close = self._closed
         return exchange
 
@@ -208,12 +218,24 @@ class Service:
 
     def _closed(self, exchange: Exchange) -> None:
         self._open.discard(exchange)
-        self.metrics.exchanges.set(len(self._open))
-        # A client that left before an answer began has the status that proxies log for it.
-        self.metrics.requests.labels(exchange.route, str(exchange.status or 499)).inc()
+        self._count(exchange)
 
-    def place(self, piece: Piece, deadline: float, urgency: int, now: float) -> Job:
-        """Queue ``piece``, due at ``deadline``.
+    def _count(self, exchange: Exchange) -> None:
+        # A client that left before an answer began has the status that proxies log for it.
+        key = exchange.route, exchange.status or 499
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = self.metrics.requests.labels(key[0], str(key[1]))
+        counter.inc()
+
+    @property
+    def grain(self) -> tuple[int, float]:
+        """See `Batcher.grain`."""
+        return self.batcher.grain
+
+    def place(self, piece: Piece, deadline: float, urgency: int, now: float, *, trial: bool = False) -> Job:
+        """Queue ``piece``, due at ``deadline``. A ``trial`` that is refused leaves no trace: its rows are placed in
+        another way.
 
         Raises:
             Problem: ``rate-limited``, ``overloaded`` or ``deadline-exceeded``.
@@ -221,14 +243,23 @@ class Service:
         identity = piece.identity
         tenant = identity.tenant or (piece.rows[0].tenant if piece.rows else None) or identity.name
         job = Job(tenant, piece.count, piece.text_bytes, deadline, piece, urgency)
+        taken = False
         try:
-            self.rates.take(identity, piece.count, now, admitted=piece.admitted)
+            self.rates.take(identity, job.rows, now, admitted=piece.admitted, apart=piece.apart)
+            taken = True
             self.batcher.submit(job, now)
         except Problem as problem:
-            self.metrics.shed.labels(problem.kind).inc(piece.count)
+            if not trial:
+                self.metrics.shed.labels(problem.kind).inc(job.rows)
+            elif taken:
+                self.rates.give_back(identity, job.rows)
             raise
         self.hooks.work()
         return job
+
+    def shed(self, problem: Problem, n: int) -> None:
+        """Count ``n`` rows that were not even tried, since others like them were refused."""
+        self.metrics.shed.labels(problem.kind).inc(n)
 
     def cancel(self, job: Job) -> None:
         """Nobody waits for ``job`` any more."""
@@ -255,18 +286,20 @@ class Service:
         self.metrics.batch_rows.observe(batch.rows)
         self.metrics.batch_seconds.observe(now - batch.started)
         self.metrics.screened(judged.actions, judged.threats, judged.unjudged)
-        latency = {}
+        # Rows that came together have waited alike.
+        waited: dict[tuple[str, float], int] = {}
         for job, found in zip(batch.jobs, judged.answers, strict=True):
             if job.cancelled:
                 continue
             piece: Piece = job.payload
-            if piece.route not in latency:
-                latency[piece.route] = self.metrics.latency.labels(piece.route)
-            latency[piece.route].observe(now - job.arrived)
+            alike = piece.route, now - job.arrived
+            waited[alike] = waited.get(alike, 0) + (job.rows if piece.apart else 1)
             if isinstance(found, Problem):
                 piece.failed(found, now)
             else:
                 piece.done(found, now)
+        for (route, seconds), n in waited.items():
+            observed(self.metrics.latency.labels(route), seconds, n)
 
     def drain(self, now: float) -> None:
         """Take no new requests; what is under way is finished."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aimds.gateway import rows
 from aimds.gateway.batching import Job
 from aimds.gateway.exchange import Exchange
@@ -18,14 +20,13 @@ class Screening(Exchange):
     def __init__(self, route: str, desk: Desk, head: Head, identity: Identity, deadline_ms: float) -> None:
         super().__init__()
         self.route, self.desk, self.identity = route, desk, identity
-        self.slack_s = head.deadline_s(deadline_ms / 1e3, desk.limits.max_deadline_ms / 1e3)
-        self.urgency = head.urgency()
-        self.form = BRIEF if head.brief() else FULL
-        self.tiers = head.tiers()
+        most_ms = desk.limits.max_deadline_ms
+        self.slack_s, self.urgency, self.form, self.tiers = head.once(
+            f"terms {deadline_ms}", lambda: _terms(head, deadline_ms, most_ms)
+        )
         if self.tiers and not desk.has_tiers:
             raise Problem("unprocessable", "route: this gateway has no model tiers to choose from")
         self.jobs: set[Job] = set()
-        head.refuse_encodings()
 
     def abort(self, now: float) -> None:
         """Give up what waits."""
@@ -55,6 +56,13 @@ class Screening(Exchange):
         return one
 
 
+def _terms(head: Head, deadline_ms: float, most_ms: float) -> tuple[float, int, str, str]:
+    """Seconds until a verdict is due, urgency, form, and which model tiers are asked for."""
+    head.refuse_encodings()
+    slack_s = head.deadline_s(deadline_ms / 1e3, most_ms / 1e3)
+    return slack_s, head.urgency(), BRIEF if head.brief() else FULL, head.tiers()
+
+
 def keyed(head: Head, identity: Identity) -> tuple[str, str] | None:
     """The Idempotency-Key of a request, apart for each identity; None where it has none."""
     key = head.idempotency_key()
@@ -63,5 +71,11 @@ def keyed(head: Head, identity: Identity) -> tuple[str, str] | None:
 
 def failure(ident: str, problem: Problem) -> bytes:
     """The line for a row that has no verdict."""
-    told = {"request_id": ident, "status": "error", "error": str(problem), "problem": problem.document()}
-    return rows.encoded(told) + b"\n"
+    return failures([ident], problem)
+
+
+def failures(idents: Sequence[str], problem: Problem) -> bytes:
+    """The lines for rows that have no verdict, all for the same reason."""
+    told = rows.encoded({"status": "error", "error": str(problem), "problem": problem.document()})
+    rest = b"," + told[1:] + b"\n"
+    return b"".join([b'{"request_id":' + rows.encoded(ident) + rest for ident in idents])

@@ -21,27 +21,28 @@ class One(Screening):
         self, route: str, desk: Desk, head: Head, identity: Identity, answers: Answers, session: str | None = None
     ) -> None:
         super().__init__(route, desk, head, identity, desk.limits.deadline_ms)
-        if head.media_type() not in (JSON, ""):
-            raise Problem("unsupported-media-type", f"{head.media_type()[:80]!r}: this route takes {JSON}")
-        head.answer_type(JSON, (JSON,))
         self._most = desk.limits.max_body_bytes * (1 if session is None else 8)
-        length = head.content_length()
-        if length is not None and length > self._most:
-            raise Problem("too-large", f"the body has {length} bytes, at most {self._most} are taken")
+        head.once(f"one {self._most}", lambda: _checked(head, self._most))
         self._session, self._answers = session, answers
         self._key = keyed(head, identity)
         self._path = head.path
         self._first = False
-        self._body = bytearray()
+        self._body: bytes | bytearray = b""
 
     def receive(self, content: bytes, now: float) -> None:
         """Collect the body."""
         if self.ended:
             return
-        self._body += content
+        if not self._body:
+            self._body = content
+        else:
+            # Most bodies come whole; one that does not is collected without copying it again and again.
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += content
         if len(self._body) > self._most:
             self.refuse(Problem("too-large", f"the body is larger than {self._most} bytes"))
-            self._body.clear()
+            self._body = b""
 
     def end(self, now: float) -> None:
         """Screen it."""
@@ -95,3 +96,18 @@ class One(Screening):
             self._close()
             return
         super().abort(now)
+
+
+def _checked(head: Head, most: int) -> bool:
+    """Whether ``head`` begins a request with a body of at most ``most`` bytes in JSON.
+
+    Raises:
+        Problem: it does not.
+    """
+    if head.media_type() not in (JSON, ""):
+        raise Problem("unsupported-media-type", f"{head.media_type()[:80]!r}: this route takes {JSON}")
+    head.answer_type(JSON, (JSON,))
+    length = head.content_length()
+    if length is not None and length > most:
+        raise Problem("too-large", f"the body has {length} bytes, at most {most} are taken")
+    return True

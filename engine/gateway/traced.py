@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from aimds.gateway.batching import Batch, Job
 from aimds.gateway.exchange import Exchange
+from aimds.gateway.headers import Head
 from aimds.gateway.identity import ROUTES, Peer
 from aimds.gateway.judging import Judged
 from aimds.gateway.pieces import ARROW, OBJECTS, Piece
@@ -39,10 +40,18 @@ class TracedService(Service):
         self._spans: dict[Exchange, Any] = {}
         self._completing: _Completing | None = None
 
-    def open(self, method: str, target: str, headers: list[tuple[bytes, bytes]], peer: Peer, now: float) -> Exchange:
+    def open(
+        self,
+        method: str,
+        target: str,
+        headers: list[tuple[bytes, bytes]],
+        peer: Peer,
+        now: float,
+        head: Head | None = None,
+    ) -> Exchange:
         """As `Service.open`, in a span where the request is traced."""
         began = self.traces.wall_ns()
-        exchange = super().open(method, target, headers, peer, now)
+        exchange = super().open(method, target, headers, peer, now, head)
         if exchange.route in PATHS:
             # What watches a request may not break it, here and below.
             with suppress(Exception):
@@ -152,12 +161,21 @@ class _Desk:
         self.limits, self.output, self.has_tiers = service.limits, service.output, service.has_tiers
         self._service, self._span, self._pieces = service, span, 0
 
-    def place(self, piece: Piece, deadline: float, urgency: int, now: float) -> Job:
+    @property
+    def grain(self) -> tuple[int, float]:
+        """See `Batcher.grain`. Each of the rows that are followed has spans of its own."""
+        return (1, 0.0) if self._pieces < MOST_PIECES else self._service.grain
+
+    def place(self, piece: Piece, deadline: float, urgency: int, now: float, *, trial: bool = False) -> Job:
         """Queue ``piece``, or raise a Problem."""
         self._pieces += 1
         if self._pieces <= MOST_PIECES:
             self._service.follow(piece, self._span)
-        return self._service.place(piece, deadline, urgency, now)
+        return self._service.place(piece, deadline, urgency, now, trial=trial)
+
+    def shed(self, problem: Problem, n: int) -> None:
+        """See `Service.shed`."""
+        self._service.shed(problem, n)
 
     def cancel(self, job: Job) -> None:
         """Nobody waits for ``job`` any more."""
@@ -200,4 +218,6 @@ def _told(form: str, found: Any) -> Sequence[tuple[str, str, str]]:
         return list(zip(*columns, strict=True))
     if form == OBJECTS:
         return [(one["action"], one["threat_type"], one["status"]) for one in found]
-    return [(one.action, one.threat_type, one.status) for one in map(_TOLD.decode, found)]
+    # A row of a stream may have a Problem in the place of its verdict.
+    told = [_TOLD.decode(one) for one in found if not isinstance(one, Problem)]
+    return [(one.action, one.threat_type, one.status) for one in told]

@@ -6,18 +6,15 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import numpy as np
-
 from aimds.analyze.owing import Owed
 from aimds.errors import AimdsError
 from aimds.gateway.follow_ups import FollowUp, FollowUps
-from aimds.gateway.following import Follower
+from aimds.gateway.following import Follows
 from aimds.gateway.protocol import Service
 from aimds.gateway.reviewing import Reviewing
 from aimds.gateway.session_file import SessionFile
 from aimds.gateway.tokens import Jwks
-from aimds.gateway.worker import Worker
-from aimds.learn.drift import PageHinkley
+from aimds.learn.drift import Traffic
 from aimds.metrics import Metrics
 from aimds.record.audit import AuditLog
 from aimds.record.erasure import retain
@@ -48,6 +45,7 @@ class Upkeep:
         responder: holds the sessions that are let go.
         clock: monotonic seconds; ``wall``: seconds since 1970.
         say: told what a person should know.
+        traffic: given rows and how many of them were caught, says how many alarms there are; `Traffic` by default.
     """
 
     def __init__(
@@ -60,29 +58,29 @@ class Upkeep:
         clock: Callable[[], float],
         wall: Callable[[], float],
         say: Callable[[str], None],
+        traffic: Callable[[int, int], int] | None = None,
     ) -> None:
         self._follow_ups, self._metrics, self._say = follow_ups, metrics, say
         self._responder, self._audit, self._clock, self._wall = responder, audit, clock, wall
         self._noted = self._asked = False
         self._jwks: Jwks | None = None
-        self._drift = PageHinkley()
+        self._traffic = traffic or Traffic().seen
         self._seen = (0, 0)
 
     def begin(
         self,
         service: Service,
-        worker: Worker,
+        follower: Follows,
         reviewing: Reviewing | None,
         refresh_s: float | None,
         keep_days: float | None = None,
         snapshot: SessionFile | None = None,
     ) -> None:
-        """Set all that comes again: for ``service`` and ``worker``, and where there are ``reviewing``, key sets, a
+        """Set all that comes again: for ``service`` and ``follower``, and where there are ``reviewing``, key sets, a
         log whose files stay ``keep_days`` and a ``snapshot`` of sessions."""
         every = self._follow_ups.every
-        every(DRIFT_S, FollowUp("drift", self._drifted, within_s=5.0))
+        every(DRIFT_S, FollowUp("drift", self._drifted, within_s=5.0, aside=True))
         every(HOLDS_S, FollowUp("holds", self._let_go, "medium", aside=True))
-        follower = worker.follower
         every(FORGET_S, FollowUp("sessions", lambda: self.tell(follower, follower.forget()), within_s=10.0, aside=True))
         every(FORGET_S, FollowUp("answers", lambda: service.answers.forget(self._clock())))
         if reviewing is not None:
@@ -114,7 +112,7 @@ class Upkeep:
             self._audit.append(kind, body)
             self._audit.flush()
 
-    def tell(self, follower: Follower, owed: Sequence[Owed]) -> None:
+    def tell(self, follower: Follows, owed: Sequence[Owed]) -> None:
         """Put sessions of ``follower`` that have ended while something was ``owed`` into the audit log, where there is
         one, durably; what cannot be put there is owed still.
 
@@ -196,9 +194,7 @@ class Upkeep:
         rows, caught = (now - then for now, then in zip(self._seen, before, strict=True))
         if not rows:
             return
-        # The order in which they came is not known: those caught are spread evenly over the others.
-        steps = np.arange(rows + 1) * caught // rows
-        alarms = int(self._drift.update(np.diff(steps)).sum())
+        alarms = self._traffic(rows, caught)
         if alarms:
             self._metrics.drift_alarms.inc(alarms)
             self._say("more rows are caught than before: the traffic has changed, or what judges it")

@@ -11,17 +11,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from aimds.analyze.sessions import Sessions
-from aimds.analyze.watch import Watch
 from aimds.gateway.batching import Batch
-from aimds.gateway.following import Follower
+from aimds.gateway.following import Follows
 from aimds.gateway.judges import Judges
 from aimds.gateway.judging import Judged, Record, Respond, Route, finished, judge, unrecorded
 from aimds.gateway.pieces import Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
 from aimds.gateway.rows import Row, batch_of
-from aimds.respond.carry_out import Responder
 from aimds.respond.policy import Policy
 from aimds.screener import Screener
 
@@ -34,9 +31,9 @@ class Worker:
         slots: threads, as many as the batcher has slots.
         judges: processes that judge instead, as many; ``screener`` then only says what was not judged.
         record: called with requests, verdicts and pieces of a batch before its verdicts are given.
+        follower: follows sessions, before the verdicts are recorded.
         route: gives the model tier to those that ask for one.
-        sessions, watch, responder: follow sessions, as `Follower` has it, before the verdicts are recorded.
-        clock: monotonic seconds; ``wall``: seconds since 1970.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -47,15 +44,12 @@ class Worker:
         judges: Judges | None = None,
         record: Record | None = None,
         route: Route | None = None,
-        sessions: Sessions | None = None,
-        watch: Watch | None = None,
-        responder: Responder | None = None,
+        follower: Follows | None = None,
         clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
     ) -> None:
         self.screener = screener
         self._judges, self._record, self._route, self._clock = judges, record, route, clock
-        self.follower = Follower(sessions, watch, responder, clock=clock, wall=wall)
+        self.follower = follower
         self._tasks: set[asyncio.Task[Judged]] = set()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="aimds-judge")
         self._service: Service | None = None
@@ -106,6 +100,19 @@ class Worker:
         )
 
     async def _elsewhere(self, judges: Judges, pieces: list[Piece]) -> Judged:
+        # A row that ends a process has no verdict, but those that were only queued with it have theirs.
+        singles = [piece.singles() for piece in pieces]
+        judged = await self._judged(judges, [one for some in singles for one in some])
+        found = iter(judged.answers)
+        answers: list[Any] = []
+        for piece, some in zip(pieces, singles, strict=True):
+            parts = [next(found) for _ in some]
+            answers.append(
+                [part if isinstance(part, Problem) else part[0] for part in parts] if piece.apart else parts[0]
+            )
+        return replace(judged, answers=answers)
+
+    async def _judged(self, judges: Judges, pieces: list[Piece]) -> Judged:
         record, respond = self._record, self._respond(self.screener)
         route = self._route if any(piece.tiers for piece in pieces) else None
         needed = any(one is not None for one in (record, respond, route))
@@ -135,7 +142,7 @@ class Worker:
     def _respond(self, screener: Screener) -> Respond | None:
         policy: Policy | None = getattr(screener, "policy", None)
         follower = self.follower
-        if not follower.has_work(policy):
+        if follower is None or not follower.has_work(policy):
             return None
 
         def respond(requests: pa.RecordBatch, verdicts: pa.RecordBatch, pieces: list[Piece]) -> pa.RecordBatch:

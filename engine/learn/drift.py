@@ -59,3 +59,24 @@ class PageHinkley:
         alarms = np.zeros(len(found), np.bool_)
         _run(self.state, found, self.limits.slack, self.limits.threshold, self.limits.least, alarms)
         return alarms
+
+
+class Traffic:
+    """Watches how many rows are caught, as counts come; a state for `aimds.actors.keeper.Keeper`."""
+
+    def __init__(self) -> None:
+        self._drift = PageHinkley()
+
+    def seen(self, rows: int, caught: int) -> int:
+        """Take ``rows`` of which ``caught`` were caught; alarms at them."""
+        # The order in which they came is not known: those caught are spread evenly over the others.
+        steps = np.arange(rows + 1) * caught // max(1, rows)
+        return int(self._drift.update(np.diff(steps)).sum())
+
+    def snapshot(self) -> list[float]:
+        """Where it stands."""
+        return [float(one) for one in self._drift.state]
+
+    def restore(self, snapshot: list[float]) -> None:
+        """Go on from there."""
+        self._drift.state[:] = snapshot

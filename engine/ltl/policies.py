@@ -6,7 +6,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,10 +70,11 @@ class TracePolicy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TracePolicies:
-    """All policies of a file. ``version`` is the file's own and a hash of all that it says."""
+    """All policies of a file. ``version`` is the file's own and a hash of all that it says, which is ``values``."""
 
     policies: tuple[TracePolicy, ...]
     version: str
+    values: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path | None = None) -> TracePolicies:
@@ -116,7 +117,7 @@ class TracePolicies:
                 "policies", f"{len(names)} events", f"formulas with at most {MAX_EVENTS} different events"
             )
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
-        return cls(made, f"{declared}+{hashlib.sha256(canonical.encode()).hexdigest()[:12]}")
+        return cls(made, f"{declared}+{hashlib.sha256(canonical.encode()).hexdigest()[:12]}", values)
 
     @property
     def names(self) -> tuple[str, ...]:

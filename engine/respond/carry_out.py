@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -271,6 +271,24 @@ class Responder:
                     if self._kinds[kind].get(key, now) is None:
                         self._note(kind, key, None)
         return found
+
+    def kept(self, chosen: Callable[[Key], bool] = lambda key: True) -> list[list[list[Any]]]:
+        """All that is held of the keys that are ``chosen``, as plain values: for `keep`."""
+        with self._lock:
+            return [self._quarantine.kept(chosen), self._limits.kept(chosen)]
+
+    def keep(self, kept: list[list[list[Any]]]) -> None:
+        """Hold what another one `kept`, beside what is held."""
+        with self._lock:
+            quarantine, limits = kept
+            self._quarantine.keep(quarantine)
+            self._limits.keep(limits)
+
+    def let_go(self, chosen: Callable[[Key], bool]) -> None:
+        """Forget the keys that are ``chosen``, as if they had never been held."""
+        with self._lock:
+            self._quarantine.let_go(chosen)
+            self._limits.let_go(chosen)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from typing import Any
 
 Key = tuple[str | None, str | None, str | None]
 """Tenant, session, and sender where there is no session."""
@@ -83,6 +85,22 @@ class Quarantine:
         self._over.clear()
         return found
 
+    def kept(self, chosen: Callable[[Key], bool]) -> list[list[Any]]:
+        """What is held, and what has ended and was not told, of the keys that are ``chosen``: for `keep`."""
+        both = (self._held.items(), self._over)
+        return [[(key, astuple(hold)) for key, hold in one if chosen(key)] for one in both]
+
+    def keep(self, kept: list[list[Any]]) -> None:
+        """Hold what another one `kept`, beside what is held."""
+        held, over = kept
+        self._held.update({key: Hold(*values) for key, values in held})
+        self._over.extend((key, Hold(*values)) for key, values in over)
+
+    def let_go(self, chosen: Callable[[Key], bool]) -> None:
+        """Forget the keys that are ``chosen``, as if they had never been held."""
+        self._held = OrderedDict((key, hold) for key, hold in self._held.items() if not chosen(key))
+        self._over = deque(((key, hold) for key, hold in self._over if not chosen(key)), self._most)
+
     def listed(self, now: float) -> list[tuple[Key, Hold]]:
         """What is held, longest first."""
         self.expire(now)
@@ -158,6 +176,21 @@ class RateLimits:
             if self._holds.get(key, now) is None:
                 self._buckets.pop(key, None)
         return found
+
+    def kept(self, chosen: Callable[[Key], bool]) -> list[list[Any]]:
+        """As `Quarantine.kept`, with what is left of each."""
+        return [*self._holds.kept(chosen), [one for one in self._buckets.items() if chosen(one[0])]]
+
+    def keep(self, kept: list[list[Any]]) -> None:
+        """As `Quarantine.keep`."""
+        *holds, buckets = kept
+        self._holds.keep(holds)
+        self._buckets.update(dict(buckets))
+
+    def let_go(self, chosen: Callable[[Key], bool]) -> None:
+        """As `Quarantine.let_go`."""
+        self._holds.let_go(chosen)
+        self._buckets = {key: bucket for key, bucket in self._buckets.items() if not chosen(key)}
 
     def listed(self, now: float) -> list[tuple[Key, Hold]]:
         """What is limited, longest first."""

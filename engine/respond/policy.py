@@ -48,10 +48,11 @@ STYLES = ("label", "shape")
 
 class Policy:
     """A checked policy. ``version`` is the file's own version and a hash of all that it says; ``redacted`` holds the
-    span kinds that are taken out of texts; ``playbook`` says what each action does."""
+    span kinds that are taken out of texts; ``playbook`` says what each action does; ``values`` are what it was
+    made of."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values, top = values, Section(values, "")
+        self.values, top = values, Section(values, "")
         found = top.any("format", str(FORMAT))
         if type(found) is not int or found != FORMAT:
             raise ConfigError("format", values["format"], f"{FORMAT}, the only format this version reads")
@@ -115,12 +116,12 @@ class Policy:
         Raises:
             ConfigError: it says something else than ``written``, which ``to`` was found for.
         """
-        found = self._values["thresholds"]
+        found = self.values["thresholds"]
         for name, value in written.items():
             if found[name] != value:
                 expected = f"{value:g}, as when the thresholds in force were learnt; propose again, or roll back"
                 raise ConfigError(f"thresholds.{name}", found[name], expected)
-        return Policy({**self._values, "thresholds": {**found, **to}})
+        return Policy({**self.values, "thresholds": {**found, **to}})
 
     def _compile(self) -> None:
         # First axis of every table: 0 for tenants without rules of their own, then one row per named tenant.

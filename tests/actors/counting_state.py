@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
 from typing import Any
 
 
 class Counting:
-    """Answers with how many turns of the session there were, and their sum. A turn END ends the process if the file
-    ``flag`` exists, and deletes it."""
+    """Answers with how many turns of the session there were, and their sum."""
 
-    def __init__(self, flag: str = "") -> None:
-        self._flag = flag
+    def __init__(self) -> None:
         self.counts: dict[str, list[int]] = {}
 
-    def observe(self, turns: Any) -> list[int]:
-        session, number = turns
-        if number == "END" and os.path.exists(self._flag):
-            os.unlink(self._flag)
-            os._exit(1)
+    def observe(self, turn: Any) -> list[int]:
+        session, number = turn
         found = self.counts.setdefault(session, [0, 0])
         found[0] += 1
-        found[1] += number if isinstance(number, int) else 0
+        found[1] += number
         return list(found)
 
-    def snapshot(self) -> bytes:
-        return json.dumps(self.counts).encode()
+    def snapshot(self) -> dict[str, list[int]]:
+        return {session: list(found) for session, found in self.counts.items()}
 
-    def restore(self, snapshot: bytes) -> None:
-        self.counts = json.loads(snapshot)
+    def restore(self, snapshot: dict[str, list[int]]) -> None:
+        self.counts = {session: list(found) for session, found in snapshot.items()}

@@ -1,82 +1,103 @@
-"""Sequence numbers, snapshots and replays, without a cluster: the state is as if nothing had happened."""
+"""Terms, places, snapshots and replays, without a cluster: the state is as if nothing had happened."""
 
 from __future__ import annotations
 
 import random
 
 import pytest
-from counting_state import Counting
 from hypothesis import given
 from hypothesis import strategies as st
+from local_way import LocalLog
 
-from aimds.actors.keeper import Journal, Keeper, SequenceGap, Slot, packed, unpacked
-from aimds.errors import DataError
+from aimds.actors.keeper import Entry, Fenced, Keeper, Ledger, Said
 
 
-def keeper() -> Keeper:
-    return Keeper("counting_state:Counting", {})
+def keeper(ledger: Ledger, shard: str = "0") -> Keeper:
+    return Keeper("counting_state:Counting", {}, LocalLog(shard, ledger), lambda: 0.0)
 
 
 def test_what_is_sent_twice_is_counted_once_and_answered_as_before() -> None:
-    slot = Slot(Counting())
-    first = slot.observe(0, "a", 1, ("s", 5))
-    assert slot.observe(0, "a", 1, ("s", 5)) == first == [1, 5]
-    assert slot.observe(0, "a", 2, ("s", 1)) == [2, 6]
-    assert slot.observe(0, "b", 1, ("s", 1)) == [3, 7]
+    one = keeper(Ledger())
+    assert one.do("a", 1, "observe", ("s", 5)) == Said([1, 5])
+    assert one.do("a", 1, "observe", ("s", 5)) == Said([1, 5])
+    assert one.do("a", 2, "observe", ("s", 1)) == Said([2, 6])
+    assert one.do("b", 1, "observe", ("s", 1)) == Said([3, 7])
 
 
-def test_a_gap_is_refused_and_says_what_comes_next() -> None:
-    with pytest.raises(SequenceGap, match="slot 7: a sent number 3 where 1 comes next") as caught:
-        Slot(Counting()).observe(7, "a", 3, ("s", 1))
-    assert caught.value.expected == 1
+def test_an_answer_that_was_lost_with_its_process_is_given_by_the_next() -> None:
+    ledger = Ledger()
+    first = keeper(ledger).do("a", 1, "observe", ("s", 5))
+    other = keeper(ledger)
+    assert (other.replayed, other.do("a", 1, "observe", ("s", 5))) == (1, first)
+    assert other.do("a", 2, "observe", ("s", 1)) == Said([2, 6])
 
 
-def test_a_slot_goes_to_another_keeper_with_all_it_knows() -> None:
-    old, new = keeper(), keeper()
-    old.observe("a", [(3, 1, ("s", 5)), (3, 2, ("s", 6)), (4, 1, ("t", 1))])
-    [(had, snapshot)] = old.snapshot([3])
-    assert had == {"a": 2}
-    new.restore({3: snapshot})
-    old.drop([3])
-    assert (old.about(), new.about()) == (1, 1)
-    assert new.observe("a", [(3, 2, ("s", 6)), (3, 3, ("s", 1))]) == [None, [3, 12]]
+def test_what_fails_fails_again_and_leaves_the_state_as_it_left_it() -> None:
+    ledger = Ledger()
+    failed = keeper(ledger).do("a", 1, "observe", 3)
+    assert failed.failed is not None
+    assert failed.failed.startswith("TypeError")
+    assert keeper(ledger).do("a", 1, "observe", 3) == failed
 
 
-def test_a_journal_keeps_what_no_snapshot_covers() -> None:
-    journal = Journal()
-    assert [journal.add(turn) for turn in "abcd"] == [1, 2, 3, 4]
-    journal.covered(2)
-    assert (len(journal), journal.after(3)) == (2, [(4, "d")])
-    assert journal.add("e") == 5
+def test_calls_after_some_that_are_not_known_are_not_done() -> None:
+    one = keeper(Ledger())
+    assert one.do("a", 3, "observe", ("s", 1)) == Said(gap=True)
+    assert one.do("b", 1, "observe", ("s", 1)) == Said([1, 1])
+
+
+def test_a_keeper_that_was_replaced_cannot_write() -> None:
+    ledger = Ledger()
+    old = keeper(ledger)
+    old.do("a", 1, "observe", ("s", 5))
+    new = keeper(ledger)
+    with pytest.raises(Fenced, match="shard 0"):
+        old.do("a", 2, "observe", ("s", 9))
+    assert new.do("a", 2, "observe", ("s", 1)) == Said([2, 6])
+    made, arguments = Fenced("0").__reduce__()
+    assert str(made(*arguments)) == "shard 0 is kept by another process now"
+
+
+def test_a_ledger_that_knows_nothing_asks_for_a_snapshot() -> None:
+    ledger = Ledger()
+    one = keeper(ledger)
+    one.do("a", 1, "observe", ("s", 5))
+    ledger._shards.clear()
+    one.do("a", 2, "observe", ("s", 1))
+    assert ledger._shards["0"].snapshot is not None
+    assert keeper(ledger).do("a", 3, "observe", ("s", 1)) == Said([3, 7])
+
+
+def test_a_ledger_keeps_an_entry_once_and_no_hole() -> None:
+    ledger, entry = Ledger(), Entry("a", 1, "observe", ())
+    term, place, _, _ = ledger.begin("0")
+    assert (term, place) == (1, 0)
+    assert [ledger.add("0", term, at, entry) for at in (1, 1, 3, 2)] == [True, True, False, True]
+    assert ledger.begin("0") == (2, 0, None, [entry, entry])
+    ledger.drop("0")
+    assert ledger.begin("0") == (1, 0, None, [])
+
+
+def test_who_comes_first_says_what_all_agree_on() -> None:
+    ledger = Ledger()
+    assert ledger.agree({"shards": 2}) == {"shards": 2}
+    assert ledger.agree({"shards": 3}) == {"shards": 2}
 
 
 @given(st.integers(0, 2**32))
 def test_a_state_that_is_lost_again_and_again_counts_every_turn_once(seed: int) -> None:
-    rng = random.Random(seed)
-    journal, snapshot, covered = Journal(), b"", 0
-    kept = keeper()
+    rng, ledger = random.Random(seed), Ledger()
+    one, numbers, expected = keeper(ledger), {"a": 0, "b": 0}, [0, 0]
     for turn in range(60):
-        number = journal.add(("s", turn))
+        sender = rng.choice("ab")
+        numbers[sender] += 1
+        expected = [expected[0] + 1, expected[1] + turn]
         if rng.random() < 0.2:
             # It was counted, and the answer was lost with the process.
-            kept.observe("a", [(0, number, ("s", turn))])
-            kept = keeper()
-            kept.recover("a", [0], {0: snapshot} if snapshot else {}, [(0, n, t) for n, t in journal.after(covered)])
-        assert kept.observe("a", [(0, number, ("s", turn))]) == [[turn + 1, turn * (turn + 1) // 2]]
+            one.do(sender, numbers[sender], "observe", ("s", turn))
+            one = keeper(ledger)
+        elif rng.random() < 0.2:
+            one = keeper(ledger)
+        assert one.do(sender, numbers[sender], "observe", ("s", turn)) == Said(expected)
         if rng.random() < 0.1:
-            [(had, snapshot)] = kept.snapshot([0])
-            covered = had["a"]
-            journal.covered(covered)
-
-
-@given(st.dictionaries(st.text(max_size=5), st.integers(0, 2**40), max_size=4), st.binary(max_size=50))
-def test_a_snapshot_is_read_as_it_was_written(had: dict[str, int], content: bytes) -> None:
-    assert unpacked(packed(had, content)) == (had, content)
-
-
-@pytest.mark.parametrize(
-    "damaged", [b"", b"AIMDSK0\n\0\0\0\0{}", packed({"a": 1}, b"")[:-2], packed({}, b"")[:8] + b"\1\0\0\0[]"]
-)
-def test_a_damaged_snapshot_is_refused(damaged: bytes) -> None:
-    with pytest.raises(DataError, match="snapshot"):
-        unpacked(damaged)
+            one._cover()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import postgres_server
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -137,6 +138,19 @@ def test_other_stores_of_the_subject_are_named_and_erased_where_given(log: Path,
             assert b'"s1"' not in bytes_of, name
     again = json.loads(done("audit", "erase", log, "--session", "s1", *given, "--json"))
     assert [again["audit"]["records"], *(one["found"] for one in again["stores"].values())] == [0, 0, 0, 0]
+
+
+def test_a_queue_on_a_server_is_erased_from_too(
+    log: Path, postgres: postgres_server.Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSFILE", str(postgres.passfile))
+    url = postgres.database()
+    assert isinstance(refused("audit", "erase", log, "--session", "s1", "--review", url), DataError)
+    queue(url, case(1, session_id="s1"), case(2, session_id="s2")).close()
+    asked = ("audit", "erase", log, "--session", "s1", "--review", url)
+    assert json.loads(done(*asked, "--json"))["stores"]["review"] == {"found": 1, "where": url, "given": True}
+    ending = ("--signing-key", "sign.pem", "--yes", "--json")
+    assert json.loads(done(*asked, *ending))["erased"] == {"review": 1, "audit": 10}
 
 
 def test_a_session_of_two_tenants_wants_the_tenant_even_across_stores(log: Path, tmp_path: Path, home: Path) -> None:

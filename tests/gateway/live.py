@@ -36,19 +36,19 @@ class Slow(Fake):
 class Live:
     """A running gateway; `call` runs a coroutine on its loop."""
 
-    def __init__(self, gateway: Gateway, loop: asyncio.AbstractEventLoop) -> None:
-        self.gateway, self.loop = gateway, loop
+    def __init__(self, gateway: Gateway, loop: asyncio.AbstractEventLoop, patience_s: float = 20) -> None:
+        self.gateway, self.loop, self.patience_s = gateway, loop, patience_s
 
     def call(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(self.patience_s)
 
     def begin(self, coroutine: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     def connect(self, context: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
         if context is None:
-            return http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=20)
-        return http.client.HTTPSConnection("127.0.0.1", self.gateway.port, timeout=20, context=context)
+            return http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=self.patience_s)
+        return http.client.HTTPSConnection("127.0.0.1", self.gateway.port, timeout=self.patience_s, context=context)
 
     def ask(
         self, method: str, target: str, body: Any = None, context: ssl.SSLContext | None = None, **headers: str
@@ -74,9 +74,9 @@ def live(settings: Settings = INSECURE, screener: Any = None, **options: Any) ->
     thread.start()
     gateway = None
     try:
-        made = screener or Fake()
+        made, patience_s = screener or Fake(), options.pop("patience_s", 20)
         gateway = Gateway(settings, build=options.pop("build", lambda _: made), **options)
-        running = Live(gateway, loop)
+        running = Live(gateway, loop, patience_s)
         running.call(gateway.start())
         yield running
     finally:

@@ -22,7 +22,8 @@ from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch
 from aimds.errors import ConfigError, DataError
 from aimds.gateway import settings
-from aimds.gateway.following import Follower, waves
+from aimds.gateway.following import Follower
+from aimds.gateway.rounds import waves
 from aimds.gateway.settings import Audit, Following, Settings
 from aimds.jobs.scan import Columns, Factory, Scan, ScanConfig, screening
 from aimds.ltl.policies import TracePolicies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from dataclasses import replace
@@ -10,12 +11,20 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from desk import ATTACK, SECRET, Desk, Fake, ndjson, taken
+from desk import ATTACK, BOOM, NDJSON, PEER, SECRET, Desk, Fake, ndjson, taken
 from live import INSECURE, Live, live
 
 from aimds.errors import DataError
+from aimds.gateway.batching import Batcher
+from aimds.gateway.frames import Setup
+from aimds.gateway.judges import Judges
+from aimds.gateway.protocol import Hooks, Service
+from aimds.gateway.routing import Routing
 from aimds.gateway.settings import Audit, Screening, load
+from aimds.gateway.worker import Worker
+from aimds.metrics import Metrics
 from aimds.route.choices import CHOICES
+from aimds.route.tiers import Tiers
 
 TIERS = """
 output_tokens = 100
@@ -111,6 +120,75 @@ def test_turns_and_lines_are_told_a_tier_each(tiers: Path) -> None:
             assert [one["route"]["tier"] for one in lines] == ["house", "large"]
 
 
+def streamed(
+    tiers: Path, texts: list[str], screener: Fake, *, processes: int, query: str, tenants: tuple[str, ...] = ("a",)
+) -> list[Any]:
+    """Answers to the lines of a stream, in their order; those of each of ``tenants``, in turn, are queued as one job."""
+
+    async def run() -> list[Any]:
+        judges = Judges(Setup(Screening(), ("warm",)), processes, COMMAND) if processes else None
+        if judges is not None:
+            await judges.start()
+        metrics = Metrics()
+        worker = Worker(screener, judges=judges, route=Routing(Tiers.load(tiers), metrics))
+        service = Service(Batcher(), Hooks(worker.work, worker.unjudged), metrics=metrics, has_tiers=True)
+        worker.attach(service)
+        try:
+            loop = asyncio.get_running_loop()
+            stream = service.open("POST", f"/v1/screen/stream{query}", NDJSON, PEER, loop.time())
+            rows = (
+                {"text": text, "deadline_ms": 90_000, "tenant": tenants[i % len(tenants)]}
+                for i, text in enumerate(texts)
+            )
+            stream.receive(ndjson(*rows), loop.time())
+            assert (service.batcher.queued_rows, service.batcher.running) == (len(texts), 0)
+            stream.end(loop.time())
+            assert len(stream.jobs) == len(tenants)
+            async with asyncio.timeout(60):
+                while not stream.ended:
+                    await asyncio.sleep(0.02)
+            found = sorted(map(json.loads, taken(stream).splitlines()), key=lambda one: int(one["request_id"]))
+            assert [one["request_id"] for one in found] == [str(i) for i in range(len(texts))]
+            return found
+        finally:
+            worker.close()
+            if judges is not None:
+                await judges.close()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+@pytest.mark.parametrize("query", ["?route=any", "?route=any&verdict=brief", "?route=local"])
+@pytest.mark.parametrize("tenants", [("a",), ("a", "b", "c")])
+def test_lines_that_are_queued_together_are_told_a_tier_each(
+    tiers: Path, processes: int, query: str, tenants: tuple[str, ...]
+) -> None:
+    texts = ["hello", HARD, f"{ATTACK} now", BOOM, HARD, "hello"]
+    found = streamed(tiers, texts, Fake(), processes=processes, query=query, tenants=tenants)
+    hard = "house" if "local" in query else "large"
+    assert [one["route"]["tier"] for one in found] == ["house", hard, None, None, hard, "house"]
+    assert [one["status"] for one in found] == ["ok", "ok", "ok", "error", "ok", "ok"]
+    assert [one["action"] == "allow" for one in found] == [True, True, False, False, True, True]
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_lines_that_are_queued_together_are_charged_each(tiers: Path, processes: int) -> None:
+    found = streamed(tiers, ["hello"] * 6, Fake(), processes=processes, query="?route=any", tenants=("poor",))
+    assert [one["route"]["reason"] for one in found] == ["cheapest"] * 4 + ["budget"] * 2
+
+
+def test_lines_queued_with_one_that_ends_a_process_are_told_a_tier_all_the_same(tiers: Path) -> None:
+    found = streamed(tiers, ["hello", "DIE", HARD], Fake(), processes=1, query="?route=any")
+    assert [one["status"] for one in found] == ["ok", "error", "ok"]
+    assert [one["route"]["tier"] for one in found if "route" in one] == ["house", "large"]
+    assert found[1]["problem"]["status"] == 500
+
+
+def test_lines_that_are_queued_together_without_a_choice_are_told_none(tiers: Path) -> None:
+    assert not any("route" in one for one in streamed(tiers, ["hello", HARD], Fake(), processes=0, query=""))
+
+
 def test_a_budget_is_charged_for_what_is_asked_and_not_for_an_answer_given_again(tiers: Path) -> None:
     with live(replace(INSECURE, tiers=tiers)) as running:
         for _ in range(3):
@@ -152,17 +230,28 @@ def test_without_tiers_a_choice_is_refused() -> None:
     assert b"no model tiers" in taken(exchange)
 
 
-def test_a_choice_that_breaks_fails_those_who_asked_alone(tiers: Path) -> None:
-    class Odd(Fake):
-        def _verdicts(self, batch: pa.RecordBatch, scores: Any) -> pa.RecordBatch:
-            found = super()._verdicts(batch, scores)
-            place = found.schema.get_field_index("spans")
-            return found.set_column(place, "spans", pa.array([0] * len(found)))
+class Odd(Fake):
+    """Gives verdicts that no tier can be chosen for."""
 
+    def _verdicts(self, batch: pa.RecordBatch, scores: Any) -> pa.RecordBatch:
+        found = super()._verdicts(batch, scores)
+        place = found.schema.get_field_index("spans")
+        return found.set_column(place, "spans", pa.array([0] * len(found)))
+
+
+def test_a_choice_that_breaks_fails_those_who_asked_alone(tiers: Path) -> None:
     with live(replace(INSECURE, tiers=tiers), Odd()) as running:
         brief = "?verdict=brief"
         assert asked(running, "hello", brief)["action"] == "allow"
         assert running.ask("POST", f"/v1/screen{brief}&route=any", json.dumps({"text": "hello"}))[0] == 500
+
+
+def test_a_choice_that_breaks_fails_each_line_that_was_queued_together(tiers: Path) -> None:
+    texts = ["hello", HARD, "hello"]
+    found = streamed(tiers, texts, Odd(), processes=0, query="?verdict=brief&route=any")
+    assert [one["problem"]["status"] for one in found] == [500] * 3
+    assert "tier could not be chosen" in found[0]["error"]
+    assert all(one["action"] == "allow" for one in streamed(tiers, texts, Odd(), processes=0, query="?verdict=brief"))
 
 
 def test_settings_name_the_tiers_and_a_file_that_is_none_is_refused(tiers: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import hashlib
 import inspect
 import json
 import socket
@@ -16,6 +18,8 @@ import pytest
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.events import DataReceived
 from aioquic.quic.connection import Limit, QuicConnection
+from aioquic.quic.packet_builder import QuicSentPacket
+from aioquic.quic.recovery import QuicPacketRecovery
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Context
 from desk import ATTACK, ipc, ndjson
@@ -328,6 +332,13 @@ def test_what_is_overridden_in_aioquic_is_still_there() -> None:
         ("_initialize", ["self", "peer_cid"]),
         ("_write_stream_limits", ["self", "builder", "space", "stream"]),
         ("_write_connection_limits", ["self", "builder", "space"]),
+        ("_replenish_connection_ids", ["self"]),
+        ("_handle_stop_sending_frame", ["self", "context", "frame_type", "buf"]),
+        ("_handle_reset_stream_frame", ["self", "context", "frame_type", "buf"]),
+        ("_payload_received", ["self", "context", "plain", "crypto_frame_required"]),
+        ("_on_ack_delivery", ["self", "delivery", "space", "highest_acked"]),
+        ("_on_connection_limit_delivery", ["self", "delivery", "limit"]),
+        ("_on_max_stream_data_delivery", ["self", "delivery", "stream"]),
         ("_write_stream_frame", ["self", "builder", "space", "stream", "max_offset"]),
     ):
         assert list(inspect.signature(getattr(QuicConnection, name)).parameters) == parameters
@@ -343,8 +354,50 @@ def test_what_is_overridden_in_aioquic_is_still_there() -> None:
     assert "limit.used * 2 > limit.value" in source
     assert "highest_offset * 2 > stream.max_stream_data_local" in inspect.getsource(QuicConnection._write_stream_limits)
     assert {"used", "value", "sent"} <= vars(Limit(0, "", 0)).keys()
+    streams = [line.strip() for line in inspect.getsource(QuicConnection).splitlines() if "_streams_queue" in line]
+    assert streams == [
+        "self._streams_queue: list[QuicStream] = []",
+        "self._streams_queue.append(stream)",
+        "self._streams_queue.append(stream)",
+        "for stream in self._streams_queue:",
+        "self._streams_queue = [",
+        "for stream in self._streams_queue",
+        "self._streams_queue.extend(sent)",
+    ]
+    # What is written and read in place of these has to be what they would: as they were when it was written.
+    for name, digest in (
+        ("receive_datagram", "f19024fd56e2a6ec"),
+        ("datagrams_to_send", "56abf1fe5357eadc"),
+        ("_write_application", "8d2ebe0696e259df"),
+        ("_payload_received", "612b67759a96c701"),
+        ("_handle_stream_frame", "8c79348a854e307d"),
+        ("_handle_ack_frame", "9665378f45333bf3"),
+        ("_write_ack_frame", "a0e2418ae5085e86"),
+        ("_get_or_create_stream", "df184a087fcbd890"),
+    ):
+        source = inspect.getsource(getattr(QuicConnection, name))
+        assert hashlib.sha256(source.encode()).hexdigest()[:16] == digest, name
+    assert list(inspect.signature(QuicPacketRecovery._on_packets_lost).parameters) == [
+        "self",
+        "now",
+        "packets",
+        "space",
+    ]
+    assert [one.name for one in dataclasses.fields(QuicSentPacket)][:9] == [
+        "epoch",
+        "in_flight",
+        "is_ack_eliciting",
+        "is_crypto_packet",
+        "packet_number",
+        "packet_type",
+        "sent_time",
+        "sent_bytes",
+        "delivery_handlers",
+    ]
     stream = QuicStream(stream_id=0)
     assert isinstance(stream.sender._buffer, bytearray)
+    assert len(stream.sender._pending) == stream.sender._pending_eof == 0
+    assert stream.sender._reset_error_code is None
     assert stream.receiver.highest_offset == 0
     for name in ("_connection_id_issued_handler", "_connection_id_retired_handler", "_connection_terminated_handler"):
         assert name in inspect.getsource(QuicConnectionProtocol.__init__)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from aimds.errors import ConfigError, DataError
 from aimds.gateway.identity import Identity
-from aimds.gateway.settings import Settings, load
+from aimds.gateway.settings import Ray, Settings, load
 
 WHOLE = """
 [listen]
@@ -116,6 +117,8 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
         ("[audit]\nverdicts = 'all'", "audit.path"),
         ("[audit]\npath = 'a'\nkeep_days = 0", "audit.keep_days"),
         ("[audit]\npath = 'a'\nsegment_mb = 0", "audit.segment_mb"),
+        ("[ray]\nsessions = 65", "ray.sessions"),
+        ("[ray]\nsessions = 1\ngroup = 'a b'", "ray.group"),
         ("insecure = true", "insecure"),
     ],
 )
@@ -136,3 +139,20 @@ def test_an_error_names_the_file_that_it_lies_in(tmp_path: Path) -> None:
     file.write_text("[audit]\n")
     with pytest.raises(ConfigError, match=r"mine\.toml: audit\.path: nothing given"):
         load(file)
+
+
+def test_shards_of_sessions_are_refused_where_they_cannot_do_what_is_asked(tmp_path: Path) -> None:
+    def checked(content: str) -> Settings:
+        return dataclasses.replace(load(written(tmp_path, content)), insecure=True).check()
+
+    found = checked("[sessions]\n[ray]\naddress = 'auto'\nsessions = 2\ngroup = 'front_1'")
+    assert found.ray == Ray("auto", sessions=2, group="front_1")
+    assert checked("[ray]\nleast = 1").ray == Ray(least=1)
+    for content, key in (
+        ("[ray]\nsessions = 2", "ray.sessions = 2"),
+        ("[sessions]\n[ray]\ngroup = 'front'", "ray.group = 'front'"),
+        ("[sessions]\njoined = true\n[ray]\nsessions = 1", "sessions.joined = True"),
+        ("[sessions]\nsnapshot = 's'\n[ray]\nsessions = 1", "sessions.snapshot"),
+    ):
+        with pytest.raises(ConfigError, match=key):
+            checked(content)

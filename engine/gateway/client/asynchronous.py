@@ -31,6 +31,8 @@ MOST_STREAMS = 100
 """Requests of one client at once, fewer than a gateway takes: for every packet aioquic walks all streams, also those
 that wait for leave to begin."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
+PORTION = 16 << 10
+"""Bytes of rows of a stream that are sent at once at most."""
 
 
 class AsyncClient:
@@ -162,9 +164,24 @@ class AsyncClient:
         stream = quic.begin(self._pseudo("POST", target, self._headers({"content-type": NDJSON})), None)
 
         async def feed() -> None:
+            # Rows that come without a pause between them go together.
+            held, loop = bytearray(), asyncio.get_running_loop()
+
+            def flush() -> None:
+                if held and not quic.over:
+                    quic.write(stream, bytes(held))
+                    held.clear()
+
             async for row in rows:
-                await quic.send(stream, json.dumps(row).encode() + b"\n")
-            await quic.send(stream, b"", end=True)
+                if not held:
+                    loop.call_soon(flush)
+                held.extend(json.dumps(row).encode() + b"\n")
+                if len(held) >= PORTION or quic.is_full(stream):
+                    content = bytes(held)
+                    held.clear()
+                    await quic.send(stream, content)
+            await quic.send(stream, bytes(held), end=True)
+            held.clear()
 
         feeding = asyncio.create_task(feed())
         status, held, queue = 0, b"", quic.streams[stream]

@@ -69,18 +69,23 @@ class Quic(QuicConnectionProtocol):
 
     async def send(self, stream: int, content: bytes, *, end: bool = False) -> None:
         """More of a body, once there is room for it."""
-        assert self._http is not None
-        while not self.over and self._waiting(stream) > SEND_BUFFER:
+        while not self.over and self.is_full(stream):
             self.room.clear()
             await self.room.wait()
         if self.over:
             raise ConnectionError("the connection is closed")
+        self.write(stream, content, end=end)
+
+    def write(self, stream: int, content: bytes, *, end: bool = False) -> None:
+        """More of a body, whether or not there is room."""
+        assert self._http is not None
         self._http.send_data(stream, content, end)
         self._transmit_soon()
 
-    def _waiting(self, stream: int) -> int:
+    def is_full(self, stream: int) -> bool:
+        """Whether so much waits that more should."""
         found = self._quic._streams.get(stream)
-        return len(found.sender._buffer) if found is not None else 0
+        return found is not None and len(found.sender._buffer) > SEND_BUFFER
 
 
 async def opened(url: SplitResult, options: Options, stack: contextlib.AsyncExitStack) -> Quic:

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
-from aioquic.h3.connection import ErrorCode, H3Connection
+from aioquic.h3.connection import ErrorCode, H3Connection, ProtocolError
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
-from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, QuicEvent, StopSendingReceived, StreamReset
+from aioquic.quic.events import (
+    ConnectionTerminated,
+    ProtocolNegotiated,
+    QuicEvent,
+    StopSendingReceived,
+    StreamDataReceived,
+    StreamReset,
+)
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from aimds.gateway.datagrams import Address, Datagrams
-from aimds.gateway.exchange import Exchange
 from aimds.gateway.identity import Peer
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
+from aimds.gateway.server import heads
 from aimds.gateway.server.credit import Quic
+from aimds.gateway.server.receiving import Arrived
+from aimds.gateway.server.requests import Opening, Request, Requests
+from aimds.gateway.server.sending import varint
 
 SEND_BUFFER = 256 << 10
 """Bytes of an answer that aioquic may hold, sent or not, until they are acknowledged."""
+DATA = b"\0"
+"""Type of a frame (RFC 9114, section 7.2.1)."""
 
 
-class _Request:
-    """A stream: its exchange, and what was received but is not wanted yet."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
-        self.held: deque[bytes] = deque()
-        self.over = self.told = self.begun = False
+PORTION = 64 << 10
+"""Bytes of a body that are handed on at a time, and of an answer."""
 
 
 class Connection(QuicConnectionProtocol):
@@ -38,24 +43,60 @@ class Connection(QuicConnectionProtocol):
     def __init__(self, quic: Quic, service: Service, address: Address, completed: Callable[[], None]) -> None:
         super().__init__(quic)
         self.quic, self._service, self._address, self._completed = quic, service, address, completed
+        self._requests: dict[int, Request] = {}
         self._http: H3Connection | None = None
-        self._requests: dict[int, _Request] = {}
+        self._reader: Requests | None = None
         self._due: set[int] = set()
+        self._came: dict[int, Request] = {}
+        """Requests with something that was not handed on yet."""
+        self._full: set[int] = set()
+        """Streams whose answer waits for room."""
+        self._deaf: set[int] = set()
+        """Streams that were answered before their body had ended."""
         self._peer: Peer | None = None
         self._connections = service.metrics.connections.labels("quic")
         self._counted = self._over = False
 
     def transmit(self) -> None:
-        """Send, all datagrams together."""
-        super().transmit()
-        transport: Any = self._transport
-        if isinstance(transport, Datagrams):
+        """Send, all datagrams together, and look again when it is time."""
+        self._transmit_task = None
+        quic, transport = self.quic, self._transport
+        assert transport is not None
+        found = quic.datagrams_to_send(now=self._loop.time())
+        for data, address in found:
+            transport.sendto(data, address)
+        if found and isinstance(transport, Datagrams):
             transport.flush()
+        at = quic.get_timer()
+        # A timer that comes too early looks again: cheaper than one that is set anew for each packet.
+        if self._timer is not None and (at is None or at < (self._timer_at or 0.0)):
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and at is not None:
+            self._timer, self._timer_at = self._loop.call_at(at, self._handle_timer), at
+
+    def _handle_timer(self) -> None:
+        self._timer, now, at = None, self._loop.time(), self.quic.get_timer()
+        if at is not None and at > max(now, self._timer_at or 0.0):
+            self._timer, self._timer_at = self._loop.call_at(at, self._handle_timer), at
+            return
+        self.quic.handle_timer(now=max(now, self._timer_at or 0.0))
+        self._process_events()
+        self.transmit()
+
+    def _process_events(self) -> None:
+        super()._process_events()
+        while self._came:
+            came, self._came = self._came, {}
+            for stream_id, request in came.items():
+                self._feed(stream_id, request)
 
     def quic_event_received(self, event: QuicEvent) -> None:
         """Take in what the connection tells."""
         if isinstance(event, ProtocolNegotiated):
             self._http = H3Connection(self._quic)
+            self._reader = Requests(self._http)
+            self.quic.arrived = self._arrived
             self._counted = True
             self._completed()
             self._connections.inc()
@@ -63,6 +104,7 @@ class Connection(QuicConnectionProtocol):
             for request in self._requests.values():
                 request.exchange.abort(self._loop.time())
             self._requests.clear()
+            self._came.clear()
             if not self._over:
                 self._over = True
                 if self._counted:
@@ -71,36 +113,74 @@ class Connection(QuicConnectionProtocol):
                     self._completed()
             return
         elif isinstance(event, (StreamReset, StopSendingReceived)):
+            self._deaf.discard(event.stream_id)
             self._abort(event.stream_id)
-        if self._http is not None:
+        if isinstance(event, StreamDataReceived) and not event.stream_id & 3:
+            self._arrived(Arrived(event.stream_id, event.data, event.end_stream))
+        elif self._http is not None:
             for found in self._http.handle_event(event):
                 self._take(found)
 
-    def _take(self, event: H3Event) -> None:
-        if isinstance(event, HeadersReceived):
-            request = self._requests.get(event.stream_id)
-            if request is None:
-                request = self._open(event.stream_id, event.headers)
-        elif isinstance(event, DataReceived):
-            request = self._requests.get(event.stream_id)
-            if request is None or not event.data:
-                pass
-            elif request.exchange.ended:
-                return
-            else:
-                request.held.append(event.data)
-                self.quic.held[event.stream_id] = self.quic.held.get(event.stream_id, 0) + len(event.data)
-        else:
+    def _arrived(self, event: Arrived) -> None:
+        stream_id, over = event.stream_id, event.over
+        content = event.parts[0] if len(event.parts) == 1 else b"".join(event.parts)
+        request, reader, http = self._requests.get(stream_id), self._reader, self._http
+        if reader is None or http is None or http._is_done:
             return
-        if request is not None:
-            request.over = request.over or event.stream_ended
-            self._feed(event.stream_id, request)
+        found: list[H3Event] = []
+        try:
+            if request is not None and request.plain:
+                if request.exchange.ended:
+                    return
+                held = request.got
+                found = reader.body(stream_id, request, content, over)
+                self._hold(stream_id, request, request.got - held)
+            elif request is not None or stream_id in http._stream:
+                found = http.handle_event(StreamDataReceived(data=content, end_stream=over, stream_id=stream_id))
+            elif stream_id in self._deaf:
+                if over:
+                    self._deaf.discard(stream_id)
+            else:
+                opening = reader.opening(stream_id, content, over)
+                if isinstance(opening, list):
+                    found = opening
+                else:
+                    head, rest = opening
+                    request = self._open(stream_id, head)
+                    found = reader.body(stream_id, request, rest, over)
+                    self._hold(stream_id, request, request.got)
+        except ProtocolError as error:
+            reader.close(error)
+        for one in found:
+            self._take(one)
 
-    def _open(self, stream_id: int, headers: list[tuple[bytes, bytes]]) -> _Request:
-        named = dict(headers)
-        method, target = (named.get(name, b"").decode("latin-1") for name in (b":method", b":path"))
-        exchange = self._service.open(method, target, headers, self._who(), self._loop.time())
-        request = self._requests[stream_id] = _Request(exchange)
+    def _hold(self, stream_id: int, request: Request, size: int) -> None:
+        if size:
+            self.quic.hold(stream_id, size)
+        self._came[stream_id] = request
+
+    def _take(self, event: H3Event) -> None:
+        """What aioquic made of a stream that is not a plain one."""
+        if not isinstance(event, (HeadersReceived, DataReceived)):
+            return
+        stream_id = event.stream_id
+        request = self._requests.get(stream_id)
+        if isinstance(event, HeadersReceived):
+            if request is None:
+                named = dict(event.headers)
+                method, target = (named.get(name, b"").decode("latin-1") for name in (b":method", b":path"))
+                request = self._open(stream_id, Opening(method, target, event.headers, None, None), plain=False)
+        elif request is None or request.exchange.ended:
+            return
+        elif event.data:
+            request.held.append(event.data)
+        request.over = request.over or event.stream_ended
+        self._hold(stream_id, request, len(event.data) if isinstance(event, DataReceived) else 0)
+
+    def _open(self, stream_id: int, head: Opening, *, plain: bool = True) -> Request:
+        now = self._loop.time()
+        exchange = self._service.open(head.method, head.target, head.headers, self._who(), now, head.read)
+        request = self._requests[stream_id] = Request(exchange, head.size, plain=plain)
         exchange.wake = lambda: self._wake(stream_id)
         if exchange.status or exchange.ended:
             self._wake(stream_id)
@@ -114,15 +194,21 @@ class Connection(QuicConnectionProtocol):
             self._peer = Peer(str(self._address[0]), certificates)
         return self._peer
 
-    def _feed(self, stream_id: int, request: _Request) -> None:
-        exchange, now = request.exchange, self._loop.time()
+    def _feed(self, stream_id: int, request: Request) -> None:
+        exchange, held, now = request.exchange, request.held, self._loop.time()
         try:
-            while request.held and exchange.wants_data:
-                content = request.held.popleft()
-                self.quic.held[stream_id] -= len(content)
+            while held and exchange.wants_data:
+                content = held.popleft()
+                if held:
+                    parts, size = [content], len(content)
+                    while held and size < PORTION:
+                        parts.append(held.popleft())
+                        size += len(parts[-1])
+                    content = b"".join(parts)
+                self.quic.hold(stream_id, -len(content))
                 exchange.receive(content, now)
             # Where its acknowledgement was lost, the end of a body comes twice.
-            if request.over and not request.told and not request.held and not exchange.ended:
+            if request.over and not request.told and not held and not exchange.ended:
                 request.told = True
                 exchange.end(now)
         except Exception as error:  # a body that nobody foresaw ends its own request alone
@@ -141,31 +227,29 @@ class Connection(QuicConnectionProtocol):
                 self._answer(stream_id, request)
         self.transmit()
 
-    def _answer(self, stream_id: int, request: _Request) -> None:
-        exchange, http = request.exchange, self._http
-        if http is None:
+    def _answer(self, stream_id: int, request: Request) -> None:
+        exchange, quic = request.exchange, self.quic
+        if not exchange.status and not exchange.ended:
+            self._feed(stream_id, request)
             return
+        parts: list[bytes] = []
         if exchange.status and not request.begun:
             request.begun = True
-            headers = [(name.encode(), value.encode()) for name, value in exchange.headers]
-            over = exchange.ended and not exchange.unsent
-            http.send_headers(stream_id, [(b":status", b"%d" % exchange.status), *headers], end_stream=over)
-            if over:
-                self._finish(stream_id)
-                return
-        while exchange.unsent and self.quic.unsent(stream_id) < SEND_BUFFER:
-            content = exchange.take(64 << 10)
-            over = exchange.ended and not exchange.unsent
-            http.send_data(stream_id, content, end_stream=over)
-            if over:
-                self._finish(stream_id)
-                return
-            exchange.sent(self._loop.time())
-        if exchange.ended and not exchange.unsent:
-            if request.begun:
-                http.send_data(stream_id, b"", end_stream=True)
+            parts.append(heads.head(exchange.status, tuple(exchange.headers)))
+        room = SEND_BUFFER - quic.unsent(stream_id)
+        while exchange.unsent and room > 0:
+            content = exchange.take(PORTION)
+            parts += (DATA, varint(len(content)), content)
+            room -= len(content)
+            if not exchange.ended or exchange.unsent:
+                exchange.sent(self._loop.time())
+        over = exchange.ended and not exchange.unsent
+        quic.send_stream_data(stream_id, b"".join(parts), over)
+        if over:
             self._finish(stream_id)
             return
+        if exchange.unsent:
+            self._full.add(stream_id)
         self._feed(stream_id, request)
 
     def _finish(self, stream_id: int) -> None:
@@ -174,23 +258,32 @@ class Connection(QuicConnectionProtocol):
         if stream is not None and not stream.receiver.is_finished and not request.over:
             # The answer is complete, so the rest of the body is of no use (RFC 9114, section 4.1).
             self._quic.stop_stream(stream_id, ErrorCode.H3_NO_ERROR)
-        self._forget(stream_id)
+        self._forget(stream_id, request)
 
     def _abort(self, stream_id: int) -> None:
         request = self._requests.pop(stream_id, None)
         if request is not None:
             request.exchange.abort(self._loop.time())
             self._quic.reset_stream(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
-            self._forget(stream_id)
+            self._forget(stream_id, request)
 
-    def _forget(self, stream_id: int) -> None:
-        self.quic.held.pop(stream_id, None)
-        self.quic.done += 1
+    def _forget(self, stream_id: int, request: Request) -> None:
+        self._came.pop(stream_id, None)
+        self._full.discard(stream_id)
+        if not request.plain and self._reader is not None:
+            self._reader.finish(stream_id)
+        stream = self._quic._streams.get(stream_id)
+        if not request.over and stream is not None and not stream.receiver.is_finished:
+            self._deaf.add(stream_id)
+        self.quic.forget(stream_id)
 
     def more(self) -> None:
         """Datagrams were taken in: there may be events, and room in what is being sent."""
         self._process_events()
-        for stream_id, request in list(self._requests.items()):
-            if request.exchange.unsent and self.quic.unsent(stream_id) < SEND_BUFFER:
-                self._answer(stream_id, request)
+        if self._full:
+            full, self._full = self._full, set()
+            for stream_id in full:
+                request = self._requests.get(stream_id)
+                if request is not None:
+                    self._answer(stream_id, request)
         self.transmit()

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from aioquic.quic.connection import QuicConnection
+from aimds.gateway.server.receiving import Receiving
 
 STREAM_WINDOW = 256 << 10
 CONNECTION_WINDOW = 4 << 20
 STREAMS = 128
 """Requests that a connection may have open at once."""
-LEAST_FRAME = 32
-"""Bytes of a packet below which no piece of an answer is put into it."""
 
 
 class Finished:
@@ -40,7 +38,7 @@ class Finished:
             self._all[kind] += 1
 
 
-class Quic(QuicConnection):
+class Quic(Receiving):
     """A connection that grants credit for what was consumed, not for what was received."""
 
     def __init__(self, *, ask_certificate: bool = False, **options: Any) -> None:
@@ -48,43 +46,59 @@ class Quic(QuicConnection):
         self._ask = ask_certificate
         self.held: dict[int, int] = {}
         """Bytes received and not consumed, by stream."""
+        self._held = 0
         self.done = 0
         """Requests that are over."""
         self._streams_finished = Finished()  # type: ignore[assignment]
+
+    def hold(self, stream_id: int, size: int) -> None:
+        """``size`` bytes of a stream are kept until they are wanted; below 0, so many were consumed."""
+        self.held[stream_id] = self.held.get(stream_id, 0) + size
+        self._held += size
+        stream = self._streams.get(stream_id)
+        if stream is not None and size < 0 and not stream.receiver.is_finished:
+            self._owed[stream_id] = stream
+
+    def forget(self, stream_id: int) -> None:
+        """The request of a stream is over."""
+        self._held -= self.held.pop(stream_id, 0)
+        self.done += 1
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
         self.tls._request_client_certificate = self._ask
 
-    def _write_stream_limits(self, builder: Any, space: Any, stream: Any) -> None:
+    def _raise_limit(self, stream: Any) -> bool:
         receiver, limit = stream.receiver, stream.max_stream_data_local
-        if receiver.is_finished:
-            # aioquic comes by for each packet and each stream; most wait only for their answer or its acknowledgement.
+        if receiver.is_finished or not limit:
+            return False
+        wanted = receiver.highest_offset - self.held.get(stream.stream_id, 0) + STREAM_WINDOW
+        if wanted - limit >= STREAM_WINDOW // 4:
+            stream.max_stream_data_local = wanted
+        return bool(stream.max_stream_data_local != stream.max_stream_data_local_sent)
+
+    def _raise_limits(self) -> None:
+        data, streams = self._local_max_data, self._local_max_streams_bidi
+        wanted = data.used - self._held + CONNECTION_WINDOW
+        if wanted - data.value >= CONNECTION_WINDOW // 4:
+            data.value = wanted
+        if self.done + STREAMS - streams.value >= STREAMS // 4:
+            streams.value = self.done + STREAMS
+
+    def _write_stream_limits(self, builder: Any, space: Any, stream: Any) -> None:
+        if not self._raise_limit(stream):
             return
-        if limit:
-            wanted = receiver.highest_offset - self.held.get(stream.stream_id, 0) + STREAM_WINDOW
-            if wanted - limit >= STREAM_WINDOW // 4:
-                stream.max_stream_data_local = wanted
         # With nothing seen, aioquic does not double the limit by itself.
+        receiver = stream.receiver
         seen, receiver.highest_offset = receiver.highest_offset, 0
         try:
             super()._write_stream_limits(builder, space, stream)
         finally:
             receiver.highest_offset = seen
 
-    def _write_stream_frame(self, builder: Any, space: Any, stream: Any, max_offset: int) -> int:
-        # Where a packet is full, aioquic tries all the other streams all the same.
-        if builder.remaining_flight_space < LEAST_FRAME:
-            return 0
-        return int(super()._write_stream_frame(builder, space, stream, max_offset))
-
     def _write_connection_limits(self, builder: Any, space: Any) -> None:
+        self._raise_limits()
         data, streams = self._local_max_data, self._local_max_streams_bidi
-        wanted = data.used - sum(self.held.values()) + CONNECTION_WINDOW
-        if wanted - data.value >= CONNECTION_WINDOW // 4:
-            data.value = wanted
-        if self.done + STREAMS - streams.value >= STREAMS // 4:
-            streams.value = self.done + STREAMS
         used = data.used, streams.used
         data.used = streams.used = 0
         try:

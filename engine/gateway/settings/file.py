@@ -21,6 +21,7 @@ from aimds.respond.settings import Section
 from aimds.schema import PROFILES
 
 RECORDED = ("none", "caught", "all")
+MOST_SHARDS = 64
 Numbers = TypeVar("Numbers", BatchConfig, Limits, OutputConfig)
 
 
@@ -84,8 +85,11 @@ def _settings(top: Section, base: Path) -> Settings:
     if top.has("ray"):
         part = top.section("ray")
         address = part.text("address") if part.has("address") else None
-        bounds = _wholes(part, {"least": (1, 4096), "most": (1, 4096)})
-        changed["ray"] = Ray(address, bounds.get("least"), bounds.get("most"))
+        group = part.text("group") if part.has("group") else None
+        if group is not None and not (group.isascii() and group.replace("_", "").isalnum()):
+            raise ConfigError(part.key("group"), group, "a name of letters, digits and _")
+        whole: dict[str, Any] = _wholes(part, {"least": (1, 4096), "most": (1, 4096), "sessions": (0, MOST_SHARDS)})
+        changed["ray"] = Ray(address, group=group, **whole)
         part.end()
     if top.has("audit"):
         part = top.section("audit")

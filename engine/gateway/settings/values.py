@@ -37,11 +37,14 @@ class Screening:
 @dataclass(frozen=True, slots=True)
 class Ray:
     """Judge on a Ray cluster: its ``address`` (None: RAY_ADDRESS, else one of this machine), and how many actors at
-    ``least`` (None: as many as it has room for) and at ``most`` (None: no more than that)."""
+    ``least`` (None: as many as it has room for) and at ``most`` (None: no more than that). ``sessions`` is the number
+    of shards that keep sessions, 0: the gateway's own process does; gateways with the same ``group`` share them."""
 
     address: str | None = None
     least: int | None = None
     most: int | None = None
+    sessions: int = 0
+    group: str | None = None
 
 
 SHIPPED = Path("shipped")
@@ -144,8 +147,10 @@ class Settings:
         """These settings, if they may be served.
 
         Raises:
-            ConfigError: no identity and not insecure, insecure on an address that others reach, or no certificate.
+            ConfigError: no identity and not insecure, insecure on an address that others reach, or no certificate; or
+                shards of sessions with what they cannot do.
         """
+        self._check_shards()
         if self.insecure:
             if self.host not in ("127.0.0.1", "::1", "localhost"):
                 raise ConfigError("listen.host", self.host, "127.0.0.1 or ::1 with --insecure-local")
@@ -157,3 +162,19 @@ class Settings:
         if self.certificate is None or self.key is None:
             raise ConfigError("tls.certificate", None, "a certificate and its key; aimds certs makes them")
         return self
+
+    def _check_shards(self) -> None:
+        ray, sessions = self.ray, self.sessions
+        if ray is None:
+            return
+        if ray.group is not None and not ray.sessions:
+            raise ConfigError("ray.group", ray.group, "a name only where ray.sessions is 1 or more")
+        if ray.sessions and sessions is None:
+            raise ConfigError("ray.sessions", ray.sessions, "0, since there is no [sessions] that says what to follow")
+        if ray.sessions and self.holds is not None:
+            raise ConfigError("respond.holds", self.holds, "nothing where ray.sessions is 1 or more")
+        if ray.sessions and sessions is not None:
+            for name in ("joined", "snapshot"):
+                if getattr(sessions, name):
+                    value = getattr(sessions, name)
+                    raise ConfigError(f"sessions.{name}", value, "nothing where ray.sessions is 1 or more")

@@ -1,0 +1,69 @@
+"""Heads of answers in HTTP/3, by the static table of QPACK alone (RFC 9204): nothing to keep in step with the client.
+
+The same heads go out again and again, so what was encoded once is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from aimds.gateway.server.sending import varint
+
+STATUSES: Final = {103: 24, 200: 25, 304: 26, 404: 27, 503: 28, 100: 63, 204: 64, 206: 65, 302: 66, 400: 67, 403: 68,
+                   421: 69, 425: 70, 500: 71}  # fmt: skip
+"""Static table: index of ``:status`` with its value."""
+PAIRS: Final = {
+    ("content-type", "application/json"): 46,
+    ("content-type", "text/plain"): 53,
+    ("content-length", "0"): 4,
+    ("cache-control", "no-cache"): 39,
+    ("cache-control", "no-store"): 40,
+}
+NAMES: Final = {"content-length": 4, "content-type": 44, "cache-control": 36, "location": 12, "set-cookie": 14,
+                "date": 6, "etag": 7, "last-modified": 10}  # fmt: skip
+"""Static table: index of a name."""
+STATUS_NAME: Final = 24
+HEADERS: Final = b"\x01"
+MOST_KEPT: Final = 1024
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def head(status: int, headers: Sequence[tuple[str, str]]) -> bytes:
+    """A HEADERS frame with ``status`` and ``headers``, names in lower case."""
+    parts = [b"\0\0", _status(status)]
+    for name, value in headers:
+        pair, index = PAIRS.get((name, value)), NAMES.get(name)
+        if pair is not None:
+            parts.append(_prefixed(0xC0, 6, pair))
+            continue
+        raw = value.encode("latin-1")
+        if index is not None:
+            parts.append(_prefixed(0x50, 4, index))
+        else:
+            parts += (_prefixed(0x20, 3, len(name)), name.encode("latin-1"))
+        parts += (_prefixed(0x00, 7, len(raw)), raw)
+    block = b"".join(parts)
+    return HEADERS + varint(len(block)) + block
+
+
+def _status(status: int) -> bytes:
+    index = STATUSES.get(status)
+    if index is not None:
+        return _prefixed(0xC0, 6, index)
+    return _prefixed(0x50, 4, STATUS_NAME) + b"\x03%d" % status
+
+
+def _prefixed(flags: int, bits: int, value: int) -> bytes:
+    """``value`` with a prefix of ``bits`` bits behind ``flags`` (RFC 7541, section 5.1)."""
+    most = (1 << bits) - 1
+    if value < most:
+        return bytes([flags | value])
+    out = bytearray([flags | most])
+    value -= most
+    while value >= 128:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

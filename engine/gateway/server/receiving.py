@@ -1,0 +1,252 @@
+"""Packets that a server receives once the handshake is over: the usual frames are read here, the others by aioquic.
+
+What is used of aioquic is private to it; a test looks whether all of it is still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from aioquic._crypto import CryptoError
+from aioquic.quic.connection import END_STATES, QuicConnectionError, QuicReceiveContext
+from aioquic.quic.events import QuicEvent
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame
+from aioquic.quic.rangeset import RangeSet
+from aioquic.quic.stream import FinalSizeError, QuicStream
+
+from aimds.gateway.server.answer import Answer
+from aimds.gateway.server.sending import CONNECTED, ONE_RTT, Sending
+
+MASKS: Final = (0x3F, 0x3FFF, 0x3FFF_FFFF, 0x3FFF_FFFF_FFFF_FFFF)
+MOST: Final = MASKS[3]
+ACK, PING, STREAM, STREAM_END, MOST_KIND = 0x02, 0x01, 0x08, 0x10, 0x3F
+
+
+class Arrived(QuicEvent):
+    """All that came in order on a request's stream since it was looked at last; ``over`` with its end."""
+
+    __slots__ = ("over", "parts", "stream_id")
+
+    def __init__(self, stream_id: int, content: bytes, over: bool) -> None:
+        self.stream_id, self.parts, self.over = stream_id, [content], over
+
+
+def pulled(content: bytes, at: int) -> tuple[int, int]:
+    """The number that begins ``at`` (RFC 9000, section 16), and where it ends.
+
+    Raises:
+        IndexError: ``content`` ends before.
+    """
+    first = content[at]
+    if first < 64:
+        return first, at + 1
+    form = first >> 6
+    stop = at + (1 << form)
+    if stop > len(content):
+        raise IndexError(stop)
+    return int.from_bytes(content[at:stop], "big") & MASKS[form], stop
+
+
+class Receiving(Sending):
+    """A connection of a server that reads its ordinary packets itself."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.arrived: Callable[[Arrived], None] | None = None
+        """Takes what came on the streams of requests; without it they have aioquic's events."""
+        self._heard_at = -1.0
+        self._latest: dict[int, Arrived] = {}
+        """Those that nobody has seen yet."""
+
+    def next_event(self) -> QuicEvent | None:
+        """As in aioquic; what came for requests goes to `arrived`."""
+        events = self._events
+        while events:
+            event = events.popleft()
+            if type(event) is not Arrived:
+                return event
+            self._latest.pop(event.stream_id, None)
+            if self.arrived is not None:
+                self.arrived(event)
+        return None
+
+    def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
+        """As in aioquic."""
+        cid = self.host_cid
+        start = 1 + len(cid)
+        if (
+            not self._handshake_confirmed
+            or self.arrived is None
+            or data[0] & 0xC0 != 0x40
+            or data[1:start] != cid
+            or self._state is not CONNECTED
+            or self._close_pending
+            or not self._network_paths[0].is_validated
+            or self._network_paths[0].addr != addr
+            or self._quic_logger is not None
+        ):
+            super().receive_datagram(data, addr, now)
+            self._latest.clear()
+            return
+        space, pair = self._ordinary()
+        try:
+            header, content, number, changed = pair.recv.decrypt_packet(data, start, space.expected_packet_number)
+        except CryptoError:
+            # Not of this connection, or damaged on the way.
+            return
+        if changed:
+            pair._update_key("remote_update")
+        if header[0] & 0x18:
+            self._wrong(QuicErrorCode.PROTOCOL_VIOLATION, "Reserved bits must be zero")
+            return
+        if number > space.expected_packet_number:
+            space.expected_packet_number = number + 1
+        if number > self._spin_highest_pn:
+            self._spin_bit, self._spin_highest_pn = bool(header[0] & 0x20), number
+        eliciting = False
+        try:
+            eliciting = self._frames(content, cid, now)
+        except QuicConnectionError as error:
+            self.close(error_code=error.error_code, frame_type=error.frame_type, reason_phrase=error.reason_phrase)
+        except IndexError:
+            self._wrong(QuicErrorCode.FRAME_ENCODING_ERROR, "Failed to parse frame")
+        if self._close_pending or self._state in END_STATES:
+            return
+        if now != self._heard_at:
+            # The same for all that was read together.
+            self._heard_at, self._close_at = now, now + self._idle_timeout()
+        if number > space.largest_received_packet:
+            space.largest_received_packet, space.largest_received_time = number, now
+        space.ack_queue.add(number)
+        if eliciting and space.ack_at is None:
+            space.ack_at = now + self._ack_delay
+
+    def _wrong(self, code: int, reason: str) -> None:
+        self.close(error_code=code, frame_type=QuicFrameType.PADDING, reason_phrase=reason)
+
+    def _frames(self, content: bytes, cid: bytes, now: float) -> bool:
+        """Take in the frames of a packet; whether it wants to be acknowledged soon."""
+        at, size, eliciting = 0, len(content), False
+        if not size:
+            raise QuicConnectionError(
+                QuicErrorCode.PROTOCOL_VIOLATION, QuicFrameType.PADDING, "Packet contains no frames"
+            )
+        while at < size:
+            kind = content[at]
+            if STREAM <= kind < STREAM_END:
+                at = self._stream_frame(content, at)
+                eliciting = True
+            elif kind == ACK:
+                at = self._ack_frame(content, at + 1, now)
+            elif kind == PING:
+                at += 1
+                eliciting = True
+            elif kind == 0:
+                at += 1
+            else:
+                path = self._network_paths[0]
+                context = QuicReceiveContext(ONE_RTT, cid, path, None, now, None)
+                found, _ = self._payload_received(context, content[at:])
+                self._latest.clear()
+                return eliciting or found
+        return eliciting
+
+    def _ack_frame(self, content: bytes, at: int, now: float) -> int:
+        end, at = pulled(content, at)
+        delay, at = pulled(content, at)
+        more, at = pulled(content, at)
+        first, at = pulled(content, at)
+        ranges = RangeSet([range(end - first, end + 1)])
+        end -= first
+        for _ in range(more):
+            gap, at = pulled(content, at)
+            count, at = pulled(content, at)
+            end -= gap + 2
+            ranges.add(end - count, end + 1)
+            end -= count
+        self._loss.peer_completed_address_validation = True
+        self._loss.on_ack_received(
+            ack_rangeset=ranges,
+            ack_delay=(delay << self._remote_ack_delay_exponent) / 1e6,
+            now=now,
+            space=self._ordinary()[0],
+        )
+        return at
+
+    def _stream_frame(self, content: bytes, at: int) -> int:
+        kind, stream_id = content[at], content[at + 1]
+        if stream_id < 64:
+            at += 2
+        else:
+            stream_id, at = pulled(content, at + 1)
+        offset = 0
+        if kind & 4:
+            offset, at = pulled(content, at)
+        if kind & 2:
+            length, at = pulled(content, at)
+            stop = at + length
+            if stop > len(content):
+                raise IndexError(stop)
+        else:
+            stop = len(content)
+            length = stop - at
+        if offset + length > MOST:
+            reason = "offset + length cannot exceed 2^62 - 1"
+            raise QuicConnectionError(QuicErrorCode.FRAME_ENCODING_ERROR, kind, reason)
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            if stream_id in self._streams_finished:
+                # What is sent again of a stream that is over.
+                return stop
+            if stream_id & 3:
+                self._assert_stream_can_receive(kind, stream_id)
+                stream = self._get_or_create_stream(kind, stream_id)
+            else:
+                stream = self._begun(kind, stream_id)
+        elif stream_id & 1:
+            self._assert_stream_can_receive(kind, stream_id)
+        data = self._local_max_data
+        newly = offset + length - stream.receiver.highest_offset
+        if offset + length > stream.max_stream_data_local:
+            raise QuicConnectionError(QuicErrorCode.FLOW_CONTROL_ERROR, kind, "Over stream data limit")
+        if newly > 0:
+            if data.used + newly > data.value:
+                raise QuicConnectionError(QuicErrorCode.FLOW_CONTROL_ERROR, kind, "Over connection data limit")
+            data.used += newly
+        try:
+            event = stream.receiver.handle_frame(QuicStreamFrame(content[at:stop], bool(kind & 1), offset))
+        except FinalSizeError as error:
+            raise QuicConnectionError(QuicErrorCode.FINAL_SIZE_ERROR, kind, str(error)) from None
+        if event is not None:
+            self._take(stream, stream_id, event)
+        return stop
+
+    def _begun(self, kind: int, stream_id: int) -> QuicStream:
+        """The stream of a new request."""
+        limit, number = self._local_max_streams_bidi, (stream_id >> 2) + 1
+        if number > limit.value:
+            raise QuicConnectionError(QuicErrorCode.STREAM_LIMIT_ERROR, kind, "Too many streams open")
+        limit.used = max(limit.used, number)
+        stream = self._streams[stream_id] = QuicStream(
+            stream_id, self._local_max_stream_data_bidi_remote, self._remote_max_stream_data_bidi_local
+        )
+        stream.sender = Answer(stream_id)
+        return stream
+
+    def _take(self, stream: QuicStream, stream_id: int, event: Any) -> None:
+        if stream.receiver.is_finished:
+            if stream.sender.is_finished:
+                self._leaving[stream_id] = stream
+        else:
+            self._owed[stream_id] = stream
+        if stream_id & 3:
+            self._events.append(event)
+            return
+        one = self._latest.get(stream_id)
+        if one is None:
+            one = self._latest[stream_id] = Arrived(stream_id, event.data, event.end_stream)
+            self._events.append(one)
+            return
+        one.parts.append(event.data)
+        one.over = one.over or event.end_stream

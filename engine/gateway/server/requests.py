@@ -1,0 +1,170 @@
+"""What comes on the stream of a request, as most clients send it: one head, then frames of data until the end.
+
+Anything else (a head in pieces or one that waits for the table, trailers, other frames) is taken to aioquic's HTTP/3,
+which goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pylsqpack
+from aioquic.h3.connection import (
+    ErrorCode,
+    FrameType,
+    H3Connection,
+    H3Stream,
+    HeadersState,
+    MessageError,
+    ProtocolError,
+    validate_request_headers,
+)
+from aioquic.h3.events import H3Event
+from aioquic.quic.events import StreamDataReceived
+
+from aimds.gateway.exchange import Exchange
+from aimds.gateway.headers import Head
+from aimds.gateway.problem import Problem
+from aimds.gateway.server.receiving import pulled
+
+MOST_HEADS: Final = 64
+DATA, HEADERS = int(FrameType.DATA), int(FrameType.HEADERS)
+
+
+class Cut(ProtocolError):
+    """A stream ends in the middle of a frame (RFC 9114, section 7.1)."""
+
+    error_code = ErrorCode.H3_FRAME_ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The head of a request; ``read`` is None where the service has to say what is wrong with it."""
+
+    method: str
+    target: str
+    headers: list[tuple[bytes, bytes]]
+    read: Head | None
+    size: int | None
+    """Bytes of the body, where they are stated."""
+
+
+class Request:
+    """A stream: its exchange, and what was received but is not wanted yet."""
+
+    def __init__(self, exchange: Exchange, size: int | None = None, *, plain: bool = False) -> None:
+        self.exchange = exchange
+        self.held: deque[bytes] = deque()
+        self.over = self.told = self.begun = False
+        self.plain = plain
+        """Its frames are read here."""
+        self.left = 0
+        """Bytes that are still to come of a frame of data."""
+        self.got, self.size = 0, size
+        self.rest = b""
+        """The beginning of a frame."""
+
+
+class Requests:
+    """Reads request streams of ``http``, whose tables it uses."""
+
+    def __init__(self, http: H3Connection) -> None:
+        self._http = http
+        self._heads: dict[tuple[tuple[bytes, bytes], ...], Opening] = {}
+
+    def opening(self, stream_id: int, content: bytes, over: bool) -> tuple[Opening, bytes] | list[H3Event]:
+        """The head at the beginning of ``content`` and what comes after it; or what aioquic made of all of it.
+
+        Raises:
+            ProtocolError: the connection is to be closed.
+        """
+        stop = 0
+        try:
+            if content[0] == HEADERS:
+                size, start = pulled(content, 1)
+                stop = start + size
+        except IndexError:
+            stop = 0
+        if not 0 < stop <= len(content):
+            return self._http.handle_event(StreamDataReceived(data=content, end_stream=over, stream_id=stream_id))
+        try:
+            headers = self._http._decode_headers(stream_id, content[start:stop])
+        except pylsqpack.StreamBlocked:
+            stream = self._http._stream[stream_id] = H3Stream(stream_id)
+            stream.blocked, stream.blocked_frame_size = True, size
+            stream.buffer, stream.receiving_ended = content[stop:], over
+            return []
+        return self._read(headers), content[stop:]
+
+    def _read(self, headers: list[tuple[bytes, bytes]]) -> Opening:
+        key = tuple(headers)
+        found = self._heads.get(key)
+        if found is None:
+            seen = H3Stream(0)
+            validate_request_headers(headers, seen)
+            named = dict(headers)
+            method, target = (named.get(name, b"").decode("latin-1") for name in (b":method", b":path"))
+            try:
+                read = Head.read(method, target, headers)
+            except Problem:
+                read = None
+            if len(self._heads) >= MOST_HEADS:
+                self._heads.clear()
+            found = self._heads[key] = Opening(method, target, headers, read, seen.expected_content_length)
+        return found
+
+    def body(self, stream_id: int, request: Request, content: bytes, over: bool) -> list[H3Event]:
+        """Put the data in ``content`` to what ``request`` holds; what aioquic made of it where that is not all it is.
+
+        Raises:
+            ProtocolError: the connection is to be closed.
+        """
+        if request.rest:
+            content, request.rest = request.rest + content, b""
+        at, size = 0, len(content)
+        while at < size:
+            if request.left:
+                stop = min(at + request.left, size)
+                request.held.append(content[at:stop])
+                request.left -= stop - at
+                request.got += stop - at
+                at = stop
+                continue
+            try:
+                kind, start = pulled(content, at)
+                length, start = pulled(content, start)
+            except IndexError:
+                request.rest = content[at:]
+                break
+            if kind != DATA:
+                return self._handed(stream_id, request, content[at:], over)
+            request.left, at = length, start
+        if over:
+            request.over = True
+            if request.left or request.rest:
+                raise Cut("the stream ended in the middle of a frame")
+            if request.size is not None and request.size != request.got:
+                raise MessageError("content-length does not match data size")
+        return []
+
+    def _handed(self, stream_id: int, request: Request, content: bytes, over: bool) -> list[H3Event]:
+        request.plain = False
+        stream = self._http._stream[stream_id] = H3Stream(stream_id)
+        stream.headers_recv_state = HeadersState.AFTER_HEADERS
+        stream.expected_content_length, stream.content_length = request.size, request.got
+        return self._http.handle_event(StreamDataReceived(data=content, end_stream=over, stream_id=stream_id))
+
+    def finish(self, stream_id: int) -> None:
+        """The answer is complete: what aioquic has of the stream may go once nothing comes any more."""
+        stream: Any = self._http._stream.get(stream_id)
+        if stream is not None:
+            stream.sending_ended = True
+            if stream.is_ended():
+                self._http._stream.pop(stream_id, None)
+
+    def close(self, error: ProtocolError) -> None:
+        """End the connection as aioquic does."""
+        self._http._is_done = True
+        self._http._quic.close(error_code=error.error_code, reason_phrase=error.reason_phrase)

@@ -1,0 +1,315 @@
+"""Packets that a server sends once the handshake is over, written whole: acknowledgements, credit and stream data.
+
+aioquic comes by each stream for each packet; here only those are looked at that have something to send. Whatever is
+rare (connection ids, path validation, closing) is left to aioquic. What is used of it is private to it; a test looks
+whether all of it is still there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aioquic.quic.connection import QuicConnection, QuicConnectionState
+from aioquic.quic.crypto import CryptoPair
+from aioquic.quic.packet import QuicFrameType, QuicPacketType
+from aioquic.quic.packet_builder import QuicDeliveryState, QuicSentPacket
+from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.quic.stream import QuicStream
+from aioquic.tls import Epoch
+
+from aimds.gateway.server.answer import Answer
+
+LEAST_FRAME: Final = 32
+"""Bytes of a packet below which no piece of an answer is put into it."""
+TAG: Final = 16
+LONGEST_PAUSE_S: Final = 1e-3
+"""Between packets that are sent at a pace."""
+SMALL: Final = tuple(bytes([one]) for one in range(64))
+ONE_RTT, CONNECTED, ACKED = Epoch.ONE_RTT, QuicConnectionState.CONNECTED, QuicDeliveryState.ACKED
+
+
+def varint(value: int) -> bytes:
+    """``value`` in the shortest form (RFC 9000, section 16)."""
+    if value < 64:
+        return SMALL[value]
+    if value < 1 << 14:
+        return (value | 1 << 14).to_bytes(2, "big")
+    if value < 1 << 30:
+        return (value | 2 << 30).to_bytes(4, "big")
+    return (value | 3 << 62).to_bytes(8, "big")
+
+
+class Sending(QuicConnection, ABC):
+    """A connection of a server that writes its ordinary packets itself."""
+
+    def __init__(self, **options: Any) -> None:
+        self._active: dict[int, QuicStream] = {}
+        """Streams with something to send, in turn."""
+        self._owed: dict[int, QuicStream] = {}
+        """Streams whose credit may have to be raised."""
+        self._leaving: dict[int, QuicStream] = {}
+        """Streams that were broken off and may be over."""
+        self._unsaid = True
+        """There may be connection ids that the client has not been told."""
+        self._found: tuple[QuicPacketSpace, CryptoPair] | None = None
+        super().__init__(**options)
+        lost = self._loss._on_packets_lost
+
+        def on_packets_lost(*, now: float, packets: Iterable[QuicSentPacket], space: Any) -> None:
+            some = tuple(packets)
+            lost(now=now, packets=some, space=space)
+            if some:
+                # Whatever was in them has to be said again.
+                self._active.update(self._streams)
+                self._owed.update(self._streams)
+                self._unsaid = True
+
+        self._loss._on_packets_lost = on_packets_lost  # type: ignore[method-assign]
+
+    @property
+    def _streams_queue(self) -> list[QuicStream]:
+        # What aioquic goes by where it writes itself.
+        return list(self._streams.values())
+
+    @_streams_queue.setter
+    def _streams_queue(self, queue: list[QuicStream]) -> None:
+        """The order is that of ``_active``."""
+
+    def _replenish_connection_ids(self) -> None:
+        super()._replenish_connection_ids()
+        self._unsaid = True
+
+    def send_stream_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
+        """As in aioquic, but that nothing is nothing."""
+        if not data and not end_stream:
+            return
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            super().send_stream_data(stream_id, data, end_stream)
+            stream = self._streams[stream_id]
+        else:
+            stream.sender.write(data, end_stream)
+        self._active[stream_id] = stream
+
+    def reset_stream(self, stream_id: int, error_code: int) -> None:
+        """As in aioquic."""
+        super().reset_stream(stream_id, error_code)
+        self._broken(stream_id)
+
+    def stop_stream(self, stream_id: int, error_code: int) -> None:
+        """As in aioquic."""
+        super().stop_stream(stream_id, error_code)
+        self._broken(stream_id)
+
+    def _handle_stop_sending_frame(self, context: Any, frame_type: int, buf: Any) -> None:
+        super()._handle_stop_sending_frame(context, frame_type, buf)
+        self._broken(self._events[-1].stream_id)  # type: ignore[attr-defined]
+
+    def _handle_reset_stream_frame(self, context: Any, frame_type: int, buf: Any) -> None:
+        super()._handle_reset_stream_frame(context, frame_type, buf)
+        self._broken(self._events[-1].stream_id)  # type: ignore[attr-defined]
+
+    def _broken(self, stream_id: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._active[stream_id] = self._leaving[stream_id] = stream
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
+        """As in aioquic."""
+        if self._leaving:
+            for stream in list(self._leaving.values()):
+                self._discard(stream)
+        if not self._handshake_confirmed or self._state is not CONNECTED or self._is_unusual():
+            return super().datagrams_to_send(now)
+        return self._written(now)
+
+    def _ordinary(self) -> tuple[QuicPacketSpace, CryptoPair]:
+        """Packet numbers and keys of ordinary packets."""
+        if self._found is None:
+            self._found = self._spaces[ONE_RTT], self._cryptos[ONE_RTT]
+        return self._found
+
+    def _is_unusual(self) -> bool:
+        path = self._network_paths[0]
+        if self._unsaid:
+            self._unsaid = not all(one.was_sent for one in self._host_cids)
+        return bool(
+            self._unsaid
+            or self._close_pending
+            or self._handshake_done_pending
+            or self._datagrams_pending
+            or self._ping_pending
+            or self._retire_connection_ids
+            or self._streams_blocked_pending
+            or not path.is_validated
+            or path.remote_challenges
+            or not self._crypto_streams[ONE_RTT].sender.buffer_is_empty
+            or self._ordinary()[1]._update_key_requested
+            or self._quic_logger is not None
+        )
+
+    def _written(self, now: float) -> list[tuple[bytes, Any]]:
+        loss, path, cid = self._loss, self._network_paths[0], self._peer_cid.cid
+        space, pair = self._ordinary()
+        first = bytes([0x41 | self._spin_bit << 5 | pair.key_phase << 2]) + cid
+        size = self._max_datagram_size - len(first) - 2 - TAG
+        room = loss.congestion_window - loss.bytes_in_flight
+        if self._probe_pending:
+            room = max(room, self._max_datagram_size)
+        out: list[tuple[bytes, Any]] = []
+        while True:
+            if space.ack_at is None or space.ack_at >= now:
+                pacer = loss._pacer
+                self._pacing_at = pacer.next_send_time(now=now)
+                if self._pacing_at is not None:
+                    # Some packets at a time: one for each would wake both ends as often.
+                    self._pacing_at = max(self._pacing_at, now + min(pacer.bucket_max / 2, LONGEST_PAUSE_S))
+                    break
+            frames: list[bytes] = []
+            handlers: list[tuple[Any, Any]] = []
+            flight = min(size, room - len(first) - 2 - TAG)
+            if space.ack_at is not None and (space.ack_at <= now or (self._active and flight >= LEAST_FRAME)):
+                flight -= self._acknowledge(frames, handlers, space, now)
+            acks = len(frames)
+            if flight >= LEAST_FRAME:
+                flight = self._grant(frames, handlers, flight)
+                if self._active:
+                    self._stream_frames(frames, handlers, flight)
+            if self._probe_pending and flight > 0:
+                self._probe_pending = False
+                frames.append(SMALL[QuicFrameType.PING])
+            if not frames:
+                break
+            content = b"".join(frames)
+            eliciting = in_flight = len(frames) > acks
+            if len(content) < 2:
+                # The sample for header protection begins four bytes behind the packet number's first.
+                content, in_flight = content + b"\0", True
+            number = self._packet_number
+            self._packet_number += 1
+            data = pair.send.encrypt_packet(first + (number & 0xFFFF).to_bytes(2, "big"), content, number)
+            packet = QuicSentPacket(
+                ONE_RTT, in_flight, eliciting, False, number, QuicPacketType.ONE_RTT, now, len(data), handlers
+            )
+            loss.on_packet_sent(packet=packet, space=space)
+            if in_flight:
+                room -= len(data)
+            path.bytes_sent += len(data)
+            out.append((data, path.addr))
+            loss._pacer.update_after_send(now=now)
+        return out
+
+    def _acknowledge(self, frames: list[bytes], handlers: list[tuple[Any, Any]], space: Any, now: float) -> int:
+        delay = int((now - space.largest_received_time) * 1e6) >> self._local_ack_delay_exponent
+        queue = space.ack_queue
+        last, more = queue[-1], len(queue) - 1
+        parts = [b"\x02", varint(last.stop - 1), varint(delay), varint(more), varint(last.stop - 1 - last.start)]
+        start = last.start
+        for at in range(more - 1, -1, -1):
+            one = queue[at]
+            parts += (varint(start - one.stop - 1), varint(one.stop - one.start - 1))
+            start = one.start
+        frame = b"".join(parts)
+        space.ack_at = None
+        frames.append(frame)
+        handlers.append((self._on_ack_delivery, (space, space.largest_received_packet)))
+        if more and not self._packet_number % 8:
+            # Until an acknowledgement is acknowledged itself, its ranges are kept and sent.
+            self._probe_pending = True
+        return len(frame)
+
+    def _grant(self, frames: list[bytes], handlers: list[tuple[Any, Any]], flight: int) -> int:
+        """Raise limits that have to be; what is left of ``flight`` bytes."""
+        self._raise_limits()
+        for limit in (self._local_max_data, self._local_max_streams_bidi, self._local_max_streams_uni):
+            if limit.value != limit.sent:
+                frames.append(varint(limit.frame_type) + varint(limit.value))
+                handlers.append((self._on_connection_limit_delivery, (limit,)))
+                limit.sent = limit.value
+                flight -= len(frames[-1])
+        while self._owed and flight >= LEAST_FRAME:
+            stream_id, stream = self._owed.popitem()
+            if stream_id in self._streams and self._raise_limit(stream):
+                most = stream.max_stream_data_local_sent = stream.max_stream_data_local
+                frames.append(b"\x11" + varint(stream_id) + varint(most))
+                handlers.append((self._on_max_stream_data_delivery, (stream,)))
+                flight -= len(frames[-1])
+        return flight
+
+    @abstractmethod
+    def _raise_limits(self) -> None:
+        """Set the limits of the connection."""
+
+    @abstractmethod
+    def _raise_limit(self, stream: QuicStream) -> bool:
+        """Set the limit of ``stream``; whether the client has to be told."""
+
+    def _stream_frames(self, frames: list[bytes], handlers: list[tuple[Any, Any]], flight: int) -> None:
+        for stream in list(self._active.values()):
+            if flight < LEAST_FRAME:
+                break
+            stream_id, sender = stream.stream_id, stream.sender
+            assert stream_id is not None
+            del self._active[stream_id]
+            name = varint(stream_id)
+            if stream.receiver.stop_pending:
+                stop = stream.receiver.get_stop_frame()
+                frames.append(b"\x05" + name + varint(stop.error_code))
+                handlers.append((stream.receiver.on_stop_sending_delivery, ()))
+                flight -= len(frames[-1])
+            if sender.reset_pending:
+                reset = sender.get_reset_frame()
+                frames.append(b"\x04" + name + varint(reset.error_code) + varint(reset.final_size))
+                handlers.append((sender.on_reset_delivery, ()))
+                flight -= len(frames[-1])
+                continue
+            if sender.buffer_is_empty or sender._reset_error_code is not None:
+                continue
+            if stream.is_blocked:
+                self._active[stream_id] = stream
+                continue
+            before = sender.highest_offset
+            most = min(before + self._remote_max_data - self._remote_max_data_used, stream.max_stream_data_remote)
+            frame = sender.get_frame(flight - 11 - len(name), most)
+            if frame is not None:
+                start, data = frame.offset, frame.data
+                kind = 0x0A | (4 if start else 0) | frame.fin
+                head = SMALL[kind] + name + (varint(start) if start else b"") + varint(len(data))
+                frames.append(head + data)
+                handlers.append((self._on_delivery, (stream, start, start + len(data), frame.fin)))
+                flight -= len(head) + len(data)
+                self._remote_max_data_used += sender.highest_offset - before
+            if sender.is_waiting if type(sender) is Answer else len(sender._pending) or sender._pending_eof:
+                self._active[stream_id] = stream
+            else:
+                sender.buffer_is_empty = True
+
+    def _on_delivery(self, delivery: QuicDeliveryState, stream: QuicStream, start: int, stop: int, fin: bool) -> None:
+        stream.sender.on_data_delivery(delivery, start, stop, fin)
+        if delivery is ACKED:
+            self._discard(stream)
+
+    def _write_stream_frame(self, builder: Any, space: Any, stream: Any, max_offset: int) -> int:
+        # Where a packet is full, aioquic tries all the other streams all the same.
+        if builder.remaining_flight_space < LEAST_FRAME:
+            return 0
+        handlers = builder._packet.delivery_handlers
+        before = len(handlers)
+        used = int(super()._write_stream_frame(builder, space, stream, max_offset))
+        if len(handlers) > before:
+            handlers[-1] = (self._on_delivery, (stream, *handlers[-1][1]))
+        return used
+
+    def _discard(self, stream: QuicStream) -> None:
+        """Forget ``stream`` where it is over."""
+        stream_id = stream.stream_id
+        assert stream_id is not None
+        if stream_id not in self._streams:
+            self._leaving.pop(stream_id, None)
+        elif stream.sender.is_finished and stream.receiver.is_finished:
+            del self._streams[stream_id]
+            self._streams_finished.add(stream_id)
+            for some in (self._leaving, self._active, self._owed):
+                some.pop(stream_id, None)

@@ -1,0 +1,236 @@
+"""Packets, heads and request streams that the gateway reads and writes itself, beside what aioquic makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pylsqpack
+import pytest
+from aioquic.buffer import Buffer, encode_uint_var
+from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, encode_frame
+from aioquic.quic.packet_builder import QuicDeliveryState
+from aioquic.quic.stream import QuicStreamSender
+from desk import ATTACK, ndjson
+from hypothesis import given
+from hypothesis import strategies as st
+from quic import Client, Running, body, running
+
+from aimds.gateway.server import heads
+from aimds.gateway.server.answer import Answer
+from aimds.gateway.server.connection import Connection
+from aimds.gateway.server.receiving import pulled
+from aimds.gateway.server.sending import varint
+
+HEADERS = st.lists(
+    st.tuples(
+        st.sampled_from([*heads.NAMES, *(name for name, _ in heads.PAIRS), "x-own", "a" * 300]),
+        st.one_of(st.sampled_from([value for _, value in heads.PAIRS]), st.text("abc /;=1", max_size=400)),
+    ),
+    max_size=8,
+)
+REQUEST = [
+    (b":method", b"POST"),
+    (b":scheme", b"https"),
+    (b":authority", b"localhost"),
+    (b":path", b"/v1/screen?verdict=brief"),
+    (b"content-type", b"application/json"),
+]
+
+
+@given(st.integers(0, (1 << 62) - 1), st.binary(max_size=4))
+def test_numbers_are_those_of_aioquic(value: int, rest: bytes) -> None:
+    content = varint(value)
+    assert content == encode_uint_var(value)
+    assert pulled(content + rest, 0) == (value, len(content))
+    for size in range(len(content)):
+        with pytest.raises(IndexError):
+            pulled(content[:size], 0)
+
+
+@given(st.sampled_from([*heads.STATUSES, 201, 413, 429, 504, 599]), HEADERS)
+def test_a_head_is_read_by_another_implementation_as_it_was_meant(status: int, headers: list[tuple[str, str]]) -> None:
+    frame = Buffer(data=heads.head(status, tuple(headers)))
+    assert frame.pull_uint_var() == FrameType.HEADERS
+    block = frame.pull_bytes(frame.pull_uint_var())
+    assert frame.eof()
+    control, found = pylsqpack.Decoder(0, 0).feed_header(0, block)
+    assert found == [(b":status", b"%d" % status), *((name.encode(), value.encode()) for name, value in headers)]
+    assert not control
+
+
+def head_of(client: Client, *more: tuple[bytes, bytes]) -> bytes:
+    assert isinstance(client.http, H3Connection)
+    stream = int(client._quic.get_next_available_stream_id())
+    return encode_frame(FrameType.HEADERS, client.http._encode_headers(stream, [*REQUEST, *more]))
+
+
+async def sent(client: Client, *parts: bytes, apart: bool = True) -> dict[str, Any]:
+    """The answer to a stream with the bytes of ``parts``, each in a packet of its own where ``apart``."""
+    stream = int(client._quic.get_next_available_stream_id())
+    client.answers[stream] = {"body": b""}
+    for number, part in enumerate(parts):
+        client._quic.send_stream_data(stream, part, number == len(parts) - 1)
+        if apart:
+            client.transmit()
+            await asyncio.sleep(0.01)
+    client.transmit()
+    return await client.answer(stream)
+
+
+def only(one: Running) -> Connection:
+    (connection,) = set(one.server._known.values())
+    return connection
+
+
+def data(content: bytes) -> bytes:
+    return encode_frame(FrameType.DATA, content)
+
+
+def test_a_request_is_the_same_however_it_is_cut() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            content = body(ATTACK)
+            for apart in (True, False):
+                for size in (1, 7, 60, 500):
+                    whole = head_of(client) + data(content[:4]) + data(b"") + data(content[4:])
+                    parts = [whole[at : at + size] for at in range(0, len(whole), size)][:12]
+                    found = await sent(client, *parts, whole[12 * size :], apart=apart)
+                    assert (found["status"], json.loads(found["body"])["action"]) == (200, "block")
+
+    running(test)
+
+
+def test_frames_that_are_not_data_are_skipped_and_trailers_taken() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            content, grease = body(ATTACK), encode_frame(0x21 + 0x1F * 5, b"what this is nobody knows")
+            for before, between, within in ((grease, b"", b""), (b"", grease, b""), (b"", b"", grease)):
+                parts = before, head_of(client), between, data(content[:5]), within, data(content[5:])
+                found = await sent(client, b"".join(parts))
+                assert (found["status"], json.loads(found["body"])["action"]) == (200, "block")
+            stream = int(client._quic.get_next_available_stream_id())
+            assert client.http is not None
+            head, trailer = head_of(client), client.http._encode_headers(stream, [(b"x-sum", b"1")])
+            found = await sent(client, head + data(content) + encode_frame(FrameType.HEADERS, trailer))
+            assert (found["status"], json.loads(found["body"])["action"]) == (200, "block")
+
+    running(test)
+
+
+@pytest.mark.parametrize(
+    ("parts", "code"),
+    [
+        (lambda client: [head_of(client, (b"content-length", b"7")), data(b"{}")], ErrorCode.H3_MESSAGE_ERROR),
+        (lambda client: [head_of(client) + data(b"x" * 40)[:-5], b""], ErrorCode.H3_FRAME_ERROR),
+        (lambda client: [head_of(client) + b"\0", b""], ErrorCode.H3_FRAME_ERROR),
+        (lambda client: [head_of(client, (b"Upper", b"1")), b""], ErrorCode.H3_MESSAGE_ERROR),
+        (lambda client: [encode_frame(FrameType.HEADERS, b"\xff\xff"), b""], ErrorCode.QPACK_DECOMPRESSION_FAILED),
+        (lambda client: [head_of(client) + encode_frame(FrameType.SETTINGS, b""), b""], ErrorCode.H3_FRAME_UNEXPECTED),
+    ],
+)
+def test_a_request_that_breaks_the_protocol_ends_its_connection_alone(parts: Any, code: int) -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as other:
+            async with one.client() as client:
+                await sent(client, *parts(client))
+                assert client.ended is not None
+                assert client.ended.error_code == code
+            assert (await other.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test)
+
+
+def test_data_behind_an_early_answer_is_no_request() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            stream = client.begin("/nothing", b"", end=False)
+            # This client does not listen when it is told to stop.
+            client._quic._streams[stream].sender.reset = lambda error_code: None  # type: ignore[method-assign]
+            assert (await client.answer(stream))["status"] == 404
+            client._quic.send_stream_data(stream, data(body("a")), True)
+            client.transmit()
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+            assert not client.ended
+            assert sum(one.screener.batches) == 1
+            assert not only(one)._deaf
+
+    running(test)
+
+
+def test_of_requests_that_are_over_nothing_is_left() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            for _ in range(3):
+                await asyncio.gather(*(client.ask("/v1/screen", body("a")) for _ in range(60)))
+            await client.ask(
+                "/v1/screen/batch", ndjson(*({"text": "a"} for _ in range(900))), kind="application/x-ndjson"
+            )
+            connection = only(one)
+            quic = connection.quic
+            async with asyncio.timeout(10):
+                while any(not stream & 3 for stream in quic._streams):
+                    await client.ping()
+            for left in (quic._active, quic._owed, quic._leaving, quic._latest, quic.held):
+                assert not [stream for stream in left if not stream & 3]
+            left = connection._requests, connection._came, connection._full, connection._deaf
+            assert not any(left)
+            assert len(quic._streams) == 6
+            assert quic._held == 0
+
+    running(test)
+
+
+def test_a_stream_that_its_client_resets_is_forgotten() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            stream = client.begin("/v1/screen/stream", ndjson({"text": "a"}), end=False, kind="application/x-ndjson")
+            await client.until(lambda: client.answers.get(stream, {}).get("body"))
+            client._quic.reset_stream(stream, ErrorCode.H3_REQUEST_CANCELLED)
+            client._quic.stop_stream(stream, ErrorCode.H3_REQUEST_CANCELLED)
+            client.transmit()
+            async with asyncio.timeout(10):
+                while stream in only(one).quic._streams:
+                    await client.ping()
+            assert not only(one)._requests
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test)
+
+
+def test_keys_that_change_under_way_cost_no_answer() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            for _ in range(3):
+                client.request_key_update()
+                found = await asyncio.gather(*(client.ask("/v1/screen", body(ATTACK)) for _ in range(20)))
+                assert all(answer["status"] == 200 for answer in found)
+
+    running(test)
+
+
+@given(
+    st.binary(min_size=1, max_size=60),
+    st.lists(st.tuples(st.integers(1, 30), st.integers(0, 70), st.sampled_from("aalw")), max_size=40),
+)
+def test_an_answer_is_sent_as_by_aioquic_whatever_is_lost(whole: bytes, steps: list[tuple[int, int, str]]) -> None:
+    ours, theirs = Answer(4), QuicStreamSender(4, True)
+    for one in (ours, theirs):
+        one.write(whole, True)
+    under_way: list[tuple[int, int, bool]] = []
+    for size, most, what in steps:
+        assert ours.next_offset == theirs.next_offset
+        found = [one.get_frame(size, most) for one in (ours, theirs)]
+        assert found[0] == found[1]
+        assert ours.buffer_is_empty == theirs.buffer_is_empty
+        assert ours.is_waiting == bool(len(theirs._pending) or theirs._pending_eof)
+        if found[0] is not None:
+            under_way.append((found[0].offset, found[0].offset + len(found[0].data), found[0].fin))
+        if under_way and what != "w":
+            part = under_way.pop(size % len(under_way))
+            state = QuicDeliveryState.ACKED if what == "a" else QuicDeliveryState.LOST
+            for one in (ours, theirs):
+                one.on_data_delivery(state, *part)
+        assert ours.is_finished == theirs.is_finished
+        assert ours.highest_offset == theirs.highest_offset
