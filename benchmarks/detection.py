@@ -39,15 +39,15 @@ def percent(found: Line, digits: int = 1) -> str:
 
 
 def put(page: str, heading: str, rows: Iterable[Sequence[str]]) -> str:
-    """``page`` with the rows of the table under ``heading`` replaced.
+    """``page`` with the rows of the first table under ``heading`` replaced.
 
     Raises:
-        SystemExit: there is no such table, or more than one.
+        SystemExit: there is no such table.
     """
     lines = page.split("\n")
     at = [k for k, line in enumerate(lines) if line == heading]
-    if len(at) != 1:
-        raise SystemExit(f"{len(at)} tables are headed {heading!r}; one is needed")
+    if not at:
+        raise SystemExit(f"no table is headed {heading!r}")
     first = last = at[0] + 2
     while last < len(lines) and lines[last].startswith("|"):
         last += 1
