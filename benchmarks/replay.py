@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from aimds.jobs.replay import replay
 from aimds.respond.policy import Policy
 from aimds.respond.scored import RANK, Scored
-from aimds.schema import ACTIONS, CHANNELS, VERDICTS, constant, empty_lists, enum
+from aimds.schema import ACTIONS, CHANNELS, VERDICTS, constant, enum
 from aimds.taxonomy import CODES, THREATS
 from benchmarks.harness import Case, Maker, main
 
@@ -70,8 +70,8 @@ def verdicts(n: int) -> pa.Table:
         "p_value": pa.array(rows["p_value"]),
         "harmful_score": pa.array(rows["harmful"]),
         "severity": pa.array(rows["severity"]),
-        "violations": empty_lists(pa.string(), n),
-        "spans": empty_lists(VERDICTS.field("spans").type.value_type, n),
+        "violations": pa.array([[]] * n, VERDICTS.field("violations").type),
+        "spans": pa.array([[]] * n, VERDICTS.field("spans").type),
         "status": constant("ok", n),
         "policy_version": constant("1", n),
     }
