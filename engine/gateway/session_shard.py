@@ -113,6 +113,8 @@ class SessionShard:
         batch = unpacked(asked)
         assert batch is not None
         policy = None if version is None else self._known[version]
+        if version is not None:
+            self._known.move_to_end(version)
         before = self._responder.counts
         made = self._follower.respond(policy, batch, _verdicts(batch), batch.column("sender").to_pylist())
         if before != self._responder.counts or any(before.values()):
