@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 
 import pytest
+from live import INSECURE
 from policy_screener import PolicyScreener
 from sharded_pair import Pair, owed, traffic
 from test_following import HOLDING, POLICIES
 
 from aimds.actors.lines import Call
 from aimds.analyze.watch import Watch
+from aimds.app import following as app_following
+from aimds.gateway.settings import Following, Ray
 from aimds.gateway.sharded import ANEW, LATE, ShardError
 from aimds.gateway.sharded_holds import ShardedResponder
 from aimds.ltl.policies import TracePolicies
@@ -294,3 +298,28 @@ def test_who_reads_what_is_held_is_not_in_the_way_of_who_lets_one_go() -> None:
     assert responder.release(None, "s1", 1.0)
     assert len(list(reading)) == 2
     assert [key for key, _ in responder.listed(1.0)["quarantine"]] == [keys[0], keys[2]]
+
+
+def test_other_policies_are_in_force_and_what_was_owed_is_told_though_shards_cannot_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair(tmp_path)
+    pair.both(traffic(120))
+    (tmp_path / "policies.toml").write_text(POLICIES.replace('version = "1"', 'version = "2"'))
+    other = TracePolicies.load(tmp_path / "policies.toml")
+    expected = owed(pair.inside.use(Watch(other, capacity=1000, max_age_s=3600.0)))
+
+    def failing(shards: int) -> int:
+        raise ShardError(1, "did not answer in time")
+
+    monkeypatch.setattr(pair.sharded, "resize", failing)
+    settings = dataclasses.replace(
+        INSECURE, sessions=Following(policies=tmp_path / "policies.toml"), ray=Ray(None, 1, 1, 5)
+    )
+    made = object.__new__(app_following.Following)
+    made.follower, made._say = pair.sharded, pair.said.append
+    with pytest.raises(ShardError):
+        made.renewed(settings)()
+    assert pair.sharded.policies is not None
+    assert pair.sharded.policies.version == other.version
+    assert owed(pair.sharded.forget()) == expected
