@@ -32,6 +32,7 @@ TYPES = {
     "text": 'TEXT COLLATE "C"',
     "bytes": "BYTEA",
     "keyed": "",
+    "equal": "USING hash ",
 }
 _DEFAULTS = {
     "application_name": "aimds review",
