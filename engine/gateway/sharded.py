@@ -275,12 +275,13 @@ class ShardedFollower:
             moves = [(int(a), int(b)) for a, b in zip(self._owner, after, strict=True) if a != b]
             for source, target in sorted(set(moves)):
                 slots = np.flatnonzero((self._owner == source) & (after == target)).tolist()
-                given = Call("give", (slots,))
-                self._ask({source: [given]}, MOVE_S, strict=True)
-                assert given.said is not None
-                # They are no longer where they were: whatever comes of the next call, their rows stand behind it.
+                lent = Call("lend", (slots,))
+                self._ask({source: [lent]}, MOVE_S, strict=True)
+                assert lent.said is not None
+                # Late or not, both are done before what comes later: rows of these sessions go to the target now.
                 self._owner[slots] = target
-                self._ask({target: [Call("take", (given.said.value,), due=True)]}, MOVE_S, strict=True)
+                moving = {target: Call("take", (lent.said.value,), due=True), source: Call("leave", (slots,), due=True)}
+                self._ask({shard: [call] for shard, call in moving.items()}, MOVE_S, strict=True)
             last = {shard: [Call("tick", (self._wall(), 0))] for shard in range(shards, before)}
             self._ask(last, MOVE_S, strict=True)
             for shard, (call,) in last.items():

@@ -255,7 +255,8 @@ def test_a_policy_that_a_shard_forgot_is_handed_over_again(tmp_path: Path) -> No
     assert pair.told(pair.sharded, traffic(1))[0]["status"] == "ok"
 
 
-def test_a_hold_is_kept_where_the_shard_that_is_to_take_it_answers_late(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", ["lend", "take", "leave"])
+def test_a_hold_is_kept_where_a_shard_is_late_while_sessions_move(tmp_path: Path, late: str) -> None:
     pair = Pair(tmp_path, shards=1)
     talks = [[{**row, "session_id": f"s{number}"} for row in TALK] for number in range(40)]
     for talk in talks:
@@ -263,7 +264,7 @@ def test_a_hold_is_kept_where_the_shard_that_is_to_take_it_answers_late(tmp_path
     sent = pair.way.send
 
     def send(shard: int, sender: str, number: int, call: Call) -> object:
-        if call.method == "take":
+        if call.method == late:
             pair.way.silent.add(shard)
         return sent(shard, sender, number, call)
 
