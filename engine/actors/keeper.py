@@ -169,6 +169,7 @@ class Keeper:
             self._state.restore(state)
         self._spent = self._snapshot_s = 0.0
         self._entries = self._bytes = 0
+        self._behind = False
         for entry in entries:
             self._done(Entry(*entry))
             self._place += 1
@@ -185,6 +186,9 @@ class Keeper:
 
     def do(self, sender: str, number: int, method: str, *arguments: Any) -> Said:
         """``method`` of the state, unless this was done before; what is answered outlives this process."""
+        if self._behind:
+            # Something was done and may not be written down: nothing is answered before it is.
+            self._cover()
         had, before = self._last.get(sender, (0, Said()))
         if number == had:
             return before
@@ -193,10 +197,12 @@ class Keeper:
         entry = Entry(sender, number, method, arguments)
         # Written down while it is done: the answer waits for both.
         written = self._log.add(self._term, self._place + 1, entry)
+        self._behind = True
         said = self._done(entry)
         self._place += 1
         if not written() or self._due():
             self._cover()
+        self._behind = False
         return said
 
     def _done(self, entry: Entry) -> Said:
@@ -222,5 +228,6 @@ class Keeper:
         began = self._clock()
         last = {sender: (number, tuple(said)) for sender, (number, said) in self._last.items()}
         self._log.cover(self._term, self._place, (last, self._state.snapshot()))
+        self._behind = False
         self._snapshot_s = self._clock() - began
         self._spent, self._entries, self._bytes = 0.0, 0, 0

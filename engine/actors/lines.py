@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import pyarrow as pa
+
 from aimds.actors.keeper import Said
 
 PATIENCE_S: Final = 5.0
@@ -18,15 +20,18 @@ PATIENCE_S: Final = 5.0
 HUNG_S: Final = 30.0
 """A keeper that is at one call for so long is ended, and started again."""
 MOST_WAITING: Final = 1024
+MOST_BYTES: Final = 256 << 20
+"""Of buffers in the arguments of the calls that wait for one shard."""
 
 
 @dataclass(slots=True, eq=False)
 class Call:
     """``method`` with ``arguments``; ``said`` once it is answered, ``dropped`` where too many waited: it is never
-    done."""
+    done. One that is ``due`` is never dropped."""
 
     method: str
     arguments: tuple[Any, ...]
+    due: bool = False
     said: Said | None = None
     dropped: bool = False
 
@@ -34,6 +39,11 @@ class Call:
     def over(self) -> bool:
         """Whether nothing more comes of it."""
         return self.dropped or self.said is not None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffers in the arguments."""
+        return sum(one.size for one in self.arguments if isinstance(one, pa.Buffer))
 
 
 class Way(Protocol):
@@ -59,6 +69,7 @@ class _Line:
     number: int = 0
     token: Any = None
     since: float = 0.0
+    nbytes: int = 0
     late: bool = False
     losses: int = 0
 
@@ -125,11 +136,13 @@ class Lines:
 
     def _put(self, line: _Line, listed: Sequence[Call]) -> None:
         for call in listed:
-            if len(line.waiting) >= MOST_WAITING:
+            is_full = len(line.waiting) >= MOST_WAITING or line.nbytes >= MOST_BYTES
+            if is_full and not call.due:
                 call.dropped = True
                 self.dropped += 1
             else:
                 line.waiting.append(call)
+                line.nbytes += call.nbytes
 
     def _hear(self, timeout_s: float) -> None:
         now = self._clock()
@@ -157,9 +170,13 @@ class Lines:
             line.losses += 1
             line.sender, line.number = f"{self._sender}/{line.losses}", 0
             self._say(f"shard {shard} of {self._what} and what was written down of it are lost; it begins anew")
-            line.waiting.extendleft(reversed(list(self._anew(shard))))
+            first = list(self._anew(shard))
+            line.waiting.extendleft(reversed(first))
+            line.nbytes += sum(call.nbytes for call in first)
         elif said is not None:
-            line.waiting.popleft().said = said
+            done = line.waiting.popleft()
+            done.said = said
+            line.nbytes -= done.nbytes
             line.number += 1
             if line.late:
                 line.late = False

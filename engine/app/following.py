@@ -12,7 +12,7 @@ from aimds.analyze.attractors import Attractors
 from aimds.analyze.owing import Owed
 from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch
-from aimds.errors import ConfigError
+from aimds.errors import AimdsError, ConfigError
 from aimds.gateway.following import Follower
 from aimds.gateway.joined import Joined
 from aimds.gateway.session_file import SessionFile
@@ -164,10 +164,15 @@ class Following:
             raise ConfigError("ray.sessions", shards, f"{len(follower)}, as long as others use these shards")
 
         def use() -> list[Owed]:
-            if shards != len(sharded):
-                before, moved = len(sharded), sharded.resize(shards)
+            owed, before = sharded.use(found), len(sharded)
+            if shards != before:
+                try:
+                    moved = sharded.resize(shards)
+                except AimdsError:
+                    sharded.owe(owed)
+                    raise
                 self._say(f"sessions are kept by {shards} shards in the place of {before}; {moved} of 256 slots moved")
-            return sharded.use(found)
+            return owed
 
         return use
 

@@ -161,7 +161,7 @@ class Gateway:
         self.sockets = Sockets(settings, self.service, clock, *counting)
         self._reloads: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
-        self._telling: asyncio.Future[None] | None = None
+        self._telling: asyncio.Future[str | None] | None = None
         self._last_reload: dict[str, Any] = {}
 
     @property
@@ -296,20 +296,20 @@ class Gateway:
         self.worker.replace(screener)
         # A reload that is given up goes on here: what is owed is told before the log is closed.
         self._telling = asyncio.get_running_loop().run_in_executor(None, self._renewed, use)
-        await asyncio.shield(self._telling)
+        problem = await asyncio.shield(self._telling)
         if self._reviews is not None and actions is not None:
             self._reviews.reviewing.actions = actions
         self.service.batcher.weights = dict(settings.weights)
-        self._last_reload = {"at": at, "error": None}
-        self._say("reloaded")
+        self._last_reload = {"at": at, "error": problem}
+        self._say("reloaded" if problem is None else f"reloaded, but for {problem}")
 
-    def _renewed(self, use: Callable[[], list[Owed]]) -> None:
+    def _renewed(self, use: Callable[[], list[Owed]]) -> str | None:
         try:
             owed = use()
         except AimdsError as error:
-            self._say(f"sessions: {error}")
-            return
+            return f"sessions: {error}"
         self._tell(owed)
+        return None
 
     def _reload_soon(self) -> dict[str, Any]:
         task = asyncio.create_task(self.reload())

@@ -113,6 +113,8 @@ class SessionShard:
         batch = unpacked(asked)
         assert batch is not None
         policy = None if version is None else self._known[version]
+        if version is not None:
+            self._known.move_to_end(version)
         before = self._responder.counts
         made = self._follower.respond(policy, batch, _verdicts(batch), batch.column("sender").to_pylist())
         if before != self._responder.counts or any(before.values()):
@@ -140,17 +142,22 @@ class SessionShard:
 
     # -- moving ----------------------------------------------------------------------------------------------------
 
-    def give(self, slots: Sequence[int]) -> dict[str, Any]:
-        """All that is known of the sessions in ``slots``, which are no longer here; for `take`."""
+    def lend(self, slots: Sequence[int]) -> dict[str, Any]:
+        """All that is known of the sessions in ``slots``, for `take`; here they are until `leave`."""
+        out = np.isin(np.arange(SLOTS), slots)
+        whole = self.snapshot()
+        return {**self._cut(whole, out), "rows": whole["rows"], "held": self._part(whole["held"], out)}
+
+    def leave(self, slots: Sequence[int]) -> None:
+        """Forget the sessions in ``slots``, which are elsewhere now."""
         out = np.isin(np.arange(SLOTS), slots)
         whole = self.snapshot()
         self._put({**whole, **self._cut(whole, ~out)})
         self._responder.let_go(lambda key: bool(out[slot_of(key)]))
         self._holds += 1
-        return {**self._cut(whole, out), "rows": whole["rows"], "held": self._part(whole["held"], out)}
 
     def take(self, given: Mapping[str, Any]) -> None:
-        """Go on with the sessions that another shard gave, which has the same policies over sessions."""
+        """Go on with the sessions that another shard lent, which has the same policies over sessions."""
         whole = self.snapshot()
         joint = {name: merged(whole[name], given[name]) for name in ("scores", "watched") if whole[name] is not None}
         self._put({**whole, **joint, "rows": max(whole["rows"], given["rows"])})

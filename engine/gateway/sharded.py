@@ -103,12 +103,12 @@ class ShardedFollower:
             self._ask({shard: [self._use()] for shard in range(len(self))}, patience_s, strict=True)
 
     def _use(self) -> Call:
-        return Call("use", (self._wall(), None if self.policies is None else self.policies.values))
+        return Call("use", (self._wall(), None if self.policies is None else self.policies.values), due=True)
 
     def _anew(self, shard: int) -> Iterable[Call]:
         self._lost.add(shard)
         self._seen.pop(shard, None)
-        return [self._use(), *(Call("know", (name, one.values)) for name, one in self._versions.items())]
+        return [self._use(), *(Call("know", (name, one.values), due=True) for name, one in self._versions.items())]
 
     def has_work(self, policy: Policy | None) -> bool:
         """Whether `respond` could do anything: always."""
@@ -130,7 +130,6 @@ class ShardedFollower:
                 part = asked if len(some) == asked.num_rows else asked.take(pa.array(some))
                 version = None if policy is None else policy.version
                 calls[shard] = [*self._knows(shard, policy), Call("observe", (now, version, body(part)))]
-            self._lost.clear()
             self._ask(calls)
             out = self._put_in(verdicts, rows, {shard: listed[-1] for shard, listed in calls.items()}, policy, now)
         if policy is not None:
@@ -145,7 +144,7 @@ class ShardedFollower:
         if len(self._versions) > KNOWN:
             self._versions.popitem(last=False)
         self._told[shard] = policy.version
-        return [Call("know", (policy.version, policy.values))]
+        return [Call("know", (policy.version, policy.values), due=True)]
 
     def _put_in(
         self,
@@ -163,11 +162,14 @@ class ShardedFollower:
                 notes |= dict.fromkeys(rows[shard].tolist(), LATE)
                 continue
             if call.said.failed is not None:
+                # It may know the policy no more.
+                self._told.pop(shard, None)
                 raise ShardError(shard, call.said.failed)
             part = unpacked(call.said.value)
             assert part is not None
             parts.append(part)
             if shard in self._lost:
+                self._lost.discard(shard)
                 notes |= dict.fromkeys(rows[shard].tolist(), ANEW)
         out = joined(verdicts, list(rows.values()), parts)
         late = [row for row, note in notes.items() if note == LATE]
@@ -195,7 +197,7 @@ class ShardedFollower:
         while self._releases:
             tenant, session_id = self._releases.popleft()
             shard = int(self._owner[slot_of((tenant, session_id, None))])
-            calls.setdefault(shard, []).insert(0, Call("release", (self._wall(), tenant, session_id)))
+            calls.setdefault(shard, []).insert(0, Call("release", (self._wall(), tenant, session_id), due=True))
         self._lines.ask(calls, patience_s)
         for shard, listed in calls.items() if strict else ():
             said = listed[-1].said
@@ -220,7 +222,7 @@ class ShardedFollower:
             return self._owed("use", self._use().arguments)
 
     def _owed(self, method: str, arguments: tuple[Any, ...]) -> list[Owed]:
-        fresh = [(shard, Call(method, arguments)) for shard in range(len(self))]
+        fresh = [(shard, Call(method, arguments, due=method == "use")) for shard in range(len(self))]
         self._open += fresh
         self._ask({shard: [call] for shard, call in fresh})
         owed = [call for _, call in self._open if call.method in ("forget", "use") and call.over]
@@ -273,11 +275,13 @@ class ShardedFollower:
             moves = [(int(a), int(b)) for a, b in zip(self._owner, after, strict=True) if a != b]
             for source, target in sorted(set(moves)):
                 slots = np.flatnonzero((self._owner == source) & (after == target)).tolist()
-                given = Call("give", (slots,))
-                self._ask({source: [given]}, MOVE_S, strict=True)
-                assert given.said is not None
-                self._ask({target: [Call("take", (given.said.value,))]}, MOVE_S, strict=True)
+                lent = Call("lend", (slots,))
+                self._ask({source: [lent]}, MOVE_S, strict=True)
+                assert lent.said is not None
+                # Late or not, both are done before what comes later: rows of these sessions go to the target now.
                 self._owner[slots] = target
+                moving = {target: Call("take", (lent.said.value,), due=True), source: Call("leave", (slots,), due=True)}
+                self._ask({shard: [call] for shard, call in moving.items()}, MOVE_S, strict=True)
             last = {shard: [Call("tick", (self._wall(), 0))] for shard in range(shards, before)}
             self._ask(last, MOVE_S, strict=True)
             for shard, (call,) in last.items():

@@ -39,7 +39,10 @@ class ShardedResponder(Responder):
 
     def release(self, tenant: str | None, session_id: str, now: float) -> bool:
         key: Key = (tenant, session_id, None)
-        found = [one[kind].pop(key) for one in self.known for kind in KINDS if key in one[kind]]
+        found = [(one, kind) for one in list(self.known) for kind in KINDS if key in one[kind]]
+        for one, kind in found:
+            # Others may be reading what is there.
+            one[kind] = {other: hold for other, hold in one[kind].items() if other != key}
         if found:
             self.released(tenant, session_id)
         return bool(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from aimds.schema import ACTIONS, SESSION_ACTIONS, VERDICTS
 
 Rows = npt.NDArray[np.int64]
 HOLDING = SESSION_ACTIONS.index("quarantine")
+MOST_NAME: Final = 256
+"""Characters of a request id, which a client chooses, that are kept with a hold."""
 LONGER_S = 1.0
 """A hold that became longer by less is not written again."""
 
@@ -166,6 +168,7 @@ class Responder:
                     self._put(policy, (tenant, session_id, sender), int(session[row]), now, request_id)
 
     def _put(self, policy: Policy, key: Key, session_action: int, now: float, request_id: str) -> None:
+        request_id = request_id[:MOST_NAME]
         if session_action == HOLDING and key[1] is not None:
             self._note("quarantine", key, self._quarantine.put(key, now, policy.quarantine.hold_s, request_id))
         elif session_action:

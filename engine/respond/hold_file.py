@@ -23,7 +23,8 @@ from aimds.respond.held import Hold, Key
 
 MARK: Final = b"AIMDSH1\n"
 KINDS: Final = ("quarantine", "rate_limit")
-MOST_READ: Final = 256 << 20
+MOST_LINE: Final = 64 << 20
+"""Bytes of a line; a longer one is none. The file has no limit of its own: who makes it long must not end its holds."""
 SLACK: Final = 64
 """So many lines that no longer count may stand in the file, and as many again as there are holds."""
 _HASH: Final = 16
@@ -61,36 +62,39 @@ class HoldFile:
         size = self._journal.size
         if not size:
             return {}, 0, False
-        if size > MOST_READ:
-            self._aside(f"it has {size} bytes, more than {MOST_READ}")
-            return {}, 0, False
-        content = self._path.read_bytes()
-        if not content.startswith(MARK):
-            self._aside("it is no file of holds, or of another format")
-            return {}, 0, False
-        *lines, torn = content[len(MARK) :].split(b"\n")
         found: dict[tuple[str, Key], Hold] = {}
-        damaged = 0
-        for line in lines:
-            change = _change(line)
-            if change is None:
-                damaged += 1
-                continue
-            kind, key, hold = change
-            # The order is that of the changes, as it is in memory: of too many, the one held longest goes.
-            found.pop((kind, key), None)
-            if hold is not None:
-                found[kind, key] = hold
+        count = damaged = 0
+        torn = False
+        with self._path.open("rb") as file:
+            if file.read(len(MARK)) != MARK:
+                self._aside("it is no file of holds, or of another format")
+                return {}, 0, False
+            while line := file.readline(MOST_LINE):
+                torn = not line.endswith(b"\n") and len(line) < MOST_LINE
+                if torn:
+                    break
+                count += 1
+                change = _change(line[:-1])
+                if change is None:
+                    damaged += 1
+                    continue
+                kind, key, hold = change
+                # The order is that of the changes, as it is in memory: of too many, the one held longest goes.
+                found.pop((kind, key), None)
+                if hold is not None:
+                    found[kind, key] = hold
         if damaged:
-            self._aside(f"{damaged} of its {len(lines)} lines are damaged; {len(found)} holds are in the others")
+            self._aside(f"{damaged} of its {count} lines are damaged; {len(found)} holds are in the others")
         elif torn:
             self._say(f"the last line of {self._path} was torn and is cut off: that hold was not yet in force")
-        return found, len(lines), not (damaged or torn)
+        return found, count, not (damaged or torn)
 
     def _aside(self, why: str) -> None:
         aside = self._path.with_name(self._path.name + ".bad")
         with contextlib.suppress(OSError):
-            self._path.replace(aside)
+            aside.unlink(missing_ok=True)
+            # It stays where it is until what is sound of it takes its place.
+            aside.hardlink_to(self._path)
         self._say(f"{self._path} cannot be used as it is and was put aside as {aside.name}: {why}")
 
     def append(self, taken: Callable[[], list[Change]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -53,9 +54,34 @@ def test_a_keeper_that_was_replaced_cannot_write() -> None:
     new = keeper(ledger)
     with pytest.raises(Fenced, match="shard 0"):
         old.do("a", 2, "observe", ("s", 9))
+    # Asked again, as a sender does that got no answer, it does not answer from what it remembers.
+    with pytest.raises(Fenced):
+        old.do("a", 2, "observe", ("s", 9))
     assert new.do("a", 2, "observe", ("s", 1)) == Said([2, 6])
     made, arguments = Fenced("0").__reduce__()
     assert str(made(*arguments)) == "shard 0 is kept by another process now"
+
+
+class CutLog(LocalLog):
+    cut = False
+
+    def add(self, term: int, place: int, entry: Entry) -> Callable[[], bool]:
+        def lost() -> bool:
+            raise OSError("the ledger is gone")
+
+        return lost if self.cut else super().add(term, place, entry)
+
+
+def test_what_could_not_be_written_down_is_before_it_is_answered() -> None:
+    ledger = Ledger()
+    log = CutLog("0", ledger)
+    one = Keeper("counting_state:Counting", {}, log, lambda: 0.0)
+    log.cut = True
+    with pytest.raises(OSError, match="gone"):
+        one.do("a", 1, "observe", ("s", 5))
+    log.cut = False
+    assert one.do("a", 1, "observe", ("s", 5)) == Said([1, 5])
+    assert keeper(ledger).do("a", 2, "observe", ("s", 1)) == Said([2, 6])
 
 
 def test_a_ledger_that_knows_nothing_asks_for_a_snapshot() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 from local_way import LocalWay
 
@@ -55,6 +56,33 @@ def test_no_more_calls_wait_than_there_is_room_for(way: LocalWay, monkeypatch: p
     lines.ask({0: []})
     lines.ask({0: [last]})
     assert last.said == Said([4, 3])
+
+
+def test_what_is_due_waits_whatever_waits_already(way: LocalWay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aimds.actors.lines.MOST_WAITING", 2)
+    lines = Lines(way, "me", 1, clock=way.clock)
+    way.silent.add(0)
+    due = Call("observe", (("s", 7),), due=True)
+    lines.ask({0: [*(call("s", 1) for _ in range(4)), due]})
+    way.silent.clear()
+    for _ in range(3):
+        lines.ask({0: []})
+    assert (due.said, lines.dropped) == (Said([3, 9]), 2)
+
+
+def test_no_more_bytes_wait_than_there_is_room_for(way: LocalWay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aimds.actors.lines.MOST_BYTES", 100)
+    lines = Lines(way, "me", 1, clock=way.clock)
+    way.silent.add(0)
+    calls = [Call("nothing", (pa.py_buffer(bytes(60)),)) for _ in range(4)]
+    lines.ask({0: calls})
+    assert [one.dropped for one in calls] == [False, False, True, True]
+    way.silent.clear()
+    lines.ask({0: []})
+    again = [Call("nothing", (pa.py_buffer(bytes(60)),)) for _ in range(2)]
+    lines.ask({0: [call("s", 1)]})
+    lines.ask({0: again})
+    assert [one.dropped for one in again] == [False, False]
 
 
 def test_a_keeper_at_one_call_for_too_long_is_ended_and_the_call_is_done_by_the_next(way: LocalWay) -> None:

@@ -21,11 +21,13 @@ from desk import ATTACK, Fake, ipc, ndjson
 from live import INSECURE, Live, Slow, live
 
 from aimds import data
+from aimds.analyze.owing import Owed
 from aimds.errors import AimdsError, ConfigError
 from aimds.gateway import certificates, keys
 from aimds.gateway.http import App
 from aimds.gateway.identity import Identity
 from aimds.gateway.settings import Audit, Certificates, Following, Settings
+from aimds.gateway.sharded import ShardError
 from aimds.record.keys import create_signing_key, load_public_key, public_path
 from aimds.record.verification import verify
 from aimds.respond.policy import Policy
@@ -533,3 +535,17 @@ def test_a_port_in_use_is_named() -> None:
         live(dataclasses.replace(INSECURE, port=server.gateway.port)),
     ):
         pass
+
+
+def test_a_reload_that_sessions_did_not_follow_is_not_told_as_done() -> None:
+    def renewed(settings: Settings) -> Callable[[], list[Owed]]:
+        def use() -> list[Owed]:
+            raise ShardError(1, "did not answer in time")
+
+        return use
+
+    with live(INSECURE) as server:
+        server.gateway._following.renewed = renewed
+        server.call(server.gateway.reload())
+        error = json.loads(server.ask("GET", "/v1/admin/status")[2])["last_reload"]["error"]
+        assert error == "sessions: shard 1 of sessions: did not answer in time"

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 
 import pytest
+from live import INSECURE
 from policy_screener import PolicyScreener
 from sharded_pair import Pair, owed, traffic
 from test_following import HOLDING, POLICIES
 
+from aimds.actors.lines import Call
 from aimds.analyze.watch import Watch
-from aimds.gateway.sharded import ANEW, LATE
+from aimds.app import following as app_following
+from aimds.gateway.settings import Following, Ray
+from aimds.gateway.sharded import ANEW, LATE, ShardError
+from aimds.gateway.sharded_holds import ShardedResponder
 from aimds.ltl.policies import TracePolicies
+from aimds.respond.held import Hold
 
 
 def test_shards_say_what_one_process_says(tmp_path: Path) -> None:
@@ -200,3 +207,120 @@ def test_batches_name_the_policy_they_were_judged_by(tmp_path: Path) -> None:
     pair.way.die(0)
     expected, found = pair.both(traffic(60)[30:])
     assert found == expected
+
+
+TALK = [
+    {"request_id": "a", "session_id": "s", "text": "0.005 direct_injection"},
+    {"request_id": "b", "session_id": "s", "text": "1 none", "channel": "tool"},
+]
+
+
+def test_a_release_and_a_policy_reach_a_shard_for_which_too_much_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aimds.actors.lines.MOST_WAITING", 3)
+    pair = Pair(tmp_path, shards=1)
+    pair.told(pair.sharded, TALK)
+    pair.responder.ended(pair.wall)
+    pair.way.silent.add(0)
+    for row in traffic(6):
+        pair.told(pair.sharded, [row])
+    assert pair.responder.release(None, "s", pair.wall)
+    (tmp_path / "policy.toml").write_text(HOLDING.replace("escalate", "block"))
+    pair.screener = PolicyScreener(str(tmp_path / "policy.toml"))
+    pair.told(pair.sharded, traffic(7)[6:])
+    pair.way.silent.clear()
+    for _ in range(10):
+        pair.sharded.forget()
+    assert pair.told(pair.sharded, [{"request_id": "c", "session_id": "s", "text": "1 none"}])[0]["action"] == "allow"
+
+
+def test_a_policy_that_is_used_is_remembered_though_many_others_come(tmp_path: Path) -> None:
+    pair = Pair(tmp_path, shards=1)
+    other = pair.another(1, "you")
+    for number in range(20):
+        pair.told(pair.sharded, traffic(1))
+        (tmp_path / "policy.toml").write_text(HOLDING.replace('version = "1"', f'version = "{number}"'))
+        before, pair.screener = pair.screener, PolicyScreener(str(tmp_path / "policy.toml"))
+        pair.told(other, traffic(1))
+        pair.screener = before
+
+
+def test_a_policy_that_a_shard_forgot_is_handed_over_again(tmp_path: Path) -> None:
+    pair = Pair(tmp_path, shards=1)
+    pair.told(pair.sharded, traffic(1))
+    pair.way.keeper(0)._state._known.clear()
+    with pytest.raises(ShardError, match="KeyError"):
+        pair.told(pair.sharded, traffic(1))
+    assert pair.told(pair.sharded, traffic(1))[0]["status"] == "ok"
+
+
+@pytest.mark.parametrize("late", ["lend", "take", "leave"])
+def test_a_hold_is_kept_where_a_shard_is_late_while_sessions_move(tmp_path: Path, late: str) -> None:
+    pair = Pair(tmp_path, shards=1)
+    talks = [[{**row, "session_id": f"s{number}"} for row in TALK] for number in range(40)]
+    for talk in talks:
+        pair.told(pair.sharded, talk)
+    sent = pair.way.send
+
+    def send(shard: int, sender: str, number: int, call: Call) -> object:
+        if call.method == late:
+            pair.way.silent.add(shard)
+        return sent(shard, sender, number, call)
+
+    pair.way.send = send
+    pair.way.stop = lambda shard: None
+    with pytest.raises(ShardError, match="in time"):
+        pair.sharded.resize(2)
+    pair.way.send = sent
+    pair.way.silent.clear()
+    pair.sharded.forget()
+    pair.sharded.forget()
+    found = [pair.told(pair.sharded, [{**talk[0], "request_id": "c", "text": "1 none"}])[0] for talk in talks]
+    assert {row["session_action"] for row in found} == {"quarantine"}
+
+
+def test_what_was_lost_between_two_batches_is_said_by_the_next(tmp_path: Path) -> None:
+    pair = Pair(tmp_path, shards=1)
+    pair.told(pair.sharded, traffic(5))
+    pair.way.ledger._shards.clear()
+    pair.way.die(0)
+    pair.responder.ended(pair.wall)
+    assert all(row["error"].endswith(ANEW) for row in pair.told(pair.sharded, traffic(5)))
+    assert {row["status"] for row in pair.told(pair.sharded, traffic(5))} == {"ok"}
+
+
+def test_who_reads_what_is_held_is_not_in_the_way_of_who_lets_one_go() -> None:
+    responder = ShardedResponder()
+    keys = [(None, f"s{number}", None) for number in range(3)]
+    responder.known = [{"quarantine": dict.fromkeys(keys, Hold(0.0, 9.0, "a")), "rate_limit": {}}]
+    reading = iter(responder.known[0]["quarantine"].items())
+    next(reading)
+    assert responder.release(None, "s1", 1.0)
+    assert len(list(reading)) == 2
+    assert [key for key, _ in responder.listed(1.0)["quarantine"]] == [keys[0], keys[2]]
+
+
+def test_other_policies_are_in_force_and_what_was_owed_is_told_though_shards_cannot_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair(tmp_path)
+    pair.both(traffic(120))
+    (tmp_path / "policies.toml").write_text(POLICIES.replace('version = "1"', 'version = "2"'))
+    other = TracePolicies.load(tmp_path / "policies.toml")
+    expected = owed(pair.inside.use(Watch(other, capacity=1000, max_age_s=3600.0)))
+
+    def failing(shards: int) -> int:
+        raise ShardError(1, "did not answer in time")
+
+    monkeypatch.setattr(pair.sharded, "resize", failing)
+    settings = dataclasses.replace(
+        INSECURE, sessions=Following(policies=tmp_path / "policies.toml"), ray=Ray(None, 1, 1, 5)
+    )
+    made = object.__new__(app_following.Following)
+    made.follower, made._say = pair.sharded, pair.said.append
+    with pytest.raises(ShardError):
+        made.renewed(settings)()
+    assert pair.sharded.policies is not None
+    assert pair.sharded.policies.version == other.version
+    assert owed(pair.sharded.forget()) == expected

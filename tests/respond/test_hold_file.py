@@ -185,12 +185,41 @@ def test_a_file_of_another_kind_is_put_aside(tmp_path: Path, content: bytes) -> 
     assert acted(opened(tmp_path / "holds"), 2.0, {"session_id": "s"}) == [("block", "quarantine")]
 
 
-def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_is_too_long_is_left_out_and_the_others_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[str] = []
-    monkeypatch.setattr(hold_file, "MOST_READ", 10)
-    (tmp_path / "holds").write_bytes(lines(GOOD))
-    opened(tmp_path / "holds", 0.0, said)
-    assert "more than 10" in said[0]
+    monkeypatch.setattr(hold_file, "MOST_LINE", 200)
+    long = ["quarantine", None, "t" * 500, None, 1.0, None, "r"]
+    (tmp_path / "holds").write_bytes(lines(GOOD, long, ["quarantine", None, "u", None, 1.0, None, "r"]))
+    found = state(opened(tmp_path / "holds", 5.0, said), 5.0)
+    assert [key[1] for key, _ in found["quarantine"]] == ["s", "u"]
+    assert "lines are damaged; 2 holds are in the others" in said[0]
+
+
+def test_a_client_with_long_names_of_requests_does_not_make_the_file_long(tmp_path: Path) -> None:
+    one = opened(tmp_path / "holds")
+    acted(one, 1.0, {**START, "request_id": "x" * 100_000})
+    crashed(one)
+    assert (tmp_path / "holds").stat().st_size < 1000
+    found = state(opened(tmp_path / "holds"), 2.0)
+    assert [hold.request_id for _, hold in found["quarantine"]] == ["x" * 256]
+
+
+def test_a_damaged_file_stays_until_what_is_sound_of_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "holds").write_bytes(lines(GOOD) + b"damaged\n")
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hold_file.disk, "replace", full)
+        with pytest.raises(DataError, match="No space"):
+            opened(tmp_path / "holds", 5.0)
+    found = state(opened(tmp_path / "holds", 5.0), 5.0)
+    assert [key[1] for key, _ in found["quarantine"]] == ["s"]
 
 
 @tried(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

@@ -62,7 +62,8 @@ class Slips:
         bounds = np.zeros(len(every) + 1, np.int64)
         np.cumsum([len(word) for word in every], out=bounds[1:])
         slots = 1 << max(4, int(4 * (len(letters) + len(every))).bit_length())
-        return cls(*_table(letters, bounds, slots), letters, bounds, len(listed))
+        keys, ids = _table(letters, bounds, slots)
+        return cls(keys, ids, letters, bounds, len(listed))
 
     @classmethod
     def load(cls) -> Slips:

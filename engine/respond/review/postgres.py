@@ -7,6 +7,7 @@ the URL, which stands in process lists and settings.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,6 @@ from aimds.respond.review.tables import FORMAT, statements
 
 SCHEMA = "aimds_review"
 SECRETS = ("password", "sslpassword")
-LOCAL = ("localhost", "127.", "::1", "/", "@")
 MAKING = 0x41494D52
 """The lock of those who make the tables."""
 TYPES = {
@@ -32,6 +32,7 @@ TYPES = {
     "text": 'TEXT COLLATE "C"',
     "bytes": "BYTEA",
     "keyed": "",
+    "equal": "USING hash ",
 }
 _DEFAULTS = {
     "application_name": "aimds review",
@@ -233,12 +234,19 @@ def options(url: str) -> dict[str, Any]:
     if is_told:
         source = "no password in the URL; libpq reads it from PGPASSFILE, a service file or PGPASSWORD"
         raise ConfigError("review queue", shown, source)
-    hosts = given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST", "")
-    is_far = any(one and not one.startswith(LOCAL) for one in str(hosts).split(","))
+    hosts = [given.get(name) or os.environ.get(f"PG{name.upper()}", "") for name in ("host", "hostaddr")]
+    is_far = not all(_is_here(one) for listed in hosts for one in str(listed).split(","))
     elsewhere = "service" in given or any(name in os.environ for name in ("PGSERVICE", "PGSSLMODE"))
     if is_far and "sslmode" not in given and not elsewhere:
         given["sslmode"] = "verify-full"
     return _DEFAULTS | given | {"client_encoding": "UTF8"}
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in ("", "localhost") or host.startswith(("/", "@"))
 
 
 def _place(given: dict[str, Any]) -> str:

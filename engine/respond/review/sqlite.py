@@ -23,6 +23,7 @@ TYPES = {
     "text": "TEXT",
     "bytes": "BLOB",
     "keyed": " WITHOUT ROWID",
+    "equal": "",
 }
 
 

@@ -144,14 +144,20 @@ def test_a_password_in_the_url_is_refused_and_not_repeated(url: str) -> None:
 def test_a_server_behind_a_network_has_to_show_its_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     from aimds.respond.review.postgres import options
 
-    for name in ("PGHOST", "PGSSLMODE", "PGSERVICE"):
+    for name in ("PGHOST", "PGHOSTADDR", "PGSSLMODE", "PGSERVICE"):
         monkeypatch.delenv(name, raising=False)
     assert options("postgresql://db.example/review")["sslmode"] == "verify-full"
     assert options("postgresql://localhost,db.example/review")["sslmode"] == "verify-full"
     assert options("postgresql://db.example/review?sslmode=require")["sslmode"] == "require"
     for near in ("postgresql:///review", "postgresql://127.0.0.1/review", "postgresql:///review?host=/run/postgresql"):
         assert "sslmode" not in options(near)
+    for far in ("localhost.example", "127.example", "localhost/review?hostaddr=192.0.2.1", "192.0.2.1"):
+        assert options(f"postgresql://{far}")["sslmode"] == "verify-full", far
+    assert "sslmode" not in options("postgresql://[::1]/review")
     assert "sslmode" not in options("postgresql://?service=review")
+    monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
+    assert options("postgresql://localhost/review")["sslmode"] == "verify-full"
+    monkeypatch.delenv("PGHOSTADDR")
     monkeypatch.setenv("PGHOST", "db.example")
     assert options("postgresql:///review")["sslmode"] == "verify-full"
     monkeypatch.setenv("PGSSLMODE", "require")

@@ -336,3 +336,13 @@ def test_words_that_are_no_text_are_refused_and_change_nothing(place: Path | str
         with pytest.raises(ConfigError, match="UTF-8"):
             step()
     assert made.get(ADA, 1).state == "open"
+
+
+def test_a_client_with_a_long_name_of_a_session_keeps_no_row_from_review(place: Path | str) -> None:
+    name = Random(1).randbytes(20_000).hex()
+    long = dataclasses.replace(case(0), session_id=name, request_id=name)
+    made = queue(place)
+    assert len(made.add([long, case(1)], [dataclasses.replace(turn(2), session_id=name)], START, "gateway").ids) == 2
+    assert made.get(ADA, 1).case.session_id == name
+    assert len(made.session(ADA, 1)) == 2
+    assert made.matching(ADA, START, Filter(search=name)) == 1
