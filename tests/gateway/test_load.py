@@ -101,10 +101,11 @@ def test_the_page_is_whole_and_escapes_its_title() -> None:
     assert "No verdicts" in page([Result(1, 1)], "x")
 
 
-@pytest.mark.parametrize(("rate", "seconds"), [(0, 1), (-1, 1), (math.nan, 1), (1, 0)])
+@pytest.mark.parametrize(("rate", "seconds"), [(0, 1), (-1, 1), (math.nan, 1), (1, 0), (1e12, 1)])
 def test_a_rate_or_time_that_cannot_be_is_named(rate: float, seconds: float) -> None:
     server = Simulated()
-    with pytest.raises(ConfigError):
+    expected = "above 0 and below 10,000,000" if seconds else "at most a day"
+    with pytest.raises(ConfigError, match=expected):
         asyncio.run(measure(server, rate, seconds, Random(1), clock=server.clock, sleep=server.sleep))
 
 
