@@ -98,7 +98,11 @@ def test_the_page_is_whole_and_escapes_its_title() -> None:
     assert "&lt;b&gt;" in found
     assert "<b>" not in found
     assert found.count("<polyline") == 4
-    assert "No verdicts" in page([Result(1, 1)], "x")
+    assert "<th>verdicts per s</th>" in found
+    without = page([Result(1, 1)], "x")
+    assert "No verdicts" in without
+    assert "<td>–</td>" in without
+    assert "None" not in without
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(0, 1), (-1, 1), (math.nan, 1), (1, 0), (1e12, 1)])
