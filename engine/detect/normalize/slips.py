@@ -58,7 +58,8 @@ class Slips:
         bounds = np.zeros(len(listed) + 1, np.int64)
         np.cumsum([len(word) for word in listed], out=bounds[1:])
         slots = 1 << max(4, int(4 * (len(letters) + len(listed))).bit_length())
-        return cls(*_table(letters, bounds, slots), letters, bounds)
+        keys, ids = _table(letters, bounds, slots)
+        return cls(keys, ids, letters, bounds)
 
     @classmethod
     def load(cls) -> Slips:
