@@ -111,22 +111,31 @@ def graph(
     formula: Annotated[str, typer.Option(metavar="TEXT", help="A formula instead of a policy.")] = "",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="SVG, or DOT if it ends in .dot; else DOT is printed."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="SVG or DOT, by its ending .svg or .dot; else DOT is printed."
+        ),
     ] = None,
 ) -> None:
     """Draw the automaton of a policy: states, and the events that lead from one to the next."""
+    from aimds.errors import ConfigError, DataError
     from aimds.ltl.automaton import automaton
     from aimds.ltl.drawing import svg
     from aimds.ltl.graph import dot
 
     if bool(name) == bool(formula):
         raise typer.BadParameter("give either a policy or --formula")
+    if output is not None and output.suffix not in (".svg", ".dot"):
+        raise ConfigError("--output", str(output), "a file that ends in .svg or .dot")
     asked = read(formula) if formula else load(file)[name].formula
     made, title = automaton(asked), f"{name}: {asked}" if name else str(asked)
     if output is None:
         typer.echo(visible_lines(dot(made, title)), nl=False)
         return
-    output.write_text(dot(made, title) if output.suffix == ".dot" else svg(made, title), encoding="utf-8")
+    drawn = dot(made, title) if output.suffix == ".dot" else svg(made, title)
+    try:
+        output.write_text(drawn, encoding="utf-8")
+    except OSError as error:
+        raise DataError(output, f"cannot be written: {error.strerror or error}") from error
     typer.echo(visible(f"{output}: {len(made.table)} states", LINE))
 
 

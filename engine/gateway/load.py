@@ -101,7 +101,7 @@ async def measure(
         ServerError: the stream as a whole was refused.
     """
     if not 0 < rate < 1e7:
-        raise ConfigError("rate", rate, "requests a second, above 0")
+        raise ConfigError("rate", rate, "requests a second, above 0 and below 10,000,000")
     if not 0 < seconds < 86_400:
         raise ConfigError("seconds", seconds, "above 0, at most a day")
     result = Result(rate, seconds)

@@ -13,25 +13,27 @@ COLOURS = ("#2b6cb0", "#2f855a", "#b7791f", "#c53030")
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a202c}"
     "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .8rem;text-align:right}"
-    "td,th{border-bottom:1px solid #ddd}"
+    "td,th{border-bottom:1px solid #ddd}.wide{overflow-x:auto}"
     "svg{width:100%;height:auto}text{font-size:12px;fill:#4a5568}"
 )
 
 
 def page(results: Sequence[Result], title: str) -> str:
     """A self-contained HTML page; ``title`` says what was measured."""
-    head = f"<meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
+    meta = '<meta charset=utf-8><meta name=viewport content="width=device-width,initial-scale=1">'
+    head = f"{meta}<title>{html.escape(title)}</title><style>{STYLE}</style>"
     body = f"<h1>{html.escape(title)}</h1>{_plot(results)}{_table(results)}"
     return f"<!doctype html><html lang=en><head>{head}</head><body>{body}</body></html>"
 
 
 def _table(results: Sequence[Result]) -> str:
     names = list(results[0].document()) if results else []
-    heads = "".join(f"<th>{name}</th>" for name in names)
+    heads = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in names)
     rows = "".join(
-        "<tr>" + "".join(f"<td>{value}</td>" for value in one.document().values()) + "</tr>" for one in results
+        "<tr>" + "".join(f"<td>{'–' if value is None else value}</td>" for value in one.document().values()) + "</tr>"
+        for one in results
     )
-    return f"<table><tr>{heads}</tr>{rows}</table>"
+    return f"<div class=wide><table><tr>{heads}</tr>{rows}</table></div>"
 
 
 def _plot(results: Sequence[Result]) -> str:

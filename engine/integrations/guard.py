@@ -9,11 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from aimds.errors import AimdsError
+from aimds.errors import AimdsError, SchemaError
 from aimds.gateway.rows import Channel, Row, batch_of, objects
 from aimds.integrations.outcome import Outcome, outcome, sound
 from aimds.integrations.proxy.track import cleaned
 from aimds.respond.policy import Policy
+from aimds.schema import CHANNELS
 from aimds.screener import Screener
 
 
@@ -57,9 +58,18 @@ class Guard:
         return self._screener
 
     def verdicts(self, rows: Sequence[tuple[str, Channel]]) -> list[dict[str, Any]]:
-        """Verdicts on (text, channel) pairs with the fields of VERDICTS, in their order; one batch."""
+        """Verdicts on (text, channel) pairs with the fields of VERDICTS, in their order; one batch.
+
+        Raises:
+            SchemaError: a text that is none, or a channel that there is not; names its row.
+        """
         if not rows:
             return []
+        for i, (text, channel) in enumerate(rows):
+            if not isinstance(text, str):
+                raise SchemaError("text", f"holds a {type(text).__name__}, expected str", row=i)
+            if channel not in CHANNELS:
+                raise SchemaError("channel", f"is {channel!r}, expected one of {', '.join(CHANNELS)}", row=i)
         made = [
             Row(text=sound(text), request_id=str(i), tenant=self._tenant, channel=channel)
             for i, (text, channel) in enumerate(rows)

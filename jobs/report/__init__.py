@@ -48,13 +48,19 @@ def report(
 def write(out: Path, page: str) -> None:
     """Put ``page`` at ``out`` in one step: readers see the old file or the new one, never a part.
 
+    A page takes the place of markup or of an empty file alone: what was mistyped may name verdicts, or a policy.
+
     Raises:
-        DataError: it cannot be written.
+        DataError: it cannot be written, or another kind of file stands there.
     """
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         if out.is_dir():
             raise DataError(out, "is a folder; name a file, for example report.html")
+        if out.is_file():
+            with out.open("rb") as there:
+                if there.read(1) not in (b"", b"<"):
+                    raise DataError(out, "holds something else than a page; name another file")
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
             # Text from logs may hold lone surrogates; the page must still be valid UTF-8.

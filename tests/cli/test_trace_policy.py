@@ -125,3 +125,17 @@ def test_a_policy_is_drawn_as_svg_and_as_dot(tmp_path: Path) -> None:
     assert "digraph" in result.stdout
     assert "\x1b" not in result.stdout
     assert run("policy", "graph").exit_code == 2
+
+
+def test_a_drawing_never_takes_the_place_of_a_policy_and_a_place_that_cannot_be_written_is_named(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    found = run("policy", "graph", "mine", "-f", tmp_path / "mine.toml", "-o", tmp_path / "mine.toml")
+    assert isinstance(found.exception, ConfigError)
+    assert ".svg or .dot" in str(found.exception)
+    assert (tmp_path / "mine.toml").read_text() == MINE
+    (tmp_path / "a.svg").mkdir()
+    found = run("policy", "graph", "threat_response_time", "-o", tmp_path / "a.svg")
+    assert isinstance(found.exception, DataError)
+    assert "cannot be written" in str(found.exception)

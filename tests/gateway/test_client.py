@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 
 from aimds import AsyncClient, Client
 from aimds.cli import build
-from aimds.errors import AimdsError, ConfigError
+from aimds.errors import AimdsError, ConfigError, DataError
 from aimds.gateway import certificates, keys
 from aimds.gateway.client import Answer, ServerError
 from aimds.gateway.client.asynchronous import MOST_STREAMS
@@ -113,6 +114,37 @@ def test_a_certificate_of_another_name_says_so(folder: Path, http: int) -> None:
         address = url(server).replace("127.0.0.1", "localhost")
         with Client(address, **options(folder, http)) as client, pytest.raises(ServerError, match="name or address"):
             client.screen("secret")
+
+
+@pytest.mark.parametrize("http", [3, 1])
+@pytest.mark.parametrize("more", [{"ca": "bad.pem"}, {"certificate": "bad.pem", "key": "bad.pem"}])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe not PEM"])
+def test_a_file_without_a_certificate_is_named_before_anybody_is_asked(
+    folder: Path, tmp_path: Path, http: int, more: dict[str, str], content: bytes
+) -> None:
+    bad = tmp_path / "bad.pem"
+    bad.write_bytes(content)
+    chosen = options(folder, http) | dict.fromkeys(more, bad)
+    with Client("https://127.0.0.1:1", **chosen) as client, pytest.raises(DataError, match=r"bad\.pem.*PEM"):
+        client.screen("secret")
+
+
+def test_a_handshake_that_is_given_up_leaves_no_error_for_the_loop_to_tell(folder: Path) -> None:
+    told = []
+
+    async def test(port: int) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+        more = options(folder, 3) | {"connect_s": 0.2}
+        async with AsyncClient(f"https://127.0.0.1:{port}", **more) as client:
+            with pytest.raises(ServerError, match="nothing over HTTP/3"):
+                await client.screen("a")
+        gc.collect()
+        await asyncio.sleep(0)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
+        mute.bind(("127.0.0.1", 0))
+        asyncio.run(test(mute.getsockname()[1]))
+    assert told == []
 
 
 def test_a_closed_connection_is_opened_again(folder: Path) -> None:

@@ -98,13 +98,18 @@ def test_the_page_is_whole_and_escapes_its_title() -> None:
     assert "&lt;b&gt;" in found
     assert "<b>" not in found
     assert found.count("<polyline") == 4
-    assert "No verdicts" in page([Result(1, 1)], "x")
+    assert "<th>verdicts per s</th>" in found
+    without = page([Result(1, 1)], "x")
+    assert "No verdicts" in without
+    assert "<td>–</td>" in without
+    assert "None" not in without
 
 
-@pytest.mark.parametrize(("rate", "seconds"), [(0, 1), (-1, 1), (math.nan, 1), (1, 0)])
+@pytest.mark.parametrize(("rate", "seconds"), [(0, 1), (-1, 1), (math.nan, 1), (1, 0), (1e12, 1)])
 def test_a_rate_or_time_that_cannot_be_is_named(rate: float, seconds: float) -> None:
     server = Simulated()
-    with pytest.raises(ConfigError):
+    expected = "above 0 and below 10,000,000" if seconds else "at most a day"
+    with pytest.raises(ConfigError, match=expected):
         asyncio.run(measure(server, rate, seconds, Random(1), clock=server.clock, sleep=server.sleep))
 
 

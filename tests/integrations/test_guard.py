@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from desk import ATTACK, BOOM, SECRET
 
-from aimds.errors import DataError
+from aimds.errors import DataError, SchemaError
 from aimds.integrations.bodies import Judge, replacements
 from aimds.integrations.guard import Blocked, Guard
 from aimds.integrations.outcome import sound
@@ -40,6 +40,18 @@ def test_a_batch_keeps_its_order_and_needs_no_rows(guard: Guard) -> None:
     rows: Any = [("a", "user"), (ATTACK, "tool"), ("b", "document")]
     assert [one.passes for one in asyncio.run(guard.check_async(rows))] == [True, False, True]
     assert guard.check_all([]) == []
+
+
+@pytest.mark.parametrize("text", [None, 5, b"hello"])
+def test_what_is_no_text_is_named_with_its_row(guard: Guard, text: Any) -> None:
+    with pytest.raises(SchemaError, match=f"{type(text).__name__}, expected str") as caught:
+        guard.verdicts([("hello", "user"), (text, "user")])
+    assert caught.value.row == 1
+
+
+def test_a_channel_that_there_is_not_is_named_with_those_there_are(guard: Guard) -> None:
+    with pytest.raises(SchemaError, match=r"'mars'.*user.*document"):
+        guard.passed("hello", channel="mars")  # type: ignore[arg-type]
 
 
 def test_a_policy_that_cannot_be_read_is_said_on_first_use(tmp_path: Path) -> None:

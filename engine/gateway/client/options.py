@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,25 @@ def readable(path: Path | str) -> str:
     if not Path(path).is_file():
         raise DataError(path, "no such file")
     return str(path)
+
+
+def trust(options: Options) -> ssl.SSLContext:
+    """TLS 1.3 that trusts ``options.ca``, and shows ``options.certificate`` where there is one.
+
+    Raises:
+        DataError: a file of them is not there, or holds no certificate or key that can be read.
+    """
+    path = options.ca
+    try:
+        context = ssl.create_default_context(cafile=path and readable(path))
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        path = options.certificate
+        if path is not None:
+            context.load_cert_chain(readable(path), options.key and readable(options.key))
+    except ssl.SSLError as error:
+        what = "holds no certificate" if path == options.ca else "and its key hold no certificate with its key"
+        raise DataError(str(path), f"{what} that can be used: PEM is read") from error
+    return context
 
 
 def refusal(answer: Answer) -> ServerError:

@@ -14,7 +14,7 @@ from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, QuicEvent, StreamReset
 
-from aimds.gateway.client.options import Options, ServerError, readable, untrusted
+from aimds.gateway.client.options import Options, ServerError, trust, untrusted
 
 DISTRUST = frozenset(0x100 + alert for alert in (42, 43, 44, 45, 46, 48))
 """What a QUIC connection ends with where a certificate is bad, unsupported, revoked, expired, unknown or of an unknown
@@ -49,6 +49,14 @@ class Quic(QuicConnectionProtocol):
         for found in self._http.handle_event(event) if self._http is not None else ():
             if isinstance(found, (HeadersReceived, DataReceived)) and found.stream_id in self.streams:
                 self.streams[found.stream_id].put_nowait(found)
+
+    async def wait_connected(self) -> None:
+        """Wait for the handshake. When that is given up, what it ends with later is told to nobody."""
+        try:
+            await super().wait_connected()
+        except asyncio.CancelledError:
+            self._connected_waiter = None
+            raise
 
     def datagram_received(self, data: bytes | str, addr: Any) -> None:
         """What was acknowledged makes room."""
@@ -94,13 +102,14 @@ async def opened(url: SplitResult, options: Options, stack: contextlib.AsyncExit
     Raises:
         ServerError: the server says nothing, or its certificate is not trusted.
         ConnectionError: it could not be made for another reason.
-        DataError: a file that ``options`` name is not there.
+        DataError: a file that ``options`` name is not there, or is no PEM that can be used.
     """
+    trust(options)  # what is wrong with a file is said here: aioquic would say it while shaking hands, or not at all
     settings = QuicConfiguration(alpn_protocols=H3_ALPN, server_name=url.hostname)
     if options.ca is not None:
-        settings.load_verify_locations(readable(options.ca))
+        settings.load_verify_locations(str(options.ca))
     if options.certificate is not None:
-        settings.load_cert_chain(readable(options.certificate), options.key and str(options.key))
+        settings.load_cert_chain(str(options.certificate), options.key and str(options.key))
     made: list[Quic] = []
 
     def protocol(*arguments: Any, **more: Any) -> Quic:

@@ -64,6 +64,8 @@ class File:
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self.path = path
         self._lock = threading.RLock()
+        if path.is_dir():
+            raise DataError(path, "is a folder; a review queue is a file, such as review.db")
         if not create and not path.is_file():
             raise DataError(path, "no such review queue; `aimds review add` makes one")
         try:

@@ -497,6 +497,25 @@ def test_a_log_of_the_same_name_with_other_ids_gives_no_text(split: tuple[Path, 
     assert "scan with --with-text" in out.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("before", [b"", b"<!doctype html>\n<p>Last week."])
+def test_a_page_takes_the_place_of_an_earlier_page_or_of_an_empty_file(split: tuple[Path, Path], before: bytes) -> None:
+    out = split[1] / "r.html"
+    out.write_bytes(before)
+    report([split[0]], made_at=AT, out=out)
+    assert out.read_bytes().startswith(b"<!doctype html>")
+    assert b"Last week" not in out.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["verdicts.parquet", "policy.toml"])
+def test_a_page_never_takes_the_place_of_data(split: tuple[Path, Path], name: str) -> None:
+    out = split[1] / name
+    before = next(split[0].rglob("*.parquet")).read_bytes() if name.endswith("parquet") else b"format = 1\n"
+    out.write_bytes(before)
+    with pytest.raises(DataError, match="holds something else than a page"):
+        report([split[0]], made_at=AT, out=out)
+    assert out.read_bytes() == before
+
+
 def test_a_log_without_text_is_an_error(split: tuple[Path, Path]) -> None:
     verdicts, logs = split
     pq.write_table(pa.table({"a": [1]}), logs / "day.parquet")

@@ -117,6 +117,12 @@ def test_a_missing_file_names_the_way_out(tmp_path: Path) -> None:
         Queue(tmp_path / "no" / "folder.db", create=True)
 
 
+@pytest.mark.parametrize("create", [False, True])
+def test_a_folder_in_the_place_of_a_queue_is_called_one(tmp_path: Path, create: bool) -> None:
+    with pytest.raises(DataError, match="is a folder"):
+        Queue(tmp_path, create=create)
+
+
 def test_files_of_another_kind_are_refused_and_left_as_they_are(tmp_path: Path) -> None:
     plain = tmp_path / "notes.txt"
     plain.write_bytes(b"these are notes, and many of them " * 200)
