@@ -104,8 +104,8 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     more = dict.fromkeys(("deep", "deep.untrusted"), margins) | dict.fromkeys(("joint", "joint.untrusted"), sums)
     model, deep = Classifier.load(), Deep.unpack("deep.npz", encoder_file.content())
     model = dataclasses.replace(model, tails={**model.tails, **more})
-    monkeypatch.setattr("aimds.screener.Classifier.load", lambda *_: model)
-    monkeypatch.setattr("aimds.screener.Deep.load", lambda *_: deep)
+    monkeypatch.setattr("aimds.artefacts.Classifier.load", lambda *_: model)
+    monkeypatch.setattr("aimds.artefacts.Deep.load", lambda *_: deep)
 
 
 @pytest.mark.usefixtures("encoder")

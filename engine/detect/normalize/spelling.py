@@ -14,7 +14,12 @@ from aimds.detect.normalize.vocabulary import Vocabulary
 
 
 def respell(
-    folded: Folded, values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], vocabulary: Vocabulary
+    folded: Folded,
+    values: npt.NDArray[np.uint8],
+    offsets: npt.NDArray[np.int64],
+    vocabulary: Vocabulary,
+    *,
+    slips: bool = True,
 ) -> Folded:
     """``folded`` with spaced-out letters joined, emoji out of the way, leetspeak and slips undone; its arrays are
     overwritten.
@@ -22,9 +27,10 @@ def respell(
     Args:
         values: uint8 (N,), the bytes that were folded.
         offsets: int64 (B+1,).
+        slips: put mistyped words right too; a fragment is not made to read like text by it.
     """
     # ASCII without anything hidden in it has no emoji.
     plain = not folded.flags.any()
     spelt = join_letters(folded if plain else blank_signs(folded, values, offsets), vocabulary)
     read = undo_leetspeak(spelt if plain else part_words(spelt, vocabulary), vocabulary)
-    return undo_slips(read, vocabulary, Slips.load())
+    return undo_slips(read, vocabulary, Slips.load()) if slips else read

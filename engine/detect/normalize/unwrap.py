@@ -203,11 +203,12 @@ class Unwrapping:
             self.truncated = True
             text, _ = _cleaned(text.slice(0, self.limits.max_view_bytes))
         self._seen.add(text.values.tobytes())
-        folded = self._folded(text)
+        folded = self._folded(text, slips=True)
         self.opened.append(Opened(kind, depth, text, folded))
 
-    def _folded(self, text: Text) -> Folded:
-        return respell(fold(text.values, _one(text), self.vocabulary), text.values, _one(text), self.vocabulary)
+    def _folded(self, text: Text, *, slips: bool = False) -> Folded:
+        folded = fold(text.values, _one(text), self.vocabulary)
+        return respell(folded, text.values, _one(text), self.vocabulary, slips=slips)
 
     def _descend(self, text: Text, folded: Folded, depth: int) -> None:
         mask = int(candidates.candidates(text.values, _one(text))[0])

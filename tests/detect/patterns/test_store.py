@@ -139,7 +139,7 @@ def test_store_wins_over_a_shipped_pattern_of_the_same_id_and_passes_over_ids_th
 
 
 def test_pattern_that_a_later_lexicon_empties_is_refused_with_the_version(three: Path, base: Bank) -> None:
-    silent = Lexicon(dict.fromkeys((b"silver", b"cactus", b"obeys", b"the", b"lantern"), 0.0), {}, {}, {}, {})
+    silent = Lexicon(dict.fromkeys((b"silver", b"cactus", b"obeys", b"the", b"lantern"), 0.0), {}, {}, {})
     upgraded = Bank.build(SHIPPED, silent, np.full(2, 0.2, np.float32), "upgraded")
     with pytest.raises(ArtefactError, match=r"version 3 cannot be applied.*own\.0002"):
         PatternStore.load(three).bank(upgraded)

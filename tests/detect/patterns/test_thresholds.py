@@ -9,7 +9,7 @@ from aimds.detect.patterns.similarity import Index
 from aimds.errors import ArtefactError
 
 PATTERNS = [b"seven purple walrus commands teapot", b"green boats sail over mountains"]
-INDEX = Index.build([("en", words) for words in split(PATTERNS)], Lexicon({}, {}, {}, {}, {}))
+INDEX = Index.build([("en", words) for words in split(PATTERNS)], Lexicon({}, {}, {}, {}))
 FAR = "nothing of the kind is said here"
 
 
