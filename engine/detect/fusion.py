@@ -255,7 +255,7 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
     codes |= {stage: stages.type_code for stage in ("deep", "exemplars") if stage in alone}
     for stage, code in codes.items():
         _spend(by_type, alone[stage], code, shared[0].get(stage, 0.0), shared[1].get(stage, 0.0), stages.untrusted)
-    if stages.local_code is not None and "local" in alone:  # no row longer than one text has none
+    if stages.local_code is not None and "local" in alone:  # absent where no row is longer than one text
         _spend(by_type, alone["local"], stages.local_code, 1.0, 1.0, stages.untrusted)
     p_value, threat = _fused(by_type, stages.untrusted, stages.decoded, NONE, DIRECT, INDIRECT, OBFUSCATION)
     by_type[:, HARMFUL] = alone["harmful"]
