@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds import data, kernels
+from aimds.detect.concepts import Concepts
 from aimds.detect.features import Windows
 from aimds.detect.tail import Tail
 from aimds.errors import ArtefactError
@@ -35,6 +36,8 @@ DEEP_TAILS = ("deep", "deep.untrusted", "joint", "joint.untrusted")
 """The same, in a model whose training included the encoder."""
 FEATURE_BYTES = 64
 """Memory that `kernels.ngram_hash` takes for a byte of text, with what is made of it."""
+CONCEPTS = "concepts."
+"""Begins the names of the arrays of the heads over concepts."""
 TYPE_CODES = np.array([CODES[name] for name in TYPES], np.int8)
 
 
@@ -42,7 +45,7 @@ TYPE_CODES = np.array([CODES[name] for name in TYPES], np.int8)
 class Classifier:
     """Weights int8 (F, H) with ``scale`` float32 (H,), ``idf`` float32 (F,), ``bias`` float32 (H,), F = 2 ** ``bits``.
 
-    ``tails`` are the benign distributions of each stage's score, ``card`` what the training wrote down about itself.
+    ``concepts`` are the same heads over what the words mean, None in a model trained without. ``tails`` are the benign distributions of each stage's score, ``card`` what the training wrote down about itself.
     """
 
     bits: int
@@ -53,6 +56,7 @@ class Classifier:
     tails: dict[str, Tail]
     card: dict[str, Any]
     version: str
+    concepts: Concepts | None = None
 
     @property
     def judges_deep(self) -> bool:
@@ -74,7 +78,10 @@ class Classifier:
             weights, scale, idf, bias = place.resident(self.weights, self.scale, self.idf, self.bias)
             return place.fetch(kernels.linear(*features, weights, scale, idf, bias, threads=threads))[0]
 
-        return joined(place.each(part, offsets, FEATURE_BYTES))
+        logits: F32 = joined(place.each(part, offsets, FEATURE_BYTES))
+        if self.concepts is None or not len(logits):
+            return logits
+        return self.concepts.joined(values, offsets, logits, FIRST_TYPE, threads=threads)
 
     @classmethod
     def load(cls, path: Path | None = None) -> Classifier:
@@ -115,6 +122,10 @@ class Classifier:
                 raise ArtefactError(name, f"its array {key!r} holds a value that is not finite")
         try:
             more = DEEP_TAILS if f"{DEEP_TAILS[0]}.tail" in arrays else ()
+            concepts = None
+            if f"{CONCEPTS}weights" in arrays:
+                mine = {key.removeprefix(CONCEPTS): array for key, array in arrays.items() if key.startswith(CONCEPTS)}
+                concepts = Concepts.from_arrays(mine, len(HEADS))
             tails = {prefix: Tail.from_arrays(arrays, prefix) for prefix in (*TAILS, *more)}
             slope, intercept = (float(card["calibration"][key]) for key in ("slope", "intercept"))
         except (KeyError, TypeError, ValueError) as error:
@@ -132,6 +143,7 @@ class Classifier:
             tails=tails,
             card=card,
             version=hashlib.sha256(content).hexdigest()[:12],
+            concepts=concepts,
         )
 
     def pack(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -144,6 +156,8 @@ class Classifier:
             "bias": self.bias,
             "card": np.frombuffer(json.dumps(card, indent=1, sort_keys=True).encode(), np.uint8),
         }
+        if self.concepts is not None:
+            arrays.update({f"{CONCEPTS}{key}": array for key, array in self.concepts.arrays().items()})
         for prefix, tail in sorted(self.tails.items()):
             arrays.update(tail.arrays(prefix))
         return arrays

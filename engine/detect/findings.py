@@ -72,6 +72,7 @@ def located(
     scores = model.score(values, offsets)[:, ATTACK]
     _, pick = first_best(scores, owner, len(rows))
     strength = fusion.calibrate(model, p)
+    foreign = np.zeros(len(rows), np.bool_) if model.concepts is None else model.concepts.foreign(*pieces.take(chosen))
     out = []
     for k, row in enumerate(rows.tolist()):
         window, piece = int(chosen[k]), int(pick[k])
@@ -80,6 +81,7 @@ def located(
         start, end = views.span(int(pieces.view[window]), low, high)
         threat = THREATS[stages.type_code[row]]
         name = "classifier.decoded" if views.depths[pieces.view[window]] else "classifier"
+        name = f"{name}.concepts" if foreign[k] else name
         out.append(Evidence(row, "classifier", f"{name}.{threat}", threat, start, end, float(strength[k])))
     return out
 

@@ -9,9 +9,7 @@ is done, and the same call goes on from there.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +30,8 @@ from aimds.jobs import corpus as corpora
 from aimds.jobs import model_card
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.deep import selection
-from aimds.jobs.train import encoder, heads, outcome, synthesis, tails, windows, work
+from aimds.jobs import concepts as lists
+from aimds.jobs.train import concepts, encoder, heads, outcome, synthesis, tails, windows, work
 from aimds.jobs.train.config import FEWEST_BENIGN, TrainConfig
 
 __all__ = ["TrainConfig", "Trained", "train", "write"]
@@ -94,7 +93,10 @@ def train(
     features = windows.features_of(chunks, config)
     say(f"{len(features.row):,} windows, {len(features.indices):,} features")
 
-    logits, final = _linear(corpus, fold, features, config, kept, say)
+    logits, final = heads.out_of_fold(corpus, fold, features, config, kept, "linear", say)
+    untrusted = np.isin(corpus.channel, heads.UNTRUSTED)
+    seen = concepts.windows(chunks, lists.load(), features)
+    meaning, logits = concepts.fit(corpus, fold, public, seen, logits, untrusted, config, kept, say)
     empty = Classifier(
         bits=config.bits,
         weights=np.zeros((1, len(HEADS)), np.int8),
@@ -124,7 +126,7 @@ def train(
 
     int8, scale = quantise(final.weights)
     card = outcome.card(corpus, config, calibration, report, bank, rules)
-    model = dataclasses.replace(calibrated, weights=int8, scale=scale, bias=final.bias, card=card)
+    model = dataclasses.replace(calibrated, weights=int8, scale=scale, bias=final.bias, card=card, concepts=meaning)
     return Trained(model, bank, _reference(corpus, public, model, config), deep)
 
 
@@ -165,34 +167,3 @@ def _check_public(corpus: Corpus, config: TrainConfig) -> None:
     drawn = len(_ordinary(corpus, public, config, np.random.default_rng(config.seed)))
     if drawn < FEWEST_BENIGN:  # small sources give all they have, and large ones no more for it
         raise ConfigError("reference_texts", config.reference_texts, f"more: {drawn} are drawn, {FEWEST_BENIGN} needed")
-
-
-def _linear(
-    corpus: Corpus,
-    fold: npt.NDArray[np.int64],
-    features: windows.Features,
-    config: TrainConfig,
-    kept: work.Folder,
-    say: Say,
-) -> tuple[windows.F32, heads.Heads]:
-    # Out-of-fold scores of every window, and the heads fitted on everything.
-    logits = np.zeros((len(features.row), len(HEADS)), np.float32)
-    last = config.folds
-
-    def fit(held_out: int) -> heads.Heads:
-        name = "linear" if held_out == last else f"linear-{held_out + 1}"
-        arrays = kept.load(name)
-        if arrays is None:
-            fitted = heads.fit(corpus, features, fold != held_out, config, say, name)
-            kept.save(name, {"weights": fitted.weights, "bias": fitted.bias})
-        else:
-            fitted = heads.Heads(arrays["weights"], arrays["bias"])
-        rows = np.flatnonzero(fold[features.row] == held_out)
-        if held_out == last:  # texts in no fold are in every fit; they are judged by none
-            rows = np.flatnonzero(fold[features.row] < 0)
-        logits[rows] = heads.logits_of(features, fitted)[rows]
-        return fitted
-
-    with ThreadPoolExecutor(max_workers=min(config.folds, os.cpu_count() or 1)) as pool:
-        *_, final = pool.map(fit, range(last + 1))
-    return logits, final

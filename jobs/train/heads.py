@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy.typing as npt
 from aimds import kernels
 from aimds.detect.classifier import FIRST_TYPE, HEADS, TYPES
 from aimds.jobs.corpus import Corpus
+from aimds.jobs.train import work
 from aimds.jobs.train.config import TrainConfig
 from aimds.jobs.train.windows import Features
 from aimds.learn import linear
@@ -38,6 +41,39 @@ def logits_of(features: Features, heads: Heads) -> F32:
     )
 
 
+def out_of_fold(
+    corpus: Corpus,
+    fold: npt.NDArray[np.int64],
+    features: Features,
+    config: TrainConfig,
+    kept: work.Folder,
+    name: str,
+    say: Say,
+) -> tuple[F32, Heads]:
+    """Scores of every window, float32 (W, H), by heads that left out its ``fold`` int64 (N,), and the heads fitted on
+    everything. Fits are kept as parts that begin with ``name``."""
+    logits = np.zeros((len(features.row), len(HEADS)), np.float32)
+    last = config.folds
+
+    def one(held_out: int) -> Heads:
+        part = name if held_out == last else f"{name}-{held_out + 1}"
+        arrays = kept.load(part)
+        if arrays is None:
+            fitted = fit(corpus, features, fold != held_out, config, say, part)
+            kept.save(part, {"weights": fitted.weights, "bias": fitted.bias})
+        else:
+            fitted = Heads(arrays["weights"], arrays["bias"])
+        rows = np.flatnonzero(fold[features.row] == held_out)
+        if held_out == last:  # texts in no fold are in every fit; they are judged by none
+            rows = np.flatnonzero(fold[features.row] < 0)
+        logits[rows] = logits_of(features, fitted)[rows]
+        return fitted
+
+    with ThreadPoolExecutor(max_workers=min(config.folds, os.cpu_count() or 1)) as pool:
+        *_, final = pool.map(one, range(last + 1))
+    return logits, final
+
+
 def fit(
     corpus: Corpus, features: Features, keep: npt.NDArray[np.bool_], config: TrainConfig, say: Say, name: str
 ) -> Heads:
@@ -49,7 +85,7 @@ def fit(
     base = row_costs[row]
     share = (1.0 / np.sqrt(per_row[row])).astype(np.float32)[:, None]
     costs = (base * share).astype(np.float32)
-    heads = Heads(np.zeros((1 << config.bits, len(HEADS)), np.float32), np.zeros(len(HEADS), np.float32))
+    heads = Heads(np.zeros((len(features.idf), len(HEADS)), np.float32), np.zeros(len(HEADS), np.float32))
     for turn in range(config.rounds):
         last = turn == config.rounds - 1  # the rounds before it only choose windows
         if turn:
@@ -64,7 +100,7 @@ def fit(
                 features.data,
                 np.ascontiguousarray(window_targets[:, group]),
                 np.ascontiguousarray(costs[:, group]),
-                features=1 << config.bits,
+                features=len(features.idf),
                 max_epochs=config.max_epochs if last else config.max_epochs // 4,
                 tolerance=config.tolerance,
                 seed=config.seed,

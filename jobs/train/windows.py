@@ -91,17 +91,24 @@ def features_of(chunks: list[Chunk], config: TrainConfig) -> Features:
     indptr = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part[0]) for part in parts]))]).astype(np.int64)
     indices = np.concatenate([part[1] for part in parts])
     counts = np.concatenate([part[2] for part in parts])
+    idf, data = weighted(indptr, indices, counts, 1 << config.bits)
+    row = np.concatenate([c.pieces.row.astype(np.int64) + c.first_row for c in chunks])
+    written = np.concatenate([c.views.depths[c.pieces.view] == 0 for c in chunks])
+    return Features(indptr, indices, counts, data, idf, row, written)
+
+
+def weighted(
+    indptr: npt.NDArray[np.int64], indices: npt.NDArray[np.int32], counts: F32, features: int
+) -> tuple[F32, F32]:
+    """Inverse document frequencies float32 (``features``,) of CSR rows, and their values, each row of length 1."""
     documents = len(indptr) - 1
-    frequency = np.bincount(indices, minlength=1 << config.bits)
+    frequency = np.bincount(indices, minlength=features)
     idf = np.where(frequency > 0, np.log((1 + documents) / (1 + frequency)) + 1.0, 1.0)
     idf = idf.astype(np.float16).astype(np.float32)
     data = (1.0 + np.log(counts)) * idf[indices]
     squares = np.concatenate([[0.0], np.cumsum(data.astype(np.float64) ** 2)])
     norms = np.sqrt(np.maximum(squares[indptr[1:]] - squares[indptr[:-1]], 1e-12))
-    data = (data / np.repeat(norms, np.diff(indptr))).astype(np.float32)
-    row = np.concatenate([c.pieces.row.astype(np.int64) + c.first_row for c in chunks])
-    written = np.concatenate([c.views.depths[c.pieces.view] == 0 for c in chunks])
-    return Features(indptr, indices, counts, data, idf, row, written)
+    return idf, (data / np.repeat(norms, np.diff(indptr))).astype(np.float32)
 
 
 def stage_scores(chunks: list[Chunk], detector: Detector, logits: F32) -> StageScores:

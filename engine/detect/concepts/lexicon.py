@@ -1,0 +1,125 @@
+"""The words of many languages for a fixed list of concepts, compiled for look-up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from aimds.detect.concepts import lookup
+from aimds.detect.concepts.lookup import BEGINS, FNV_BASIS, FNV_PRIME, LATER, WHOLE, Found, Table, mixed
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+MAIN = "en"
+"""The language that a window is of where its words are as much of this as of another."""
+LEAST = 0.12
+"""Share of the words of a window that must be known, for it to be of a language at all."""
+_STORED = ("langs", "concepts", "part_from", "parts", "pool", "clitics")
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """Words of L ``languages`` (codes) for C ``concepts`` (their English names), as a ``table`` for look-up; words of
+    the concept C only tell the language."""
+
+    languages: tuple[str, ...]
+    concepts: tuple[str, ...]
+    table: Table
+
+    def read(self, values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> Found:
+        """The language of each of W folded windows, ``values`` uint8 (N,) and ``offsets`` int64 (W+1,), and its
+        concepts."""
+        main = self.languages.index(MAIN)
+        return Found(*lookup.read(values, offsets, self.table, len(self.languages), main, LEAST, len(self.concepts)))
+
+    def arrays(self) -> Arrays:
+        """As named arrays; `from_arrays` is the reverse."""
+        names = {"languages": self.languages, "names": self.concepts}
+        out: Arrays = {key: np.frombuffer("\n".join(words).encode(), np.uint8) for key, words in names.items()}
+        return out | {name: getattr(self.table, name) for name in _STORED}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Lexicon:
+        """The reverse of `arrays`.
+
+        Raises:
+            KeyError, ValueError: an array is missing or does not fit the others.
+        """
+        languages, concepts = (tuple(arrays[key].tobytes().decode().split("\n")) for key in ("languages", "names"))
+        langs, concept_of, pool = (arrays[name].astype(np.uint8) for name in ("langs", "concepts", "pool"))
+        part_from = arrays["part_from"].astype(np.int32)
+        parts, clitics = (arrays[name].astype(np.int32).reshape(-1, 3) for name in ("parts", "clitics"))
+        fits = len(langs) == len(concept_of) == len(part_from) - 1 and len(langs) > 0
+        fits = fits and part_from[0] == 0 and part_from[-1] == len(parts) and bool((np.diff(part_from) > 0).all())
+        for rows in (parts, clitics):
+            fits = fits and bool((rows[:, :2] >= 0).all() and (rows[:, 0] <= rows[:, 1]).all())
+            fits = fits and bool((rows[:, 1] <= len(pool)).all())
+        fits = fits and int(langs.max()) < len(languages) and int(concept_of.max()) <= len(concepts) < lookup.LONE
+        if not fits or MAIN not in languages:
+            raise ValueError("the words of the concepts do not fit together")
+        slots = 1 << (2 * len(langs)).bit_length()
+        table = Table(
+            np.zeros(slots, np.uint64), np.full(slots, -1, np.int32), np.full(len(langs), -1, np.int32),
+            langs, concept_of, part_from, parts, pool, clitics,
+        )  # fmt: skip
+        _fill(table)
+        return cls(languages, concepts, table)
+
+
+def compiled(
+    languages: Sequence[str],
+    concepts: Sequence[str],
+    entries: Sequence[tuple[int, int, tuple[bytes, ...]]],
+    clitics: Sequence[tuple[int, bytes]] = (),
+) -> Lexicon:
+    """The lexicon of ``entries``: language, concept, and folded words, which end in ``*`` where a word begins so,
+    and ``*`` where some words may stand between; ``clitics``: language, and what its words may begin with besides."""
+    pool = bytearray()
+    parts: list[tuple[int, int, int]] = []
+    part_from = [0]
+    for _, _, words in entries:
+        later = 0
+        for word in words:
+            if word == b"*":
+                later = LATER
+                continue
+            stem, how = (word[:-1], BEGINS) if word.endswith(b"*") else (word, WHOLE)
+            parts.append((len(pool), len(pool) + len(stem), how + later))
+            pool += stem
+            later = 0
+        part_from.append(len(parts))
+    fronts = []
+    for lang, front in clitics:
+        fronts.append((len(pool), len(pool) + len(front), lang))
+        pool += front
+    return Lexicon.from_arrays(
+        {
+            "languages": np.frombuffer("\n".join(languages).encode(), np.uint8),
+            "names": np.frombuffer("\n".join(concepts).encode(), np.uint8),
+            "langs": np.array([lang for lang, _, _ in entries], np.uint8),
+            "concepts": np.array([concept for _, concept, _ in entries], np.uint8),
+            "part_from": np.array(part_from, np.int32),
+            "parts": np.array(parts, np.int32),
+            "pool": np.frombuffer(bytes(pool), np.uint8),
+            "clitics": np.array(fronts, np.int32),
+        }
+    )
+
+
+@njit(cache=True, nogil=True)
+def _fill(table):  # type: ignore[no-untyped-def]
+    # Chains the entries of each first stem, the first one first.
+    mask = np.uint64(len(table.keys) - 1)
+    for entry in range(len(table.langs) - 1, -1, -1):
+        first = table.part_from[entry]
+        word = FNV_BASIS
+        for k in range(table.parts[first, 0], table.parts[first, 1]):
+            word = (word ^ np.uint64(table.pool[k])) * FNV_PRIME
+        key = mixed(word)
+        slot = key & mask
+        while table.heads[slot] >= 0 and table.keys[slot] != key:
+            slot = (slot + np.uint64(1)) & mask
+        table.keys[slot], table.following[entry], table.heads[slot] = key, table.heads[slot], entry
