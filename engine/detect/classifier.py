@@ -45,7 +45,8 @@ TYPE_CODES = np.array([CODES[name] for name in TYPES], np.int8)
 class Classifier:
     """Weights int8 (F, H) with ``scale`` float32 (H,), ``idf`` float32 (F,), ``bias`` float32 (H,), F = 2 ** ``bits``.
 
-    ``concepts`` are the same heads over what the words mean, None in a model trained without. ``tails`` are the benign distributions of each stage's score, ``card`` what the training wrote down about itself.
+    ``tails`` are the benign distributions of each stage's score, ``card`` what the training wrote down about itself.
+    ``concepts`` are the same heads over what the words mean, None in a model trained without.
     """
 
     bits: int

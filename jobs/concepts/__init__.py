@@ -1,8 +1,8 @@
 """Words of many languages for the concepts that attacks and ordinary requests are made of: one file a language.
 
 A file has ``[words]``, a list of words for each concept: ``word*`` begins so, ``word`` is whole, several words follow
-each other, ``*`` between them stands for up to five others. ``[lang] prefixes`` are what is written onto the front of words and may be taken off, ``common`` words that tell the
-language and mean nothing here. English names the concepts.
+each other, ``*`` between them stands for up to five others. ``[lang] prefixes`` are what is written onto the front of
+words and may be taken off, ``common`` words that tell the language and mean nothing here. English names the concepts.
 """
 
 from __future__ import annotations

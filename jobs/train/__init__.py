@@ -26,11 +26,11 @@ from aimds.detect.reference import REFERENCE, Reference
 from aimds.detect.rules import Rules
 from aimds.detect.stages import Detector
 from aimds.errors import ConfigError, DataError
+from aimds.jobs import concepts as lists
 from aimds.jobs import corpus as corpora
 from aimds.jobs import model_card
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.deep import selection
-from aimds.jobs import concepts as lists
 from aimds.jobs.train import concepts, encoder, heads, outcome, synthesis, tails, windows, work
 from aimds.jobs.train.config import FEWEST_BENIGN, TrainConfig
 

@@ -1,4 +1,4 @@
-"""The heads over concepts: their fits with folds left out, and how their scores meet those of the heads over n-grams."""
+"""The heads over concepts: their fits with folds left out, and how their scores join those over n-grams."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds.detect import fusion, tail
-from aimds.detect.classifier import ATTACK, FIRST_TYPE, HEADS, quantise
+from aimds.detect.classifier import ATTACK, FIRST_TYPE, quantise
 from aimds.detect.concepts import Concepts, lookup
 from aimds.detect.concepts import heads as joining
 from aimds.detect.concepts.lexicon import Lexicon
@@ -31,6 +31,9 @@ COST = 1.0
 """Penalty C of a mean row."""
 FEWEST_FOREIGN = 250
 """Ordinary public texts in other languages without which these are not judged by concepts."""
+RESERVE = 2.0
+"""A score in another language counts as one that so many times more English texts reach: of most languages there are
+hardly any among the ordinary texts that say how rare it is."""
 RARENESS = np.geomspace(1.0, 1e-8, 65)
 """p-values at which the scores of other languages are tied to those of English."""
 
@@ -109,7 +112,10 @@ def _knots(
         top = np.full(len(corpus), -np.inf, np.float32)
         np.maximum.at(top, row[mine], values[mine])
         sides.append(tail.fit(top[rows], weights[rows]).for_one(units[rows], weights[rows]))
-    pairs = np.array([[side.quantile(p) for side in sides] for p in RARENESS], np.float32)
+    there_tail, here_tail = sides
+    pairs = np.array(
+        [[there_tail.quantile(p), here_tail.quantile(min(RESERVE * p, 1.0))] for p in RARENESS], np.float32
+    )
     rising = [0]
     for place in range(1, len(pairs)):
         if (pairs[place] > pairs[rising[-1]] + 1e-3).all():

@@ -80,8 +80,9 @@ class Concepts:
         scale, idf, bias = (np.ascontiguousarray(arrays[name], np.float32) for name in ("scale", "idf", "bias"))
         knots = np.ascontiguousarray(arrays["knots"], np.float32).reshape(-1, 2)
         shapes = weights.shape == (FEATURES, heads) and scale.shape == bias.shape == (heads,)
+        shapes = shapes and idf.shape == (FEATURES,) and len(knots) != 1
         finite = all(np.isfinite(array).all() for array in (scale, idf, bias, knots))
-        if not (shapes and idf.shape == (FEATURES,) and finite and len(knots) != 1 and (np.diff(knots, axis=0) > 0).all()):
+        if not (shapes and finite and (np.diff(knots, axis=0) > 0).all()):
             raise ValueError("the heads over concepts hold a value that cannot be")
         return cls(Lexicon.from_arrays(arrays), weights, scale, idf, bias, knots)
 

@@ -6,7 +6,7 @@ character begins one. A stem is looked up by the FNV-1a hash of every beginning 
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,8 @@ class Table(NamedTuple):
     ``keys`` uint64 (S,) and ``heads`` int32 (S,): open addressing from the hash of a first stem to the first entry that
     has it, -1 for a free slot · ``following`` int32 (E,): the next entry with that stem, or -1 · ``langs`` uint8 (E,),
     ``concepts`` uint8 (E,) · ``part_from`` int32 (E+1,) into ``parts`` int32 (P, 3): bytes in ``pool`` uint8 (N,), and
-    how each meets a word · ``clitics`` int32 (Q, 3): bytes in ``pool`` and the language whose words may begin with them.
+    how each meets a word · ``clitics`` int32 (Q, 3): bytes in ``pool``, and the language whose words may begin with
+    them.
     """
 
     keys: npt.NDArray[np.uint64]
@@ -196,8 +197,8 @@ def read(values, offsets, table, languages, main, least, bare):  # type: ignore[
 
     ``values`` uint8 (N,) is folded text with ``offsets`` int64 (W+1,), ``languages`` how many ``table`` knows. A
     window is of the language that most of its words are of, ``main`` where that is one of these; of none, where less
-    than the share ``least`` of its words are known. Words of the concept ``bare`` only tell the language. In a script without
-    spaces a character is taken for a fifth of a word, and a word found for half of one. O(N)
+    than the share ``least`` of its words are known. Words of the concept ``bare`` only tell the language. In a script
+    without spaces a character is taken for a fifth of a word, and a word found for half of one. O(N)
     """
     windows, total, longest = len(offsets) - 1, np.int64(0), np.int64(0)
     for w in range(windows):
