@@ -13,8 +13,9 @@ LIMITS = """\
 - Detection varies by source from nearly nothing to nearly everything (table below). A figure for one public set says
   little about another.
 - Ordinary sentences planted in documents are told from the text around them only where they read like instructions.
-- Languages other than English rest on texts of the project's own writing: the public attacks are mostly English. No
-  figure for attacks in other languages exists; benign text in other languages is flagged more often than in English.
+- Languages other than English rest on lists of words for the same concepts and on texts of the project's own writing:
+  the public attacks are mostly English. No figure of a public set for attacks in other languages exists; benign text
+  in other languages is flagged more often than in English.
 - Role-play and long persona prompts without attack wording are close to benign role-play; the model leans to silence.
 - `harmful_request` is content policy, learnt from few sources, and is reported apart from manipulation.
 - Labels of public sets are noisy; texts arguable to a person are arguable here.
@@ -36,7 +37,7 @@ def render(card: dict[str, Any]) -> str:
         "# Model card",
         "",
         f"Linear heads over hashed character 3–5-grams and word 1–2-grams, squared hinge loss{deep}, and the benign",
-        f"tails of all stages. Trained by `aimds train` of version {card['engine']} on {card['rows']:,} texts,",
+        f"tails of all stages.{_meaning(card)} Trained by `aimds train` of version {card['engine']} on {card['rows']:,} texts,",
         f"{card['attacks']:,} of them attacks: {len(public)} public sources, and {own:,} texts of the project's own",
         f"writing. SHA-256 of the texts `{card['data_sha256'][:16]}…`. Settings: {settings}.",
         "",
@@ -107,6 +108,16 @@ def render(card: dict[str, Any]) -> str:
     ]
     lines += [f"| {name} | {count:,} | {card['licences'].get(name, '')} |" for name, count in card["sources"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _meaning(card: dict[str, Any]) -> str:
+    if "concepts" not in card:
+        return ""
+    lists = card["concepts"]
+    return (
+        f" The same heads over {lists['concepts']} concepts and pairs of them, from {lists['words']:,} words of"
+        f" {len(lists['languages'])} languages ({', '.join(lists['languages'])}), join them."
+    )
 
 
 def _cells(shares: dict[str, float], n: int) -> list[str]:

@@ -125,7 +125,7 @@ def train(
     say("out of fold by source, at p <= 0.01 and 0.001: " + str(report["macro"]["detection"]))
 
     int8, scale = quantise(final.weights)
-    card = outcome.card(corpus, config, calibration, report, bank, rules)
+    card = outcome.card(corpus, config, calibration, report, bank, rules) | {"concepts": seen.lexicon.counts()}
     model = dataclasses.replace(calibrated, weights=int8, scale=scale, bias=final.bias, card=card, concepts=meaning)
     return Trained(model, bank, _reference(corpus, public, model, config), deep)
 

@@ -31,7 +31,7 @@ COST = 1.0
 """Penalty C of a mean row."""
 FEWEST_FOREIGN = 250
 """Ordinary public texts in other languages without which these are not judged by concepts."""
-RESERVE = 2.0
+RESERVE = 1.5
 """A score in another language counts as one that so many times more English texts reach: of most languages there are
 hardly any among the ordinary texts that say how rare it is."""
 RARENESS = np.geomspace(1.0, 1e-8, 65)

@@ -35,6 +35,14 @@ class Lexicon:
         main = self.languages.index(MAIN)
         return Found(*lookup.read(values, offsets, self.table, len(self.languages), main, LEAST, len(self.concepts)))
 
+    def counts(self) -> dict[str, object]:
+        """What it holds, as plain data: ``languages``, and how many ``concepts`` and ``words``."""
+        return {
+            "languages": list(self.languages),
+            "concepts": len(self.concepts),
+            "words": len(self.table.langs),
+        }
+
     def arrays(self) -> Arrays:
         """As named arrays; `from_arrays` is the reverse."""
         names = {"languages": self.languages, "names": self.concepts}
