@@ -37,7 +37,8 @@ def render(card: dict[str, Any]) -> str:
         "# Model card",
         "",
         f"Linear heads over hashed character 3–5-grams and word 1–2-grams, squared hinge loss{deep}, and the benign",
-        f"tails of all stages.{_meaning(card)} Trained by `aimds train` of version {card['engine']} on {card['rows']:,} texts,",
+        f"tails of all stages.{_meaning(card)} Trained by `aimds train` of version {card['engine']} on "
+        f"{card['rows']:,} texts,",
         f"{card['attacks']:,} of them attacks: {len(public)} public sources, and {own:,} texts of the project's own",
         f"writing. SHA-256 of the texts `{card['data_sha256'][:16]}…`. Settings: {settings}.",
         "",

@@ -17,7 +17,7 @@ MAIN = "en"
 """The language that a window is of where its words are as much of this as of another."""
 LEAST = 0.12
 """Share of the words of a window that must be known, for it to be of a language at all."""
-_STORED = ("langs", "concepts", "part_from", "parts", "pool", "clitics")
+_STORED = ("part_from", "parts", "pool", "clitics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,15 @@ class Lexicon:
         return {
             "languages": list(self.languages),
             "concepts": len(self.concepts),
-            "words": len(self.table.langs),
+            "words": len(self.table.facts),
         }
 
     def arrays(self) -> Arrays:
         """As named arrays; `from_arrays` is the reverse."""
         names = {"languages": self.languages, "names": self.concepts}
         out: Arrays = {key: np.frombuffer("\n".join(words).encode(), np.uint8) for key, words in names.items()}
+        facts = self.table.facts
+        out |= {"langs": (facts & 255).astype(np.uint8), "concepts": (facts >> 8 & 255).astype(np.uint8)}
         return out | {name: getattr(self.table, name) for name in _STORED}
 
     @classmethod
@@ -68,12 +70,21 @@ class Lexicon:
         fits = fits and int(langs.max()) < len(languages) and int(concept_of.max()) <= len(concepts) < lookup.LONE
         if not fits or MAIN not in languages:
             raise ValueError("the words of the concepts do not fit together")
+        keys = _keys(part_from, parts, pool)
+        order = np.argsort(keys, kind="stable")
+        sizes, keys = np.diff(part_from)[order], keys[order]
+        sorted_from = np.concatenate([np.zeros(1, np.int32), np.cumsum(sizes)]).astype(np.int32)
+        parts = parts[np.repeat(part_from[:-1][order] - sorted_from[:-1], sizes) + np.arange(len(parts))]
+        facts = langs[order] | concept_of[order].astype(np.int32) << 8
+        facts |= np.where(parts[sorted_from[:-1], 2] == BEGINS, lookup.IS_BEGINNING, 0).astype(np.int32)
+        facts |= np.where(sizes > 1, lookup.HAS_MORE, 0).astype(np.int32)
+        facts |= np.where(np.append(keys[1:] != keys[:-1], True), lookup.IS_LAST, 0).astype(np.int32)
         slots = 1 << (2 * len(langs)).bit_length()
         table = Table(
-            np.zeros(slots, np.uint64), np.full(slots, -1, np.int32), np.full(len(langs), -1, np.int32),
-            langs, concept_of, part_from, parts, pool, clitics,
+            np.zeros(slots, np.uint64), np.full(slots, -1, np.int32), np.zeros(lookup.SIEVE >> 6, np.uint64),
+            facts, sorted_from, parts, pool, clitics,
         )  # fmt: skip
-        _fill(table)
+        _fill(keys, table)
         return cls(languages, concepts, table)
 
 
@@ -118,16 +129,28 @@ def compiled(
 
 
 @njit(cache=True, nogil=True)
-def _fill(table):  # type: ignore[no-untyped-def]
-    # Chains the entries of each first stem, the first one first.
-    mask = np.uint64(len(table.keys) - 1)
-    for entry in range(len(table.langs) - 1, -1, -1):
-        first = table.part_from[entry]
+def _keys(part_from, parts, pool):  # type: ignore[no-untyped-def]
+    # Hash of the first stem of each entry, uint64 (E,).
+    out = np.empty(len(part_from) - 1, np.uint64)
+    for entry in range(len(out)):
         word = FNV_BASIS
-        for k in range(table.parts[first, 0], table.parts[first, 1]):
-            word = (word ^ np.uint64(table.pool[k])) * FNV_PRIME
-        key = mixed(word)
+        for k in range(parts[part_from[entry], 0], parts[part_from[entry], 1]):
+            word = (word ^ np.uint64(pool[k])) * FNV_PRIME
+        out[entry] = mixed(word)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _fill(keys, table):  # type: ignore[no-untyped-def]
+    # Puts the first entry of each of the sorted ``keys`` into its slot.
+    mask = np.uint64(len(table.keys) - 1)
+    for entry in range(len(keys)):
+        key = keys[entry]
+        if entry and keys[entry - 1] == key:
+            continue
+        bit = key >> lookup.SIEVE_SHIFT
+        table.sieve[bit >> lookup.SIX] |= lookup.ONE << (bit & lookup.LOW6)
         slot = key & mask
-        while table.heads[slot] >= 0 and table.keys[slot] != key:
+        while table.heads[slot] >= 0:
             slot = (slot + np.uint64(1)) & mask
-        table.keys[slot], table.following[entry], table.heads[slot] = key, table.heads[slot], entry
+        table.keys[slot], table.heads[slot] = key, entry

@@ -22,6 +22,13 @@ WHOLE, BEGINS, LATER = 0, 1, 2
 """How a part of an entry meets a word: as the whole of it, or as its beginning; with LATER added, some words on."""
 MOST_BETWEEN: Final = 5
 """Words that may stand before a part that comes later."""
+IS_BEGINNING, HAS_MORE, IS_LAST = 1 << 16, 1 << 17, 1 << 18
+"""Flags of an entry: its first part is a beginning, it has further parts, no more entries have its first stem."""
+SIEVE: Final = 1 << 20
+SIEVE_SHIFT: Final = np.uint64(44)
+LOW6: Final = np.uint64(63)
+SIX: Final = np.uint64(6)
+ONE: Final = np.uint64(1)
 LONE: Final = 255
 """Stands for the second concept in the feature of a concept alone."""
 FEATURES: Final = 1 << 16
@@ -29,20 +36,19 @@ Ints = npt.NDArray[np.int32]
 
 
 class Table(NamedTuple):
-    """E entries in the form the look-up reads.
+    """E entries in the form the look-up reads, those with the same first stem one after the other.
 
-    ``keys`` uint64 (S,) and ``heads`` int32 (S,): open addressing from the hash of a first stem to the first entry that
-    has it, -1 for a free slot · ``following`` int32 (E,): the next entry with that stem, or -1 · ``langs`` uint8 (E,),
-    ``concepts`` uint8 (E,) · ``part_from`` int32 (E+1,) into ``parts`` int32 (P, 3): bytes in ``pool`` uint8 (N,), and
-    how each meets a word · ``clitics`` int32 (Q, 3): bytes in ``pool``, and the language whose words may begin with
-    them.
+    ``keys`` uint64 (S,) and ``heads`` int32 (S,): open addressing from the hash of a first stem to its first entry, -1
+    for a free slot · ``sieve`` uint64 (SIEVE / 64,): a bit for the upper bits of each key, so that most beginnings of
+    words are refused in a small table · ``facts`` int32 (E,): language, concept << 8, and the flags below ·
+    ``part_from`` int32 (E+1,) into ``parts`` int32 (P, 3): bytes in ``pool`` uint8 (N,), and how each meets a word ·
+    ``clitics`` int32 (Q, 3): bytes in ``pool``, and the language whose words may begin with them.
     """
 
     keys: npt.NDArray[np.uint64]
     heads: Ints
-    following: Ints
-    langs: npt.NDArray[np.uint8]
-    concepts: npt.NDArray[np.uint8]
+    sieve: npt.NDArray[np.uint64]
+    facts: Ints
     part_from: Ints
     parts: Ints
     pool: npt.NDArray[np.uint8]
@@ -145,9 +151,10 @@ def _following(values, at, stop, table, entry):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _longest(values, begin, end, stop, continuous, table, wanted, ends, found):  # type: ignore[no-untyped-def]
+def _longest(values, begin, end, stop, continuous, table, wanted, ends, found, touched, some):  # type: ignore[no-untyped-def]
     # The longest entry of each language (or of ``wanted`` alone) that begins at ``begin`` in a word up to ``end``:
-    # raises ``ends`` int64 (L,), 0 for none, and sets ``found`` int32 (L,).
+    # raises ``ends`` int64 (L,), 0 for none, and sets ``found`` int32 (L,). The first ``some`` of ``touched`` are the
+    # languages that have one; returns how many these are then.
     mask = np.uint64(len(table.keys) - 1)
     word = FNV_BASIS
     last = min(end, begin + LONGEST)
@@ -158,24 +165,31 @@ def _longest(values, begin, end, stop, continuous, table, wanted, ends, found): 
         if i < end and values[i] & 0xC0 == 0x80:
             continue
         key = mixed(word)
+        bit = key >> SIEVE_SHIFT
+        if (table.sieve[bit >> SIX] >> (bit & LOW6)) & ONE == 0:
+            continue
         slot = key & mask
         while table.heads[slot] >= 0 and table.keys[slot] != key:
             slot = (slot + np.uint64(1)) & mask
         entry = table.heads[slot]
         while entry >= 0:
-            lang = table.langs[entry]
-            first = table.part_from[entry]
-            if (wanted < 0 or lang == wanted) and (continuous or i == end or table.parts[first, 2] == 1):
+            facts = table.facts[entry]
+            lang = facts & 255
+            if (wanted < 0 or lang == wanted) and (continuous or i == end or facts & IS_BEGINNING):
                 at = i
-                if table.part_from[entry + 1] - first > 1:
+                if facts & HAS_MORE:
                     at = _following(values, i if continuous else end, stop, table, entry)
                 if at > ends[lang]:
+                    if ends[lang] == 0:
+                        touched[some] = lang
+                        some += 1
                     ends[lang], found[lang] = at, entry
-            entry = table.following[entry]
+            entry = -1 if facts & IS_LAST else entry + 1
+    return some
 
 
 @njit(cache=True, nogil=True)
-def _without_clitics(values, begin, end, stop, table, ends, found):  # type: ignore[no-untyped-def]
+def _without_clitics(values, begin, end, stop, table, ends, found, touched, some):  # type: ignore[no-untyped-def]
     # The same for what is left of the word without what may be written onto its front; two letters stay at least.
     for k in range(len(table.clitics)):
         low, high = table.clitics[k, 0], table.clitics[k, 1]
@@ -188,7 +202,9 @@ def _without_clitics(values, begin, end, stop, table, ends, found):  # type: ign
                 same = False
                 break
         if same:
-            _longest(values, begin + size, end, stop, False, table, table.clitics[k, 2], ends, found)
+            wanted = table.clitics[k, 2]
+            some = _longest(values, begin + size, end, stop, False, table, wanted, ends, found, touched, some)
+    return some
 
 
 @njit(cache=True, nogil=True)
@@ -210,6 +226,7 @@ def read(values, offsets, table, languages, main, least, bare):  # type: ignore[
     hits = np.empty(((longest // 2 + 1) * languages, 4), np.int64)
     votes = np.zeros(languages, np.float32)
     ends, found = np.zeros(languages, np.int64), np.zeros(languages, np.int32)
+    touched = np.zeros(languages, np.int64)
     n = np.int64(0)
     for w in range(windows):
         begin, stop = offsets[w], offsets[w + 1]
@@ -223,19 +240,19 @@ def read(values, offsets, table, languages, main, least, bare):  # type: ignore[
                 continue
             end = word_end(values, i, stop)
             ahead, weight, size_in_words = end, np.float32(1.0), np.float32(1.0)
-            _longest(values, i, end, stop, kind == 1, table, -1, ends, found)
+            some = _longest(values, i, end, stop, kind == 1, table, -1, ends, found, touched, 0)
             if kind == 1:
                 ahead, weight, size_in_words = i + size, np.float32(0.5), np.float32(0.2)
             elif 0xD6 <= values[i] <= 0xDB:
-                _without_clitics(values, i, end, stop, table, ends, found)
+                some = _without_clitics(values, i, end, stop, table, ends, found, touched, some)
             words += size_in_words
-            for lang in range(languages):
-                if ends[lang]:
-                    votes[lang] += weight
-                    hits[count, 0], hits[count, 1], hits[count, 2] = lang, found[lang], i
-                    hits[count, 3] = ends[lang] if kind == 1 else max(ends[lang], end)
-                    count += 1
-                    ends[lang] = 0
+            for k in range(some):
+                lang = touched[k]
+                votes[lang] += weight
+                hits[count, 0], hits[count, 1], hits[count, 2] = lang, found[lang], i
+                hits[count, 3] = ends[lang] if kind == 1 else max(ends[lang], end)
+                count += 1
+                ends[lang] = 0
             i = ahead
         lang = main
         for other in range(languages):
@@ -247,9 +264,10 @@ def read(values, offsets, table, languages, main, least, bare):  # type: ignore[
             for k in range(count):
                 if hits[k, 0] == lang and hits[k, 2] >= over:
                     over = hits[k, 3]
-                    if table.concepts[hits[k, 1]] == bare:
+                    meant = table.facts[hits[k, 1]] >> 8 & 255
+                    if meant == bare:
                         continue
-                    concept[n] = table.concepts[hits[k, 1]]
+                    concept[n] = meant
                     start[n], stop_at[n] = hits[k, 2] - begin, over - begin
                     n += 1
         out[w + 1] = n

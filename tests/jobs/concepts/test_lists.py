@@ -63,5 +63,5 @@ def test_the_shipped_lists_read_one_order_alike_in_every_language(lang: str) -> 
 def test_the_shipped_lists_name_few_words_for_nothing() -> None:
     lexicon = concepts.load()
     for place, lang in enumerate(lexicon.languages):
-        mine = lexicon.table.concepts[lexicon.table.langs == place]
+        mine = lexicon.arrays()["concepts"][lexicon.arrays()["langs"] == place]
         assert len(set(mine.tolist()) - {len(lexicon.concepts)}) >= 0.95 * len(lexicon.concepts), lang
