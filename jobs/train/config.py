@@ -8,7 +8,14 @@ from aimds.errors import ConfigError
 
 FEWEST_BENIGN = 250
 """Ordinary texts without which nothing taught later could be held against them."""
-LEAST = {"written": 0, "rounds": 1, "max_epochs": 1, "epochs": 1, "calibration_rows": 1, "reference_texts": FEWEST_BENIGN}
+LEAST = {
+    "written": 0,
+    "rounds": 1,
+    "max_epochs": 1,
+    "epochs": 1,
+    "calibration_rows": 1,
+    "reference_texts": FEWEST_BENIGN,
+}
 
 
 @dataclass(frozen=True, slots=True)

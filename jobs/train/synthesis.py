@@ -100,9 +100,7 @@ def _source(row: Sample) -> str:
     if row.family == "ordinary":
         return f"{ORDINARY}{row.lang}"
     # The other languages are one source: as twenty of them they would outweigh all public attacks.
-    if row.family == written.FAMILY:
-        return f"{OWN}written {row.threat if row.label else 'look-alike'}"
-    kind = row.family if row.family in ("bank", "pairs", "planted") else "grammar"
+    kind = row.family if row.family in ("bank", "pairs", "planted", written.FAMILY) else "grammar"
     lang = row.lang if row.lang in ("en", "mixed") else "other languages"
     return f"{OWN}{kind} {lang}{'' if row.label else ' look-alike'}"
 
