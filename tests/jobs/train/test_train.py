@@ -50,7 +50,7 @@ def write(path: Path, rows: int = 240) -> Path:
     return path
 
 
-CONFIG = train.TrainConfig(bits=12, folds=3, rounds=2, max_epochs=8, grammar=60, planted=12, layers=0)
+CONFIG = train.TrainConfig(bits=12, folds=3, rounds=2, max_epochs=8, grammar=60, planted=12, written=0, layers=0)
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +175,7 @@ def test_a_corpus_that_cannot_be_learnt_from_is_refused(
         {"layers": 13},
         {"deep_folds": 4, "layers": 3},
         {"deep_fits": 0},
+        {"written": -1},
         {"rounds": 0},
         {"max_epochs": 0},
         {"epochs": 0},
