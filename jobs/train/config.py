@@ -8,7 +8,14 @@ from aimds.errors import ConfigError
 
 FEWEST_BENIGN = 250
 """Ordinary texts without which nothing taught later could be held against them."""
-LEAST = {"rounds": 1, "max_epochs": 1, "epochs": 1, "calibration_rows": 1, "reference_texts": FEWEST_BENIGN}
+LEAST = {
+    "written": 0,
+    "rounds": 1,
+    "max_epochs": 1,
+    "epochs": 1,
+    "calibration_rows": 1,
+    "reference_texts": FEWEST_BENIGN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +25,8 @@ class TrainConfig:
     Texts. ``bank_texts``: public benign texts that, with our own ordinary ones, set the thresholds of the patterns ·
     ``pairs``: times each pattern of the bank stands beside a benign text among the training texts · ``grammar``: texts
     the grammar makes, half of them attacks · ``ordinary``: ordinary texts of our own in other languages ·
-    ``everyday``: ordinary English texts of our own with the words of attacks in them · ``planted``: documents with and
+    ``everyday``: ordinary English texts of our own with the words of attacks in them · ``written``: times each text
+    that is written out stands among the training texts, first as it is, then varied · ``planted``: documents with and
     without a planted instruction.
 
     Linear heads. ``bits``: 2 ** bits hashed features · ``cost``: penalty C of a mean row · ``folds``: groups of sources
@@ -44,6 +52,7 @@ class TrainConfig:
     grammar: int = 14_000
     ordinary: int = 8_000
     everyday: int = 2_000
+    written: int = 2
     planted: int = 4000
     bits: int = 19
     cost: float = 0.5

@@ -1,4 +1,4 @@
-"""Training texts of our own: what the grammar makes, and the patterns of the bank, alone and among ordinary text.
+"""Training texts of our own: what the grammar makes, what is written out, and the patterns of the bank.
 
 A pattern beside a benign text teaches that company does not make an attack harmless; two benign texts beside each other
 teach that company does not make one either. Texts that carry a public text stay inside its fold, so nothing held out is
@@ -14,7 +14,7 @@ import pyarrow as pa
 from aimds.detect.patterns import Bank
 from aimds.detect.texts import Texts
 from aimds.jobs.corpus import Corpus
-from aimds.jobs.grammar import Grammar, Sample, planted, prose
+from aimds.jobs.grammar import Grammar, Sample, planted, prose, written
 from aimds.jobs.train.config import TrainConfig
 from aimds.schema import CHANNELS
 
@@ -49,13 +49,16 @@ def with_own(
 ) -> tuple[Corpus, npt.NDArray[np.int64]]:
     """``corpus`` and ``fold`` with the texts made here added.
 
-    Every pattern of ``bank`` stands alone once, in no fold (-1), and ``config.pairs`` times beside a benign text of a
-    fold; what the grammar makes is dealt over the folds, whose texts it may carry.
+    Every pattern of ``bank`` and every text that is written out stands alone once, in no fold (-1), the patterns
+    ``config.pairs`` times beside a benign text of a fold; what the grammar makes and what varies the texts written out
+    is dealt over the folds, whose texts it may carry.
     """
     rng = np.random.default_rng(config.seed)
     rows: list[Sample] = [
         Sample(pattern.text, 1, pattern.threat, "bank", pattern.lang, "user") for pattern in bank.patterns
     ]
+    singles = [sample for family in written.load() for sample in family.samples()] if config.written else []
+    rows += singles
     folds = [-1] * len(rows)
     lengths = np.diff(corpus.texts.offsets)
     plain = (corpus.label == 0) & (corpus.category == "benign")
@@ -66,13 +69,15 @@ def with_own(
     # English has public texts for carriers; its own ordinary text is there for the words it shares with attacks.
     english = tuple(one for one in ordinary if one.lang == ENGLISH)
     languages = tuple(one for one in ordinary if one.lang != ENGLISH)
-    for number in numbers:
+    again = singles * (config.written - 1)
+    for place, number in enumerate(numbers):
         brief, whole = (_texts(corpus, rows_of[fold[rows_of] == number], rng) for rows_of in (short, long))
         made = _pairs(bank, brief, config.pairs / len(numbers), rng) if len(brief) > 2 else []
         native = {one.lang: [one.text(rng) for _ in range(NATIVE)] for one in languages}
         made += grammar.generate(rng, config.grammar // len(numbers), carriers=brief, native=native)
         made += prose.ordinary(rng, config.ordinary // len(numbers), languages)
         made += prose.ordinary(rng, config.everyday // len(numbers), english)
+        made += [written.varied(one, rng, brief) for one in again[place :: len(numbers)]]
         if brief and whole and config.planted:
             made += planted(rng, config.planted // len(numbers), whole, brief)
         rows += made
@@ -95,7 +100,7 @@ def _source(row: Sample) -> str:
     if row.family == "ordinary":
         return f"{ORDINARY}{row.lang}"
     # The other languages are one source: as twenty of them they would outweigh all public attacks.
-    kind = row.family if row.family in ("bank", "pairs", "planted") else "grammar"
+    kind = row.family if row.family in ("bank", "pairs", "planted", written.FAMILY) else "grammar"
     lang = row.lang if row.lang in ("en", "mixed") else "other languages"
     return f"{OWN}{kind} {lang}{'' if row.label else ' look-alike'}"
 
