@@ -20,6 +20,7 @@ from aimds.detect.normalize.concatenation import concatenation
 from aimds.detect.normalize.digits import ROT13, VALUES_16, VALUES_32, VALUES_64
 from aimds.detect.normalize.heads import is_base32, printable
 from aimds.detect.normalize.proposals import Bytes, Places, Proposal, Text, Trust, joined, spelled
+from aimds.detect.normalize.spread import spread
 
 RUNS_AT_ONCE = 4096
 MAX_CLUSTERS = 1024
@@ -175,7 +176,7 @@ def morse(source: Text, limit: int) -> Iterator[Proposal]:
             name = signal.group().decode().replace("_", "-")
             letters.append((MORSE.get(name, "?"), match.start() + signal.start(), match.start() + signal.end()))
         cut = len(letters) > limit // 2
-        yield spelled("morse", source, letters[: limit // 2], wide=2, cut=cut)
+        yield spelled("morse", source, letters[: limit // 2], wide=2, cut=cut, trust=Trust.SPEECH)
 
 
 def _escapes(kind: str, style: int) -> Callable[[Text, int], Iterator[Proposal]]:
@@ -223,5 +224,6 @@ DECODERS: tuple[tuple[int, Callable[[Text, int], Iterator[Proposal]]], ...] = (
     (candidates.ESCAPES, _escapes("unicode_escape", candidates.ESCAPES)),
     (candidates.QUOTED, _escapes("quoted_printable", candidates.QUOTED)),
     (candidates.STRINGS, concatenation),
+    (candidates.SPREAD, spread),
 )
 """Decoders of case-keeping text, with the bit of `aimds.detect.normalize.candidates` that calls for each."""
