@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import re2
 
-from aimds.detect.normalize import blobs, candidates, escapes
+from aimds.detect.normalize import blobs, candidates, escapes, rejoined
 from aimds.detect.normalize.candidates import MIN_ESCAPES
 from aimds.detect.normalize.concatenation import concatenation
 from aimds.detect.normalize.digits import ROT13, VALUES_16, VALUES_32, VALUES_64
@@ -225,5 +225,8 @@ DECODERS: tuple[tuple[int, Callable[[Text, int], Iterator[Proposal]]], ...] = (
     (candidates.QUOTED, _escapes("quoted_printable", candidates.QUOTED)),
     (candidates.STRINGS, concatenation),
     (candidates.SPREAD, spread),
+    (candidates.ITEMS, rejoined.items),
+    (candidates.CELLS, rejoined.cells),
+    (candidates.LINES, rejoined.words),
 )
 """Decoders of case-keeping text, with the bit of `aimds.detect.normalize.candidates` that calls for each."""

@@ -35,7 +35,7 @@ COVERED = "base32"
 read letters would judge the encoding instead of what it says."""
 MAX_DIGITS = 4
 """Digits behind one decoded byte; what spans more stands between two encoded runs."""
-UNWRAPPED = int(Flag.TAGS | Flag.VARIATION | Flag.DISGUISE)
+UNWRAPPED = int(Flag.TAGS | Flag.VARIATION | Flag.DISGUISE | Flag.LEET)
 """Flags that by themselves call for unwrapping."""
 _LIMITS = Limits()
 _NO_ROWS = np.zeros(0, np.int64)

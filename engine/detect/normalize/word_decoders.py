@@ -27,6 +27,10 @@ TURNED = {pair[0]: pair[1] for pair in _TURNED.split(" ")} | {"d": "p", "'": ","
 """Letter of upside-down text → the letter it stands for."""
 SIGNS_OF_TURNED = frozenset("ɐɔǝɟƃɥᴉɾʞɯɹʇʌʍʎ")
 MIN_TURNED = 4
+PLAIN = np.arange(256, dtype=np.uint8)
+for _sign, _letter in zip(b"013457@$", b"oieastas", strict=True):
+    PLAIN[_sign] = _letter
+"""Each byte, the signs of leetspeak as the letters they stand for most."""
 IS_SIGN = np.array([33 <= b < 127 and not chr(b).isalnum() for b in range(256)])
 IS_CLOSER, IS_OPENER = (np.array([b < 128 and chr(b) in signs for b in range(256)]) for signs in (".,;:!?)]}>", "([{<"))
 """By byte: punctuation; signs that stand behind a word; those before one."""
@@ -68,6 +72,13 @@ def turned_round(source: Text, start: int, stop: int) -> list[Proposal]:
     part = source.slice(*_edges(source, start, stop))
     whole = _reordered(part, _backwards(part.values))
     return [Proposal("reversed", text, Trust.NONE) for text in (whole, _reordered(part, _word_by_word(part.values)))]
+
+
+def leetspeak(source: Text, limit: int) -> Proposal:
+    """Every sign that leetspeak writes for a letter as that letter, for text where some words proved to be leetspeak:
+    so words that are not known are read too."""
+    part = source.slice(0, limit)
+    return Proposal("leetspeak", Text(PLAIN[part.values], part.starts, part.ends), Trust.SPEECH, len(source) > limit)
 
 
 def turned_script(source: Text, limit: int) -> list[Proposal]:
