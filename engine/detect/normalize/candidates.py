@@ -36,10 +36,11 @@ from aimds.detect.normalize.heads import (
 
 BASE64, BASE32, HEX, BASE85, BINARY, DECIMAL, MORSE, URL, HTML, ESCAPES, QUOTED = (1 << k for k in range(11))
 TURNED_BLOB, ROTATED_BLOB, STRINGS, SPREAD = 1 << 11, 1 << 12, 1 << 13, 1 << 14
-ITEMS, CELLS, LINES = 1 << 15, 1 << 19, 1 << 20
+ITEMS, CELLS, LINES, ORDINALS, BRAILLE = 1 << 15, 1 << 19, 1 << 20, 1 << 21, 1 << 22
 """Bits of the mask that `candidates` gives. TURNED_BLOB and ROTATED_BLOB are base64 or hexadecimal that was reversed or
 put into ROT13, STRINGS two strings that are assigned, SPREAD single letters with blanks or emoji between them,
-ITEMS a list of strings, CELLS a table, LINES one word a line.
+ITEMS a list of strings, CELLS a table, LINES one word a line, ORDINALS
+numbers from 1 to 26, BRAILLE cells of Braille.
 """
 
 MIN_ENCIPHERED = 24
@@ -50,9 +51,11 @@ MIN_ESCAPES = 3
 MIN_STRINGS = 2
 MIN_SINGLES = 8
 MIN_PARTS, MIN_BARS, MIN_LINES = 3, 6, 5
+MIN_ORDINALS = 12
+MIN_CELLS = 8
 """The least that is looked at: characters of an enciphered run, hex pairs or decimal codes, binary octets, Morse
 letters, escapes, assigned strings, single letters, strings
-with a comma behind, bars of a table, lines.
+with a comma behind, bars of a table, lines, numbers up to 26, cells of Braille.
 """
 MAX_GAP = 4
 """Bytes between two groups of one number sequence (``0x41, 0x42``)."""
@@ -83,6 +86,8 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
     signals = dots = dashes = 0
     morse = True
     signs = singles = tokens = beads = parts = bars = lines = 0
+    ordinals = dotted = 0
+    ordinal_end = low
     for i in range(low, high + 1):
         b = src[i] if i < high else np.uint8(32)
         kind = CLASSES[b]
@@ -104,6 +109,7 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
             parts += b == 44 and i > low and src[i - 1] == 34
             bars += b == 124
             lines += b == 10
+            dotted += b == 0xE2 and i + 1 < high and 0xA0 <= src[i + 1] <= 0xA3
             beads += b == 0xF0 or (b == 0xE2 and i + 1 < high and 0x98 <= src[i + 1] <= 0x9E)
             if i - begin64 >= MIN_BLOB and not mask & BASE64 and start64(src, begin64, i, buffer) >= 0:
                 mask |= BASE64
@@ -143,6 +149,11 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
             begin16 = i + 1
         if not kind & DIGIT:
             run = i - begin10
+            if 1 <= run <= 2 and ordinals < MIN_ORDINALS:
+                value = np.int64(src[i - 1]) - 48 + (10 * (np.int64(src[i - 2]) - 48) if run == 2 else 0)
+                near = begin10 - ordinal_end <= MAX_GAP
+                ordinals = (ordinals + 1 if near else 1) if 1 <= value <= 26 else 0
+                ordinal_end = i
             if run >= 2:
                 bits = True
                 value = np.int64(0)
@@ -196,6 +207,10 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
             signs = 0
     if (singles >= MIN_SINGLES and singles * 5 >= tokens * 4) or beads >= MIN_SINGLES:
         mask |= SPREAD
+    if ordinals >= MIN_ORDINALS:
+        mask |= ORDINALS
+    if dotted >= MIN_CELLS:
+        mask |= BRAILLE
     if parts >= MIN_PARTS:
         mask |= ITEMS
     if bars >= MIN_BARS and lines >= 2:

@@ -44,6 +44,9 @@ NATS_EXCHANGED, NATS_BETTER_EXCHANGED = -0.3, 0.7
 they stand: a language read backwards keeps more of its likely sequences than under a shift."""
 NATS_PLAIN = 0.5
 """Log-odds a letter above which letters are those of a language as they stand."""
+NATS_CHOICE = 8.0
+"""Log-odds that all letters together must have besides when exchanged: the likeliest of many shifts of a few letters of
+noise is likely too."""
 MIN_NATS_LETTERS = 12.0
 """Log-odds by which all letters together must be better."""
 MAX_PLAIN_EDGE, MAX_NUMBER = 3, 4
@@ -180,7 +183,7 @@ def _language(values, start, stop, exchanged, plain, letters, table, word):  # t
             best, best_odds = kind, odds
     odds, _ = _by_letters(values, start, stop, best, MAX_STRETCH, table, word)
     better = max(MIN_NATS_LETTERS, NATS_BETTER_EXCHANGED * letters)
-    if odds >= NATS_EXCHANGED * letters and odds >= plain + better:
+    if odds >= NATS_EXCHANGED * letters + NATS_CHOICE and odds >= plain + better:
         return best
     return 0
 

@@ -89,20 +89,29 @@ def joined(parts: list[Text], gap: int = 10) -> Text:
 
 
 def spelled(
-    kind: str, source: Text, letters: list[tuple[str, int, int]], *, wide: int, cut: bool, trust: Trust = Trust.WORDS
+    kind: str,
+    source: Text,
+    letters: list[tuple[str, int, int]],
+    *,
+    wide: int,
+    cut: bool,
+    trust: Trust = Trust.WORDS,
+    gaps: list[bool] | None = None,
 ) -> Proposal:
     """``letters`` (letter, start, end) as text.
 
     Gaps of ``wide`` bytes, line breaks and signs part words. Where there are none, or where they leave more letters
     together than words have on the mean, each letter stands alone: folding joins and cuts them by frequency. So it does where the
-    words do not read, as the gaps then are wrapped lines.
+    words do not read, as the gaps then are wrapped lines. ``gaps``: which of the gaps between two letters part words,
+    where that is known otherwise.
     """
 
     def is_gap(before: int, after: int) -> bool:
         between = source.values[before:after].tobytes()
         return after - before >= wide or not between.isspace() or b"\n" in between
 
-    gaps = [is_gap(a[2], b[1]) for a, b in pairwise(letters)]
+    if gaps is None:
+        gaps = [is_gap(a[2], b[1]) for a, b in pairwise(letters)]
     apart = _spaced(source, letters, [True] * len(gaps))
     ends = [k for k, gap in enumerate([*gaps, True], 1) if gap]
     if len(letters) > MEAN_WORD * len(ends) or len(ends) == 1:

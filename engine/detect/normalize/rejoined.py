@@ -1,6 +1,7 @@
 """Text cut into parts that a layout holds apart, read in one: items of a list, cells of a table, one word a line.
 
-The signs of the layout are blanks in what is given, so that a sentence that runs over several parts is one again.
+The signs of the layout are blanks in what is given, so that a sentence that runs over several parts is one again. What
+a bound leaves out is not said to be cut, as it stands in the text itself.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def items(source: Text, limit: int) -> Iterator[Proposal]:
     left = MAX_PARTS
     for found in _ITEMS.finditer(raw):
         parts = []
-        for item in islice(_ITEM.finditer(found.group()), left + 1):
+        for item in islice(_ITEM.finditer(found.group()), left):
             start = found.start() + item.start() + 1
             part = content(source, start, found.start() + item.end() - 1)
             if len(part):
@@ -42,7 +43,7 @@ def items(source: Text, limit: int) -> Iterator[Proposal]:
         # A list of single words says nothing as a sentence.
         if len(parts) >= MIN_ITEMS and sum(int((part.values == _BLANK).sum()) for part in parts) >= len(parts):
             whole = joined(parts, _BLANK)
-            yield Proposal("rejoined", whole.slice(0, limit), Trust.PROSE, left < 0 or len(whole) > limit)
+            yield Proposal("rejoined", whole.slice(0, limit), Trust.PROSE)
         if left <= 0:
             return
 
@@ -51,18 +52,18 @@ def cells(source: Text, limit: int) -> Iterator[Proposal]:
     """The rows of a table between bars as one text; rows of dashes are left out."""
     raw = source.values.tobytes()
     written = (row.span() for row in _ROW.finditer(raw) if not _RULE.fullmatch(row.group()))
-    rows = [source.slice(*span) for span in islice(written, MAX_PARTS + 1)]
+    rows = [source.slice(*span) for span in islice(written, MAX_PARTS)]
     if len(rows) >= MIN_ITEMS:
-        yield _blanked(joined(rows[:MAX_PARTS], _BLANK), limit, len(rows) > MAX_PARTS)
+        yield _blanked(joined(rows, _BLANK), limit)
 
 
 def words(source: Text, limit: int) -> Iterator[Proposal]:
     """Text with one word a line, as one line."""
-    yield _blanked(source, limit, False)
+    yield _blanked(source, limit)
 
 
-def _blanked(text: Text, limit: int, cut: bool) -> Proposal:
+def _blanked(text: Text, limit: int) -> Proposal:
     values = text.values[:limit]
     part = text.slice(0, limit)
     plain = Text(np.where((values == _BAR) | (values == _BREAK), _BLANK, values).astype(np.uint8), part.starts, part.ends)
-    return Proposal("rejoined", plain, Trust.PROSE, cut or len(text) > limit)
+    return Proposal("rejoined", plain, Trust.PROSE)

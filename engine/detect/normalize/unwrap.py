@@ -22,7 +22,7 @@ from aimds.errors import ConfigError
 KINDS: tuple[str, ...] = (
     "text", "base64", "base32", "base85", "hex", "binary", "decimal", "url", "html", "unicode_escape",
     "quoted_printable", "rot13", "caesar", "atbash", "reversed", "upside_down", "morse", "nato", "pig_latin", "tags",
-    "variation_selectors", "concatenation", "spread", "rejoined", "leetspeak",
+    "variation_selectors", "concatenation", "spread", "rejoined", "leetspeak", "ordinal", "braille",
 )  # fmt: skip
 """What a view is: the text itself, or what it was decoded from."""
 
@@ -110,7 +110,7 @@ class Unwrapping:
         if not self.limits.max_depth:
             return
         foreign = folded.ends - folded.starts > 1
-        written = [word_decoders.leetspeak(kept, self.limits.max_view_bytes)] if flags & Flag.LEET else []
+        written = word_decoders.leetspeak(kept, self.limits.max_view_bytes) if flags & Flag.LEET else []
         proposals = self._disguised(raw, flags) + written + self._proposals(kept, folded, mask, stretches, foreign)
         self._follow(proposals, folded.values, 1)
 

@@ -27,6 +27,8 @@ TURNED = {pair[0]: pair[1] for pair in _TURNED.split(" ")} | {"d": "p", "'": ","
 """Letter of upside-down text → the letter it stands for."""
 SIGNS_OF_TURNED = frozenset("ɐɔǝɟƃɥᴉɾʞɯɹʇʌʍʎ")
 MIN_TURNED = 4
+LEET_SHARE = 4
+"""One word in so many must be leetspeak."""
 PLAIN = np.arange(256, dtype=np.uint8)
 for _sign, _letter in zip(b"013457@$", b"oieastas", strict=True):
     PLAIN[_sign] = _letter
@@ -74,11 +76,18 @@ def turned_round(source: Text, start: int, stop: int) -> list[Proposal]:
     return [Proposal("reversed", text, Trust.NONE) for text in (whole, _reordered(part, _word_by_word(part.values)))]
 
 
-def leetspeak(source: Text, limit: int) -> Proposal:
-    """Every sign that leetspeak writes for a letter as that letter, for text where some words proved to be leetspeak:
-    so words that are not known are read too."""
+def leetspeak(source: Text, limit: int) -> list[Proposal]:
+    """Every sign that leetspeak writes for a letter as that letter, where a quarter of the words hold such signs: so
+    words that are not known are read too. Text that is left out stands as it was written."""
     part = source.slice(0, limit)
-    return Proposal("leetspeak", Text(PLAIN[part.values], part.starts, part.ends), Trust.SPEECH, len(source) > limit)
+    letter, blank = (part.values | 32) - 97 < 26, part.values <= 32
+    first = np.flatnonzero(~blank & np.concatenate([[True], blank[:-1]]))
+    if not len(first):
+        return []
+    mixed = np.logical_or.reduceat(letter, first) & np.logical_or.reduceat(PLAIN[part.values] != part.values, first)
+    if int(mixed.sum()) * LEET_SHARE < len(first):
+        return []
+    return [Proposal("leetspeak", Text(PLAIN[part.values], part.starts, part.ends), Trust.SPEECH)]
 
 
 def turned_script(source: Text, limit: int) -> list[Proposal]:
