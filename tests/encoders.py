@@ -84,6 +84,17 @@ def each_byte(form: str, gap: str = "") -> Encoder:
     return lambda text: gap.join(form.format(byte) for byte in text.encode())
 
 
+def in_ordinals(text: str) -> str:
+    """Each letter as its number in the alphabet, dashes between letters and a slash between words."""
+    return " / ".join("-".join(str(ord(char) - 96) for char in word) for word in letters(text).split())
+
+
+def in_braille(text: str) -> str:
+    """Each letter as its Braille cell, an empty cell between words."""
+    dots = dict(zip("abcdefghijklmnopqrstuvwxyz", "⠁⠃⠉⠙⠑⠋⠛⠓⠊⠚⠅⠇⠍⠝⠕⠏⠟⠗⠎⠞⠥⠧⠺⠭⠽⠵", strict=True)) | {" ": "\u2800"}
+    return "".join(dots[char] for char in letters(text))
+
+
 BLOBS: dict[str, tuple[str, Encoder]] = {
     "base64": ("base64", b64),
     "base64 url-safe": ("base64", lambda text: base64.urlsafe_b64encode(text.encode()).decode()),
@@ -135,6 +146,8 @@ LETTERS: dict[str, tuple[str, Encoder]] = {
     "NATO": ("nato", in_nato),
     "NATO without word gaps": ("nato", lambda text: in_nato(text, " ")),
     "pig latin": ("pig_latin", in_pig_latin),
+    "numbers of letters": ("ordinal", lambda text: in_ordinals(text)),
+    "Braille": ("braille", lambda text: in_braille(text)),
     "upside down": ("upside_down", lambda text: "".join(UPSIDE_DOWN.get(c, c) for c in letters(text))[::-1]),
     "tags": ("tags", in_tags),
     "variation selectors": ("variation_selectors", in_selectors),

@@ -35,9 +35,12 @@ from aimds.detect.normalize.heads import (
 )
 
 BASE64, BASE32, HEX, BASE85, BINARY, DECIMAL, MORSE, URL, HTML, ESCAPES, QUOTED = (1 << k for k in range(11))
-TURNED_BLOB, ROTATED_BLOB, STRINGS = 1 << 11, 1 << 12, 1 << 13
+TURNED_BLOB, ROTATED_BLOB, STRINGS, SPREAD = 1 << 11, 1 << 12, 1 << 13, 1 << 14
+ITEMS, CELLS, LINES, ORDINALS, BRAILLE = 1 << 15, 1 << 19, 1 << 20, 1 << 21, 1 << 22
 """Bits of the mask that `candidates` gives. TURNED_BLOB and ROTATED_BLOB are base64 or hexadecimal that was reversed or
-put into ROT13, STRINGS two strings that are assigned.
+put into ROT13, STRINGS two strings that are assigned, SPREAD single letters with blanks or emoji between them,
+ITEMS a list of strings, CELLS a table, LINES one word a line, ORDINALS
+numbers from 1 to 26, BRAILLE cells of Braille.
 """
 
 MIN_ENCIPHERED = 24
@@ -46,8 +49,13 @@ MIN_OCTETS = 4
 MIN_SIGNALS = 6
 MIN_ESCAPES = 3
 MIN_STRINGS = 2
+MIN_SINGLES = 8
+MIN_PARTS, MIN_BARS, MIN_LINES = 3, 6, 5
+MIN_ORDINALS = 12
+MIN_CELLS = 8
 """The least that is looked at: characters of an enciphered run, hex pairs or decimal codes, binary octets, Morse
-letters, escapes, assigned strings.
+letters, escapes, assigned strings, single letters, strings
+with a comma behind, bars of a table, lines, numbers up to 26, cells of Braille.
 """
 MAX_GAP = 4
 """Bytes between two groups of one number sequence (``0x41, 0x42``)."""
@@ -77,7 +85,9 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
     urls = entities = escapes = quoted = strings = 0
     signals = dots = dashes = 0
     morse = True
-    signs = 0
+    signs = singles = tokens = beads = parts = bars = lines = 0
+    ordinals = dotted = 0
+    ordinal_end = low
     for i in range(low, high + 1):
         b = src[i] if i < high else np.uint8(32)
         kind = CLASSES[b]
@@ -96,6 +106,11 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
             else:
                 escapes += follow == 43 and _hex_at(src, i + 2, high) and (i == low or not CLASSES[src[i - 1]] & IN_64)
         if not kind & IN_64:
+            parts += b == 44 and i > low and src[i - 1] == 34
+            bars += b == 124
+            lines += b == 10
+            dotted += b == 0xE2 and i + 1 < high and 0xA0 <= src[i + 1] <= 0xA3
+            beads += b == 0xF0 or (b == 0xE2 and i + 1 < high and 0x98 <= src[i + 1] <= 0x9E)
             if i - begin64 >= MIN_BLOB and not mask & BASE64 and start64(src, begin64, i, buffer) >= 0:
                 mask |= BASE64
             elif i - begin64 >= 2 and not mask & BASE64:
@@ -134,6 +149,11 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
             begin16 = i + 1
         if not kind & DIGIT:
             run = i - begin10
+            if 1 <= run <= 2 and ordinals < MIN_ORDINALS:
+                value = np.int64(src[i - 1]) - 48 + (10 * (np.int64(src[i - 2]) - 48) if run == 2 else 0)
+                near = begin10 - ordinal_end <= MAX_GAP
+                ordinals = (ordinals + 1 if near else 1) if 1 <= value <= 26 else 0
+                ordinal_end = i
             if run >= 2:
                 bits = True
                 value = np.int64(0)
@@ -167,6 +187,8 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
             if size >= MIN_BASE85 and signs >= 2 and not mask & BASE85 and start85(src, token, i, buffer)[0] >= 0:
                 mask |= BASE85
             if size > 0:
+                tokens += 1
+                singles += size == 1
                 if morse and size <= 7:
                     signals += 1
                     for k in range(token, i):
@@ -176,9 +198,25 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
                         mask |= MORSE
                 else:
                     signals = dots = dashes = 0
+            if b >= 0xC2 and (i == low or src[i - 1] <= 32):
+                after = i + (2 if b < 0xE0 else 3 if b < 0xF0 else 4)
+                tokens += 1
+                singles += after >= high or src[after] <= 32
             token = i + 1
             morse = True
             signs = 0
+    if (singles >= MIN_SINGLES and singles * 5 >= tokens * 4) or beads >= MIN_SINGLES:
+        mask |= SPREAD
+    if ordinals >= MIN_ORDINALS:
+        mask |= ORDINALS
+    if dotted >= MIN_CELLS:
+        mask |= BRAILLE
+    if parts >= MIN_PARTS:
+        mask |= ITEMS
+    if bars >= MIN_BARS and lines >= 2:
+        mask |= CELLS
+    if lines >= MIN_LINES and tokens * 4 <= (lines + 1) * 5:
+        mask |= LINES
     if urls >= MIN_ESCAPES:
         mask |= URL
     if entities >= MIN_ESCAPES:

@@ -34,13 +34,13 @@ def concatenation(source: Text, limit: int) -> Iterator[Proposal]:
     for found in islice(_SUM.finditer(raw), MAX_STRINGS):
         while at < len(strings) and strings[at][0] <= found.start():
             _, name, start, stop = strings[at]
-            known[name] = _content(source, start + 1, stop - 1)
+            known[name] = content(source, start + 1, stop - 1)
             at += 1
         parts: list[Text] = []
         for term in _TERM.finditer(found.group()):
             if term.group(2) is not None:
                 start, stop = term.span(2)
-                parts.append(_content(source, found.start() + start + 1, found.start() + stop - 1))
+                parts.append(content(source, found.start() + start + 1, found.start() + stop - 1))
             elif term.group(1) in known:
                 parts.append(known[term.group(1)])
             if sum(map(len, parts)) > limit:
@@ -54,8 +54,8 @@ def concatenation(source: Text, limit: int) -> Iterator[Proposal]:
             yield Proposal("concatenation", whole.slice(0, limit), cut=len(whole) > limit)
 
 
-def _content(source: Text, start: int, stop: int) -> Text:
-    # A string without its backslashes; a line break or tab written as an escape is one.
+def content(source: Text, start: int, stop: int) -> Text:
+    """The string between the quotes without its backslashes; a line break or tab written as an escape is one."""
     text = source.slice(start, stop)
     if not (text.values == _BACKSLASH).any():
         return text

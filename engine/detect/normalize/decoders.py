@@ -7,19 +7,21 @@ its input and gives at most ``limit`` bytes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import numpy.typing as npt
 import re2
 
-from aimds.detect.normalize import blobs, candidates, escapes
+from aimds.detect.normalize import blobs, candidates, escapes, rejoined
 from aimds.detect.normalize.candidates import MIN_ESCAPES
 from aimds.detect.normalize.concatenation import concatenation
 from aimds.detect.normalize.digits import ROT13, VALUES_16, VALUES_32, VALUES_64
 from aimds.detect.normalize.heads import is_base32, printable
 from aimds.detect.normalize.proposals import Bytes, Places, Proposal, Text, Trust, joined, spelled
+from aimds.detect.normalize.spread import spread
 
 RUNS_AT_ONCE = 4096
 MAX_CLUSTERS = 1024
@@ -84,6 +86,7 @@ _BINARY = re2.compile(
     rb"(?:[01]{8}[ \t\r\n,;|/-]{0,3}){3,}[01]{8}|(?:[01]{7}[ \t\r\n,;|/-]{1,3}){3,}[01]{7}|(?:[01]{7}){5,}"
 )
 _DECIMAL = re2.compile(rb"(?:[0-9]{2,3}[ \t\r\n,;|/-]{1,3}){7,}[0-9]{2,3}")
+_ORDINALS = re2.compile(rb"\b(?:(?:[1-9]|1[0-9]|2[0-6])[ \t\r\n,;|/.-]{1,3}){11,}(?:1[0-9]|2[0-6]|[1-9])\b")
 _NUMBER = re2.compile(rb"[0-9]+")
 _GRAPHIC = re2.compile(rb"[!-~]{20,}")
 _MORSE = re2.compile(rb"[._-]{1,7}(?:[ \t\r\n/|]{1,5}[._-]{1,7}){5,}")
@@ -175,7 +178,50 @@ def morse(source: Text, limit: int) -> Iterator[Proposal]:
             name = signal.group().decode().replace("_", "-")
             letters.append((MORSE.get(name, "?"), match.start() + signal.start(), match.start() + signal.end()))
         cut = len(letters) > limit // 2
-        yield spelled("morse", source, letters[: limit // 2], wide=2, cut=cut)
+        yield spelled("morse", source, letters[: limit // 2], wide=2, cut=cut, trust=Trust.SPEECH)
+
+
+def ordinals(source: Text, limit: int) -> Iterator[Proposal]:
+    """Numbers from 1 to 26 for the letters of the alphabet; what stands between most of them parts letters, what else
+    stands between two parts words."""
+    for match in _ORDINALS.finditer(source.values.tobytes()):
+        start = match.start()
+        found = list(islice(_NUMBER.finditer(match.group()), limit // 2 + 1))
+        letters = [(chr(96 + int(one.group())), start + one.start(), start + one.end()) for one in found]
+        cut = len(letters) > limit // 2
+        letters = letters[: limit // 2]
+        between = [source.values[a[2] : b[1]].tobytes() for a, b in pairwise(letters)]
+        usual = Counter(between).most_common(1)[0][0]
+        gaps = [one != usual for one in between]
+        yield spelled("ordinal", source, letters, wide=2, cut=cut, trust=Trust.SPEECH, gaps=gaps)
+
+
+_CELLS = "⠁⠃⠉⠙⠑⠋⠛⠓⠊⠚⠅⠇⠍⠝⠕⠏⠟⠗⠎⠞⠥⠧⠺⠭⠽⠵⠂⠲⠦⠖⠄⠤⠒⠆"
+BRAILLE = dict(zip(_CELLS, "abcdefghijklmnopqrstuvwxyz,.?!'-:;", strict=True)) | {"\u2800": " "}
+"""Cells of six dots, uncontracted English Braille; digits are a to j behind the sign for numbers."""
+_NUMBERS_FOLLOW, _CAPITAL = "⠼", "⠠"
+
+
+def braille(source: Text, limit: int) -> Iterator[Proposal]:
+    """Unicode Braille cells; what stands between them stays."""
+    text = source.values[: 3 * limit].tobytes().decode("utf-8", "replace")
+    out: list[tuple[int, int, int]] = []
+    at = 0
+    number = False
+    for char in text:
+        size = len(char.encode())
+        plain = BRAILLE.get(char, char)
+        if char in (_NUMBERS_FOLLOW, _CAPITAL):
+            number = char == _NUMBERS_FOLLOW
+        elif plain.isascii():
+            number = number and "a" <= plain <= "j"
+            code = ord("1234567890"[ord(plain) - 97]) if number else ord(plain)
+            out.append((code, at, at + size - 1))
+        at += size
+    if out:
+        values, first, last = np.array(out[:limit], np.int64).T
+        cut = len(out) > limit or len(source) > 3 * limit
+        yield Proposal("braille", source.take(values.astype(np.uint8), first, last), Trust.LETTERS, cut)
 
 
 def _escapes(kind: str, style: int) -> Callable[[Text, int], Iterator[Proposal]]:
@@ -223,5 +269,11 @@ DECODERS: tuple[tuple[int, Callable[[Text, int], Iterator[Proposal]]], ...] = (
     (candidates.ESCAPES, _escapes("unicode_escape", candidates.ESCAPES)),
     (candidates.QUOTED, _escapes("quoted_printable", candidates.QUOTED)),
     (candidates.STRINGS, concatenation),
+    (candidates.ORDINALS, ordinals),
+    (candidates.BRAILLE, braille),
+    (candidates.SPREAD, spread),
+    (candidates.ITEMS, rejoined.items),
+    (candidates.CELLS, rejoined.cells),
+    (candidates.LINES, rejoined.words),
 )
 """Decoders of case-keeping text, with the bit of `aimds.detect.normalize.candidates` that calls for each."""

@@ -13,8 +13,8 @@ Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
 Places = npt.NDArray[np.int64]
 
-MAX_WORD = 20
-"""Letters of the longest word that spelt letters are taken for."""
+MEAN_WORD = 9
+"""Letters that the words of spelt letters may have on the mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,15 @@ class Text:
 
 class Trust(enum.Enum):
     """What a proposal must show. WORDS: known words, or letters of another script. LETTERS: as WORDS, or hardly
-    anything but letters and blanks, which noise is not under this encoding. PRINTABLE: only that it is text; nobody
+    anything but letters and blanks, which noise is not under this encoding. SPEECH: as WORDS, or letters that follow each
+    other as in a language. PRINTABLE: only that it is text; nobody
     hides noise. BETTER: more known words than the text it came from. PROSE: a sentence, not a list of names. NONE: was
     shown already.
     """
 
     WORDS = enum.auto()
     LETTERS = enum.auto()
+    SPEECH = enum.auto()
     PRINTABLE = enum.auto()
     BETTER = enum.auto()
     PROSE = enum.auto()
@@ -86,25 +88,39 @@ def joined(parts: list[Text], gap: int = 10) -> Text:
     return Text(np.concatenate(values), np.concatenate(starts), np.concatenate(ends))
 
 
-def spelled(kind: str, source: Text, letters: list[tuple[str, int, int]], *, wide: int, cut: bool) -> Proposal:
+def spelled(
+    kind: str,
+    source: Text,
+    letters: list[tuple[str, int, int]],
+    *,
+    wide: int,
+    cut: bool,
+    trust: Trust = Trust.WORDS,
+    gaps: list[bool] | None = None,
+) -> Proposal:
     """``letters`` (letter, start, end) as text.
 
     Gaps of ``wide`` bytes, line breaks and signs part words. Where there are none, or where they leave more letters
-    together than a word has, each letter stands alone: folding joins and cuts them by frequency. So it does where the
-    words do not read, as the gaps then are wrapped lines.
+    together than words have on the mean, each letter stands alone: folding joins and cuts them by frequency. So it does where the
+    words do not read, as the gaps then are wrapped lines. ``gaps``: which of the gaps between two letters part words,
+    where that is known otherwise.
     """
 
     def is_gap(before: int, after: int) -> bool:
         between = source.values[before:after].tobytes()
         return after - before >= wide or not between.isspace() or b"\n" in between
 
-    gaps = [is_gap(a[2], b[1]) for a, b in pairwise(letters)]
+    if gaps is None:
+        gaps = [is_gap(a[2], b[1]) for a, b in pairwise(letters)]
     apart = _spaced(source, letters, [True] * len(gaps))
     ends = [k for k, gap in enumerate([*gaps, True], 1) if gap]
-    longest = max(end - begin for begin, end in pairwise([0, *ends]))
-    if longest > MAX_WORD or len(ends) == 1:
-        return Proposal(kind, apart, cut=cut)
-    return Proposal(kind, _spaced(source, letters, gaps), cut=cut, otherwise=apart)
+    if len(letters) > MEAN_WORD * len(ends) or len(ends) == 1:
+        return Proposal(kind, apart, trust, cut=cut)
+    together = _spaced(source, letters, gaps)
+    # Groups of one size are wrapped lines, whatever stands between them.
+    wrapped = len({end - begin for begin, end in pairwise([0, *ends[:-1]])}) == 1 < len(ends) - 1
+    first, second = (apart, together) if wrapped else (together, apart)
+    return Proposal(kind, first, trust, cut=cut, otherwise=second)
 
 
 def _spaced(source: Text, letters: list[tuple[str, int, int]], gaps: list[bool]) -> Text:

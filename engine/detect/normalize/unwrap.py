@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from aimds.detect.normalize import blobs, candidates, ciphers, word_decoders
+from aimds.detect.normalize import blobs, candidates, ciphers, letters, word_decoders
 from aimds.detect.normalize.decoders import DECODERS
 from aimds.detect.normalize.flags import Flag
 from aimds.detect.normalize.fold import Folded, fold
@@ -22,7 +22,7 @@ from aimds.errors import ConfigError
 KINDS: tuple[str, ...] = (
     "text", "base64", "base32", "base85", "hex", "binary", "decimal", "url", "html", "unicode_escape",
     "quoted_printable", "rot13", "caesar", "atbash", "reversed", "upside_down", "morse", "nato", "pig_latin", "tags",
-    "variation_selectors", "concatenation",
+    "variation_selectors", "concatenation", "spread", "rejoined", "leetspeak", "ordinal", "braille",
 )  # fmt: skip
 """What a view is: the text itself, or what it was decoded from."""
 
@@ -109,7 +109,9 @@ class Unwrapping:
         self._seen = {kept.values.tobytes()}
         if not self.limits.max_depth:
             return
-        proposals = self._disguised(raw, flags) + self._proposals(kept, folded, mask, stretches)
+        foreign = folded.ends - folded.starts > 1
+        written = word_decoders.leetspeak(kept, self.limits.max_view_bytes) if flags & Flag.LEET else []
+        proposals = self._disguised(raw, flags) + written + self._proposals(kept, folded, mask, stretches, foreign)
         self._follow(proposals, folded.values, 1)
 
     def _disguised(self, raw: Bytes, flags: int) -> list[Proposal]:
@@ -121,7 +123,14 @@ class Unwrapping:
             found += word_decoders.upside_down(raw.tobytes(), limit)
         return found
 
-    def _proposals(self, kept: Text, folded: Text, mask: int, stretches: list[tuple[int, int, int]]) -> list[Proposal]:
+    def _proposals(
+        self,
+        kept: Text,
+        folded: Text,
+        mask: int,
+        stretches: list[tuple[int, int, int]],
+        foreign: npt.NDArray[np.bool_],
+    ) -> list[Proposal]:
         limit = self.limits.max_view_bytes
         found: list[Proposal] = []
         for bit, decode in DECODERS:
@@ -134,9 +143,11 @@ class Unwrapping:
             if word_decoders.is_reversal(kind):
                 found += word_decoders.turned_round(cased, start, stop)
             else:
-                found.append(word_decoders.shifted(cased, start, stop, kind))
+                found.append(word_decoders.shifted(cased, start, stop, kind, foreign))
         if mask & ciphers.NATO:
             found += word_decoders.spelling_alphabet(folded, limit)
+        if mask & ciphers.TURNED_SCRIPT:
+            found += word_decoders.turned_script(cased, limit)
         if mask & ciphers.PIG_LATIN:
             found += word_decoders.pig_latin(folded, self.vocabulary, limit)
         return found
@@ -211,7 +222,8 @@ class Unwrapping:
         return respell(folded, text.values, _one(text), self.vocabulary, slips=slips)
 
     def _descend(self, text: Text, folded: Folded, depth: int) -> None:
-        mask = int(candidates.candidates(text.values, _one(text))[0])
+        # How wide a gap was is not known of what was decoded.
+        mask = int(candidates.candidates(text.values, _one(text))[0]) & ~candidates.SPREAD
         last = depth >= self.limits.max_depth
         if last and (self.truncated or mask & OPAQUE):
             self.truncated = True
@@ -223,7 +235,7 @@ class Unwrapping:
         if mask or len(found.row):
             inner = text.take(folded.values, folded.starts.astype(np.int64), folded.ends.astype(np.int64) - 1)
             places = list(zip(found.kind.tolist(), found.start.tolist(), found.end.tolist(), strict=True))
-            proposals += self._proposals(text, inner, mask, places)
+            proposals += self._proposals(text, inner, mask, places, folded.ends - folded.starts > 1)
         if last:
             self.truncated |= self._goes_on(proposals, folded.values)
         elif proposals:
@@ -236,6 +248,8 @@ class Unwrapping:
             return len(values) >= MIN_TEXT
         odds, words, known = text_odds(values, 0, len(values), *self.vocabulary.words)
         if trust is Trust.LETTERS and _is_plain(values):
+            return True
+        if trust is Trust.SPEECH and letters.is_language(values):
             return True
         if trust is Trust.BETTER:
             was, _, _ = text_odds(before, 0, len(before), *self.vocabulary.words)
@@ -280,10 +294,10 @@ def _is_foreign(values: Bytes) -> bool:
 def _is_plain(values: Bytes) -> bool:
     # Letters for the most part, which random bytes never are for so long, and blanks, which blobs do not have: text in
     # whatever language.
-    letters = int(((values | 32) - 97 < 26).sum()) + int((values >= 0x80).sum())
+    written = int(((values | 32) - 97 < 26).sum()) + int((values >= 0x80).sum())
     blanks = int((values == 32).sum())
     n = len(values)
-    return n >= MIN_PLAIN and blanks * MAX_PLAIN_WORD >= n and letters + blanks >= MIN_PLAIN_SHARE * n
+    return n >= MIN_PLAIN and blanks * MAX_PLAIN_WORD >= n and written + blanks >= MIN_PLAIN_SHARE * n
 
 
 def _with_case(folded: Text, kept: Text) -> Text:

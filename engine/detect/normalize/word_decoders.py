@@ -5,6 +5,7 @@ points.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import re2
 
 from aimds.detect.normalize import blobs
@@ -26,17 +27,37 @@ TURNED = {pair[0]: pair[1] for pair in _TURNED.split(" ")} | {"d": "p", "'": ","
 """Letter of upside-down text → the letter it stands for."""
 SIGNS_OF_TURNED = frozenset("ɐɔǝɟƃɥᴉɾʞɯɹʇʌʍʎ")
 MIN_TURNED = 4
+LEET_SHARE = 4
+"""One word in so many must be leetspeak."""
+PLAIN = np.arange(256, dtype=np.uint8)
+for _sign, _letter in zip(b"013457@$", b"oieastas", strict=True):
+    PLAIN[_sign] = _letter
+"""Each byte, the signs of leetspeak as the letters they stand for most."""
+IS_SIGN = np.array([33 <= b < 127 and not chr(b).isalnum() for b in range(256)])
+IS_CLOSER, IS_OPENER = (np.array([b < 128 and chr(b) in signs for b in range(256)]) for signs in (".,;:!?)]}>", "([{<"))
+"""By byte: punctuation; signs that stand behind a word; those before one."""
 
 _WORD = re2.compile(rb"[a-z]+(?:-ray)?")
-_LETTERS = {word: word[0] for word in ALPHABET} | {"ray": "x", "x-ray": "x"}
+_DIGITS = "zero one two three four five six seven eight nine".split()
+_LETTERS = (
+    {word: word[0] for word in ALPHABET}
+    | {"ray": "x", "x-ray": "x", "fower": "4", "fife": "5", "niner": "9"}
+    | {word: str(value) for value, word in enumerate(_DIGITS)}
+)
 
 
-def shifted(source: Text, start: int, stop: int, kind: int) -> Proposal:
-    """``source[start:stop]`` under transformation ``kind`` (`aimds.detect.normalize.ciphers`), a shift or Atbash."""
-    part = source.slice(start, stop)
+def shifted(
+    source: Text, start: int, stop: int, kind: int, foreign: npt.NDArray[np.bool_] | None = None
+) -> Proposal:
+    """``source[start:stop]`` under transformation ``kind`` (`aimds.detect.normalize.ciphers`), a shift or Atbash.
+    ``foreign`` bool (N,): letters that folding made Latin; no cipher of Latin letters changed them.
+    """
+    low, high = _edges(source, start, stop)
+    part = source.slice(low, high)
+    kept = True if foreign is None else ~foreign[low:high]
     values = part.values.copy()
     for first in (65, 97):
-        letters = (values >= first) & (values < first + 26)
+        letters = (values >= first) & (values < first + 26) & kept
         if kind == ATBASH:
             values[letters] = 2 * first + 25 - values[letters]
         else:
@@ -46,30 +67,64 @@ def shifted(source: Text, start: int, stop: int, kind: int) -> Proposal:
 
 
 def turned_round(source: Text, start: int, stop: int) -> list[Proposal]:
-    """``source[start:stop]`` read backwards as a whole and, unless its punctuation rules that out, word by word."""
-    low, high = start, stop
-    while low > 0 and start - low < EDGE_BYTES and 33 <= source.values[low - 1] < 48:
-        low -= 1
-    while high < len(source) and high - stop < EDGE_BYTES and 33 <= source.values[high] < 48:
-        high += 1
-    part = source.slice(low, high)
+    """``source[start:stop]`` read backwards as a whole, and word by word.
+
+    The signs of a word stay where they are where more words end with a sign that ends one than begin with such a sign.
+    """
+    part = source.slice(*_edges(source, start, stop))
     whole = _reordered(part, _backwards(part.values))
-    closed_in_front = part.values[0] in b".!?" and part.values[-1] not in b".!?"
-    if closed_in_front:
-        return [Proposal("reversed", whole, Trust.NONE)]
-    in_word = (part.values >= 0x80) | ((part.values | 32) - 97 < 26) | (part.values - 48 < 10)
-    words = np.cumsum(np.diff(in_word.astype(np.int8), prepend=0) != 0)
-    order = np.concatenate(
-        [
-            base + (_backwards(part.values[base : base + n]) if in_word[base] else np.arange(n))
-            for base, n in _groups(words)
-        ]
+    return [Proposal("reversed", text, Trust.NONE) for text in (whole, _reordered(part, _word_by_word(part.values)))]
+
+
+def leetspeak(source: Text, limit: int) -> list[Proposal]:
+    """Every sign that leetspeak writes for a letter as that letter, where a quarter of the words hold such signs: so
+    words that are not known are read too. Text that is left out stands as it was written."""
+    part = source.slice(0, limit)
+    letter, blank = (part.values | 32) - 97 < 26, part.values <= 32
+    first = np.flatnonzero(~blank & np.concatenate([[True], blank[:-1]]))
+    if not len(first):
+        return []
+    mixed = np.logical_or.reduceat(letter, first) & np.logical_or.reduceat(PLAIN[part.values] != part.values, first)
+    if int(mixed.sum()) * LEET_SHARE < len(first):
+        return []
+    return [Proposal("leetspeak", Text(PLAIN[part.values], part.starts, part.ends), Trust.SPEECH)]
+
+
+def turned_script(source: Text, limit: int) -> list[Proposal]:
+    """Text read backwards as a whole, to be believed by its script."""
+    part = source.slice(0, limit)
+    return [Proposal("reversed", _reordered(part, _backwards(part.values)), Trust.SPEECH, cut=len(source) > limit)]
+
+
+def _edges(source: Text, start: int, stop: int) -> tuple[int, int]:
+    # The stretch with the punctuation at either end.
+    low, high = start, stop
+    while low > 0 and start - low < EDGE_BYTES and IS_SIGN[source.values[low - 1]]:
+        low -= 1
+    while high < len(source) and high - stop < EDGE_BYTES and IS_SIGN[source.values[high]]:
+        high += 1
+    return low, high
+
+
+def _word_by_word(values: Bytes) -> Places:
+    # Order of the bytes that reads every word backwards and leaves the words where they are.
+    blank = values <= 32
+    edge = np.concatenate([[True], blank, [True]])
+    front, behind = edge[:-2] & ~edge[2:], edge[2:] & ~edge[:-2]
+    closes, opens = IS_CLOSER[values], IS_OPENER[values]
+    if int(((closes & front) | (opens & behind)).sum()) >= int(((closes & behind) | (opens & front)).sum()):
+        # A line break inside such a word came along with it where the sign stands behind the break.
+        at = np.flatnonzero(values == 10)
+        inside = at[(at > 0) & (at + 1 < len(values))]
+        apart = blank.copy()
+        apart[inside[closes[np.minimum(inside + 1, len(values) - 1)]]] = False
+        unit = ~apart
+    else:
+        unit = (values >= 0x80) | ((values | 32) - 97 < 26) | (values - 48 < 10)
+    words = np.cumsum(np.diff(unit.astype(np.int8), prepend=0) != 0)
+    return np.concatenate(
+        [base + (_backwards(values[base : base + n]) if unit[base] else np.arange(n)) for base, n in _groups(words)]
     )
-    by_word = _reordered(part, order)
-    closed_behind = part.values[-1] in b".!?"
-    if closed_behind:
-        return [Proposal("reversed", by_word, Trust.NONE)]
-    return [Proposal("reversed", whole, Trust.NONE), Proposal("reversed", by_word, Trust.NONE)]
 
 
 def _groups(labels: Places) -> list[tuple[int, int]]:
@@ -109,7 +164,7 @@ def spelling_alphabet(source: Text, limit: int) -> list[Proposal]:
         run.append((letter, match.start(), match.end()))
     if len(run) >= MIN_SPELLED:
         runs.append(run)
-    return [spelled("nato", source, run, wide=2, cut=cut) for run in runs]
+    return [spelled("nato", source, run, wide=2, cut=cut, trust=Trust.SPEECH) for run in runs]
 
 
 def pig_latin(source: Text, vocabulary: Vocabulary, limit: int) -> list[Proposal]:

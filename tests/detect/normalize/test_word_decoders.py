@@ -43,19 +43,32 @@ def test_atbash_is_its_own_inverse() -> None:
     assert shifted(text, 0, len(text), ATBASH).text.values.tobytes().decode() == ATTACK
 
 
-def test_reversed_text_is_read_both_ways_unless_its_punctuation_decides() -> None:
-    for text, expected in [
-        ("?wonk uoy od tahw", ["what do you know?"]),
-        ("tahw od uoy wonk?", ["what do you know?"]),
-        ("wonk uoy", ["you know", "know you"]),
-        ("тевирп 忽", ["忽 привет", "привет 忽"]),
-    ]:
-        whole = source(text)
-        found = turned_round(whole, 0, len(whole))
-        assert [proposal.text.values.tobytes().decode() for proposal in found] == expected
-        for proposal in found:
-            for byte, start in zip(proposal.text.values.tolist(), proposal.text.starts.tolist(), strict=True):
-                assert whole.values[start] == byte
+@pytest.mark.parametrize(
+    ("text", "whole", "by_word"),
+    [
+        ("?wonk uoy od tahw", "what do you know?", "know? you do what"),
+        ("tahw od uoy wonk?", "?know you do what", "what do you know?"),
+        ("tahw od uoy ?wonk", "know? you do what", "what do you know?"),
+        ("t'nac yas ,siht ]tey[", "[yet] this, say can't", "can't say this, [yet]"),
+        ("ti yas\n.won woN", "Now now.\nsay it", "it now.\nsay Now"),
+        ("wonk uoy", "you know", "know you"),
+        ("тевирп 忽", "忽 привет", "привет 忽"),
+    ],
+)
+def test_reversed_text_is_read_both_ways_with_its_signs(text: str, whole: str, by_word: str) -> None:
+    row = source(text)
+    found = turned_round(row, 0, len(row))
+    assert [proposal.text.values.tobytes().decode() for proposal in found] == [whole, by_word]
+    for proposal in found:
+        for byte, start in zip(proposal.text.values.tolist(), proposal.text.starts.tolist(), strict=True):
+            assert row.values[start] == byte
+
+
+def test_letters_that_folding_made_latin_are_not_shifted() -> None:
+    folded = source("fpuyuffry")
+    foreign = np.zeros(len(folded), np.bool_)
+    foreign[4] = True
+    assert shifted(folded, 0, len(folded), 13, foreign).text.values.tobytes() == b"schlussel"
 
 
 def test_spelling_words_become_letters() -> None:
@@ -63,6 +76,8 @@ def test_spelling_words_become_letters() -> None:
     assert words.text.values.tobytes() == b"go now"
     (alone,) = spelling_alphabet(source("spell x-ray alfa hotel alpha please"), LIMIT)
     assert alone.text.values.tobytes() == b"x a h a"
+    (numbers,) = spelling_alphabet(source("romeo two delta niner zero"), LIMIT)
+    assert numbers.text.values.tobytes() == b"r 2 d 9 0"
     assert spelling_alphabet(source("hotel india, then golf"), LIMIT) == []
 
 
