@@ -2,7 +2,8 @@
 
 Encodings inside encodings are followed, ciphers inside encodings too. Of the encodings inside a cipher, base64 and
 hexadecimal are read where they were reversed or put into ROT13; base64 under Atbash or another shift, other encodings
-under any cipher and decimal codes of hexadecimal are not read, and nothing says that they are there.
+under any cipher and decimal codes of hexadecimal are not read, and nothing says that they are there. Letters spread by
+blanks are read by their layout in the row itself only, not inside an encoding.
 """
 
 from __future__ import annotations

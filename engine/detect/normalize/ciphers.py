@@ -1,7 +1,8 @@
 """Text whose letters were exchanged or turned round: Caesar shifts (ROT13 among them), Atbash, reversed words.
 
 Works on folded text. Stretches of unknown words are found first, then read under each transformation; one is believed
-where it turns them into known words, or into the letters of a language while as they stand they are none. Telephony-alphabet and pig-latin words are counted on the way.
+where it turns them into known words, or into letters of a language while as they stand they are none.
+Telephony-alphabet and pig-latin words are counted on the way.
 """
 
 from __future__ import annotations
@@ -12,43 +13,36 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from aimds.detect.normalize.letters import load, word_language
+from aimds.detect.normalize.exchanged import (
+    ATBASH,
+    MAX_LETTERS,
+    MIN_BY_LETTERS,
+    NATS_PLAIN,
+    REVERSED,
+    SAMPLE_LETTERS,
+    by_letters,
+    ends_in_front,
+    language,
+)
+from aimds.detect.normalize.letters import load
 from aimds.detect.normalize.vocabulary import Vocabulary, lookup, next_word, word_hash, word_odds
 
 NATO, PIG_LATIN, TURNED_SCRIPT = 1 << 16, 1 << 17, 1 << 18
-"""Bits of the mask beside those of `aimds.detect.normalize.candidates`. TURNED_SCRIPT: a sentence of another script than Latin
-that begins with the sign that ends one, and does not end with one."""
-
-ATBASH, REVERSED = 26, 27
-"""Transformations: 1 to 25 shift each letter forward by so many places, then these two."""
+"""Bits of the mask beside those of `aimds.detect.normalize.candidates`. TURNED_SCRIPT: a sentence of another script
+than Latin that begins with the sign that ends one, and does not end with one."""
 
 MIN_UNKNOWN = 9
 """Letters of unknown words, less twice those of known ones, from which a stretch is looked at."""
-MAX_STRETCH = 400
 MAX_DROP = 24
 MAX_HITS = 8
 """Stretches per row; more set ``cut``."""
 MIN_NATS = 9.0
 MIN_NATS_PER_LETTER = 0.3
-SAMPLE_LETTERS = 48
 HOPELESS_NATS = -8.0
 MAX_VOWELS = 0.3
 """Share of vowels that English has under the shift that keeps most of them; twice the standard error is allowed on
 top.
 """
-MIN_BY_LETTERS = 16
-"""Letters from which a transformation is believed by its letters alone, without a known word."""
-NATS_TURNED, NATS_BETTER_TURNED = 0.2, 0.35
-NATS_EXCHANGED, NATS_BETTER_EXCHANGED = -0.3, 0.7
-"""Log-odds a letter that the letters must have once turned or exchanged, and by how much they must be better than as
-they stand: a language read backwards keeps more of its likely sequences than under a shift."""
-NATS_PLAIN = 0.5
-"""Log-odds a letter above which letters are those of a language as they stand."""
-NATS_CHOICE = 8.0
-"""Log-odds that all letters together must have besides when exchanged: the likeliest of many shifts of a few letters of
-noise is likely too."""
-MIN_NATS_LETTERS = 12.0
-"""Log-odds by which all letters together must be better."""
 MAX_PLAIN_EDGE, MAX_NUMBER = 3, 4
 """Letters of a known word that a stretch may run over, as so short a word is known by chance; digits of a number."""
 MIN_SIGNALS = 5
@@ -76,9 +70,9 @@ ALPHABET_HASHES = _alphabet_hashes()
 
 @dataclass(frozen=True, slots=True)
 class Stretches:
-    """H stretches that read like text under a transformation: ``row``, ``kind`` (see `ATBASH`), ``start`` and ``end``
-    int32 (H,), bytes relative to the folded row; ``masks`` uint32 (B,) with the bits `NATO`, `PIG_LATIN` and `TURNED_SCRIPT`; ``cut``
-    bool (B,): more were there.
+    """H stretches that read like text under a transformation: ``row``, ``kind`` (see `exchanged`), ``start`` and
+    ``end`` int32 (H,), bytes relative to the folded row; ``masks`` uint32 (B,) with the bits `NATO`, `PIG_LATIN` and
+    `TURNED_SCRIPT`; ``cut`` bool (B,): more were there.
     """
 
     row: npt.NDArray[np.int32]
@@ -140,55 +134,6 @@ def _odds(values, start, stop, kind, limit, floor, keys, logs, word):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def _by_letters(values, start, stop, kind, limit, table, word):  # type: ignore[no-untyped-def]
-    # (log-odds in nats that these are letters of a language, letters judged) of the first `limit` letters under `kind`.
-    odds = 0.0
-    letters = 0
-    i = start
-    while letters < limit:
-        begin, i, plain, _digits = next_word(values, i, stop)
-        if begin >= stop:
-            break
-        # A letter by itself follows none.
-        if plain < i - begin or not 1 < plain <= MAX_WORD // 2:
-            continue
-        for k in range(plain):
-            b = values[begin + k]
-            if kind == REVERSED:
-                word[plain - 1 - k] = b
-            else:
-                word[k] = 219 - b if kind == ATBASH else 97 + (b - 97 + kind) % 26
-        odds += word_language(word, plain, table)
-        letters += plain
-    return odds, letters
-
-
-@njit(cache=True, nogil=True)
-def _language(values, start, stop, exchanged, plain, letters, table, word):  # type: ignore[no-untyped-def]
-    # The transformation under which the letters of values[start:stop] are those of a language, 0 for none. ``plain``:
-    # what `_by_letters` gives of the letters as they stand.
-    if letters < MIN_BY_LETTERS:
-        return 0
-    turned, _ = _by_letters(values, start, stop, REVERSED, MAX_STRETCH, table, word)
-    better = max(MIN_NATS_LETTERS, NATS_BETTER_TURNED * letters)
-    if turned >= NATS_TURNED * letters and turned >= plain + better:
-        return REVERSED
-    if not exchanged or plain > 0.0:
-        return 0
-    best = 0
-    best_odds = -1e9
-    for kind in range(1, REVERSED):
-        odds, _ = _by_letters(values, start, stop, kind, SAMPLE_LETTERS, table, word)
-        if odds > best_odds:
-            best, best_odds = kind, odds
-    odds, _ = _by_letters(values, start, stop, best, MAX_STRETCH, table, word)
-    better = max(MIN_NATS_LETTERS, NATS_BETTER_EXCHANGED * letters)
-    if odds >= NATS_EXCHANGED * letters + NATS_CHOICE and odds >= plain + better:
-        return best
-    return 0
-
-
-@njit(cache=True, nogil=True)
 def _transformation(values, start, stop, keys, logs, table, word):  # type: ignore[no-untyped-def]
     # The transformation under which values[start:stop] reads like text, 0 for none.
     vowels = letters = 0
@@ -199,10 +144,10 @@ def _transformation(values, start, stop, keys, logs, table, word):  # type: igno
     spoken = 0.0
     judged = 0
     if letters >= MIN_BY_LETTERS:
-        spoken, judged = _by_letters(values, start, stop, 0, MAX_STRETCH, table, word)
+        spoken, judged = by_letters(values, start, stop, 0, MAX_LETTERS, table, word)
         if judged >= MIN_BY_LETTERS and spoken > NATS_PLAIN * judged:
             return 0
-    plain, known, _ = _odds(values, start, stop, 0, MAX_STRETCH, -1e9, keys, logs, word)
+    plain, known, _ = _odds(values, start, stop, 0, MAX_LETTERS, -1e9, keys, logs, word)
     best = 0
     best_odds = -1e9
     # No shift of a language leaves as many vowels as a language has, so that text in another one is not searched.
@@ -212,44 +157,17 @@ def _transformation(values, start, stop, keys, logs, table, word):  # type: igno
         if odds > best_odds and seen > 0:
             best, best_odds = kind, odds
     if best_odds <= HOPELESS_NATS:
-        return _language(values, start, stop, exchanged, spoken, judged, table, word)
-    odds, known, letters = _odds(values, start, stop, best, MAX_STRETCH, -1e9, keys, logs, word)
+        return language(values, start, stop, exchanged, spoken, judged, table, word)
+    odds, known, letters = _odds(values, start, stop, best, MAX_LETTERS, -1e9, keys, logs, word)
     enough = known >= 3 or (known == 2 and odds >= MIN_NATS + 3)
     if enough and odds >= MIN_NATS and odds >= plain + MIN_NATS and odds >= MIN_NATS_PER_LETTER * letters:
         return best
-    return _language(values, start, stop, exchanged, spoken, judged, table, word)
+    return language(values, start, stop, exchanged, spoken, judged, table, word)
 
 
 @njit(cache=True, nogil=True)
 def _in_word(b):  # type: ignore[no-untyped-def]
     return 97 <= b <= 122 or 48 <= b <= 57 or b >= 0x80
-
-
-@njit(cache=True, nogil=True)
-def _closer(values, i, high):  # type: ignore[no-untyped-def]
-    # Bytes of the sign at i that ends a sentence (. ! ? 。 ؟ ۔ ।), 0 for everything else.
-    b = values[i]
-    if b == 33 or b == 46 or b == 63:
-        return 1
-    if i + 2 <= high and ((b == 0xD8 and values[i + 1] == 0x9F) or (b == 0xDB and values[i + 1] == 0x94)):
-        return 2
-    if i + 3 <= high and b == 0xE3 and values[i + 1] == 0x80 and values[i + 2] == 0x82:
-        return 3
-    return 3 * (i + 3 <= high and b == 0xE0 and values[i + 1] == 0xA5 and values[i + 2] == 0xA4)
-
-
-@njit(cache=True, nogil=True)
-def _ends_in_front(values, low, high):  # type: ignore[no-untyped-def]
-    # Whether the row begins with the end of a sentence in another script than Latin, and does not end with one.
-    if high - low < MIN_BY_LETTERS:
-        return False
-    size = _closer(values, low, high)
-    if size == 0 or values[low + size] < 0xCE:
-        return False
-    for n in range(1, 4):
-        if _closer(values, high - n, high) == n:
-            return False
-    return True
 
 
 @njit(cache=True, nogil=True)
@@ -270,8 +188,8 @@ def _belongs(values, begin, end, kind, keys, logs, table, word):  # type: ignore
         return False
     if plain < size:
         return kind == REVERSED
-    there, letters = _by_letters(values, begin, end, kind, MAX_WORD, table, word)
-    here, _ = _by_letters(values, begin, end, 0, MAX_WORD, table, word)
+    there, letters = by_letters(values, begin, end, kind, MAX_WORD, table, word)
+    here, _ = by_letters(values, begin, end, 0, MAX_WORD, table, word)
     return letters > 0 and there > here
 
 
@@ -315,7 +233,7 @@ def _rows(values, offsets, keys, logs, table, alphabet, masks, cut):  # type: ig
         letters = 0
         signals = last_signal = 0
         words = pig = 0
-        masks[row] |= TURNED_SCRIPT * _ends_in_front(values, low, high)
+        masks[row] |= TURNED_SCRIPT * ends_in_front(values, low, high)
         i = low
         while True:
             begin, i, plain, digits = next_word(values, i, high)
@@ -343,7 +261,7 @@ def _rows(values, offsets, keys, logs, table, alphabet, masks, cut):  # type: ig
                     score -= length if length <= 3 else 2 * length
                 if score > best:
                     best, start, stop = score, began, i
-            if done or score <= 0 or best - score > MAX_DROP or letters > MAX_STRETCH:
+            if done or score <= 0 or best - score > MAX_DROP or letters > MAX_LETTERS:
                 if best >= MIN_UNKNOWN:
                     kind = _transformation(values, start, stop, keys, logs, table, word)
                     if kind:

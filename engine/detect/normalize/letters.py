@@ -32,6 +32,10 @@ NATS_OF_LANGUAGE = -0.3
 """Log-odds a letter from which letters are those of a language. Languages of the sample have 0.9 to 1.1, others down
 to -0.3, noise and languages under a shift -0.7 and less."""
 
+MIN_FOREIGN = 4
+MIN_PLAIN, MIN_PLAIN_SHARE, MAX_PLAIN_WORD = 16, 0.8, 24
+"""Letters beyond Latin; bytes, share of letters and blanks, bytes for a blank of what is letters for the most part."""
+
 Table = npt.NDArray[np.int8]
 
 
@@ -55,7 +59,8 @@ def build(texts: Sequence[Sequence[bytes]]) -> Table:
     triple = share + 200.0 * pair
     triple /= triple.sum(-1, keepdims=True)
     odds = np.log(np.maximum(triple, 2e-4)) + NOISE_NATS
-    return np.clip(np.rint(odds * STEPS_PER_NAT), -127, 127).astype(np.int8)
+    table: Table = np.clip(np.rint(odds * STEPS_PER_NAT), -127, 127).astype(np.int8)
+    return table
 
 
 @cache
@@ -67,14 +72,35 @@ def load() -> Table:
     """
     odds = data.read_arrays(ARTEFACT).get("odds")
     if odds is None or odds.shape != (SYMBOLS,) * 3 or odds.dtype != np.int8:
-        raise ArtefactError(ARTEFACT, f"is not a chain of letters: expected odds int8 ({SYMBOLS}, {SYMBOLS}, {SYMBOLS})")
-    return np.ascontiguousarray(odds.astype(np.int8))
+        raise ArtefactError(
+            ARTEFACT, f"is not a chain of letters: expected odds int8 ({SYMBOLS}, {SYMBOLS}, {SYMBOLS})"
+        )
+    table: Table = np.ascontiguousarray(odds.astype(np.int8))
+    return table
 
 
 def is_language(values: npt.NDArray[np.uint8]) -> bool:
     """Whether folded ``values`` uint8 (N,) reads like a language in Latin letters, whichever it is."""
     odds, letters, words = language_odds(values, 0, len(values), load())
     return bool(letters >= max(MIN_LANGUAGE, MIN_MEAN_WORD * words) and odds >= NATS_OF_LANGUAGE * letters)
+
+
+def is_foreign(values: npt.NDArray[np.uint8]) -> bool:
+    """Whether ``values`` are mostly letters beyond Latin, which random bytes never are: valid UTF-8 of several bytes a
+    character."""
+    high = int((values >= 0xC3).sum())
+    plain = int(((values >= 97) & (values <= 122)).sum())
+    marks = int(((values > 32) & (values < 97)).sum())
+    return high >= MIN_FOREIGN and high >= plain and high >= marks
+
+
+def is_plain(values: npt.NDArray[np.uint8]) -> bool:
+    """Whether ``values`` are letters for the most part, which random bytes never are for so long, and blanks, which
+    blobs do not have: text in whatever language."""
+    written = int(((values | 32) - 97 < 26).sum()) + int((values >= 0x80).sum())
+    blanks = int((values == 32).sum())
+    n = len(values)
+    return n >= MIN_PLAIN and blanks * MAX_PLAIN_WORD >= n and written + blanks >= MIN_PLAIN_SHARE * n
 
 
 @njit(cache=True, nogil=True)
@@ -86,7 +112,7 @@ def _count(values, counts):  # type: ignore[no-untyped-def]
             return
         if letters < i - begin or letters > MAX_WORD:
             continue
-        first = second = 0
+        first = second = np.int64(0)
         for k in range(begin, i):
             third = np.int64(values[k]) - 96
             counts[first, second, third] += 1.0
@@ -97,8 +123,7 @@ def _count(values, counts):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def word_language(word, size, table):  # type: ignore[no-untyped-def]
     """Log-odds in nats that the letters a to z ``word[:size]`` are a word of a language rather than noise."""
-    total = 0
-    first = second = 0
+    total = first = second = np.int64(0)
     for k in range(size):
         third = np.int64(word[k]) - 96
         total += np.int64(table[first, second, third])

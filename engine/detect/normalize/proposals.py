@@ -43,10 +43,9 @@ class Text:
 
 class Trust(enum.Enum):
     """What a proposal must show. WORDS: known words, or letters of another script. LETTERS: as WORDS, or hardly
-    anything but letters and blanks, which noise is not under this encoding. SPEECH: as WORDS, or letters that follow each
-    other as in a language. PRINTABLE: only that it is text; nobody
-    hides noise. BETTER: more known words than the text it came from. PROSE: a sentence, not a list of names. NONE: was
-    shown already.
+    anything but letters and blanks, which noise is not under this encoding. SPEECH: as WORDS, or letters that follow
+    each other as in a language. PRINTABLE: only that it is text; nobody hides noise. BETTER: more known words than the
+    text it came from. PROSE: a sentence, not a list of names. NONE: was shown already.
     """
 
     WORDS = enum.auto()
@@ -101,9 +100,9 @@ def spelled(
     """``letters`` (letter, start, end) as text.
 
     Gaps of ``wide`` bytes, line breaks and signs part words. Where there are none, or where they leave more letters
-    together than words have on the mean, each letter stands alone: folding joins and cuts them by frequency. So it does where the
-    words do not read, as the gaps then are wrapped lines. ``gaps``: which of the gaps between two letters part words,
-    where that is known otherwise.
+    together than words have on the mean, each letter stands alone: folding joins and cuts them by frequency. So it
+    does where the words do not read, as the gaps then are wrapped lines, and first where all words have one length.
+    ``gaps``: which of the gaps between two letters part words, where that is known otherwise.
     """
 
     def is_gap(before: int, after: int) -> bool:

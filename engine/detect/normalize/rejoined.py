@@ -65,5 +65,7 @@ def words(source: Text, limit: int) -> Iterator[Proposal]:
 def _blanked(text: Text, limit: int) -> Proposal:
     values = text.values[:limit]
     part = text.slice(0, limit)
-    plain = Text(np.where((values == _BAR) | (values == _BREAK), _BLANK, values).astype(np.uint8), part.starts, part.ends)
+    plain = Text(
+        np.where((values == _BAR) | (values == _BREAK), _BLANK, values).astype(np.uint8), part.starts, part.ends
+    )
     return Proposal("rejoined", plain, Trust.PROSE)

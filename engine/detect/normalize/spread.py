@@ -38,7 +38,7 @@ def _narrow(values, starts, ends):  # type: ignore[no-untyped-def]
     widths = np.zeros(4, np.int64)
     singles = tokens = ideographs = i = 0
     before = False
-    end = np.int64(-1)
+    end = -1
     while i < n:
         if values[i] <= 32:
             i += 1
@@ -81,18 +81,17 @@ def _beads(values):  # type: ignore[no-untyped-def]
     # Places that stay, int64 (M,): all but the emoji. None where fewer than three in four letters have one behind.
     n = len(values)
     kept = np.empty(n, np.int64)
-    m = letters = beads = i = 0
-    letter = False
+    m = letters = beads = i = letter = 0
     while i < n:
-        size = np.int64(emoji_bytes(values, i, n))
+        size = int(emoji_bytes(values, i, n))
         if size:
             beads += letter
-            letter = False
+            letter = 0
             i += size
             continue
         b = values[i]
-        size = np.int64(WORD_BYTES[b])
-        letter = size > 0 or 0xE3 <= b <= 0xE9
+        size = int(WORD_BYTES[b])
+        letter = int(size > 0 or 0xE3 <= b <= 0xE9)
         size = max(size, 1 if b < 0xC0 else 2 if b < 0xE0 else 3 if b < 0xF0 else 4)
         letters += letter
         for k in range(i, min(n, i + size)):

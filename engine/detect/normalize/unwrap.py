@@ -30,10 +30,6 @@ MIN_NATS = 6.0
 MIN_NATS_BETTER = 9.0
 MIN_NATS_PROSE = 15.0
 MIN_BLANKS_PROSE = 4
-MIN_FOREIGN = 4
-MIN_PLAIN = 16
-MIN_PLAIN_SHARE = 0.8
-MAX_PLAIN_WORD = 24
 MIN_GOOD_SHARE = 0.85
 MIN_TEXT = 4
 MAX_PROPOSALS = 1024
@@ -247,16 +243,16 @@ class Unwrapping:
         if trust is Trust.PRINTABLE:
             return len(values) >= MIN_TEXT
         odds, words, known = text_odds(values, 0, len(values), *self.vocabulary.words)
-        if trust is Trust.LETTERS and _is_plain(values):
+        if trust is Trust.LETTERS and letters.is_plain(values):
             return True
         if trust is Trust.SPEECH and letters.is_language(values):
             return True
         if trust is Trust.BETTER:
             was, _, _ = text_odds(before, 0, len(before), *self.vocabulary.words)
-            return bool(odds >= was + MIN_NATS_BETTER) or _is_foreign(values) > _is_foreign(before)
+            return bool(odds >= was + MIN_NATS_BETTER) or letters.is_foreign(values) > letters.is_foreign(before)
         if trust is Trust.PROSE:
             return bool(odds >= MIN_NATS_PROSE and int((values == 32).sum()) >= MIN_BLANKS_PROSE)
-        return bool(odds >= MIN_NATS and 2 * known >= words) or _is_foreign(values)
+        return bool(odds >= MIN_NATS and 2 * known >= words) or letters.is_foreign(values)
 
 
 def _one(text: Text) -> npt.NDArray[np.int64]:
@@ -281,23 +277,6 @@ def _cleaned(text: Text) -> tuple[Text, bool]:
         text = Text(values, text.starts[keep], text.ends[keep])
     good = len(values) >= MIN_TEXT
     return Text(values, text.starts, text.ends), good
-
-
-def _is_foreign(values: Bytes) -> bool:
-    # Mostly letters beyond Latin, which random bytes never are: valid UTF-8 of several bytes a character.
-    high = int((values >= 0xC3).sum())
-    plain = int(((values >= 97) & (values <= 122)).sum())
-    marks = int(((values > 32) & (values < 97)).sum())
-    return high >= MIN_FOREIGN and high >= plain and high >= marks
-
-
-def _is_plain(values: Bytes) -> bool:
-    # Letters for the most part, which random bytes never are for so long, and blanks, which blobs do not have: text in
-    # whatever language.
-    written = int(((values | 32) - 97 < 26).sum()) + int((values >= 0x80).sum())
-    blanks = int((values == 32).sum())
-    n = len(values)
-    return n >= MIN_PLAIN and blanks * MAX_PLAIN_WORD >= n and written + blanks >= MIN_PLAIN_SHARE * n
 
 
 def _with_case(folded: Text, kept: Text) -> Text:

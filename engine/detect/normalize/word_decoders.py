@@ -9,7 +9,8 @@ import numpy.typing as npt
 import re2
 
 from aimds.detect.normalize import blobs
-from aimds.detect.normalize.ciphers import ALPHABET, ATBASH, REVERSED
+from aimds.detect.normalize.ciphers import ALPHABET
+from aimds.detect.normalize.exchanged import ATBASH, REVERSED
 from aimds.detect.normalize.proposals import Bytes, Places, Proposal, Text, Trust, joined, spelled
 from aimds.detect.normalize.vocabulary import Vocabulary
 
@@ -38,7 +39,7 @@ IS_CLOSER, IS_OPENER = (np.array([b < 128 and chr(b) in signs for b in range(256
 """By byte: punctuation; signs that stand behind a word; those before one."""
 
 _WORD = re2.compile(rb"[a-z]+(?:-ray)?")
-_DIGITS = "zero one two three four five six seven eight nine".split()
+_DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 _LETTERS = (
     {word: word[0] for word in ALPHABET}
     | {"ray": "x", "x-ray": "x", "fower": "4", "fife": "5", "niner": "9"}
@@ -46,9 +47,7 @@ _LETTERS = (
 )
 
 
-def shifted(
-    source: Text, start: int, stop: int, kind: int, foreign: npt.NDArray[np.bool_] | None = None
-) -> Proposal:
+def shifted(source: Text, start: int, stop: int, kind: int, foreign: npt.NDArray[np.bool_] | None = None) -> Proposal:
     """``source[start:stop]`` under transformation ``kind`` (`aimds.detect.normalize.ciphers`), a shift or Atbash.
     ``foreign`` bool (N,): letters that folding made Latin; no cipher of Latin letters changed them.
     """

@@ -10,7 +10,8 @@ from encoders import ATTACK, atbash, caesar, in_nato, in_pig_latin, packed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimds.detect.normalize.ciphers import ATBASH, MAX_HITS, NATO, PIG_LATIN, REVERSED, TURNED_SCRIPT, Stretches, stretches
+from aimds.detect.normalize.ciphers import MAX_HITS, NATO, PIG_LATIN, TURNED_SCRIPT, Stretches, stretches
+from aimds.detect.normalize.exchanged import ATBASH, REVERSED
 from aimds.detect.normalize.fold import fold
 from aimds.detect.normalize.vocabulary import Vocabulary
 

@@ -29,7 +29,9 @@ def test_languages_are_told_from_their_ciphers(text: str) -> None:
     assert not read("".join(chr(97 + (ord(char) - 84) % 26) if char != " " else char for char in text))
 
 
-@pytest.mark.parametrize("text", ["", "too short", "e t a o i n s h r d l u e t a o", "zxcvbk qwfpgj mwrtz hgfdsk lkjhg"])
+@pytest.mark.parametrize(
+    "text", ["", "too short", "e t a o i n s h r d l u e t a o", "zxcvbk qwfpgj mwrtz hgfdsk lkjhg"]
+)
 def test_noise_and_letters_by_themselves_are_no_language(text: str) -> None:
     assert not read(text)
 
@@ -37,7 +39,9 @@ def test_noise_and_letters_by_themselves_are_no_language(text: str) -> None:
 def test_a_chain_is_built_of_texts_each_language_alike() -> None:
     table = letters.build([[b"abab abab"] * 50, [b"cdcd cdcd"]])
     assert table.shape == (letters.SYMBOLS,) * 3
-    odds = [letters.language_odds(np.frombuffer(text, np.uint8), 0, 4, table)[0] for text in (b"abab", b"cdcd", b"bdca")]
+    odds = [
+        letters.language_odds(np.frombuffer(text, np.uint8), 0, 4, table)[0] for text in (b"abab", b"cdcd", b"bdca")
+    ]
     assert odds[0] == pytest.approx(odds[1], abs=0.5)
     assert odds[2] < 0 < odds[0]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from encoders import ATTACK, UPSIDE_DOWN, atbash, caesar, in_nato, in_pig_latin, in_tags, letters
 
-from aimds.detect.normalize.ciphers import ATBASH
+from aimds.detect.normalize.exchanged import ATBASH
 from aimds.detect.normalize.proposals import Text
 from aimds.detect.normalize.vocabulary import Vocabulary
 from aimds.detect.normalize.word_decoders import (
