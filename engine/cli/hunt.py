@@ -12,6 +12,7 @@ import typer
 from aimds.cli.over_files import EXIT_SKIPPED, column, cpus, interruptible, print_skipped
 from aimds.cli.progress import progress
 from aimds.cli.startup import BACKEND
+from aimds.printable import counted
 
 if TYPE_CHECKING:
     from aimds.jobs.hunt import Result
@@ -154,12 +155,12 @@ def _print(result: Result, page: Path) -> None:
         say(f"nothing to do: all hits are there already, in {visible(run.output, LINE)}")
     else:
         resumed = f", {run.units_resumed:,} of {run.units_total:,} units resumed" if run.units_resumed else ""
-        say(f"{run.rows_screened:,} rows in {run.seconds:,.1f} s, {run.rows_per_s:,.0f} rows/s{resumed}")
-    counted = [("session", found.sessions), ("tenant", found.tenants), ("user", found.users)]
-    among = [_some(holders, name) for name, holders in counted if holders is not None and holders.count]
+        say(f"{counted(run.rows_screened, 'row')} in {run.seconds:,.1f} s, {run.rows_per_s:,.0f} rows/s{resumed}")
+    held = [("session", found.sessions), ("tenant", found.tenants), ("user", found.users)]
+    among = [_some(holders, name) for name, holders in held if holders is not None and holders.count]
     share = f" ({found.rows_hit / found.rows:.3%})" if found.rows_hit else ""
     say(
-        f"{found.rows_hit:,} of {found.rows:,} rows hit{share}"
+        f"{found.rows_hit:,} of {counted(found.rows, 'row')} hit{share}"
         + (f", in {', '.join(among)}" if among else "")
         + (f"; first {_day(found.first)}, last {_day(found.last)} UTC" if found.first and found.last else "")
     )
@@ -173,7 +174,10 @@ def _print(result: Result, page: Path) -> None:
         table.add_row(visible(one.id, 40), f"{one.rows:,}", *dates, visible(one.text, room))
     console.print(terminal.uncut(table), markup=False)
     if found.unjudged:
-        say(f"{found.unjudged:,} rows could not be searched: no text, too long, not readable, or a stage broke on it")
+        say(
+            f"{counted(found.unjudged, 'row')} could not be searched: no text, too long, not readable, or a stage "
+            f"broke on it"
+        )
     say(f"hits in {visible(run.output, LINE)}, page {visible(str(page), LINE)}")
     print_skipped(run.skipped, run.output)
 

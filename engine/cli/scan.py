@@ -17,6 +17,7 @@ import typer
 from aimds.cli.over_files import EXIT_SKIPPED, column, cpus, interruptible, print_skipped, print_timings
 from aimds.cli.progress import progress
 from aimds.cli.startup import BACKEND, RAY, RAY_ADDRESS
+from aimds.printable import counted
 
 if TYPE_CHECKING:
     from aimds.jobs.scan import Factory, Following, ScanConfig
@@ -225,7 +226,8 @@ def _print(summary: Summary) -> None:
             f", {summary.units_resumed:,} of {summary.units_total:,} units resumed" if summary.units_resumed else ""
         )
         console.print(
-            f"{summary.rows_screened:,} rows in {summary.seconds:,.1f} s, {summary.rows_per_s:,.0f} rows/s{resumed}; "
+            f"{counted(summary.rows_screened, 'row')} in {summary.seconds:,.1f} s, {summary.rows_per_s:,.0f} "
+            f"rows/s{resumed}; "
             f"verdicts in {summary.output}",
             markup=False,
         )
@@ -247,5 +249,7 @@ def _print(summary: Summary) -> None:
         console.print(f"sessions without times, not judged by these policies: {', '.join(missed)}", markup=False)
     unjudged = sum(count for status, count in summary.statuses.items() if status != "ok")
     if unjudged:
-        console.print(f"{unjudged:,} rows could not be judged, or not in full: see the columns status and error")
+        console.print(
+            f"{counted(unjudged, 'row')} could not be judged, or not in full: see the columns status and error"
+        )
     print_skipped(summary.skipped, summary.output)

@@ -169,7 +169,10 @@ def _tool(findings: Findings, tool: Tool) -> Html | None:
         ]
         rows.append(h("tr", *cells))
     held = findings.share("held", tool.name)
-    note = f"{counted(len(probes), 'probe')} in {tool.seconds:,.0f} s; {percent(held.hits, held.n)} held back, {_interval(held)}"
+    note = (
+        f"{counted(len(probes), 'probe')} in {tool.seconds:,.0f} s; {percent(held.hits, held.n)} held back, "
+        f"{_interval(held)}"
+    )
     under = (
         h(
             "p",
