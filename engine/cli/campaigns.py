@@ -89,8 +89,8 @@ def register(app: typer.Typer) -> None:
         """Find families of attacks that are worded alike, across tenants and time, and draft a signature for each.
 
         Writes DIR/campaigns.parquet, a row for each candidate with its family, and a page. Raw logs are screened first,
-        into DIR/verdicts; that work is kept when it is interrupted. Exit status: 0 done, 1 something was skipped, 2
-        nothing could be done, 130 interrupted.
+        into DIR/verdicts; that work is kept when it is interrupted. Exit status: 0 done, 1 something, or all of it,
+        could not be read, 2 bad input: nothing was begun, or writing failed, 130 interrupted.
 
         Example: aimds campaigns 'verdicts/*.parquet' -o campaigns/ --signatures drafts/
         """
@@ -98,6 +98,7 @@ def register(app: typer.Typer) -> None:
         from aimds.analyze.campaigns import Settings
         from aimds.cli.startup import warm_up
         from aimds.jobs.campaigns import Campaigns, Options, Wanted
+        from aimds.jobs.report import check
         from aimds.jobs.scan import Columns, Factory, ScanConfig
 
         target = page or output / PAGE
@@ -121,6 +122,7 @@ def register(app: typer.Typer) -> None:
             workers=workers or cpus(),
             overwrite=overwrite,
         )
+        check(target)
         kernels.backend(backend)
         warm_up(quiet)
         factory = Factory("aimds.jobs.scan.shipped:screener", {"profile": profile, "backend": backend})

@@ -97,7 +97,8 @@ def register(app: typer.Typer) -> None:
 
         Runs only the stages that these need, so it is several times as fast as a scan. A hunt that was killed goes on
         when the same command is run again, and the result is the same to the byte. Exit status: 0 all is done, 1
-        something had to be skipped (listed in DIR/_skipped.json), 2 nothing could be done, 130 interrupted.
+        something, or all of it, could not be read (listed in DIR/_skipped.json), 2 bad input: nothing was begun, or
+        writing failed, 130 interrupted.
 
         Example: aimds hunt 'logs/*.parquet' --pattern new.toml -o hits/
         """
@@ -105,8 +106,10 @@ def register(app: typer.Typer) -> None:
         from aimds.cli.startup import warm_up
         from aimds.jobs.hunt import LIMITS, Hunt, Options, sought
         from aimds.jobs.hunt.sought import lines
+        from aimds.jobs.report import check
         from aimds.jobs.scan import Columns, ScanConfig
 
+        target = page or output / PAGE
         config = ScanConfig(
             inputs=tuple(inputs),
             output=output,
@@ -116,6 +119,7 @@ def register(app: typer.Typer) -> None:
             overwrite=overwrite,
             limits=LIMITS,
         )
+        check(target)
         kernels.backend(backend)
         warm_up(quiet)
         wanted = sought(
@@ -125,7 +129,6 @@ def register(app: typer.Typer) -> None:
             threat=threat,
             benign=lines(benign) if benign else (),
         )
-        target = page or output / PAGE
         options = Options(
             decode=decode, excerpts=excerpts, mask=not unmask, user=user, page=target, title=title, backend=backend
         )

@@ -102,8 +102,8 @@ def register(app: typer.Typer) -> None:
         """Screen every row of INPUT and write DIR/<input name>, same rows, same order.
 
         Memory stays bounded whatever the files hold. A scan that was killed goes on when the same command is run again,
-        and the result is the same to the byte. Exit status: 0 all is done, 1 something had to be skipped (listed in
-        DIR/_skipped.json), 2 nothing could be done, 130 interrupted.
+        and the result is the same to the byte. Exit status: 0 all is done, 1 something, or all of it, could not be read
+        (listed in DIR/_skipped.json), 2 bad input: nothing was begun, or writing failed, 130 interrupted.
 
         Example: aimds scan 'logs/*.parquet' -o verdicts/
         """
@@ -127,6 +127,20 @@ def register(app: typer.Typer) -> None:
             with_text=with_text,
             workers=workers or cpus(),
             overwrite=overwrite,
+            told=_told(
+                {
+                    "--profile": profile,
+                    "--gray": gray,
+                    "--policy": policy,
+                    "--trace-policies": trace_policies,
+                    "--across-files": across_files,
+                    "--attractor": attractor,
+                    "--joined": joined,
+                    "--calibration": calibration,
+                    "--patterns": patterns,
+                    "--learned": learned,
+                }
+            ),
         )
         spread = on_ray or ray_address is not None
         if screener is None:
@@ -155,6 +169,12 @@ def register(app: typer.Typer) -> None:
                 print_timings(summary.stages, summary.rows_screened, summary.seconds)
         if summary.skipped:
             raise typer.Exit(EXIT_SKIPPED)
+
+
+def _told(options: dict[str, object]) -> dict[str, str]:
+    """Those that were given, a switch without a value."""
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    return {name: "" if value is True else str(value) for name, value in given.items()}
 
 
 def _policies(file: str) -> str:

@@ -208,9 +208,16 @@ def _show(where: str, error: Any) -> None:
 
 
 def _typed(steps: str) -> Iterator[tuple[dict[str, Any], Steps, list[int]]]:
+    from aimds.errors import ConfigError
     from aimds.ltl.examples import read_steps
+    from aimds.ltl.traces import TraceError
 
-    trace = read_steps(steps)
+    try:
+        trace = read_steps(steps)
+    except TraceError as error:
+        raise ConfigError(
+            "--steps", steps, f"steps as in 'threat_detected @0; allowed @2s' ({error.problem})"
+        ) from None
     yield {"tenant": None, "session": None}, trace, list(range(len(trace)))
 
 

@@ -57,6 +57,7 @@ def test_skipped_input_gives_exit_code_1_and_is_named(history: Path, tmp_path: P
         (("--cut", "0.1"), "cut = 0.1"),
         (("--min-rows", "0"), "min_rows = 0"),
         (("--user-column", "nobody"), "nobody"),
+        (("--page", __file__), "holds something else than a page"),
     ],
 )
 def test_wrong_settings_name_themselves_and_leave_nothing(

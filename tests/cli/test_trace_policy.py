@@ -116,6 +116,12 @@ def test_what_is_no_file_of_verdicts_is_refused(tmp_path: Path) -> None:
     assert run("policy", "explain", "threat_rate").exit_code == 2
 
 
+def test_steps_that_cannot_be_read_name_their_option() -> None:
+    error = run("policy", "explain", "threat_rate", "--steps", ";;;").exception
+    assert isinstance(error, ConfigError)
+    assert str(error).startswith("--steps = ';;;': expected steps as in ")
+
+
 def test_a_policy_is_drawn_as_svg_and_as_dot(tmp_path: Path) -> None:
     assert run("policy", "graph", "threat_response_time", "-o", tmp_path / "a.svg").exit_code == 0
     root = ElementTree.parse(tmp_path / "a.svg").getroot()

@@ -174,7 +174,7 @@ def test_verdicts_of_an_input_that_has_changed_are_kept_unless_told_otherwise(tm
     path = log(tmp_path / "a.parquet", 100)
     scan(path, tmp_path / "out")
     log(path, 101)
-    with pytest.raises(DataError, match=r"different: input"):
+    with pytest.raises(DataError, match=r"different: the input file\)"):
         scan(path, tmp_path / "out")
     assert scan(path, tmp_path / "out", overwrite=True).rows == 101
 
