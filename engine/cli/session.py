@@ -34,10 +34,15 @@ def register(app: typer.Typer) -> None:
         Example: aimds session s000042 verdicts/ -o session.html
         """
         from aimds import __version__
-        from aimds.jobs.report import write
+        from aimds.errors import ConfigError
+        from aimds.jobs.report import check, write
         from aimds.jobs.sessions import page, trace
         from aimds.printable import LINE, visible
 
+        if not ident.strip():
+            raise ConfigError("ID", ident, "the id of a session; aimds report lists sessions at risk")
+        if out is not None:
+            check(out)
         found = trace.find(verdicts, ident, tenant)
         if out is not None:
             write(out, page.render(found, engine_version=__version__))

@@ -96,7 +96,7 @@ def test_sessions_of_a_file_are_explained_and_their_certificates_pass_the_checke
     shown = run("policy", "explain", "no_tool_after_injection", "--verdicts", file)
     assert "tenant acme-test, session [b]s⟨U+001B⟩" in shown.stdout
     assert "broken at turn 6" in shown.stdout
-    assert "1 sessions break" in shown.stdout
+    assert "1 session breaks" in shown.stdout
     assert run("policy", "explain", "no_tool_after_injection", "--verdicts", file.parent).stdout == shown.stdout
     (one,) = json.loads(run("policy", "explain", "no_tool_after_injection", "--verdicts", file, "--json").stdout)
     assert one["certificate"]["turns"] == [4, 6]

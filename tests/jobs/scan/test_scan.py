@@ -149,10 +149,10 @@ def test_a_new_file_beside_finished_ones_is_all_that_is_screened(tmp_path: Path)
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        ({"factory": fake(name="other")}, "config screener"),
-        ({"with_text": True}, "config with_text"),
-        ({"columns": Columns(text="session_id")}, "config columns"),
-        ({"carry": ("label",)}, "config carry"),
+        ({"factory": fake(name="other")}, "the settings"),
+        ({"with_text": True}, "--with-text"),
+        ({"columns": Columns(text="session_id")}, "the columns"),
+        ({"carry": ("label",)}, "--carry"),
     ],
 )
 def test_verdicts_of_other_settings_are_kept_unless_told_otherwise(
