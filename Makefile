@@ -105,7 +105,7 @@ lint: $(VENV)/.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(UNPACKED) .
 	rm -rf build
 	cd $(UNPACKED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p aimds
-	PYTHONPATH=$(UNPACKED) $(BIN)/lint-imports --config .importlinter
+	PYTHONPATH=$(UNPACKED) $(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile Dockerfile.gpu
 
 format: $(VENV)/.stamp

@@ -16,6 +16,11 @@ LINE = 2000
 """Most characters of a line on a terminal, for `visible`."""
 
 
+def counted(n: int, one: str, many: str = "") -> str:
+    """``n`` with its noun: 1 row, 2,000 rows. ``many`` is the plural where it is not ``one`` with an s."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
 def hidden(character: str) -> bool:
     """Whether ``character`` prints as nothing, or changes how its neighbours print (bidi, joiners, tags, controls)."""
     if character in _KEPT_CONTROLS:

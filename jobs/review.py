@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from aimds.errors import ConfigError, DataError
 from aimds.jobs.report.verdict_files import VerdictFile, open_all
+from aimds.printable import counted
 from aimds.respond.review import Queue
 from aimds.respond.review.items import cases, turns
 from aimds.schema import ACTIONS, VERDICTS
@@ -57,7 +58,7 @@ def add(
     sessions: dict[tuple[str | None, str], int] = {}
     total = chosen = new = known = bare = kept = 0
     for file in files:
-        say(f"{file.path}: {file.rows:,} rows")
+        say(f"{file.path}: {counted(file.rows, 'row')}")
         for batch in _batches(file):
             total += batch.num_rows
             found = batch.filter(pc.is_in(_plain(batch.column("action")), value_set=wanted))
@@ -72,7 +73,7 @@ def add(
                 if case.session_id is not None:
                     sessions.setdefault((case.tenant, case.session_id), 0)
     if sessions:
-        say(f"turns of {len(sessions):,} sessions")
+        say(f"turns of {counted(len(sessions), 'session')}")
         names = pa.array(sorted({session for _, session in sessions}), pa.string())
         for file in files:
             if "session_id" not in file.columns:

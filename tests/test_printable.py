@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimds.printable import hidden, tokens, visible
+from aimds.printable import counted, hidden, tokens, visible
 
 HIDDEN = "\u202e\u2066\u200b\u200d\ufeff\x00\x1b\x07\r\u2028\u00ad\U000e0041\U000e0001\ue000\u3164\u2800\U000e0100"
 texts = st.text(st.one_of(st.characters(), st.sampled_from(HIDDEN + "ab \n\t́")), max_size=300)
@@ -47,3 +47,8 @@ def test_visible_text_is_one_bounded_line(text: str) -> None:
 )
 def test_hidden_characters_are_named(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+def test_a_single_one_is_counted_in_the_singular() -> None:
+    assert [counted(n, "row") for n in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
+    assert [counted(n, "entry", "entries") for n in (1, 2)] == ["1 entry", "2 entries"]

@@ -12,7 +12,7 @@ Every command with all its arguments and options, made from their definitions wh
 `aimds COMMAND -h` says the same in the terminal.
 
 Exit status: 0 is success, 1 a finding of the commands that judge (`check`, `policy test`, `audit verify` and the
-like), 2 bad input, 130 an interruption. Errors are one line on standard error.
+like) or input that could not be read, 2 bad input, 130 an interruption. Errors are one line on standard error.
 """
 
 

@@ -6,7 +6,7 @@ import ssl
 
 from aimds.app.credentials import content
 from aimds.errors import DataError
-from aimds.gateway import server
+from aimds.gateway import pem, server
 from aimds.gateway.settings import Settings
 
 
@@ -33,13 +33,18 @@ def load(into: ssl.SSLContext, settings: Settings) -> None:
     Raises:
         DataError: they cannot be read, or do not fit each other.
     """
-    try:
-        if settings.certificate is not None:
+    if settings.certificate is not None and settings.key is not None:
+        pem.pair(settings.certificate, settings.key)
+        try:
             into.load_cert_chain(settings.certificate, settings.key)
-        if settings.certificates is not None:
+        except (OSError, ssl.SSLError) as error:
+            raise DataError(settings.certificate, f"and its key cannot be used: {error.strerror or error}") from error
+    if settings.certificates is not None:
+        pem.certificates(settings.certificates.client_ca)
+        try:
             into.load_verify_locations(settings.certificates.client_ca)
-    except (OSError, ssl.SSLError) as error:
-        raise DataError(settings.certificate, f"and its key cannot be used: {error.strerror or error}") from error
+        except (OSError, ssl.SSLError) as error:
+            raise DataError(settings.certificates.client_ca, f"cannot be used: {error.strerror or error}") from error
 
 
 def quic(settings: Settings) -> server.QuicConfiguration:

@@ -12,7 +12,7 @@ import typer
 
 from aimds.cli import audit_export, audit_keep
 from aimds.cli.audit_options import AsJson, KeyFile, LogFile, Quiet, bar, say
-from aimds.printable import LINE, visible
+from aimds.printable import LINE, counted, visible
 
 if TYPE_CHECKING:
     from aimds.record.verification import Report
@@ -136,8 +136,8 @@ def _print(report: Report) -> None:
 
     console = Console(soft_wrap=True)
     verdict = Text("ok", "bold green") if report.ok else Text(f"{report.problem_count} problems", "bold red")
-    files = f" in {report.files} files" if report.files > 1 else ""
-    console.print(line(f"{report.path}: {report.records} records{files},"), verdict)
+    files = f" in {counted(report.files, 'file')}" if report.files > 1 else ""
+    console.print(line(f"{report.path}: {counted(report.records, 'record')}{files},"), verdict)
     for problem in report.problems:
         where = f"line {problem.line}" if problem.line else "log"
         if problem.line and report.files > 1:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aimds.cli.audit_options import AsJson, KeyFile, LogFile, Quiet, Signing, Yes, bar, opened, say
+from aimds.printable import counted
 
 if TYPE_CHECKING:
     from aimds.cli.audit_stores import Holding
@@ -115,7 +116,10 @@ def retain(
     if not files:
         say(f"no closed file is older than {days} days")
         return
-    say(f"{'removed' if yes else 'would be removed'}: {len(gone)} files, records {files[0].first} to {through}")
+    say(
+        f"{'removed' if yes else 'would be removed'}: {counted(len(gone), 'file')}, records {files[0].first} to "
+        f"{through}"
+    )
     if not yes:
         say("nothing was changed; --yes does it")
 
@@ -124,7 +128,7 @@ def _result(found: Found, held: list[Holding], erased: dict[str, int], *, done: 
     audit = {"records": found.records, "kinds": found.kinds, "since": found.since, "until": found.until}
     remains = ["audit: kind, time, verdict and place of each record; not whom it is about"] if found.records else []
     if found.unowned:
-        unowned = f"{found.unowned} records that would fit but have no tenant, such as denials"
+        unowned = f"{counted(found.unowned, 'record')} that would fit but have no tenant, such as denials"
         remains.append(f'audit: {unowned}; --tenant "" takes them out')
     for one in held:
         if not one.given and one.count:
@@ -142,7 +146,7 @@ def _print(result: dict[str, Any]) -> None:
     audit, done = result["audit"], result["done"]
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(audit["kinds"].items()))
     span = f" ({kinds}; {audit['since'][:19]} to {audit['until'][:19]})" if audit["records"] else ""
-    say(f"audit: {audit['records']:,} records {'erased' if done else 'would be erased'}{span}")
+    say(f"audit: {counted(audit['records'], 'record')} {'erased' if done else 'would be erased'}{span}")
     for name, one in result["stores"].items():
         if one["given"]:
             say(f"{name}: {result['erased'].get(name, one['found']):,} {'erased' if done else 'would be erased'}")

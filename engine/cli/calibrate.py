@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from aimds.cli.startup import BACKEND
+from aimds.printable import counted
 
 if TYPE_CHECKING:
     from aimds.jobs.calibrate import Outcome
@@ -112,7 +113,8 @@ def _warn(sample: Sample, outcome: Outcome) -> None:
     if suspects["share"] <= SUSPECT_SHARE:
         return
     print(
-        f"warning: {suspects['rows']:,} texts ({suspects['share']:.1%}) have p <= {suspects['at']:g} by the shipped "
+        f"warning: {counted(suspects['rows'], 'text')} ({suspects['share']:.1%}) have p <= {suspects['at']:g} by "
+        f"the shipped "
         "tails. If they are attacks, these tails learn to pass them: look at them (--review FILE), take them out, or "
         "pass --trim SHARE. The rarest:",
         file=sys.stderr,
@@ -144,7 +146,8 @@ def _print(card: dict[str, Any]) -> None:
     rows, total, confidence = card["rows"], card["total"], card["confidence"]
     console = terminal.console()
     console.print(
-        f"{rows['read']:,} rows, {rows['different']:,} different texts; fitted to {total['fitted']:,}, judged on "
+        f"{counted(rows['read'], 'row')}, {counted(rows['different'], 'different text')}; fitted to "
+        f"{total['fitted']:,}, judged on "
         f"{total['judged']:,}; profile {setting(card)}"
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

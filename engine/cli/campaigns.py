@@ -12,6 +12,7 @@ import typer
 from aimds.cli.over_files import EXIT_SKIPPED, column, cpus, interruptible, print_skipped
 from aimds.cli.progress import progress
 from aimds.cli.startup import BACKEND
+from aimds.printable import counted
 
 if TYPE_CHECKING:
     from aimds.jobs.campaigns import Result
@@ -88,8 +89,8 @@ def register(app: typer.Typer) -> None:
         """Find families of attacks that are worded alike, across tenants and time, and draft a signature for each.
 
         Writes DIR/campaigns.parquet, a row for each candidate with its family, and a page. Raw logs are screened first,
-        into DIR/verdicts; that work is kept when it is interrupted. Exit status: 0 done, 1 something was skipped, 2
-        nothing could be done, 130 interrupted.
+        into DIR/verdicts; that work is kept when it is interrupted. Exit status: 0 done, 1 something, or all of it,
+        could not be read, 2 bad input: nothing was begun, or writing failed, 130 interrupted.
 
         Example: aimds campaigns 'verdicts/*.parquet' -o campaigns/ --signatures drafts/
         """
@@ -97,6 +98,7 @@ def register(app: typer.Typer) -> None:
         from aimds.analyze.campaigns import Settings
         from aimds.cli.startup import warm_up
         from aimds.jobs.campaigns import Campaigns, Options, Wanted
+        from aimds.jobs.report import check
         from aimds.jobs.scan import Columns, Factory, ScanConfig
 
         target = page or output / PAGE
@@ -120,6 +122,7 @@ def register(app: typer.Typer) -> None:
             workers=workers or cpus(),
             overwrite=overwrite,
         )
+        check(target)
         kernels.backend(backend)
         warm_up(quiet)
         factory = Factory("aimds.jobs.scan.shipped:screener", {"profile": profile, "backend": backend})
@@ -146,11 +149,12 @@ def _print(result: Result, page: Path) -> None:
         console.print(line, markup=False)
 
     say(
-        f"{found.rows:,} rows, {found.candidates:,} candidates ({found.chosen_by}), {found.texts:,} different texts; "
-        f"{found.n_families:,} families hold {found.in_families:,} of the candidates"
+        f"{counted(found.rows, 'row')}, {counted(found.candidates, 'candidate')} ({found.chosen_by}), "
+        f"{counted(found.texts, 'different text')}; "
+        f"{counted(found.in_families, 'candidate')} in {counted(found.n_families, 'family', 'families')}"
     )
     if found.left_out:
-        say(f"{found.left_out:,} candidates were not compared: more texts than --most-texts")
+        say(f"not compared: {counted(found.left_out, 'candidate')}, more texts than --most-texts")
     if found.families:
         table = Table(box=None, pad_edge=False)
         for name in ("", "rows", "tenants", "sessions", "texts", "first", "last", "threat"):
@@ -174,7 +178,10 @@ def _print(result: Result, page: Path) -> None:
     say(f"rows in {rows}, page {visible(str(page), LINE)}")
     if result.written:
         folder = visible(str(result.written[0].parent), LINE)
-        say(f"{len(result.written)} drafts in {folder}: try one with aimds hunt --pattern FILE; nothing was installed")
+        say(
+            f"{counted(len(result.written), 'draft')} in {folder}: try one with aimds hunt --pattern FILE; nothing "
+            f"was installed"
+        )
     elif drafted:
         say("--signatures DIR writes the drafts; nothing was installed")
     print_skipped(found.skipped, str(result.output.parent / "verdicts"))

@@ -15,7 +15,7 @@ from rich.table import Table
 from aimds.cli import terminal
 from aimds.jobs.evaluate.card import profiles, size
 from aimds.jobs.evaluate.points import SHIPPED
-from aimds.printable import visible
+from aimds.printable import counted, visible
 
 Result = dict[str, Any]
 NAME_WIDTH = 60
@@ -44,7 +44,7 @@ def show(result: Result) -> None:
     for suite, reason in result.get("left_out", {}).items():
         console.print(f"{suite} left out: {escape(reason)}")
     if result.get("could_not_judge"):
-        console.print(f"[bold]{result['could_not_judge']} rows could not be judged[/bold]")
+        console.print(f"[bold]{counted(result['could_not_judge'], 'row')} could not be judged[/bold]")
 
 
 def _files(console: Console, result: Result) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from aimds.cli import graph_keep
 from aimds.cli.graph_file import AsJson, Graph, checked, opened, say
-from aimds.printable import LINE, visible
+from aimds.printable import LINE, counted, visible
 
 if TYPE_CHECKING:
     from aimds.record.graph import Event, GraphStore
@@ -68,9 +68,12 @@ def add(
     if as_json:
         typer.echo(json.dumps(asdict(fed)))
         return
-    say(f"{fed.attacks:,} attacks added out of {fed.rows:,} rows, {fed.variants:,} of them variants of earlier ones")
+    say(
+        f"{counted(fed.attacks, 'attack')} added out of {counted(fed.rows, 'row')}, {fed.variants:,} of them "
+        f"variants of earlier ones"
+    )
     if fed.timeless:
-        say(f"{fed.timeless:,} attacks left out: they have no time")
+        say(f"{counted(fed.timeless, 'attack')} left out: they have no time")
 
 
 def status(graph: Graph = None, as_json: AsJson = False) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aimds.cli.graph_file import AsJson, Graph, opened, say
+from aimds.printable import counted
 
 if TYPE_CHECKING:
     from aimds.record.graph import GraphStore
@@ -44,7 +45,7 @@ def erase(
             listed = ", ".join(name or '"" (events of none)' for name in sorted(tenants))
             raise ConfigError("--tenant", None, f"one of {listed}: more than one has this session")
         gone = take_out(store, session, tenant, None)
-    typer.echo(json.dumps({"erased": gone}) if as_json else f"{gone:,} events erased")
+    typer.echo(json.dumps({"erased": gone}) if as_json else f"{counted(gone, 'event')} erased")
 
 
 def retain(
@@ -72,9 +73,9 @@ def retain(
     if as_json:
         typer.echo(json.dumps({"removed" if yes else "would_remove": gone, "events": there}))
     elif yes:
-        say(f"{gone:,} of {there:,} events removed")
+        say(f"{gone:,} of {counted(there, 'event')} removed")
     else:
-        say(f"{gone:,} of {there:,} events are older; nothing was changed, --yes removes them")
+        say(f"{gone:,} of {counted(there, 'event')} older than that; nothing was changed, --yes removes them")
 
 
 def subject_of(

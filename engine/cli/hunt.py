@@ -12,6 +12,7 @@ import typer
 from aimds.cli.over_files import EXIT_SKIPPED, column, cpus, interruptible, print_skipped
 from aimds.cli.progress import progress
 from aimds.cli.startup import BACKEND
+from aimds.printable import counted
 
 if TYPE_CHECKING:
     from aimds.jobs.hunt import Result
@@ -96,7 +97,8 @@ def register(app: typer.Typer) -> None:
 
         Runs only the stages that these need, so it is several times as fast as a scan. A hunt that was killed goes on
         when the same command is run again, and the result is the same to the byte. Exit status: 0 all is done, 1
-        something had to be skipped (listed in DIR/_skipped.json), 2 nothing could be done, 130 interrupted.
+        something, or all of it, could not be read (listed in DIR/_skipped.json), 2 bad input: nothing was begun, or
+        writing failed, 130 interrupted.
 
         Example: aimds hunt 'logs/*.parquet' --pattern new.toml -o hits/
         """
@@ -104,8 +106,10 @@ def register(app: typer.Typer) -> None:
         from aimds.cli.startup import warm_up
         from aimds.jobs.hunt import LIMITS, Hunt, Options, sought
         from aimds.jobs.hunt.sought import lines
+        from aimds.jobs.report import check
         from aimds.jobs.scan import Columns, ScanConfig
 
+        target = page or output / PAGE
         config = ScanConfig(
             inputs=tuple(inputs),
             output=output,
@@ -115,6 +119,7 @@ def register(app: typer.Typer) -> None:
             overwrite=overwrite,
             limits=LIMITS,
         )
+        check(target)
         kernels.backend(backend)
         warm_up(quiet)
         wanted = sought(
@@ -124,7 +129,6 @@ def register(app: typer.Typer) -> None:
             threat=threat,
             benign=lines(benign) if benign else (),
         )
-        target = page or output / PAGE
         options = Options(
             decode=decode, excerpts=excerpts, mask=not unmask, user=user, page=target, title=title, backend=backend
         )
@@ -154,12 +158,12 @@ def _print(result: Result, page: Path) -> None:
         say(f"nothing to do: all hits are there already, in {visible(run.output, LINE)}")
     else:
         resumed = f", {run.units_resumed:,} of {run.units_total:,} units resumed" if run.units_resumed else ""
-        say(f"{run.rows_screened:,} rows in {run.seconds:,.1f} s, {run.rows_per_s:,.0f} rows/s{resumed}")
-    counted = [("session", found.sessions), ("tenant", found.tenants), ("user", found.users)]
-    among = [_some(holders, name) for name, holders in counted if holders is not None and holders.count]
+        say(f"{counted(run.rows_screened, 'row')} in {run.seconds:,.1f} s, {run.rows_per_s:,.0f} rows/s{resumed}")
+    held = [("session", found.sessions), ("tenant", found.tenants), ("user", found.users)]
+    among = [_some(holders, name) for name, holders in held if holders is not None and holders.count]
     share = f" ({found.rows_hit / found.rows:.3%})" if found.rows_hit else ""
     say(
-        f"{found.rows_hit:,} of {found.rows:,} rows hit{share}"
+        f"{found.rows_hit:,} of {counted(found.rows, 'row')} hit{share}"
         + (f", in {', '.join(among)}" if among else "")
         + (f"; first {_day(found.first)}, last {_day(found.last)} UTC" if found.first and found.last else "")
     )
@@ -173,7 +177,10 @@ def _print(result: Result, page: Path) -> None:
         table.add_row(visible(one.id, 40), f"{one.rows:,}", *dates, visible(one.text, room))
     console.print(terminal.uncut(table), markup=False)
     if found.unjudged:
-        say(f"{found.unjudged:,} rows could not be searched: no text, too long, not readable, or a stage broke on it")
+        say(
+            f"{counted(found.unjudged, 'row')} could not be searched: no text, too long, not readable, or a stage "
+            f"broke on it"
+        )
     say(f"hits in {visible(run.output, LINE)}, page {visible(str(page), LINE)}")
     print_skipped(run.skipped, run.output)
 

@@ -10,6 +10,7 @@ import typer
 
 from aimds.cli import learn_actions, learn_propose
 from aimds.cli.learn_state import AsJson, By, Key, Message, StateFolder, key_file, now, say, signer, state_folder
+from aimds.printable import counted
 
 if TYPE_CHECKING:
     from aimds.learn.rounds import Round, State
@@ -85,14 +86,15 @@ def status(state: StateFolder = None, as_json: AsJson = False) -> None:
         say(f"on trial: {_name(found.trial)}, on {found.share:.1%} of the sessions")
     _say_moved(found)
     say(
-        f"feedback: {len(given.attacks):,} attacks and {len(given.benign):,} benign texts; {given.disputed:,} texts "
-        f"disputed, {given.textless:,} rows without a text"
+        f"feedback: {counted(len(given.attacks), 'attack')} and {counted(len(given.benign), 'benign text')}; "
+        f"{counted(given.disputed, 'text')} "
+        f"disputed, {counted(given.textless, 'row')} without a text"
     )
     if last is None:
         say("no round has been proposed yet; see aimds learn propose --help")
         return
     outcome = "passed the gate" if last.passed else "did not pass the gate"
-    say(f"last: round {last.number} of {last.time}, {outcome}; {max(waiting, 0):,} attacks confirmed since")
+    say(f"last: round {last.number} of {last.time}, {outcome}; {counted(max(waiting, 0), 'attack')} confirmed since")
 
 
 def promote(
@@ -191,7 +193,7 @@ def erase(
         listed = ", ".join(name or '"" (rows of none)' for name in sorted(tenants))
         raise ConfigError("--tenant", None, f"one of {listed}: more than one has this session")
     gone = replay.erase(session=session, tenant=tenant)
-    say(f"{gone:,} rows erased; propose and promote a round to take what they taught out of force")
+    say(f"{counted(gone, 'row')} erased; propose and promote a round to take what they taught out of force")
 
 
 def _draw(found: State, out: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aimds.cli.learn_state import AsJson, Key, Message, StateFolder, now, say, signer, state_folder
+from aimds.printable import counted
 
 if TYPE_CHECKING:
     from aimds.learn.feedback import Replay
@@ -135,7 +136,7 @@ def read_benign(files: list[Path]) -> Benign:
             texts += lines
             channels += ["user"] * len(lines)
     if len(texts) > MAX_BENIGN:
-        print(f"an even sample of {MAX_BENIGN:,} of {len(texts):,} benign texts is judged", file=sys.stderr)
+        print(f"an even sample of {MAX_BENIGN:,} of {counted(len(texts), 'benign text')} is judged", file=sys.stderr)
         chosen = [row * len(texts) // MAX_BENIGN for row in range(MAX_BENIGN)]
         texts, channels = [texts[row] for row in chosen], [channels[row] for row in chosen]
     return Benign(texts, channels)
@@ -171,7 +172,7 @@ def _add(replay: Replay, path: Path) -> None:
     from aimds.learn.feedback import read_feedback
 
     added = replay.add(read_feedback(path))
-    say_added = f"{path}: {added.rows:,} decisions added, {added.known:,} known already"
+    say_added = f"{path}: {counted(added.rows, 'decision')} added, {added.known:,} known already"
     for name, count in sorted(added.over.items()):
         say_added += f"; {count:,} refused, over the cap of one {name}"
     print(say_added, file=sys.stderr)
@@ -188,13 +189,14 @@ def _levels(policy: Any) -> Any:
 def _print(one: Round) -> None:
     learnt, given = one.report["learnt"], one.report["lessons"]
     say(
-        f"round {one.number}: {given['attacks']:,} attacks ({given['new']:,} new) and {given['benign']:,} benign texts "
-        f"taught: {learnt['exemplars']:,} exemplars, {learnt['patterns']:,} patterns"
+        f"round {one.number}: {counted(given['attacks'], 'attack')} ({given['new']:,} new) and "
+        f"{counted(given['benign'], 'benign text')} "
+        f"taught: {counted(learnt['exemplars'], 'exemplar')}, {counted(learnt['patterns'], 'pattern')}"
     )
     for check in one.report["checks"]:
         say(f"- {'passed' if check['passed'] else 'FAILED'}, {check['name']}: {check['says']}")
     if one.report["unjudged"]:
-        say(f"- {one.report['unjudged']:,} texts could not be judged")
+        say(f"- {counted(one.report['unjudged'], 'text')} could not be judged")
     for name, level in one.report["thresholds"].items():
         if level["step"] is not None and level["step"] != level["now"]:
             say(

@@ -24,7 +24,7 @@ from aimds.cli.pattern_change import (
     thresholds,
     written,
 )
-from aimds.printable import LINE, visible
+from aimds.printable import LINE, counted, visible
 
 if TYPE_CHECKING:
     from aimds.detect.patterns import Pattern
@@ -213,15 +213,15 @@ def imported(
     where = probes.locate(tool) if folder is None else folder
     found = probes.read(tool, where)
     origin = f"{tool} {probes.release(tool)}".strip() if folder is None else tool
-    print(f"{len(found):,} texts in {len({probe.file for probe in found}):,} files; mining …", file=sys.stderr)
+    print(f"{counted(len(found), 'text')} in {len({probe.file for probe in found}):,} files; mining …", file=sys.stderr)
     earlier = standing(known, tool)
     patterns = mined(found, base, per_text=per_text, most=most, known=KNOWN)
     limits = thresholds(base, patterns, benign)
     change = Change(tuple(Entry(pattern, origin) for pattern in patterns), earlier, limits.values)
     after = written(change, base, store=store, key=signing, author=author, message=message or f"import of {origin}")
     for threat in sorted({pattern.threat for pattern in patterns}):
-        _say(f"{threat}: {sum(pattern.threat == threat for pattern in patterns)} patterns")
-    _say(f"thresholds learnt from {limits.source}; {len(earlier)} patterns of an earlier import taken out")
+        _say(f"{threat}: {counted(sum(pattern.threat == threat for pattern in patterns), 'pattern')}")
+    _say(f"thresholds learnt from {limits.source}; {counted(len(earlier), 'pattern')} of an earlier import taken out")
     _say_version(after)
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from aimds.cli import terminal
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, Mark, excerpt
-from aimds.printable import tokens, visible
+from aimds.printable import counted, tokens, visible
 
 if TYPE_CHECKING:
     from aimds.detect.patterns import Bank
@@ -66,7 +66,7 @@ def print_patterns(listed: Sequence[dict[str, Any]], version: str) -> None:
     out = console()
     out.print(table)
     gone = sum(row["removed"] for row in listed)
-    out.print(_line(f"{len(listed) - gone} patterns" + (f", {gone} taken out" if gone else "") + version))
+    out.print(_line(f"{counted(len(listed) - gone, 'pattern')}" + (f", {gone} taken out" if gone else "") + version))
 
 
 def print_history(store: PatternStore) -> None:
@@ -129,7 +129,7 @@ def print_counts(texts: Sequence[bytes], items: Iterable[Closeness], bank: Bank)
     matched = len({hit.row for hits in by_pattern.values() for hit in hits})
     if by_pattern:
         out.print(table)
-    out.print(f"{matched:,} of {len(texts):,} texts match")
+    out.print(f"{matched:,} of {counted(len(texts), 'text')} match")
 
 
 def _table(*titles: str) -> Table:

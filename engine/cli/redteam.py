@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from aimds.cli.startup import BACKEND
+from aimds.printable import counted
 
 if TYPE_CHECKING:
     from aimds.jobs.redteam.findings import Findings, Probe
@@ -235,7 +236,8 @@ def _print(found: Findings, output: Path, page: Path) -> None:
 
     held, through, passed = (found.share(name) for name in ("held", "through", "passed"))
     say(
-        f"{len(found.probes):,} probes, {found.n:,} attempts in {found.seconds:,.0f} s: {_share(held.hits, held.n)} "
+        f"{counted(len(found.probes), 'probe')}, {counted(found.n, 'attempt')} in {found.seconds:,.0f} s: "
+        f"{_share(held.hits, held.n)} "
         f"held back ({100 * held.low:.1f}–{100 * held.high:.1f} %), {through.hits:,} got through, {passed.hits:,} of "
         "them unseen"
     )
@@ -259,13 +261,16 @@ def _print(found: Findings, output: Path, page: Path) -> None:
             hosts = ", ".join(visible(host, 80) for host in tool.refused)
             say(f"{tool.name} would have asked, and was kept from it: {hosts}")
     if found.failed:
-        say(f"{found.failed:,} attempts without a verdict count nowhere")
+        say(f"{counted(found.failed, 'attempt')} without a verdict, counted nowhere")
     if found.left_out:
-        say(f"{len(found.left_out):,} probes left out: see the page or --json")
+        say(f"{counted(len(found.left_out), 'probe')} left out: see the page or --json")
     drafted = sum(len(probe.draft.patterns) for probe in found.probes if probe.draft)
     say(f"{visible(str(output / ATTEMPTS), LINE)}, page {visible(str(page), LINE)}")
     if drafted:
-        say(f"{drafted} patterns drafted in {visible(str(output / DRAFTS), LINE)}: read them; nothing was installed")
+        say(
+            f"{counted(drafted, 'pattern')} drafted in {visible(str(output / DRAFTS), LINE)}: read them; nothing "
+            f"was installed"
+        )
 
 
 def _row(probe: Probe) -> tuple[str, ...]:

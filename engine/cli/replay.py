@@ -13,6 +13,7 @@ import typer
 
 from aimds.cli.over_files import EXIT_INTERRUPTED, EXIT_SKIPPED, column, cpus, interruptible, print_skipped
 from aimds.cli.progress import progress
+from aimds.printable import counted
 
 if TYPE_CHECKING:
     from aimds.jobs.replay.findings import Findings, Group
@@ -177,7 +178,7 @@ def _too_many(findings: Findings, limits: tuple[int | None, int | None, int | No
     for name, count, limit in zip(("newly blocked", "newly released", "changed"), counts, limits, strict=True):
         if limit is not None and count > limit:
             found = True
-            print(f"{count:,} rows {name}, more than the {limit:,} that are allowed", file=sys.stderr)
+            print(f"{counted(count, 'row')} {name}, more than the {limit:,} that are allowed", file=sys.stderr)
     return found
 
 
@@ -197,7 +198,7 @@ def _print(findings: Findings, day: date, seconds: float, out: Path | None) -> N
 
     speed = findings.rows / seconds if seconds else 0.0
     version = visible(findings.policy, LINE)
-    say(f"{findings.rows:,} rows in {seconds:,.1f} s, {speed:,.0f} rows/s, by policy {version} on {day}")
+    say(f"{counted(findings.rows, 'row')} in {seconds:,.1f} s, {speed:,.0f} rows/s, by policy {version} on {day}")
     whole = findings.whole
     for word, kind in (("newly blocked", BLOCKED), ("newly released", RELEASED), ("otherwise changed", OTHERWISE)):
         share = whole.share(kind)

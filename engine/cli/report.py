@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from aimds.printable import counted
+
 DEFAULT_OUT = Path("report.html")
 
 
@@ -57,7 +59,7 @@ def register(app: typer.Typer) -> None:
             size = target.stat().st_size / 1000
             name = visible(str(target), LINE)
             print(
-                f"{name} ({size:,.0f} KB): {findings.rows:,} requests, {findings.caught:,} caught, "
+                f"{name} ({size:,.0f} KB): {counted(findings.rows, 'request')}, {findings.caught:,} caught, "
                 f"{findings.unjudged:,} not fully judged",
                 file=sys.stderr if as_json else sys.stdout,
             )

@@ -13,6 +13,7 @@ import typer
 
 from aimds.cli import review_allow, review_keep, review_open
 from aimds.cli.review_options import AsJson, ItemId, QueuePlace, Reason, ReviewerName, now, opened, reviewer
+from aimds.printable import counted
 
 EXIT_NOTHING = 1
 DEFAULT_ACTIONS = "escalate"
@@ -60,7 +61,9 @@ def add(
         print(json.dumps(asdict(done)))
         return
     before = f"{done.known:,} stood there before"
-    print(f"{done.new:,} queued of {done.rows:,} verdicts ({before}), {done.turns:,} turns beside them")
+    print(
+        f"{done.new:,} queued of {counted(done.rows, 'verdict')} ({before}), {counted(done.turns, 'turn')} beside them"
+    )
     if done.without_text:
         print("no text in some of them: scan with --with-text to see what is decided on", file=sys.stderr)
 
@@ -179,7 +182,7 @@ def stats(queue: QueuePlace = "review.db", name: ReviewerName = None, as_json: A
     for key, what in (("overdue", ""), ("claimed", f"   {counts['mine']:,} by you"), ("attack", ""), ("benign", "")):
         print(f"{key:9}{counts[key]:>9,}{what}")
     if counts["proposals"]:
-        print(f"{counts['proposals']:,} proposals wait for a second person: aimds review allow list")
+        print(f"waiting for a second person: {counted(counts['proposals'], 'proposal')}: aimds review allow list")
 
 
 def export(
@@ -200,12 +203,12 @@ def export(
         decided = feedback.table(found.store, reviewer(name), None if since is None else since.replace(tzinfo=UTC))
     feedback.write(decided, out)
     labels = decided.column("label").to_pylist()
-    counted: dict[str, Any] = {"rows": len(labels), "attack": labels.count("attack"), "benign": labels.count("benign")}
+    rows: dict[str, Any] = {"rows": len(labels), "attack": labels.count("attack"), "benign": labels.count("benign")}
     if as_json:
-        print(json.dumps({"out": str(out), **counted}))
+        print(json.dumps({"out": str(out), **rows}))
     else:
-        kinds = f"{counted['attack']:,} attacks, {counted['benign']:,} benign"
-        print(f"{visible(str(out), LINE)}: {counted['rows']:,} decisions, {kinds}")
+        kinds = f"{counted(rows['attack'], 'attack')}, {rows['benign']:,} benign"
+        print(f"{visible(str(out), LINE)}: {counted(rows['rows'], 'decision')}, {kinds}")
 
 
 def _told(item: Any, as_json: bool, sentence: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from aimds.cli.review_options import AsJson, QueuePlace, ReviewerName, now, opened, reviewer
+from aimds.printable import counted
 
 
 def register(group: typer.Typer) -> None:
@@ -29,7 +30,7 @@ def prune(
     with opened(queue) as found:
         at = now()
         n = remove_texts(found.store, at - timedelta(days), at, reviewer(name).name)
-    print(json.dumps({"items": n}) if as_json else f"{n:,} texts removed")
+    print(json.dumps({"items": n}) if as_json else f"{counted(n, 'text')} removed")
 
 
 def erase(
@@ -56,4 +57,4 @@ def erase(
             listed = ", ".join(one or '"" (items of none)' for one in whose)
             raise ConfigError("--tenant", None, f"one of {listed}: more than one has such an id")
         n = erase_subject(found.store, subject, now(), reviewer(name).name)
-    print(json.dumps({"items": n}) if as_json else f"{n:,} items erased")
+    print(json.dumps({"items": n}) if as_json else f"{counted(n, 'item')} erased")

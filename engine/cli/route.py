@@ -13,6 +13,7 @@ import typer
 from aimds.cli.over_files import EXIT_INTERRUPTED, column
 from aimds.cli.progress import progress
 from aimds.cli.startup import BACKEND
+from aimds.printable import counted
 
 if TYPE_CHECKING:
     from aimds.jobs.routing import Routing, Totals
@@ -164,7 +165,7 @@ def _print(totals: Totals, tiers: Tiers, seconds: float | None, output: Path | N
 
     whole = totals.whole
     if seconds is not None:
-        say(f"{whole.rows:,} rows in {seconds:,.1f} s, {whole.rows / max(seconds, 1e-9):,.0f} rows/s")
+        say(f"{counted(whole.rows, 'row')} in {seconds:,.1f} s, {whole.rows / max(seconds, 1e-9):,.0f} rows/s")
     table = Table(box=None, pad_edge=False)
     for name in ("tier", "rows", "share", "tokens in", "tokens out", "cost"):
         table.add_column(name, justify="left" if name == "tier" else "right", no_wrap=True)
@@ -184,7 +185,7 @@ def _print(totals: Totals, tiers: Tiers, seconds: float | None, output: Path | N
     if len(totals.cache) > 1:
         exact, near = totals.cache.get("exact", 0), totals.cache.get("near", 0)
         asked = exact + near + totals.cache.get("miss", 0)
-        say(f"cache: {exact:,} exact and {near:,} near hits of {asked:,} rows that may be cached")
+        say(f"cache: {exact:,} exact and {near:,} near hits of {counted(asked, 'row')} that may be cached")
     lost = {name: count for name, count in totals.reasons.items() if name not in ANSWERED}
     if lost:
         say("nowhere: " + ", ".join(f"{count:,} {name}" for name, count in sorted(lost.items())))

@@ -17,6 +17,7 @@ import typer
 from aimds.cli.over_files import EXIT_SKIPPED, column, cpus, interruptible, print_skipped, print_timings
 from aimds.cli.progress import progress
 from aimds.cli.startup import BACKEND, RAY, RAY_ADDRESS
+from aimds.printable import counted
 
 if TYPE_CHECKING:
     from aimds.jobs.scan import Factory, Following, ScanConfig
@@ -101,8 +102,8 @@ def register(app: typer.Typer) -> None:
         """Screen every row of INPUT and write DIR/<input name>, same rows, same order.
 
         Memory stays bounded whatever the files hold. A scan that was killed goes on when the same command is run again,
-        and the result is the same to the byte. Exit status: 0 all is done, 1 something had to be skipped (listed in
-        DIR/_skipped.json), 2 nothing could be done, 130 interrupted.
+        and the result is the same to the byte. Exit status: 0 all is done, 1 something, or all of it, could not be read
+        (listed in DIR/_skipped.json), 2 bad input: nothing was begun, or writing failed, 130 interrupted.
 
         Example: aimds scan 'logs/*.parquet' -o verdicts/
         """
@@ -126,6 +127,20 @@ def register(app: typer.Typer) -> None:
             with_text=with_text,
             workers=workers or cpus(),
             overwrite=overwrite,
+            told=_told(
+                {
+                    "--profile": profile,
+                    "--gray": gray,
+                    "--policy": policy,
+                    "--trace-policies": trace_policies,
+                    "--across-files": across_files,
+                    "--attractor": attractor,
+                    "--joined": joined,
+                    "--calibration": calibration,
+                    "--patterns": patterns,
+                    "--learned": learned,
+                }
+            ),
         )
         spread = on_ray or ray_address is not None
         if screener is None:
@@ -154,6 +169,12 @@ def register(app: typer.Typer) -> None:
                 print_timings(summary.stages, summary.rows_screened, summary.seconds)
         if summary.skipped:
             raise typer.Exit(EXIT_SKIPPED)
+
+
+def _told(options: dict[str, object]) -> dict[str, str]:
+    """Those that were given, a switch without a value."""
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    return {name: "" if value is True else str(value) for name, value in given.items()}
 
 
 def _policies(file: str) -> str:
@@ -225,7 +246,8 @@ def _print(summary: Summary) -> None:
             f", {summary.units_resumed:,} of {summary.units_total:,} units resumed" if summary.units_resumed else ""
         )
         console.print(
-            f"{summary.rows_screened:,} rows in {summary.seconds:,.1f} s, {summary.rows_per_s:,.0f} rows/s{resumed}; "
+            f"{counted(summary.rows_screened, 'row')} in {summary.seconds:,.1f} s, {summary.rows_per_s:,.0f} "
+            f"rows/s{resumed}; "
             f"verdicts in {summary.output}",
             markup=False,
         )
@@ -247,5 +269,7 @@ def _print(summary: Summary) -> None:
         console.print(f"sessions without times, not judged by these policies: {', '.join(missed)}", markup=False)
     unjudged = sum(count for status, count in summary.statuses.items() if status != "ok")
     if unjudged:
-        console.print(f"{unjudged:,} rows could not be judged, or not in full: see the columns status and error")
+        console.print(
+            f"{counted(unjudged, 'row')} could not be judged, or not in full: see the columns status and error"
+        )
     print_skipped(summary.skipped, summary.output)

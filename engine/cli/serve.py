@@ -149,13 +149,17 @@ async def _serve(settings: Callable[[], Settings], front: Callable[[Any, Any], A
     import asyncio
     import signal
 
+    from aimds.gateway.settings import present
+
+    found = settings().check()
+    present.check(found)
     say("starting: reads models and warms up; listens when that is done")
     from aimds.app import Gateway
     from aimds.cli.startup import TEXTS, notice
     from aimds.gateway.garbage import settle
 
     with notice():
-        gateway = Gateway(settings(), reread=settings, warm=TEXTS, front=front, say=say)
+        gateway = Gateway(found, reread=settings, warm=TEXTS, front=front, say=say)
         gateway.worker.screener.screen(list(TEXTS))
         await gateway.start()
     settle()

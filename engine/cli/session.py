@@ -34,10 +34,15 @@ def register(app: typer.Typer) -> None:
         Example: aimds session s000042 verdicts/ -o session.html
         """
         from aimds import __version__
-        from aimds.jobs.report import write
+        from aimds.errors import ConfigError
+        from aimds.jobs.report import check, write
         from aimds.jobs.sessions import page, trace
         from aimds.printable import LINE, visible
 
+        if not ident.strip():
+            raise ConfigError("ID", ident, "the id of a session; aimds report lists sessions at risk")
+        if out is not None:
+            check(out)
         found = trace.find(verdicts, ident, tenant)
         if out is not None:
             write(out, page.render(found, engine_version=__version__))
@@ -53,7 +58,8 @@ def _print(found: Trace) -> None:
     from rich.table import Table
 
     from aimds.cli import terminal
-    from aimds.printable import visible
+    from aimds.jobs.sessions.trace import share
+    from aimds.printable import counted, visible
 
     console = terminal.console(soft_wrap=True)
 
@@ -63,7 +69,7 @@ def _print(found: Trace) -> None:
     whose = f" of {visible(found.tenant, 60)}" if found.tenant else ""
     score = "none" if found.session_score is None else f"{found.session_score:.3f}"
     say(
-        f"session {visible(found.session_id, 80)}{whose}: {len(found.turns):,} turns, session score {score} "
+        f"session {visible(found.session_id, 80)}{whose}: {counted(len(found.turns), 'turn')}, session score {score} "
         f"(p = 0.01 at {found.threshold:.3f}), session action {found.session_action}"
     )
     shown = found.turns[-_SHOWN:]
@@ -99,4 +105,5 @@ def _print(found: Trace) -> None:
         say(f"motion: {motion.kind.replace('_', ' ')}, say {100 * motion.share:.0f} % of the trees{beats}")
     telling = sorted(found.p_values.items(), key=lambda one: one[1])[:3]
     if any(turn.surprise is not None for turn in found.turns):
-        say("benign sessions that show as much: " + ", ".join(f"{name} {p:.2g}" for name, p in telling))
+        shown_by = ", ".join(f"{name} {share(p)}" for name, p in telling)
+        say(f"share of benign sessions that show as much: {shown_by}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aimds.printable import LINE, visible
+from aimds.printable import LINE, counted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +100,10 @@ def explain(
         said = one["words"] or [f"{policy.name} is kept. {policy.says}"]
         typer.echo(visible(f"{place}: " if place else "", LINE) + "\n  ".join(visible(line, LINE) for line in said))
     if verdicts is not None and not as_json:
-        typer.echo(f"{count} sessions break {policy.name}" + (f", the first {limit} shown" if count > limit else ""))
+        typer.echo(
+            f"{counted(count, 'session')} {'breaks' if count == 1 else 'break'} {policy.name}"
+            + (f", the first {limit} shown" if count > limit else "")
+        )
     if broken:
         raise typer.Exit(EXIT_FAILED)
 
@@ -136,7 +139,7 @@ def graph(
         output.write_text(drawn, encoding="utf-8")
     except OSError as error:
         raise DataError(output, f"cannot be written: {error.strerror or error}") from error
-    typer.echo(visible(f"{output}: {len(made.table)} states", LINE))
+    typer.echo(visible(f"{output}: {counted(len(made.table), 'state')}", LINE))
 
 
 def visible_lines(text: str) -> str:
@@ -205,9 +208,16 @@ def _show(where: str, error: Any) -> None:
 
 
 def _typed(steps: str) -> Iterator[tuple[dict[str, Any], Steps, list[int]]]:
+    from aimds.errors import ConfigError
     from aimds.ltl.examples import read_steps
+    from aimds.ltl.traces import TraceError
 
-    trace = read_steps(steps)
+    try:
+        trace = read_steps(steps)
+    except TraceError as error:
+        raise ConfigError(
+            "--steps", steps, f"steps as in 'threat_detected @0; allowed @2s' ({error.problem})"
+        ) from None
     yield {"tenant": None, "session": None}, trace, list(range(len(trace)))
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.gateway.follow_ups import FollowUp, FollowUps, level_of
+from aimds.printable import counted
 from aimds.respond.carry_out import Notifier
 
 WITHIN_S: Final = {"critical": 0.01, "high": 0.1, "medium": 0.5, "low": 1.0}
@@ -53,10 +54,10 @@ class Notifications:
             again = self._failed(tries)
             if again:
                 self._hand(verdicts, now, level, tries + 1)
-                self._once("_failing", f"notify: {rows} rows cannot be told of yet: {error}")
+                self._once("_failing", f"notify: {counted(rows, 'row')} cannot be told of yet: {error}")
             else:
                 self._lost(rows)
-                self._once("_losing", f"notify: {rows} rows are lost, and maybe more: {error}")
+                self._once("_losing", f"notify: {counted(rows, 'row')} lost, and maybe more: {error}")
             return
         with self._lock:
             self._owed -= bool(tries)

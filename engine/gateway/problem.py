@@ -14,6 +14,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "unauthenticated": (401, "No valid identity was given"),
     "forbidden": (403, "This identity may not do this"),
     "not-found": (404, "There is no such route"),
+    "not-held": (404, "There is no such session in quarantine"),
     "method-not-allowed": (405, "The route has no such method"),
     "not-acceptable": (406, "No accepted media type can be given"),
     "slow-request": (408, "The request came too slowly"),

@@ -190,7 +190,7 @@ class Service:
             case "release":
                 tenant = identity.tenant_of(head.query.get("tenant"))
                 if not self.hooks.release(tenant, part, identity):
-                    raise Problem("not-found", f"session {part[:200]!r} of tenant {tenant!r} is not held")
+                    raise Problem("not-held", f"session {part[:200]!r} of tenant {tenant!r} is not held")
                 return _json("release", 200, {"released": part})
             case "status":
                 return _json("status", 200, self._state())

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from aimds.errors import AimdsError
 from aimds.gateway.pieces import Piece
+from aimds.printable import counted
 from aimds.respond.review import Case, Queue, Turn
 from aimds.respond.review.items import cases, turns
 from aimds.respond.review.retention import remove_texts
@@ -81,7 +82,7 @@ class Reviewing:
             self._waiting.put_nowait((found, around))
         except queue.Full:
             self._counted("lost", len(found))
-            self._say(f"review: {len(found)} rows are lost, {MOST_WAITING} batches wait for the disk already")
+            self._say(f"review: {counted(len(found), 'row')} lost, {MOST_WAITING} batches wait for the disk already")
 
     def _write(self) -> None:
         while (work := self._waiting.get()) is not _END:
@@ -94,7 +95,7 @@ class Reviewing:
                 added = self.target.add(found, around, self._now(), WHO)
             except AimdsError as error:
                 if not told:
-                    self._say(f"review: {len(found)} rows cannot be queued yet: {error}")
+                    self._say(f"review: {counted(len(found), 'row')} cannot be queued yet: {error}")
                 told = True
                 if self._ending.wait(PAUSE_S):
                     self._counted("lost", len(found))

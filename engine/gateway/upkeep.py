@@ -16,6 +16,7 @@ from aimds.gateway.session_file import SessionFile
 from aimds.gateway.tokens import Jwks
 from aimds.learn.drift import Traffic
 from aimds.metrics import Metrics
+from aimds.printable import counted
 from aimds.record.audit import AuditLog
 from aimds.record.erasure import retain
 from aimds.record.wanted import serve
@@ -138,7 +139,7 @@ class Upkeep:
             self._say(f"old files of the audit log stay: {error}")
             return
         if gone:
-            self._say(f"{len(gone)} files of the audit log are older than {days:g} days and were removed")
+            self._say(f"removed from the audit log: {counted(len(gone), 'file')} older than {days:g} days")
 
     def _erase(self, log: AuditLog) -> None:
         try:
@@ -147,7 +148,7 @@ class Upkeep:
             self._say(f"nothing was erased from the audit log: {error}")
             return
         if found is not None:
-            self._say(f"a subject was erased from the audit log: {found.records} records")
+            self._say(f"a subject was erased from the audit log: {counted(found.records, 'record')}")
 
     def _flush(self) -> None:
         # Before and not after: what is noted while the disk works needs a flush of its own.

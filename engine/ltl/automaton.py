@@ -97,7 +97,10 @@ class _Builder:
         for number in self.clocks:
             within = pool.nodes[number].within
             if within is None or within.low or within.high is None:
-                raise FragmentError(pool.text(number), "a table needs an interval that begins at 0 and ends")
+                raise FragmentError(
+                    pool.text(number),
+                    "no automaton for an interval that does not begin at 0 and end; it is judged without one",
+                )
         if len(events) + len(self.clocks) > MAX_BITS:
             what = "different events and intervals in the formula"
             raise LimitError(what, len(events) + len(self.clocks), MAX_BITS, SIMPLER)

@@ -164,7 +164,15 @@ def _path(
     path = f"M{start[0]:.0f} {start[1]:.0f}Q{middle[0]:.0f} {middle[1]:.0f} {end[0]:.0f} {end[1]:.0f}"
     # Not in the middle, where edges cross.
     x, y = (SHARE[0] * a + SHARE[1] * b + SHARE[2] * c for a, b, c in zip(start, middle, end, strict=True))
-    return path, (x, y + (-6 if forward else LINE + 2), "middle" if forward else "below")
+    half = _width(edge) / 2
+    # A label as wide as its line is steep would be crossed by it.
+    t = SHARE[2] ** 0.5
+    dx, dy = ((1 - t) * (b - a) + t * (c - b) for a, b, c in zip(start, middle, end, strict=True))
+    rise = min(2 * LINE, half * abs(dy / dx)) if dx else 0.0
+    if forward:
+        # Clear of the arrow of the loop at its state.
+        x = max(x, min(x0 + 32 + half, x1 - 32 - half))
+    return path, (x, y + (-6 - rise if forward else LINE + 2), "middle" if forward else "below")
 
 
 def _label(edge: Edge, at: tuple[float, float, str]) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from aimds.printable import counted
+
 LIMITS = """\
 - The bounds hold for traffic like the rows that were judged. Another tenant, a new product or another season is other
   traffic: calibrate again.
@@ -73,7 +75,7 @@ def render(card: dict[str, Any]) -> str:
         f"{total['fitted']:,} texts and judged on {total['judged']:,} others, dealt out by seed {config['seed']}.",
     ]
     if rows["not_judged"]:
-        lines.append(f"{rows['not_judged']:,} texts could not be judged and are in neither part.")
+        lines.append(f"{counted(rows['not_judged'], 'text')} could not be judged: in neither part.")
     if card["trimmed"]:
         lines += [
             "",

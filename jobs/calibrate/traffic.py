@@ -22,6 +22,7 @@ from aimds.jobs.scan.plan import Planned, plan
 from aimds.jobs.scan.reading import ReadError, gather, open_table
 from aimds.jobs.scan.settings import ScanConfig
 from aimds.jobs.scan.tasks import Limits
+from aimds.printable import counted
 from aimds.schema import CHANNELS
 
 UNIT_ROWS = 65_536
@@ -179,7 +180,8 @@ class _Gathered:
         if self._too_long:
             notes = [
                 *notes,
-                f"{self._too_long:,} texts of more than {MAX_TEXT_BYTES:,} bytes left out: a scan screens none",
+                f"{counted(self._too_long, 'text')} of more than {MAX_TEXT_BYTES:,} bytes left out: a scan screens "
+                f"none",
             ]
         if self._ends_in:
             notes = [*notes, f"the sample ends in {self._ends_in} at {MAX_BYTES >> 20} MiB of text"]

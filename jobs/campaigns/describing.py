@@ -12,6 +12,7 @@ from aimds.jobs.campaigns.findings import Family, Sample
 from aimds.jobs.campaigns.masking import masked
 from aimds.jobs.campaigns.tally import Figures
 from aimds.jobs.report import timeline
+from aimds.printable import counted
 
 SAMPLES = 6
 _HOUR_US = 3_600_000_000
@@ -90,7 +91,7 @@ def about(family: Family) -> list[str]:
     when = f", {family.first:%Y-%m-%d} to {family.last:%Y-%m-%d}" if family.first and family.last else ""
     spared = f", none of {draft.spared} allowed ones" if draft.spared else ""
     return [
-        f"Draft for {family.id}: {family.rows} rows of {family.tenants} tenants{when}.",
+        f"Draft for {family.id}: {counted(family.rows, 'row')} of {counted(family.tenants, 'tenant')}{when}.",
         f"Found {draft.reached} of {draft.tried} of its texts{spared}.",
         "Read it, try it with aimds hunt --pattern, then add it with aimds patterns add.",
     ]

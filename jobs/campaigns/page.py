@@ -9,7 +9,7 @@ from aimds.jobs.report.charts import Series, number, percent
 from aimds.jobs.report.elements import card, day, period, threat_ids, threat_title, tile
 from aimds.jobs.report.excerpts import size
 from aimds.jobs.report.markup import Child, Html, h, join
-from aimds.printable import visible
+from aimds.printable import counted, visible
 
 COLOURS = 7
 """Families with a colour of their own; the rest are drawn alike."""
@@ -51,7 +51,11 @@ def _heading(findings: Findings, title: str) -> Html:
 def _headline(findings: Findings) -> Html:
     lost = sum(skip.rows or 0 for skip in findings.skipped)
     shown = len(findings.families)
-    of = f"the {number(shown)} largest below" if shown < findings.n_families else f"{findings.min_rows} rows or more"
+    of = (
+        f"the {number(shown)} largest below"
+        if shown < findings.n_families
+        else f"{counted(findings.min_rows, 'row')} or more"
+    )
     tiles = [
         tile("Rows read", number(findings.rows), "of the history"),
         tile("Candidates", number(findings.candidates), percent(findings.candidates, findings.rows), "a-flag"),
@@ -255,7 +259,7 @@ def _nothing(findings: Findings) -> Html | None:
         why = f"No row is a candidate ({findings.chosen_by})."
     else:
         tenants = f" and {findings.least_tenants} tenants" if findings.least_tenants > 1 else ""
-        why = f"No texts are worded alike in {findings.min_rows} rows{tenants} or more."
+        why = f"No texts are worded alike in {counted(findings.min_rows, 'row')}{tenants} or more."
     return card("Families", h("p", why, class_="empty"))
 
 

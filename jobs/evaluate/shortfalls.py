@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from aimds.jobs.evaluate.plots import interval, rounded
 from aimds.jobs.report.charts import percent
+from aimds.printable import counted
 
 Row = Mapping[str, Any]
 
@@ -69,7 +70,7 @@ def stage_name(step: Row) -> str:
 
 def _not_judged(result: Row) -> list[Shortfall]:
     n, bare = result.get("could_not_judge") or 0, (result.get("removal") or {}).get("unexplained", 0)
-    out = [Shortfall(f"{n:,} rows could not be judged", ())] if n else []
+    out = [Shortfall(f"{counted(n, 'row')} could not be judged", ())] if n else []
     return [*out, Shortfall(f"{bare:,} flagged attacks whose verdict names no evidence", ())] if bare else out
 
 
@@ -109,7 +110,9 @@ def _taught(rows: Sequence[Row]) -> list[Shortfall]:
     most = max((row["exemplars"] for row in rows), default=0)
     taught = [row for row in rows if most and row["exemplars"] == most]
     weak = _below(taught, "fpr 0.001", FOUND, 1)
-    what = f"After {most} exemplars still under {rounded(FOUND)} at 0.1 %: {len(weak)} of {len(taught)} sources"
+    what = (
+        f"After {counted(most, 'exemplar')} still under {rounded(FOUND)} at 0.1 %: {len(weak)} of {len(taught)} sources"
+    )
     return [Shortfall(what, _named(weak, "fpr 0.001"))] if weak else []
 
 
@@ -145,13 +148,11 @@ def _overdefence(rows: Sequence[Row]) -> list[Shortfall]:
 
 def _entities(rows: Sequence[Row]) -> list[Shortfall]:
     out = []
-    for measure, counted in (("recall", "n"), ("precision", "predicted")):
-        known = [row for row in rows if row.get(measure) is not None and row[counted] >= MIN_ROWS]
+    for measure, base in (("recall", "n"), ("precision", "predicted")):
+        known = [row for row in rows if row.get(measure) is not None and row[base] >= MIN_ROWS]
         weak = sorted((row for row in known if row[measure] < ENTITY), key=lambda row: row[measure])
         if weak:
-            named = (
-                f"{row['entity']} in {row['source']} {percent(row[measure], 1)} of {row[counted]:,}" for row in weak
-            )
+            named = (f"{row['entity']} in {row['source']} {percent(row[measure], 1)} of {row[base]:,}" for row in weak)
             out.append(Shortfall(f"Personal data: {measure} under {rounded(ENTITY)}", tuple(named)))
     return out
 

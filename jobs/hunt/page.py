@@ -11,7 +11,7 @@ from aimds.jobs.report.charts import Series, number, percent
 from aimds.jobs.report.elements import card, day, period, threat_ids, threat_title, tile
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, Mark, excerpt
 from aimds.jobs.report.markup import Child, Html, h
-from aimds.printable import visible
+from aimds.printable import counted, visible
 
 _SHOWN_SKIPS = 50
 _PER = 1_000_000
@@ -20,9 +20,9 @@ _PER = 1_000_000
 
 def render(findings: Findings, *, title: str, engine_version: str) -> str:
     """The whole page; the same arguments give the same bytes."""
-    groups = [_holders("Tenants hit", findings.tenants, "tenant")]
+    groups = [_holders(findings, "Tenants hit", findings.tenants, "tenant")]
     if findings.users is not None:
-        groups.append(_holders("Users hit", findings.users, "user"))
+        groups.append(_holders(findings, "Users hit", findings.users, "user"))
     left = h("div", *groups, class_="stack")
     right = h("div", _places(findings), class_="stack")
     return frame.document(
@@ -32,7 +32,7 @@ def render(findings: Findings, *, title: str, engine_version: str) -> str:
         _over_time(findings),
         _sought(findings),
         h("div", left, right, class_="pair"),
-        _sessions(findings.sessions),
+        _sessions(findings),
         _samples(findings.samples),
         _unsearched(findings),
         frame.footer(
@@ -44,23 +44,30 @@ def render(findings: Findings, *, title: str, engine_version: str) -> str:
 
 
 def _heading(findings: Findings, title: str) -> Html:
-    files = f"{number(len(findings.files))} file" + ("s" if len(findings.files) != 1 else "")
+    files = counted(len(findings.files), "file")
     when = period(findings.begins, findings.ends) if findings.begins and findings.ends else "no times in these files"
     return frame.heading(title, f"{when} · {files}")
 
 
 def _headline(findings: Findings) -> Html:
+    none = "no hit with a time" if findings.rows_hit else "nothing was found"
+
     def seen(name: str, at: datetime | None) -> Html:
-        return tile(name, f"{at.day} {at:%b}" if at else "–", f"{at:%Y, %H:%M} UTC" if at else "no hit with a time")
+        return tile(name, f"{at.day} {at:%b}" if at else "–", f"{at:%Y, %H:%M} UTC" if at else none)
 
     tiles = [
         tile("Rows searched", number(findings.rows), _decoding(findings)),
-        tile("Rows hit", number(findings.rows_hit), percent(findings.rows_hit, findings.rows), "a-block"),
-        tile("Sessions hit", _count(findings.sessions), _per(findings.rows_hit, findings.sessions, "session")),
-        tile("Tenants hit", _count(findings.tenants), _per(findings.rows_hit, findings.tenants, "tenant")),
+        tile(
+            "Rows hit",
+            number(findings.rows_hit),
+            percent(findings.rows_hit, findings.rows),
+            "a-block" if findings.rows_hit else "",
+        ),
+        tile("Sessions hit", _count(findings.sessions), _per(findings, findings.sessions, "session")),
+        tile("Tenants hit", _count(findings.tenants), _per(findings, findings.tenants, "tenant")),
     ]
     if findings.users is not None:
-        tiles.append(tile("Users hit", _count(findings.users), _per(findings.rows_hit, findings.users, "user")))
+        tiles.append(tile("Users hit", _count(findings.users), _per(findings, findings.users, "user")))
     tiles += [seen("First seen", findings.first), seen("Last seen", findings.last)]
     lost = findings.unjudged + sum(skip.rows or 0 for skip in findings.skipped)
     unsearched = "skipped or not searchable" if lost or findings.skipped else "nothing was left out"
@@ -76,8 +83,10 @@ def _count(holders: Holders) -> str:
     return ("" if holders.exact else "over ") + number(holders.count)
 
 
-def _per(rows: int, holders: Holders, name: str) -> str:
-    return f"{rows / holders.count:.1f} rows each" if holders.count else f"no {name} ids"
+def _per(findings: Findings, holders: Holders, name: str) -> str:
+    if holders.count:
+        return f"{findings.rows_hit / holders.count:.1f} rows each"
+    return f"no {name} ids on them" if findings.rows_hit else "nothing was found"
 
 
 def _over_time(findings: Findings) -> Html:
@@ -140,9 +149,14 @@ def _sought(findings: Findings) -> Html:
     return card("What was sought", h("ol", *map(row, ordered), class_="bars-list threats"), note=note)
 
 
-def _holders(name: str, holders: Holders, what: str) -> Html:
+def _nobody(findings: Findings, what: str) -> Html:
+    why = f"No row hit carries a {what} id." if findings.rows_hit else "Nothing was found."
+    return h("p", why, class_="empty")
+
+
+def _holders(findings: Findings, name: str, holders: Holders, what: str) -> Html:
     if not holders.top:
-        return card(name, h("p", f"No row hit carries a {what} id.", class_="empty"))
+        return card(name, _nobody(findings, what))
     scale = holders.top[0].rows
     rows = [
         h(
@@ -179,9 +193,10 @@ def _places(findings: Findings) -> Html:
     return card("Where it stood", *parts, note="Channels, and encodings in which it was hidden")
 
 
-def _sessions(sessions: Holders) -> Html:
+def _sessions(findings: Findings) -> Html:
+    sessions = findings.sessions
     if not sessions.top:
-        return card("Sessions hit", h("p", "No row hit carries a session id.", class_="empty"))
+        return card("Sessions hit", _nobody(findings, "session"))
     rows = [
         h(
             "tr",

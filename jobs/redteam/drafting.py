@@ -17,6 +17,7 @@ from aimds.jobs.campaigns.findings import Draft
 from aimds.jobs.campaigns.masking import masked
 from aimds.jobs.redteam.findings import Attempt, Probe
 from aimds.jobs.scan.durable import guarded, make_folder, writing
+from aimds.printable import counted
 from aimds.schema import FEEDBACK
 
 EXAMPLES = 3
@@ -89,7 +90,8 @@ def write(folder: Path, probes: Sequence[Probe]) -> list[Path]:
     for probe in probes:
         if probe.draft is not None:
             about = [
-                f"Draft for {probe.tool} {probe.name}: {probe.through.hits} of {probe.n} attempts got through.",
+                f"Draft for {probe.tool} {probe.name}: {probe.through.hits} of {counted(probe.n, 'attempt')} got "
+                f"through.",
                 f"Found {probe.draft.reached} of {probe.draft.tried} of their texts{_with(probe)}, none of "
                 f"{probe.draft.spared} harmless ones.",
                 "Read it, try it with aimds hunt --pattern, then add it with aimds patterns add.",

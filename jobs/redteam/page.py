@@ -10,7 +10,7 @@ from aimds.jobs.report import frame
 from aimds.jobs.report.charts import Series, legend, number, percent, split_bar
 from aimds.jobs.report.elements import card, day, threat_ids, threat_title, tile
 from aimds.jobs.report.markup import Html, h
-from aimds.printable import visible
+from aimds.printable import counted, visible
 
 MOST_THROUGH = 30
 CSS = {"held": "a-block", "changed": "a-redact", "flagged": "a-flag", "passed": "a-allow", "failed": "a-escalate"}
@@ -110,7 +110,7 @@ def _ranked(place: int, probe: Probe) -> Html:
         class_="figure",
     )
     shown = [_quote(text) for text in probe.examples]
-    examples = h("details", h("summary", f"{len(shown)} of them"), *shown) if shown else None
+    examples = h("details", h("summary", counted(len(shown), "example")), *shown) if shown else None
     return h("li", head, figure, _bar(probe), examples, _draft(probe), class_="probe")
 
 
@@ -169,7 +169,10 @@ def _tool(findings: Findings, tool: Tool) -> Html | None:
         ]
         rows.append(h("tr", *cells))
     held = findings.share("held", tool.name)
-    note = f"{len(probes)} probes in {tool.seconds:,.0f} s; {percent(held.hits, held.n)} held back, {_interval(held)}"
+    note = (
+        f"{counted(len(probes), 'probe')} in {tool.seconds:,.0f} s; {percent(held.hits, held.n)} held back, "
+        f"{_interval(held)}"
+    )
     under = (
         h(
             "p",

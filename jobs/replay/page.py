@@ -122,7 +122,9 @@ def _by_p(findings: Findings) -> Html:
     else:
         drawn.append(h("p", "Nothing changes.", class_="empty"))
     every = [sum(findings.by_p[kind][i] for kind in range(len(KINDS))) for i in shown]
-    volume = charts.columns([Series("rows", "a-allow", every)], labels, [], alt="All rows by p-value", css="volume")
+    kind = "volume" if series else "volume ticked"
+    under = [] if series else ticks
+    volume = charts.columns([Series("rows", "a-allow", every)], labels, under, alt="All rows by p-value", css=kind)
     drawn += [h("p", "All rows", class_="sub"), volume]
     return card("p-values", *drawn, note="Rows that change, by p-value, from harmless (left) to dangerous", css="time")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from datetime import datetime
@@ -39,10 +40,38 @@ def report(
         DataError: nothing to read, a damaged file, or ``out`` cannot be written.
         SchemaError: a file that does not hold verdicts, or a log without text.
     """
+    if out is not None:
+        check(out)
     findings = tally(paths, requests=requests, mask=mask)
     if out is not None:
         write(out, render(findings, title=title, made_at=made_at, engine_version=__version__))
     return findings
+
+
+def check(out: Path) -> None:
+    """Find out before the work whether a page can be put at ``out``; nothing is made or changed.
+
+    Raises:
+        DataError: as `write`.
+    """
+    try:
+        _free(out)
+        above = next(one for one in out.absolute().parents if one.exists())
+        if not above.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise DataError(out, f"cannot be written: {error.strerror or error}") from error
+
+
+def _free(out: Path) -> None:
+    if out.is_dir():
+        raise DataError(out, "is a folder; name a file, for example report.html")
+    if out.is_file():
+        with out.open("rb") as there:
+            if there.read(1) not in (b"", b"<"):
+                raise DataError(out, "holds something else than a page; name another file")
 
 
 def write(out: Path, page: str) -> None:
@@ -55,12 +84,7 @@ def write(out: Path, page: str) -> None:
     """
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        if out.is_dir():
-            raise DataError(out, "is a folder; name a file, for example report.html")
-        if out.is_file():
-            with out.open("rb") as there:
-                if there.read(1) not in (b"", b"<"):
-                    raise DataError(out, "holds something else than a page; name another file")
+        _free(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
             # Text from logs may hold lone surrogates; the page must still be valid UTF-8.

@@ -9,7 +9,7 @@ from aimds.jobs.report.charts import Series, action_css, number, percent
 from aimds.jobs.report.elements import CAUGHT, card, threat_ids, threat_title, tile
 from aimds.jobs.report.findings import Findings, Group
 from aimds.jobs.report.markup import Html, h
-from aimds.printable import visible
+from aimds.printable import counted, visible
 
 SHOWN_THREATS = 7
 """Threat types with a colour of their own over time; the rest are drawn together."""
@@ -22,7 +22,7 @@ def headline(findings: Findings) -> Html:
     rows = findings.rows
 
     floor = "" if findings.sessions_exact else "over "
-    reach = f"{floor}{number(findings.sessions)} sessions" if findings.sessions else "no session ids"
+    reach = f"{floor}{counted(findings.sessions, 'session')}" if findings.sessions else "no session ids"
     tiles = [tile("Requests", number(rows), reach)]
     tiles.append(tile("Caught", number(findings.caught), f"{percent(findings.caught, rows)} of requests"))
     always = {"block", "flag", "redact"}
@@ -69,7 +69,7 @@ def over_time(findings: Findings) -> Html:
     ]
     left_out = []
     if found.untimed:
-        left_out.append(f"{number(found.untimed)} requests without a time")
+        left_out.append(f"{counted(found.untimed, 'request')} without a time")
     if found.outside:
         left_out.append(f"{number(found.outside)} far outside this period")
     note = f"Caught requests per {found.width}, UTC" + (f"; not shown: {', '.join(left_out)}" if left_out else "")
@@ -119,7 +119,7 @@ def scores(findings: Findings) -> Html:
     words = {"flag": "lowest flagged", "block": "lowest blocked"}
     ordered = sorted(found.lowest.items(), key=lambda item: item[1])
     markers = [(score, f"{words[action]} {score:.3g}", action_css(action)) for action, score in ordered]
-    missing = f"; {number(found.missing)} requests have none" if found.missing else ""
+    missing = f"; {counted(found.missing, 'request')} have none" if found.missing else ""
     series = [Series("all requests", "a-allow", found.all), Series("caught", "caught", found.caught)]
     drawn = charts.histogram(found.all, found.caught, markers, alt="Histogram of scores")
     return card("Scores", charts.legend(series), drawn, note=f"Requests per score, log scale{missing}")

@@ -7,13 +7,13 @@ from itertools import groupby
 
 from aimds.jobs.report import charts
 from aimds.jobs.report.charts import action_css, number
-from aimds.jobs.report.elements import card, day, period, threat_title
+from aimds.jobs.report.elements import card, day, named, period, threat_title
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII
 from aimds.jobs.report.findings import Findings
 from aimds.jobs.report.markup import Child, Html, h, join
 from aimds.jobs.report.samples import Sample
 from aimds.jobs.report.session_risk import SessionRisk
-from aimds.printable import visible
+from aimds.printable import counted, visible
 
 
 def sessions(findings: Findings) -> Html:
@@ -32,17 +32,17 @@ def _session(risk: SessionRisk) -> Html:
     if risk.first and risk.last:
         where.append(period(risk.first, risk.last))
     who = h("div", h("code", visible(risk.session_id, 64)), h("small", " · ".join(where)), class_="who")
-    threats = [h("span", f"{threat_title(name)} × {n}", class_="id") for name, n in list(risk.threats.items())[:4]]
+    threats = [h("span", f"{_title(name)} × {n}", class_="id") for name, n in list(risk.threats.items())[:4]]
     badge = (
         h("span", risk.session_action.replace("_", " "), class_="badge a-block")
         if risk.session_action != "none"
         else None
     )
     line = charts.sparkline(
-        risk.scores, risk.actions, alt=f"Score per turn, {risk.turns} turns, highest {risk.max_score:.2f}"
+        risk.scores, risk.actions, alt=f"Score per turn, {counted(risk.turns, 'turn')}, highest {risk.max_score:.2f}"
     )
     figures = [
-        ("turns", number(risk.turns) + ("" if risk.whole else "+")),
+        ("turn" if risk.turns == 1 and risk.whole else "turns", number(risk.turns) + ("" if risk.whole else "+")),
         ("caught", number(risk.caught)),
         ("highest", f"{risk.max_score:.3f}"),
     ]
@@ -52,13 +52,17 @@ def _session(risk: SessionRisk) -> Html:
     return h("li", who, line, h("dl", *cells), h("div", badge, *threats, class_="ids"))
 
 
+def _title(threat: str) -> str:
+    return "No threat type" if threat == "none" else threat_title(threat)
+
+
 def samples(chosen: Sequence[Sample]) -> Html:
     """Excerpts with the evidence marked, by threat type."""
     if not chosen:
         return card("Sample evidence", h("p", "Nothing was caught.", class_="empty"))
     groups = []
     for threat, members in groupby(chosen, key=lambda one: one.threat_type):
-        title = h("h3", "No threat type" if threat == "none" else threat_title(threat))
+        title = h("h3", _title(threat))
         groups.append(h("div", title, *map(_sample, members), class_="kind"))
     key = h(
         "p",
@@ -94,7 +98,7 @@ def excerpted(sample: Sample, *told: str) -> Html:
     if sample.ts:
         where.append(f"{day(sample.ts)} UTC")
     names = dict.fromkeys((str(item["detector"]), str(item["pattern_id"])) for item in sample.evidence)
-    chips = [h("span", f"{visible(d, 30)} {visible(p, 60)}", class_="id") for d, p in list(names)[:6]]
+    chips = [h("span", named(*one), class_="id") for one in list(names)[:6]]
     listed = h("div", *chips, class_="ids") if chips else None
     return join([_excerpt(sample), listed, h("small", " · ".join(where))])
 

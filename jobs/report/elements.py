@@ -29,7 +29,9 @@ def day(at: datetime) -> str:
 
 
 def period(first: datetime, last: datetime) -> str:
-    """From when to when, in UTC; the date once where it is the same."""
+    """From when to when, in UTC; the date once where it is the same, one time where both read the same."""
+    if day(first) == day(last):
+        return f"{day(first)} UTC"
     if first.date() == last.date():
         return f"{day(first)} – {last:%H:%M} UTC"
     return f"{day(first)} – {day(last)} UTC"
@@ -47,3 +49,9 @@ def threat_ids(threat: str) -> Html | None:
     known = get(threat)
     names = [*(f"OWASP {one}" for one in known.owasp_llm), *known.owasp_aitg, *known.atlas]
     return h("div", *(h("span", name, class_="id") for name in names), class_="ids") if names else None
+
+
+def named(detector: str, pattern: str) -> str:
+    """What gave evidence: the stage and its pattern; a head of the classifier has the stage in its own name."""
+    said = visible(pattern, 60)
+    return said if pattern.startswith(f"{detector}.") else f"{visible(detector, 30)} {said}"

@@ -8,6 +8,8 @@ from html import escape
 from aimds.printable import tokens, visible
 
 _VOID = frozenset({"meta", "input", "link", "br"})
+_QUOTED = frozenset({"blockquote", "mark", "code", "style"})
+"""Elements whose text is somebody else's and stands as it is."""
 
 
 class Html(str):
@@ -39,7 +41,7 @@ def join(children: Iterable[Child]) -> Html:
 def h(tag: str, *children: Child, **attributes: str | int | float | bool | None) -> Html:
     """One element. Attribute names: ``class_`` for class, ``_`` becomes ``-``; None and False leave an attribute out.
 
-    Attribute values are escaped and put on one line, at most 400 characters.
+    Attribute values are escaped and put on one line, at most 400 characters. No line ends between a figure and its %.
     """
     parts = [tag]
     for name, value in attributes.items():
@@ -52,7 +54,14 @@ def h(tag: str, *children: Child, **attributes: str | int | float | bool | None)
         content = visible(_number(value), 400)
         parts.append(f'{plain}="{escape(content, quote=True)}"')
     opening = "<" + " ".join(parts) + ">"
-    return Html(opening if tag in _VOID else f"{opening}{join(children)}</{tag}>")
+    if tag in _VOID:
+        return Html(opening)
+    inside = children if tag in _QUOTED else map(_kept, children)
+    return Html(f"{opening}{join(inside)}</{tag}>")
+
+
+def _kept(child: Child) -> Child:
+    return child.replace(" %", "\u00a0%") if type(child) is str else child
 
 
 def _number(value: str | int | float) -> str:

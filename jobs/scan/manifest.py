@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,19 @@ from aimds.jobs.scan.summary import Skip
 FOLDER = ".aimds"
 SKIPPED = "_skipped.json"
 _INPUT, _DONE = "input.json", "done.json"
+_WORDS = {
+    "input": "the input file",
+    "job": "the command",
+    "screener": "the settings",
+    "columns": "the columns",
+    "carry": "--carry",
+    "with_text": "--with-text",
+    "unit_rows": "the rows of a unit",
+    "limits": "the limits",
+    "schema": "the columns of the output",
+    "format": "the version of aimds",
+}
+"""What an output depends on, for a reader."""
 
 
 def digest(value: Any) -> str:
@@ -40,13 +53,14 @@ def wrote(root: Path, name: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class Memory:
     """The state of one output file. ``belongs`` = {"config": …, "input": …}: what its content depends on. ``job`` and
-    ``makes`` are the words for who writes it and what it holds."""
+    ``makes`` are the words for who writes it and what it holds, ``told`` the options it is made with, for a reader."""
 
     root: Path
     name: str
     belongs: dict[str, Any]
     job: str = "scan"
     makes: str = "verdicts"
+    told: dict[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -61,6 +75,10 @@ class Memory:
         """What the parts are marked with."""
         return digest([self.name, self.belongs])
 
+    @property
+    def _input(self) -> dict[str, Any]:
+        return {"name": self.name, "belongs": self.belongs, "told": self.told}
+
     def conflict(self) -> str | None:
         """Why what is on disk is not of this scan; None where it is, or where nothing is there."""
         before = durable.read_json(self.folder / _INPUT)
@@ -69,7 +87,8 @@ class Memory:
             return unknown if self.output.exists() else None
         if before.get("belongs") != self.belongs:
             changed = _difference(before.get("belongs") or {}, self.belongs)
-            return f"does not hold {self.makes} of this {self.job} ({changed})"
+            options = _options(before.get("told"), self.told)
+            return f"does not hold {self.makes} of this {self.job} ({changed}{options})"
         done = self.done()
         if done and done["bytes"] is not None and self.output.exists() and self.output.stat().st_size != done["bytes"]:
             return f"was changed after the {self.job} wrote it"
@@ -96,7 +115,7 @@ class Memory:
                 stale.unlink()
             (self.folder / _DONE).unlink(missing_ok=True)
         if durable.read_json(self.folder / _INPUT) is None:
-            durable.write_json(self.folder / _INPUT, {"name": self.name, "belongs": self.belongs})
+            durable.write_json(self.folder / _INPUT, self._input)
         good = {}
         for group, slice_, path in parts.listed(self.folder):
             trailer = parts.verify(path, self.key)
@@ -115,7 +134,7 @@ class Memory:
                     if path.name != _INPUT:
                         path.unlink()
                 if self.output.exists():
-                    durable.write_json(self.folder / _INPUT, {"name": self.name, "belongs": self.belongs})
+                    durable.write_json(self.folder / _INPUT, self._input)
                 else:
                     shutil.rmtree(self.folder)
 
@@ -166,5 +185,13 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     changed = []
     for part in ("input", "config"):
         old, new = before.get(part) or {}, now[part]
-        changed += [f"{part} {key}" for key in new if old.get(key) != new[key]]
-    return "different: " + ", ".join(changed or ["format"])
+        changed += [_WORDS[part] if part == "input" else _WORDS[key] for key in new if old.get(key) != new[key]]
+    return "different: " + ", ".join(dict.fromkeys(changed or [_WORDS["format"]]))
+
+
+def _options(before: object, now: dict[str, str]) -> str:
+    # Outputs of an earlier version do not say what they were made with.
+    old: dict[str, str] = before if isinstance(before, dict) else now
+    names = [name for name in sorted({*old, *now}) if old.get(name) != now.get(name)]
+    said = [f"with {name} {old[name]}".rstrip() if name in old else f"without {name}" for name in names]
+    return f"; made {', '.join(said)}" if said else ""

@@ -49,7 +49,7 @@ def recall(config: ScanConfig, kind: Kind, config_hash: str, planned: list[Plann
     conflicts, files = [], []
     for one in planned:
         belongs = _belongs(config, kind, config_hash, one)
-        memory = Memory(config.output, one.source.name, belongs, kind.name, kind.makes)
+        memory = Memory(config.output, one.source.name, belongs, kind.name, kind.makes, config.told)
         problem = memory.conflict()
         if problem and not config.overwrite:
             conflicts.append((memory, problem))

@@ -18,6 +18,7 @@ from aimds.jobs.scan.settings import ScanConfig
 from aimds.jobs.scan.summary import Gap, Skip, Summary, merged
 from aimds.jobs.scan.tasks import Answer, Factory, Task
 from aimds.jobs.scan.work import Counts, Kind
+from aimds.printable import counted
 
 _WAIT_S = 0.5
 Step = Literal["unit", "gathering", "assembly"]
@@ -261,7 +262,8 @@ class Run:
         """Nothing is assembled before every file has left what the others need of it."""
         if not self._stage:
             self._progress.note(
-                f"all files are screened; what runs on from one to the next is judged ({len(self._files)} files)"
+                f"all files are screened; what runs on from one to the next is judged "
+                f"({counted(len(self._files), 'file')})"
             )
         left = [file.record is None for file in self._files]
         self._kind.across[self._stage]([file.memory.folder for file in self._files], left)
@@ -277,7 +279,9 @@ class Run:
         file = self._files[index]
         made = sum(trailer["rows"] for trailer in file.trailers.values())
         if written["rows"] != made:
-            raise DataError(file.memory.output, f"holds {written['rows']} rows where {made} were made; run again")
+            raise DataError(
+                file.memory.output, f"holds {counted(written['rows'], 'row')} where {made} were made; run again"
+            )
         counts: Counts = written["counts"]
         if not counts:
             for trailer in file.trailers.values():

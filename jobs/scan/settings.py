@@ -12,7 +12,8 @@ from aimds.jobs.scan.tasks import Limits
 
 @dataclass(frozen=True, slots=True)
 class ScanConfig:
-    """What to scan and how. ``workers`` = 1 runs in this process; more are processes of their own."""
+    """What to scan and how. ``workers`` = 1 runs in this process; more are processes of their own. ``told``: the other
+    options that outputs depend on, by name; they are named where an output was made with others."""
 
     inputs: tuple[str, ...]
     output: Path
@@ -23,6 +24,7 @@ class ScanConfig:
     overwrite: bool = False
     unit_rows: int = 65_536
     limits: Limits = field(default_factory=Limits)
+    told: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.workers < 1:

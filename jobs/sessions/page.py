@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Final
 
 from aimds.analyze.attractors import LEAST
 from aimds.jobs.report import frame
-from aimds.jobs.report.charts import action_css, rect
-from aimds.jobs.report.elements import card, day, period, threat_title, tile
+from aimds.jobs.report.charts import action_css, number, rect
+from aimds.jobs.report.elements import card, day, named, period, threat_title, tile
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, Mark, excerpt
 from aimds.jobs.report.markup import Child, Html, h, join
-from aimds.jobs.sessions.trace import Trace, Turn
-from aimds.printable import visible
+from aimds.jobs.sessions.trace import Trace, Turn, share
+from aimds.printable import counted, visible
 
 SHOWN: Final = 200
 """Turns that are written out; the charts have all."""
@@ -52,13 +53,18 @@ def _headline(trace: Trace) -> Html:
     over = trace.session_score is not None and trace.session_score >= trace.threshold
     side = "over" if over else "under"
     change = "–" if trace.change is None else f"turn {_number(trace, trace.change)}"
-    judged = f"{sum(turn.surprise is not None for turn in trace.turns)} judged inputs"
+    judged = counted(sum(turn.surprise is not None for turn in trace.turns), "judged input")
+    few = trace.motion.kind == "insufficient_data"
     tiles = [
         tile("Session score", score, f"{side} {trace.threshold:.3f}, p = 0.01", "a-block" if over else ""),
-        tile("Turns", str(len(trace.turns)), judged if trace.whole else "the first ones only"),
+        tile("Turns", number(len(trace.turns)), judged if trace.whole else "the first ones only"),
         tile("Caught", str(caught), "any action but allow", "a-flag" if caught else ""),
         tile("Level rises at", change, "of its own past" if trace.change is not None else "no rise"),
-        tile("Session action", trace.session_action.replace("_", " "), f"motion: {_words(trace.motion.kind)}"),
+        tile(
+            "Session action",
+            trace.session_action.replace("_", " "),
+            "motion: too few inputs" if few else f"motion: {_words(trace.motion.kind)}",
+        ),
     ]
     return h("dl", *tiles, class_="tiles")
 
@@ -113,12 +119,12 @@ def _scores(trace: Trace) -> Html:
         class_="yaxis",
         aria_hidden="true",
     )
-    ticks = sorted({0, n - 1, *(round(k * (n - 1) / 6) for k in range(7))})
+    ticks = range(0, n, max(1, math.ceil(n / 8)))
     below = h(
         "div",
         *(
-            h("span", _number(trace, k), class_=None if k in (0, n - 1) else "minor", style=f"left:{at(k) / 10:.2f}%")
-            for k in ticks
+            h("span", _number(trace, k), class_=None if place % 2 == 0 else "minor", style=f"left:{at(k) / 10:.2f}%")
+            for place, k in enumerate(ticks)
         ),
         class_="xaxis",
         aria_hidden="true",
@@ -159,7 +165,7 @@ def _phase(values: Sequence[float]) -> Html:
         )
         for k, (x, y) in enumerate(spots)
     )
-    legend = h("p", f"Both axes from 0 to {top:.1f}; later turns are darker.", class_="empty")
+    legend = h("p", f"Both axes from 0 to {top:.1f}; later turns stand out more.", class_="empty")
     return card(name, _square(frame_, path, dots, alt="surprise over the surprise before"), legend, note=note)
 
 
@@ -236,7 +242,7 @@ def _parts(trace: Trace) -> Html:
         "mean": "being unusual throughout",
     }
     rows = [
-        h("tr", h("td", h("b", name), " ", h("small", words[name])), h("td", f"{trace.p_values[name]:.2g}"))
+        h("tr", h("td", h("b", name), " ", h("small", words[name])), h("td", share(trace.p_values[name])))
         for name in words
         if name in trace.p_values
     ]
@@ -256,7 +262,7 @@ def _violations(trace: Trace) -> Html:
 
 def _turns(trace: Trace) -> Html:
     shown = trace.turns[-SHOWN:]
-    note = None if len(shown) == len(trace.turns) else f"The last {SHOWN} of {len(trace.turns)}"
+    note = None if len(shown) == len(trace.turns) else f"The last {SHOWN} of {number(len(trace.turns))}"
     first = len(trace.turns) - len(shown)
     return card("Turns", *(_turn(trace, first + k, turn) for k, turn in enumerate(shown)), note=note)
 
@@ -272,7 +278,7 @@ def _turn(trace: Trace, place: int, turn: Turn) -> Html:
         told.append(f"{day(turn.ts)} UTC")
     if place == trace.change:
         told.append("the level rises here")
-    names = [h("code", visible(f"{one['detector']}: {one['pattern_id']}", 60)) for one in turn.evidence[:8]]
+    names = [h("code", named(one["detector"], one["pattern_id"])) for one in turn.evidence[:8]]
     top = h(
         "p",
         h("b", f"turn {_number(trace, place)}"),

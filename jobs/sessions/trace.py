@@ -24,10 +24,17 @@ from aimds.jobs.report.verdict_files import clean, open_all
 from aimds.schema import outside_years
 
 MOST_TURNS: Final = 2000
+LEAST_SHARE: Final = 1e-4
+"""Below this a share of benign sessions is extrapolated further than they can bear out."""
 COLUMNS: Final = (
     *("request_id", "session_id", "turn", "tenant", "ts", "channel", "action", "session_action", "threat_type"),
     *("score", "p_value", "evidence", "spans", "session_score", "attractor", "violations", "status", "error", "text"),
 )
+
+
+def share(p_value: float) -> str:
+    """A share of benign sessions in two digits: 0.53, 0.0016, under 0.0001."""
+    return f"{p_value:.2g}" if p_value >= LEAST_SHARE else f"under {LEAST_SHARE:.4f}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from aimds.jobs.corpus import Corpus
 from aimds.jobs.deep import selection
 from aimds.jobs.train import concepts, encoder, heads, outcome, synthesis, tails, windows, work
 from aimds.jobs.train.config import FEWEST_BENIGN, TrainConfig
+from aimds.printable import counted
 
 __all__ = ["TrainConfig", "Trained", "train", "write"]
 
@@ -88,7 +89,7 @@ def train(
     used = pretrained if config.layers else None
     files = [used / name for name in (encoder.WEIGHTS, encoder.VOCABULARY)] if used else []
     kept = work.Folder(folder, corpus, config, files)
-    say(f"{len(corpus):,} texts of {len(sources)} public sources and our own; normalising, matching")
+    say(f"{counted(len(corpus), 'text')} of {len(sources)} public sources and our own; normalising, matching")
     bank, chunks = windows.chunks(corpus, fold, rules, config)
     features = windows.features_of(chunks, config)
     say(f"{len(features.row):,} windows, {len(features.indices):,} features")

@@ -22,6 +22,7 @@ from aimds.jobs.deep.finetune import Rows, Settings, finetune
 from aimds.jobs.train.config import TrainConfig
 from aimds.jobs.train.windows import Chunk
 from aimds.jobs.train.work import Folder
+from aimds.printable import counted
 
 F32 = npt.NDArray[np.float32]
 Say = Callable[[str], None]
@@ -94,7 +95,7 @@ def train(
         asked = _asked(corpus, public, config)
         for k, name in zip(held_out[:-1], names[:-1], strict=True):
             mine = asked[group[asked] == k]
-            say(f"{name}: judging {len(mine):,} texts it never saw")
+            say(f"{name}: judging {counted(len(mine), 'text')} it never saw")
             margin[mine] = _scores(Deep.unpack(name, packed[name]), chunks, logits, mine, untrusted)
         kept.save("margins", {"margin": margin})
     else:

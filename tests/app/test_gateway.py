@@ -408,7 +408,8 @@ def test_a_session_is_held_from_an_attack_on_until_an_admin_releases_it(tmp_path
         metrics = server.ask("GET", "/metrics")[2].decode()
         assert 'aimds_sessions_held{session_action="quarantine"} 1.0' in metrics
         assert 'aimds_rows_handed_on{to="notify"} 2.0' in metrics
-        assert server.ask("POST", "/v1/admin/sessions/none/release")[0] == 404
+        status, _, answer = server.ask("POST", "/v1/admin/sessions/none/release")
+        assert (status, json.loads(answer)["title"]) == (404, "There is no such session in quarantine")
         assert server.ask("POST", "/v1/admin/sessions/s%2F1/release?tenant=b")[0] == 404
         status, _, answer = server.ask("POST", "/v1/admin/sessions/s%2F1/release")
         assert (status, json.loads(answer)) == (200, {"released": "s/1"})

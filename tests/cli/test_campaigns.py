@@ -34,7 +34,9 @@ def test_json_is_one_document_on_stdout_and_the_page_is_written(history: Path, t
 
 def test_people_read_families_drafts_and_where_all_is(history: Path, tmp_path: Path) -> None:
     result = run(history, "-o", tmp_path / "out", "-q", "--signatures", tmp_path / "drafts")
-    assert result.stdout.startswith("85 rows, 25 candidates (action flag or worse), 25 different texts; 2 families")
+    assert result.stdout.startswith(
+        "85 rows, 25 candidates (action flag or worse), 25 different texts; 25 candidates in 2 families"
+    )
     assert "draft finds" in result.stdout
     assert "2 drafts in" in result.stdout
     assert "nothing was installed" in result.stdout
@@ -57,6 +59,7 @@ def test_skipped_input_gives_exit_code_1_and_is_named(history: Path, tmp_path: P
         (("--cut", "0.1"), "cut = 0.1"),
         (("--min-rows", "0"), "min_rows = 0"),
         (("--user-column", "nobody"), "nobody"),
+        (("--page", __file__), "holds something else than a page"),
     ],
 )
 def test_wrong_settings_name_themselves_and_leave_nothing(

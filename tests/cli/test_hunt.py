@@ -88,6 +88,9 @@ def test_an_exemplar_is_enough(logs: Path, tmp_path: Path) -> None:
         (["-e", SENTENCE, "--threshold", "2"], "threshold = 2.0"),
         (["-e", SENTENCE, "--threat", "mischief"], "threat = 'mischief'"),
         (["-e", SENTENCE, "--user-column", "who"], "no such column"),
+        (["-e", SENTENCE, "--page", "/"], "is a folder"),
+        (["-e", SENTENCE, "--page", __file__], "holds something else than a page"),
+        (["-e", SENTENCE, "--page", f"{__file__}/hunt.html"], "cannot be written: Not a directory"),
     ],
 )
 def test_bad_usage_is_an_error_that_says_what_is_wrong(

@@ -87,7 +87,7 @@ def test_from_feedback_to_what_is_in_force_and_back(tmp_path: Path, files: tuple
     happened = json.loads(done("history", "--json"))
     assert [event["kind"] for event in happened["events"]] == ["opened", *["proposed"] * 2, *["promoted"] * 2]
     assert "nothing learnt" in done("rollback", "--by", "third person")
-    assert "1 rows erased" in done("erase", "--session", "s3")
+    assert "1 row erased" in done("erase", "--session", "s3")
 
 
 def test_thresholds_move_with_a_round_where_that_is_asked_for(tmp_path: Path, files: tuple[Path, Path]) -> None:

@@ -39,7 +39,7 @@ def test_attacks_of_our_own_need_nothing_else(run: Run, tmp_path: Path) -> None:
     with front() as url:
         result = run("-o", tmp_path / "out", "--target", url, "--only", "own", "--texts", 3, "--probe", "hex")
     assert result.exit_code == 0, result.output
-    assert "1 probes, 3 attempts" in result.stdout
+    assert "1 probe, 3 attempts" in result.stdout
     assert "What got through" in (tmp_path / "out" / "redteam.html").read_text()
 
 

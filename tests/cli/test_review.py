@@ -182,6 +182,15 @@ def test_a_bad_start_leaves_no_queue_behind(tmp_path: Path) -> None:
     assert not (tmp_path / "review.db").exists()
 
 
+def test_an_empty_file_is_not_made_a_queue_by_looking_at_it(tmp_path: Path) -> None:
+    (tmp_path / "review.db").write_bytes(b"")
+    for look in ("list", "stats", "claim"):
+        done = run(tmp_path, look)
+        assert isinstance(done.exception, DataError)
+        assert "is empty, not a review queue" in str(done.exception)
+    assert (tmp_path / "review.db").read_bytes() == b""
+
+
 def test_verdicts_without_a_text_are_queued_and_said(tmp_path: Path) -> None:
     verdict_factory.write(tmp_path / "v.parquet", [verdict_factory.attack(1, action="escalate")], text=False)
     done = run(tmp_path, "add", tmp_path / "v.parquet")

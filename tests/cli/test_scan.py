@@ -80,6 +80,21 @@ def test_skipped_input_is_listed_with_exit_status_1(logs: Path, tmp_path: Path) 
     assert run(logs, "-o", tmp_path / "out", "-q").exit_code == 1
 
 
+def test_the_help_says_the_exit_status_of_an_input_none_of_which_can_be_read(logs: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.parquet").write_bytes(b"damaged")
+    assert run(tmp_path / "c.parquet", "-o", tmp_path / "out", "-q").exit_code == 1
+    assert "1 something, or all of it, could not be read" in " ".join(run("--help").stdout.split())
+
+
+def test_an_option_that_verdicts_were_made_with_or_without_is_named(logs: Path, tmp_path: Path) -> None:
+    run(logs, "-o", tmp_path / "joined", "-q", "--joined")
+    run(logs, "-o", tmp_path / "plain", "-q")
+    with pytest.raises(AimdsError, match=r"\(different: the settings.*; made with --joined\)"):
+        raise run(logs, "-o", tmp_path / "joined", "-q").exception or AssertionError
+    with pytest.raises(AimdsError, match=r"\(different: the settings.*; made without --joined\)"):
+        raise run(logs, "-o", tmp_path / "plain", "-q", "--joined").exception or AssertionError
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -49,3 +49,13 @@ def test_the_terminal_shows_every_turn_and_the_change(tmp_path):
 def test_an_unknown_session_is_named_with_a_way_out(tmp_path):
     with pytest.raises(DataError, match=r"nobody.*aimds report"):
         said("nobody", source(tmp_path))
+
+
+def test_a_page_that_cannot_be_written_and_an_empty_id_are_said_first(tmp_path):
+    for given, said in (
+        ((" ", "nothing"), "ID = ' ': expected"),
+        (("a", "nothing", "-o", str(tmp_path)), "is a folder"),
+    ):
+        done = CliRunner().invoke(build(), ["session", *given])
+        assert isinstance(done.exception, AimdsError)
+        assert said in str(done.exception)

@@ -96,7 +96,7 @@ def test_sessions_of_a_file_are_explained_and_their_certificates_pass_the_checke
     shown = run("policy", "explain", "no_tool_after_injection", "--verdicts", file)
     assert "tenant acme-test, session [b]s⟨U+001B⟩" in shown.stdout
     assert "broken at turn 6" in shown.stdout
-    assert "1 sessions break" in shown.stdout
+    assert "1 session breaks" in shown.stdout
     assert run("policy", "explain", "no_tool_after_injection", "--verdicts", file.parent).stdout == shown.stdout
     (one,) = json.loads(run("policy", "explain", "no_tool_after_injection", "--verdicts", file, "--json").stdout)
     assert one["certificate"]["turns"] == [4, 6]
@@ -114,6 +114,12 @@ def test_what_is_no_file_of_verdicts_is_refused(tmp_path: Path) -> None:
     error = run("policy", "explain", "threat_rate", "--verdicts", tmp_path / "v.parquet").exception
     assert isinstance(error, DataError)
     assert run("policy", "explain", "threat_rate").exit_code == 2
+
+
+def test_steps_that_cannot_be_read_name_their_option() -> None:
+    error = run("policy", "explain", "threat_rate", "--steps", ";;;").exception
+    assert isinstance(error, ConfigError)
+    assert str(error).startswith("--steps = ';;;': expected steps as in ")
 
 
 def test_a_policy_is_drawn_as_svg_and_as_dot(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_what_cannot_be_told_is_told_later(monkeypatch: pytest.MonkeyPatch) -> N
         handed = Notifications(told, made, said.append)
         handed.notify(verdicts(0.9), 7.0)
         await until(lambda: told.rows)
-        assert said == ["notify: 1 rows cannot be told of yet: the disk is full"]
+        assert said == ["notify: 1 row cannot be told of yet: the disk is full"]
         assert handed.lost == 0
 
     run(test)
@@ -252,7 +252,7 @@ def test_what_can_never_be_told_is_counted_as_lost(monkeypatch: pytest.MonkeyPat
         if ending:
             await made.close(asyncio.get_running_loop().time() + 10)
         await until(lambda: handed.lost == 2)
-        await until(lambda: said[-1] == "notify: 2 rows are lost, and maybe more: the disk is full")
+        await until(lambda: said[-1] == "notify: 2 rows lost, and maybe more: the disk is full")
         assert len(said) == 2
 
     run(test)
@@ -270,7 +270,7 @@ def test_of_more_than_may_wait_the_rows_are_lost_and_that_is_said_once(monkeypat
             handed.notify(verdicts(0.9), float(number))
         await until(lambda: handed.lost == 3)
         await until(lambda: len(said) == 2)
-        assert said[1] == "notify: 1 rows are lost, and maybe more: the disk is full"
+        assert said[1] == "notify: 1 row lost, and maybe more: the disk is full"
         await made.close(asyncio.get_running_loop().time() + 10)
         assert len(told.rows) == 2
 

@@ -98,11 +98,25 @@ def test_the_page_is_whole_and_escapes_its_title() -> None:
     assert "&lt;b&gt;" in found
     assert "<b>" not in found
     assert found.count("<polyline") == 4
-    assert "<th>verdicts per s</th>" in found
+    assert "<th>verdicts a second</th>" in found
+    assert "prefers-color-scheme:dark" in found
     without = page([Result(1, 1)], "x")
     assert "No verdicts" in without
     assert "<td>–</td>" in without
     assert "None" not in without
+
+
+def test_figures_of_the_page_are_rounded_and_grouped() -> None:
+    found = page([Result(100, 1, sent=1200, latencies=[4.317718] * 1200, took_s=1)], "x")
+    assert "<td>1,200</td>" in found
+    assert "<td>4,317.7</td>" in found
+    assert ">10 s</text>" in found
+
+
+def test_labels_of_near_rates_do_not_lie_on_each_other() -> None:
+    found = page([Result(rate, 1, latencies=[0.01], took_s=1) for rate in (10, 11, 1000)], "x")
+    assert found.count('text-anchor="middle">') == 3
+    assert ">11</text>" not in found
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(0, 1), (-1, 1), (math.nan, 1), (1, 0), (1e12, 1)])

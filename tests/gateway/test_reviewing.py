@@ -195,7 +195,7 @@ def test_a_queue_that_cannot_be_written_is_tried_again_and_said(tmp_path: Path, 
     broken.set()
     waited(target, 1)
     reviewing.close()
-    assert said == ["review: 1 rows cannot be queued yet: review.db: the disk is full"]
+    assert said == ["review: 1 row cannot be queued yet: review.db: the disk is full"]
 
 
 def test_a_batch_that_cannot_be_read_keeps_no_verdict_back(tmp_path: Path) -> None:

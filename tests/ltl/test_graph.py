@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 from naive_ltl import random_formula
 
 from aimds.ltl.automaton import automaton
-from aimds.ltl.drawing import svg
+from aimds.ltl.drawing import CHAR, svg
 from aimds.ltl.formula import Formula
 from aimds.ltl.graph import dot, edges
 from aimds.ltl.monitor import Monitor
@@ -34,3 +34,15 @@ def test_a_name_with_markup_stays_text() -> None:
 
 def test_the_same_automaton_is_drawn_alike() -> None:
     assert svg(automaton(parse("G (a -> F b)")), "x") == svg(automaton(parse("G (a -> F b)")), "x")
+
+
+def test_a_label_stands_clear_of_the_line_and_of_the_loop_at_its_state() -> None:
+    long = "G (injection_detected & !blocked & !escalated -> N (!tool_called W released))"
+    drawn = ElementTree.fromstring(svg(automaton(parse(long)), "x"))
+    name = "{http://www.w3.org/2000/svg}"
+    texts = [(float(one.get("x", 0)), float(one.get("y", 0)), one.text or "") for one in drawn.iter(f"{name}text")]
+    first = next(one for one in texts if one[2].startswith("injection_detected"))
+    loop = next(x for x, _, text in texts if text == "0")
+    assert first[0] - CHAR * len(first[2]) / 2 >= loop + 30
+    steep = next(one for one in texts if one[2] == "tool_called & !released")
+    assert steep[1] < next(y for _, y, text in texts if text == "2")

@@ -80,7 +80,7 @@ class File:
         except sqlite3.Error as error:
             raise DataError(path, f"cannot be opened: {error}") from error
         try:
-            self._prepare()
+            self._prepare(create=create)
         except sqlite3.Error as error:
             self._base.close()
             raise DataError(path, f"is not a review queue that can be used: {error}") from error
@@ -88,13 +88,15 @@ class File:
             self._base.close()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, create: bool) -> None:
         base = self._base
         base.row_factory = sqlite3.Row
         (application,) = base.execute("PRAGMA application_id").fetchone()
         (tables,) = base.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables and application != APPLICATION:
             raise DataError(self.path, "is a database of something else, not a review queue")
+        if not tables and not create:
+            raise DataError(self.path, "is empty, not a review queue; `aimds review add` makes one of it")
         (mode,) = base.execute("PRAGMA journal_mode").fetchone()
         if mode != "wal":
             base.execute("PRAGMA journal_mode = WAL")

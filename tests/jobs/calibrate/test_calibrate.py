@@ -238,4 +238,4 @@ def test_a_text_that_breaks_a_stage_is_left_out_and_said(monkeypatch: pytest.Mon
     monkeypatch.setattr(observed._Observed, "score", failing)
     outcome = job.calibrate(detector, sample(texts), job.CalibrateConfig())  # type: ignore[arg-type]
     assert outcome.report["rows"]["not_judged"] == 1
-    assert "1 texts could not be judged" in render(outcome.calibration.card)
+    assert "1 text could not be judged" in render(outcome.calibration.card)

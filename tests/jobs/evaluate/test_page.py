@@ -125,7 +125,7 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        return "".join(self.texts)
+        return "".join(self.texts).replace("\u00a0", " ")
 
     @property
     def cards(self) -> list[str]:

@@ -196,7 +196,7 @@ def test_a_second_hunt_does_nothing_and_says_the_same(tmp_path: Path) -> None:
 def test_hits_of_another_hunt_are_kept_unless_told_otherwise(tmp_path: Path, wanted: Sought, options: Options) -> None:
     path = log(tmp_path / "a.parquet", 20)
     hunt(path, tmp_path / "out")
-    with pytest.raises(DataError, match=r"does not hold hits of this hunt \(different: config screener\).*--overwrite"):
+    with pytest.raises(DataError, match=r"does not hold hits of this hunt \(different: the settings\).*--overwrite"):
         hunt(path, tmp_path / "out", wanted, options=options)
     hunt(path, tmp_path / "out", wanted, options=options, overwrite=True)
 

@@ -70,7 +70,7 @@ def test_the_page_is_whole_and_nothing_from_the_traffic_breaks_out(word: str) ->
 
 
 def test_the_page_tells_what_was_found() -> None:
-    page = render(findings(), title="The new one", engine_version="1.2.3")
+    page = render(findings(), title="The new one", engine_version="1.2.3").replace("\u00a0", " ")
     for words in (
         "The new one",
         "3 Mar 2025, 08:00 – 10:00 UTC · 1 file",
@@ -111,3 +111,13 @@ def test_an_empty_hunt_has_a_page_too() -> None:
         "nothing was left",
     ):
         assert words in page, words
+
+
+def test_a_hunt_that_found_nothing_does_not_say_that_ids_are_missing() -> None:
+    none = replace(findings(), rows_hit=0, hits=0, first=None, last=None, sessions=Holders(), tenants=Holders())
+    page = render(none, title="Hunt", engine_version="1")
+    for words in ("no session ids", "No row hit carries", "no hit with a time", "tile a-block"):
+        assert words not in page, words
+    without = render(replace(findings(), sessions=Holders()), title="Hunt", engine_version="1")
+    assert "no session ids on them" in without
+    assert "No row hit carries a session id." in without

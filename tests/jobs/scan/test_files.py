@@ -68,9 +68,9 @@ def test_other_work_makes_other_rows_of_the_same_files(tmp_path: Path) -> None:
 def test_the_outputs_of_different_work_are_not_mixed(tmp_path: Path) -> None:
     path = log(tmp_path / "a.parquet", 50)
     measure(path, tmp_path / "out")
-    with pytest.raises(DataError, match=r"does not hold lengths of this measuring \(different: config screener\)"):
+    with pytest.raises(DataError, match=r"does not hold lengths of this measuring \(different: the settings\)"):
         measure(path, tmp_path / "out", "hello")
-    with pytest.raises(DataError, match=r"does not hold verdicts of this scan \(different: config job"):
+    with pytest.raises(DataError, match=r"does not hold verdicts of this scan \(different: the command"):
         scan(path, tmp_path / "out")
 
 

@@ -149,10 +149,10 @@ def test_a_new_file_beside_finished_ones_is_all_that_is_screened(tmp_path: Path)
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        ({"factory": fake(name="other")}, "config screener"),
-        ({"with_text": True}, "config with_text"),
-        ({"columns": Columns(text="session_id")}, "config columns"),
-        ({"carry": ("label",)}, "config carry"),
+        ({"factory": fake(name="other")}, "the settings"),
+        ({"with_text": True}, "--with-text"),
+        ({"columns": Columns(text="session_id")}, "the columns"),
+        ({"carry": ("label",)}, "--carry"),
     ],
 )
 def test_verdicts_of_other_settings_are_kept_unless_told_otherwise(
@@ -174,7 +174,7 @@ def test_verdicts_of_an_input_that_has_changed_are_kept_unless_told_otherwise(tm
     path = log(tmp_path / "a.parquet", 100)
     scan(path, tmp_path / "out")
     log(path, 101)
-    with pytest.raises(DataError, match=r"different: input"):
+    with pytest.raises(DataError, match=r"different: the input file\)"):
         scan(path, tmp_path / "out")
     assert scan(path, tmp_path / "out", overwrite=True).rows == 101
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -162,3 +163,26 @@ def test_of_a_very_long_session_the_first_turns_are_kept_wherever_they_stand(tmp
     assert [turn.session_score for turn in found.turns] == pytest.approx([0.0, 0.1, 0.2, 0.3])
     assert not found.whole
     assert len(found.files) == 2
+
+
+def test_shares_that_are_extrapolated_far_are_not_given_digits():
+    assert [trace.share(p) for p in (1.0, 0.5312, 0.00163, 1e-4, 4.6e-10)] == [
+        "1",
+        "0.53",
+        "0.0016",
+        "0.0001",
+        "under 0.0001",
+    ]
+
+
+def test_the_page_of_a_single_turn_counts_in_the_singular_and_has_one_time(tmp_path):
+    made = page.render(trace.find([verdicts(tmp_path / "a.parquet", climb(turns=1))], "a"), engine_version="1")
+    assert "1 judged input<" in made
+    assert "3 Mar 2025, 00:00 UTC" in made
+    assert "00:00 – 00:00" not in made
+
+
+def test_turns_under_the_plot_are_equally_far_apart(tmp_path):
+    made = page.render(trace.find([verdicts(tmp_path / "a.parquet", climb(turns=12))], "a"), engine_version="1")
+    axis = made.partition('<div class="xaxis"')[2].partition("</div>")[0]
+    assert re.findall(r">(\d+)</span>", axis) == ["0", "2", "4", "6", "8", "10"]
