@@ -95,8 +95,8 @@ def foreign(lexicon: Lexicon, found: Found) -> npt.NDArray[np.bool_]:
 
 def score(found: Found, weights: npt.NDArray[np.int8] | F32, scale: F32, idf: F32, bias: F32) -> F32:
     """Scores of each of W windows in each head, float32 (W, H); SILENT where a window says nothing."""
-    csr = lookup.features(found.concept, found.offsets, REACH)
-    out: F32 = kernels.linear(*csr, weights, scale, idf, bias)
+    indptr, indices, counts = lookup.features(found.concept, found.offsets, REACH)
+    out: F32 = kernels.linear(indptr, indices, counts, weights, scale, idf, bias)
     out[np.diff(found.offsets) < FEWEST] = SILENT
     return out
 
@@ -127,4 +127,4 @@ def mapped(scores: F32, knots: F32) -> F32:
     line, beyond the last in the direction of the last two."""
     out = np.interp(scores, knots[:, 0], knots[:, 1])
     rise = (knots[-1, 1] - knots[-2, 1]) / (knots[-1, 0] - knots[-2, 0])
-    return (out + rise * np.maximum(scores - knots[-1, 0], 0.0)).astype(np.float32)
+    return np.asarray(out + rise * np.maximum(scores - knots[-1, 0], 0.0), np.float32)

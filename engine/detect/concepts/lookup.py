@@ -293,7 +293,7 @@ def features(concept, offsets, reach):  # type: ignore[no-untyped-def]
             for j in range(i, min(i + reach + 1, offsets[w + 1])):
                 a, b = np.int64(concept[i]), np.int64(concept[j])
                 if j == i:
-                    b = LONE
+                    b = np.int64(LONE)
                 elif a > b:
                     a, b = b, a
                 at = a * 256 + b
