@@ -7,7 +7,7 @@ import pytest
 from encoders import ATTACK, BLOBS, ESCAPES, in_morse
 
 from aimds.detect.normalize import decoders
-from aimds.detect.normalize.decoders import DECODERS
+from aimds.detect.normalize.decoders import DECODERS, braille, ordinals
 from aimds.detect.normalize.proposals import Proposal, Text, Trust, joined
 
 BY_KIND = {
@@ -103,3 +103,24 @@ def test_escapes_in_a_long_text_keep_their_surroundings_only() -> None:
     (proposal,) = (p for _, decode in DECODERS for p in decode(source(text), 1000) if p.kind == "url")
     assert b"xignorey" in proposal.text.values.tobytes()
     assert not proposal.cut
+
+
+def test_numbers_of_letters_are_parted_by_what_stands_less_often() -> None:
+    row = source("9-7-14-15-18-5 1-12-12 20-8-5-13")
+    (proposal,) = ordinals(row, LIMIT)
+    assert proposal.text.values.tobytes() == b"ignore all them"
+    assert (int(proposal.text.starts[1]), int(proposal.text.ends[2])) == (2, 6)
+    assert list(ordinals(source("3-1, 2-2, 4-1, 27-3, 1-0, 2-1"), LIMIT)) == []
+    (cut,) = ordinals(source("9-" * 500 + "9"), 64)
+    assert cut.cut
+    assert len(cut.text) <= 64
+
+
+def test_cells_of_braille_are_read_with_digits_and_signs() -> None:
+    text = "see ⠠⠊⠛⠝⠕⠗⠑⠀⠼⠁⠃⠲"
+    (proposal,) = braille(source(text), LIMIT)
+    assert proposal.text.values.tobytes() == b"see ignore 12."
+    assert (int(proposal.text.starts[4]), int(proposal.text.ends[4])) == (7, 10)
+    (cut,) = braille(source("⠊" * 101), 20)
+    assert cut.cut
+    assert len(cut.text) == 20
