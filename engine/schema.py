@@ -1,6 +1,7 @@
 """The data contract: REQUESTS in, VERDICTS out, as Arrow schemas, and the checks that name the column and the row.
 
-A batch of requests and its batch of verdicts have the same rows in the same order.
+A batch of requests and its batch of verdicts have the same rows in the same order. ``request_id``, ``session_id`` and
+``tenant`` of a verdict have up to 512 bytes: a longer one has a stand-in there (`aimds.ids`).
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from aimds.gateway.outputs import Response
 from aimds.gateway.pieces import Limits, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.single import One
+from aimds.ids import short
 from aimds.metrics import CONTENT_TYPE, Metrics, observed
 
 MOST_EXCHANGES = 20_000
@@ -189,7 +190,7 @@ class Service:
                 return _json("sessions", 200, {"sessions": self.hooks.held(identity)})
             case "release":
                 tenant = identity.tenant_of(head.query.get("tenant"))
-                if not self.hooks.release(tenant, part, identity):
+                if not self.hooks.release(None if tenant is None else short(tenant), short(part), identity):
                     raise Problem("not-found", f"session {part[:200]!r} of tenant {tenant!r} is not held")
                 return _json("release", 200, {"released": part})
             case "status":
@@ -242,7 +243,7 @@ class Service:
         """
         identity = piece.identity
         tenant = identity.tenant or (piece.rows[0].tenant if piece.rows else None) or identity.name
-        job = Job(tenant, piece.count, piece.text_bytes, deadline, piece, urgency)
+        job = Job(short(tenant), piece.count, piece.text_bytes, deadline, piece, urgency)
         taken = False
         try:
             self.rates.take(identity, job.rows, now, admitted=piece.admitted, apart=piece.apart)

@@ -1,7 +1,7 @@
 """From a batch of a log's own columns to a batch of REQUESTS, never failing for one odd value.
 
 A time or turn that cannot be read becomes null. Broken UTF-8 in an id becomes ``?``. A channel nobody knows is
-screened as ``document``, the least trusted one, and the verdict says so. The text itself is passed on byte for byte.
+screened as ``document``, the least trusted one, and an id that is too long has a stand-in; the verdict says so. The text itself is passed on byte for byte.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from aimds import schema
 from aimds.detect.failures import UNKNOWN_CHANNEL
+from aimds.ids import FIELDS, bounded
 
 _EVENTS = pa.list_(pa.string())
 _TIME = pa.timestamp("us", tz="UTC")
@@ -150,7 +151,8 @@ def _as_channel(array: pa.Array, notes: dict[int, str]) -> pa.Array:
     )
     codes[unknown] = _DOCUMENT
     for row in unknown:
-        notes[int(row)] = f"{UNKNOWN_CHANNEL}{names[int(row)].as_py()[:80]!r}: screened as document"
+        said = f"{UNKNOWN_CHANNEL}{names[int(row)].as_py()[:80]!r}: screened as document"
+        notes[int(row)] = f"{said}; {notes[int(row)]}" if int(row) in notes else said
     return schema.enum(schema.CHANNELS, codes)
 
 
@@ -222,6 +224,9 @@ def to_requests(batch: pa.RecordBatch, used: dict[str, str], rows: pa.Array) -> 
             columns[field] = _as_channel(array, notes)
         else:
             columns[field] = _CONVERT[field](array)
+    for field in FIELDS:
+        if field in columns:
+            columns[field] = bounded(columns[field], field, notes)
     numbers = rows.cast(pa.string())
     given = columns.get("request_id")
     columns["request_id"] = numbers if given is None else pc.coalesce(given, numbers)
