@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -31,11 +32,12 @@ def short(name: str) -> str:
 def bounded(column: pa.Array, field: str, notes: dict[int, str]) -> pa.Array:
     """``column`` (string) with a `stand_in` for each id of more than MAX_ID_BYTES; ``notes`` says of which rows."""
     # The bytes of a whole column are known at once; they are seldom too many for one name.
-    if column.nbytes <= MAX_ID_BYTES:
+    if column.null_count == len(column) or column.nbytes <= MAX_ID_BYTES:
+        return column
+    ends = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
+    if np.diff(ends).max() <= MAX_ID_BYTES:
         return column
     lengths = pc.binary_length(column)
-    if (pc.max(lengths).as_py() or 0) <= MAX_ID_BYTES:
-        return column
     rows = pc.indices_nonzero(pc.greater(lengths, MAX_ID_BYTES).fill_null(False)).to_pylist()
     names = column.to_pylist()
     for row in rows:
