@@ -35,7 +35,10 @@ POLICIES: Final = "policies"
 
 
 class Follows(Protocol):
-    """Follows sessions for a gateway: in its own process (`Follower`), or elsewhere."""
+    """Follows sessions for a gateway: in its own process (`Follower`), or elsewhere. ``failed``: calls to shards that
+    came to nothing, by method."""
+
+    failed: Mapping[str, int]
 
     def has_work(self, policy: Policy | None) -> bool:
         """As `Follower.has_work`."""
@@ -76,7 +79,7 @@ class Follower:
         wall: Callable[[], float],
         rows: int = 0,
     ) -> None:
-        self.watch = watch
+        self.watch, self.failed = watch, dict[str, int]()
         self._sessions, self._responder, self._clock, self._wall = sessions, responder, clock, wall
         self._lock, self._rows, self._ended = threading.Lock(), rows, 0
         self._left: list[Owed] = []

@@ -300,7 +300,9 @@ def test_a_session_that_is_held_again_and_again_does_not_make_the_file_grow(tmp_
     assert state(opened(tmp_path / "holds", 809.0), 809.0) == expected
 
 
-def test_a_verdict_does_not_wait_while_the_file_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verdict_does_not_wait_while_the_file_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "holds"
     one = opened(path)
     acted(one, 100.0, START)
