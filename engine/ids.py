@@ -1,4 +1,4 @@
-"""Ids of bounded length: what is kept for each session, tenant or request is not to grow with the names clients choose."""
+"""Ids of bounded length: what is kept of a session, tenant or request does not grow with the names clients choose."""
 
 from __future__ import annotations
 

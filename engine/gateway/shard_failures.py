@@ -1,4 +1,4 @@
-"""Calls to shards of sessions that came to nothing though no row waited for them: counted, and said once until they go well."""
+"""Calls to shards of sessions that came to nothing though no row waited for them: counted, and said."""
 
 from __future__ import annotations
 

@@ -61,11 +61,9 @@ def read(log: Path, progress: Progress | None = None, say: Say = lambda line: No
     Raises:
         DataError: a file cannot be read, or is damaged.
     """
-    found = {
-        one.seq: _draw(one)
-        for one in _verdicts(log, b'"propensity":', progress, lambda line: None)
-        if _is_drawn(one.body)
-    }
+    # The second reading meets all forged records, and tells of them.
+    candidates = _verdicts(log, b'"propensity":', progress, lambda line: None)
+    found = {one.seq: _draw(one) for one in candidates if _is_drawn(one.body)}
     count = Counter({draw.key: 0 for draw in found.values()})
     watched: dict[tuple[str, str], list[Draw]] = {}
     last = 0.0
