@@ -265,7 +265,7 @@ class Gateway:
             await asyncio.get_running_loop().run_in_executor(None, self._traces.close)
 
     async def reload(self) -> None:
-        """Take up changed certificates, keys, key sets, weights, policy, patterns, model tiers and what was learnt. What
+        """Take up changed certificates, keys, key sets, weights, policy, patterns, tiers and what was learnt. What
         cannot be used is said, and all stays as it was. One reload at a time: each goes on from what the one before it
         left."""
         async with self._reloading:

@@ -45,7 +45,7 @@ class ModelTiers:
         return Routing(Tiers.load(settings.tiers), self._metrics, wall=self._wall, ledger=ledger)
 
     def use(self, found: Routing | None, worker: Worker, service: Service) -> None:
-        """Choose by ``found`` from the next batch on. What tenants have spent stays spent, unless the period is another."""
+        """Choose by ``found`` from the next batch on. What was spent stays spent, unless the period is another."""
         service.has_tiers = found is not None
         # Requests that have asked already are told a tier, though there are none from now on.
         if found is not None:
