@@ -35,10 +35,11 @@ POLICIES: Final = "policies"
 
 
 class Follows(Protocol):
-    """Follows sessions for a gateway: in its own process (`Follower`), or elsewhere. ``failed``: calls to shards that
-    came to nothing, by method."""
+    """Follows sessions for a gateway: in its own process (`Follower`), or elsewhere."""
 
-    failed: Mapping[str, int]
+    @property
+    def failed(self) -> Mapping[str, int]:
+        """Calls to shards that came to nothing, by method."""
 
     def has_work(self, policy: Policy | None) -> bool:
         """As `Follower.has_work`."""
