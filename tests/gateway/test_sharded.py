@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from followed import HOLDING, POLICIES
 from live import INSECURE
 from policy_screener import PolicyScreener
 from sharded_pair import Pair, owed, traffic
-from test_following import HOLDING, POLICIES
 
 from aimds.actors.lines import Call
 from aimds.analyze.watch import Watch
