@@ -37,15 +37,15 @@ def bounded(column: pa.Array, field: str, notes: dict[int, str]) -> pa.Array:
     ends = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
     if np.diff(ends).max() <= MAX_ID_BYTES:
         return column
-    lengths = pc.binary_length(column)
-    rows = pc.indices_nonzero(pc.greater(lengths, MAX_ID_BYTES).fill_null(False)).to_pylist()
-    names = column.to_pylist()
+    rows = pc.indices_nonzero(pc.greater(pc.binary_length(column), MAX_ID_BYTES).fill_null(False)).to_pylist()
+    # As bytes: an id of another row that is not UTF-8 is no reason to fail this one.
+    names = column.cast(pa.binary()).to_pylist()
     for row in rows:
-        names[row] = short(names[row])
-        size = lengths[row].as_py()
-        said = f"{LONG_ID}{field} has {size} bytes, at most {MAX_ID_BYTES} are taken: {names[row]} stands for it"
+        size, name = len(names[row]), stand_in(names[row])
+        names[row] = name.encode()
+        said = f"{LONG_ID}{field} has {size} bytes, at most {MAX_ID_BYTES} are taken: {name} stands for it"
         notes[row] = f"{notes[row]}; {said}" if row in notes else said
-    return pa.array(names, column.type)
+    return pa.array(names, pa.binary()).view(column.type)
 
 
 def with_bounded(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, dict[int, str]]:

@@ -110,3 +110,20 @@ def test_counts_of_a_hunt_know_long_sessions_by_their_stand_in() -> None:
     batch = pa.RecordBatch.from_pydict({"text": ["a"], "user": [LONG]})
     found, _ = to_requests(batch, {"text": "text", "session_id": "user"}, pa.array([0]))
     assert found.column("session_id").to_pylist() == [short(LONG)]
+
+
+def test_an_id_that_is_not_utf_8_is_left_as_it_is_beside_a_long_one() -> None:
+    column = pa.array([b"\xff", LONG.encode(), None], pa.binary()).view(pa.string())
+    notes: dict[int, str] = {}
+    found = bounded(column, "tenant", notes).cast(pa.binary()).to_pylist()
+    assert found == [b"\xff", short(LONG).encode(), None]
+    assert list(notes) == [1]
+
+
+def test_columns_that_are_cut_out_of_longer_ones_are_measured_by_their_own_rows() -> None:
+    column = pa.array([LONG, "a", "b", LONG, "c"])
+    notes: dict[int, str] = {}
+    assert bounded(column.slice(1, 2), "tenant", notes).to_pylist() == ["a", "b"]
+    assert not notes
+    assert bounded(column.slice(2, 3), "tenant", notes).to_pylist() == ["b", short(LONG), "c"]
+    assert list(notes) == [1]
