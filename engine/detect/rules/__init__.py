@@ -20,8 +20,10 @@ from aimds import data
 from aimds.detect.anchors import Anchors, Hits
 from aimds.detect.evidence import Evidence
 from aimds.detect.normalize import Views
+from aimds.detect.rules.grams import BITS, marked, met, program
+from aimds.detect.rules.letters import forms
 from aimds.detect.rules.shape import repetitions, suffixes
-from aimds.detect.rules.signatures import Signature, compiled, forms, parse
+from aimds.detect.rules.signatures import Signature, compiled, parse
 from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
 
 U8 = npt.NDArray[np.uint8]
@@ -142,7 +144,7 @@ class Rules:
 
 
 class _Index:
-    """Anchors of some signatures → (text, signature, first hit) candidates."""
+    """Anchors of some signatures, and what else these need → (text, signature, first hit) candidates."""
 
     def __init__(self, rows: list[tuple[int, Signature]], *, loose: bool) -> None:
         owners: dict[bytes, list[int]] = {}
@@ -154,13 +156,21 @@ class _Index:
         listed = [sorted(set(owners[literal])) for literal in self._anchors.literals]
         self._bounds = np.cumsum([0, *map(len, listed)], dtype=np.int64)
         self._numbers = np.array([n for x in listed for n in x], np.int64)
+        needs: list[tuple[frozenset[str], ...]] = [()] * (1 + max((number for number, _ in rows), default=0))
+        for number, signature in rows:
+            needs[number] = signature.required
+        self._needs = program(needs)
 
     def find(self, values: U8, offsets: I64) -> tuple[Hits, list[list[int]]]:
-        """Hits, and text, signature and index of the first hit of each pair of these, in order of both."""
+        """Hits, and text, signature and index of the first hit of each pair of these, in order of both.
+
+        Pairs whose text lacks what the signature's regular expression requires are left out.
+        """
         hits = self._anchors.find(values, offsets)
         if not len(hits.text):
             return hits, []
-        return hits, _first(hits.text, hits.literal, self._bounds, self._numbers).tolist()
+        pairs = _first(hits.text, hits.literal, self._bounds, self._numbers)
+        return hits, _able(pairs, values, offsets, *self._needs).tolist()
 
 
 @njit(cache=True, nogil=True)
@@ -197,6 +207,25 @@ def _first(text, literal, bounds, numbers):  # type: ignore[no-untyped-def]
             out[place, 0], out[place, 1], out[place, 2] = text[k], number, k
             found += 1
     return out[:found]
+
+
+@njit(cache=True, nogil=True)
+def _able(pairs, values, offsets, bounds, flat):  # type: ignore[no-untyped-def]
+    # Those pairs whose text may hold what the signature requires.
+    table = np.empty(BITS // 64, np.uint64)
+    at = -1
+    kept = 0
+    for k in range(len(pairs)):
+        text, number = pairs[k, 0], pairs[k, 1]
+        if bounds[number] < bounds[number + 1]:
+            if text != at:
+                marked(table, values, offsets[text], offsets[text + 1])
+                at = text
+            if not met(table, bounds, flat, number):
+                continue
+        pairs[kept] = pairs[k]
+        kept += 1
+    return pairs[:kept]
 
 
 def _trimmed(text: bytes, start: int, end: int) -> tuple[int, int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
 import re2
 
 from aimds.detect.normalize import Flag
+from aimds.detect.rules.letters import loose
+from aimds.detect.rules.required import Macro, macros_read, required
 from aimds.errors import ArtefactError
 from aimds.schema import CHANNELS
 from aimds.taxonomy import THREATS
@@ -25,12 +26,12 @@ FIELDS = frozenset(
 NOT_IN_SYSTEM = frozenset(("direct_injection", "prompt_leak", "jailbreak"))
 """Threats that the operator's own voice cannot be: system prompts quote such orders to forbid them."""
 
-_NO_MARK = str.maketrans({"đ": "d", "ł": "l", "ø": "o", "ı": "i", "ß": "ss", "æ": "ae", "œ": "oe"})
-
-
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One row of the file; its head explains the fields. ``match`` and ``safe`` are examples for the tests."""
+    """One row of the file; its head explains the fields. ``match`` and ``safe`` are examples for the tests.
+
+    ``required`` are sets of literals of which a folded text that ``regex`` matches holds one each.
+    """
 
     id: str
     threat: str
@@ -41,44 +42,11 @@ class Signature:
     anchors: tuple[str, ...]
     flags: int
     regex: str
+    required: tuple[frozenset[str], ...]
     native: str
     note: str
     match: tuple[str, ...]
     safe: tuple[str, ...]
-
-
-def _plain(text: str) -> str:
-    """``text`` as folding writes its letters: case folded, compatibility forms resolved, no marks on Latin letters."""
-    out = []
-    for c in unicodedata.normalize("NFC", text):
-        if not c.isalpha() or c.isascii():
-            out.append(c)
-            continue
-        base = unicodedata.normalize("NFD", c)
-        out.append(base[0] if base[0].isascii() else unicodedata.normalize("NFKC", c.casefold()))
-    return "".join(out).translate(_NO_MARK)
-
-
-def forms(literal: str) -> set[str]:
-    """``literal`` as it may stand in folded text: letters as written or folded, one space perhaps a line break."""
-    plain = {literal, _plain(literal)}
-    return plain | {form.replace(" ", "\n") for form in plain}
-
-
-def _loose(regex: str) -> str:
-    """``regex`` with every letter that folding may change also matching its folded form."""
-    out = []
-    in_class = escaped = False
-    for c in regex:
-        plain = _plain(c)
-        if plain != c and not escaped:
-            out.append(c + plain if in_class else f"(?:{c}|{plain})")
-        else:
-            out.append(c)
-        if not escaped:
-            in_class = (in_class or c == "[") and c != "]"
-        escaped = c == "\\" and not escaped
-    return "".join(out)
 
 
 def compiled(signature: Signature, name: str) -> Any:
@@ -90,7 +58,7 @@ def compiled(signature: Signature, name: str) -> Any:
     options = re2.Options()
     options.log_errors = False
     try:
-        return re2.compile(signature.regex if signature.raw else _loose(signature.regex), options)
+        return re2.compile(signature.regex if signature.raw else loose(signature.regex), options)
     except re2.error as error:
         raise ArtefactError(
             name, f"signature {signature.id}: broken regex: {error.args[0].decode('utf-8', 'replace')}"
@@ -112,6 +80,7 @@ def parse(raw: bytes, name: str) -> tuple[Signature, ...]:
 
 def _signatures(document: dict[str, Any], name: str) -> tuple[Signature, ...]:
     macros: dict[str, str] = document.get("macro", {})
+    read = macros_read(macros)
     out: list[Signature] = []
     seen: set[str] = set()
     for position, row in enumerate(document.get("signature", ())):
@@ -120,7 +89,7 @@ def _signatures(document: dict[str, Any], name: str) -> tuple[Signature, ...]:
             raise ArtefactError(name, f"signature {identity} is there twice")
         seen.add(identity)
         try:
-            out.append(_signature(row, macros))
+            out.append(_signature(row, macros, read))
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(name, f"signature {identity}: {error}") from error
     if not out:
@@ -128,7 +97,7 @@ def _signatures(document: dict[str, Any], name: str) -> tuple[Signature, ...]:
     return tuple(out)
 
 
-def _signature(row: dict[str, Any], macros: dict[str, str]) -> Signature:
+def _signature(row: dict[str, Any], macros: dict[str, str], read: dict[str, Macro]) -> Signature:
     missing = {"id", "threat", "severity", "score", "note"} - set(row)
     if missing or set(row) - FIELDS:
         raise ValueError(f"missing {sorted(missing)}, unknown {sorted(set(row) - FIELDS)}")
@@ -153,6 +122,8 @@ def _signature(row: dict[str, Any], macros: dict[str, str]) -> Signature:
     if not all(0 <= float(row[field]) <= 1 for field in ("severity", "score")):
         raise ValueError("severity and score lie in [0, 1]")
     regex = row.get("regex", "")
+    raw = row.get("target", "folded") == "raw"
+    sets = required(regex, read) if regex and not raw else ()
     # Twice, for macros inside macros.
     for _ in range(2):
         for macro, text in macros.items():
@@ -165,11 +136,12 @@ def _signature(row: dict[str, Any], macros: dict[str, str]) -> Signature:
         threat=row["threat"],
         severity=float(row["severity"]),
         score=float(row["score"]),
-        raw=row.get("target", "folded") == "raw",
+        raw=raw,
         channels=frozenset(CHANNELS.index(c) for c in channels),
         anchors=tuple(row.get("anchors", ())),
         flags=flags,
         regex=regex,
+        required=sets,
         native=native,
         note=row["note"],
         match=tuple(row.get("match", ())),
