@@ -7,13 +7,10 @@ trade-offs in hash coding with allowable errors, 1970, doi:10.1145/362686.362692
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
-
-I32 = npt.NDArray[np.int32]
 
 BITS = 1 << 16
 MOST_PIECES = 6
@@ -32,24 +29,17 @@ def _pieces(literal: bytes) -> list[int]:
     return [_slot(key) for key in keys[:MOST_PIECES]]
 
 
-def program(needs: Sequence[Iterable[frozenset[str]]]) -> tuple[I32, I32]:
-    """Needs of S signatures, flat: bounds int32 (S+1,) and, set by set, count of what follows, then its literals.
+def program(sets: Iterable[frozenset[str]]) -> list[int]:
+    """Sets of literals of three bytes or more, flat: set by set the count of what follows, then its literals.
 
-    A literal is the number of its pieces and their slots. No literal is shorter than three bytes.
+    A literal is the number of its pieces and their slots.
     """
-    bounds, flat = [0], []
-    known: dict[str, list[int]] = {}
-    for sets in needs:
-        for literals in sets:
-            body: list[int] = []
-            for literal in sorted(literals):
-                if literal not in known:
-                    slots = _pieces(literal.encode())
-                    known[literal] = [len(slots), *slots]
-                body += known[literal]
-            flat += [len(body), *body]
-        bounds.append(len(flat))
-    return np.array(bounds, np.int32), np.array(flat, np.int32)
+    flat: list[int] = []
+    for literals in sets:
+        slots = [_pieces(literal.encode()) for literal in sorted(literals)]
+        body = [n for pieces in slots for n in (len(pieces), *pieces)]
+        flat += [len(body), *body]
+    return flat
 
 
 @njit(cache=True, nogil=True)
@@ -73,9 +63,8 @@ def _mark(table, key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def met(table, bounds, flat, signature):  # type: ignore[no-untyped-def]
-    """Whether of each set of ``signature`` in a `program` some literal has all its pieces in ``table``."""
-    at, last = bounds[signature], bounds[signature + 1]
+def met(table, flat, at, last):  # type: ignore[no-untyped-def]
+    """Whether of each set of the `program` ``flat[at:last]`` some literal has all its pieces in ``table``."""
     while at < last:
         end = at + 1 + flat[at]
         at += 1

@@ -36,13 +36,14 @@ def forms(literal: str) -> set[str]:
 
 def loose(regex: str) -> str:
     """``regex`` with every letter that folding may change also matching its folded form."""
-    if regex.isascii():
+    changed = {c: plain(c) for c in set(regex) if not c.isascii() and folds(c)}
+    if not changed:
         return regex
     out = []
     in_class = escaped = False
     for c in regex:
-        if not c.isascii() and not escaped and folds(c):
-            out.append(c + plain(c) if in_class else f"(?:{c}|{plain(c)})")
+        if c in changed and not escaped:
+            out.append(c + changed[c] if in_class else f"(?:{c}|{changed[c]})")
         else:
             out.append(c)
         if not escaped:

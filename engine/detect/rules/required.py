@@ -7,8 +7,6 @@ trigram index, 2012, https://swtch.com/~rsc/regexp/regexp4.html.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import product
 
 from aimds.detect.rules.letters import folds
@@ -28,6 +26,8 @@ _Node = tuple[Literals | None, list[Literals]]
 
 _EMPTY: Literals = frozenset(("",))
 _ANY: _Node = (None, [])
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 '_,:;!=<>/\"@#&~`")
+_REPEATS = frozenset("?*+{")
 _CONTROL = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
 _MOST_OF_A_CLASS = 6
 
@@ -36,43 +36,18 @@ class _Unread(Exception):
     """The expression uses syntax that the reader does not know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Macro:
-    """What a macro asks for. ``node`` is None where it was not read; a ``closed`` one is a single group."""
-
-    node: _Node | None
-    closed: bool
-
-
-def required(regex: str, macros: Mapping[str, Macro]) -> tuple[frozenset[str], ...]:
+def required(regex: str) -> tuple[frozenset[str], ...]:
     """Sets of literals of which every match of ``regex`` holds one each, rarest first; none if nothing is certain.
 
     Args:
-        regex: RE2 syntax, its letters as `aimds.detect.rules.letters.loose` takes them; ``%name%`` is a macro.
-        macros: what `macros_read` made of the macros.
+        regex: RE2 syntax, its letters as `aimds.detect.rules.letters.loose` takes them.
     """
     try:
-        exact, sets = _Reader(regex, macros).whole()
+        exact, sets = _Reader(regex).whole()
     except (_Unread, ValueError):
         return ()
-    found = {kept for kept in map(_kept, _with(exact, sets)) if kept}
-    return tuple(sorted(found, key=lambda s: (_frequency(s), sorted(s)))[:MOST_SETS])
-
-
-def macros_read(macros: Mapping[str, str]) -> dict[str, Macro]:
-    """What each macro asks for, to be handed to `required`."""
-    read = {name: Macro(None, False) for name in macros}
-    # Twice, for macros inside macros.
-    for _ in range(2):
-        read = {name: _macro(text, read) for name, text in macros.items()}
-    return read
-
-
-def _macro(text: str, known: Mapping[str, Macro]) -> Macro:
-    try:
-        return Macro(*_Reader(text, known).piece())
-    except (_Unread, ValueError):
-        return Macro(None, False)
+    found = {s for s in _with(exact, sets) if _telling(s)}
+    return tuple(dict.fromkeys(map(_kept, sorted(found, key=lambda s: (_frequency(s), sorted(s)))[:MOST_SETS])))
 
 
 def _frequency(literals: Literals) -> float:
@@ -83,10 +58,14 @@ def _with(exact: Literals | None, sets: list[Literals]) -> list[Literals]:
     return sets if exact is None or "" in exact else [*sets, exact]
 
 
+def _telling(literals: Literals) -> bool:
+    # Whether every literal is long enough to say something.
+    shortest = min(literals, key=len)
+    return len(shortest) >= LEAST_BYTES or min(len(x.encode()) for x in literals) >= LEAST_BYTES
+
+
 def _kept(literals: Literals) -> Literals:
-    # The set without literals that hold another of it; empty if one says too little.
-    if min(len(literal.encode()) for literal in literals) < LEAST_BYTES:
-        return frozenset()
+    # The set without literals that hold another of it.
     kept: list[str] = []
     for literal in sorted(literals, key=len):
         if not any(short in literal for short in kept):
@@ -97,23 +76,14 @@ def _kept(literals: Literals) -> Literals:
 class _Reader:
     """Recursive descent over one expression."""
 
-    def __init__(self, text: str, macros: Mapping[str, Macro]) -> None:
-        self._text, self._at, self._macros = text, 0, macros
+    def __init__(self, text: str) -> None:
+        self._text, self._at = text, 0
 
     def whole(self) -> _Node:
         node = self._alternation()
         if self._at < len(self._text):
             raise _Unread
         return node
-
-    def piece(self) -> tuple[_Node, bool]:
-        """A text without alternatives outside a group, and whether it is one group."""
-        node = self._sequence()
-        if self._at < len(self._text):
-            raise _Unread
-        alone = _Reader(self._text, self._macros)
-        alone._atom()
-        return node, self._text.startswith("(") and alone._at == len(self._text)
 
     def _peek(self) -> str:
         return self._text[self._at : self._at + 1]
@@ -136,7 +106,7 @@ class _Reader:
             if len(union) <= MOST_LITERALS:
                 return union, []
         # The rarest set of each branch together, then the next of each: a match meets them all.
-        usable = [sorted((s for s in _with(e, sets) if _kept(s)), key=_frequency) for e, sets in branches]
+        usable = [sorted((s for s in _with(e, sets) if _telling(s)), key=_frequency) for e, sets in branches]
         most = max(map(len, usable)) if all(usable) else 0
         joined = [frozenset().union(*(u[min(k, len(u) - 1)] for u in usable)) for k in range(most)]
         return None, [s for s in joined if len(s) <= 4 * MOST_LITERALS]
@@ -145,7 +115,20 @@ class _Reader:
         run: Literals = _EMPTY
         sets: list[Literals] = []
         broken = False
+        text = self._text
         while (c := self._peek()) and c not in "|)":
+            if c in _PLAIN:
+                # Up to a letter that is repeated: that one is a piece of its own.
+                end = self._at + 1
+                while text[end : end + 1] in _PLAIN:
+                    end += 1
+                if text[end : end + 1] in _REPEATS:
+                    end -= 1
+                if end > self._at:
+                    letters = text[self._at : end]
+                    run = frozenset([x + letters for x in run])
+                    self._at = end
+                    continue
             exact, inner = self._repeated(self._atom())
             sets += inner
             if exact is not None and len(run) * len(exact) <= MOST_LITERALS:
@@ -158,7 +141,7 @@ class _Reader:
 
     def _repeated(self, node: _Node) -> _Node:
         c = self._peek()
-        if not c or c not in "?*+{":
+        if not c or c not in _REPEATS:
             return node
         self._at += 1
         least = 1 if c == "+" else 0
@@ -185,16 +168,7 @@ class _Reader:
             return self._escape()
         if c in "^$":
             return _EMPTY, []
-        if c == "%":
-            end = self._text.find("%", self._at)
-            if end > 0 and (name := self._text[self._at : end]) in self._macros:
-                self._at = end + 1
-                macro = self._macros[name]
-                # A sign of repetition after a macro that is no group belongs to the last piece of its text.
-                if macro.node is None or (not macro.closed and self._peek() in ("?", "*", "+", "{")):
-                    raise _Unread
-                return macro.node
-        if c in "?*+{":
+        if c in _REPEATS:
             raise _Unread
         return _ANY if c == "." else _letter(c)
 

@@ -10,7 +10,6 @@ import re2
 
 from aimds.detect.normalize import Flag
 from aimds.detect.rules.letters import loose
-from aimds.detect.rules.required import Macro, macros_read, required
 from aimds.errors import ArtefactError
 from aimds.schema import CHANNELS
 from aimds.taxonomy import THREATS
@@ -26,12 +25,10 @@ FIELDS = frozenset(
 NOT_IN_SYSTEM = frozenset(("direct_injection", "prompt_leak", "jailbreak"))
 """Threats that the operator's own voice cannot be: system prompts quote such orders to forbid them."""
 
+
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One row of the file; its head explains the fields. ``match`` and ``safe`` are examples for the tests.
-
-    ``required`` are sets of literals of which a folded text that ``regex`` matches holds one each.
-    """
+    """One row of the file; its head explains the fields. ``match`` and ``safe`` are examples for the tests."""
 
     id: str
     threat: str
@@ -42,7 +39,6 @@ class Signature:
     anchors: tuple[str, ...]
     flags: int
     regex: str
-    required: tuple[frozenset[str], ...]
     native: str
     note: str
     match: tuple[str, ...]
@@ -80,7 +76,6 @@ def parse(raw: bytes, name: str) -> tuple[Signature, ...]:
 
 def _signatures(document: dict[str, Any], name: str) -> tuple[Signature, ...]:
     macros: dict[str, str] = document.get("macro", {})
-    read = macros_read(macros)
     out: list[Signature] = []
     seen: set[str] = set()
     for position, row in enumerate(document.get("signature", ())):
@@ -89,7 +84,7 @@ def _signatures(document: dict[str, Any], name: str) -> tuple[Signature, ...]:
             raise ArtefactError(name, f"signature {identity} is there twice")
         seen.add(identity)
         try:
-            out.append(_signature(row, macros, read))
+            out.append(_signature(row, macros))
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(name, f"signature {identity}: {error}") from error
     if not out:
@@ -97,7 +92,7 @@ def _signatures(document: dict[str, Any], name: str) -> tuple[Signature, ...]:
     return tuple(out)
 
 
-def _signature(row: dict[str, Any], macros: dict[str, str], read: dict[str, Macro]) -> Signature:
+def _signature(row: dict[str, Any], macros: dict[str, str]) -> Signature:
     missing = {"id", "threat", "severity", "score", "note"} - set(row)
     if missing or set(row) - FIELDS:
         raise ValueError(f"missing {sorted(missing)}, unknown {sorted(set(row) - FIELDS)}")
@@ -122,8 +117,6 @@ def _signature(row: dict[str, Any], macros: dict[str, str], read: dict[str, Macr
     if not all(0 <= float(row[field]) <= 1 for field in ("severity", "score")):
         raise ValueError("severity and score lie in [0, 1]")
     regex = row.get("regex", "")
-    raw = row.get("target", "folded") == "raw"
-    sets = required(regex, read) if regex and not raw else ()
     # Twice, for macros inside macros.
     for _ in range(2):
         for macro, text in macros.items():
@@ -136,12 +129,11 @@ def _signature(row: dict[str, Any], macros: dict[str, str], read: dict[str, Macr
         threat=row["threat"],
         severity=float(row["severity"]),
         score=float(row["score"]),
-        raw=raw,
+        raw=row.get("target", "folded") == "raw",
         channels=frozenset(CHANNELS.index(c) for c in channels),
         anchors=tuple(row.get("anchors", ())),
         flags=flags,
         regex=regex,
-        required=sets,
         native=native,
         note=row["note"],
         match=tuple(row.get("match", ())),
