@@ -44,7 +44,10 @@ def program(sets: Iterable[frozenset[str]]) -> list[int]:
 
 @njit(cache=True, nogil=True)
 def marked(table, values, low, high):  # type: ignore[no-untyped-def]
-    """Sets in ``table``, uint64 (BITS / 64,), the bits of the pieces of ``values[low:high]`` and no others. O(high − low)."""
+    """Sets in ``table``, uint64 (BITS / 64,), the bits of the pieces of ``values[low:high]``, and clears the others.
+
+    O(high − low).
+    """
     table[:] = 0
     key = np.uint64(0)
     for at in range(low, high):
