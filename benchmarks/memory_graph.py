@@ -181,15 +181,19 @@ def p99(smoke: bool) -> Iterator[Result]:
     name, there, theirs = peer(count)
     store = ours(count)
     took: list[list[float]] = [[], []]
+    busy: list[float] = []
     questions = 60 if smoke else QUESTIONS
     for one, other in zip(asked(count, questions), asked(there, questions), strict=True):
         for side, call in enumerate((lambda: related(store, one), lambda: theirs([other]))):  # noqa: B023
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.thread_time()
             call()
             took[side].append(time.perf_counter() - started)
+            if not side:
+                busy.append(time.thread_time() - worked)
     mine, peers = (float(np.quantile(one, 0.99)) for one in took)
     print(
-        f"{count:,} events: p50 {np.median(took[0]) * 1e3:.2f} ms, p99 {mine * 1e3:.2f} ms; "
+        f"{count:,} events: p50 {np.median(took[0]) * 1e3:.2f} ms, p99 {mine * 1e3:.2f} ms "
+        f"(of the processor {np.median(busy) * 1e3:.2f} and {np.quantile(busy, 0.99) * 1e3:.2f}); "
         f"{name}: p50 {np.median(took[1]) * 1e3:.2f} ms, p99 {peers * 1e3:.2f} ms",
         file=sys.stderr,
     )

@@ -68,6 +68,9 @@ class Metrics:
         self.owed = Gauge(
             "aimds_policy_owed_at_end", "Sessions that broke a policy by their end.", ("policy",), registry=r
         )
+        self.shards_failed = Gauge(
+            "aimds_shard_calls_failed", "Calls to shards of sessions that came to nothing.", ("method",), registry=r
+        )
         self.review = Counter(
             "aimds_review_rows", "Rows for people to decide, by what became of them.", ("outcome",), registry=r
         )

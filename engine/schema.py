@@ -1,6 +1,7 @@
 """The data contract: REQUESTS in, VERDICTS out, as Arrow schemas, and the checks that name the column and the row.
 
-A batch of requests and its batch of verdicts have the same rows in the same order.
+A batch of requests and its batch of verdicts have the same rows in the same order. ``request_id``, ``session_id`` and
+``tenant`` of a verdict have up to 512 bytes: a longer one has a stand-in there (`aimds.ids`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.errors import SchemaError
+from aimds.moments import utc
 from aimds.packing import packed
 from aimds.taxonomy import THREATS
 
@@ -23,11 +25,6 @@ STATUSES = ("ok", "partial", "error")
 PROFILES = ("fast", "cascade", "full")
 LABELS = ("attack", "benign")
 UNTRUSTED_CHANNELS = ("tool", "document")
-
-YEARS_S = (-62_135_596_800, 253_402_300_800)
-"""The years 1 to 9999 UTC in seconds since 1970, end exclusive: all that a datetime can hold."""
-_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-_INT64 = (-(1 << 63), (1 << 63) - 1)
 
 _ENUM = pa.dictionary(pa.int8(), pa.string())
 _TIME = pa.timestamp("us", tz="UTC")
@@ -189,38 +186,14 @@ def _channel_column(column: pa.Array) -> pa.Array:
     return enum(CHANNELS, codes.cast(pa.int8()))
 
 
-def outside_years(column: pa.Array) -> pa.BooleanArray:
-    """Where the timestamps or dates of ``column`` lie outside the years 1 to 9999 UTC; null where they are null."""
-    kind = column.type
-    per_s = _PER_S[kind.unit] if pa.types.is_timestamp(kind) else _PER_S["ms"]
-    if pa.types.is_date32(kind):
-        ticks, first, last = column.cast(pa.int32()), YEARS_S[0] // 86400, YEARS_S[1] // 86400 - 1
-    else:
-        # 64 bits of nanoseconds end before the years do.
-        ticks = column.cast(pa.int64())
-        first, last = max(YEARS_S[0] * per_s, _INT64[0]), min(YEARS_S[1] * per_s - 1, _INT64[1])
-    return pc.or_(pc.less(ticks, first), pc.greater(ticks, last))
-
-
-def _time_column(column: pa.Array, field: pa.Field) -> pa.Array:
-    """``column`` as UTC microseconds, finer ones cut off."""
-    if not pa.types.is_timestamp(column.type) and not pa.types.is_date(column.type):
-        column = _checked(column, field)
-    wrong = pc.index(outside_years(column), pa.scalar(True)).as_py()
-    if wrong >= 0:
-        # The text of such a time cannot be asked of Arrow or Python.
-        ticks = column.slice(wrong, 1).cast(pa.int32() if pa.types.is_date32(column.type) else pa.int64())[0].as_py()
-        problem = f"is {ticks} ({column.type}), outside the years 1 to 9999"
-        raise SchemaError(field.name, problem, row=wrong)
-    if pa.types.is_timestamp(column.type) and column.type.tz is None:
-        column = pc.assume_timezone(column, "UTC")
-    return column.cast(field.type, safe=False)
-
-
 def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    return _time_column(column, field) if field.type == _TIME else _checked(column, field)
+    if field.type != _TIME:
+        return _checked(column, field)
+    if not pa.types.is_timestamp(column.type) and not pa.types.is_date(column.type):
+        column = _checked(column, field)
+    return utc(column, field.name)
 
 
 def _checked(column: pa.Array, field: pa.Field) -> pa.Array:

@@ -26,12 +26,14 @@ from aimds.detect.patterns.store import PatternStore
 from aimds.detect.stages import Detector, Scores
 from aimds.detect.texts import Texts
 from aimds.errors import ConfigError
+from aimds.ids import with_bounded
 from aimds.kernels import placement
 from aimds.kernels.placement import Place
 from aimds.learn.candidate import Candidate
 from aimds.learn.rounds import Learned, Moved
 from aimds.learn.teaching import teach
 from aimds.respond.policy import Policy
+from aimds.respond.violations import noted
 from aimds.schema import CHANNELS, REQUESTS, VERDICTS, requests
 from aimds.scoring import Scoring
 from aimds.sources import batches
@@ -257,7 +259,8 @@ class Screener:
         return Verdicts(pa.Table.from_batches([self.screen_batch(batch) for batch in batches(source)], VERDICTS))
 
     def screen_batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Verdicts (schema VERDICTS) of ``batch`` (schema REQUESTS), same rows, same order.
+        """Verdicts (schema VERDICTS) of ``batch`` (schema REQUESTS), same rows, same order. An id that is longer than
+        `aimds.ids.MAX_ID_BYTES` has a stand-in there, and the verdict is partial and says so.
 
         Raises:
             SchemaError: ``batch`` does not fit the contract.
@@ -265,11 +268,13 @@ class Screener:
         # Equal types may hold another dictionary; a channel read by the wrong one would get another verdict.
         if not (batch.schema.equals(REQUESTS) and _has_known_channels(batch.column("channel"))):
             batch = requests(batch)
+        batch, notes = with_bounded(batch)
         (current, other, share) = self._now
         if other is None:
-            return self._verdicts(batch, current)
+            return noted(self._verdicts(batch, current), notes)
         chosen = trial.chosen(batch, share)
-        return trial.joined(batch, chosen, lambda part, tried: self._verdicts(part, other if tried else current))
+        out = trial.joined(batch, chosen, lambda part, tried: self._verdicts(part, other if tried else current))
+        return noted(out, notes)
 
     def _verdicts(self, batch: pa.RecordBatch, side: _Side) -> pa.RecordBatch:
         detector, texts = side.detector, Texts.from_arrow(batch.column("text"))
@@ -282,9 +287,11 @@ class Screener:
 
     def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
         """Verdicts for rows (schema REQUESTS) that nobody looked at: status ``error``, action as the policy has it."""
+        batch, notes = with_bounded(batch)
         side, texts = self._now[0], Texts.from_arrow(batch.column("text"))
         scores = Scores.failed(len(texts), reason)
-        return assembly.verdicts(batch, texts, scores, side.policy, self.profile, self.backend, side.versions)
+        out = assembly.verdicts(batch, texts, scores, side.policy, self.profile, self.backend, side.versions)
+        return noted(out, notes)
 
 
 def _versions(detector: Detector, policy: Policy) -> dict[str, str]:

@@ -10,7 +10,8 @@ from typing import Any, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aimds.schema import check_verdicts, outside_years
+from aimds.moments import outside_years
+from aimds.schema import check_verdicts
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimds.errors import SchemaError
-from aimds.schema import CHANNELS, REQUESTS, VERDICTS, check_verdicts, outside_years, requests
+from aimds.moments import outside_years
+from aimds.schema import CHANNELS, REQUESTS, VERDICTS, check_verdicts, requests
 
 
 def test_a_text_column_alone_is_enough() -> None:

@@ -20,7 +20,7 @@ from aimds.app.holds import Holds
 from aimds.app.judging import judging
 from aimds.app.reviews import Reviews
 from aimds.app.sockets import Sockets
-from aimds.app.tiers import routing
+from aimds.app.tiers import ModelTiers
 from aimds.errors import AimdsError
 from aimds.gateway.access import Access, Everybody
 from aimds.gateway.auth import Auth, Credentials
@@ -118,6 +118,7 @@ class Gateway:
         self._following = following.Following(
             settings, self.responder, lambda: self.worker.screener, clock=clock, wall=wall, say=say
         )
+        self._tiers = ModelTiers(settings, self.metrics, wall)
         self.worker = Worker(
             build(settings.screening),
             slots=batch.slots,
@@ -128,7 +129,7 @@ class Gateway:
                 None if self._reviews is None else self._reviews.reviewing.record,
                 self.policy,
             ),
-            route=routing(settings, self.metrics, wall),
+            route=self._tiers.routing,
             follower=self._following.follower,
             clock=clock,
         )
@@ -264,8 +265,9 @@ class Gateway:
             await asyncio.get_running_loop().run_in_executor(None, self._traces.close)
 
     async def reload(self) -> None:
-        """Take up changed certificates, keys, key sets, weights, policy, patterns and what was learnt. What cannot be
-        used is said, and all stays as it was. One reload at a time: each goes on from what the one before it left."""
+        """Take up changed certificates, keys, key sets, weights, policy, patterns, tiers and what was learnt. What
+        cannot be used is said, and all stays as it was. One reload at a time: each goes on from what the one before it
+        left."""
         async with self._reloading:
             await self._reload()
 
@@ -283,6 +285,7 @@ class Gateway:
             screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
             actions = None if self._reviews is None else reviews.chosen(settings.screening)
             use = self._following.renewed(settings)
+            tiers = await asyncio.get_running_loop().run_in_executor(None, self._tiers.read, settings)
             read = self.sockets.read(settings)
             if self._judging is not None:
                 await self._judging.judges.replace(Setup(settings.screening, self._warm))
@@ -294,6 +297,7 @@ class Gateway:
         if found is not None and self._auth is not None:
             self._auth.credentials = found
         self.worker.replace(screener)
+        self._tiers.use(tiers, self.worker, self.service)
         # A reload that is given up goes on here: what is owed is told before the log is closed.
         self._telling = asyncio.get_running_loop().run_in_executor(None, self._renewed, use)
         problem = await asyncio.shield(self._telling)

@@ -54,7 +54,7 @@ def actions(
     if appeals is not None and not follow_ups:
         raise ConfigError("--appeals", str(appeals), "--follow-ups, of which appeals are one kind")
     appealed = None if appeals is None else following.appeals(appeals)
-    drawn = draws.read(log)
+    drawn = draws.read(log, say=lambda line: typer.echo(line, err=True))
     said = responses.decided(drawn, read_feedback(feedback))
     found = responses.outcomes(drawn, said)
     beside = following.rewards(drawn, said, appealed) if follow_ups else None

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds.errors import AimdsError, ArtefactError, BackendError
+from aimds.ids import LONG_ID
 from aimds.schema import STATUSES, UNFOLLOWED
 
 DETECTORS = ("normalize", "rules", "pii", "patterns", "exemplars", "classifier", "deep")
@@ -21,7 +22,7 @@ TRUNCATED = "too many or too large encoded parts; the rest was screened undecode
 INVALID = "invalid UTF-8; the bad bytes were screened as U+FFFD"
 UNKNOWN_CHANNEL = "unknown channel "
 """A remark of a scan, made after the policy has decided: it is no failure of a detector."""
-_REMARKS = (UNKNOWN_CHANNEL, UNFOLLOWED)
+_REMARKS = (UNKNOWN_CHANNEL, UNFOLLOWED, LONG_ID)
 _BY_NORMALIZE = frozenset(message.partition("; ")[0] for message in (TRUNCATED, INVALID))
 _OK, _PARTIAL = STATUSES.index("ok"), STATUSES.index("partial")
 

@@ -37,6 +37,10 @@ POLICIES: Final = "policies"
 class Follows(Protocol):
     """Follows sessions for a gateway: in its own process (`Follower`), or elsewhere."""
 
+    @property
+    def failed(self) -> Mapping[str, int]:
+        """Calls to shards that came to nothing, by method."""
+
     def has_work(self, policy: Policy | None) -> bool:
         """As `Follower.has_work`."""
 
@@ -76,7 +80,7 @@ class Follower:
         wall: Callable[[], float],
         rows: int = 0,
     ) -> None:
-        self.watch = watch
+        self.watch, self.failed = watch, dict[str, int]()
         self._sessions, self._responder, self._clock, self._wall = sessions, responder, clock, wall
         self._lock, self._rows, self._ended = threading.Lock(), rows, 0
         self._left: list[Owed] = []

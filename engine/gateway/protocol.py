@@ -6,7 +6,6 @@ brings the verdicts back. Both pass the time in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +13,12 @@ from typing import Any
 import pyarrow as pa
 from prometheus_client import Counter
 
-from aimds import __version__
-from aimds.gateway import openapi
 from aimds.gateway.access import Access, Everybody, Pages
+from aimds.gateway.at_once import at_once
 from aimds.gateway.batching import Batch, Batcher, Job
 from aimds.gateway.bulk import Bulk
-from aimds.gateway.exchange import Exchange, Fixed, Refused
-from aimds.gateway.headers import JSON, Head
+from aimds.gateway.exchange import Exchange, Refused
+from aimds.gateway.headers import Head
 from aimds.gateway.idempotency import Answers
 from aimds.gateway.identity import LOCAL, Identity, Peer, Route, authorize, route_of
 from aimds.gateway.judging import Judged
@@ -31,7 +29,8 @@ from aimds.gateway.outputs import Response
 from aimds.gateway.pieces import Limits, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.single import One
-from aimds.metrics import CONTENT_TYPE, Metrics, observed
+from aimds.ids import short
+from aimds.metrics import Metrics, observed
 
 MOST_EXCHANGES = 20_000
 
@@ -175,46 +174,7 @@ class Service:
                 return Lines("stream", self, head, identity)
             case "output":
                 return Response("output", self, head, identity)
-            case "metrics":
-                self._gauges()
-                return Fixed("metrics", 200, [("content-type", CONTENT_TYPE)], self.metrics.text())
-            case "ready":
-                ready = self.ready and not self.draining
-                return _json("ready", 200 if ready else 503, {"ready": ready, "draining": self.draining})
-            case "openapi":
-                return _json("openapi", 200, openapi.document())
-            case "reload":
-                return _json("reload", 200, self.hooks.reload())
-            case "sessions":
-                return _json("sessions", 200, {"sessions": self.hooks.held(identity)})
-            case "release":
-                tenant = identity.tenant_of(head.query.get("tenant"))
-                if not self.hooks.release(tenant, part, identity):
-                    raise Problem("not-held", f"session {part[:200]!r} of tenant {tenant!r} is not held")
-                return _json("release", 200, {"released": part})
-            case "status":
-                return _json("status", 200, self._state())
-        return _json("health", 200, {"status": "ok", "version": __version__})
-
-    def _state(self) -> dict[str, Any]:
-        batcher = self.batcher
-        return {
-            "queued_rows": batcher.queued_rows,
-            "queued_bytes": batcher.queued_bytes,
-            "running_batches": batcher.running,
-            "waiting_tenants": batcher.waiting_tenants,
-            "open_requests": len(self._open),
-            "batch_base_ms": round(batcher.time.base_s * 1e3, 3),
-            "batch_us_per_kb": round(batcher.time.pace_s * 1e9, 3),
-            "draining": self.draining,
-            **self.hooks.state(),
-        }
-
-    def _gauges(self) -> None:
-        self.hooks.gauges()
-        self.metrics.queue_rows.set(self.batcher.queued_rows)
-        self.metrics.queue_bytes.set(self.batcher.queued_bytes)
-        self.metrics.exchanges.set(len(self._open))
+        return at_once(self, route, part, head, identity)
 
     def _closed(self, exchange: Exchange) -> None:
         self._open.discard(exchange)
@@ -242,7 +202,7 @@ class Service:
         """
         identity = piece.identity
         tenant = identity.tenant or (piece.rows[0].tenant if piece.rows else None) or identity.name
-        job = Job(tenant, piece.count, piece.text_bytes, deadline, piece, urgency)
+        job = Job(short(tenant), piece.count, piece.text_bytes, deadline, piece, urgency)
         taken = False
         try:
             self.rates.take(identity, job.rows, now, admitted=piece.admitted, apart=piece.apart)
@@ -301,6 +261,11 @@ class Service:
         for (route, seconds), n in waited.items():
             observed(self.metrics.latency.labels(route), seconds, n)
 
+    @property
+    def open_requests(self) -> int:
+        """Requests whose answers have not ended."""
+        return len(self._open)
+
     def drain(self, now: float) -> None:
         """Take no new requests; what is under way is finished."""
         self.draining = True
@@ -311,7 +276,3 @@ class Service:
     def idle(self) -> bool:
         """Nothing is under way."""
         return not self._open and not self.batcher.running and not self.batcher.queued_rows
-
-
-def _json(route: str, status: int, content: dict[str, Any]) -> Exchange:
-    return Fixed(route, status, [("content-type", JSON)], json.dumps(content, ensure_ascii=True).encode())

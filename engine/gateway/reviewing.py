@@ -22,6 +22,10 @@ WHO = "gateway"
 MOST_WAITING = 4096
 """Batches with something to review that may wait for the disk; beyond that they are counted as lost, and said."""
 PAUSE_S = 1.0
+TRIES = 600
+"""So often a batch is tried where the queue cannot be written: for ten minutes. Others wait behind it."""
+NAMED = 8
+"""Request ids that are said where rows are lost."""
 _END = None
 Work = tuple[list[Case], list[Turn]]
 
@@ -34,7 +38,7 @@ class Reviewing:
         actions: whose rows these are; may be replaced.
         keep: how long texts stay in the queue; None: for ever.
         wall: seconds since 1970.
-        counted: told how many rows were queued, known or lost.
+        counted: told how many rows were queued, known, lost, or were tried and have to be again (retried).
         say: told what a person should know.
     """
 
@@ -89,21 +93,36 @@ class Reviewing:
             self._add(*work)
 
     def _add(self, found: list[Case], around: list[Turn]) -> None:
-        told = False
-        while found:
+        try:
+            self._keep_trying(found, around)
+        except Exception as error:  # one row that cannot be queued takes neither its neighbours nor the thread with it
+            if len(found) == 1:
+                self._lose(found, error)
+                return
+            for place, case in enumerate(found):
+                self._add([case], [] if place else around)
+
+    def _keep_trying(self, found: list[Case], around: list[Turn]) -> None:
+        for tries in range(1, TRIES + 1):
             try:
                 added = self.target.add(found, around, self._now(), WHO)
             except AimdsError as error:
-                if not told:
+                if tries == 1:
                     self._say(f"review: {counted(len(found), 'row')} cannot be queued yet: {error}")
-                told = True
-                if self._ending.wait(PAUSE_S):
-                    self._counted("lost", len(found))
+                self._counted("retried", len(found))
+                if tries == TRIES or self._ending.wait(PAUSE_S):
+                    self._lose(found, error)
                     return
                 continue
             self._counted("queued", len(added.ids))
             self._counted("known", added.known)
             return
+
+    def _lose(self, found: list[Case], error: Exception) -> None:
+        self._counted("lost", len(found))
+        names = ", ".join(repr(case.request_id) for case in found[:NAMED])
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        self._say(f"review: not queued, requests {names}{more}: {type(error).__name__}: {error}")
 
     def prune(self) -> None:
         """Remove the texts that are older than they may be."""

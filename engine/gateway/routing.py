@@ -15,6 +15,7 @@ from aimds.gateway.problem import Problem
 from aimds.gateway.rows import encoded
 from aimds.metrics import Metrics
 from aimds.route.choices import CHOICES
+from aimds.route.ledger import Ledger
 from aimds.route.router import NEEDED, Router
 from aimds.route.tiers import Tiers
 from aimds.schema import VERDICTS
@@ -38,10 +39,18 @@ class Routing:
     Args:
         metrics: counted into.
         wall: seconds since 1970, for the budgets.
+        ledger: what tenants have spent; by default a new one with the budgets of ``tiers``.
     """
 
-    def __init__(self, tiers: Tiers, metrics: Metrics, *, wall: Callable[[], float] = time.time) -> None:
-        self.router, self._metrics, self._wall = Router(tiers), metrics, wall
+    def __init__(
+        self,
+        tiers: Tiers,
+        metrics: Metrics,
+        *,
+        wall: Callable[[], float] = time.time,
+        ledger: Ledger | None = None,
+    ) -> None:
+        self.router, self._metrics, self._wall = Router(tiers, ledger), metrics, wall
         # What is compiled at its first use is not compiled while somebody waits; nothing is booked here.
         warm = pa.RecordBatch.from_pylist([_PASSED], schema=pa.schema([VERDICTS.field(name) for name in _READ]))
         other, texts = Router(tiers), pa.array(["a"], pa.large_string())

@@ -22,7 +22,10 @@ _CODES = {name: code for code, name in enumerate(CHANNELS)}
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True):
-    """One request, as a JSON object. ``deadline_ms`` from its arrival, ``urgency`` 0 to 7; None: as in the headers."""
+    """One request, as a JSON object. ``deadline_ms`` from its arrival, ``urgency`` 0 to 7; None: as in the headers.
+
+    For an id of more than 512 bytes its hash stands in the verdict, which says so.
+    """
 
     text: str
     request_id: str | None = None

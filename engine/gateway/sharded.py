@@ -19,6 +19,7 @@ from aimds.gateway.frames import body, unpacked
 from aimds.gateway.rounds import CHANGED, joined
 from aimds.gateway.session_parts import slot_of, slots_of
 from aimds.gateway.session_shard import KNOWN, question
+from aimds.gateway.shard_failures import ShardFailures
 from aimds.gateway.sharded_holds import KINDS, ShardedResponder
 from aimds.ltl.policies import TracePolicies
 from aimds.respond.held import Hold, Key
@@ -72,7 +73,8 @@ class ShardedFollower:
         self._way, self._responder, self._wall, self._say = way, responder, wall, say
         self._lock = threading.Lock()
         self._lines = Lines(way, sender, shards, clock=clock, anew=self._anew, say=say, patience_s=patience_s)
-        self._owner = owners(shards)
+        self._owner, self._failures = owners(shards), ShardFailures(say)
+        self.failed = self._failures.counts
         self._versions: OrderedDict[str, Policy] = OrderedDict()
         self._told: dict[int, str | None] = {}
         self._lost: set[int] = set()
@@ -225,9 +227,10 @@ class ShardedFollower:
         fresh = [(shard, Call(method, arguments, due=method == "use")) for shard in range(len(self))]
         self._open += fresh
         self._ask({shard: [call] for shard, call in fresh})
-        owed = [call for _, call in self._open if call.method in ("forget", "use") and call.over]
-        self._open = [(shard, call) for shard, call in self._open if call not in owed]
-        return [one for call in owed if call.said is not None for one in call.said.value or ()]
+        over = [one for one in self._open if one[1].method in ("forget", "use") and one[1].over]
+        self._open = [one for one in self._open if one not in over]
+        done = [call for shard, call in over if self._failures.heard(shard, call)]
+        return [one for call in done if call.said is not None for one in call.said.value or ()]
 
     def _look(self) -> dict[str, list[tuple[Key, Hold]]]:
         with self._lock:
@@ -242,7 +245,7 @@ class ShardedFollower:
             ended: dict[str, list[tuple[Key, Hold]]] = {kind: [] for kind in KINDS}
             for shard, call in [one for one in self._open if one[1].method == "tick" and one[1].over]:
                 self._open.remove((shard, call))
-                if call.said is None or call.said.value is None or shard >= len(self):
+                if not self._failures.heard(shard, call) or call.said is None or shard >= len(self):
                     continue
                 said = call.said.value
                 for kind in KINDS:

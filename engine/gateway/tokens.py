@@ -20,6 +20,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from aimds.errors import AimdsError, ConfigError, DataError
 from aimds.gateway.identity import ROLES, Identity
 from aimds.gateway.problem import Problem
+from aimds.ids import MAX_ID_BYTES, short
 
 MAX_TOKEN = 8192
 MAX_JWKS = 1 << 20
@@ -198,6 +199,9 @@ class Tokens:
         subject, tenant, roles = claims["sub"], claims.get(config.tenant_claim), claims.get(config.roles_claim, [])
         if not isinstance(subject, str) or not subject:
             raise ValueError("sub is no text")
+        for name, value in (("sub", subject), (config.tenant_claim, tenant)):
+            if isinstance(value, str) and short(value) != value:
+                raise ValueError(f"{name} is longer than {MAX_ID_BYTES} bytes")
         if not isinstance(tenant, str) or not tenant:
             raise ValueError(f"{config.tenant_claim} is missing; {ANY_TENANT!r} is any tenant")
         if isinstance(roles, str):

@@ -15,8 +15,7 @@ import pyarrow as pa
 
 from aimds.gateway.batching import Batch, Job
 from aimds.gateway.exchange import Exchange
-from aimds.gateway.headers import Head
-from aimds.gateway.identity import ROUTES, Peer
+from aimds.gateway.identity import ROUTES
 from aimds.gateway.judging import Judged
 from aimds.gateway.pieces import ARROW, OBJECTS, Piece
 from aimds.gateway.problem import Problem
@@ -40,18 +39,11 @@ class TracedService(Service):
         self._spans: dict[Exchange, Any] = {}
         self._completing: _Completing | None = None
 
-    def open(
-        self,
-        method: str,
-        target: str,
-        headers: list[tuple[bytes, bytes]],
-        peer: Peer,
-        now: float,
-        head: Head | None = None,
-    ) -> Exchange:
+    def open(self, *request: Any) -> Exchange:
         """As `Service.open`, in a span where the request is traced."""
         began = self.traces.wall_ns()
-        exchange = super().open(method, target, headers, peer, now, head)
+        exchange = super().open(*request)
+        headers: list[tuple[bytes, bytes]] = request[2]
         if exchange.route in PATHS:
             # What watches a request may not break it, here and below.
             with suppress(Exception):

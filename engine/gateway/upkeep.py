@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -21,6 +22,7 @@ from aimds.record.audit import AuditLog
 from aimds.record.erasure import retain
 from aimds.record.wanted import serve
 from aimds.respond.carry_out import Responder
+from aimds.respond.held import Hold, Key
 from aimds.respond.review import Reviewer
 
 FLUSH_S: Final = 0.25
@@ -67,6 +69,8 @@ class Upkeep:
         self._jwks: Jwks | None = None
         self._traffic = traffic or Traffic().seen
         self._seen = (0, 0)
+        self._ended: deque[tuple[str, Key, Hold]] = deque()
+        """Holds whose end is not yet in the log."""
 
     def begin(
         self,
@@ -177,13 +181,18 @@ class Upkeep:
             self._say(f"the key set cannot be read, the old one stays in force: {error}")
 
     def _let_go(self) -> None:
-        now = self._wall()
-        for kind, ended in self._responder.ended(now).items():
-            for (tenant, session_id, sender), hold in ended:
+        for kind, ended in self._responder.ended(self._wall()).items():
+            self._ended.extend((kind, key, hold) for key, hold in ended)
+        try:
+            while self._ended:
+                kind, (tenant, session_id, sender), hold = self._ended[0]
                 since = datetime.fromtimestamp(hold.since, UTC).isoformat(timespec="seconds")
                 whose = {"tenant": tenant, "session_id": session_id, "sender": sender}
                 self.note("hold_ended", {"session_action": kind, **whose, "since": since})
-        self._responder.tidy()
+                # Only now: where the log cannot be written, it is told of the next time.
+                self._ended.popleft()
+        finally:
+            self._responder.tidy()
 
     def _overdue(self, reviewing: Reviewing) -> None:
         counts = reviewing.target.counts(WHO, datetime.fromtimestamp(self._wall(), UTC))

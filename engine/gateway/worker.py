@@ -32,7 +32,7 @@ class Worker:
         judges: processes that judge instead, as many; ``screener`` then only says what was not judged.
         record: called with requests, verdicts and pieces of a batch before its verdicts are given.
         follower: follows sessions, before the verdicts are recorded.
-        route: gives the model tier to those that ask for one.
+        route: gives the model tier to those that ask for one; may be replaced.
         clock: monotonic seconds.
     """
 
@@ -48,7 +48,7 @@ class Worker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.screener = screener
-        self._judges, self._record, self._route, self._clock = judges, record, route, clock
+        self._judges, self._record, self.route, self._clock = judges, record, route, clock
         self.follower = follower
         self._tasks: set[asyncio.Task[Judged]] = set()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="aimds-judge")
@@ -96,7 +96,7 @@ class Worker:
         # One screener for the whole batch, whatever a reload does meanwhile.
         screener = self.screener
         return judge(
-            screener.screen_batch, screener.unjudged, pieces, self._record, self._respond(screener), self._route
+            screener.screen_batch, screener.unjudged, pieces, self._record, self._respond(screener), self.route
         )
 
     async def _elsewhere(self, judges: Judges, pieces: list[Piece]) -> Judged:
@@ -114,7 +114,7 @@ class Worker:
 
     async def _judged(self, judges: Judges, pieces: list[Piece]) -> Judged:
         record, respond = self._record, self._respond(self.screener)
-        route = self._route if any(piece.tiers for piece in pieces) else None
+        route = self.route if any(piece.tiers for piece in pieces) else None
         needed = any(one is not None for one in (record, respond, route))
         judged, whole = await judges.judge(pieces, whole=needed)
         if not needed or whole.verdicts is None:

@@ -24,7 +24,10 @@ words or in others, was caught with another one, went on without being caught, w
 WINDOW_S: Final = 3600.0
 TURNS: Final = 10
 _HELD = {QUARANTINED, RATE_LIMITED}
+_IDS = ("tenant", "request_id", "session_id", "identity", "text")
+_WORDS = ("threat_type", "action", "own", "drawn")
 Progress = Callable[[int], None]
+Say = Callable[[str], None]
 Key = tuple[str, str]
 
 
@@ -48,20 +51,23 @@ class Draw:
     turns: int = 0
 
 
-def read(log: Path, progress: Progress | None = None) -> list[Draw]:
+def read(log: Path, progress: Progress | None = None, say: Say = lambda line: None) -> list[Draw]:
     """The draws in the audit log ``log``, oldest first, but those of an erased subject, and those whose request id its
     tenant gave to more than one verdict: what is known of such an id is known of none of them.
 
-    Reads the log twice, in the memory of its draws.
+    Reads the log twice, in the memory of its draws. A record of a verdict that no gateway writes is left out, and
+    ``say`` is told its file and line.
 
     Raises:
         DataError: a file cannot be read, or is damaged.
     """
-    found = {one.seq: _draw(one) for one in _verdicts(log, b'"propensity":', progress) if _is_drawn(one.body)}
+    # The second reading meets all forged records, and tells of them.
+    candidates = _verdicts(log, b'"propensity":', progress, lambda line: None)
+    found = {one.seq: _draw(one) for one in candidates if _is_drawn(one.body)}
     count = Counter({draw.key: 0 for draw in found.values()})
     watched: dict[tuple[str, str], list[Draw]] = {}
     last = 0.0
-    for record in _verdicts(log, b'"kind":"verdict"', progress):
+    for record in _verdicts(log, b'"kind":"verdict"', progress, say):
         key, session = _key(record), _text(record, "session_id")
         last = max(last, _seconds(record))
         if key in count:
@@ -106,7 +112,7 @@ def _said(draw: Draw, record: Record) -> str:
     return "repeated" if text is not None and text == draw.text else "rephrased"
 
 
-def _verdicts(log: Path, mark: bytes, progress: Progress | None) -> Iterator[Record]:
+def _verdicts(log: Path, mark: bytes, progress: Progress | None, say: Say) -> Iterator[Record]:
     """The verdicts whose line holds ``mark`` and whose subject was not erased."""
     files = [*segments.closed(log), *([log] if log.exists() else [])]
     if not files:
@@ -124,10 +130,30 @@ def _verdicts(log: Path, mark: bytes, progress: Progress | None) -> Iterator[Rec
                     except ValueError as error:
                         problem = f"is damaged at line {number}: {error}; see aimds audit verify"
                         raise DataError(file, problem) from None
-                    if record.kind == "verdict" and record.private is not None:
+                    if record.kind != "verdict" or record.private is None:
+                        continue
+                    odd = _odd(record)
+                    if odd is None:
                         yield record
+                    else:
+                        say(f"{file}: line {number} is no record of a verdict and is left out: {odd}")
         except OSError as error:
             raise DataError(file, f"cannot be read: {error.strerror}") from error
+
+
+def _odd(record: Record) -> str | None:
+    """What no gateway writes into the record of a verdict, None where all of it may be."""
+    try:
+        zone = datetime.fromisoformat(record.time).tzinfo
+    except ValueError:
+        zone = None
+    if zone is None:
+        return f"time = {record.time[:40]!r}, expected a time with its zone"
+    for names, values in ((_IDS, record.private or {}), (_WORDS, record.body)):
+        for name in names:
+            if not isinstance(values.get(name, ""), str | None):
+                return f"{name} = {str(values[name])[:40]}, expected text"
+    return None
 
 
 def _draw(record: Record) -> Draw:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aimds.ids import LONG_ID
 from aimds.ltl.traces import Traces, forward
 from aimds.schema import ACTIONS, CHANNELS, SESSION_ACTIONS, STATUSES, UNFOLLOWED
 from aimds.taxonomy import THREATS
@@ -186,12 +187,13 @@ def _places(column: Any, known: Mapping[str, int]) -> Ints:
 
 
 def _only_remarked(table: Any) -> Flags:
-    # A policy could not judge the session, but the row itself was judged in full.
+    # A policy could not judge the session, or an id was too long; the row itself was judged in full.
     if "error" not in table.schema.names:
         return np.zeros(table.num_rows, np.bool_)
     partial = _places(table.column("status"), _PLACES["status"]) == _PLACES["status"]["partial"]
     if partial.any():
-        remark = pc.starts_with(_plain(table.column("error")).cast(pa.string()), UNFOLLOWED)
+        error = _plain(table.column("error")).cast(pa.string())
+        remark = pc.or_(pc.starts_with(error, UNFOLLOWED), pc.starts_with(error, LONG_ID))
         partial &= pc.fill_null(remark, False).to_numpy(zero_copy_only=False)
     return np.asarray(partial, np.bool_)
 

@@ -220,7 +220,6 @@ class Responder:
 
     def _everything(self) -> list[Change]:
         with self._lock:
-            self._changes = []
             found: list[Change] = [(kind, key, hold) for kind, holds in self._kinds.items() for key, hold in holds.held]
             self._filed = {(kind, key): hold.until for kind, key, hold in found if hold is not None}
         return found

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -28,6 +28,7 @@ MOST_LINE: Final = 64 << 20
 SLACK: Final = 64
 """So many lines that no longer count may stand in the file, and as many again as there are holds."""
 _HASH: Final = 16
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 Change = tuple[str, Key, Hold | None]
 """Kind, whose hold, and the hold; None: it is over."""
 
@@ -42,14 +43,16 @@ class HoldFile:
     """
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
-        self._path, self._say, self._lock = path, say, Lock()
+        self._path, self._say, self._lock, self._rewriting = path, say, Lock(), Lock()
+        self._since: list[bytes] | None = None
+        """Lines that were added since a `rewrite` began; None: there is none under way."""
         self._journal = Journal(path)
         self.behind = self._closed = False
         """``behind``: a change is not on the disk; `rewrite` mends it."""
         try:
             self.found, self._lines, sound = self._read()
             if not sound or self._lines != len(self.found):
-                self._replace([(kind, key, hold) for (kind, key), hold in self.found.items()])
+                self._replace([_line((kind, key, hold)) for (kind, key), hold in self.found.items()])
         except OSError as error:
             self._journal.close()
             raise DataError(path, f"cannot be written: {error.strerror or error}") from error
@@ -101,39 +104,60 @@ class HoldFile:
         """Add the changes that ``taken`` gives, durably; where it fails ``say`` is told and the file is `behind`."""
         with self._lock:
             changes = taken()
-            if not changes or self.behind or self._closed:
+            if not changes or self._closed:
+                return
+            lines = list(map(_line, changes))
+            if self._since is not None:
+                self._since += lines
+            if self.behind:
                 return
             try:
-                self._journal.append(b"".join(map(_line, changes)))
+                self._journal.append(b"".join(lines))
             except DataError as error:
                 self.behind = True
                 self._say(f"holds would not outlive a restart: {error}")
                 return
-            self._lines += len(changes)
+            self._lines += len(lines)
 
     def crowded(self, holds: int) -> bool:
         """Whether `rewrite` would make the file much shorter, where there are ``holds``."""
         return self._lines > 2 * holds + SLACK
 
     def rewrite(self, taken: Callable[[], list[Change]]) -> None:
-        """Put all holds, which ``taken`` gives, in place of what is in the file; where it fails all stays as it is."""
-        with self._lock:
-            if self._closed:
-                return
-            changes = taken()
-            try:
-                self._replace(changes)
-            except (DataError, OSError) as error:
-                if not self.behind:
-                    self._say(f"holds would not outlive a restart: {error}")
-                self.behind = True
-                return
-            if self.behind:
-                self._say(f"holds are in {self._path} again")
-            self.behind = False
+        """Put all holds, which ``taken`` gives, in place of what is in the file; where it fails all stays as it is.
 
-    def _replace(self, changes: Iterable[Change]) -> None:
-        lines = [_line(change) for change in changes]
+        Changes go on being added meanwhile: they stand in both files. One of them that ``taken`` has seen already may
+        come once more, which changes nothing.
+        """
+        with self._rewriting:
+            with self._lock:
+                if self._closed:
+                    return
+                changes = taken()
+                self._since = []
+            lines: list[bytes] | None = None
+            try:
+                # What takes long is done where nobody waits for it.
+                lines = list(map(_line, changes))
+            finally:
+                with self._lock:
+                    since, self._since = self._since, None
+                    if lines is not None:
+                        self._put([*lines, *since])
+
+    def _put(self, lines: list[bytes]) -> None:
+        try:
+            self._replace(lines)
+        except (DataError, OSError) as error:
+            if not self.behind:
+                self._say(f"holds would not outlive a restart: {error}")
+            self.behind = True
+            return
+        if self.behind:
+            self._say(f"holds are in {self._path} again")
+        self.behind = False
+
+    def _replace(self, lines: list[bytes]) -> None:
         disk.replace(self._path, b"".join([MARK, *lines]))
         disk.sync_folder(self._path.parent)
         self._journal.close()
@@ -152,7 +176,7 @@ def _line(change: Change) -> bytes:
     values: list[Any] = [kind, *key]
     if hold is not None:
         values += [hold.since, None if math.isinf(hold.until) else hold.until, hold.request_id]
-    text = json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode()
+    text = _ENCODER.encode(values).encode()
     return _hash(text) + b" " + text + b"\n"
 
 

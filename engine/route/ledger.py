@@ -35,6 +35,13 @@ class Ledger:
     _period: int | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
+    def use(self, budgets: Budgets) -> None:
+        """Go by ``budgets`` from now on. What was spent stays so, unless the period is another: then all begin anew."""
+        with self._lock:
+            if budgets.period_s != self.budgets.period_s:
+                self._period = None
+            self.budgets = budgets
+
     def spent(self, tenant: str, now: float) -> float:
         """What ``tenant`` has spent in the period of ``now`` (seconds since 1970)."""
         with self._lock:

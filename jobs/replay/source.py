@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from aimds.errors import DataError, SchemaError
 from aimds.jobs.report.verdict_files import VerdictFile, clean, find
+from aimds.moments import outside_years
 from aimds.respond import recorded
-from aimds.schema import outside_years
 
 ROWS_PER_BATCH = 65_536
 ALWAYS = ("request_id", "ts", "policy_version")

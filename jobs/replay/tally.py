@@ -15,8 +15,9 @@ from aimds.jobs.hunt import times
 from aimds.jobs.replay.findings import BLOCKED, KINDS, OTHERWISE, RELEASED, UNCHANGED, Group, Timeline
 from aimds.jobs.report.timeline import Range
 from aimds.jobs.report.verdict_files import clean
+from aimds.moments import outside_years
 from aimds.respond.scored import BLOCK, ESCALATE, Codes, Decisions, codes
-from aimds.schema import ACTIONS, CHANNELS, SESSION_ACTIONS, outside_years
+from aimds.schema import ACTIONS, CHANNELS, SESSION_ACTIONS
 from aimds.taxonomy import THREATS
 
 MOST_TENANTS = 10_000

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aimds.errors import DataError, SchemaError
-from aimds.schema import VERDICTS, YEARS_S, outside_years
+from aimds.moments import YEARS_S, outside_years
+from aimds.schema import VERDICTS
 
 ROWS_PER_BATCH = 65536
 REQUIRED = ("request_id", "channel", "action", "threat_type", "score", "evidence", "status")

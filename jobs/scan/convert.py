@@ -1,7 +1,8 @@
 """From a batch of a log's own columns to a batch of REQUESTS, never failing for one odd value.
 
 A time or turn that cannot be read becomes null. Broken UTF-8 in an id becomes ``?``. A channel nobody knows is
-screened as ``document``, the least trusted one, and the verdict says so. The text itself is passed on byte for byte.
+screened as ``document``, the least trusted one, and an id that is too long has a stand-in; the verdict says so. The
+text itself is passed on byte for byte.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import pyarrow.compute as pc
 
 from aimds import schema
 from aimds.detect.failures import UNKNOWN_CHANNEL
+from aimds.ids import FIELDS, bounded
+from aimds.moments import YEARS_S
 
 _EVENTS = pa.list_(pa.string())
 _TIME = pa.timestamp("us", tz="UTC")
-_YEARS_S = (-62_135_596_800, 253_402_300_800)  # 0001-01-01 and 10000-01-01 as epoch seconds
 _ALIASES = {"function": "tool", "tool_result": "tool", "developer": "system", "human": "user", "ai": "assistant",
             "bot": "assistant", "model": "assistant", "gpt": "assistant"}  # fmt: skip
 _KNOWN = pa.array([*schema.CHANNELS, *_ALIASES], pa.string())
@@ -112,7 +114,7 @@ def _as_time(array: pa.Array) -> pa.Array:
 def _within_years(array: pa.Array) -> pa.Array:
     """Timestamps outside the years 1 to 9999, which many readers cannot represent, become null."""
     per_s = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[array.type.unit]
-    low, high = (max(-(1 << 63), min(edge * per_s, (1 << 63) - 1)) for edge in _YEARS_S)
+    low, high = (max(-(1 << 63), min(edge * per_s, (1 << 63) - 1)) for edge in YEARS_S)
     ticks = array.view(pa.int64())
     return pc.if_else(pc.and_(pc.greater_equal(ticks, low), pc.less(ticks, high)), array, None)
 
@@ -123,7 +125,7 @@ def _from_epoch(array: pa.Array) -> pa.Array:
     size = np.abs(numbers)
     scale = np.select([size < 1e11, size < 1e14, size < 1e17], [1e6, 1e3, 1.0], default=1e-3)
     micros = numbers * scale
-    good = np.isfinite(micros) & (micros >= _YEARS_S[0] * 1e6) & (micros < _YEARS_S[1] * 1e6)
+    good = np.isfinite(micros) & (micros >= YEARS_S[0] * 1e6) & (micros < YEARS_S[1] * 1e6)
     return pa.array(np.where(good, micros, 0).round().astype(np.int64), mask=~good).cast(_TIME)
 
 
@@ -150,7 +152,8 @@ def _as_channel(array: pa.Array, notes: dict[int, str]) -> pa.Array:
     )
     codes[unknown] = _DOCUMENT
     for row in unknown:
-        notes[int(row)] = f"{UNKNOWN_CHANNEL}{names[int(row)].as_py()[:80]!r}: screened as document"
+        said = f"{UNKNOWN_CHANNEL}{names[int(row)].as_py()[:80]!r}: screened as document"
+        notes[int(row)] = f"{said}; {notes[int(row)]}" if int(row) in notes else said
     return schema.enum(schema.CHANNELS, codes)
 
 
@@ -222,6 +225,9 @@ def to_requests(batch: pa.RecordBatch, used: dict[str, str], rows: pa.Array) -> 
             columns[field] = _as_channel(array, notes)
         else:
             columns[field] = _CONVERT[field](array)
+    for field in FIELDS:
+        if field in columns:
+            columns[field] = bounded(columns[field], field, notes)
     numbers = rows.cast(pa.string())
     given = columns.get("request_id")
     columns["request_id"] = numbers if given is None else pc.coalesce(given, numbers)

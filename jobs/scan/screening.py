@@ -175,7 +175,7 @@ class Screening:
         start = 0
         for verdicts in rows.screen_except(self._screener, requests, problems):
             stop = start + verdicts.num_rows
-            here = {row - start: note for row, note in notes.items() if start <= row < stop and row not in problems}
+            here = {row - start: note for row, note in notes.items() if start <= row < stop}
             verdicts = noted(verdicts, here)
             rows.add_counts(counts, rows.counts(verdicts))
             columns = verdicts.columns

@@ -21,7 +21,7 @@ from aimds.analyze.series import COLUMN, FEATURES, INPUTS, WINDOW, surprise
 from aimds.analyze.session_model import SHARES, Parts, SessionModel
 from aimds.errors import DataError
 from aimds.jobs.report.verdict_files import clean, open_all
-from aimds.schema import outside_years
+from aimds.moments import outside_years
 
 MOST_TURNS: Final = 2000
 LEAST_SHARE: Final = 1e-4

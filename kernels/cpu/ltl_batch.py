@@ -22,11 +22,15 @@ COPY, BEGIN, KEEP = 5, 6, 7
 """Codes of instructions beside 0 and, 1 or, 2 not, 3 until, 4 release."""
 
 
+STEPS: Final = 4096
+"""So many steps of a block are in memory at once, whatever the length of its rows."""
+
+
 @compiled(types.void(reads(U64), reads(I64), reads(I64), reads(I64), writes(U64, 2), writes(U64, 3)))
 def _spread(
     values: Any,  # uint64 (N,)
-    offsets: Any,  # int64 (B+1,)
-    rows: Any,  # int64 (at most BLOCK,)
+    begins: Any,  # int64 (at most BLOCK,): first step of each row
+    stops: Any,  # int64, the same: end of each row, exclusive
     shifts: Any,  # int64 (A,): bit of each input in a value, rising
     plane: Any,  # uint64 (A, longest row), scratch
     bits: Any,  # uint64 (longest row, inputs, WORDS): the first A inputs are filled
@@ -35,10 +39,10 @@ def _spread(
     turned = np.empty(plane.shape[1], np.uint64)
     for word in range(bits.shape[2]):
         first = word * 64
-        if first >= len(rows):
+        if first >= len(begins):
             break
         plane[:, :] = 0
-        here = rows[first : min(first + 64, len(rows))]
+        here, until = begins[first : first + 64], stops[first : first + 64]
         for group in range(0, len(here), 8):
             # Eight traces at a time as far as the shortest of them goes, then the rest of each.
             whole = len(here) - group >= 8
@@ -46,8 +50,8 @@ def _spread(
             if whole:
                 together = plane.shape[1]
                 for k in range(group, group + 8):
-                    together = min(together, offsets[here[k] + 1] - offsets[here[k]])
-                begin = offsets[here[group : group + 8]]
+                    together = min(together, until[k] - here[k])
+                begin = here[group : group + 8]
                 row0, row1 = values[begin[0] : begin[0] + together], values[begin[1] : begin[1] + together]
                 row2, row3 = values[begin[2] : begin[2] + together], values[begin[3] : begin[3] + together]
                 row4, row5 = values[begin[4] : begin[4] + together], values[begin[5] : begin[5] + together]
@@ -74,7 +78,7 @@ def _spread(
                     for i in range(together):
                         line[i] |= ((turned[i] >> shift) & low) << place
             for k in range(group, min(group + 8, len(here))):
-                rest, end = offsets[here[k]] + together, offsets[here[k] + 1]
+                rest, end = here[k] + together, until[k]
                 place = np.uint64(k)
                 for a in range(len(shifts)):
                     shift = np.uint64(shifts[a])
@@ -197,19 +201,39 @@ def _block(
     values: Words, offsets: Ints, shifts: Ints, back: _Sweep, ahead: _Sweep, results: Ints, size: int, rows: Ints
 ) -> Words:
     # Whether each result holds at the start of ``rows``, at most BLOCK of rising length: uint64 (R, WORDS).
-    lengths = offsets[rows + 1] - offsets[rows]
+    first, last = offsets[rows], offsets[rows + 1]
+    lengths = last - first
     columns, events = int(lengths[-1]), len(shifts)
-    bits = np.zeros((columns, events + len(back.kept), WORDS), np.uint64)
-    plane = np.empty((events, columns), np.uint64)
-    _spread(values, offsets, rows, shifts, plane, bits)
+    held = np.zeros((min(columns, STEPS), events + len(back.kept), WORDS), np.uint64)
+
+    def steps(at: int, past: Words) -> Words:
+        # The inputs of STEPS columns from ``at`` on, with what the past says of them; ``past`` as it was before them.
+        n = min(STEPS, columns - at)
+        bits, begins = held[:n], np.minimum(first + at, last)
+        _spread(values, begins, np.minimum(begins + n, last), shifts, np.empty((events, n), np.uint64), bits)
+        if len(back.kept):
+            edges = np.zeros((n, WORDS), np.uint64)
+            if at == 0:
+                edges[0] = ALL
+            back.go(edges, 0, 1, events, past, bits)
+        return bits
+
+    starts = range(0, columns, STEPS)
     slots = np.zeros((size, WORDS), np.uint64)
-    if len(back.kept):
-        edges = np.zeros((columns, WORDS), np.uint64)
-        edges[0] = ALL
-        back.go(edges, 0, 1, events, slots, bits)
-    edges = np.zeros((columns, WORDS), np.uint64)
-    place = np.arange(len(rows))
-    np.bitwise_or.at(edges, (lengths - 1, place // 64), np.uint64(1) << (place % 64).astype(np.uint64))
-    edges[columns - 1] = ALL
-    ahead.go(edges, columns - 1, -1, events + len(back.kept), slots, bits)
+    pasts = [slots.copy()]
+    for at in starts[:-1] if len(back.kept) else ():
+        # Of what is not kept in memory the past is gone over once more on the way back.
+        steps(at, slots)
+        pasts.append(slots.copy())
+    for at in reversed(starts):
+        past = pasts.pop() if len(back.kept) else slots
+        bits = steps(at, past)
+        if at == starts[-1]:
+            slots = past
+        edges = np.zeros((len(bits), WORDS), np.uint64)
+        ends = np.flatnonzero((lengths > at) & (lengths <= at + len(bits)))
+        np.bitwise_or.at(edges, (lengths[ends] - 1 - at, ends // 64), np.uint64(1) << (ends % 64).astype(np.uint64))
+        if at == starts[-1]:
+            edges[-1] = ALL
+        ahead.go(edges, len(bits) - 1, -1, events + len(back.kept), slots, bits)
     return np.asarray(slots[results])

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 from desk import ndjson
+from followed import HOLDING, POLICIES, START, Served
 from live import INSECURE, Live, live
 from machines import Machines
 from sharded_pair import MADE, Pair, owed, traffic
-from test_following import HOLDING, POLICIES, START, Served
 
 from aimds.gateway.judge_process import screener_of
 from aimds.gateway.settings import Following, Ray, Screening

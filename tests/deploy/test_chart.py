@@ -50,6 +50,20 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "tokens for a year": ({"auth": {"jwt": {"maxAgeSeconds": 31536000}}}, "/auth/jwt/maxAgeSeconds"),
     "an audit log in the root": ({"settings": {"audit": {"path": "audit.log"}}}, "/settings/audit/path"),
     "an audit log that would be lost": ({"settings": {"audit": {"path": "/data/a"}}}, "persistence.enabled"),
+    "a review queue in the root": ({"settings": {"review": {"path": "review.db"}}}, "/settings/review/path"),
+    "a review queue that would be lost": ({"settings": {"review": {"path": "/data/r"}}}, "persistence.enabled"),
+    "a review queue that is nowhere": ({"settings": {"review": {"keep_days": 3}}}, "secrets.reviewQueue"),
+    "a database in the values": ({"settings": {"review": {"url": "postgresql://a:b@db/x"}}}, "/settings/review"),
+    "a database that no rule opens": ({"secrets": {"reviewQueue": "q"}}, "networkPolicy.egress"),
+    "two review queues": (
+        {
+            "settings": {"review": {"path": "/data/r"}},
+            "secrets": {"reviewQueue": "q"},
+            "persistence": {"enabled": True},
+            "networkPolicy": {"egress": [{"to": [{"podSelector": {}}], "ports": [{"port": 5432}]}]},
+        },
+        "one of the two",
+    ),
     "tokens without keys": ({"auth": {"jwt": {"issuer": "i", "audience": "a"}}}, "secrets.jwks"),
     "an address that no rule opens": (
         {"auth": {"jwt": {"issuer": "i", "audience": "a", "address": "https://issuer.example/jwks"}}},
@@ -277,6 +291,11 @@ def test_the_settings_are_ones_that_the_gateway_takes_and_their_files_are_mounte
         assert found.screening.backend == "cuda"
         assert found.jwt is not None
         assert found.jwt.config.max_age_s == 3600
+    if case == "database":
+        assert found.review == settings.Review("postgresql://?service=aimds", 30.0)
+        places = {entry["name"]: entry["value"] for entry in gateway["env"]}
+        assert str(Path(places["PGSERVICEFILE"]).parent) in folders
+        assert places["PGSSLMODE"] == "verify-full"
     if case == "small":
         assert found.screening.workers == 0
         assert Policy.load(tmp_path / "policy.toml").version

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from followed import HOLDING, POLICIES, rows
 from local_way import LocalWay
 from policy_screener import PolicyScreener
-from test_following import HOLDING, POLICIES, rows
 
 from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch

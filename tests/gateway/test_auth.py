@@ -118,6 +118,8 @@ def test_a_valid_token_is_an_identity(kid: str) -> None:
         ({"iat": None}, "iat"),
         ({"sub": None}, "sub"),
         ({"sub": ""}, "sub"),
+        ({"sub": "a" * 513}, "sub is longer than 512 bytes"),
+        ({"tenant": "a" * 513}, "tenant is longer than 512 bytes"),
         ({"aud": "another"}, "udience"),
         ({"aud": None}, "aud"),
         ({"iss": "https://evil.example"}, "ssuer"),

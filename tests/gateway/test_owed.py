@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from followed import Served
 from live import INSECURE, live
 from policy_screener import PolicyScreener
 
@@ -39,11 +40,6 @@ formula = "G (injection_detected -> F released)"
 holds = ["injection_detected; released"]
 fails = ["injection_detected"]
 """
-
-
-class Served(PolicyScreener):
-    def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
-        raise AssertionError(reason)
 
 
 class Between:

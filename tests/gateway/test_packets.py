@@ -21,7 +21,7 @@ from aimds.gateway.server import heads
 from aimds.gateway.server.answer import Answer
 from aimds.gateway.server.connection import Connection
 from aimds.gateway.server.receiving import pulled
-from aimds.gateway.server.sending import varint
+from aimds.gateway.server.wire import varint
 
 HEADERS = st.lists(
     st.tuples(

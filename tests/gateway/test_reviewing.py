@@ -198,6 +198,53 @@ def test_a_queue_that_cannot_be_written_is_tried_again_and_said(tmp_path: Path, 
     assert said == ["review: 1 row cannot be queued yet: review.db: the disk is full"]
 
 
+def test_a_queue_that_stays_unwritable_is_given_up_and_the_requests_are_named(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("aimds.gateway.reviewing.PAUSE_S", 0.0)
+    monkeypatch.setattr("aimds.gateway.reviewing.TRIES", 3)
+    target, said, counted = Queue(tmp_path / "review.db", create=True), [], []
+
+    def add(*arguments: Any) -> Any:
+        raise DataError("review.db", "the disk is full")
+
+    real, target.add = target.add, add  # type: ignore[method-assign]
+    reviewing = Reviewing(
+        target, ("block",), wall=time.time, say=said.append, counted=lambda *told: counted.append(told)
+    )
+    reviewing.record(*batch(Policy.load(), ATTACK), [])
+    until = time.monotonic() + 20
+    while len(said) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    target.add = real  # type: ignore[method-assign]
+    reviewing.record(*batch(Policy.load(), f"{ATTACK} later"), [])
+    reviewing.close()
+    assert counted == [("retried", 1)] * 3 + [("lost", 1), ("queued", 1), ("known", 0)]
+    assert said == [
+        "review: 1 row cannot be queued yet: review.db: the disk is full",
+        "review: not queued, requests '0': DataError: review.db: the disk is full",
+    ]
+
+
+def test_a_row_that_breaks_the_queue_is_named_and_its_neighbours_are_queued(tmp_path: Path) -> None:
+    target, said, counted = Queue(tmp_path / "review.db", create=True), [], []
+    real = target.add
+
+    def add(cases: Any, *arguments: Any) -> Any:
+        if any(one.text == b"ATTACK 1" for one in cases):
+            raise ValueError("no such value")
+        return real(cases, *arguments)
+
+    target.add = add  # type: ignore[method-assign]
+    reviewing = Reviewing(
+        target, ("block",), wall=time.time, say=said.append, counted=lambda *told: counted.append(told)
+    )
+    reviewing.record(*batch(Policy.load(), *(f"{ATTACK} {i}" for i in range(3))), [])
+    reviewing.record(*batch(Policy.load(), f"{ATTACK} 4"), [])
+    reviewing.close()
+    assert sum(n for outcome, n in counted if outcome == "queued") == 3
+    assert [one for one in counted if one[0] == "lost"] == [("lost", 1)]
+    assert said == ["review: not queued, requests '1': ValueError: no such value"]
+
+
 def test_a_batch_that_cannot_be_read_keeps_no_verdict_back(tmp_path: Path) -> None:
     said: list[str] = []
     counted: list[tuple[str, int]] = []

@@ -24,7 +24,8 @@ from aimds.gateway.settings import Audit, Screening, load
 from aimds.gateway.worker import Worker
 from aimds.metrics import Metrics
 from aimds.route.choices import CHOICES
-from aimds.route.tiers import Tiers
+from aimds.route.ledger import Ledger
+from aimds.route.tiers import Budgets, Tiers
 
 TIERS = """
 output_tokens = 100
@@ -259,3 +260,43 @@ def test_settings_name_the_tiers_and_a_file_that_is_none_is_refused(tiers: Path,
     assert load(tmp_path / "a.toml").tiers == tiers
     with pytest.raises(DataError), live(replace(INSECURE, tiers=tmp_path / "none.toml")):
         pass
+
+
+def test_a_reload_takes_up_other_tiers_and_what_was_spent_stays_spent(tiers: Path) -> None:
+    now = [replace(INSECURE, tiers=tiers)]
+    with live(now[0], reread=lambda: now[0]) as running:
+        assert [asked(running, "hello", tenant="poor")["route"]["reason"] for _ in range(4)] == ["cheapest"] * 4
+        tiers.write_text(TIERS.replace('"house"', '"cellar"').replace("poor = 0.0005", "poor = 0.0006"))
+        running.call(running.gateway.reload())
+        found = [asked(running, "hello", tenant="poor")["route"] for _ in range(2)]
+        assert [(one["tier"], one["reason"]) for one in found] == [("cellar", "cheapest"), (None, "budget")]
+        tiers.write_text("[[tier]]\n")
+        running.call(running.gateway.reload())
+        assert "tiers" in running.gateway._last_reload["error"]
+        assert asked(running, "hello")["route"]["tier"] == "cellar"
+
+
+def test_a_reload_begins_and_ends_to_name_tiers(tiers: Path) -> None:
+    now = [INSECURE]
+    with live(INSECURE, reread=lambda: now[0]) as running:
+
+        def status() -> int:
+            return running.ask("POST", "/v1/screen?route=any", json.dumps({"text": "hello"}))[0]
+
+        assert status() == 422
+        now[0] = replace(INSECURE, tiers=tiers)
+        running.call(running.gateway.reload())
+        assert status() == 200
+        now[0] = INSECURE
+        running.call(running.gateway.reload())
+        assert status() == 422
+
+
+def test_another_period_begins_budgets_anew_and_the_same_does_not() -> None:
+    ledger = Ledger(Budgets(period_s=60.0, default=1.0))
+    with ledger.hold(["a"], 30.0) as held:
+        held.booked += 0.75
+    ledger.use(Budgets(period_s=60.0, default=2.0))
+    assert ledger.spent("a", 31.0) == 0.75
+    ledger.use(Budgets(period_s=3600.0, default=2.0))
+    assert ledger.spent("a", 32.0) == 0.0

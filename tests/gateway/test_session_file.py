@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from followed import HOLDING, NO_TOOL, Served
 from live import INSECURE, Live, live
 from policy_screener import PolicyScreener
 
@@ -27,25 +28,15 @@ from aimds.gateway.settings import Audit, Following, Settings
 from aimds.ltl.policies import TracePolicies
 from aimds.schema import requests
 
-POLICIES = """
-format = 1
-version = "1"
-[policies.no_tool_after_injection]
-says = "After an injection no tool is called until a person has released the session."
-formula = "G (injection_detected & !blocked -> N (!tool_called W released))"
-holds = ["injection_detected flagged; allowed"]
-fails = ["injection_detected flagged; tool_called"]
-[policies.answered]
+POLICIES = (
+    NO_TOOL
+    + """[policies.answered]
 says = "Threats are answered."
 formula = "G (threat_detected -> F[1us,1h] released)"
 holds = ["threat_detected; released"]
 fails = ["threat_detected"]
 """
-
-
-class Served(PolicyScreener):
-    def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
-        raise AssertionError(reason)
+)
 
 
 class Clocks:
@@ -91,18 +82,6 @@ def test_a_gateway_goes_on_with_its_sessions_after_a_restart(tmp_path: Path, set
     assert found[2]["violations"] == expected[2]["violations"] == ["no_tool_after_injection"]
     assert stat.S_IMODE((tmp_path / "sessions.bin").stat().st_mode) == 0o600
     assert b"session_ended" not in (tmp_path / "later.log").read_bytes()
-
-
-HOLDING = """
-format = 1
-version = "1"
-[traces.default]
-action = "flag"
-session_action = "none"
-[traces.no_tool_after_injection]
-action = "escalate"
-session_action = "quarantine"
-"""
 
 
 def test_a_hold_outlives_a_restart_and_a_session_that_was_let_go_is_not_held_again_for_the_same(

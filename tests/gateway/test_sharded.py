@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
+from followed import HOLDING, POLICIES
 from live import INSECURE
 from policy_screener import PolicyScreener
 from sharded_pair import Pair, owed, traffic
-from test_following import HOLDING, POLICIES
 
 from aimds.actors.lines import Call
 from aimds.analyze.watch import Watch
 from aimds.app import following as app_following
+from aimds.errors import DataError
+from aimds.gateway.session_shard import SessionShard
 from aimds.gateway.settings import Following, Ray
 from aimds.gateway.sharded import ANEW, LATE, ShardError
 from aimds.gateway.sharded_holds import ShardedResponder
@@ -324,3 +327,33 @@ def test_other_policies_are_in_force_and_what_was_owed_is_told_though_shards_can
     assert pair.sharded.policies is not None
     assert pair.sharded.policies.version == other.version
     assert owed(pair.sharded.forget()) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "ask"),
+    [
+        ("forget", lambda pair: pair.sharded.forget()),
+        ("use", lambda pair: pair.sharded.use(pair.policies)),
+        ("tick", lambda pair: pair.responder.ended(pair.wall)),
+    ],
+)
+def test_a_shard_that_cannot_do_what_no_row_waits_for_is_counted_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, ask: Any
+) -> None:
+    pair = Pair(tmp_path, shards=2)
+
+    def broken(self: Any, *arguments: Any) -> Any:
+        raise DataError("shard", "no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SessionShard, method, broken)
+        ask(pair)
+        ask(pair)
+    assert pair.sharded.failed == {method: 4}
+    assert [f"could not do {method!r}" in line and "no room" in line for line in pair.said] == [True, True]
+    ask(pair)
+    assert pair.sharded.failed == {method: 4}
+    with monkeypatch.context() as patched:
+        patched.setattr(SessionShard, method, broken)
+        ask(pair)
+    assert len(pair.said) == 4

@@ -26,6 +26,7 @@ from aimds.gateway.tokens import Jwks
 from aimds.gateway.upkeep import Upkeep
 from aimds.metrics import Metrics
 from aimds.respond.carry_out import Responder
+from aimds.respond.held import Hold
 from aimds.respond.policy import Policy
 from aimds.respond.review import Queue
 
@@ -155,3 +156,28 @@ def test_rise_of_what_is_caught_gives_an_alarm_and_steady_traffic_none() -> None
     assert said
     assert metrics.registry.get_sample_value("aimds_drift_alarms_total") == len(said)
     upkeep._drifted()
+
+
+def test_end_of_a_hold_that_the_log_could_not_take_is_recorded_once_it_can() -> None:
+    class Log:
+        full = True
+
+        def __init__(self) -> None:
+            self.found: list[str] = []
+
+        def append(self, kind: str, body: dict[str, Any]) -> None:
+            if self.full and len(self.found) == 1:
+                raise DataError("audit.log", "the disk is full")
+            self.found.append(f"{kind} {body['session_id']}")
+
+    upkeep, _ = made()
+    log = Log()
+    upkeep._audit = log  # type: ignore[assignment]
+    ended = [(("a", f"s{i}", None), Hold(0.0, 1.0, "r")) for i in range(3)]
+    left = [{"quarantine": ended}, {"quarantine": []}]
+    upkeep._responder.ended = lambda now: left.pop(0)  # type: ignore[assignment,method-assign]
+    with pytest.raises(DataError, match="disk is full"):
+        upkeep._let_go()
+    log.full = False
+    upkeep._let_go()
+    assert log.found == ["hold_ended s0", "hold_ended s1", "hold_ended s2"]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib
+import tracemalloc
+
 import ltl_cases as ltl
 import naive
 import numpy as np
@@ -12,6 +15,7 @@ from aimds.errors import KernelError
 from aimds.ltl.checker import truth
 from aimds.ltl.parser import parse
 
+cpu = importlib.import_module("aimds.kernels.cpu.ltl_batch")
 RNG = np.random.default_rng(0)
 SIZES = (3, 0, 5, 1, 1, 40, 0, 17, *RNG.integers(0, 9, 140).tolist())
 SAMPLE = (*ltl.traces(SIZES, RNG), *ltl.program())
@@ -29,6 +33,28 @@ def test_batches_agree_with_the_oracle(sizes):
 @given(st.lists(st.lists(st.integers(0, 2**11 - 1), max_size=12), max_size=70), st.integers(0, len(ltl.UNTIMED)))
 def test_any_rows_agree_with_the_oracle(rows, count):
     check((*ltl.ragged(rows), *ltl.program(ltl.UNTIMED[:count])))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 64])
+@pytest.mark.parametrize("texts", [ltl.UNTIMED, ltl.UNTIMED[:1], ("G (e0 -> F e1)", "F (e3 & X e4)")])
+def test_rows_that_are_longer_than_what_is_held_at_once_agree_with_the_oracle(steps, texts, monkeypatch):
+    monkeypatch.setattr(cpu, "STEPS", steps)
+    values, offsets = ltl.traces((0, 1, 4, 5, 6, 10, 11, 64, 65, 66, 129, *[9] * 70), np.random.default_rng(5))
+    check((values, offsets, *ltl.program(texts)))
+
+
+def test_memory_does_not_grow_with_the_length_of_a_row():
+    def peak(length):
+        values = np.zeros(length, np.uint64)
+        tracemalloc.start()
+        kernels.ltl_batch(values, np.array([0, length]), *ltl.program())
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    # What still grows is the past at every 4,096th step, 128 bytes a slot.
+    short, long = peak(1 << 15), peak(1 << 19)
+    assert long - short < 2 * (1 << 19)
 
 
 def test_bits_are_what_the_formulas_mean():

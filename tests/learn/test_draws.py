@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from aimds.errors import DataError
 from aimds.learn.draws import NEXT, TURNS, WINDOW_S, read
 from aimds.record.audit import AuditLog
+from aimds.record.chain import encode
 from aimds.record.erasure import erase
 from aimds.record.subject import Subject
 
@@ -121,3 +123,42 @@ def test_a_log_that_is_damaged_or_missing_is_refused(tmp_path: Path, write: Writ
         read(path)
     with pytest.raises(DataError, match="no such log"):
         read(tmp_path / "none.log")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("threat_type", ["jailbreak"], "threat_type"),
+        ("own", {"flag": 1}, "own"),
+        ("drawn", [], "drawn"),
+        ("action", 7, "action"),
+        ("tenant", ["acme"], "tenant"),
+        ("session_id", {"s": 1}, "session_id"),
+        ("request_id", ["r"], "request_id"),
+        ("time", "soon", "time"),
+        ("time", "2026-03-02T08:00:00", "time"),
+    ],
+)
+def test_a_forged_record_is_named_by_file_and_line_and_the_others_are_read(
+    tmp_path: Path, write: Write, name: str, value: Any, said: str
+) -> None:
+    write(("s", DRAWN), ("s", DRAWN))
+    end(write)
+    log = tmp_path / "audit.log"
+    lines = log.read_bytes().splitlines(keepends=True)
+    place = next(at for at, line in enumerate(lines) if b'"propensity"' in line)
+    fields = json.loads(lines[place])
+    if name == "time":
+        fields["time"] = value
+    else:
+        fields["private" if name in fields["private"] else "body"][name] = value
+    forged, _ = encode(
+        fields["seq"], fields["time"], "verdict", fields["body"], fields["prev"], fields["private"], None
+    )
+    lines[place] = forged
+    log.write_bytes(b"".join(lines))
+    told: list[str] = []
+    found = read(log, say=told.append)
+    assert [one.key for one in found] == [("acme", "r2")]
+    assert len(told) == 1
+    assert told[0].startswith(f"{log}: line {place + 1} is no record of a verdict and is left out: {said} = ")

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -297,6 +298,44 @@ def test_a_session_that_is_held_again_and_again_does_not_make_the_file_grow(tmp_
     expected = state(one, 809.0)
     crashed(one)
     assert state(opened(tmp_path / "holds", 809.0), 809.0) == expected
+
+
+def test_a_verdict_does_not_wait_while_the_file_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "holds"
+    one = opened(path)
+    acted(one, 100.0, START)
+    line, met = hold_file._line, list[bool]()
+
+    def slow(change: hold_file.Change) -> bytes:
+        if not met:
+            met.append(True)
+            others = threading.Thread(target=acted, args=(one, 101.0, {**START, "session_id": "t"}), daemon=True)
+            others.start()
+            others.join(10.0)
+            assert not others.is_alive()
+            # It is on the disk before its verdict is given, whatever becomes of the new file.
+            assert b'"t"' in path.read_bytes()
+        return line(change)
+
+    monkeypatch.setattr(hold_file, "_line", slow)
+    assert one._file is not None
+    one._file.rewrite(one._everything)
+    assert met
+    monkeypatch.undo()
+    crashed(one)
+    assert [key[1] for key, _ in opened(path).listed(102.0)["quarantine"]] == ["s", "t"]
+
+
+def test_a_hold_is_on_the_disk_before_its_verdict_though_a_new_file_is_begun_in_between(tmp_path: Path) -> None:
+    path = tmp_path / "holds"
+    one = opened(path)
+    one.held(POLICY, batch(START), 100.0)
+    one._everything()
+    assert one.settle()
+    crashed(one)
+    assert [key[1] for key, _ in opened(path).listed(101.0)["quarantine"]] == ["s"]
 
 
 @tried(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)

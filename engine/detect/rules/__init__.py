@@ -1,12 +1,13 @@
 """Signatures matched over a batch: special tokens, hidden characters, exfiltration, overrides, leaks, and more.
 
 The signatures are rows of ``data/signatures.toml``. One Aho–Corasick pass over all folded views finds the anchors;
-regular expressions run only on views that hold one.
+regular expressions run only on views that hold one, and the words that the expression cannot match without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import reduce
 from hashlib import sha256
 from operator import or_
@@ -20,8 +21,11 @@ from aimds import data
 from aimds.detect.anchors import Anchors, Hits
 from aimds.detect.evidence import Evidence
 from aimds.detect.normalize import Views
+from aimds.detect.rules.grams import BITS, marked, met, program
+from aimds.detect.rules.letters import forms
+from aimds.detect.rules.required import required
 from aimds.detect.rules.shape import repetitions, suffixes
-from aimds.detect.rules.signatures import Signature, compiled, forms, parse
+from aimds.detect.rules.signatures import Signature, compiled, parse
 from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
 
 U8 = npt.NDArray[np.uint8]
@@ -37,15 +41,15 @@ _UNTRUSTED = tuple(CHANNELS.index(name) for name in UNTRUSTED_CHANNELS)
 
 
 class Rules:
-    """All signatures of one file, ready to scan batches; immutable."""
+    """All signatures of one file, ready to scan batches; what it finds depends on the rows alone."""
 
     def __init__(self, signatures: tuple[Signature, ...], version: str, name: str = "signatures.toml") -> None:
         self.version = version
         self.signatures = signatures
         self._regex = [compiled(s, name) if s.regex else None for s in signatures]
         self._encoded = next((i for i, s in enumerate(signatures) if s.native == "encoded"), None)
-        self._folded = _Index([(i, s) for i, s in enumerate(signatures) if s.anchors and not s.raw], loose=True)
-        self._raw = _Index([(i, s) for i, s in enumerate(signatures) if s.anchors and s.raw], loose=False)
+        self._folded = _Index([(i, s) for i, s in enumerate(signatures) if s.anchors and not s.raw], folded=True)
+        self._raw = _Index([(i, s) for i, s in enumerate(signatures) if s.anchors and s.raw], folded=False)
         self._flagged = [(i, s.flags) for i, s in enumerate(signatures) if s.flags]
         self._flags = reduce(or_, (flags for _, flags in self._flagged), 0)
         self._shapes = [(i, s.native) for i, s in enumerate(signatures) if s.native in ("suffix", "repetition")]
@@ -142,25 +146,60 @@ class Rules:
 
 
 class _Index:
-    """Anchors of some signatures → (text, signature, first hit) candidates."""
+    """Anchors of some signatures, and what else these need → (text, signature, first hit) candidates."""
 
-    def __init__(self, rows: list[tuple[int, Signature]], *, loose: bool) -> None:
+    def __init__(self, rows: list[tuple[int, Signature]], *, folded: bool) -> None:
         owners: dict[bytes, list[int]] = {}
         for number, signature in rows:
             for literal in signature.anchors:
-                for form in forms(literal) if loose else (literal,):
+                for form in forms(literal) if folded else (literal,):
                     owners.setdefault(form.encode(), []).append(number)
         self._anchors = Anchors(owners)
         listed = [sorted(set(owners[literal])) for literal in self._anchors.literals]
         self._bounds = np.cumsum([0, *map(len, listed)], dtype=np.int64)
         self._numbers = np.array([n for x in listed for n in x], np.int64)
+        # What an expression requires is read when an anchor of it is first met: many never are. A thread puts a whole
+        # new state in the place of the old one; what two of them read at once, one of them may have to read again.
+        self._needs = _Needs(
+            {number: s.regex for number, s in rows if s.regex and folded},
+            np.zeros((1 + max((number for number, _ in rows), default=0), 2), np.int32),
+            np.zeros(0, np.int32),
+        )
 
     def find(self, values: U8, offsets: I64) -> tuple[Hits, list[list[int]]]:
-        """Hits, and text, signature and index of the first hit of each pair of these, in order of both."""
+        """Hits, and text, signature and index of the first hit of each pair of these, in order of both.
+
+        Pairs whose text lacks what the signature's regular expression requires are left out.
+        """
         hits = self._anchors.find(values, offsets)
         if not len(hits.text):
             return hits, []
-        return hits, _first(hits.text, hits.literal, self._bounds, self._numbers).tolist()
+        pairs = _first(hits.text, hits.literal, self._bounds, self._numbers)
+        needs = self._needs
+        able: list[list[int]] = _able(pairs, values, offsets, needs.spans, needs.flat).tolist()
+        met = {number for _, number, _ in able if number in needs.unread}
+        if met:
+            needs = self._needs = needs.read(met)
+            able = _able(np.array(able, np.int64), values, offsets, needs.spans, needs.flat).tolist()
+        return hits, able
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What the expressions of signatures require: a `program` of all, each one's place, int32 (S, 2), and who waits."""
+
+    unread: dict[int, str]
+    spans: npt.NDArray[np.int32]
+    flat: npt.NDArray[np.int32]
+
+    def read(self, numbers: set[int]) -> _Needs:
+        spans, flat = self.spans.copy(), self.flat.tolist()
+        for number in sorted(numbers):
+            start = len(flat)
+            flat += program(required(self.unread[number]))
+            spans[number] = start, len(flat)
+        waiting = {number: regex for number, regex in self.unread.items() if number not in numbers}
+        return _Needs(waiting, spans, np.array(flat, np.int32))
 
 
 @njit(cache=True, nogil=True)
@@ -197,6 +236,25 @@ def _first(text, literal, bounds, numbers):  # type: ignore[no-untyped-def]
             out[place, 0], out[place, 1], out[place, 2] = text[k], number, k
             found += 1
     return out[:found]
+
+
+@njit(cache=True, nogil=True)
+def _able(pairs, values, offsets, spans, flat):  # type: ignore[no-untyped-def]
+    # Those pairs whose text may hold what the signature requires.
+    table = np.empty(BITS // 64, np.uint64)
+    at = -1
+    kept = 0
+    for k in range(len(pairs)):
+        text, number = pairs[k, 0], pairs[k, 1]
+        if spans[number, 0] < spans[number, 1]:
+            if text != at:
+                marked(table, values, offsets[text], offsets[text + 1])
+                at = text
+            if not met(table, flat, spans[number, 0], spans[number, 1]):
+                continue
+        pairs[kept] = pairs[k]
+        kept += 1
+    return pairs[:kept]
 
 
 def _trimmed(text: bytes, start: int, end: int) -> tuple[int, int]:

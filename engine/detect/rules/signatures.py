@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
 import re2
 
 from aimds.detect.normalize import Flag
+from aimds.detect.rules.letters import loose
 from aimds.errors import ArtefactError
 from aimds.schema import CHANNELS
 from aimds.taxonomy import THREATS
@@ -24,8 +24,6 @@ FIELDS = frozenset(
 )  # fmt: skip
 NOT_IN_SYSTEM = frozenset(("direct_injection", "prompt_leak", "jailbreak"))
 """Threats that the operator's own voice cannot be: system prompts quote such orders to forbid them."""
-
-_NO_MARK = str.maketrans({"đ": "d", "ł": "l", "ø": "o", "ı": "i", "ß": "ss", "æ": "ae", "œ": "oe"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,40 +45,6 @@ class Signature:
     safe: tuple[str, ...]
 
 
-def _plain(text: str) -> str:
-    """``text`` as folding writes its letters: case folded, compatibility forms resolved, no marks on Latin letters."""
-    out = []
-    for c in unicodedata.normalize("NFC", text):
-        if not c.isalpha() or c.isascii():
-            out.append(c)
-            continue
-        base = unicodedata.normalize("NFD", c)
-        out.append(base[0] if base[0].isascii() else unicodedata.normalize("NFKC", c.casefold()))
-    return "".join(out).translate(_NO_MARK)
-
-
-def forms(literal: str) -> set[str]:
-    """``literal`` as it may stand in folded text: letters as written or folded, one space perhaps a line break."""
-    plain = {literal, _plain(literal)}
-    return plain | {form.replace(" ", "\n") for form in plain}
-
-
-def _loose(regex: str) -> str:
-    """``regex`` with every letter that folding may change also matching its folded form."""
-    out = []
-    in_class = escaped = False
-    for c in regex:
-        plain = _plain(c)
-        if plain != c and not escaped:
-            out.append(c + plain if in_class else f"(?:{c}|{plain})")
-        else:
-            out.append(c)
-        if not escaped:
-            in_class = (in_class or c == "[") and c != "]"
-        escaped = c == "\\" and not escaped
-    return "".join(out)
-
-
 def compiled(signature: Signature, name: str) -> Any:
     """The regular expression of ``signature``, for `search` on bytes.
 
@@ -90,7 +54,7 @@ def compiled(signature: Signature, name: str) -> Any:
     options = re2.Options()
     options.log_errors = False
     try:
-        return re2.compile(signature.regex if signature.raw else _loose(signature.regex), options)
+        return re2.compile(signature.regex if signature.raw else loose(signature.regex), options)
     except re2.error as error:
         raise ArtefactError(
             name, f"signature {signature.id}: broken regex: {error.args[0].decode('utf-8', 'replace')}"

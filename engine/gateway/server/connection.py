@@ -25,7 +25,7 @@ from aimds.gateway.server import heads
 from aimds.gateway.server.credit import Quic
 from aimds.gateway.server.receiving import Arrived
 from aimds.gateway.server.requests import Opening, Request, Requests
-from aimds.gateway.server.sending import varint
+from aimds.gateway.server.wire import varint
 
 SEND_BUFFER = 256 << 10
 """Bytes of an answer that aioquic may hold, sent or not, until they are acknowledged."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from aimds.gateway.server.sending import varint
+from aimds.gateway.server.wire import varint
 
 STATUSES: Final = {103: 24, 200: 25, 304: 26, 404: 27, 503: 28, 100: 63, 204: 64, 206: 65, 302: 66, 400: 67, 403: 68,
                    421: 69, 425: 70, 500: 71}  # fmt: skip

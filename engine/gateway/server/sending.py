@@ -20,25 +20,14 @@ from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
 from aimds.gateway.server.answer import Answer
+from aimds.gateway.server.wire import SMALL, acknowledgement, varint
 
 LEAST_FRAME: Final = 32
 """Bytes of a packet below which no piece of an answer is put into it."""
 TAG: Final = 16
 LONGEST_PAUSE_S: Final = 1e-3
 """Between packets that are sent at a pace."""
-SMALL: Final = tuple(bytes([one]) for one in range(64))
 ONE_RTT, CONNECTED, ACKED = Epoch.ONE_RTT, QuicConnectionState.CONNECTED, QuicDeliveryState.ACKED
-
-
-def varint(value: int) -> bytes:
-    """``value`` in the shortest form (RFC 9000, section 16)."""
-    if value < 64:
-        return SMALL[value]
-    if value < 1 << 14:
-        return (value | 1 << 14).to_bytes(2, "big")
-    if value < 1 << 30:
-        return (value | 2 << 30).to_bytes(4, "big")
-    return (value | 3 << 62).to_bytes(8, "big")
 
 
 class Sending(QuicConnection, ABC):
@@ -204,18 +193,11 @@ class Sending(QuicConnection, ABC):
     def _acknowledge(self, frames: list[bytes], handlers: list[tuple[Any, Any]], space: Any, now: float) -> int:
         delay = int((now - space.largest_received_time) * 1e6) >> self._local_ack_delay_exponent
         queue = space.ack_queue
-        last, more = queue[-1], len(queue) - 1
-        parts = [b"\x02", varint(last.stop - 1), varint(delay), varint(more), varint(last.stop - 1 - last.start)]
-        start = last.start
-        for at in range(more - 1, -1, -1):
-            one = queue[at]
-            parts += (varint(start - one.stop - 1), varint(one.stop - one.start - 1))
-            start = one.start
-        frame = b"".join(parts)
+        frame = acknowledgement(queue, delay)
         space.ack_at = None
         frames.append(frame)
         handlers.append((self._on_ack_delivery, (space, space.largest_received_packet)))
-        if more and not self._packet_number % 8:
+        if len(queue) > 1 and not self._packet_number % 8:
             # Until an acknowledgement is acknowledged itself, its ranges are kept and sent.
             self._probe_pending = True
         return len(frame)

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from aimds.moments import YEARS_S
 from aimds.printable import visible
 from aimds.respond.review.allow import Proposal
 from aimds.respond.review.items import Event, Item, Turn, moment_of
 from aimds.respond.review.queue import Counts
-from aimds.schema import YEARS_S
 
 EXCERPT = 160
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.errors import AimdsError, SchemaError
-from aimds.schema import LABELS, outside_years
+from aimds.moments import outside_years
+from aimds.schema import LABELS
 
 BANDS = ("low", "medium", "high", "critical")
 _BAND_ABOVE = (0.70, 0.85, 0.95)

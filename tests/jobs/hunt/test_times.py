@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from aimds.jobs.hunt import times
 from aimds.jobs.hunt.times import MOST, WIDTH, WIDTHS_S, Bins
-from aimds.jobs.scan.convert import _YEARS_S
+from aimds.moments import YEARS_S
 
-SECONDS = st.lists(st.integers(1_700_000_000, 1_700_400_000) | st.integers(_YEARS_S[0], _YEARS_S[1] - 1), max_size=400)
+SECONDS = st.lists(st.integers(1_700_000_000, 1_700_400_000) | st.integers(YEARS_S[0], YEARS_S[1] - 1), max_size=400)
 HOUR = 3600
 
 
@@ -50,7 +50,7 @@ def test_parts_add_up_to_the_whole_in_any_order(seconds: list[int], cut: int) ->
 @given(SECONDS)
 @example([0, -59_754_240_001])
 @example([-59_754_240_001, 239_016_960_000])
-@example([_YEARS_S[0], _YEARS_S[1] - 1])
+@example([YEARS_S[0], YEARS_S[1] - 1])
 def test_the_range_to_draw_is_never_finer_than_the_counts_and_loses_no_row(seconds: list[int]) -> None:
     bins = counted(seconds)
     range_ = times.choose(bins)

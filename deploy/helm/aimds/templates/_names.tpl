@@ -37,7 +37,10 @@ aimds-part: gateway
 {{- if and $v.auth.certificates.required (not $v.secrets.clientCa) }}{{ fail "auth.certificates.required: secrets.clientCa is needed" }}{{ end }}
 {{- if and $v.auth.certificates.clients (not $v.secrets.clientCa) }}{{ fail "auth.certificates.clients: secrets.clientCa is needed" }}{{ end }}
 {{- if not (or $v.secrets.keys $v.secrets.clientCa $jwt.issuer) }}{{ fail "nobody could sign in: set secrets.keys, secrets.clientCa or auth.jwt" }}{{ end }}
-{{- if and (or $v.settings.audit $v.settings.review $v.settings.respond) (not $v.persistence.enabled) }}{{ fail "settings.audit, review and respond write files that have to stay: set persistence.enabled" }}{{ end }}
+{{- $review := $v.settings.review | default dict -}}
+{{- if and $v.settings.review (eq (empty $v.secrets.reviewQueue) (empty $review.path)) }}{{ fail "settings.review: the queue is the file path or the database of secrets.reviewQueue, one of the two" }}{{ end }}
+{{- if and $v.secrets.reviewQueue $v.networkPolicy.enabled (empty $v.networkPolicy.egress) }}{{ fail "secrets.reviewQueue: the gateway can reach the database only with a rule in networkPolicy.egress" }}{{ end }}
+{{- if and (or $v.settings.audit $review.path $v.settings.respond) (not $v.persistence.enabled) }}{{ fail "settings.audit, review and respond write files that have to stay: set persistence.enabled" }}{{ end }}
 {{- if and $v.persistence.enabled (eq $v.mode "ray") }}{{ fail "persistence: a gateway beside a Ray head keeps no files; use mode plain" }}{{ end }}
 {{- if and $v.ray.autoscaling (not $v.ray.apiServer.cidr) }}{{ fail "ray.autoscaling: ray.apiServer.cidr is needed, since Ray's autoscaler asks the API server" }}{{ end }}
 {{- if and (eq $v.mode "plain") $v.gpu.enabled (lt (int $v.workers) (int $v.gpu.count)) }}{{ fail "gpu.count: a process takes one GPU, so workers must be at least as many" }}{{ end }}

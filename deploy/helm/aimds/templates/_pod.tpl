@@ -42,7 +42,7 @@ priorityClassName: {{ . }}
 {{- define "aimds.readMounts" -}}
 - {name: config, mountPath: /etc/aimds/config, readOnly: true}
 - {name: tls, mountPath: /etc/aimds/tls, readOnly: true}
-{{- range $name := list "keys" "clientCa" "jwks" "audit" }}
+{{- range $name := list "keys" "clientCa" "jwks" "audit" "reviewQueue" }}
 {{- if index $.Values.secrets $name }}
 - {name: {{ lower $name }}, mountPath: /etc/aimds/{{ lower $name }}, readOnly: true}
 {{- end }}
@@ -52,7 +52,7 @@ priorityClassName: {{ . }}
 {{- define "aimds.readVolumes" -}}
 - name: config
   configMap: {name: {{ include "aimds.name" . }}}
-{{- range $name := list "tls" "keys" "clientCa" "jwks" "audit" }}
+{{- range $name := list "tls" "keys" "clientCa" "jwks" "audit" "reviewQueue" }}
 {{- with index $.Values.secrets $name }}
 - name: {{ lower $name }}
   secret: {secretName: {{ . }}, defaultMode: 0440}
@@ -75,9 +75,17 @@ priorityClassName: {{ . }}
     - {name: quic, containerPort: 8443, protocol: UDP}
     - {name: https, containerPort: 8443, protocol: TCP}
   securityContext: {{- include "aimds.containerSecurity" $top | nindent 4 }}
-  {{- if eq $top.Values.mode "ray" }}
+  {{- $isRay := eq $top.Values.mode "ray" }}
+  {{- if or $isRay $top.Values.secrets.reviewQueue }}
   env:
+    {{- if $isRay }}
     - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
+    {{- end }}
+    {{- if $top.Values.secrets.reviewQueue }}
+    - {name: PGSERVICEFILE, value: /etc/aimds/reviewqueue/pg_service.conf}
+    # A server has to show a certificate for its name, unless the service says something else.
+    - {name: PGSSLMODE, value: verify-full}
+    {{- end }}
   {{- end }}
   resources: {{- toYaml $resources | nindent 4 }}
   # The first start on a machine compiles.
