@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from aimds.detect import fusion, tail
 from aimds.detect.classifier import ATTACK, FIRST_TYPE, quantise
-from aimds.detect.concepts import Concepts, lookup
+from aimds.detect.concepts import Concepts, pairs
 from aimds.detect.concepts import heads as joining
 from aimds.detect.concepts.lexicon import Lexicon
-from aimds.detect.concepts.lookup import FEATURES, Found
+from aimds.detect.concepts.lookup import Found
+from aimds.detect.concepts.pairs import FEATURES
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.train import heads, tails, work
 from aimds.jobs.train.config import TrainConfig
@@ -54,7 +55,7 @@ def windows(chunks: list[Chunk], lexicon: Lexicon, before: Features) -> Windows:
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
     lang, concept, start, end = (np.concatenate([part[k] for part in parts]) for k in range(4))
     found = Found(lang, concept, start, end, offsets)
-    indptr, indices, counts = lookup.features(concept, offsets, joining.REACH)
+    indptr, indices, counts = pairs.features(concept, offsets, joining.REACH)
     idf, data = weighted(indptr, indices, counts, FEATURES)
     return Windows(lexicon, found, Features(indptr, indices, counts, data, idf, before.row, before.written))
 
@@ -113,11 +114,11 @@ def _knots(
         np.maximum.at(top, row[mine], values[mine])
         sides.append(tail.fit(top[rows], weights[rows]).for_one(units[rows], weights[rows]))
     there_tail, here_tail = sides
-    pairs = np.array(
+    knots = np.array(
         [[there_tail.quantile(p), here_tail.quantile(min(RESERVE * p, 1.0))] for p in RARENESS], np.float32
     )
     rising = [0]
-    for place in range(1, len(pairs)):
-        if (pairs[place] > pairs[rising[-1]] + 1e-3).all():
+    for place in range(1, len(knots)):
+        if (knots[place] > knots[rising[-1]] + 1e-3).all():
             rising.append(place)
-    return pairs[rising] if len(rising) > 1 else np.zeros((0, 2), np.float32)
+    return knots[rising] if len(rising) > 1 else np.zeros((0, 2), np.float32)

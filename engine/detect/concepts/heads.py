@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from aimds import kernels
-from aimds.detect.concepts import lookup
+from aimds.detect.concepts import pairs
 from aimds.detect.concepts.lexicon import MAIN, Arrays, Lexicon
-from aimds.detect.concepts.lookup import FEATURES, Found
+from aimds.detect.concepts.lookup import Found
+from aimds.detect.concepts.pairs import FEATURES
 from aimds.kernels import ragged
 
 F32 = npt.NDArray[np.float32]
@@ -55,7 +57,8 @@ class Concepts:
             scores = score(found, self.weights, self.scale, self.idf, self.bias)
             return join(self._foreign(found), scores, logits[first:last], self.knots, first_type)
 
-        return np.concatenate(ragged.each(part, offsets, threads))
+        parts = ragged.each(part, offsets, threads)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def foreign(self, values: Bytes, offsets: Offsets) -> npt.NDArray[np.bool_]:
         """Which of W folded windows are judged by what their words mean in another language than English, bool (W,)."""
@@ -90,14 +93,15 @@ class Concepts:
 def foreign(lexicon: Lexicon, found: Found) -> npt.NDArray[np.bool_]:
     """Which of W windows are in another language than English and say something in it, bool (W,)."""
     main = lexicon.languages.index(MAIN)
-    return np.asarray((found.lang >= 0) & (found.lang != main) & (np.diff(found.offsets) >= FEWEST), np.bool_)
+    out: npt.NDArray[np.bool_] = _others(found.lang, found.offsets, main)
+    return out
 
 
 def score(found: Found, weights: npt.NDArray[np.int8] | F32, scale: F32, idf: F32, bias: F32) -> F32:
     """Scores of each of W windows in each head, float32 (W, H); SILENT where a window says nothing."""
-    indptr, indices, counts = lookup.features(found.concept, found.offsets, REACH)
+    indptr, indices, counts = pairs.features(found.concept, found.offsets, REACH)
     out: F32 = kernels.linear(indptr, indices, counts, weights, scale, idf, bias)
-    out[np.diff(found.offsets) < FEWEST] = SILENT
+    _silence(out, found.offsets)
     return out
 
 
@@ -128,3 +132,18 @@ def mapped(scores: F32, knots: F32) -> F32:
     out = np.interp(scores, knots[:, 0], knots[:, 1])
     rise = (knots[-1, 1] - knots[-2, 1]) / (knots[-1, 0] - knots[-2, 0])
     return np.asarray(out + rise * np.maximum(scores - knots[-1, 0], 0.0), np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _others(lang, offsets, main):  # type: ignore[no-untyped-def]
+    out = np.empty(len(lang), np.bool_)
+    for w in range(len(lang)):
+        out[w] = lang[w] >= 0 and lang[w] != main and offsets[w + 1] - offsets[w] >= FEWEST
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _silence(scores, offsets):  # type: ignore[no-untyped-def]
+    for w in range(len(scores)):
+        if offsets[w + 1] - offsets[w] < FEWEST:
+            scores[w, :] = SILENT

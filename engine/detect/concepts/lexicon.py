@@ -11,6 +11,7 @@ from numba import njit
 
 from aimds.detect.concepts import lookup
 from aimds.detect.concepts.lookup import BEGINS, FNV_BASIS, FNV_PRIME, LATER, WHOLE, Found, Table, mixed
+from aimds.detect.concepts.pairs import LONE
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 MAIN = "en"
@@ -65,9 +66,10 @@ class Lexicon:
         fits = len(langs) == len(concept_of) == len(part_from) - 1 and len(langs) > 0
         fits = fits and part_from[0] == 0 and part_from[-1] == len(parts) and bool((np.diff(part_from) > 0).all())
         for rows in (parts, clitics):
-            fits = fits and bool((rows[:, :2] >= 0).all() and (rows[:, 0] <= rows[:, 1]).all())
+            fits = fits and bool((rows[:, :2] >= 0).all() and (rows[:, 0] < rows[:, 1]).all())
             fits = fits and bool((rows[:, 1] <= len(pool)).all())
-        fits = fits and int(langs.max()) < len(languages) and int(concept_of.max()) <= len(concepts) < lookup.LONE
+        fits = fits and int(langs.max()) < len(languages) and int(concept_of.max()) <= len(concepts) < LONE
+        fits = fits and len(languages) <= lookup.MOST_LANGUAGES
         if not fits or MAIN not in languages:
             raise ValueError("the words of the concepts do not fit together")
         keys = _keys(part_from, parts, pool)
@@ -77,14 +79,18 @@ class Lexicon:
         parts = parts[np.repeat(part_from[:-1][order] - sorted_from[:-1], sizes) + np.arange(len(parts))]
         facts = langs[order] | concept_of[order].astype(np.int32) << 8
         facts |= np.where(parts[sorted_from[:-1], 2] == BEGINS, lookup.IS_BEGINNING, 0).astype(np.int32)
-        facts |= np.where(sizes > 1, lookup.HAS_MORE, 0).astype(np.int32)
-        facts |= np.where(np.append(keys[1:] != keys[:-1], True), lookup.IS_LAST, 0).astype(np.int32)
-        slots = 1 << (2 * len(langs)).bit_length()
+        more = np.flatnonzero(sizes > 1)
+        low, _, how = parts[sorted_from[more] + 1].T
+        facts[more] |= lookup.HAS_MORE | np.where(how >= LATER, lookup.MORE_LATER, 0).astype(np.int32)
+        facts[more] |= pool[low].astype(np.int32) << lookup.NEXT
+        group_from = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+        slots = 1 << (2 * len(group_from)).bit_length()
         table = Table(
-            np.zeros(slots, np.uint64), np.full(slots, -1, np.int32), np.zeros(lookup.SIEVE >> 6, np.uint64),
+            np.zeros(slots, np.uint64), np.full(slots, -1, np.int32), np.zeros(lookup.SIEVE >> 5, np.uint64),
+            np.zeros((len(group_from), 4), np.uint64), np.append(group_from, len(keys)).astype(np.int32),
             facts, sorted_from, parts, pool, clitics,
         )  # fmt: skip
-        _fill(keys, table)
+        _fill(keys[group_from], table)
         return cls(languages, concepts, table)
 
 
@@ -142,15 +148,22 @@ def _keys(part_from, parts, pool):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _fill(keys, table):  # type: ignore[no-untyped-def]
-    # Puts the first entry of each of the sorted ``keys`` into its slot.
+    # Puts each group, whose keys are ``keys``, into its slot, its languages into its masks and its stem into the sieve.
     mask = np.uint64(len(table.keys) - 1)
-    for entry in range(len(keys)):
-        key = keys[entry]
-        if entry and keys[entry - 1] == key:
-            continue
-        bit = key >> lookup.SIEVE_SHIFT
-        table.sieve[bit >> lookup.SIX] |= lookup.ONE << (bit & lookup.LOW6)
+    for group in range(len(keys)):
+        key, first = keys[group], table.group_from[group]
         slot = key & mask
         while table.heads[slot] >= 0:
-            slot = (slot + np.uint64(1)) & mask
-        table.keys[slot], table.heads[slot] = key, entry
+            slot = (slot + lookup.ONE) & mask
+        table.keys[slot], table.heads[slot] = key, group
+        for entry in range(first, table.group_from[group + 1]):
+            facts = table.facts[entry]
+            kind = (0 if facts & lookup.IS_BEGINNING else 1) + (2 if facts & lookup.HAS_MORE else 0)
+            table.spoken[group, kind] |= lookup.ONE << np.uint64(facts & 255)
+        word = FNV_BASIS
+        low, high = table.parts[table.part_from[first], 0], table.parts[table.part_from[first], 1]
+        for k in range(low, high):
+            word = (word ^ np.uint64(table.pool[k])) * FNV_PRIME
+            bit = mixed(word) >> lookup.SIEVE_SHIFT
+            known = lookup.GOES_ON | (lookup.ENDS if k == high - 1 else lookup.NONE)
+            table.sieve[bit >> lookup.FIVE] |= known << ((bit & lookup.LOW5) << lookup.ONE)

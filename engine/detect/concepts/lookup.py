@@ -12,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from aimds.detect.concepts import spans
+from aimds.detect.concepts.spans import kind_at, lean
+
 FNV_BASIS: Final = np.uint64(0xCBF29CE484222325)
 FNV_PRIME: Final = np.uint64(0x100000001B3)
 MIX: Final = np.uint64(0xFF51AFD7ED558CCD)
@@ -22,37 +25,53 @@ WHOLE, BEGINS, LATER = 0, 1, 2
 """How a part of an entry meets a word: as the whole of it, or as its beginning; with LATER added, some words on."""
 MOST_BETWEEN: Final = 5
 """Words that may stand before a part that comes later."""
-IS_BEGINNING, HAS_MORE, IS_LAST = 1 << 16, 1 << 17, 1 << 18
-"""Flags of an entry: its first part is a beginning, it has further parts, no more entries have its first stem."""
+IS_BEGINNING, HAS_MORE, MORE_LATER, NEXT = 1 << 16, 1 << 17, 1 << 18, 19
+"""Flags of an entry: its first part is a beginning, it has further parts, the first of these comes later; from bit NEXT
+on the first byte of that."""
+MOST_LANGUAGES: Final = 64
+"""Languages in a mask."""
 SIEVE: Final = 1 << 20
 SIEVE_SHIFT: Final = np.uint64(44)
-LOW6: Final = np.uint64(63)
-SIX: Final = np.uint64(6)
+GOES_ON, ENDS = np.uint64(1), np.uint64(2)
+"""Bits of a place of the sieve: some stem begins so, some stem is this."""
+LOW5: Final = np.uint64(31)
+FIVE: Final = np.uint64(5)
 ONE: Final = np.uint64(1)
-LONE: Final = 255
-"""Stands for the second concept in the feature of a concept alone."""
-FEATURES: Final = 1 << 16
+NONE: Final = np.uint64(0)
+ALL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 Ints = npt.NDArray[np.int32]
 
 
 class Table(NamedTuple):
-    """E entries in the form the look-up reads, those with the same first stem one after the other.
+    """E entries in the form the look-up reads, those with the same first stem one after the other, G groups in all.
 
-    ``keys`` uint64 (S,) and ``heads`` int32 (S,): open addressing from the hash of a first stem to its first entry, -1
-    for a free slot · ``sieve`` uint64 (SIEVE / 64,): a bit for the upper bits of each key, so that most beginnings of
-    words are refused in a small table · ``facts`` int32 (E,): language, concept << 8, and the flags below ·
-    ``part_from`` int32 (E+1,) into ``parts`` int32 (P, 3): bytes in ``pool`` uint8 (N,), and how each meets a word ·
-    ``clitics`` int32 (Q, 3): bytes in ``pool``, and the language whose words may begin with them.
+    ``keys`` uint64 (S,) and ``heads`` int32 (S,): open addressing from the hash of a first stem to its group, -1 for a
+    free slot · ``sieve`` uint64 (SIEVE / 32,): GOES_ON and ENDS for the upper bits of each key, so that a word is left
+    as soon as no stem begins like it · ``spoken`` uint64 (G, 4): the languages that have the stem as a beginning, as a
+    whole word, and as either with further parts · ``group_from`` int32 (G+1,) into the entries · ``facts`` int32 (E,):
+    language, concept << 8, and the flags above · ``part_from`` int32 (E+1,) into ``parts`` int32 (P, 3): bytes in
+    ``pool`` uint8 (N,), and how each meets a word · ``clitics`` int32 (Q, 3): bytes in ``pool``, and the language
+    whose words may begin with them.
     """
 
     keys: npt.NDArray[np.uint64]
     heads: Ints
     sieve: npt.NDArray[np.uint64]
+    spoken: npt.NDArray[np.uint64]
+    group_from: Ints
     facts: Ints
     part_from: Ints
     parts: Ints
     pool: npt.NDArray[np.uint8]
     clitics: Ints
+
+
+class Words(NamedTuple):
+    """The words of a window as `spans.words` finds them."""
+
+    spans: npt.NDArray[np.int64]
+    kinds: npt.NDArray[np.uint8]
+    linked: npt.NDArray[np.bool_]
 
 
 class Found(NamedTuple):
@@ -66,75 +85,33 @@ class Found(NamedTuple):
     offsets: npt.NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
-def kind_at(values, i, stop):  # type: ignore[no-untyped-def]
-    """Kind of the character at ``i`` and its bytes: 0 of a word, 1 of a script without spaces, 2 between words."""
-    first = values[i]
-    if first < 0x80:
-        lower = first | 32
-        return (0 if 97 <= lower <= 122 or 48 <= first <= 57 else 2), 1
-    second = values[i + 1] if i + 1 < stop else np.uint8(0)
-    if first < 0xE0:
-        other = first == 0xC2 or (first == 0xD8 and (second == 0x8C or second == 0x9B or second == 0x9F))
-        return (2 if other else 0), 2
-    third = values[i + 2] if i + 2 < stop else np.uint8(0)
-    if first < 0xF0:
-        if first == 0xE0:
-            if second == 0xB8 or second == 0xB9:
-                return 1, 3
-            return (2 if second == 0xA5 and (third == 0xA4 or third == 0xA5) else 0), 3
-        if first == 0xE2:
-            return 2, 3
-        if first == 0xE3:
-            return (2 if second == 0x80 and third != 0x85 else 1), 3
-        if first <= 0xE9:
-            return 1, 3
-        return (2 if first == 0xEF and second >= 0xB8 else 0), 3
-    return (1 if first == 0xF0 and second >= 0xA0 else 2), 4
-
-
-@njit(cache=True, nogil=True)
+@lean
 def mixed(word):  # type: ignore[no-untyped-def]
     """The key of a word from its FNV-1a hash."""
     word = (word ^ (word >> HALF)) * MIX
     return word ^ (word >> HALF)
 
 
-@njit(cache=True, nogil=True)
-def word_end(values, i, stop):  # type: ignore[no-untyped-def]
-    """Where the word that begins at ``i`` ends; in a script without spaces, the end of the stretch of that script."""
-    kind, size = kind_at(values, i, stop)
-    at = min(i + size, stop)
-    while at < stop:
-        other, size = kind_at(values, at, stop)
-        if other != kind:
-            break
-        at = min(at + size, stop)
-    return at
-
-
-@njit(cache=True, nogil=True)
-def _following(values, at, stop, table, entry):  # type: ignore[no-untyped-def]
-    # Where the entry ends whose first part ends before ``at``, or -1: its further parts are the next words. The words
-    # between are read as well where there may be some: it then ends with the first part.
+@lean
+def _followed(values, at, word, count, words, table, entry):  # type: ignore[no-untyped-def]
+    # Where the entry ends whose first part ends at ``at`` in or after ``word``, or -1: its further parts are the next
+    # words. The words between are read as well where there may be some: it then ends with the first part.
     parted, began = False, at + 1
+    inside = at < words.spans[word, 1]
     for k in range(table.part_from[entry] + 1, table.part_from[entry + 1]):
-        low, high, how = table.parts[k, 0], table.parts[k, 1], table.parts[k, 2]
+        low, how = table.parts[k, 0], table.parts[k, 2]
+        size = table.parts[k, 1] - low
         parted |= how >= 2
         passed = MOST_BETWEEN if how >= 2 else 0
         while True:
-            while at < stop:
-                kind, size = kind_at(values, at, stop)
-                if kind != 2:
-                    break
+            if not inside:
+                word += 1
                 # Words of one entry stand in one sentence.
-                if values[at] != 32 and values[at] != 39 and values[at] != 45:
-                    return -1
-                at += size
-            if at >= stop:
-                return -1
-            end = word_end(values, at, stop)
-            size = high - low
+                if word >= count or not words.linked[word]:
+                    return np.int64(-1)
+                at = words.spans[word, 0]
+            inside = False
+            end = words.spans[word, 1]
             same = end - at == size or (end - at > size and how & 1 == 1)
             if same:
                 for j in range(size):
@@ -145,66 +122,181 @@ def _following(values, at, stop, table, entry):  # type: ignore[no-untyped-def]
             if same:
                 break
             if passed == 0:
-                return -1
+                return np.int64(-1)
             passed -= 1
-    return began if parted else at
+    return np.int64(began if parted else at)
 
 
-@njit(cache=True, nogil=True)
-def _longest(values, begin, end, stop, continuous, table, wanted, ends, found, touched, some):  # type: ignore[no-untyped-def]
-    # The longest entry of each language (or of ``wanted`` alone) that begins at ``begin`` in a word up to ``end``:
-    # raises ``ends`` int64 (L,), 0 for none, and sets ``found`` int32 (L,). The first ``some`` of ``touched`` are the
-    # languages that have one; returns how many these are then.
+@lean
+def _following(values, at, word, count, words, table, entry):  # type: ignore[no-untyped-def]
+    # The same, with most refused by the first byte of what must come next.
+    inside, facts = at < words.spans[word, 1], table.facts[entry]
+    near = not inside and facts & MORE_LATER == 0
+    if near and (word + 1 >= count or values[words.spans[word + 1, 0]] != facts >> NEXT):
+        return np.int64(-1)
+    return _followed(values, at, word, count, words, table, entry)
+
+
+@lean
+def _group(table, key):  # type: ignore[no-untyped-def]
+    # The group of entries whose first stem has the key, -1 where there is none.
     mask = np.uint64(len(table.keys) - 1)
-    word = FNV_BASIS
+    slot = key & mask
+    while table.heads[slot] >= 0 and table.keys[slot] != key:
+        slot = (slot + ONE) & mask
+    return table.heads[slot]
+
+
+@lean
+def _spoken(values, begin, word, count, words, table, among, matches, n):  # type: ignore[no-untyped-def]
+    # The languages of the mask ``among`` that have an entry which begins at ``begin`` in ``word``. Each stem found is
+    # put into ``matches`` uint64 (M, 3) after the first ``n``: its group, its end, and the languages it may be of.
+    end, whole = words.spans[word, 1], words.kinds[word] == 1
     last = min(end, begin + LONGEST)
-    i = begin
+    seen, hashed, i = NONE, FNV_BASIS, begin
     while i < last:
-        word = (word ^ np.uint64(values[i])) * FNV_PRIME
+        hashed = (hashed ^ np.uint64(values[i])) * FNV_PRIME
         i += 1
-        if i < end and values[i] & 0xC0 == 0x80:
-            continue
-        key = mixed(word)
+        key = mixed(hashed)
         bit = key >> SIEVE_SHIFT
-        if (table.sieve[bit >> SIX] >> (bit & LOW6)) & ONE == 0:
+        known = table.sieve[bit >> FIVE] >> ((bit & LOW5) << ONE)
+        if known & GOES_ON == 0:
+            break
+        if known & ENDS == 0 or (i < end and values[i] & 0xC0 == 0x80):
             continue
-        slot = key & mask
-        while table.heads[slot] >= 0 and table.keys[slot] != key:
-            slot = (slot + np.uint64(1)) & mask
-        entry = table.heads[slot]
-        while entry >= 0:
+        group = _group(table, key)
+        if group < 0:
+            continue
+        fits, more = table.spoken[group, 0], table.spoken[group, 2]
+        complete = whole or i == end
+        if complete:
+            fits |= table.spoken[group, 1]
+            more |= table.spoken[group, 3]
+        if (fits | more) & among == 0:
+            continue
+        matches[n, 0], matches[n, 1], matches[n, 2] = group, i, (fits | more) & among
+        n += 1
+        seen |= fits & among
+        more &= among & ~seen
+        if more == 0:
+            continue
+        for entry in range(table.group_from[group], table.group_from[group + 1]):
             facts = table.facts[entry]
-            lang = facts & 255
-            if (wanted < 0 or lang == wanted) and (continuous or i == end or facts & IS_BEGINNING):
-                at = i
-                if facts & HAS_MORE:
-                    at = _following(values, i if continuous else end, stop, table, entry)
-                if at > ends[lang]:
-                    if ends[lang] == 0:
-                        touched[some] = lang
-                        some += 1
-                    ends[lang], found[lang] = at, entry
-            entry = -1 if facts & IS_LAST else entry + 1
-    return some
+            lang = ONE << np.uint64(facts & 255)
+            if more & lang == 0 or facts & HAS_MORE == 0 or not (complete or facts & IS_BEGINNING):
+                continue
+            if _following(values, i if whole else end, word, count, words, table, entry) >= 0:
+                seen |= lang
+                more &= ~lang
+    return seen, n
 
 
-@njit(cache=True, nogil=True)
-def _without_clitics(values, begin, end, stop, table, ends, found, touched, some):  # type: ignore[no-untyped-def]
-    # The same for what is left of the word without what may be written onto its front; two letters stay at least.
-    for k in range(len(table.clitics)):
-        low, high = table.clitics[k, 0], table.clitics[k, 1]
-        size = high - low
-        if end - begin < size + 4:
+@lean
+def _longest(values, word, count, words, table, lang, matches, first, last):  # type: ignore[no-untyped-def]
+    # Where the longest entry of ``lang`` ends among those of ``matches[first:last]`` in ``word``, and the entry.
+    end, whole = words.spans[word, 1], words.kinds[word] == 1
+    mine = ONE << np.uint64(lang)
+    best, found = np.int64(0), np.int64(-1)
+    for m in range(first, last):
+        if matches[m, 2] & mine == 0:
             continue
-        same = True
-        for j in range(size):
-            if values[begin + j] != table.pool[low + j]:
-                same = False
+        group, i = np.int64(matches[m, 0]), np.int64(matches[m, 1])
+        for entry in range(table.group_from[group], table.group_from[group + 1]):
+            facts = table.facts[entry]
+            if facts & 255 != lang or not (whole or i == end or facts & IS_BEGINNING):
+                continue
+            at = i
+            if facts & HAS_MORE:
+                at = _following(values, i if whole else end, word, count, words, table, entry)
+            if at > best:
+                best, found = at, np.int64(entry)
+    return best, found
+
+
+@lean
+def _without(values, word, words, table, k):  # type: ignore[no-untyped-def]
+    # Where the word goes on after the clitic ``k`` that may be written onto its front, -1 where it does not begin so;
+    # two letters stay at least.
+    begin, end = words.spans[word]
+    low = table.clitics[k, 0]
+    size = table.clitics[k, 1] - low
+    if end - begin < size + 4:
+        return np.int64(-1)
+    for j in range(size):
+        if values[begin + j] != table.pool[low + j]:
+            return np.int64(-1)
+    return begin + size
+
+
+@lean
+def _voices(values, begin, stop, words, table, matches, units, votes):  # type: ignore[no-untyped-def]
+    # Counts two ``votes`` int64 (L,) for each language that a word of the window is of, one in a script without
+    # spaces. ``units`` uint64 (U, 5): where an entry of some language begins, the word, the languages, and the first
+    # and the one past the last of its ``matches``. Returns how many words the window has, how many of these its size is
+    # taken for, and how many units there are.
+    count = spans.words(values, begin, stop, words.spans, words.kinds, words.linked)
+    size_in_words, n, last = np.float32(0.0), 0, 0
+    for word in range(count):
+        i, end = words.spans[word]
+        whole = words.kinds[word] == 1
+        while i < end:
+            first = last
+            seen, last = _spoken(values, i, word, count, words, table, ALL, matches, last)
+            # Hebrew and Arabic.
+            if not whole and 0xD6 <= values[i] <= 0xDB:
+                for k in range(len(table.clitics)):
+                    at = _without(values, word, words, table, k)
+                    if at >= 0:
+                        wanted = ONE << np.uint64(table.clitics[k, 2])
+                        more, last = _spoken(values, at, word, count, words, table, wanted, matches, last)
+                        seen |= more
+            size_in_words += np.float32(0.2) if whole else np.float32(1.0)
+            if seen:
+                units[n, 0], units[n, 1], units[n, 2] = i, word, seen
+                units[n, 3], units[n, 4] = first, last
+                n += 1
+                voice = 1 if whole else 2
+                for lang in range(len(votes)):
+                    votes[lang] += np.int32((seen >> np.uint64(lang)) & ONE) * voice
+            if not whole:
                 break
-        if same:
-            wanted = table.clitics[k, 2]
-            some = _longest(values, begin + size, end, stop, False, table, wanted, ends, found, touched, some)
-    return some
+            i += kind_at(values, i, stop)[1]
+    return count, size_in_words, n
+
+
+@lean
+def _read(  # type: ignore[no-untyped-def]
+    values, offsets, table, words, matches, units, votes, main, least, bare, lang_of, concept, start, stop_at, out
+):
+    # `read` without what must be allocated; returns how many concepts there are.
+    n = np.int64(0)
+    for w in range(len(lang_of)):
+        begin = offsets[w]
+        votes[:] = 0
+        count, size_in_words, some = _voices(values, begin, offsets[w + 1], words, table, matches, units, votes)
+        lang = main
+        for other in range(len(votes)):
+            if votes[other] > votes[lang]:
+                lang = other
+        if votes[lang] > 0 and votes[lang] * 0.5 >= least * size_in_words:
+            lang_of[w] = lang
+            over, mine = begin, ONE << np.uint64(lang)
+            for u in range(some):
+                i, word = np.int64(units[u, 0]), np.int64(units[u, 1])
+                if units[u, 2] & mine == 0 or i < over:
+                    continue
+                first, last = np.int64(units[u, 3]), np.int64(units[u, 4])
+                over, entry = _longest(values, word, count, words, table, lang, matches, first, last)
+                if words.kinds[word] == 0:
+                    over = max(over, words.spans[word, 1])
+                meant = table.facts[entry] >> 8 & 255
+                if meant == bare:
+                    continue
+                concept[n] = meant
+                start[n], stop_at[n] = i - begin, over - begin
+                n += 1
+        out[w + 1] = n
+    return n
 
 
 @njit(cache=True, nogil=True)
@@ -216,92 +308,19 @@ def read(values, offsets, table, languages, main, least, bare):  # type: ignore[
     than the share ``least`` of its words are known. Words of the concept ``bare`` only tell the language. In a script
     without spaces a character is taken for a fifth of a word, and a word found for half of one. O(N)
     """
-    windows, total, longest = len(offsets) - 1, np.int64(0), np.int64(0)
+    windows, room, longest = len(offsets) - 1, np.int64(0), np.int64(0)
     for w in range(windows):
+        # A word of one byte needs one more beside it, but for the last word of each window.
+        room += (offsets[w + 1] - offsets[w] + 1) // 2
         longest = max(longest, offsets[w + 1] - offsets[w])
-        total += offsets[w + 1] - offsets[w]
-    concept = np.empty(total // 2 + 1, np.uint8)
-    start, stop_at = np.empty(total // 2 + 1, np.int32), np.empty(total // 2 + 1, np.int32)
+    concept = np.empty(room, np.uint8)
+    start, stop_at = np.empty(room, np.int32), np.empty(room, np.int32)
     lang_of, out = np.full(windows, -1, np.int16), np.zeros(windows + 1, np.int64)
-    hits = np.empty(((longest // 2 + 1) * languages, 4), np.int64)
-    votes = np.zeros(languages, np.float32)
-    ends, found = np.zeros(languages, np.int64), np.zeros(languages, np.int32)
-    touched = np.zeros(languages, np.int64)
-    n = np.int64(0)
-    for w in range(windows):
-        begin, stop = offsets[w], offsets[w + 1]
-        count, words = np.int64(0), np.float32(0.0)
-        votes[:] = 0.0
-        i = begin
-        while i < stop:
-            kind, size = kind_at(values, i, stop)
-            if kind == 2:
-                i += size
-                continue
-            end = word_end(values, i, stop)
-            ahead, weight, size_in_words = end, np.float32(1.0), np.float32(1.0)
-            some = _longest(values, i, end, stop, kind == 1, table, -1, ends, found, touched, 0)
-            if kind == 1:
-                ahead, weight, size_in_words = i + size, np.float32(0.5), np.float32(0.2)
-            elif 0xD6 <= values[i] <= 0xDB:
-                some = _without_clitics(values, i, end, stop, table, ends, found, touched, some)
-            words += size_in_words
-            for k in range(some):
-                lang = touched[k]
-                votes[lang] += weight
-                hits[count, 0], hits[count, 1], hits[count, 2] = lang, found[lang], i
-                hits[count, 3] = ends[lang] if kind == 1 else max(ends[lang], end)
-                count += 1
-                ends[lang] = 0
-            i = ahead
-        lang = main
-        for other in range(languages):
-            if votes[other] > votes[lang]:
-                lang = other
-        if votes[lang] > 0 and votes[lang] >= least * words:
-            lang_of[w] = lang
-            over = begin
-            for k in range(count):
-                if hits[k, 0] == lang and hits[k, 2] >= over:
-                    over = hits[k, 3]
-                    meant = table.facts[hits[k, 1]] >> 8 & 255
-                    if meant == bare:
-                        continue
-                    concept[n] = meant
-                    start[n], stop_at[n] = hits[k, 2] - begin, over - begin
-                    n += 1
-        out[w + 1] = n
+    words = Words(np.empty((longest, 2), np.int64), np.empty(longest, np.uint8), np.empty(longest, np.bool_))
+    # A character of a script without spaces has three bytes, and each beginning of a word is met once for each clitic.
+    matches = np.empty((longest * max(LONGEST // 3 + 1, len(table.clitics) + 1), 3), np.uint64)
+    units, votes = np.empty((longest, 5), np.uint64), np.zeros(languages, np.int32)
+    n = _read(
+        values, offsets, table, words, matches, units, votes, main, least, bare, lang_of, concept, start, stop_at, out
+    )
     return lang_of, concept[:n].copy(), start[:n].copy(), stop_at[:n].copy(), out
-
-
-@njit(cache=True, nogil=True)
-def features(concept, offsets, reach):  # type: ignore[no-untyped-def]
-    """Concepts, and pairs of them at most ``reach`` apart in either order, of each of W windows.
-
-    Returns:
-        CSR: indptr int64 (W+1,), indices int32 (Z,) and counts float32 (Z,). A pair (a, b), a <= b, is 256 a + b, a
-        concept alone 256 a + LONE.
-    """
-    room = len(concept) * (reach + 1)
-    indices, counts = np.empty(room, np.int32), np.empty(room, np.float32)
-    indptr = np.zeros(len(offsets), np.int64)
-    place = np.full(FEATURES, -1, np.int64)
-    n = 0
-    for w in range(len(offsets) - 1):
-        first = n
-        for i in range(offsets[w], offsets[w + 1]):
-            for j in range(i, min(i + reach + 1, offsets[w + 1])):
-                a, b = np.int64(concept[i]), np.int64(concept[j])
-                if j == i:
-                    b = np.int64(LONE)
-                elif a > b:
-                    a, b = b, a
-                at = a * 256 + b
-                if place[at] < first:
-                    place[at] = n
-                    indices[n], counts[n] = at, 1.0
-                    n += 1
-                else:
-                    counts[place[at]] += 1.0
-        indptr[w + 1] = n
-    return indptr, indices[:n].copy(), counts[:n].copy()

@@ -5,7 +5,7 @@ import pytest
 
 from aimds.detect.concepts import Concepts, heads
 from aimds.detect.concepts.lexicon import compiled
-from aimds.detect.concepts.lookup import FEATURES, LONE
+from aimds.detect.concepts.pairs import FEATURES, LONE
 
 HEADS = 4
 FIRST_TYPE = 3
