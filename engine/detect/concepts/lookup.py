@@ -216,14 +216,16 @@ def read(values, offsets, table, languages, main, least, bare):  # type: ignore[
     than the share ``least`` of its words are known. Words of the concept ``bare`` only tell the language. In a script
     without spaces a character is taken for a fifth of a word, and a word found for half of one. O(N)
     """
-    windows, total, longest = len(offsets) - 1, np.int64(0), np.int64(0)
+    windows, room, longest = len(offsets) - 1, np.int64(0), np.int64(0)
     for w in range(windows):
-        longest = max(longest, offsets[w + 1] - offsets[w])
-        total += offsets[w + 1] - offsets[w]
-    concept = np.empty(total // 2 + 1, np.uint8)
-    start, stop_at = np.empty(total // 2 + 1, np.int32), np.empty(total // 2 + 1, np.int32)
+        # A word of one byte needs one more beside it, but for the last word of each window.
+        most = (offsets[w + 1] - offsets[w] + 1) // 2
+        longest = max(longest, most)
+        room += most
+    concept = np.empty(room, np.uint8)
+    start, stop_at = np.empty(room, np.int32), np.empty(room, np.int32)
     lang_of, out = np.full(windows, -1, np.int16), np.zeros(windows + 1, np.int64)
-    hits = np.empty(((longest // 2 + 1) * languages, 4), np.int64)
+    hits = np.empty((longest * languages, 4), np.int64)
     votes = np.zeros(languages, np.float32)
     ends, found = np.zeros(languages, np.int64), np.zeros(languages, np.int32)
     touched = np.zeros(languages, np.int64)
