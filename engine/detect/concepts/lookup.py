@@ -114,6 +114,19 @@ def word_end(values, i, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _next_word(values, at, stop):  # type: ignore[no-untyped-def]
+    # Where the next word of the sentence begins, or -1: words of one entry stand in one sentence.
+    while at < stop:
+        kind, size = kind_at(values, at, stop)
+        if kind != 2:
+            return at
+        if values[at] != 32 and values[at] != 39 and values[at] != 45:
+            return -1
+        at += size
+    return -1
+
+
+@njit(cache=True, nogil=True)
 def _following(values, at, stop, table, entry):  # type: ignore[no-untyped-def]
     # Where the entry ends whose first part ends before ``at``, or -1: its further parts are the next words. The words
     # between are read as well where there may be some: it then ends with the first part.
@@ -123,15 +136,8 @@ def _following(values, at, stop, table, entry):  # type: ignore[no-untyped-def]
         parted |= how >= 2
         passed = MOST_BETWEEN if how >= 2 else 0
         while True:
-            while at < stop:
-                kind, size = kind_at(values, at, stop)
-                if kind != 2:
-                    break
-                # Words of one entry stand in one sentence.
-                if values[at] != 32 and values[at] != 39 and values[at] != 45:
-                    return -1
-                at += size
-            if at >= stop:
+            at = _next_word(values, at, stop)
+            if at < 0:
                 return -1
             end = word_end(values, at, stop)
             size = high - low
@@ -172,13 +178,18 @@ def _longest(values, begin, end, stop, continuous, table, wanted, ends, found, t
         while table.heads[slot] >= 0 and table.keys[slot] != key:
             slot = (slot + np.uint64(1)) & mask
         entry = table.heads[slot]
+        behind = _next_word(values, i if continuous else end, stop) if entry >= 0 else -1
         while entry >= 0:
             facts = table.facts[entry]
             lang = facts & 255
             if (wanted < 0 or lang == wanted) and (continuous or i == end or facts & IS_BEGINNING):
                 at = i
                 if facts & HAS_MORE:
-                    at = _following(values, i if continuous else end, stop, table, entry)
+                    # Most entries of a frequent first word are refused by the first byte of their second.
+                    low, _, how = table.parts[table.part_from[entry] + 1]
+                    at = -1
+                    if behind >= 0 and (how >= 2 or values[behind] == table.pool[low]):
+                        at = _following(values, i if continuous else end, stop, table, entry)
                 if at > ends[lang]:
                     if ends[lang] == 0:
                         touched[some] = lang
