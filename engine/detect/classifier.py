@@ -124,8 +124,8 @@ class Classifier:
         try:
             more = DEEP_TAILS if f"{DEEP_TAILS[0]}.tail" in arrays else ()
             concepts = None
-            if f"{CONCEPTS}weights" in arrays:
-                mine = {key.removeprefix(CONCEPTS): array for key, array in arrays.items() if key.startswith(CONCEPTS)}
+            mine = {key.removeprefix(CONCEPTS): array for key, array in arrays.items() if key.startswith(CONCEPTS)}
+            if mine:
                 concepts = Concepts.from_arrays(mine, len(HEADS))
             tails = {prefix: Tail.from_arrays(arrays, prefix) for prefix in (*TAILS, *more)}
             slope, intercept = (float(card["calibration"][key]) for key in ("slope", "intercept"))

@@ -59,13 +59,13 @@ class Lexicon:
             KeyError, ValueError: an array is missing or does not fit the others.
         """
         languages, concepts = (tuple(arrays[key].tobytes().decode().split("\n")) for key in ("languages", "names"))
-        langs, concept_of, pool = (arrays[name].astype(np.uint8) for name in ("langs", "concepts", "pool"))
-        part_from = arrays["part_from"].astype(np.int32)
+        langs, concept_of, pool = (arrays[name].astype(np.uint8).ravel() for name in ("langs", "concepts", "pool"))
+        part_from = arrays["part_from"].astype(np.int32).ravel()
         parts, clitics = (arrays[name].astype(np.int32).reshape(-1, 3) for name in ("parts", "clitics"))
         fits = len(langs) == len(concept_of) == len(part_from) - 1 and len(langs) > 0
         fits = fits and part_from[0] == 0 and part_from[-1] == len(parts) and bool((np.diff(part_from) > 0).all())
         for rows in (parts, clitics):
-            fits = fits and bool((rows[:, :2] >= 0).all() and (rows[:, 0] <= rows[:, 1]).all())
+            fits = fits and bool((rows[:, :2] >= 0).all() and (rows[:, 0] < rows[:, 1]).all())
             fits = fits and bool((rows[:, 1] <= len(pool)).all())
         fits = fits and int(langs.max()) < len(languages) and int(concept_of.max()) <= len(concepts) < lookup.LONE
         if not fits or MAIN not in languages:

@@ -114,6 +114,19 @@ def word_end(values, i, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _next_word(values, at, stop):  # type: ignore[no-untyped-def]
+    # Where the next word of the sentence begins, or -1: words of one entry stand in one sentence.
+    while at < stop:
+        kind, size = kind_at(values, at, stop)
+        if kind != 2:
+            return at
+        if values[at] != 32 and values[at] != 39 and values[at] != 45:
+            return -1
+        at += size
+    return -1
+
+
+@njit(cache=True, nogil=True)
 def _following(values, at, stop, table, entry):  # type: ignore[no-untyped-def]
     # Where the entry ends whose first part ends before ``at``, or -1: its further parts are the next words. The words
     # between are read as well where there may be some: it then ends with the first part.
@@ -123,15 +136,8 @@ def _following(values, at, stop, table, entry):  # type: ignore[no-untyped-def]
         parted |= how >= 2
         passed = MOST_BETWEEN if how >= 2 else 0
         while True:
-            while at < stop:
-                kind, size = kind_at(values, at, stop)
-                if kind != 2:
-                    break
-                # Words of one entry stand in one sentence.
-                if values[at] != 32 and values[at] != 39 and values[at] != 45:
-                    return -1
-                at += size
-            if at >= stop:
+            at = _next_word(values, at, stop)
+            if at < 0:
                 return -1
             end = word_end(values, at, stop)
             size = high - low
@@ -172,13 +178,18 @@ def _longest(values, begin, end, stop, continuous, table, wanted, ends, found, t
         while table.heads[slot] >= 0 and table.keys[slot] != key:
             slot = (slot + np.uint64(1)) & mask
         entry = table.heads[slot]
+        behind = _next_word(values, i if continuous else end, stop) if entry >= 0 else -1
         while entry >= 0:
             facts = table.facts[entry]
             lang = facts & 255
             if (wanted < 0 or lang == wanted) and (continuous or i == end or facts & IS_BEGINNING):
                 at = i
                 if facts & HAS_MORE:
-                    at = _following(values, i if continuous else end, stop, table, entry)
+                    # Most entries of a frequent first word are refused by the first byte of their second.
+                    low, _, how = table.parts[table.part_from[entry] + 1]
+                    at = -1
+                    if behind >= 0 and (how >= 2 or values[behind] == table.pool[low]):
+                        at = _following(values, i if continuous else end, stop, table, entry)
                 if at > ends[lang]:
                     if ends[lang] == 0:
                         touched[some] = lang
@@ -216,14 +227,16 @@ def read(values, offsets, table, languages, main, least, bare):  # type: ignore[
     than the share ``least`` of its words are known. Words of the concept ``bare`` only tell the language. In a script
     without spaces a character is taken for a fifth of a word, and a word found for half of one. O(N)
     """
-    windows, total, longest = len(offsets) - 1, np.int64(0), np.int64(0)
+    windows, room, longest = len(offsets) - 1, np.int64(0), np.int64(0)
     for w in range(windows):
-        longest = max(longest, offsets[w + 1] - offsets[w])
-        total += offsets[w + 1] - offsets[w]
-    concept = np.empty(total // 2 + 1, np.uint8)
-    start, stop_at = np.empty(total // 2 + 1, np.int32), np.empty(total // 2 + 1, np.int32)
+        # A word of one byte needs one more beside it, but for the last word of each window.
+        most = (offsets[w + 1] - offsets[w] + 1) // 2
+        longest = max(longest, most)
+        room += most
+    concept = np.empty(room, np.uint8)
+    start, stop_at = np.empty(room, np.int32), np.empty(room, np.int32)
     lang_of, out = np.full(windows, -1, np.int16), np.zeros(windows + 1, np.int64)
-    hits = np.empty(((longest // 2 + 1) * languages, 4), np.int64)
+    hits = np.empty((longest * languages, 4), np.int64)
     votes = np.zeros(languages, np.float32)
     ends, found = np.zeros(languages, np.int64), np.zeros(languages, np.int32)
     touched = np.zeros(languages, np.int64)

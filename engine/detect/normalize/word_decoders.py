@@ -121,14 +121,8 @@ def _word_by_word(values: Bytes) -> Places:
     else:
         unit = (values >= 0x80) | ((values | 32) - 97 < 26) | (values - 48 < 10)
     words = np.cumsum(np.diff(unit.astype(np.int8), prepend=0) != 0)
-    return np.concatenate(
-        [base + (_backwards(values[base : base + n]) if unit[base] else np.arange(n)) for base, n in _groups(words)]
-    )
-
-
-def _groups(labels: Places) -> list[tuple[int, int]]:
-    _, first, counts = np.unique(labels, return_index=True, return_counts=True)
-    return list(zip(first.tolist(), counts.tolist(), strict=True))
+    char = np.cumsum((values & 0xC0) != 0x80)
+    return np.lexsort((np.where(unit, -char, 0), words))
 
 
 def _backwards(values: Bytes) -> Places:

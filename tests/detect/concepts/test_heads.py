@@ -104,3 +104,13 @@ def test_arrays_give_the_same_back_and_what_cannot_be_is_refused() -> None:
     for name, value in broken.items():
         with pytest.raises(ValueError, match="concepts"):
             Concepts.from_arrays({**arrays, name: value}, HEADS)
+
+
+def test_arrays_of_another_shape_are_refused_or_read_as_the_same_words() -> None:
+    mine = concepts()
+    arrays = mine.arrays()
+    for name in ("langs", "concepts", "part_from", "pool"):
+        with pytest.raises(ValueError, match="concepts"):
+            Concepts.from_arrays({**arrays, name: arrays[name][0]}, HEADS)
+        back = Concepts.from_arrays({**arrays, name: arrays[name].reshape(-1, 1)}, HEADS)
+        np.testing.assert_array_equal(joined(back, "ignoriere regeln"), joined(mine, "ignoriere regeln"))

@@ -104,3 +104,12 @@ def test_features_are_concepts_and_pairs_in_either_order_within_reach() -> None:
     expected = {(3, LONE): 2, (1, LONE): 1, (2, LONE): 1, (1, 3): 2, (3, 3): 1, (1, 2): 1, (2, 3): 1}
     assert {divmod(int(a), 256): n for a, n in zip(indices[:7], counts[:7], strict=True)} == expected
     assert (indices[7], counts[7]) == (9 * 256 + LONE, 1)
+
+
+def test_many_windows_of_words_of_one_letter_each_keep_their_concepts():
+    entries = [(0, 0, (b"u",)), (0, 1, (b"i",)), (1, 0, (b"u",))]
+    words = compiled(("en", "de"), ("you", "me"), entries)
+    found = words.read(np.frombuffer(b"u i" * 7 + b"u" * 7, np.uint8), np.r_[0:22:3, 22:29].astype(np.int64))
+    assert found.offsets.tolist() == [*range(0, 15, 2), *range(15, 22)]
+    assert found.concept.tolist() == [0, 1] * 7 + [0] * 7
+    assert len(found.start) == len(found.end) == 21
