@@ -2,8 +2,8 @@
 
 Format 1: the mark, then lines of a hash and JSON, in the order of the changes. A line holds a session, ``[kind, tenant,
 session, sender, since, until, request_id]`` with null for a hold that only a person ends, or lets one go, ``[kind,
-tenant, session, sender]``. The last line on a session counts. Names are as `aimds.ids` bounds them, also where a file of an
-earlier version has longer ones.
+tenant, session, sender]``. The last line on a session counts. For the longer names in files of
+earlier versions stands what `aimds.ids` puts in their place.
 """
 
 from __future__ import annotations
