@@ -108,7 +108,8 @@ class Reviewing:
                 added = self.target.add(found, around, self._now(), WHO)
             except AimdsError as error:
                 if tries == 1:
-                    self._say(f"review: {counted(len(found), 'row')} cannot be queued yet: {error}")
+                    what = counted(len(found), "row") if found else counted(len(around), "turn")
+                    self._say(f"review: {what} cannot be queued yet: {error}")
                 self._counted("retried", len(found))
                 if tries == TRIES or self._ending.wait(PAUSE_S):
                     self._lose(found, error, around)
