@@ -16,8 +16,10 @@ from aimds.cli.startup import BACKEND
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aimds.cli.meanings import Meanings
     from aimds.cli.readings import Reading
     from aimds.cli.remote import Remote
+    from aimds.detect.concepts import Concepts
     from aimds.screener import Screener
     from aimds.verdicts import Verdict
 
@@ -85,7 +87,8 @@ def register(app: typer.Typer) -> None:
                 learned=learned,
                 backend=backend,
             )
-            caught = run(screener, inputs, channel, as_json=as_json)
+            concepts = screener.detector.classifier.concepts
+            caught = run(screener, inputs, channel, as_json=as_json, concepts=concepts)
         raise typer.Exit(EXIT_CAUGHT if caught else 0)
 
 
@@ -120,25 +123,45 @@ def check_channel(channel: str) -> None:
         raise ConfigError("channel", channel, "one of " + ", ".join(CHANNELS))
 
 
-def run(screener: Screener | Remote, inputs: list[bytes], channel: str, *, as_json: bool) -> bool:
-    """Judge ``inputs`` and print the verdicts on stdout; True when any was not allowed or could not be judged."""
+def run(
+    screener: Screener | Remote,
+    inputs: list[bytes],
+    channel: str,
+    *,
+    as_json: bool,
+    concepts: Concepts | None = None,
+) -> bool:
+    """Judge ``inputs`` and print the verdicts on stdout; True when any was not allowed or could not be judged.
+
+    ``concepts``: those of the classifier that judges, to tell what words in other languages mean.
+    """
     import pyarrow as pa
 
+    from aimds.cli.meanings import meanings
     from aimds.schema import constant
 
     columns = {"text": pa.array(inputs, pa.large_binary()), "channel": constant(channel, len(inputs))}
     verdicts = list(screener.screen(pa.table(columns)))
     if as_json:
         for verdict, text in zip(verdicts, inputs, strict=True):
-            print(json.dumps(plain(verdict, text, ways_of(verdict, text)), ensure_ascii=True))
+            ways = ways_of(verdict, text)
+            told = meanings(verdict, text, ways, concepts)
+            print(json.dumps(plain(verdict, text, ways, told), ensure_ascii=True))
     else:
-        _print_all(verdicts, inputs)
+        _print_all(verdicts, inputs, concepts)
     return any(verdict.action != "allow" or verdict.status == "error" for verdict in verdicts)
 
 
-def plain(verdict: Verdict, text: bytes = b"", ways: Sequence[Reading] = ()) -> dict[str, Any]:
-    """``verdict`` in JSON types; times in ISO 8601. Evidence that was read in another form than ``text`` has it says
-    so in ``read_as``: the form (a kind of `aimds.detect.normalize`, ``text`` for folded characters) and the words."""
+def plain(
+    verdict: Verdict, text: bytes = b"", ways: Sequence[Reading] = (), told: Meanings | None = None
+) -> dict[str, Any]:
+    """``verdict`` in JSON types; times in ISO 8601.
+
+    Evidence that was read in another form than ``text`` has it says so in ``read_as``: the form (a kind of
+    `aimds.detect.normalize`, ``text`` for folded characters) and the words. Evidence in ``told`` has in ``means`` the
+    ``language`` and, in English, the ``words`` and the ``pairs`` of them that weighed most.
+    """
+    from aimds.cli.meanings import by_concepts
     from aimds.cli.readings import read_as
 
     fields = dataclasses.asdict(verdict)
@@ -146,20 +169,25 @@ def plain(verdict: Verdict, text: bytes = b"", ways: Sequence[Reading] = ()) -> 
         found = read_as(item["start"], item["end"], text, ways)
         if found is not None:
             item["read_as"] = {"kind": found[0].kind, "text": found[1][:MOST_WORDS]}
+        means = (told or {}).get((item["start"], item["end"])) if by_concepts(item) else None
+        if means is not None:
+            item["means"] = means._asdict()
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
 
 
-def _print_all(verdicts: list[Verdict], inputs: list[bytes]) -> None:
+def _print_all(verdicts: list[Verdict], inputs: list[bytes], concepts: Concepts | None) -> None:
     from rich.console import Console
     from rich.rule import Rule
 
+    from aimds.cli.meanings import meanings
     from aimds.cli.rendering import render_verdict
 
     console = Console(highlight=False, markup=False, emoji=False)
     for i, (verdict, text) in enumerate(zip(verdicts, inputs, strict=True)):
         if len(inputs) > 1:
             console.print(Rule(f"{i + 1} of {len(inputs)}", style="dim"))
-        render_verdict(verdict, text, console, ways_of(verdict, text))
+        ways = ways_of(verdict, text)
+        render_verdict(verdict, text, console, ways, meanings(verdict, text, ways, concepts))
 
 
 def ways_of(verdict: Verdict, text: bytes) -> tuple[Reading, ...]:

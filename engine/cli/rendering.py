@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from aimds.cli.meanings import Meanings, by_concepts
 from aimds.cli.readings import FOLDED, Reading, evidence_in, read_as
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, Mark, excerpt, size
 from aimds.printable import tokens, visible
@@ -36,7 +37,13 @@ _MOST_WORDS = 60
 _LEAST_WORDS = 40
 
 
-def render_verdict(verdict: Verdict, text: str | bytes, console: Console, ways: Sequence[Reading] = ()) -> None:
+def render_verdict(
+    verdict: Verdict,
+    text: str | bytes,
+    console: Console,
+    ways: Sequence[Reading] = (),
+    told: Meanings | None = None,
+) -> None:
     """Print ``verdict`` on ``console``: what was decided, how sure, and where in ``text`` it was seen.
 
     Args:
@@ -44,6 +51,7 @@ def render_verdict(verdict: Verdict, text: str | bytes, console: Console, ways: 
         text: the text that was screened; bytes need not be valid UTF-8.
         console: where to print; width and colour are its own.
         ways: how ``text`` was read besides as it is written; those in which evidence was found are shown.
+        told: what evidence in other languages means, shown under it.
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     console.print(_headline(verdict))
@@ -57,7 +65,7 @@ def render_verdict(verdict: Verdict, text: str | bytes, console: Console, ways: 
     marks += [Mark(item["start"], item["end"], PII, str(item["kind"])) for item in verdict.spans]
     _section(console, f"Text, {size(len(raw))}", _marked(raw, marks) if raw else Text("(empty)", style="dim"))
     if verdict.evidence:
-        _section(console, "Evidence", _evidence(verdict, raw, ways, console.width))
+        _section(console, "Evidence", _evidence(verdict, raw, ways, console.width, told or {}))
         _readings(console, verdict, raw, ways)
     if verdict.spans:
         _section(console, "Personal data and secrets", _spans(verdict))
@@ -147,7 +155,7 @@ def _marked(raw: bytes, marks: list[Mark]) -> Text:
     return line
 
 
-def _evidence(verdict: Verdict, raw: bytes, ways: Sequence[Reading], width: int) -> Text:
+def _evidence(verdict: Verdict, raw: bytes, ways: Sequence[Reading], width: int, told: Meanings) -> Text:
     # Stage, id and bytes are never cut; the words stand beside them where there is room, else on a line of their own.
     ordered = sorted(verdict.evidence, key=lambda item: (-item["score"], item["start"], item["pattern_id"]))
     shown = ordered[:_MOST_EVIDENCE]
@@ -172,6 +180,12 @@ def _evidence(verdict: Verdict, raw: bytes, ways: Sequence[Reading], width: int)
         line.append(origin, style="italic dim")
         line.append(visible(words, max(8, min(_MOST_WORDS, room - len(origin)))), style="dim")
         lines.append(line)
+        means = told.get((item["start"], item["end"])) if by_concepts(item) else None
+        if means is not None:
+            lines.append(Text(f"    {means.language}: {' … '.join(means.words)}", style="italic"))
+            if means.pairs:
+                pairs = ", ".join(" + ".join(pair) for pair in means.pairs)
+                lines.append(Text(f"    weighed most: {pairs}", style="italic dim"))
     if len(ordered) > _MOST_EVIDENCE:
         lines.append(Text(f"and {len(ordered) - _MOST_EVIDENCE} more", style="dim"))
     return Text("\n").join(lines)

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -216,6 +216,10 @@ class FakeScreener:
     profile: str = "cascade"
     gray: float = 0.05
     seen: list[tuple[bytes, str]] = field(default_factory=list)
+
+    @property
+    def detector(self) -> Any:
+        return SimpleNamespace(classifier=SimpleNamespace(concepts=None))
 
     def screen(self, table: pa.Table) -> Verdicts:
         rows = []
