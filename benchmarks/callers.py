@@ -19,7 +19,7 @@ from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import ProtocolNegotiated
+from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated
 
 from aimds.gateway import datagrams
 
@@ -42,6 +42,10 @@ class Caller(QuicConnectionProtocol):
         if isinstance(event, ProtocolNegotiated):
             self.http = H3Connection(self._quic)
             self._ready.set_result(None)
+        elif isinstance(event, ConnectionTerminated):
+            # What was asked has no more answer than it has now.
+            while self._open:
+                self._open.popitem()[1](b"", True)
         for found in self.http.handle_event(event) if self.http is not None else ():
             if isinstance(found, HeadersReceived):
                 status = dict(found.headers)[b":status"]
@@ -73,6 +77,11 @@ class Caller(QuicConnectionProtocol):
         if not self._due:
             self._due = True
             self._loop.call_soon(self.transmit)
+
+    def wake(self) -> None:
+        """Show the server that we are still there."""
+        self._quic.send_ping(0)
+        self.soon()
 
     def begin(self, path: str, kind: str, body: bytes | None, found: Found, *more: tuple[bytes, bytes]) -> int:
         """A request, with all of its body or, with None, none of it yet; its stream."""

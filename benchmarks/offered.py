@@ -1,7 +1,8 @@
 """Latency against offered load: `python -m benchmarks.offered --svg FILE`; a JSON line a rate, as of `aimds load`.
 
 `aimds serve` with profile ``fast``, no cache, and the generator of `aimds load` on the same machine: requests go out at
-their times whether or not earlier ones were answered, and wait from those times on (no coordinated omission).
+their times whether or not earlier ones were answered, and wait from those times on (no coordinated omission). Beside
+them stands processor time of gateway and judge a verdict, which other work on the machine changes less than latencies.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import asyncio
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -32,8 +34,11 @@ async def sweep(where: Served, rates: Sequence[float], seconds: float, *, single
     for number, rate in enumerate(sorted(rates)):
         async with AsyncClient(where.url, where.options, deadline_ms=1000.0, attempts=1) as client:
             await client.screen("warm up")
+            begun = where.cpu_s()
             one = await measure(client, rate, seconds, Random(number), single=single, clock=time.perf_counter)
-        found.append(one.document())
+            took = 1e6 * (where.cpu_s() - begun) / max(len(one.latencies), 1)
+        # The load of the machine counts the benchmark itself.
+        found.append({**one.document(), "server_us": round(took, 1), "load": os.getloadavg()[0]})
         print(json.dumps({"mode": "single" if single else "stream", **found[-1]}), flush=True)
         await asyncio.sleep(1.0)
     return found

@@ -16,6 +16,7 @@ from pathlib import Path
 from aimds.gateway import certificates
 from aimds.gateway.client import Options
 
+TICK = os.sysconf("SC_CLK_TCK")
 SETTINGS = """
 [listen]
 port = 0
@@ -41,6 +42,15 @@ class Served:
     url: str
     options: Options
     process: int
+
+    def cpu_s(self) -> float:
+        """Seconds of processor time so far, of the gateway and the processes that judge for it."""
+        children = Path(f"/proc/{self.process}/task/{self.process}/children").read_text().split()
+        ticks = 0
+        for one in (str(self.process), *children):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / TICK
 
 
 @contextmanager

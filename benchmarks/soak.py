@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
@@ -87,7 +88,7 @@ async def run(where: Served, seconds: float, rate: float) -> dict[str, Any]:
     samples: list[dict[str, float]] = []
     totals = {"sent": 0, "verdicts": 0, "refused": 0, "failed": 0, "unjudged": 0}
     latencies: list[float] = []
-    began, number = time.perf_counter(), 0
+    began, number, before = time.perf_counter(), 0, where.cpu_s()
     async with AsyncClient(where.url, where.options) as client:
         while (left := seconds - (time.perf_counter() - began)) > 1:
             number += 1
@@ -102,14 +103,17 @@ async def run(where: Served, seconds: float, rate: float) -> dict[str, Any]:
                 latencies += one.latencies
             verdicts = sum(len(one.latencies) / max(one.took_s, 1e-9) for one in found)
             at = time.perf_counter() - began
-            samples.append({"at_s": at, "memory_mib": memory_mib(where.process), "verdicts_per_s": verdicts})
+            memory = memory_mib(where.process)
+            load = os.getloadavg()[0]
+            samples.append({"at_s": at, "memory_mib": memory, "verdicts_per_s": verdicts, "load": load})
             print(json.dumps({key: round(value, 1) for key, value in samples[-1].items()}), file=sys.stderr, flush=True)
+    took = where.cpu_s() - before
     await asyncio.sleep(1.0)
     async with AsyncClient(where.url, where.options) as client:
         metrics = await gauges(client)
     latencies.sort()
     third = max(1, len(samples) // 3)
-    memory = [one["memory_mib"] for one in samples]
+    resident, loads = ([one[name] for one in samples] for name in ("memory_mib", "load"))
     quantiles = {f"p{q}_ms": round(1e3 * latencies[int(len(latencies) * q / 100)], 2) for q in (50, 90, 99)}
     rows = sum(value for name, value in metrics.items() if name.startswith("aimds_rows_total"))
     return {
@@ -117,14 +121,16 @@ async def run(where: Served, seconds: float, rate: float) -> dict[str, Any]:
         "rate": round(rate, 1),
         **totals,
         **quantiles,
+        "server_us": round(1e6 * took / max(totals["verdicts"], 1), 1),
+        "load": [min(loads), median(loads), max(loads)],
         "rows_screened": int(rows),
         "open_requests": int(metrics["aimds_active_requests"]),
         "memory_mib": [
-            round(memory[0], 1),
-            round(median(memory[third : 2 * third] or memory), 1),
-            round(memory[-1], 1),
+            round(resident[0], 1),
+            round(median(resident[third : 2 * third] or resident), 1),
+            round(resident[-1], 1),
         ],
-        "growth": round(median(memory[-third:]) / median(memory[third : 2 * third] or memory), 4),
+        "growth": round(median(resident[-third:]) / median(resident[third : 2 * third] or resident), 4),
         "samples": samples,
     }
 
@@ -173,7 +179,7 @@ def drawing(samples: list[dict[str, float]], notes: list[dict[str, float]]) -> s
                 for one in points
             )
             parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-            at = left + 6 + 140 * number
+            at = left + 6 + (width - left - right) // max(len(kinds), 4) * number
             parts.append(f'<text x="{at}" y="{top - 6}" fill="{colour}">{label}, at most {most:,.0f}</text>')
     parts.append(f'<text x="{left}" y="384" fill="#374151">0 s</text>')
     parts.append(f'<text x="{width - right}" y="384" text-anchor="end" fill="#374151">{last:,.0f} s</text>')

@@ -31,6 +31,6 @@ def set_gauges(
         metrics.broken.labels(name).set(counts["broken"])
         metrics.unfollowed.labels(name).set(counts["unjudged"])
         metrics.owed.labels(name).set(counts["owed"])
-    for name, n in follower.failed.items():
+    for name, n in list(follower.failed.items()):
         metrics.shards_failed.labels(name).set(n)
     follow_ups.gauges()

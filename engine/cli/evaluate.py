@@ -63,6 +63,7 @@ def register(app: typer.Typer) -> None:
         from aimds.cli.startup import warm_up
         from aimds.errors import ConfigError
         from aimds.jobs.evaluate import card, run
+        from aimds.jobs.report import check
         from aimds.screener import Screener
 
         settings = run.Settings(
@@ -75,7 +76,7 @@ def register(app: typer.Typer) -> None:
             overdefence=tuple(overdefence),
         )
         if html is not None:
-            _check_place(html)
+            check(html)
         if not paths and not out_of_fold and settings.suites != ("overdefence",):
             raise ConfigError("paths", "", "labelled Parquet files or folders of them, or --out-of-fold")
         result: dict[str, Any] = {}
@@ -105,16 +106,3 @@ def register(app: typer.Typer) -> None:
             print(f"wrote {html}", file=sys.stderr)
         if result.get("could_not_judge"):
             raise typer.Exit(EXIT_INCOMPLETE)
-
-
-def _check_place(page: Path) -> None:
-    # Said before the long work, not after it.
-    import os
-
-    from aimds.errors import DataError
-
-    if os.path.isdir(page):  # unlike Path.is_dir it raises nothing
-        raise DataError(page, "is a folder; name a file, for example page.html")
-    folder = next(folder for folder in page.absolute().parents if os.path.exists(folder))
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
-        raise DataError(page, f"cannot be written: {folder} is no folder that can be written to")

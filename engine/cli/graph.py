@@ -97,6 +97,7 @@ def related(
     from aimds.record.graph import related as ask
 
     with opened(graph) as (store, _):
+        _known(store, name)
         found = ask(store, name, within_us=int(hours * 3600e6), most=most)
     if as_json:
         typer.echo(json.dumps([{**_plain(one.event), "strength": one.strength} for one in found]))
@@ -126,6 +127,7 @@ def chain(
     if out is not None and out.suffix != ".svg":
         raise ConfigError("--out", str(out), "a file that ends in .svg")
     with opened(graph) as (store, _):
+        _known(store, name)
         found = ask(store, name, most=most)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -139,6 +141,13 @@ def chain(
             typer.echo(("" if one.kind == ATTACK else "  ") + _line(one))
         if found.cut:
             say(f"there is more; --limit is {most:,}")
+
+
+def _known(store: GraphStore, name: str) -> None:
+    from aimds.errors import ConfigError
+
+    if name not in store.events([name]):
+        raise ConfigError("ID", name, "the id of an attack in the graph; aimds graph add puts them there")
 
 
 def _add(store: GraphStore, marks: Marks, file: Path, within_us: int) -> Fed:

@@ -43,13 +43,16 @@ def register(app: typer.Typer) -> None:
 
         from aimds.gateway.client import AsyncClient
         from aimds.gateway.load_page import page as page_of
+        from aimds.jobs.report import check, write
 
+        if page is not None:
+            check(page)
         client = AsyncClient(
             url, token=token, ca=ca, certificate=certificate, key=key, http=http, deadline_ms=deadline_ms, attempts=1
         )
         results = asyncio.run(_all(client, rate, seconds, seed, single=single or not client.is_quic))
         if page is not None:
-            page.write_text(page_of(results, f"Load on {url}"), "utf-8")
+            write(page, page_of(results, f"Load on {url}"))
         if as_json:
             typer.echo(json.dumps([one.document() for one in results]))
         else:

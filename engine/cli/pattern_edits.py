@@ -251,7 +251,7 @@ def _typed(
 
 
 def _say_version(store: PatternStore) -> None:
-    _say(f"{store.folder}: version {store.version}, {len(store.state.added)} own patterns")
+    _say(f"{store.folder}: version {store.version}, patterns of your own: {len(store.state.added)}")
 
 
 def _say(line: str) -> None:

@@ -96,10 +96,13 @@ def register(app: typer.Typer) -> None:
         from aimds.detect.pii import Pii
         from aimds.jobs.redteam.page import render
         from aimds.jobs.redteam.run import Options, Run
-        from aimds.jobs.scan.durable import guarded, make_folder, writing
+        from aimds.jobs.report import check as check_page
+        from aimds.jobs.report import write
 
         screening = {"profile": profile, "policy": policy, "patterns": patterns, "learned": learned, "backend": backend}
         check(screening)
+        where = page or output / PAGE
+        check_page(where)
         _unused(target, screening)
         tools = _tools(only)
         pythons = _pythons(tools, {"garak": garak_python, "pyrit": pyrit_python}, asked=bool(only), quiet=quiet)
@@ -124,11 +127,7 @@ def register(app: typer.Typer) -> None:
         now = datetime.now(UTC)
         with _ended_by_signals():
             found = Run(options, now=now, say=_quiet if quiet else _progress).run()
-        where = page or output / PAGE
-        content = render(found, title=title, made_at=now, engine_version=__version__)
-        make_folder(where.parent)
-        with guarded(where, "write"), writing(where) as file:
-            file.write(content.encode())
+        write(where, render(found, title=title, made_at=now, engine_version=__version__))
         if as_json:
             print(json.dumps(found.as_dict(), ensure_ascii=True))
         else:

@@ -84,8 +84,11 @@ def register(app: typer.Typer) -> None:
         from aimds.errors import DataError
         from aimds.jobs.replay import replay as run
         from aimds.jobs.replay import source
+        from aimds.jobs.report import check
         from aimds.respond.policy import Policy
 
+        if out is not None:
+            check(out)
         candidate = Policy.load(policy)
         day = datetime.now(UTC).date() if on is None else on.date()
         skipped = False

@@ -52,7 +52,8 @@ class Figures:
 
     ``failed``: the share of rows offered that got no verdict, shed ones and those with status error · ``requests`` by
     status · ``violations``, ``sessions_not_judged``: of policies over sessions · ``follow_ups`` by event. How many in
-    all: ``drift_alarms``, ``follow_ups_late`` by where it was seen, ``follow_up_errors`` by work. How it is now:
+    all: ``drift_alarms``, ``shard_calls_failed`` by method, ``follow_ups_late`` by where it was seen,
+    ``follow_up_errors`` by work. How it is now:
     ``queue``, ``connections``, ``open_requests``, ``sessions_held``, ``review_items``, ``follow_ups_waiting``.
     """
 
@@ -85,6 +86,7 @@ class Figures:
     routed_per_s: dict[str, float]
     routed_cost_per_s: dict[str, float]
     drift_alarms: float
+    shard_calls_failed: dict[str, float]
     follow_ups_per_s: dict[str, float]
     follow_ups_waiting: dict[str, float]
     follow_ups_late: dict[str, float]
@@ -139,6 +141,7 @@ def figures(window: Window) -> Figures:
         routed_per_s=window.rates("aimds_routed_requests_total", "tier"),
         routed_cost_per_s=window.rates("aimds_routed_cost_total", "tier"),
         drift_alarms=sum(window.increases("aimds_drift_alarms_total").values()),
+        shard_calls_failed=window.increases("aimds_shard_calls_failed", "method"),
         follow_ups_per_s=window.rates("aimds_follow_ups_total", "event"),
         follow_ups_waiting=now.sums("aimds_follow_ups_waiting", "what"),
         follow_ups_late=window.increases("aimds_follow_ups_late_total", "at"),

@@ -112,6 +112,7 @@ def _summary(found: Figures, trend: Sequence[float], names: frozenset[str], asci
         ("not judged", _listed(found.sessions_not_judged_per_s)),
         ("owed at the end", _listed(found.owed_at_end_per_s)),
         ("drift alarms", f"{found.drift_alarms:,.0f}" if found.drift_alarms else ""),
+        ("shards failed", _listed(found.shard_calls_failed, "{:,.0f}")),
     )
     upkeep = (
         ("", _listed(found.follow_ups_per_s)),

@@ -17,6 +17,7 @@ from pathlib import Path
 from aimds.errors import ConfigError, DataError
 from aimds.gateway.identity import ROLES, Identity
 from aimds.gateway.problem import Problem
+from aimds.ids import MAX_ID_BYTES, short
 from aimds.record import disk
 from aimds.respond.settings import Section
 
@@ -92,9 +93,15 @@ def read(path: Path) -> tuple[Entry, ...]:
         DataError, ConfigError: as `Keys.load`.
     """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+    return _entries(path, content)
+
+
+def _entries(path: Path, raw: bytes) -> tuple[Entry, ...]:
+    try:
+        content = tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(path, f"is no TOML file: {error}") from None
     top = Section(content, "")
@@ -123,7 +130,7 @@ def _entry(section: Section) -> Entry:
         section.text("id"),
         digest,
         section.text("name"),
-        section.text("tenant"),
+        tenant_of(section),
         section.names("roles", ROLES),
         expires,
         rate,
@@ -132,11 +139,23 @@ def _entry(section: Section) -> Entry:
     return entry
 
 
+def tenant_of(section: Section) -> str:
+    """The tenant that ``section`` names.
+
+    Raises:
+        ConfigError: it is missing, or too long to stand in a verdict.
+    """
+    tenant = section.text("tenant")
+    if short(tenant) != tenant:
+        raise ConfigError(section.key("tenant"), tenant[:40], f"up to {MAX_ID_BYTES} bytes")
+    return tenant
+
+
 def append(path: Path, entry: Entry) -> None:
     """Add ``entry`` to the file, which holds the old or the new content at any moment.
 
     Raises:
-        DataError, ConfigError: as `Keys.load`, or it cannot be written.
+        DataError, ConfigError: as `Keys.load`, also of what ``entry`` would make of the file, or it cannot be written.
     """
     before = b""
     if path.exists():
@@ -147,7 +166,10 @@ def append(path: Path, entry: Entry) -> None:
     lines += [f"roles = {json.dumps(list(entry.roles))}"]
     if entry.expires is not None:
         lines.append(f"expires = {entry.expires.isoformat()}")
+    content = before + "\n".join(lines).encode() + b"\n"
+    # One entry that cannot be read would take all keys of the file with it.
+    _entries(path, content)
     try:
-        disk.replace(path, before + "\n".join(lines).encode() + b"\n")
+        disk.replace(path, content)
     except OSError as error:
         raise DataError(path, f"cannot be written: {error.strerror or error}") from error

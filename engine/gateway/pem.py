@@ -31,24 +31,28 @@ def certificates(path: Path) -> list[x509.Certificate]:
 
 
 def pair(certificate: Path, key: Path) -> None:
-    """Find out whether ``key`` holds the private key of the first certificate in ``certificate``.
+    """Find out whether ``key`` holds the private key of the first certificate in ``certificate``. Keys of a kind that
+    only a TLS library may know are left to it.
 
     Raises:
         DataError: one of them cannot be read, the key is locked, or it is of another certificate.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
     leaf, content = certificates(certificate)[0], _content(key)
     if b"PRIVATE KEY-----" not in content:
         raise DataError(key, _instead(content, "a private key"))
     try:
-        found = load_pem_private_key(content, None)
+        found, public = load_pem_private_key(content, None), leaf.public_key()
+    except UnsupportedAlgorithm:
+        return
     except TypeError:
         raise DataError(key, "holds a private key that is locked with a password; it has to be one without") from None
     except ValueError:
         raise DataError(key, "holds a private key that is damaged") from None
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    if found.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
+    if found.public_key().public_bytes(*form) != public.public_bytes(*form):
         raise DataError(key, f"holds the private key of another certificate than {certificate}")
 
 

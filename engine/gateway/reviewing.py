@@ -85,8 +85,7 @@ class Reviewing:
         try:
             self._waiting.put_nowait((found, around))
         except queue.Full:
-            self._counted("lost", len(found))
-            self._say(f"review: {counted(len(found), 'row')} lost, {MOST_WAITING} batches wait for the disk already")
+            self._lose(found, f"{MOST_WAITING} batches wait for the disk already", around)
 
     def _write(self) -> None:
         while (work := self._waiting.get()) is not _END:
@@ -96,11 +95,12 @@ class Reviewing:
         try:
             self._keep_trying(found, around)
         except Exception as error:  # one row that cannot be queued takes neither its neighbours nor the thread with it
-            if len(found) == 1:
-                self._lose(found, error)
+            parts: list[Work] = [*(([case], []) for case in found), *(([], [turn]) for turn in around)]
+            if len(parts) == 1:
+                self._lose(found, error, around)
                 return
-            for place, case in enumerate(found):
-                self._add([case], [] if place else around)
+            for part in parts:
+                self._add(*part)
 
     def _keep_trying(self, found: list[Case], around: list[Turn]) -> None:
         for tries in range(1, TRIES + 1):
@@ -108,21 +108,25 @@ class Reviewing:
                 added = self.target.add(found, around, self._now(), WHO)
             except AimdsError as error:
                 if tries == 1:
-                    self._say(f"review: {counted(len(found), 'row')} cannot be queued yet: {error}")
+                    what = counted(len(found), "row") if found else counted(len(around), "turn")
+                    self._say(f"review: {what} cannot be queued yet: {error}")
                 self._counted("retried", len(found))
                 if tries == TRIES or self._ending.wait(PAUSE_S):
-                    self._lose(found, error)
+                    self._lose(found, error, around)
                     return
                 continue
             self._counted("queued", len(added.ids))
             self._counted("known", added.known)
             return
 
-    def _lose(self, found: list[Case], error: Exception) -> None:
-        self._counted("lost", len(found))
-        names = ", ".join(repr(case.request_id) for case in found[:NAMED])
-        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-        self._say(f"review: not queued, requests {names}{more}: {type(error).__name__}: {error}")
+    def _lose(self, found: list[Case], why: Exception | str, around: list[Turn]) -> None:
+        listed: list[Case] | list[Turn] = found or around
+        if found:
+            self._counted("lost", len(found))
+        names = ", ".join(repr(one.request_id) for one in listed[:NAMED])
+        more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
+        reason = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
+        self._say(f"review: not queued, {'' if found else 'turns of '}requests {names}{more}: {reason}")
 
     def prune(self) -> None:
         """Remove the texts that are older than they may be."""

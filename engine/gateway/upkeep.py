@@ -29,6 +29,8 @@ FLUSH_S: Final = 0.25
 """So soon a denial is on the disk."""
 DRIFT_S: Final = 5.0
 HOLDS_S: Final = 1.0
+MOST_ENDED: Final = 100_000
+"""Ends of holds that may wait for a log that cannot be written; of more, the oldest are lost, and said."""
 FORGET_S: Final = 60.0
 OVERDUE_S: Final = 30.0
 PRUNE_S: Final = 3600.0
@@ -70,7 +72,7 @@ class Upkeep:
         self._traffic = traffic or Traffic().seen
         self._seen = (0, 0)
         self._ended: deque[tuple[str, Key, Hold]] = deque()
-        """Holds whose end is not yet in the log."""
+        """Holds whose end is not yet in the log, at most MOST_ENDED."""
 
     def begin(
         self,
@@ -183,6 +185,12 @@ class Upkeep:
     def _let_go(self) -> None:
         for kind, ended in self._responder.ended(self._wall()).items():
             self._ended.extend((kind, key, hold) for key, hold in ended)
+        lost = len(self._ended) - MOST_ENDED
+        if lost > 0:
+            for _ in range(lost):
+                self._ended.popleft()
+            said = f"the end of {counted(lost, 'hold')} is not recorded"
+            self._say(f"{said}: {MOST_ENDED} others wait for the audit log already")
         try:
             while self._ended:
                 kind, (tenant, session_id, sender), hold = self._ended[0]

@@ -19,10 +19,13 @@ SHARE: Final = (0.4096, 0.4608, 0.1296)
 WIDTH: Final = 34
 """Characters of a line of a condition."""
 STYLE: Final = (
-    "text{font:12px ui-monospace,monospace;fill:#1f2933}.t{font:600 15px system-ui,sans-serif}"
-    ".l{paint-order:stroke;stroke:#fff;stroke-width:5px;stroke-linejoin:round}"
-    ".e{fill:none;stroke:#52606d;stroke-width:1.4;marker-end:url(#a)}.s{stroke:#323f4b;stroke-width:1.6}"
-    ".k{font:12px system-ui,sans-serif}"
+    "svg{--page:#fff;--ink:#1f2933;--line:#52606d;--rim:#323f4b}"
+    "@media (prefers-color-scheme:dark){svg{--page:#191c20;--ink:#e7e9ec;--line:#99a1ac;--rim:#cbd2d9}}"
+    "text{font:12px ui-monospace,monospace;fill:var(--ink)}.t{font:600 15px system-ui,sans-serif}"
+    ".l{paint-order:stroke;stroke:var(--page);stroke-width:5px;stroke-linejoin:round}"
+    ".e{fill:none;stroke:var(--line);stroke-width:1.4;marker-end:url(#a)}.s{stroke:var(--rim);stroke-width:1.6}"
+    ".i{stroke:#323f4b;fill:none}.n{fill:#1f2933}.k{font:12px system-ui,sans-serif}"
+    ".p{fill:var(--page)}#a path{fill:var(--line)}"
 )
 WORDS: Final = {
     "false": "broken for good",
@@ -67,8 +70,8 @@ def svg(made: Automaton, title: str) -> str:
         name = VERDICTS[made.verdicts[state]]
         body.append(f'<circle class="s" cx="{x:.0f}" cy="{y:.0f}" r="{RADIUS}" fill="{FILL[name]}"/>')
         if name.endswith("true"):
-            body.append(f'<circle class="s" cx="{x:.0f}" cy="{y:.0f}" r="{RADIUS - 4}" fill="none"/>')
-        body.append(f'<text x="{x:.0f}" y="{y + 4:.0f}" text-anchor="middle">{state}</text>')
+            body.append(f'<circle class="s i" cx="{x:.0f}" cy="{y:.0f}" r="{RADIUS - 4}"/>')
+        body.append(f'<text class="n" x="{x:.0f}" y="{y + 4:.0f}" text-anchor="middle">{state}</text>')
     body += labels
     x, legend = 24.0, lowest + 50
     for name in dict.fromkeys(VERDICTS[code] for code in made.verdicts.tolist()):
@@ -81,8 +84,8 @@ def svg(made: Automaton, title: str) -> str:
         f'width="{width:.0f}" height="{height:.0f}" role="img" aria-label="{escape(title, quote=True)}">'
         f"<style>{STYLE}</style><defs>"
         '<marker id="a" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto">'
-        '<path d="M0 0L10 5L0 10z" fill="#52606d"/></marker></defs>'
-        f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fff"/>'
+        '<path d="M0 0L10 5L0 10z"/></marker></defs>'
+        f'<rect class="p" width="{width:.0f}" height="{height:.0f}"/>'
     )
     return head + "\n".join(body) + "</svg>\n"
 

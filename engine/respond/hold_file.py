@@ -2,7 +2,8 @@
 
 Format 1: the mark, then lines of a hash and JSON, in the order of the changes. A line holds a session, ``[kind, tenant,
 session, sender, since, until, request_id]`` with null for a hold that only a person ends, or lets one go, ``[kind,
-tenant, session, sender]``. The last line on a session counts.
+tenant, session, sender]``. The last line on a session counts. For the longer names in files of
+earlier versions stands what `aimds.ids` puts in their place.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from threading import Lock
 from typing import Any, Final
 
 from aimds.errors import DataError
+from aimds.ids import short
 from aimds.record import disk
 from aimds.record.journal import Journal
 from aimds.respond.held import Hold, Key
@@ -165,8 +167,8 @@ class HoldFile:
         self._lines = len(lines)
 
     def close(self) -> None:
-        """Let others open the file."""
-        with self._lock:
+        """Let others open the file, once it is whole: a `rewrite` under way is waited for."""
+        with self._rewriting, self._lock:
             self._closed = True
             self._journal.close()
 
@@ -201,7 +203,8 @@ def _change(line: bytes) -> Change | None:
     # Without a session there is only the sender, and a sender is limited, never shut out.
     if (session is None) == (sender is None) or (session is None and kind == "quarantine"):
         return None
-    key: Key = (tenant, session, sender)
+    bounded = [None if one is None else short(one) for one in (tenant, session)]
+    key: Key = (bounded[0], bounded[1], sender)
     if len(values) == 4:
         return kind, key, None
     since, until, request_id = values[4:]

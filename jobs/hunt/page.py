@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -33,7 +34,7 @@ def render(findings: Findings, *, title: str, engine_version: str) -> str:
         _sought(findings),
         h("div", left, right, class_="pair"),
         _sessions(findings),
-        _samples(findings.samples),
+        _samples(findings.samples, _folder(findings)),
         _unsearched(findings),
         frame.footer(
             "A hit is a row that holds one of the patterns or signatures. Score: for a pattern, how far within its "
@@ -211,15 +212,24 @@ def _sessions(findings: Findings) -> Html:
     return card("Sessions hit", h("table", *rows), note=f"Session, tenant, first to last hit, rows hit.{more}")
 
 
-def _samples(chosen: Sequence[Sample]) -> Html:
+def _folder(findings: Findings) -> str:
+    # What the paths of all files begin with: who reads the page need not know where they lay.
+    names = [*(name for name, _ in findings.files), *(skip.file for skip in findings.skipped)]
+    levels = zip(*(name.split("/")[:-1] for name in names), strict=False)
+    return "".join(f"{level[0]}/" for level in itertools.takewhile(lambda level: len({*level}) == 1, levels))
+
+
+def _samples(chosen: Sequence[Sample], folder: str) -> Html:
     if not chosen:
         return card("Sample evidence", h("p", "Nothing was found.", class_="empty"))
     key = h("p", h("mark", "hit", class_="ev"), " ", h("span", "U+200B", class_="hid"), class_="marks")
     note = "The strongest of each, no two with the same words. Asterisks stand for personal data and secrets"
-    return card("Sample evidence", key, h("div", *map(_sample, chosen), class_="samples"), note=note)
+    return card(
+        "Sample evidence", key, h("div", *(_sample(one, folder) for one in chosen), class_="samples"), note=note
+    )
 
 
-def _sample(sample: Sample) -> Html:
+def _sample(sample: Sample, folder: str) -> Html:
     view = f" · decoded from {sample.view.replace('_', ' ')}" if sample.view and sample.view != "text" else ""
     top = h(
         "p",
@@ -234,7 +244,7 @@ def _sample(sample: Sample) -> Html:
         where.append(visible(sample.tenant, 40))
     if sample.ts:
         where.append(f"{day(sample.ts)} UTC")
-    where.append(f"{visible(sample.file, 80)}, row {number(sample.row)}")
+    where.append(f"{visible(sample.file.removeprefix(folder), 80)}, row {number(sample.row)}")
     return h("article", top, _excerpt(sample), h("small", " · ".join(where)))
 
 
@@ -256,13 +266,15 @@ def _excerpt(sample: Sample) -> Html:
 
 def _unsearched(findings: Findings) -> Html:
     parts: list[Child] = []
+    folder = _folder(findings)
     if findings.skipped:
         rows = []
         for skip in findings.skipped[:_SHOWN_SKIPS]:
             where = "the whole file"
             if skip.first_row is not None and skip.rows is not None:
                 where = f"rows {number(skip.first_row)} to {number(skip.first_row + skip.rows - 1)}"
-            rows.append(h("tr", h("td", visible(skip.file, 120)), h("td", visible(skip.error, 200)), h("td", where)))
+            name = visible(skip.file.removeprefix(folder), 120)
+            rows.append(h("tr", h("td", name), h("td", visible(skip.error, 200)), h("td", where)))
         parts.append(h("table", *rows))
         if len(findings.skipped) > _SHOWN_SKIPS:
             parts.append(h("p", f"and {number(len(findings.skipped) - _SHOWN_SKIPS)} more", class_="empty"))
@@ -274,7 +286,10 @@ def _unsearched(findings: Findings) -> Html:
         parts.append(h("p", f"{number(findings.partial)} {why}.", class_="empty"))
     if not parts:
         parts.append(h("p", "Every row was searched in full.", class_="empty"))
-    files = [h("li", h("span", visible(name, 120)), h("b", number(n))) for name, n in findings.files[:200]]
+    files = [
+        h("li", h("span", visible(name.removeprefix(folder), 120)), h("b", number(n)))
+        for name, n in findings.files[:200]
+    ]
     more = h("li", f"and {number(len(findings.files) - 200)} more") if len(findings.files) > 200 else None
     summary = h("summary", f"Hits by file ({number(len(findings.files))})")
     parts.append(h("details", summary, h("ul", *files, more, class_="counts")))

@@ -96,6 +96,14 @@ def test_bad_settings_name_the_way_out(run: Run, arguments: list[str], said: str
     assert said in str(result.exception)
 
 
+def test_a_page_is_not_written_over_something_else_and_that_is_said_before_the_work(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text("format = 1")
+    result = run("-o", tmp_path / "out", "--only", "own", "--page", tmp_path / "policy.toml")
+    assert "holds something else than a page" in str(result.exception)
+    assert (tmp_path / "policy.toml").read_text() == "format = 1"
+    assert not (tmp_path / "out").exists()
+
+
 def test_target_that_is_not_there_is_an_error(run: Run, tmp_path: Path) -> None:
     result = run("-o", tmp_path / "out", "--target", "http://127.0.0.1:9", "--only", "own")
     assert isinstance(result.exception, DataError)

@@ -93,6 +93,13 @@ def test_bad_policy_and_missing_verdicts_are_named(verdicts: Path, loose: Path, 
     assert "none.parquet" in str(error)
 
 
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(loose: Path, tmp_path: Path) -> None:
+    error = run(loose, tmp_path / "none.parquet", "-o", tmp_path).exception
+    assert "is a folder" in str(error)
+    error = run(loose, tmp_path / "none.parquet", "-o", loose).exception
+    assert "holds something else than a page" in str(error)
+
+
 def test_names_from_the_traffic_stay_off_the_terminal(tmp_path: Path, loose: Path) -> None:
     row = verdict_factory.attack(0, tenant="\x1b[31m[b]x\u202e")
     verdict_factory.write(tmp_path / "v.parquet", [row])

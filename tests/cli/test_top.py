@@ -568,7 +568,7 @@ def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_what_cannot_be_asked_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "url = 'gateway:8080'" in failing(capsys, "gateway:8080")
     assert "url = 'http://x:1/metrics'" in failing(capsys, "http://x:1/metrics")
-    assert "No answer" in failing(capsys, "http://127.0.0.1:9")
+    assert "No answer: 127.0.0.1:9: " in failing(capsys, "http://127.0.0.1:9")
     assert "no such file" in failing(capsys, "https://127.0.0.1:9", "--ca", str(tmp_path / "none.pem"))
     with served(lambda path: (200, b"<html>")) as url:
         assert "Prometheus' text format" in failing(capsys, url) or "no series" in failing(capsys, url)

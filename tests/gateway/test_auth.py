@@ -354,6 +354,26 @@ def test_an_api_key_is_an_identity_and_its_file_does_not_hold_it(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("name", "tenant", "said"),
+    [
+        ("", "acme", "name"),
+        ("me", "", "tenant"),
+        ("me", "a" * 513, "up to 512 bytes"),
+        ("me\udcff", "acme", "no TOML file"),
+    ],
+)
+def test_an_entry_that_could_not_be_read_again_is_refused_and_the_file_stays(
+    tmp_path: Path, name: str, tenant: str, said: str
+) -> None:
+    path = tmp_path / "keys.toml"
+    keys.append(path, keys.new("first", "acme", ("screen",))[1])
+    before = path.read_bytes()
+    with pytest.raises(AimdsError, match=said):
+        keys.append(path, keys.new(name, tenant, ("screen",))[1])
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         ("keys = 5", "keys"),

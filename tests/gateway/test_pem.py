@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -55,3 +56,15 @@ def test_a_certificate_and_its_key_are_taken(tmp_path: Path) -> None:
     (tmp_path / "server.key").write_bytes(ONE.key)
     pem.pair(tmp_path / "server.pem", tmp_path / "server.key")
     assert len(pem.certificates(tmp_path / "server.pem")) == 2
+
+
+def test_a_key_of_a_kind_that_cannot_be_looked_into_is_left_to_the_tls_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*arguments: object) -> None:
+        raise UnsupportedAlgorithm("Curve 1.3.36.3.3.2.8.1.1.9 is not supported")
+
+    (tmp_path / "server.pem").write_bytes(ONE.certificate)
+    (tmp_path / "server.key").write_bytes(ONE.key)
+    monkeypatch.setattr("cryptography.hazmat.primitives.serialization.load_pem_private_key", unknown)
+    pem.pair(tmp_path / "server.pem", tmp_path / "server.key")

@@ -26,6 +26,7 @@ from aimds.gateway.reviewing import Reviewing, reviewed
 from aimds.gateway.settings import Review, Settings, load
 from aimds.respond.policy import Policy
 from aimds.respond.review import Filter, Queue, Reviewer
+from aimds.schema import requests
 
 ADA = Reviewer("ada")
 ESCALATING = """format = 1
@@ -157,8 +158,6 @@ def test_a_verdict_does_not_wait_for_the_queue(made: tuple[Settings, Escalating]
 
 
 def batch(policy: Policy, *texts: str) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    from aimds.schema import requests
-
     asked = requests(pa.table({"text": list(texts)}))
     return asked, Escalating(policy).screen_batch(asked)
 
@@ -243,6 +242,48 @@ def test_a_row_that_breaks_the_queue_is_named_and_its_neighbours_are_queued(tmp_
     assert sum(n for outcome, n in counted if outcome == "queued") == 3
     assert [one for one in counted if one[0] == "lost"] == [("lost", 1)]
     assert said == ["review: not queued, requests '1': ValueError: no such value"]
+
+
+def test_a_turn_that_breaks_the_queue_keeps_no_row_from_review(tmp_path: Path) -> None:
+    target, said, counted = Queue(tmp_path / "review.db", create=True), [], []
+    real = target.add
+
+    def add(cases: Any, turns: Any, *arguments: Any) -> Any:
+        if turns:
+            raise ValueError("no such value")
+        return real(cases, turns, *arguments)
+
+    target.add = add  # type: ignore[method-assign]
+    reviewing = Reviewing(
+        target, ("block",), wall=time.time, say=said.append, counted=lambda *told: counted.append(told)
+    )
+    asked = requests(pa.table({"text": [ATTACK, "hello"], "session_id": ["s", "s"], "request_id": ["r1", "r2"]}))
+    reviewing.record(asked, Escalating(Policy.load()).screen_batch(asked), [])
+    reviewing.close()
+    assert counted == [("queued", 1), ("known", 0)]
+    assert said == ["review: not queued, turns of requests 'r2': ValueError: no such value"]
+    assert Queue(tmp_path / "review.db").matching(ADA, _now(), Filter("all")) == 1
+
+
+def test_rows_that_too_many_wait_before_are_named(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("aimds.gateway.reviewing.MOST_WAITING", 1)
+    target, said, writing, go = Queue(tmp_path / "review.db", create=True), [], threading.Event(), threading.Event()
+    real = target.add
+
+    def add(*arguments: Any) -> Any:
+        writing.set()
+        go.wait(20)
+        return real(*arguments)
+
+    target.add = add  # type: ignore[method-assign]
+    reviewing = Reviewing(target, ("block",), wall=time.time, say=said.append)
+    reviewing.record(*batch(Policy.load(), f"{ATTACK} 1"), [])
+    assert writing.wait(20)
+    for i in (2, 3):
+        reviewing.record(*batch(Policy.load(), f"{ATTACK} {i}"), [])
+    go.set()
+    reviewing.close()
+    assert said == ["review: not queued, requests '0': 1 batches wait for the disk already"]
 
 
 def test_a_batch_that_cannot_be_read_keeps_no_verdict_back(tmp_path: Path) -> None:

@@ -181,3 +181,34 @@ def test_end_of_a_hold_that_the_log_could_not_take_is_recorded_once_it_can() -> 
     log.full = False
     upkeep._let_go()
     assert log.found == ["hold_ended s0", "hold_ended s1", "hold_ended s2"]
+
+
+def test_ends_of_holds_that_wait_for_the_log_are_bounded_and_those_that_are_lost_are_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("aimds.gateway.upkeep.MOST_ENDED", 2)
+
+    class Log:
+        full = True
+
+        def __init__(self) -> None:
+            self.found: list[str] = []
+
+        def append(self, kind: str, body: dict[str, Any]) -> None:
+            if self.full:
+                raise DataError("audit.log", "the disk is full")
+            self.found.append(f"{kind} {body['session_id']}")
+
+    said: list[str] = []
+    upkeep, _ = made(said)
+    log = Log()
+    upkeep._audit = log  # type: ignore[assignment]
+    left = [{"quarantine": [(("a", f"s{i}", None), Hold(0.0, 1.0, "r"))]} for i in range(4)] + [{"quarantine": []}]
+    upkeep._responder.ended = lambda now: left.pop(0)  # type: ignore[assignment,method-assign]
+    for _ in range(4):
+        with pytest.raises(DataError, match="disk is full"):
+            upkeep._let_go()
+    log.full = False
+    upkeep._let_go()
+    assert log.found == ["hold_ended s2", "hold_ended s3"]
+    assert said == ["the end of 1 hold is not recorded: 2 others wait for the audit log already"] * 2

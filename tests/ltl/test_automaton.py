@@ -110,7 +110,7 @@ def test_what_a_table_cannot_keep_is_an_error_that_names_the_part() -> None:
     with pytest.raises(FragmentError, match="past may not hold one of the future") as caught:
         automaton(parse("G (a -> O F b)"))
     assert caught.value.part == "O F b"
-    with pytest.raises(FragmentError, match="begins at 0"):
+    with pytest.raises(FragmentError, match="does not begin at 0"):
         automaton(parse("G (a -> F[1ms,2ms] b)"))
     with pytest.raises(FragmentError, match="several moments"):
         automaton(parse("F (a & F[0,5ms] b & X G[0,5ms] c)"))

@@ -46,3 +46,15 @@ def test_a_label_stands_clear_of_the_line_and_of_the_loop_at_its_state() -> None
     assert first[0] - CHAR * len(first[2]) / 2 >= loop + 30
     steep = next(one for one in texts if one[2] == "tool_called & !released")
     assert steep[1] < next(y for _, y, text in texts if text == "2")
+
+
+def test_a_drawing_follows_dark_mode_and_states_keep_dark_numbers_on_light_ground() -> None:
+    drawn = svg(automaton(parse("G (a -> F b)")), "x")
+    assert "prefers-color-scheme:dark" in drawn
+    _, _, body = drawn.partition("</style>")
+    assert "#fff" not in body
+    found = ElementTree.fromstring(drawn)
+    name = "{http://www.w3.org/2000/svg}text"
+    numbers = [one.get("class") for one in found.iter(name) if (one.text or "").isdigit()]
+    assert numbers
+    assert set(numbers) == {"n"}

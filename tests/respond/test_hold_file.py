@@ -23,6 +23,7 @@ from verdict_batches import batch
 
 from aimds import data
 from aimds.errors import DataError
+from aimds.ids import short
 from aimds.respond import hold_file
 from aimds.respond.carry_out import Responder
 from aimds.respond.held import Hold
@@ -221,6 +222,49 @@ def test_a_damaged_file_stays_until_what_is_sound_of_it_is_on_the_disk(
             opened(tmp_path / "holds", 5.0)
     found = state(opened(tmp_path / "holds", 5.0), 5.0)
     assert [key[1] for key, _ in found["quarantine"]] == ["s"]
+
+
+def test_a_session_with_a_long_name_in_a_file_of_an_earlier_version_is_held_by_its_stand_in(tmp_path: Path) -> None:
+    path, name = tmp_path / "holds", "s" * 600
+    key = ("acme-test", name, None)
+    path.write_bytes(MARK + hold_file._line(("quarantine", key, Hold(100.0, math.inf, "r1"))))
+    one = opened(path, 101.0)
+    assert [key for key, _ in state(one, 101.0)["quarantine"]] == [("acme-test", short(name), None)]
+    assert one.release("acme-test", short(name), 102.0)
+    crashed(one)
+    assert state(opened(path, 103.0), 103.0)["quarantine"] == []
+
+
+def test_a_file_that_is_closed_while_it_is_written_anew_is_whole_and_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "holds"
+    one = opened(path)
+    acted(one, 100.0, START)
+    file, line, closing = one._file, hold_file._line, threading.Event()
+    assert file is not None
+
+    def close() -> None:
+        closing.set()
+        file.close()
+
+    others = threading.Thread(target=close)
+
+    def slow(change: Any) -> bytes:
+        others.start()
+        assert closing.wait(10)
+        others.join(0.2)
+        return line(change)
+
+    monkeypatch.setattr(hold_file, "_line", slow)
+    file.rewrite(one._everything)
+    others.join(10)
+    monkeypatch.undo()
+    assert not others.is_alive()
+    two = opened(path)
+    acted(two, 101.0, {**START, "session_id": "t"})
+    crashed(two)
+    assert [key[1] for key, _ in state(opened(path, 102.0), 102.0)["quarantine"]] == ["s", "t"]
 
 
 @tried(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

@@ -13,6 +13,8 @@ FIELDS = {"id": str, "lang": str, "severity": float, "note": str, "text": str}
 MIN_WORDS, MAX_WORDS, MAX_CHARACTERS = 4, 14, 30
 """Length of a pattern; characters where the script puts no spaces."""
 UNSPACED = ("zh", "ja", "ko")
+THREATS = tuple(code for code in CODES if code != "none")
+"""What a pattern may stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ def parse(file: object, content: bytes) -> list[Pattern]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ArtefactError(file, f"cannot be read: {error}") from error
     threat, entries = table.get("threat"), table.get("pattern")
-    if threat not in CODES or threat == "none":
-        raise ArtefactError(file, f"threat = {threat!r}, expected one of {', '.join(CODES)}")
+    if threat not in THREATS:
+        raise ArtefactError(file, f"threat = {threat!r}, expected one of {', '.join(THREATS)}")
     if not isinstance(entries, list) or not entries:
         raise ArtefactError(file, "has no patterns")
     return [_entry(file, place, entry, str(threat)) for place, entry in enumerate(entries)]
@@ -47,10 +49,10 @@ def parse(file: object, content: bytes) -> list[Pattern]:
 
 def check(pattern: Pattern) -> str:
     """What is wrong with a pattern, put as what was expected; empty where nothing is."""
-    if pattern.threat not in CODES or pattern.threat == "none":
-        return f"a threat among {', '.join(CODES)}"
+    if pattern.threat not in THREATS:
+        return f"a threat among {', '.join(THREATS)}, not {pattern.threat!r}"
     if not 0 <= pattern.severity <= 1:
-        return "a severity in [0, 1]"
+        return f"a severity in [0, 1], not {pattern.severity}"
     words = len(pattern.text.split())
     if pattern.lang in UNSPACED:
         if not MIN_WORDS <= len(pattern.text) <= MAX_CHARACTERS:

@@ -137,7 +137,9 @@ class AsyncClient:
                 raise untrusted(self._url, error.verify_message) from None
             except (OSError, TimeoutError, http.client.HTTPException, ssl.SSLError) as error:
                 await self.close()
-                problem = ServerError(0, {"title": "No answer", "detail": str(error) or type(error).__name__})
+                # Without the name and password that an address may hold.
+                at, why = self._url.netloc.rpartition("@")[2], str(error) or type(error).__name__
+                problem = ServerError(0, {"title": "No answer", "detail": f"{at}: {why}"})
                 continue
             if answer.status < 400:
                 return answer

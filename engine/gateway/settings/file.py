@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from aimds.errors import ConfigError, DataError
 from aimds.gateway.batching import BatchConfig
 from aimds.gateway.identity import ROLES, Identity
+from aimds.gateway.keys import tenant_of
 from aimds.gateway.output import OutputConfig
 from aimds.gateway.pieces import Limits
 from aimds.gateway.settings.values import SHIPPED, Audit, Certificates, Following, Jwt, Ray, Review, Screening, Settings
@@ -146,7 +147,7 @@ def _certificates(section: Section, base: Path) -> Certificates:
 
 
 def _identity(section: Section, default: str) -> Identity:
-    tenant = section.text("tenant")
+    tenant = tenant_of(section)
     rate = section.number("rate", 0.0, 1e9) if section.has("rate") else None
     name = section.text("name") if section.has("name") else default
     roles = frozenset(section.names("roles", ROLES))

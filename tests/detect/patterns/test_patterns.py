@@ -486,8 +486,11 @@ def test_bank_calibrated_on_a_paraphrase_no_longer_matches_it(bank: Bank) -> Non
     ("change", "problem"),
     [
         ({"added": [Pattern("di.en.0001", "jailbreak", 0.5, "en", "", "one two three four")]}, "not taken"),
-        ({"added": [Pattern("a", "sorcery", 0.5, "en", "", "one two three four")]}, "a threat among"),
-        ({"added": [Pattern("a", "jailbreak", 1.5, "en", "", "one two three four")]}, r"severity in \[0, 1\]"),
+        (
+            {"added": [Pattern("a", "sorcery", 0.5, "en", "", "one two three four")]},
+            "a threat among direct_injection, .*, not 'sorcery'",
+        ),
+        ({"added": [Pattern("a", "jailbreak", 1.5, "en", "", "one two three four")]}, r"severity in \[0, 1\], not 1.5"),
         ({"added": [Pattern("a", "jailbreak", 0.5, "en", "", "too short")]}, "4 to 14 words"),
         ({"added": [Pattern("a", "jailbreak", 0.5, "en", "", "of the to a")]}, "words that count"),
         ({"removed": ["nothing"]}, "in the bank"),

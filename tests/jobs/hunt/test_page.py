@@ -121,3 +121,15 @@ def test_a_hunt_that_found_nothing_does_not_say_that_ids_are_missing() -> None:
     without = render(replace(findings(), sessions=Holders()), title="Hunt", engine_version="1")
     assert "no session ids on them" in without
     assert "No row hit carries a session id." in without
+
+
+def test_files_are_named_from_the_folder_on_that_they_share() -> None:
+    found = findings()
+    places = [("/home/me/logs/a/one.parquet", 1), ("/home/me/logs/b/two.parquet", 1)]
+    samples = [replace(found.samples[0], file=places[0][0])]
+    page = render(replace(found, files=places, samples=samples, skipped=[]), title="t", engine_version="1")
+    assert "/home/me" not in page
+    assert "a/one.parquet, row" in page
+    assert "b/two.parquet" in page
+    one = replace(found, files=places[:1], samples=samples, skipped=[])
+    assert ">one.parquet<" in render(one, title="t", engine_version="1")

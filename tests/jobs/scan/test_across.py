@@ -216,7 +216,7 @@ def test_other_ways_to_follow_are_other_scans(tmp_path: Path) -> None:
     inputs = split(tmp_path, table(60), [30])
     run(inputs, tmp_path / "out", Following())
     for other in (ACROSS, MOVING, Following(attractor=True)):
-        with pytest.raises(DataError, match="screener"):
+        with pytest.raises(DataError, match="settings"):
             run(inputs, tmp_path / "out", other)
 
 

@@ -227,5 +227,5 @@ def test_a_scan_that_joined_is_another_than_one_that_did_not(tmp_path: Path) -> 
     inputs = split(tmp_path / "in", table(60), [])
     run(inputs, tmp_path / "out", Following())
     for other in (JOINED, ACROSS):
-        with pytest.raises(AimdsError, match="screener"):
+        with pytest.raises(AimdsError, match="settings"):
             run(inputs, tmp_path / "out", other)

@@ -204,7 +204,7 @@ def test_another_file_of_policies_is_another_scan(tmp_path: Path, policies: Path
     log = write(tmp_path / "a.parquet", table(0, 50))
     run([log], tmp_path / "out", policies)
     policies.write_text(POLICIES.replace("1min", "2min"))
-    with pytest.raises(DataError, match="screener"):
+    with pytest.raises(DataError, match="settings"):
         run([log], tmp_path / "out", policies)
 
 
