@@ -4,8 +4,8 @@ import numpy as np
 
 from aimds.detect.concepts import Concepts
 from aimds.detect.concepts.lexicon import compiled
-from aimds.detect.concepts.lookup import FEATURES
 from aimds.detect.concepts.meaning import meaning
+from aimds.detect.concepts.pairs import FEATURES
 
 
 def concepts() -> Concepts:
