@@ -42,18 +42,19 @@ class ToolError(AimdsError):
 
 
 def find(tool: str, given: Path | None) -> Path | None:
-    """The Python that has ``tool``: the one ``given``, else of .venv-redteam-TOOL here, else None.
+    """The Python that has ``tool``, as an absolute path, for it runs in another folder: the one ``given``, else of
+    .venv-redteam-TOOL here, else None.
 
     Raises:
         ConfigError: the one ``given`` is no program.
     """
     if given is None:
-        usual = Path(VENV.format(tool=tool), "bin", "python")
+        usual = Path(VENV.format(tool=tool), "bin", "python").absolute()
         return usual if usual.is_file() else None
     path = given / "bin" / "python" if given.is_dir() else given
     if not (path.is_file() and os.access(path, os.X_OK)):
         raise ConfigError(f"--{tool}-python", str(given), f"the Python, or its environment, that has {tool}")
-    return path
+    return path.absolute()
 
 
 def version(tool: str, python: Path) -> str:
@@ -84,15 +85,18 @@ def lines(tool: str, python: Path, wanted: dict[str, Any], *, limit_s: float) ->
     """
     folder = Path(str(files("aimds.jobs.redteam")))
     with tempfile.TemporaryDirectory(prefix="aimds-redteam-") as home:
-        process = subprocess.Popen(
-            [python, "-c", _START, str(folder), f"{tool}_side"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=home,
-            env=surroundings(home),
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                [python, "-c", _START, str(folder), f"{tool}_side"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=home,
+                env=surroundings(home),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolError(tool, f"{python} does not run: {error}") from error
         assert process.stdin
         assert process.stdout
         assert process.stderr

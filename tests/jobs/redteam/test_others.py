@@ -121,3 +121,23 @@ def test_python_is_found_by_path_by_environment_and_where_make_puts_it(
     assert others.find("garak", None) == Path(".venv-redteam-garak/bin/python")
     with pytest.raises(ConfigError, match="garak-python"):
         others.find("garak", tmp_path / "nowhere")
+
+
+def test_python_named_by_a_relative_path_runs_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = tmp_path / ".venv-redteam-garak" / "bin" / "python"
+    usual.parent.mkdir(parents=True)
+    usual.symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path)
+    for given in (None, Path(".venv-redteam-garak"), Path(".venv-redteam-garak/bin/python")):
+        found = others.find("garak", given)
+        assert found == usual
+        with pytest.raises(ToolError) as told:
+            list(others.lines("garak", found, {}, limit_s=5))
+        assert "does not run" not in told.value.problem
+
+
+def test_python_that_does_not_run_is_an_error_of_the_tool(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="does not run"):
+        list(others.lines("garak", tmp_path / "none", {}, limit_s=5))
