@@ -10,8 +10,9 @@ import numpy.typing as npt
 from numba import njit
 
 from aimds.detect.concepts import lookup
-from aimds.detect.concepts.lookup import BEGINS, FNV_BASIS, FNV_PRIME, LATER, WHOLE, Found, Table, mixed
+from aimds.detect.concepts.lookup import BEGINS, LATER, WHOLE, Found, Table, mixed
 from aimds.detect.concepts.pairs import LONE
+from aimds.detect.normalize.vocabulary import FNV_BASIS, FNV_PRIME
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 MAIN = "en"

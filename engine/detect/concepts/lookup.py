@@ -14,9 +14,8 @@ from numba import njit
 
 from aimds.detect.concepts import spans
 from aimds.detect.concepts.spans import kind_at, lean
+from aimds.detect.normalize.vocabulary import FNV_BASIS, FNV_PRIME
 
-FNV_BASIS: Final = np.uint64(0xCBF29CE484222325)
-FNV_PRIME: Final = np.uint64(0x100000001B3)
 MIX: Final = np.uint64(0xFF51AFD7ED558CCD)
 HALF: Final = np.uint64(32)
 LONGEST: Final = 48
