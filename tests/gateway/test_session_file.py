@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from followed import HOLDING, NO_TOOL, Served
+from followed import HOLDING, Served
 from live import INSECURE, Live, live
 from policy_screener import PolicyScreener
+from trace_policies import NO_TOOL
 
 from aimds.analyze.packed import pack
 from aimds.analyze.sessions import Sessions

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from policy_screener import PolicyScreener
 from scan_data import fingerprint, scan
+from trace_policies import NO_TOOL, THREAT_RATE
 
 from aimds.errors import DataError
 from aimds.jobs.scan import Columns, Factory, Following, ScanConfig, by_session, session_column, steps, traces
@@ -19,25 +20,16 @@ from aimds.jobs.scan import Scan as Whole
 from aimds.ltl.judge import with_violations
 from aimds.ltl.policies import TracePolicies
 
-POLICIES = """
-format = 1
-version = "1"
-[policies.no_tool_after_injection]
-says = "After an injection no tool is called until a person has released the session."
-formula = "G (injection_detected & !blocked -> N (!tool_called W released))"
-holds = ["injection_detected flagged; allowed"]
-fails = ["injection_detected flagged; tool_called"]
-[policies.answered]
+POLICIES = (
+    NO_TOOL
+    + """[policies.answered]
 says = "What was asked for is answered."
 formula = "G (refund_asked -> F refund_answered)"
 holds = ["refund_asked; refund_answered"]
 fails = ["refund_asked; allowed"]
-[policies.threat_rate]
-says = "Two threats within a minute slow the session down."
-formula = "G (threat_detected & O[1us,1min] threat_detected -> rate_limited)"
-holds = ["threat_detected @0; threat_detected @2min"]
-fails = ["threat_detected @0; threat_detected @30s"]
 """
+    + THREAT_RATE
+)
 START = datetime(2026, 3, 1, tzinfo=UTC)
 COLUMNS = Columns(events=None)
 
