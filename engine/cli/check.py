@@ -16,10 +16,10 @@ from aimds.cli.startup import BACKEND
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aimds.cli.meanings import Meanings
-    from aimds.cli.readings import Reading
     from aimds.cli.remote import Remote
     from aimds.detect.concepts import Concepts
+    from aimds.detect.meanings import Meanings
+    from aimds.detect.readings import Reading
     from aimds.screener import Screener
     from aimds.verdicts import Verdict
 
@@ -137,7 +137,7 @@ def run(
     """
     import pyarrow as pa
 
-    from aimds.cli.meanings import meanings
+    from aimds.detect.meanings import meanings
     from aimds.schema import constant
 
     columns = {"text": pa.array(inputs, pa.large_binary()), "channel": constant(channel, len(inputs))}
@@ -145,7 +145,7 @@ def run(
     if as_json:
         for verdict, text in zip(verdicts, inputs, strict=True):
             ways = ways_of(verdict, text)
-            told = meanings(verdict, text, ways, concepts)
+            told = meanings(verdict.evidence, text, ways, concepts)
             print(json.dumps(plain(verdict, text, ways, told), ensure_ascii=True))
     else:
         _print_all(verdicts, inputs, concepts)
@@ -161,8 +161,8 @@ def plain(
     `aimds.detect.normalize`, ``text`` for folded characters) and the words. Evidence in ``told`` has in ``means`` the
     ``language`` and, in English, the ``words`` and the ``pairs`` of them that weighed most.
     """
-    from aimds.cli.meanings import by_concepts
-    from aimds.cli.readings import read_as
+    from aimds.detect.meanings import by_concepts
+    from aimds.detect.readings import read_as
 
     fields = dataclasses.asdict(verdict)
     for item in fields["evidence"]:
@@ -179,19 +179,19 @@ def _print_all(verdicts: list[Verdict], inputs: list[bytes], concepts: Concepts 
     from rich.console import Console
     from rich.rule import Rule
 
-    from aimds.cli.meanings import meanings
     from aimds.cli.rendering import render_verdict
+    from aimds.detect.meanings import meanings
 
     console = Console(highlight=False, markup=False, emoji=False)
     for i, (verdict, text) in enumerate(zip(verdicts, inputs, strict=True)):
         if len(inputs) > 1:
             console.print(Rule(f"{i + 1} of {len(inputs)}", style="dim"))
         ways = ways_of(verdict, text)
-        render_verdict(verdict, text, console, ways, meanings(verdict, text, ways, concepts))
+        render_verdict(verdict, text, console, ways, meanings(verdict.evidence, text, ways, concepts))
 
 
 def ways_of(verdict: Verdict, text: bytes) -> tuple[Reading, ...]:
     """How ``text`` was read besides as it is written, when the verdict names evidence that may lie there."""
-    from aimds.cli.readings import readings
+    from aimds.detect.readings import readings
 
     return readings(text) if verdict.evidence else ()

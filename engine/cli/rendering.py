@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from aimds.cli.meanings import Meanings, by_concepts
-from aimds.cli.readings import FOLDED, Reading, evidence_in, read_as
+from aimds.detect.meanings import Meanings, by_concepts
+from aimds.detect.readings import FOLDED, Reading, evidence_in, read_as
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, Mark, excerpt, size
 from aimds.printable import tokens, visible
 from aimds.respond.sessions import BANDS, severity_band
@@ -182,7 +182,7 @@ def _evidence(verdict: Verdict, raw: bytes, ways: Sequence[Reading], width: int,
         lines.append(line)
         means = told.get((item["start"], item["end"])) if by_concepts(item) else None
         if means is not None:
-            lines.append(Text(f"    {means.language}: {' … '.join(means.words)}", style="italic"))
+            lines.append(Text(f"    {means.told}", style="italic"))
             if means.pairs:
                 pairs = ", ".join(" + ".join(pair) for pair in means.pairs)
                 lines.append(Text(f"    weighed most: {pairs}", style="italic dim"))

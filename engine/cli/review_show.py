@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aimds.cli.readings import readings
 from aimds.cli.rendering import render_verdict
+from aimds.detect.meanings import meanings_as_shipped
+from aimds.detect.readings import readings
 from aimds.printable import LINE, visible
 from aimds.respond.review import Event, Item, Turn, document
 from aimds.respond.review.allow import Proposal
@@ -100,7 +101,8 @@ def whole(item: Item, history: Sequence[Event], turns: Sequence[Turn], now: date
     if raw is None:
         console.print(Text("The text was removed." if item.text_removed else "There is no text.", style="bold"))
     verdict = _verdict(item)
-    render_verdict(verdict, raw or b"", console, readings(raw) if raw and verdict.evidence else ())
+    ways = readings(raw) if raw and verdict.evidence else ()
+    render_verdict(verdict, raw or b"", console, ways, meanings_as_shipped(verdict.evidence, raw or b""))
     if len(turns) > 1:
         console.print()
         console.print(Text("Session", style="bold"))

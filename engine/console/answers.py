@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from aimds.console import excerpts
+from aimds.detect.meanings import Meanings, by_concepts, meanings_as_shipped
 from aimds.errors import AimdsError, ConfigError, DataError
 from aimds.respond.review import Filter, Queue, Reviewer, ReviewError, document
 from aimds.respond.review.allow import Proposals
@@ -80,7 +81,8 @@ def item(queue: Queue, call: Call) -> Any:
     raw, detail = found.case.text or b"", found.case.detail
     evidence, spans = detail.get("evidence") or [], detail.get("spans") or []
     shown = document.item(found, call.now, whole=True)
-    shown["detail"] = {**detail, "evidence": [_finding(raw, one) for one in evidence]}
+    told = meanings_as_shipped(evidence, raw)
+    shown["detail"] = {**detail, "evidence": [_finding(raw, one, told) for one in evidence]}
     del shown["text"]
     return {
         "item": shown,
@@ -93,8 +95,10 @@ def item(queue: Queue, call: Call) -> Any:
     }
 
 
-def _finding(raw: bytes, one: Mapping[str, Any]) -> dict[str, Any]:
-    return {**one, "words": excerpts.words(raw, one.get("start"), one.get("end"))}
+def _finding(raw: bytes, one: Mapping[str, Any], told: Meanings) -> dict[str, Any]:
+    means = told.get((one.get("start", 0), one.get("end", 0))) if by_concepts(one) else None
+    words = excerpts.words(raw, one.get("start"), one.get("end"))
+    return {**one, "words": words, "means": None if means is None else means.told}
 
 
 def views(queue: Queue, call: Call) -> Any:

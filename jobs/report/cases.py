@@ -100,7 +100,8 @@ def excerpted(sample: Sample, *told: str) -> Html:
     names = dict.fromkeys((str(item["detector"]), str(item["pattern_id"])) for item in sample.evidence)
     chips = [h("span", named(*one), class_="id") for one in list(names)[:6]]
     listed = h("div", *chips, class_="ids") if chips else None
-    return join([_excerpt(sample), listed, h("small", " · ".join(where))])
+    means = h("small", visible(sample.means, 200), class_="means") if sample.means else None
+    return join([_excerpt(sample), means, listed, h("small", " · ".join(where))])
 
 
 def _excerpt(sample: Sample) -> Html:

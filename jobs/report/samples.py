@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from aimds.detect.meanings import meanings_as_shipped
 from aimds.errors import DataError
 from aimds.jobs.report.excerpts import EVIDENCE, PII, Mark, Piece, excerpt
 from aimds.jobs.report.verdict_files import DATETIME, VerdictFile, find
@@ -58,6 +59,8 @@ class Sample:
     evidence: list[dict[str, Any]]
     spans: list[dict[str, Any]]
     pieces: list[Piece] | None = field(default=None)
+    means: str | None = field(default=None)
+    """What the words in another language that gave it away mean in English."""
 
     def attach(self, text: bytes, *, mask: bool) -> None:
         """Cut the excerpt out of ``text``; with ``mask`` personal data and secrets are left out of it."""
@@ -65,6 +68,7 @@ class Sample:
         marks += [Mark(item["start"], item["end"], PII, str(item["kind"])) for item in self.spans]
         pieces = excerpt(text, marks, budget=EXCERPT_BYTES)
         self.pieces = _masked(pieces) if mask else pieces
+        self.means = next((found.told for found in meanings_as_shipped(self.evidence, text).values()), None)
 
 
 def _masked(pieces: list[Piece]) -> list[Piece]:

@@ -21,8 +21,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from aimds.cli import check as command
-from aimds.cli.readings import Reading
 from aimds.cli.rendering import odds, render_verdict, severity_word
+from aimds.detect.readings import Reading
 from aimds.errors import ConfigError, DataError
 from aimds.printable import hidden
 from aimds.verdicts import Verdict, Verdicts

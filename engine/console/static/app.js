@@ -248,7 +248,7 @@ function drawItem() {
     el("div", { id: "views" }),
     evidence.length && section("Evidence", el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ["found by", "pattern", "bytes", "score", "words"].map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, evidence.map((one) => el("tr", {}, el("td", {}, one.detector), el("td", {}, el("code", {}, one.pattern_id)),
-        el("td", { class: "num" }, `${one.start}–${one.end}`), el("td", { class: "num" }, number(one.score)), el("td", { class: "said" }, one.words))))))),
+        el("td", { class: "num" }, `${one.start}–${one.end}`), el("td", { class: "num" }, number(one.score)), el("td", { class: "said" }, one.words, one.means && el("small", { class: "means" }, one.means)))))))),
     turns.length > 1 && drawSession(turns, item),
     proposals.length && section("Allowlist", el("ul", { class: "plain" }, proposals.map(proposalLine))),
     section("History", el("ol", { class: "history" }, past.map((event) => el("li", {},

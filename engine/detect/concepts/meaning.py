@@ -22,6 +22,11 @@ class Meaning(NamedTuple):
     words: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
 
+    @property
+    def told(self) -> str:
+        """The words on one line, the language before them."""
+        return f"{self.language}: {' … '.join(self.words)}"
+
 
 def meaning(concepts: Concepts, text: bytes, head: int = 0) -> Meaning | None:
     """What ``text`` in UTF-8 says in another language than English, its pairs by their weight in ``head`` (0: attack);
