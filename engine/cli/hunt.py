@@ -146,6 +146,7 @@ def _print(result: Result, page: Path) -> None:
     from rich.table import Table
 
     from aimds.cli import terminal
+    from aimds.detect.patterns.similarity import MAX_REACH
     from aimds.printable import LINE, visible
 
     found, run = result.findings, result.run
@@ -176,6 +177,9 @@ def _print(result: Result, page: Path) -> None:
         dates = (_day(one.first), _day(one.last))
         table.add_row(visible(one.id, 40), f"{one.rows:,}", *dates, visible(one.text, room))
     console.print(terminal.uncut(table), markup=False)
+    reach = max((one.threshold for one in found.patterns if one.threshold is not None), default=MAX_REACH)
+    if not found.rows_hit and reach < MAX_REACH:
+        say(f"nothing within {reach:g} of a pattern; a higher --threshold, up to {MAX_REACH:g}, finds looser wordings")
     if found.unjudged:
         say(
             f"{counted(found.unjudged, 'row')} could not be searched: no text, too long, not readable, or a stage "

@@ -81,6 +81,22 @@ def test_an_exemplar_is_enough(logs: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "reach", "told"),
+    [
+        ("zebras polish copper kettles nightly", "0.2", "nothing within 0.2 of a pattern; a higher --threshold"),
+        ("zebras polish copper kettles nightly", "0.6", None),
+        (SENTENCE, "0.2", None),
+    ],
+)
+def test_a_hunt_that_finds_nothing_says_how_to_look_wider(
+    logs: Path, tmp_path: Path, text: str, reach: str, told: str | None
+) -> None:
+    out = run(logs, "-e", text, "--threshold", reach, "-o", tmp_path / "out", "-q").stdout
+    assert ("nothing within" in out) == (told is not None)
+    assert (told or "") in out
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "expected a file of patterns or signatures, or an exemplar"),
