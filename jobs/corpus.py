@@ -145,6 +145,11 @@ def _channels(
     return codes
 
 
+def row_folds(rows: int, k: int, seed: int) -> npt.NDArray[np.int64]:
+    """A fold number 0..k-1 for each of ``rows``, drawn at random, equally many of each: an in-distribution split."""
+    return np.random.default_rng((seed, k)).permutation(np.arange(rows) % k)
+
+
 def folds(source: npt.NDArray[np.object_], label: npt.NDArray[np.int8], k: int) -> npt.NDArray[np.int64]:
     """A fold number 0..k-1 for each row such that all rows of a family of sources share one: leave-sources-out.
 

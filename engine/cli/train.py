@@ -18,6 +18,9 @@ def register(app: typer.Typer) -> None:
         bits: int = typer.Option(19, help="2 ** bits hashed features."),
         cost: float = typer.Option(0.5, help="Penalty C of a mean row."),
         folds: int = typer.Option(6, help="Groups of sources for out-of-fold scores."),
+        leave_out: str = typer.Option(
+            "source", help="What a fold leaves out: source, or row for an in-distribution figure (not a model to use)."
+        ),
         layers: int = typer.Option(
             0, help="Layers of the pretrained encoder to fine-tune for the deep stage; 0 for none."
         ),
@@ -50,7 +53,7 @@ def register(app: typer.Typer) -> None:
         for file in (model_file, bank_file):
             if file.exists() and not overwrite:
                 raise DataError(file, "exists; pass --overwrite to replace it")
-        config = job.TrainConfig(bits=bits, cost=cost, folds=folds, layers=layers, seed=seed)
+        config = job.TrainConfig(bits=bits, cost=cost, folds=folds, leave_out=leave_out, layers=layers, seed=seed)
         labelled = corpus.read(data, terms=terms or None)
         whole = out.resolve()  # the name of "." is empty
         kept = work or whole.parent / f"{whole.name}.work"

@@ -81,7 +81,10 @@ def train(
         raise DataError(corpus.name, "needs both attacks (label 1) and benign text (label 0)")
     _check_public(corpus, config)
     rules = Rules.load()
-    fold = corpora.folds(corpus.source, corpus.label, config.folds)
+    if config.leave_out == "row":
+        fold = corpora.row_folds(len(corpus), config.folds, config.seed)
+    else:
+        fold = corpora.folds(corpus.source, corpus.label, config.folds)
     corpus, fold = synthesis.with_own(corpus, fold, Bank.load(calibrated=False), config)
     order = np.argsort(fold, kind="stable")
     corpus, fold = corpus.take(order), fold[order]

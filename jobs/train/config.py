@@ -8,6 +8,7 @@ from aimds.errors import ConfigError
 
 FEWEST_BENIGN = 250
 """Ordinary texts without which nothing taught later could be held against them."""
+LEAVE_OUT = ("source", "row")
 LEAST = {
     "written": 0,
     "rounds": 1,
@@ -28,6 +29,9 @@ class TrainConfig:
     ``everyday``: ordinary English texts of our own with the words of attacks in them · ``written``: times each text
     that is written out stands among the training texts, first as it is, then varied · ``planted``: documents with and
     without a planted instruction.
+
+    Folds. ``leave_out``: what out-of-fold scores are made without, ``source`` or ``row``: rows drawn at random show how
+    well a model does on more of the same, and calibrate one that is of no use elsewhere.
 
     Linear heads. ``bits``: 2 ** bits hashed features · ``cost``: penalty C of a mean row · ``folds``: groups of sources
     for out-of-fold scores · ``rounds``: passes of choosing the windows that make a long attack one (multiple-instance
@@ -57,6 +61,7 @@ class TrainConfig:
     bits: int = 19
     cost: float = 0.5
     folds: int = 6
+    leave_out: str = "source"
     rounds: int = 2
     max_epochs: int = 40
     tolerance: float = 0.1
@@ -86,6 +91,8 @@ class TrainConfig:
             raise ConfigError("cost", self.cost, "a positive number")
         if not 2 <= self.folds <= 20:
             raise ConfigError("folds", self.folds, "2 to 20")
+        if self.leave_out not in LEAVE_OUT:
+            raise ConfigError("leave_out", self.leave_out, " or ".join(LEAVE_OUT))
         if not 0 <= self.layers <= 12:
             raise ConfigError("layers", self.layers, "0 to 12, 0 for no deep stage")
         if self.layers and not (2 <= self.deep_folds <= self.folds and self.folds % self.deep_folds == 0):

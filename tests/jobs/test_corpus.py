@@ -58,3 +58,10 @@ def test_no_source_is_in_two_folds_and_every_fold_has_both_classes() -> None:
         assert len(set(fold[source == name])) == 1
     for number in range(5):
         assert set(label[fold == number]) == {0, 1}
+
+
+def test_folds_of_rows_are_of_one_size_and_follow_from_the_seed() -> None:
+    fold = corpus.row_folds(1000, 6, 3)
+    assert np.bincount(fold).tolist() == [167] * 4 + [166] * 2
+    assert (fold == corpus.row_folds(1000, 6, 3)).all()
+    assert (fold != corpus.row_folds(1000, 6, 4)).any()

@@ -108,6 +108,17 @@ def test_the_card_names_sources_licences_and_rates(trained: tuple[corpus.Corpus,
     page = model_card.render(json.loads(json.dumps(model.card)))
     assert "| attacks 0 | attack | 60 |" in page
     assert "## Limits" in page
+    assert "leave_out source" in page
+    assert "never saw it or its family" in page
+
+
+def test_rows_left_out_of_a_source_give_an_in_distribution_figure_and_the_card_says_so(
+    trained: tuple[corpus.Corpus, Classifier, Path], tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, leave_out="row")
+    model = train.train(trained[0], config, tmp_path).model
+    assert "in-distribution figure" in model_card.render(json.loads(json.dumps(model.card)))
+    assert not np.array_equal(model.tails["attack"].values, trained[1].tails["attack"].values)
 
 
 def test_a_model_that_was_changed_or_cut_is_refused(trained: tuple[corpus.Corpus, Classifier, Path]) -> None:
@@ -175,6 +186,7 @@ def test_a_corpus_that_cannot_be_learnt_from_is_refused(
         {"bits": 3},
         {"cost": 0.0},
         {"folds": 1},
+        {"leave_out": "rows"},
         {"prevalence": 1.0},
         {"hard_share": 1.0},
         {"layers": 13},
@@ -194,7 +206,7 @@ def test_a_corpus_that_cannot_be_learnt_from_is_refused(
         {"calibration_rows": 0},
     ],
 )
-def test_a_bad_setting_is_named(bad: dict[str, float]) -> None:
+def test_a_bad_setting_is_named(bad: dict[str, float | str]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         train.TrainConfig(**bad)  # type: ignore[arg-type]
 
