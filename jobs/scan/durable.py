@@ -89,7 +89,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        way = next(one for one in (path, *path.parents) if one.exists())
+        way = next(one for one in (path, *path.parents) if os.path.lexists(one))
         raise OutputError(way, "is a file where a folder is needed; name a folder") from error
     except OSError as error:
         raise OutputError.of(path, error, "create this folder") from error

@@ -280,7 +280,7 @@ def test_a_full_disk_names_the_path_and_the_scan_can_be_resumed(tmp_path: Path, 
 
 def test_a_folder_that_cannot_be_written_names_the_path(tmp_path: Path, logs: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=r"file/out.*cannot create this folder"):
+    with pytest.raises(DataError, match=r"file: is a file where a folder is needed"):
         scan(logs, tmp_path / "file/out")
     with pytest.raises(DataError, match=r"/proc/.*cannot create this folder"):
         scan(logs, Path("/proc/verdicts"))
