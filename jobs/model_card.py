@@ -34,7 +34,9 @@ def render(card: dict[str, Any]) -> str:
     macro = report["macro"]
     public = [name for name in card["sources"] if not name.startswith(OWN)]
     own = sum(count for name, count in card["sources"].items() if name.startswith(OWN))
-    settings = ", ".join(f"{name} {value if isinstance(value, str) else format(value, 'g')}" for name, value in config.items())
+    settings = ", ".join(
+        f"{name} {value if isinstance(value, str) else format(value, 'g')}" for name, value in config.items()
+    )
     profiles = [name for name in PROFILES if name in macro["detection"]]
     judged_deep = len(profiles) > 1
     deep = f", and an encoder of {config['layers']} transformer layers ({BASE})" if judged_deep else ""

@@ -9,7 +9,7 @@ Templates share their words, and what is learnt from them finds little that is w
     attack = ["...", "..."]
     benign = ["...", "..."]
 
-A name may come again, in another file too; its texts are then one family. Texts stand as they are; braces are literal.
+``lang = "de"`` says in which language they are, where that is not English. A name may come again, in another file too; its texts are then one family. Texts stand as they are; braces are literal.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ FAMILY = "written"
 """The family of every sample from here."""
 _LANG = "en"
 _KEYS = {"name", "threat", "channel", "attack", "benign"}
+_MORE = {"lang"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +46,17 @@ class Family:
     channel: str
     attack: tuple[str, ...]
     benign: tuple[str, ...]
+    lang: str = _LANG
 
     def samples(self) -> list[Sample]:
         """Every text as it was written."""
-        attacks = [Sample(text, 1, self.threat, FAMILY, _LANG, self.channel) for text in self.attack]
-        return attacks + [Sample(text, 0, "none", FAMILY, _LANG, self.channel) for text in self.benign]
+        attacks = [Sample(text, 1, self.threat, FAMILY, self.lang, self.channel) for text in self.attack]
+        return attacks + [Sample(text, 0, "none", FAMILY, self.lang, self.channel) for text in self.benign]
 
 
 def varied(sample: Sample, rng: np.random.Generator, carriers: Sequence[str]) -> Sample:
     """``sample`` as somebody else might type it, two thirds of the time in a frame or beside one of ``carriers``."""
-    text, _ = carried(noised(sample.text, _LANG, rng), rng, carriers, sample.channel in UNTRUSTED_CHANNELS)
+    text, _ = carried(noised(sample.text, sample.lang, rng), rng, carriers, sample.channel in UNTRUSTED_CHANNELS)
     return dataclasses.replace(sample, text=text)
 
 
@@ -65,7 +67,7 @@ def load() -> tuple[Family, ...]:
         ArtefactError: a file cannot be used (see `parse`), or a text stands twice, be it in two files or on two sides.
     """
     folder = resources.files("aimds.jobs.grammar").joinpath("written")
-    families: dict[tuple[str, str, str], Family] = {}
+    families: dict[tuple[str, str, str, str], Family] = {}
     seen: dict[str, str] = {}
     for file in sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name):
         for one in parse(file.read_bytes(), file.name):
@@ -74,9 +76,12 @@ def load() -> tuple[Family, ...]:
                 if key in seen:
                     raise ArtefactError(file.name, f"family {one.name!r}: {text!r} already stands in {seen[key]}")
                 seen[key] = f"family {one.name!r} of {file.name}"
-            place = (one.name, one.threat, one.channel)
-            had = families.get(place, Family(*place, (), ()))
-            families[place] = Family(*place, had.attack + one.attack, had.benign + one.benign)
+            place = (one.name, one.threat, one.channel, one.lang)
+            had = families.get(place)
+            both = (
+                dataclasses.replace(one, attack=had.attack + one.attack, benign=had.benign + one.benign) if had else one
+            )
+            families[place] = both
     return tuple(families[place] for place in sorted(families))
 
 
@@ -102,8 +107,11 @@ def _family(entry: dict[str, object], path: str) -> Family:
     if not isinstance(name, str) or not name:
         raise ArtefactError(path, f"family name = {name!r}: expected a name")
     where = f"family {name!r}"
-    if set(entry) != _KEYS:
+    if set(entry) - _MORE != _KEYS:
         raise ArtefactError(path, f"{where}: has {', '.join(sorted(entry))}, expected {', '.join(sorted(_KEYS))}")
+    lang = entry.get("lang", _LANG)
+    if not isinstance(lang, str) or not lang:
+        raise ArtefactError(path, f'{where}: lang = {lang!r}: expected a language code such as "de"')
     if not isinstance(threat, str) or threat not in taxonomy.CODES or threat == "none":
         known = ", ".join(one for one in taxonomy.THREATS if one != "none")
         raise ArtefactError(path, f"{where}: threat {threat!r} is unknown, expected one of {known}")
@@ -113,4 +121,4 @@ def _family(entry: dict[str, object], path: str) -> Family:
     for text in sides[0] + sides[1]:
         if not text.strip():
             raise ArtefactError(path, f"{where}: holds an empty text")
-    return Family(name, threat, channel, *sides)
+    return Family(name, threat, channel, *sides, lang)

@@ -29,6 +29,8 @@ SAMPLED = 600
 
 ORDINARY = f"{OWN}ordinary "
 """Names of sources of ordinary text, which quotes no attack."""
+LOOK_ALIKE = " look-alike"
+"""Names of sources of harmless texts that sound like attacks end with this."""
 ENGLISH = "en"
 NATIVE = 60
 """Ordinary texts of each other language that the grammar may use as carriers in one fold."""
@@ -42,6 +44,12 @@ def is_own(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
 def is_ordinary(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
     """Which rows are ordinary text made here, bool (N,)."""
     return np.array([str(name).startswith(ORDINARY) for name in source], np.bool_)
+
+
+def is_written_look_alike(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Which rows are look-alikes of attacks that were written out, bool (N,)."""
+    begin, end = f"{OWN}{written.FAMILY} ", LOOK_ALIKE
+    return np.array([str(name).startswith(begin) and str(name).endswith(end) for name in source], np.bool_)
 
 
 def with_own(
@@ -102,7 +110,7 @@ def _source(row: Sample) -> str:
     # The other languages are one source: as twenty of them they would outweigh all public attacks.
     kind = row.family if row.family in ("bank", "pairs", "planted", written.FAMILY) else "grammar"
     lang = row.lang if row.lang in ("en", "mixed") else "other languages"
-    return f"{OWN}{kind} {lang}{'' if row.label else ' look-alike'}"
+    return f"{OWN}{kind} {lang}{'' if row.label else LOOK_ALIKE}"
 
 
 def _texts(corpus: Corpus, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> list[str]:

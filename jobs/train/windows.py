@@ -62,7 +62,9 @@ def chunks(corpus: Corpus, fold: npt.NDArray[np.int64], rules: Rules, config: Tr
     bare = Bank.load(calibrated=False)
     made = []
     for held_out in range(-1, config.folds):
-        bank = bare.calibrated(_benign_texts(corpus, fold != held_out, config), threads=os.cpu_count() or 1)
+        keep = fold != held_out
+        benign, alike = _benign_texts(corpus, keep, config), _look_alikes(corpus, keep & (fold < 0))
+        bank = bare.calibrated(benign, alike, threads=os.cpu_count() or 1)
         first, last = (int(place) for place in np.searchsorted(fold, [held_out, held_out + 1]))
         for start in range(first, last, CHUNK_ROWS):
             stop = min(start + CHUNK_ROWS, last)
@@ -71,18 +73,27 @@ def chunks(corpus: Corpus, fold: npt.NDArray[np.int64], rules: Rules, config: Tr
             pieces = windows(views)
             found = rules.scan((texts.values, texts.offsets), views, channels)
             made.append(Chunk(start, channels, views, pieces, bank.match(pieces, threads=os.cpu_count() or 1), found))
-    return bare.calibrated(_benign_texts(corpus, np.ones(len(fold), np.bool_), config)), made
+    whole = np.ones(len(fold), np.bool_)
+    return bare.calibrated(_benign_texts(corpus, whole, config), _look_alikes(corpus, fold < 0)), made
+
+
+def _look_alikes(corpus: Corpus, keep: npt.NDArray[np.bool_]) -> list[str]:
+    return [_text(corpus, row) for row in np.flatnonzero(keep & synthesis.is_written_look_alike(corpus.source))]
+
+
+def _text(corpus: Corpus, row: int) -> str:
+    return corpus.texts.raw(int(row)).decode("utf-8", "replace")
 
 
 def _benign_texts(corpus: Corpus, keep: npt.NDArray[np.bool_], config: TrainConfig) -> list[str]:
-    # Not our own look-alikes: they quote attacks, and a pattern would learn to overlook its own words. Our own ordinary
-    # text quotes none, but sentences that chance put beside each other can make one.
+    # Not the look-alikes of the grammar: they quote attacks, and a pattern would learn to overlook its own words. Our own
+    # ordinary text quotes none, but sentences that chance put beside each other can make one.
     rows = np.flatnonzero(keep & (corpus.label == 0) & ~synthesis.is_own(corpus.source))
     rng = np.random.default_rng(config.seed)
     single = np.diff(corpus.texts.offsets) < SENTENCE_BYTES
     ordinary = np.flatnonzero(keep & single & synthesis.is_ordinary(corpus.source))
     chosen = np.sort(np.concatenate([rng.permutation(rows)[: config.bank_texts], ordinary]))
-    return [corpus.texts.raw(int(row)).decode("utf-8", "replace") for row in chosen]
+    return [_text(corpus, row) for row in chosen]
 
 
 def features_of(chunks: list[Chunk], config: TrainConfig) -> Features:

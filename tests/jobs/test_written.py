@@ -63,6 +63,13 @@ def test_samples_carry_the_label_the_threat_and_the_channel() -> None:
     assert (benign.label, benign.threat, benign.channel) == (0, "none", "tool")
 
 
+def test_samples_are_of_the_language_that_the_family_names() -> None:
+    (english,) = parse(FILE.encode(), "xx.toml")
+    (german,) = parse((FILE + 'lang = "de"').encode(), "xx.toml")
+    assert {one.lang for one in english.samples()} == {"en"}
+    assert {one.lang for one in german.samples()} == {"de"}
+
+
 def test_a_text_is_varied_as_the_seed_says_and_keeps_all_but_its_text(families: tuple[Family, ...]) -> None:
     sample = families[0].samples()[0]
     carriers = ("The ferry leaves at nine. It is never late.",)
@@ -86,6 +93,7 @@ def test_a_text_is_varied_as_the_seed_says_and_keeps_all_but_its_text(families: 
         (FILE.replace("prompt_leak", "none"), "threat 'none'"),
         (FILE.replace('"user"', '"radio"'), "channel 'radio'"),
         (FILE.replace("benign =", "harmless ="), "harmless"),
+        (FILE + "lang = 7", "lang = 7"),
         (FILE.replace('["What walks on four legs in the morning?"]', "[]"), "benign"),
         (FILE.replace("What walks on four legs in the morning?", " "), "empty text"),
     ],

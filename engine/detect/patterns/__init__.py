@@ -206,9 +206,10 @@ class Bank:
         learnt = thresholds.calibrate(bank.index, benign, chosen=chosen)
         return replace(bank, limits=np.where(chosen, learnt, bank.limits))
 
-    def calibrated(self, benign: Sequence[str], *, threads: int = 1) -> Bank:
-        """This bank with thresholds learnt from ``benign`` texts; `thresholds.pack` makes them the artefact."""
-        return replace(self, limits=thresholds.calibrate(self.index, benign, threads=threads))
+    def calibrated(self, benign: Sequence[str], alike: Sequence[str] = (), *, threads: int = 1) -> Bank:
+        """This bank with thresholds learnt from ``benign`` texts and from look-alikes of attacks, ``alike``;
+        `thresholds.pack` makes them the artefact."""
+        return replace(self, limits=thresholds.calibrate(self.index, benign, alike=alike, threads=threads))
 
     def match(self, windows: Windows, *, threads: int = 1, place: Place = HOST) -> Matches:
         """Match W ``windows``, the alignment in ``place``; a window's result depends on that window only."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,34 @@ def test_text_that_the_matcher_would_not_confirm_does_not_count() -> None:
 
 def test_benign_text_with_the_very_words_leaves_the_floor() -> None:
     assert thresholds.calibrate(INDEX, [PATTERNS[0].decode()])[0] == pytest.approx(thresholds.FLOOR)
+
+
+NEAR, NEARER = "seven purple walrus commands", "seven purple walrus commands tea teapot"
+
+
+def test_one_look_alike_may_quote_a_pattern_and_the_second_counts() -> None:
+    limits = thresholds.calibrate(INDEX, [], alike=[PATTERNS[0].decode(), FAR])
+    assert limits.tolist() == pytest.approx([thresholds.CAP] * 2)
+    limits = thresholds.calibrate(INDEX, [], alike=[PATTERNS[0].decode(), FAR, f"now {NEAR}"])
+    assert limits.tolist() == pytest.approx([0.2 * thresholds.SHARE, thresholds.CAP])
+
+
+def test_a_look_alike_that_holds_a_pattern_twice_counts_once() -> None:
+    twice = f"{NEAR} {FAR * 30} {NEAR}"
+    assert thresholds.calibrate(INDEX, [], alike=[twice])[0] == pytest.approx(thresholds.CAP)
+
+
+def test_the_order_of_look_alikes_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thresholds, "BATCH", 2)
+    texts = [PATTERNS[0].decode(), FAR, f"{NEAR}", f"say {PATTERNS[0].decode()}", f"green boats sail, {NEAR}", NEARER]
+    found = {tuple(thresholds.calibrate(INDEX, [], alike=order).tolist()) for order in itertools.permutations(texts)}
+    assert len(found) == 1
+    assert found.pop()[0] == pytest.approx(thresholds.FLOOR)
+
+
+def test_what_a_look_alike_only_quotes_does_not_count() -> None:
+    alike = [f'What does "{NEAR}" mean?', f'How do you translate "{NEAR}" into Finnish?']
+    assert thresholds.calibrate(INDEX, [], alike=alike)[0] == pytest.approx(thresholds.CAP)
 
 
 def test_patterns_not_chosen_get_zero() -> None:
