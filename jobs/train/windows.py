@@ -86,8 +86,8 @@ def _text(corpus: Corpus, row: int) -> str:
 
 
 def _benign_texts(corpus: Corpus, keep: npt.NDArray[np.bool_], config: TrainConfig) -> list[str]:
-    # Not the look-alikes of the grammar: they quote attacks, and a pattern would learn to overlook its own words. Our own
-    # ordinary text quotes none, but sentences that chance put beside each other can make one.
+    # Not the look-alikes of the grammar: they quote attacks, and a pattern would learn to overlook its own words. Our
+    # own ordinary text quotes none, but sentences that chance put beside each other can make one.
     rows = np.flatnonzero(keep & (corpus.label == 0) & ~synthesis.is_own(corpus.source))
     rng = np.random.default_rng(config.seed)
     single = np.diff(corpus.texts.offsets) < SENTENCE_BYTES

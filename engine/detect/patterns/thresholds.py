@@ -1,9 +1,9 @@
 """How near a pattern may come before it counts: learnt from benign text, kept in ``data/bank.npz``.
 
 The threshold of a pattern is a little below the least distance at which benign text matched it (as the matcher itself
-would have confirmed it), never above a cap and never below a floor. Of texts that sound like attacks one alone may quote
-one; what two of them hold is taken for ordinary. Only these numbers are kept, with the version of
-the bank they belong to.
+would have confirmed it), never above a cap and never below a floor. Of texts that sound like attacks one alone may
+quote one; what two of them hold is taken for ordinary. Only these numbers are kept, with the version of the bank they
+belong to.
 """
 
 from __future__ import annotations
