@@ -118,8 +118,8 @@ def _family(entry: dict[str, object], path: str) -> Family:
         raise ArtefactError(path, f"{where}: threat {threat!r} is unknown, expected one of {known}")
     if not isinstance(channel, str) or channel not in CHANNELS:
         raise ArtefactError(path, f"{where}: channel {channel!r} is unknown, expected one of {', '.join(CHANNELS)}")
-    sides = [texts_of(entry[side], path, f"{where}, {side}") for side in ("attack", "benign")]
-    for text in sides[0] + sides[1]:
+    attack, benign = (texts_of(entry[side], path, f"{where}, {side}") for side in ("attack", "benign"))
+    for text in attack + benign:
         if not text.strip():
             raise ArtefactError(path, f"{where}: holds an empty text")
-    return Family(name, threat, channel, *sides, lang)
+    return Family(name, threat, channel, attack, benign, lang)

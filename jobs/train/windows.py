@@ -78,11 +78,13 @@ def chunks(corpus: Corpus, fold: npt.NDArray[np.int64], rules: Rules, config: Tr
 
 
 def _look_alikes(corpus: Corpus, keep: npt.NDArray[np.bool_]) -> list[str]:
-    return [_text(corpus, row) for row in np.flatnonzero(keep & synthesis.is_written_look_alike(corpus.source))]
+    return [
+        _text(corpus, row) for row in np.flatnonzero(keep & synthesis.is_written_look_alike(corpus.source)).tolist()
+    ]
 
 
 def _text(corpus: Corpus, row: int) -> str:
-    return corpus.texts.raw(int(row)).decode("utf-8", "replace")
+    return corpus.texts.raw(row).decode("utf-8", "replace")
 
 
 def _benign_texts(corpus: Corpus, keep: npt.NDArray[np.bool_], config: TrainConfig) -> list[str]:
@@ -93,7 +95,7 @@ def _benign_texts(corpus: Corpus, keep: npt.NDArray[np.bool_], config: TrainConf
     single = np.diff(corpus.texts.offsets) < SENTENCE_BYTES
     ordinary = np.flatnonzero(keep & single & synthesis.is_ordinary(corpus.source))
     chosen = np.sort(np.concatenate([rng.permutation(rows)[: config.bank_texts], ordinary]))
-    return [_text(corpus, row) for row in chosen]
+    return [_text(corpus, row) for row in chosen.tolist()]
 
 
 def features_of(chunks: list[Chunk], config: TrainConfig) -> Features:
