@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quic import Client, Running, body, running
 
-from aimds.gateway.server import heads
-from aimds.gateway.server.answer import Answer
+from aimds.gateway.packets import heads
+from aimds.gateway.packets.answer import Answer
+from aimds.gateway.packets.receiving import pulled
+from aimds.gateway.packets.wire import varint
 from aimds.gateway.server.connection import Connection
-from aimds.gateway.server.receiving import pulled
-from aimds.gateway.server.wire import varint
 
 HEADERS = st.lists(
     st.tuples(
@@ -57,6 +57,21 @@ def test_a_head_is_read_by_another_implementation_as_it_was_meant(status: int, h
     assert frame.eof()
     control, found = pylsqpack.Decoder(0, 0).feed_header(0, block)
     assert found == [(b":status", b"%d" % status), *((name.encode(), value.encode()) for name, value in headers)]
+    assert not control
+
+
+@given(HEADERS, HEADERS)
+def test_the_head_of_a_request_is_read_as_it_was_meant(
+    headers: list[tuple[str, str]], more: list[tuple[str, str]]
+) -> None:
+    pseudo = [(":method", "POST"), (":scheme", "https"), (":authority", "a:1"), (":path", "/v1/screen?verdict=brief")]
+    headers = [*pseudo, ("authorization", "Bearer \u00e4\u4e2d"), *headers]
+    frame = Buffer(data=heads.request(headers, more))
+    assert frame.pull_uint_var() == FrameType.HEADERS
+    block = frame.pull_bytes(frame.pull_uint_var())
+    assert frame.eof()
+    control, found = pylsqpack.Decoder(0, 0).feed_header(0, block)
+    assert found == [(name.encode(), value.encode()) for name, value in [*headers, *more]]
     assert not control
 
 

@@ -29,11 +29,11 @@ from aimds.gateway import certificates
 from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.certificates import Chains
 from aimds.gateway.identity import Identity
+from aimds.gateway.packets.credit import STREAM_WINDOW, STREAMS, Finished
 from aimds.gateway.pieces import Limits
 from aimds.gateway.protocol import Hooks
 from aimds.gateway.server import Server, configuration
 from aimds.gateway.server.connection import SEND_BUFFER
-from aimds.gateway.server.credit import STREAM_WINDOW, STREAMS, Finished
 
 
 @pytest.mark.parametrize("offload", [True, False])

@@ -26,8 +26,8 @@ from aioquic.quic.events import StreamDataReceived
 
 from aimds.gateway.exchange import Exchange
 from aimds.gateway.headers import Head
+from aimds.gateway.packets.receiving import pulled
 from aimds.gateway.problem import Problem
-from aimds.gateway.server.receiving import pulled
 
 MOST_HEADS: Final = 64
 DATA, HEADERS = int(FrameType.DATA), int(FrameType.HEADERS)

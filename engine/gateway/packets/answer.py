@@ -1,6 +1,7 @@
-"""The sending half of a request's stream, for answers that are written whole, as most are: nothing is kept in ranges.
+"""The sending half of a request's stream, for what is written whole, as most answers and bodies are: nothing is kept in
+ranges.
 
-A piece of it that is lost, or an answer in parts, goes the way of aioquic.
+A piece of it that is lost, or what is written in parts, goes the way of aioquic.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Packets that a server sends once the handshake is over, written whole: acknowledgements, credit and stream data.
+"""Packets that are sent once the handshake is over, written whole: acknowledgements, credit and stream data.
 
 aioquic comes by each stream for each packet; here only those are looked at that have something to send. Whatever is
 rare (connection ids, path validation, closing) is left to aioquic. What is used of it is private to it; a test looks
@@ -19,11 +19,11 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
-from aimds.gateway.server.answer import Answer
-from aimds.gateway.server.wire import SMALL, acknowledgement, varint
+from aimds.gateway.packets.answer import Answer
+from aimds.gateway.packets.wire import SMALL, acknowledgement, varint
 
 LEAST_FRAME: Final = 32
-"""Bytes of a packet below which no piece of an answer is put into it."""
+"""Bytes of a packet below which no piece of a stream is put into it."""
 TAG: Final = 16
 LONGEST_PAUSE_S: Final = 1e-3
 """Between packets that are sent at a pace."""
@@ -31,7 +31,7 @@ ONE_RTT, CONNECTED, ACKED = Epoch.ONE_RTT, QuicConnectionState.CONNECTED, QuicDe
 
 
 class Sending(QuicConnection, ABC):
-    """A connection of a server that writes its ordinary packets itself."""
+    """A connection that writes its ordinary packets itself."""
 
     def __init__(self, **options: Any) -> None:
         self._active: dict[int, QuicStream] = {}
@@ -41,7 +41,7 @@ class Sending(QuicConnection, ABC):
         self._leaving: dict[int, QuicStream] = {}
         """Streams that were broken off and may be over."""
         self._unsaid = True
-        """There may be connection ids that the client has not been told."""
+        """There may be connection ids that the other end has not been told."""
         self._found: tuple[QuicPacketSpace, CryptoPair] | None = None
         super().__init__(**options)
         lost = self._loss._on_packets_lost
@@ -76,10 +76,10 @@ class Sending(QuicConnection, ABC):
             return
         stream = self._streams.get(stream_id)
         if stream is None:
-            super().send_stream_data(stream_id, data, end_stream)
-            stream = self._streams[stream_id]
-        else:
-            stream.sender.write(data, end_stream)
+            stream = self._get_or_create_stream_for_send(stream_id)
+            if not stream_id & 3:
+                stream.sender = Answer(stream_id)
+        stream.sender.write(data, end_stream)
         self._active[stream_id] = stream
 
     def reset_stream(self, stream_id: int, error_code: int) -> None:
@@ -226,7 +226,7 @@ class Sending(QuicConnection, ABC):
 
     @abstractmethod
     def _raise_limit(self, stream: QuicStream) -> bool:
-        """Set the limit of ``stream``; whether the client has to be told."""
+        """Set the limit of ``stream``; whether the other end has to be told."""
 
     def _stream_frames(self, frames: list[bytes], handlers: list[tuple[Any, Any]], flight: int) -> None:
         for stream in list(self._active.values()):

@@ -1,4 +1,4 @@
-"""Packets that a server receives once the handshake is over: the usual frames are read here, the others by aioquic.
+"""Packets that come once the handshake is over: the usual frames are read here, the others by aioquic.
 
 What is used of aioquic is private to it; a test looks whether all of it is still there.
 """
@@ -15,16 +15,17 @@ from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import FinalSizeError, QuicStream
 
-from aimds.gateway.server.answer import Answer
-from aimds.gateway.server.sending import CONNECTED, ONE_RTT, Sending
+from aimds.gateway.packets.answer import Answer
+from aimds.gateway.packets.sending import CONNECTED, ONE_RTT, Sending
 
 MASKS: Final = (0x3F, 0x3FFF, 0x3FFF_FFFF, 0x3FFF_FFFF_FFFF_FFFF)
 MOST: Final = MASKS[3]
-ACK, PING, STREAM, STREAM_END, MOST_KIND = 0x02, 0x01, 0x08, 0x10, 0x3F
+ACK, PING, STREAM, STREAM_END = 0x02, 0x01, 0x08, 0x10
+MAX_DATA, MAX_STREAM_DATA = 0x10, 0x11
 
 
 class Arrived(QuicEvent):
-    """All that came in order on a request's stream since it was looked at last; ``over`` with its end."""
+    """All that came in order on the stream of a request since it was looked at last; ``over`` with its end."""
 
     __slots__ = ("over", "parts", "stream_id")
 
@@ -49,7 +50,7 @@ def pulled(content: bytes, at: int) -> tuple[int, int]:
 
 
 class Receiving(Sending):
-    """A connection of a server that reads its ordinary packets itself."""
+    """A connection that reads its ordinary packets itself."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -87,7 +88,7 @@ class Receiving(Sending):
             or self._quic_logger is not None
         ):
             super().receive_datagram(data, addr, now)
-            self._latest.clear()
+            self._elsewhere()
             return
         space, pair = self._ordinary()
         try:
@@ -103,7 +104,7 @@ class Receiving(Sending):
         if number > space.expected_packet_number:
             space.expected_packet_number = number + 1
         if number > self._spin_highest_pn:
-            self._spin_bit, self._spin_highest_pn = bool(header[0] & 0x20), number
+            self._spin_bit, self._spin_highest_pn = bool(header[0] & 0x20) is not self._is_client, number
         eliciting = False
         try:
             eliciting = self._frames(content, cid, now)
@@ -121,6 +122,11 @@ class Receiving(Sending):
         space.ack_queue.add(number)
         if eliciting and space.ack_at is None:
             space.ack_at = now + self._ack_delay
+
+    def _elsewhere(self) -> None:
+        """Aioquic has read frames: its events keep their place, and streams may be over that nobody has looked at."""
+        self._latest.clear()
+        self._leaving.update((name, stream) for name, stream in self._streams.items() if stream.is_finished)
 
     def _wrong(self, code: int, reason: str) -> None:
         self.close(error_code=code, frame_type=QuicFrameType.PADDING, reason_phrase=reason)
@@ -142,13 +148,20 @@ class Receiving(Sending):
             elif kind == PING:
                 at += 1
                 eliciting = True
+            elif kind == MAX_STREAM_DATA:
+                at = self._stream_limit(content, at + 1)
+                eliciting = True
+            elif kind == MAX_DATA:
+                most, at = pulled(content, at + 1)
+                self._remote_max_data = max(self._remote_max_data, most)
+                eliciting = True
             elif kind == 0:
                 at += 1
             else:
                 path = self._network_paths[0]
                 context = QuicReceiveContext(ONE_RTT, cid, path, None, now, None)
                 found, _ = self._payload_received(context, content[at:])
-                self._latest.clear()
+                self._elsewhere()
                 return eliciting or found
         return eliciting
 
@@ -172,6 +185,15 @@ class Receiving(Sending):
             now=now,
             space=self._ordinary()[0],
         )
+        return at
+
+    def _stream_limit(self, content: bytes, at: int) -> int:
+        stream_id, at = pulled(content, at)
+        most, at = pulled(content, at)
+        self._assert_stream_can_send(MAX_STREAM_DATA, stream_id)
+        if stream_id not in self._streams_finished:
+            stream = self._get_or_create_stream(MAX_STREAM_DATA, stream_id)
+            stream.max_stream_data_remote = max(stream.max_stream_data_remote, most)
         return at
 
     def _stream_frame(self, content: bytes, at: int) -> int:
@@ -204,7 +226,7 @@ class Receiving(Sending):
                 stream = self._get_or_create_stream(kind, stream_id)
             else:
                 stream = self._begun(kind, stream_id)
-        elif stream_id & 1:
+        elif stream_id & 3:
             self._assert_stream_can_receive(kind, stream_id)
         data = self._local_max_data
         newly = offset + length - stream.receiver.highest_offset
@@ -224,6 +246,9 @@ class Receiving(Sending):
 
     def _begun(self, kind: int, stream_id: int) -> QuicStream:
         """The stream of a new request."""
+        if self._is_client:
+            # Only a client begins those: refused as aioquic does.
+            return self._get_or_create_stream(kind, stream_id)
         limit, number = self._local_max_streams_bidi, (stream_id >> 2) + 1
         if number > limit.value:
             raise QuicConnectionError(QuicErrorCode.STREAM_LIMIT_ERROR, kind, "Too many streams open")
