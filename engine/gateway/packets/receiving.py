@@ -15,7 +15,7 @@ from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import FinalSizeError, QuicStream
 
-from aimds.gateway.packets.answer import Answer
+from aimds.gateway.packets.answer import Asked
 from aimds.gateway.packets.sending import CONNECTED, ONE_RTT, Sending
 
 MASKS: Final = (0x3F, 0x3FFF, 0x3FFF_FFFF, 0x3FFF_FFFF_FFFF_FFFF)
@@ -253,10 +253,9 @@ class Receiving(Sending):
         if number > limit.value:
             raise QuicConnectionError(QuicErrorCode.STREAM_LIMIT_ERROR, kind, "Too many streams open")
         limit.used = max(limit.used, number)
-        stream = self._streams[stream_id] = QuicStream(
+        stream = self._streams[stream_id] = Asked(
             stream_id, self._local_max_stream_data_bidi_remote, self._remote_max_stream_data_bidi_local
         )
-        stream.sender = Answer(stream_id)
         return stream
 
     def _take(self, stream: QuicStream, stream_id: int, event: Any) -> None:
