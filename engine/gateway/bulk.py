@@ -55,7 +55,7 @@ class Bulk(Screening):
 
     @property
     def wants_data(self) -> bool:
-        """Not while more pieces wait than are screened at a time: the next may come while those are."""
+        """Not while as many pieces wait as are screened at a time: the next are read while those are screened."""
         return super().wants_data and len(self._ready) < self.desk.limits.window_pieces and not self._over
 
     def receive(self, content: bytes, now: float) -> None:

@@ -24,7 +24,7 @@ from aimds.errors import ConfigError
 from aimds.gateway.client.options import Answer, Options, ServerError, checked, refusal, untrusted
 from aimds.gateway.client.quic import Quic, opened
 from aimds.gateway.client.tcp import connection
-from aimds.gateway.headers import ARROW, DEADLINE, JSON, NDJSON
+from aimds.gateway.headers import ARROW, DEADLINE, JSON, KEY, NDJSON
 
 AGAIN = frozenset({429, 503})
 """Statuses that a later try may change."""
@@ -33,7 +33,6 @@ MOST_STREAMS = 100
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
 PORTION = 16 << 10
 """Bytes of rows of a stream that are sent at once at most."""
-KEY = "idempotency-key"
 CHUNK_ROWS = 1024
 """Rows of a table that are sent as one batch: the gateway screens the first while the next come."""
 _ENCODE, _DECODE = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode

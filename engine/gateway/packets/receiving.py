@@ -6,20 +6,20 @@ What is used of aioquic is private to it; a test looks whether all of it is stil
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from aioquic._crypto import CryptoError
 from aioquic.quic.connection import END_STATES, QuicConnectionError, QuicReceiveContext
-from aioquic.quic.events import QuicEvent
-from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame
+from aioquic.quic.crypto import CryptoContext
+from aioquic.quic.events import QuicEvent, StreamDataReceived
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame, decode_packet_number
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import FinalSizeError, QuicStream
 
 from aimds.gateway.packets.answer import Asked
 from aimds.gateway.packets.sending import CONNECTED, ONE_RTT, Sending
+from aimds.gateway.packets.wire import MOST, pulled
 
-MASKS: Final = (0x3F, 0x3FFF, 0x3FFF_FFFF, 0x3FFF_FFFF_FFFF_FFFF)
-MOST: Final = MASKS[3]
 ACK, PING, STREAM, STREAM_END = 0x02, 0x01, 0x08, 0x10
 MAX_DATA, MAX_STREAM_DATA = 0x10, 0x11
 
@@ -33,20 +33,21 @@ class Arrived(QuicEvent):
         self.stream_id, self.parts, self.over = stream_id, [content], over
 
 
-def pulled(content: bytes, at: int) -> tuple[int, int]:
-    """The number that begins ``at`` (RFC 9000, section 16), and where it ends.
+def opened(keys: CryptoContext, packet: bytes, start: int, expected: int) -> tuple[bytes, bytes, int, bool]:
+    """Header and content of a ``packet`` with a short header, the protected part of which begins at ``start``, its
+    number, and whether the keys change with it.
 
     Raises:
-        IndexError: ``content`` ends before.
+        CryptoError: it is not whole, or not of this connection.
     """
-    first = content[at]
-    if first < 64:
-        return first, at + 1
-    form = first >> 6
-    stop = at + (1 << form)
-    if stop > len(content):
-        raise IndexError(stop)
-    return int.from_bytes(content[at:stop], "big") & MASKS[form], stop
+    if keys.hp is None or keys.aead is None:
+        return keys.decrypt_packet(packet, start, expected)
+    header, truncated = keys.hp.remove(packet, start)
+    first = header[0]
+    if first >> 2 & 1 != keys.key_phase:
+        return keys.decrypt_packet(packet, start, expected)
+    number = decode_packet_number(truncated, 8 * ((first & 3) + 1), expected)
+    return header, keys.aead.decrypt(packet[len(header) :], header, number), number, False
 
 
 class Receiving(Sending):
@@ -92,7 +93,7 @@ class Receiving(Sending):
             return
         space, pair = self._ordinary()
         try:
-            header, content, number, changed = pair.recv.decrypt_packet(data, start, space.expected_packet_number)
+            header, content, number, changed = opened(pair.recv, data, start, space.expected_packet_number)
         except CryptoError:
             # Not of this connection, or damaged on the way.
             return
@@ -236,12 +237,21 @@ class Receiving(Sending):
             if data.used + newly > data.value:
                 raise QuicConnectionError(QuicErrorCode.FLOW_CONTROL_ERROR, kind, "Over connection data limit")
             data.used += newly
+        receiver, over = stream.receiver, bool(kind & 1)
+        if length and offset == receiver._buffer_start and not receiver._buffer and receiver._final_size is None:
+            # In order, and nothing behind it came before.
+            receiver._buffer_start = end = offset + length
+            receiver.highest_offset = max(receiver.highest_offset, end)
+            if over:
+                receiver._final_size, receiver.is_finished = end, True
+            self._take(stream, stream_id, content[at:stop], over)
+            return stop
         try:
-            event = stream.receiver.handle_frame(QuicStreamFrame(content[at:stop], bool(kind & 1), offset))
+            event = receiver.handle_frame(QuicStreamFrame(content[at:stop], over, offset))
         except FinalSizeError as error:
             raise QuicConnectionError(QuicErrorCode.FINAL_SIZE_ERROR, kind, str(error)) from None
         if event is not None:
-            self._take(stream, stream_id, event)
+            self._take(stream, stream_id, event.data, event.end_stream)
         return stop
 
     def _begun(self, kind: int, stream_id: int) -> QuicStream:
@@ -258,19 +268,19 @@ class Receiving(Sending):
         )
         return stream
 
-    def _take(self, stream: QuicStream, stream_id: int, event: Any) -> None:
+    def _take(self, stream: QuicStream, stream_id: int, data: bytes, over: bool) -> None:
         if stream.receiver.is_finished:
             if stream.sender.is_finished:
                 self._leaving[stream_id] = stream
         else:
             self._owed[stream_id] = stream
         if stream_id & 3:
-            self._events.append(event)
+            self._events.append(StreamDataReceived(data, over, stream_id))
             return
         one = self._latest.get(stream_id)
         if one is None:
-            one = self._latest[stream_id] = Arrived(stream_id, event.data, event.end_stream)
+            one = self._latest[stream_id] = Arrived(stream_id, data, over)
             self._events.append(one)
             return
-        one.parts.append(event.data)
-        one.over = one.over or event.end_stream
+        one.parts.append(data)
+        one.over = one.over or over
