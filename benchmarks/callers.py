@@ -1,4 +1,4 @@
-"""Clients of `benchmarks.gateway` that do little themselves: HTTP/3 with our sockets, HTTP/1.1, Arrow Flight.
+"""Clients of `benchmarks.gateway` that do little themselves: HTTP/3 as our client speaks it, HTTP/1.1, Arrow Flight.
 
 The same HTTP/3 client asks every server that speaks it.
 """
@@ -11,94 +11,39 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-from aioquic.asyncio.protocol import QuicConnectionProtocol
-from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
-from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated
 
-from aimds.gateway import datagrams
+from aimds.gateway.client.quic import Quic, Transport, configuration, connect
 
-WINDOW = 16 << 20
 Found = Callable[[bytes, bool], None]
 """Gets pieces of an answer's body, and whether it was the last."""
 
 
-class Caller(QuicConnectionProtocol):
+class Caller(Quic):
     """One HTTP/3 connection; what is begun in one turn of the loop leaves together."""
 
-    def __init__(self, quic: QuicConnection) -> None:
-        super().__init__(quic)
-        self.http: H3Connection | None = None
-        self._ready = asyncio.get_running_loop().create_future()
-        self._open: dict[int, Found] = {}
-        self._due = False
+    def post(self, path: str, kind: str, body: bytes | None, found: Found, *more: tuple[str, str]) -> int:
+        """A request, with all of its body or, with None, none of it yet; its stream."""
 
-    def quic_event_received(self, event: Any) -> None:
-        if isinstance(event, ProtocolNegotiated):
-            self.http = H3Connection(self._quic)
-            self._ready.set_result(None)
-        elif isinstance(event, ConnectionTerminated):
-            # What was asked has no more answer than it has now.
-            while self._open:
-                self._open.popitem()[1](b"", True)
-        for found in self.http.handle_event(event) if self.http is not None else ():
-            if isinstance(found, HeadersReceived):
-                status = dict(found.headers)[b":status"]
-                if status != b"200":
-                    raise RuntimeError(f"status {status.decode()}")
-                if found.stream_ended:
-                    self._open.pop(found.stream_id)(b"", True)
-            elif isinstance(found, DataReceived):
-                took = self._open.pop(found.stream_id) if found.stream_ended else self._open[found.stream_id]
-                took(found.data, found.stream_ended)
+        def told(event: HeadersReceived | DataReceived | None) -> None:
+            # What was asked has no more answer than it has now when the connection ends.
+            if isinstance(event, HeadersReceived) and (status := dict(event.headers)[b":status"]) != b"200":
+                raise RuntimeError(f"status {status.decode()}")
+            over = event is None or event.stream_ended
+            if over:
+                del self.streams[stream]
+            found(event.data if isinstance(event, DataReceived) else b"", over)
 
-    def arrived(self, found: list[tuple[bytes, Any]]) -> None:
-        """Take in what the socket has read."""
-        now = self._loop.time()
-        for data, address in found:
-            self._quic.receive_datagram(data, address, now=now)
-        self._process_events()
-        self.transmit()
-
-    def transmit(self) -> None:
-        """Send all there is."""
-        self._due = False
-        super().transmit()
-        transport: Any = self._transport
-        transport.flush()
-
-    def soon(self) -> None:
-        """Send once the loop has done what it is at."""
-        if not self._due:
-            self._due = True
-            self._loop.call_soon(self.transmit)
+        first = ((":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", path))
+        stream = self.begin((*first, ("content-type", kind)), body, told, more=more)
+        return stream
 
     def wake(self) -> None:
         """Show the server that we are still there."""
-        self._quic.send_ping(0)
-        self.soon()
-
-    def begin(self, path: str, kind: str, body: bytes | None, found: Found, *more: tuple[bytes, bytes]) -> int:
-        """A request, with all of its body or, with None, none of it yet; its stream."""
-        assert self.http is not None
-        stream = int(self._quic.get_next_available_stream_id())
-        self._open[stream] = found
-        first = [
-            (b":method", b"POST"),
-            (b":scheme", b"https"),
-            (b":authority", b"localhost"),
-            (b":path", path.encode()),
-        ]
-        self.http.send_headers(stream, [*first, (b"content-type", kind.encode()), *more])
-        if body is not None:
-            self.http.send_data(stream, body, True)
-        self.soon()
-        return stream
+        self.quic.send_ping(0)
+        self._transmit_soon()
 
     async def ask(self, path: str, kind: str, body: bytes) -> bytes:
         """The whole answer to a request."""
@@ -110,7 +55,7 @@ class Caller(QuicConnectionProtocol):
             if over:
                 done.set_result(None)
 
-        self.begin(path, kind, body, found)
+        self.post(path, kind, body, found)
         await done
         return b"".join(parts)
 
@@ -118,26 +63,16 @@ class Caller(QuicConnectionProtocol):
 @asynccontextmanager
 async def http3(port: int, folder: Path, size: int = 1200) -> AsyncIterator[Caller]:
     """A connection to the server on ``port`` with datagrams of ``size`` bytes."""
-    settings = QuicConfiguration(
-        alpn_protocols=H3_ALPN,
-        server_name="localhost",
-        cafile=str(folder / "ca.pem"),
-        max_data=WINDOW,
-        max_stream_data=WINDOW,
-        max_datagram_size=size,
-        idle_timeout=120.0,
-    )
-    caller = Caller(QuicConnection(configuration=settings))
-    transport = datagrams.Datagrams(datagrams.bound("127.0.0.1", 0), caller.arrived)
-    caller.connection_made(transport)  # type: ignore[arg-type]
-    caller.connect(("127.0.0.1", port))
-    async with asyncio.timeout(10):
-        await caller._ready
+    settings = configuration("localhost")
+    settings.load_verify_locations(str(folder / "ca.pem"))
+    settings.max_datagram_size, settings.idle_timeout = size, 120.0
+    caller = Caller(Transport(configuration=settings))
     try:
+        async with asyncio.timeout(10):
+            await connect(caller, "127.0.0.1", port)
         yield caller
     finally:
-        caller.close()
-        transport.close()
+        caller.end()
 
 
 async def singly(port: int, folder: Path, bodies: Sequence[bytes], at_once: int) -> list[bytes]:

@@ -81,10 +81,8 @@ async def visit(side: Side, count: int) -> tuple[Counter[tuple[int, str, str]], 
             async with room:
                 caller = await stack.enter_async_context(callers.http3(side.port, side.folder))
                 one = Visitor(number)
-                stream = caller.begin(LINE, LINES, None, one.found)
-                assert caller.http is not None
-                caller.http.send_data(stream, one.line("first"), False)
-                caller.soon()
+                stream = caller.post(LINE, LINES, None, one.found)
+                caller.write(stream, one.line("first"))
                 await one.came.wait()
                 entered.append(caller)
                 return one, caller, stream
@@ -95,9 +93,7 @@ async def visit(side: Side, count: int) -> tuple[Counter[tuple[int, str, str]], 
         measured |= {"opened_s": time.perf_counter() - begun, "memory_open_mib": memory_mib(side.process)}
         measured["open"] = await asyncio.to_thread(open_connections, side)
         for one, caller, stream in everyone:
-            assert caller.http is not None
-            caller.http.send_data(stream, one.line("second"), True)
-            caller.soon()
+            caller.write(stream, one.line("second"), end=True)
         found = await asyncio.gather(
             *(
                 caller.ask("/v1/screen?verdict=brief", "application/json", one.line("own"))

@@ -297,11 +297,10 @@ async def streamed(side: Side, rate: float, seconds: float, deadline_ms: float) 
             over.set_result(None)
 
     async with callers.http3(side.port, side.folder) as caller:
-        deadline = (b"aimds-deadline-ms", b"%g" % deadline_ms)
-        stream = caller.begin("/v1/screen/stream?verdict=brief", LINES, None, found, deadline)
+        deadline = ("aimds-deadline-ms", f"{deadline_ms:g}")
+        stream = caller.post("/v1/screen/stream?verdict=brief", LINES, None, found, deadline)
         number, start, plan = 0, time.perf_counter(), due(rate, seconds, Random(8))
         at = next(plan, None)
-        assert caller.http is not None
         while at is not None:
             now = time.perf_counter() - start
             part = []
@@ -313,11 +312,9 @@ async def streamed(side: Side, rate: float, seconds: float, deadline_ms: float) 
                 number += 1
                 at = next(plan, None)
             if part:
-                caller.http.send_data(stream, b"\n".join(part) + b"\n", False)
-                caller.soon()
+                caller.write(stream, b"\n".join(part) + b"\n")
             await asyncio.sleep(0.001)
-        caller.http.send_data(stream, b"", True)
-        caller.soon()
+        caller.write(stream, b"", end=True)
         await over
     return latencies, refused, wrong + len(waiting)
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from aimds.gateway.client import AsyncClient
 from aimds.gateway.load import measure, texts
-from aimds.gateway.server.credit import STREAMS
+from aimds.gateway.packets.credit import STREAMS
 from benchmarks.served import Served, served
 
 SINGLE = 1 / 9

@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from aimds.analyze.owing import Owed
-from aimds.app import following, recording, reviews
+from aimds.app import following, recording
 from aimds.app.credentials import credentials
 from aimds.app.gauges import set_gauges
 from aimds.app.holds import Holds
 from aimds.app.judging import judging
+from aimds.app.reloads import Reloads
 from aimds.app.reviews import Reviews
 from aimds.app.sockets import Sockets
 from aimds.app.tiers import ModelTiers
@@ -26,7 +25,6 @@ from aimds.gateway.access import Access, Everybody
 from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.batching import Batcher
 from aimds.gateway.follow_ups import FollowUps
-from aimds.gateway.frames import Setup
 from aimds.gateway.headers import Head
 from aimds.gateway.http import App
 from aimds.gateway.identity import Peer
@@ -80,8 +78,7 @@ class Gateway:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings.check()
-        self._reread, self._build, self._say = reread or (lambda: settings), build, say
-        self._clock, self._wall, self._front, self._warm = clock, wall, front, tuple(warm)
+        self._clock, self._wall, self._front, self._say = clock, wall, front, say
         self.audit = recording.opened(settings)
         self.metrics = Metrics()
         self.follow_ups = FollowUps(self.metrics, say=say)
@@ -144,7 +141,7 @@ class Gateway:
                 self.worker.work,
                 self.worker.unjudged,
                 functools.partial(self._upkeep.note, "denied"),
-                self._reload_soon,
+                lambda: self.reloads.soon(),
                 self._state,
                 holds.listed,
                 holds.release,
@@ -160,10 +157,23 @@ class Gateway:
         )
         counting = () if self._auth is None else (self._auth.failed,)
         self.sockets = Sockets(settings, self.service, clock, *counting)
-        self._reloads: set[asyncio.Task[None]] = set()
-        self._reloading = asyncio.Lock()
-        self._telling: asyncio.Future[str | None] | None = None
-        self._last_reload: dict[str, Any] = {}
+        self.reloads = Reloads(
+            reread or (lambda: settings),
+            build=build,
+            warm=warm,
+            auth=self._auth,
+            credentials=self._credentials,
+            worker=self.worker,
+            service=self.service,
+            sockets=self.sockets,
+            following=self._following,
+            tiers=self._tiers,
+            judging=self._judging,
+            reviewed=self._reviews,
+            tell=self._tell,
+            say=say,
+            wall=wall,
+        )
 
     @property
     def port(self) -> int:
@@ -201,7 +211,7 @@ class Gateway:
         self.service.batcher.config = replace(self.service.batcher.config, slots=max(1, ready))
 
     def _state(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"last_reload": self._last_reload}
+        state: dict[str, Any] = {"last_reload": self.reloads.last}
         screener = self.worker.screener
         if isinstance(screener, Screener):
             state |= {"profile": screener.profile, "versions": screener.versions, "config_hash": screener.config_hash}
@@ -243,13 +253,7 @@ class Gateway:
         while not self.service.idle and self._clock() < until:
             await asyncio.sleep(0.01)
         await self.sockets.close(until + 1)
-        if self._reloads:
-            await asyncio.wait(self._reloads, timeout=max(0.0, until + 1 - self._clock()))
-        for task in self._reloads:
-            task.cancel()
-        await asyncio.gather(*self._reloads, return_exceptions=True)
-        if self._telling is not None:
-            await self._telling
+        await self.reloads.close(until + 1 - self._clock())
         self.worker.close()
         await asyncio.get_running_loop().run_in_executor(None, self._following.ended, self._tell)
         await self.follow_ups.close(asyncio.get_running_loop().time() + self.settings.drain_s)
@@ -265,58 +269,11 @@ class Gateway:
             await asyncio.get_running_loop().run_in_executor(None, self._traces.close)
 
     async def reload(self) -> None:
-        """Take up changed certificates, keys, key sets, weights, policy, patterns, tiers and what was learnt. What
-        cannot be used is said, and all stays as it was. One reload at a time: each goes on from what the one before it
-        left."""
-        async with self._reloading:
-            await self._reload()
+        """See `Reloads.reload`."""
+        await self.reloads.reload()
 
     def _tell(self, owed: list[Owed]) -> None:
         try:
             self._upkeep.tell(self._following.follower, owed)
         except AimdsError as error:
             self._say(f"what was owed to {len(owed)} sessions that have ended could not be recorded: {error}")
-
-    async def _reload(self) -> None:
-        at = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="seconds")
-        try:
-            settings = self._reread().check()
-            found = None if self._auth is None or settings.insecure else self._credentials(settings)
-            screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
-            actions = None if self._reviews is None else reviews.chosen(settings.screening)
-            use = self._following.renewed(settings)
-            tiers = await asyncio.get_running_loop().run_in_executor(None, self._tiers.read, settings)
-            read = self.sockets.read(settings)
-            if self._judging is not None:
-                await self._judging.judges.replace(Setup(settings.screening, self._warm))
-            self.sockets.use(settings, read)
-        except (AimdsError, OSError, ssl.SSLError) as error:
-            self._last_reload = {"at": at, "error": str(error)}
-            self._say(f"reload failed, everything stays as it was: {error}")
-            return
-        if found is not None and self._auth is not None:
-            self._auth.credentials = found
-        self.worker.replace(screener)
-        self._tiers.use(tiers, self.worker, self.service)
-        # A reload that is given up goes on here: what is owed is told before the log is closed.
-        self._telling = asyncio.get_running_loop().run_in_executor(None, self._renewed, use)
-        problem = await asyncio.shield(self._telling)
-        if self._reviews is not None and actions is not None:
-            self._reviews.reviewing.actions = actions
-        self.service.batcher.weights = dict(settings.weights)
-        self._last_reload = {"at": at, "error": problem}
-        self._say("reloaded" if problem is None else f"reloaded, but for {problem}")
-
-    def _renewed(self, use: Callable[[], list[Owed]]) -> str | None:
-        try:
-            owed = use()
-        except AimdsError as error:
-            return f"sessions: {error}"
-        self._tell(owed)
-        return None
-
-    def _reload_soon(self) -> dict[str, Any]:
-        task = asyncio.create_task(self.reload())
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
-        return {"reload": "started"}

@@ -42,9 +42,12 @@ def register(app: typer.Typer) -> None:
         import asyncio
 
         from aimds.gateway.client import AsyncClient
+        from aimds.gateway.load import check as possible
         from aimds.gateway.load_page import page as page_of
         from aimds.jobs.report import check, write
 
+        for one in rate:
+            possible(one, seconds)
         if page is not None:
             check(page)
         client = AsyncClient(

@@ -59,7 +59,7 @@ class BatchTime:
         self._xy += work * seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Load:
     """What waits and runs when a request comes; work as in `BatchTime`.
 

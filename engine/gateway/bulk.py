@@ -55,8 +55,8 @@ class Bulk(Screening):
 
     @property
     def wants_data(self) -> bool:
-        """Not while there are pieces to screen already."""
-        return super().wants_data and not self._ready and not self._over
+        """Not while as many pieces wait as are screened at a time: the next are read while those are screened."""
+        return super().wants_data and len(self._ready) < self.desk.limits.window_pieces and not self._over
 
     def receive(self, content: bytes, now: float) -> None:
         """Cut the body into pieces and screen them."""

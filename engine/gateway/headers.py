@@ -15,6 +15,7 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 TEXT = "text/plain"
 DEADLINE = "aimds-deadline-ms"
+KEY = "idempotency-key"
 MAX_KEY = 255
 MAX_HEADER_BYTES = 32 << 10
 REPEATABLE = frozenset({"accept", "cookie", "via", "forwarded", "x-forwarded-for", "priority", "cache-control"})
@@ -41,6 +42,10 @@ class Head:
         if found is None:
             found = self._read[name] = read()
         return found
+
+    def keyed(self, key: str) -> Head:
+        """The same with this ``idempotency-key``, which nothing that is read once depends on."""
+        return Head(self.method, self.path, self.query, {**self.headers, KEY: key}, self._read)
 
     @classmethod
     def read(cls, method: str, target: str, headers: Iterable[tuple[bytes, bytes]]) -> Head:
@@ -108,7 +113,7 @@ class Head:
         Raises:
             Problem: ``malformed``: empty or too long.
         """
-        value = self.headers.get("idempotency-key")
+        value = self.headers.get(KEY)
         if value is None:
             return None
         key = value.strip('"')
@@ -190,4 +195,4 @@ def _query(query: str) -> dict[str, str]:
     return out
 
 
-__all__ = ["ARROW", "DEADLINE", "JSON", "NDJSON", "TEXT", "Head"]
+__all__ = ["ARROW", "DEADLINE", "JSON", "KEY", "NDJSON", "TEXT", "Head"]

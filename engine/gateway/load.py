@@ -84,6 +84,14 @@ def due(rate: float, seconds: float, random: Random) -> Iterator[float]:
         at += random.expovariate(rate)
 
 
+def check(rate: float, seconds: float) -> None:
+    """Raise a ConfigError where ``rate`` (requests a second) or ``seconds`` cannot be."""
+    if not 0 < rate < 1e7:
+        raise ConfigError("--rate", rate, "requests a second, above 0 and below 10,000,000")
+    if not 0 < seconds < 86_400:
+        raise ConfigError("--seconds", seconds, "above 0, less than a day")
+
+
 async def measure(
     client: Source,
     rate: float,
@@ -100,10 +108,7 @@ async def measure(
         ConfigError: a rate or time that cannot be.
         ServerError: the stream as a whole was refused.
     """
-    if not 0 < rate < 1e7:
-        raise ConfigError("rate", rate, "requests a second, above 0 and below 10,000,000")
-    if not 0 < seconds < 86_400:
-        raise ConfigError("seconds", seconds, "above 0, at most a day")
+    check(rate, seconds)
     result = Result(rate, seconds)
     start = clock()
     schedule, content = due(rate, seconds, random), texts(random)

@@ -164,7 +164,7 @@ def test_a_gateway_with_shards_says_what_one_without_says(tmp_path: Path, machin
         os.kill(follower._way.ready(2)[0], signal.SIGKILL)
         rereads.append(dataclasses.replace(sharded, ray=Ray(machines.address, 1, 1, 3)))
         server.call(server.gateway.reload())
-        assert server.gateway._last_reload["error"] is None
+        assert server.gateway.reloads.last["error"] is None
         assert len(follower) == 3
         got += found(server, talk[30:])
         assert got == expected

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import math
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -122,9 +123,18 @@ def test_labels_of_near_rates_do_not_lie_on_each_other() -> None:
 @pytest.mark.parametrize(("rate", "seconds"), [(0, 1), (-1, 1), (math.nan, 1), (1, 0), (1e12, 1)])
 def test_a_rate_or_time_that_cannot_be_is_named(rate: float, seconds: float) -> None:
     server = Simulated()
-    expected = "above 0 and below 10,000,000" if seconds else "at most a day"
+    expected = "above 0 and below 10,000,000" if seconds else "less than a day"
     with pytest.raises(ConfigError, match=expected):
         asyncio.run(measure(server, rate, seconds, Random(1), clock=server.clock, sleep=server.sleep))
+
+
+@pytest.mark.parametrize("more", [["--rate", "50", "--rate", "0"], ["--rate", "50", "--seconds", "0"]])
+def test_a_rate_or_time_that_cannot_be_is_said_before_anybody_is_asked(more: list[str]) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        done = CliRunner().invoke(build(), ["load", f"http://127.0.0.1:{nobody.getsockname()[1]}", *more])
+    assert isinstance(done.exception, ConfigError)
+    assert f"{more[-2]} = 0.0: expected" in str(done.exception)
 
 
 def test_a_gateway_is_measured_from_the_command_line(tmp_path: Path) -> None:

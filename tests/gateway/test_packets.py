@@ -9,7 +9,15 @@ from typing import Any
 import pylsqpack
 import pytest
 from aioquic.buffer import Buffer, encode_uint_var
-from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, encode_frame
+from aioquic.h3.connection import (
+    ErrorCode,
+    FrameType,
+    H3Connection,
+    H3Stream,
+    ProtocolError,
+    encode_frame,
+    validate_request_headers,
+)
 from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.quic.stream import QuicStreamSender
 from desk import ATTACK, ndjson
@@ -17,11 +25,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quic import Client, Running, body, running
 
-from aimds.gateway.server import heads
-from aimds.gateway.server.answer import Answer
+from aimds.gateway.headers import Head
+from aimds.gateway.packets import heads
+from aimds.gateway.packets.answer import Answer
+from aimds.gateway.packets.wire import pulled, varint
+from aimds.gateway.problem import Problem
 from aimds.gateway.server.connection import Connection
-from aimds.gateway.server.receiving import pulled
-from aimds.gateway.server.wire import varint
+from aimds.gateway.server.requests import Requests
 
 HEADERS = st.lists(
     st.tuples(
@@ -58,6 +68,49 @@ def test_a_head_is_read_by_another_implementation_as_it_was_meant(status: int, h
     control, found = pylsqpack.Decoder(0, 0).feed_header(0, block)
     assert found == [(b":status", b"%d" % status), *((name.encode(), value.encode()) for name, value in headers)]
     assert not control
+
+
+@given(HEADERS, HEADERS)
+def test_the_head_of_a_request_is_read_as_it_was_meant(
+    headers: list[tuple[str, str]], more: list[tuple[str, str]]
+) -> None:
+    pseudo = [(":method", "POST"), (":scheme", "https"), (":authority", "a:1"), (":path", "/v1/screen?verdict=brief")]
+    headers = [*pseudo, ("authorization", "Bearer \u00e4\u4e2d"), *headers]
+    frame = Buffer(data=heads.request(headers, more))
+    assert frame.pull_uint_var() == FrameType.HEADERS
+    block = frame.pull_bytes(frame.pull_uint_var())
+    assert frame.eof()
+    control, found = pylsqpack.Decoder(0, 0).feed_header(0, block)
+    assert found == [(name.encode(), value.encode()) for name, value in [*headers, *more]]
+    assert not control
+
+
+@pytest.mark.parametrize(
+    "key", [b"a", b'"q"', b"", b"x" * 255, b"x" * 256, b"\xc3\xa4", b"a b", b" a", b"a\t", b"a\0", b"a\r\nb: c"]
+)
+@pytest.mark.parametrize("more", [[], [(b"idempotency-key", b"other")], [(b"x", b"y" * 32_300)]])
+def test_a_head_with_a_key_is_read_as_by_itself(key: bytes, more: list[tuple[bytes, bytes]]) -> None:
+    def read(*keys: bytes) -> tuple[str, Any]:
+        requests: Any = Requests(None)  # type: ignore[arg-type]
+        for one in keys:
+            headers = [*REQUEST, *more, (b"idempotency-key", one)]
+            try:
+                opening = requests._read(headers)
+                # What stands nowhere is read by the service, which says what is wrong.
+                head = opening.read or Head.read(opening.method, opening.target, opening.headers)
+                found = "read", (opening.headers, opening.size, head.method, head.path, head.query, head.headers)
+            except (ProtocolError, Problem) as error:
+                found = type(error).__name__, str(error)
+        return found
+
+    headers = [*REQUEST, *more, (b"idempotency-key", key)]
+    try:
+        validate_request_headers(headers, H3Stream(0))
+        head = Head.read("POST", "/v1/screen?verdict=brief", headers)
+        expected = "read", (headers, None, "POST", "/v1/screen", {"verdict": "brief"}, head.headers)
+    except (ProtocolError, Problem) as error:
+        expected = type(error).__name__, str(error)  # type: ignore[assignment]
+    assert read(key) == read(b"before", key) == expected
 
 
 def head_of(client: Client, *more: tuple[bytes, bytes]) -> bytes:

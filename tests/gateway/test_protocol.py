@@ -201,7 +201,8 @@ def test_a_batch_reads_on_only_as_its_rows_are_screened() -> None:
     while exchange.wants_data:
         exchange.receive(line * 10, desk.now)
         received += 10
-    assert received == 30
+    # Two pieces of ten rows are queued, and two wait behind them.
+    assert received == 40
     assert desk.service.batcher.queued_rows == 20
     desk.run()
     assert exchange.wants_data

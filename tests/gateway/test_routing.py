@@ -272,7 +272,7 @@ def test_a_reload_takes_up_other_tiers_and_what_was_spent_stays_spent(tiers: Pat
         assert [(one["tier"], one["reason"]) for one in found] == [("cellar", "cheapest"), (None, "budget")]
         tiers.write_text("[[tier]]\n")
         running.call(running.gateway.reload())
-        assert "tiers" in running.gateway._last_reload["error"]
+        assert "tiers" in running.gateway.reloads.last["error"]
         assert asked(running, "hello")["route"]["tier"] == "cellar"
 
 

@@ -18,9 +18,10 @@ import pytest
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.events import DataReceived
 from aioquic.quic.connection import Limit, QuicConnection
+from aioquic.quic.crypto import CryptoContext
 from aioquic.quic.packet_builder import QuicSentPacket
-from aioquic.quic.recovery import QuicPacketRecovery
-from aioquic.quic.stream import QuicStream
+from aioquic.quic.recovery import QuicPacketPacer, QuicPacketRecovery
+from aioquic.quic.stream import QuicStream, QuicStreamReceiver
 from aioquic.tls import Context
 from desk import ATTACK, ipc, ndjson
 from quic import NOW, Running, body, ca, running
@@ -29,11 +30,11 @@ from aimds.gateway import certificates
 from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.certificates import Chains
 from aimds.gateway.identity import Identity
+from aimds.gateway.packets.credit import STREAM_WINDOW, STREAMS, Finished
 from aimds.gateway.pieces import Limits
 from aimds.gateway.protocol import Hooks
 from aimds.gateway.server import Server, configuration
 from aimds.gateway.server.connection import SEND_BUFFER
-from aimds.gateway.server.credit import STREAM_WINDOW, STREAMS, Finished
 
 
 @pytest.mark.parametrize("offload", [True, False])
@@ -377,6 +378,17 @@ def test_what_is_overridden_in_aioquic_is_still_there() -> None:
     ):
         source = inspect.getsource(getattr(QuicConnection, name))
         assert hashlib.sha256(source.encode()).hexdigest()[:16] == digest, name
+    for what, digest in (
+        (QuicConnection._handle_max_data_frame, "e5c49776cb2c9b0b"),
+        (QuicConnection._handle_max_stream_data_frame, "c94e4873026aaa68"),
+        (QuicConnection._get_or_create_stream_for_send, "e798e8a980835ca4"),
+        (QuicStreamReceiver.handle_frame, "cc08c19244f37566"),
+        (QuicStream.__init__, "43036ee65d1f4446"),
+        (CryptoContext.decrypt_packet, "fe94c52f762d3f3d"),
+        (CryptoContext.encrypt_packet, "fe4c0f9b61d15b01"),
+        (QuicPacketPacer, "75b322ca2772e486"),
+    ):
+        assert hashlib.sha256(inspect.getsource(what).encode()).hexdigest()[:16] == digest, what
     assert list(inspect.signature(QuicPacketRecovery._on_packets_lost).parameters) == [
         "self",
         "now",

@@ -16,23 +16,26 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 import pyarrow as pa
-from aioquic.h3.events import HeadersReceived
+from aioquic.h3.events import DataReceived, HeadersReceived
 
 from aimds.errors import ConfigError
 from aimds.gateway.client.options import Answer, Options, ServerError, checked, refusal, untrusted
 from aimds.gateway.client.quic import Quic, opened
 from aimds.gateway.client.tcp import connection
-from aimds.gateway.headers import ARROW, DEADLINE, JSON, NDJSON
+from aimds.gateway.headers import ARROW, DEADLINE, JSON, KEY, NDJSON
 
 AGAIN = frozenset({429, 503})
 """Statuses that a later try may change."""
 MOST_STREAMS = 100
-"""Requests of one client at once, fewer than a gateway takes: for every packet aioquic walks all streams, also those
-that wait for leave to begin."""
+"""Requests of one client at once, fewer than a gateway takes, so that none waits for leave to begin."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
 PORTION = 16 << 10
 """Bytes of rows of a stream that are sent at once at most."""
+CHUNK_ROWS = 1024
+"""Rows of a table that are sent as one batch: the gateway screens the first while the next come."""
+_ENCODE, _DECODE = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
 
 
 class AsyncClient:
@@ -94,11 +97,11 @@ class AsyncClient:
         Raises:
             ServerError: refused, or no answer, after the last try.
         """
-        body = json.dumps({"text": text, **fields}).encode()
+        body = _encoded({"text": text, **fields})
         self._count += 1
-        key = {"content-type": JSON, "idempotency-key": f"{self._name}-{self._count}"}
+        key = {"content-type": JSON, KEY: f"{self._name}-{self._count}"}
         answer = await self.request("POST", "/v1/screen", body, key)
-        found: dict[str, Any] = json.loads(answer.body)
+        found: dict[str, Any] = _DECODE(answer.body)
         return found
 
     async def screen_table(self, table: pa.Table) -> pa.Table:
@@ -109,9 +112,9 @@ class AsyncClient:
         """
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table, max_chunksize=4096)
+            writer.write_table(table, max_chunksize=CHUNK_ROWS)
         self._count += 1
-        key = {"content-type": ARROW, "idempotency-key": f"{self._name}-{self._count}"}
+        key = {"content-type": ARROW, KEY: f"{self._name}-{self._count}"}
         answer = await self.request("POST", "/v1/screen/batch", sink.getvalue().to_pybytes(), key)
         return pa.ipc.open_stream(answer.body).read_all()
 
@@ -163,7 +166,8 @@ class AsyncClient:
             raise ConfigError("http", 1, "3 for a stream")
         quic = await self._connected()
         target = "/v1/screen/stream" + ("?verdict=brief" if brief else "")
-        stream = quic.begin(self._pseudo("POST", target, self._headers({"content-type": NDJSON})), None)
+        came: asyncio.Queue[HeadersReceived | DataReceived | None] = asyncio.Queue()
+        stream = quic.begin(self._head("POST", target, self._headers({"content-type": NDJSON})), None, came.put_nowait)
 
         async def feed() -> None:
             # Rows that come without a pause between them go together.
@@ -177,7 +181,7 @@ class AsyncClient:
             async for row in rows:
                 if not held:
                     loop.call_soon(flush)
-                held.extend(json.dumps(row).encode() + b"\n")
+                held.extend(_encoded(row) + b"\n")
                 if len(held) >= PORTION or quic.is_full(stream):
                     content = bytes(held)
                     held.clear()
@@ -186,10 +190,10 @@ class AsyncClient:
             held.clear()
 
         feeding = asyncio.create_task(feed())
-        status, held, queue = 0, b"", quic.streams[stream]
+        status, held = 0, b""
         try:
             while True:
-                event = await queue.get()
+                event = await came.get()
                 if event is None:
                     raise ServerError(0, {"title": "The stream broke off"})
                 if isinstance(event, HeadersReceived):
@@ -201,7 +205,7 @@ class AsyncClient:
                 if status < 400:
                     *lines, held = held.split(b"\n")
                     for line in lines:
-                        yield json.loads(line)
+                        yield _DECODE(line)
                 if event.stream_ended:
                     return
         finally:
@@ -218,9 +222,9 @@ class AsyncClient:
             found[DEADLINE] = f"{self.options.deadline_ms:g}"
         return found
 
-    def _pseudo(self, method: str, target: str, headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-        first = {":method": method, ":scheme": "https", ":authority": self._url.netloc, ":path": target}
-        return [(name.encode(), value.encode()) for name, value in {**first, **headers}.items()]
+    def _head(self, method: str, target: str, headers: dict[str, str]) -> list[tuple[str, str]]:
+        first = ((":method", method), (":scheme", "https"), (":authority", self._url.netloc), (":path", target))
+        return [*first, *headers.items()]
 
     async def _once(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
         if not self.is_quic:
@@ -231,20 +235,27 @@ class AsyncClient:
 
     async def _over_quic(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
         quic = await self._connected()
-        stream = quic.begin(self._pseudo(method, target, headers), body)
-        status, found, parts = 0, {}, []
+        done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        found: dict[str, str] = {}
+        parts: list[bytes] = []
+
+        def told(event: HeadersReceived | DataReceived | None) -> None:
+            if done.done():
+                return
+            if event is None:
+                done.set_exception(ConnectionError("the connection broke off"))
+                return
+            if isinstance(event, HeadersReceived):
+                found.update((name.decode(), value.decode()) for name, value in event.headers)
+            else:
+                parts.append(event.data)
+            if event.stream_ended:
+                done.set_result(Answer(int(found[":status"]), found, b"".join(parts)))
+
+        key = headers.pop(KEY, None)
+        stream = quic.begin(self._head(method, target, headers), body, told, more=() if key is None else ((KEY, key),))
         try:
-            while True:
-                event = await quic.streams[stream].get()
-                if event is None:
-                    raise ConnectionError("the connection broke off")
-                if isinstance(event, HeadersReceived):
-                    found = {name.decode(): value.decode() for name, value in event.headers}
-                    status = int(found[":status"])
-                else:
-                    parts.append(event.data)
-                if event.stream_ended:
-                    return Answer(status, found, b"".join(parts))
+            return await done
         finally:
             quic.streams.pop(stream, None)
 
@@ -261,6 +272,14 @@ class AsyncClient:
         self._tcp.request(method, target, body, headers)
         answer = self._tcp.getresponse()
         return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+
+
+def _encoded(row: dict[str, Any]) -> bytes:
+    try:
+        return _ENCODE(row)
+    except (UnicodeEncodeError, OverflowError, TypeError):
+        # A surrogate by itself, or a number beyond 64 bits: for the gateway to say.
+        return json.dumps(row).encode()
 
 
 def _fields(options: Options) -> dict[str, Any]:

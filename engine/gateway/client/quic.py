@@ -1,34 +1,49 @@
-"""One HTTP/3 connection of a client: a queue for each stream, and bodies sent as there is room."""
+"""One HTTP/3 connection of a client: what comes on each stream is handed on, and bodies are sent as there is room."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 from urllib.parse import SplitResult
 
-from aioquic.asyncio.client import connect
-from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, QuicEvent, StreamReset
+from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, QuicEvent, StreamDataReceived, StreamReset
 
 from aimds.gateway.client.options import Options, ServerError, trust, untrusted
+from aimds.gateway.datagrams import Address, Datagrams, bound
+from aimds.gateway.packets import heads
+from aimds.gateway.packets.credit import Quic as Credit
+from aimds.gateway.packets.end import End
+from aimds.gateway.packets.receiving import Arrived
+from aimds.gateway.packets.wire import varint
 
 DISTRUST = frozenset(0x100 + alert for alert in (42, 43, 44, 45, 46, 48))
 """What a QUIC connection ends with where a certificate is bad, unsupported, revoked, expired, unknown or of an unknown
 CA: the TLS alerts (RFC 8446, section 6.2) as RFC 9001, section 4.8, carries them."""
 SEND_BUFFER = 1 << 20
+DATA: Final = b"\0"
+Told = Callable[[HeadersReceived | DataReceived | None], None]
+"""Gets what comes on a stream; None where it broke off."""
 
 
-class Quic(QuicConnectionProtocol):
-    """One HTTP/3 connection; each stream has a queue of what came on it."""
+class Transport(Credit):
+    """The connection below. What comes is taken at once, so credit returns as it comes."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    stream_window, connection_window = 1 << 20, 16 << 20
+
+
+class Quic(End):
+    """One HTTP/3 connection; ``streams`` has who is told of what comes on each."""
+
+    def __init__(self, quic: Transport) -> None:
+        super().__init__(quic)
         self._http: H3Connection | None = None
-        self.streams: dict[int, asyncio.Queue[HeadersReceived | DataReceived | None]] = {}
+        self.streams: dict[int, Told] = {}
         self.over = False
         self.distrust = ""
         """Why the server's certificate was not accepted, where that ended the connection."""
@@ -37,18 +52,30 @@ class Quic(QuicConnectionProtocol):
     def quic_event_received(self, event: QuicEvent) -> None:
         """Hand events to their streams."""
         if isinstance(event, ProtocolNegotiated):
-            self._http = H3Connection(self._quic)
+            self._http = H3Connection(self.quic)
+            self.quic.arrived = self._arrived
         elif isinstance(event, ConnectionTerminated):
-            self.over = True
             if event.error_code in DISTRUST:
                 self.distrust = event.reason_phrase or "it was refused"
-            for queue in self.streams.values():
-                queue.put_nowait(None)
-        elif isinstance(event, StreamReset) and event.stream_id in self.streams:
-            self.streams[event.stream_id].put_nowait(None)
+            self._broken()
+        elif isinstance(event, StreamReset) and (told := self.streams.get(event.stream_id)) is not None:
+            told(None)
         for found in self._http.handle_event(event) if self._http is not None else ():
-            if isinstance(found, (HeadersReceived, DataReceived)) and found.stream_id in self.streams:
-                self.streams[found.stream_id].put_nowait(found)
+            if isinstance(found, (HeadersReceived, DataReceived)):
+                if (told := self.streams.get(found.stream_id)) is not None:
+                    told(found)
+                if found.stream_ended and self._http is not None:
+                    self._http._stream.pop(found.stream_id, None)
+
+    def _arrived(self, event: Arrived) -> None:
+        content = event.parts[0] if len(event.parts) == 1 else b"".join(event.parts)
+        self.quic_event_received(StreamDataReceived(content, event.over, event.stream_id))
+
+    def _broken(self) -> None:
+        self.over = True
+        for told in list(self.streams.values()):
+            told(None)
+        self.room.set()
 
     async def wait_connected(self) -> None:
         """Wait for the handshake. When that is given up, what it ends with later is told to nobody."""
@@ -58,20 +85,34 @@ class Quic(QuicConnectionProtocol):
             self._connected_waiter = None
             raise
 
-    def datagram_received(self, data: bytes | str, addr: Any) -> None:
-        """What was acknowledged makes room."""
-        super().datagram_received(data, addr)
+    def received(self, datagrams: list[tuple[bytes, Address]]) -> None:
+        """Take in what the socket has read; what was acknowledged makes room."""
+        now = self._loop.time()
+        for data, address in datagrams:
+            self.quic.receive_datagram(data, address, now=now)
+        self._process_events()
+        self.transmit()
         self.room.set()
 
-    def begin(self, headers: list[tuple[bytes, bytes]], body: bytes | None) -> int:
-        """Start a request, with all of its body where there is one; its stream."""
+    def begin(
+        self,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | None,
+        told: Told,
+        *,
+        more: Sequence[tuple[str, str]] = (),
+    ) -> int:
+        """Start a request, with all of its body where there is one; its stream.
+
+        ``told``: see `Told`. ``headers`` begin other requests alike, ``more`` are of this one alone.
+        """
         if self._http is None:
             raise ConnectionError("the server speaks no HTTP/3")
-        stream = int(self._quic.get_next_available_stream_id())
-        self.streams[stream] = asyncio.Queue()
-        self._http.send_headers(stream, headers, end_stream=body == b"")
-        if body:
-            self._http.send_data(stream, body, True)
+        stream = int(self.quic.get_next_available_stream_id())
+        self.streams[stream] = told
+        head = heads.request(headers, more)
+        content = head if not body else b"".join((head, DATA, varint(len(body)), body))
+        self.quic.send_stream_data(stream, content, body is not None)
         self._transmit_soon()
         return stream
 
@@ -86,14 +127,25 @@ class Quic(QuicConnectionProtocol):
 
     def write(self, stream: int, content: bytes, *, end: bool = False) -> None:
         """More of a body, whether or not there is room."""
-        assert self._http is not None
-        self._http.send_data(stream, content, end)
+        framed = b"".join((DATA, varint(len(content)), content)) if content else b""
+        self.quic.send_stream_data(stream, framed, end)
         self._transmit_soon()
 
     def is_full(self, stream: int) -> bool:
         """Whether so much waits that more should."""
-        found = self._quic._streams.get(stream)
-        return found is not None and len(found.sender._buffer) > SEND_BUFFER
+        return self.quic.unsent(stream) > SEND_BUFFER
+
+    def end(self) -> None:
+        """Close the connection and the socket at once: nothing that comes late is answered then, so there is no need to
+        wait for it (RFC 9000, section 10.2)."""
+        if self._transport is None:
+            return
+        self.close()
+        self._transport.close()
+        for waiting in (self._timer, self._transmit_task):
+            if waiting is not None:
+                waiting.cancel()
+        self._broken()
 
 
 async def opened(url: SplitResult, options: Options, stack: contextlib.AsyncExitStack) -> Quic:
@@ -105,27 +157,48 @@ async def opened(url: SplitResult, options: Options, stack: contextlib.AsyncExit
         DataError: a file that ``options`` name is not there, or is no PEM that can be used.
     """
     trust(options)  # what is wrong with a file is said here: aioquic would say it while shaking hands, or not at all
-    settings = QuicConfiguration(alpn_protocols=H3_ALPN, server_name=url.hostname)
+    settings = configuration(url.hostname or "")
     if options.ca is not None:
         settings.load_verify_locations(str(options.ca))
     if options.certificate is not None:
         settings.load_cert_chain(str(options.certificate), options.key and str(options.key))
-    made: list[Quic] = []
-
-    def protocol(*arguments: Any, **more: Any) -> Quic:
-        made.append(Quic(*arguments, **more))
-        return made[-1]
-
-    opening = connect(url.hostname or "", url.port or 443, configuration=settings, create_protocol=protocol)
+    quic = Quic(Transport(configuration=settings))
     try:
         async with asyncio.timeout(options.connect_s):
-            quic = await stack.enter_async_context(opening)
-    except ConnectionError:
-        if made and made[-1].distrust:
-            raise untrusted(url, made[-1].distrust) from None
+            await connect(quic, url.hostname or "", url.port or 443)
+    except BaseException as error:
+        quic.end()
+        if isinstance(error, ConnectionError) and quic.distrust:
+            raise untrusted(url, quic.distrust) from None
+        if isinstance(error, TimeoutError):
+            told = f"nothing over HTTP/3 (UDP) within {options.connect_s:g} s; is it running? HTTP 1 asks over TCP"
+            raise ServerError(0, {"title": "No answer", "detail": told}) from None
         raise
-    except TimeoutError:
-        told = f"nothing over HTTP/3 (UDP) within {options.connect_s:g} s; is it running? HTTP 1 asks over TCP"
-        raise ServerError(0, {"title": "No answer", "detail": told}) from None
-    assert isinstance(quic, Quic)
+    stack.callback(quic.end)
     return quic
+
+
+def configuration(name: str) -> QuicConfiguration:
+    """Settings for a connection to the server called ``name``."""
+    return QuicConfiguration(
+        alpn_protocols=H3_ALPN,
+        server_name=name,
+        max_data=Transport.connection_window,
+        max_stream_data=Transport.stream_window,
+    )
+
+
+async def connect(quic: Quic, host: str, port: int) -> None:
+    """Shake hands with the server at ``host``; `Quic.end` is to be called whatever comes of it.
+
+    Raises:
+        ConnectionError: it went wrong.
+        OSError: there is no such host.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    family, address = found[0][0], found[0][4]
+    sock = bound("::" if family == socket.AF_INET6 else "0.0.0.0", 0)
+    transport: Any = Datagrams(sock, quic.received)
+    quic.connection_made(transport)
+    quic.connect(address)
+    await quic.wait_connected()

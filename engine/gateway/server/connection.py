@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.connection import ErrorCode, H3Connection, ProtocolError
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.events import (
@@ -17,15 +16,16 @@ from aioquic.quic.events import (
 )
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from aimds.gateway.datagrams import Address, Datagrams
+from aimds.gateway.datagrams import Address
 from aimds.gateway.identity import Peer
+from aimds.gateway.packets import heads
+from aimds.gateway.packets.credit import Quic
+from aimds.gateway.packets.end import End
+from aimds.gateway.packets.receiving import Arrived
+from aimds.gateway.packets.wire import varint
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
-from aimds.gateway.server import heads
-from aimds.gateway.server.credit import Quic
-from aimds.gateway.server.receiving import Arrived
 from aimds.gateway.server.requests import Opening, Request, Requests
-from aimds.gateway.server.wire import varint
 
 SEND_BUFFER = 256 << 10
 """Bytes of an answer that aioquic may hold, sent or not, until they are acknowledged."""
@@ -37,12 +37,12 @@ PORTION = 64 << 10
 """Bytes of a body that are handed on at a time, and of an answer."""
 
 
-class Connection(QuicConnectionProtocol):
+class Connection(End):
     """One client. Everything that it does wrong ends at this connection."""
 
     def __init__(self, quic: Quic, service: Service, address: Address, completed: Callable[[], None]) -> None:
         super().__init__(quic)
-        self.quic, self._service, self._address, self._completed = quic, service, address, completed
+        self._service, self._address, self._completed = service, address, completed
         self._requests: dict[int, Request] = {}
         self._http: H3Connection | None = None
         self._reader: Requests | None = None
@@ -56,33 +56,6 @@ class Connection(QuicConnectionProtocol):
         self._peer: Peer | None = None
         self._connections = service.metrics.connections.labels("quic")
         self._counted = self._over = False
-
-    def transmit(self) -> None:
-        """Send, all datagrams together, and look again when it is time."""
-        self._transmit_task = None
-        quic, transport = self.quic, self._transport
-        assert transport is not None
-        found = quic.datagrams_to_send(now=self._loop.time())
-        for data, address in found:
-            transport.sendto(data, address)
-        if found and isinstance(transport, Datagrams):
-            transport.flush()
-        at = quic.get_timer()
-        # A timer that comes too early looks again: cheaper than one that is set anew for each packet.
-        if self._timer is not None and (at is None or at < (self._timer_at or 0.0)):
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None and at is not None:
-            self._timer, self._timer_at = self._loop.call_at(at, self._handle_timer), at
-
-    def _handle_timer(self) -> None:
-        self._timer, now, at = None, self._loop.time(), self.quic.get_timer()
-        if at is not None and at > max(now, self._timer_at or 0.0):
-            self._timer, self._timer_at = self._loop.call_at(at, self._handle_timer), at
-            return
-        self.quic.handle_timer(now=max(now, self._timer_at or 0.0))
-        self._process_events()
-        self.transmit()
 
     def _process_events(self) -> None:
         super()._process_events()

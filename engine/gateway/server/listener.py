@@ -19,9 +19,9 @@ from aioquic.quic.packet import (
 from aioquic.quic.retry import QuicRetryTokenHandler
 
 from aimds.gateway.datagrams import Address, Datagrams
+from aimds.gateway.packets.credit import CONNECTION_WINDOW, STREAM_WINDOW, Quic
 from aimds.gateway.protocol import Service
 from aimds.gateway.server.connection import Connection
-from aimds.gateway.server.credit import CONNECTION_WINDOW, STREAM_WINDOW, Quic
 
 MOST_CONNECTIONS = 20_000
 IDLE_S = 60.0

@@ -25,11 +25,12 @@ from aioquic.h3.events import H3Event
 from aioquic.quic.events import StreamDataReceived
 
 from aimds.gateway.exchange import Exchange
-from aimds.gateway.headers import Head
+from aimds.gateway.headers import KEY, MAX_KEY, Head
+from aimds.gateway.packets.wire import pulled
 from aimds.gateway.problem import Problem
-from aimds.gateway.server.receiving import pulled
 
 MOST_HEADS: Final = 64
+RAW_KEY, LONGEST_KEY = KEY.encode(), b"k" * MAX_KEY
 DATA, HEADERS = int(FrameType.DATA), int(FrameType.HEADERS)
 
 
@@ -99,6 +100,22 @@ class Requests:
         return self._read(headers), content[stop:]
 
     def _read(self, headers: list[tuple[bytes, bytes]]) -> Opening:
+        """The head that ``headers`` are. Many are alike but for an Idempotency-Key at their end, so that is read apart.
+
+        Raises:
+            ProtocolError: they are no head of a request.
+        """
+        if not headers or headers[-1][0] != RAW_KEY:
+            return self._alike(headers)
+        value = headers[-1][1].decode("latin-1")
+        if not value.isascii() or not value.isprintable() or " " in value or len(value) > MAX_KEY:
+            return self._alike(headers)
+        # Whatever the key, they are no larger than this.
+        found = self._alike([*headers[:-1], (RAW_KEY, LONGEST_KEY)])
+        read = None if found.read is None else found.read.keyed(value)
+        return Opening(found.method, found.target, headers, read, found.size)
+
+    def _alike(self, headers: list[tuple[bytes, bytes]]) -> Opening:
         key = tuple(headers)
         found = self._heads.get(key)
         if found is None:

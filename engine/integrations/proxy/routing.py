@@ -106,7 +106,9 @@ class Routing:
         for tier in tiers.tiers:
             if tier.adapter != "openai":
                 raise ConfigError(f"tier {tier.name}.adapter", tier.adapter, "openai, for a proxy")
-            self._servers[tier.name] = Upstream(Address.read(tier.url), timeout_s=tier.timeout_s)
+            self._servers[tier.name] = Upstream(
+                Address.read(tier.url, f"tier {tier.name}.url"), timeout_s=tier.timeout_s
+            )
             bearer = f"Bearer {key(tier, environment)}".encode() if tier.key_env else None
             self._headers[tier.name] = [] if bearer is None else [(b"authorization", bearer)]
 

@@ -44,24 +44,24 @@ class Address:
     prefix: str
 
     @classmethod
-    def read(cls, url: str) -> Address:
-        """The address in ``url``.
+    def read(cls, url: str, key: str = "--upstream") -> Address:
+        """The address in ``url``, the value of ``key``.
 
         Raises:
             ConfigError: no http or https URL, or one with credentials, a query or a fragment.
         """
-        expected = "http:// or https://, a host, perhaps a port and a path"
+        expected = "a URL such as http://127.0.0.1:8000: http or https, a host, perhaps a port and a path"
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            raise ConfigError("upstream", url, expected) from None
+            raise ConfigError(key, url, expected) from None
         if parts.username is not None or parts.password is not None:
             # Not shown: it holds a password.
-            raise ConfigError("upstream", "(a URL with credentials)", "a URL without; clients send their own")
+            raise ConfigError(key, "(a URL with credentials)", "a URL without; clients send their own")
         plain = url.isascii() and not any(byte <= " " or byte == "\x7f" for byte in url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or not plain:
-            raise ConfigError("upstream", url, expected)
+            raise ConfigError(key, url, expected)
         port = port if port is not None else 443 if parts.scheme == "https" else 80
         return cls(parts.scheme, parts.hostname, port, parts.path.rstrip("/"))
 

@@ -525,9 +525,11 @@ def test_a_proxy_that_drains_takes_nothing_new() -> None:
     ["", "localhost:8000", "ftp://a", "http://", "http://u:p@host", "http://host/?q=1", "http://host/#f", "http://a b", "http://h:x", "http://h\r\nX: 1"],
 )  # fmt: skip
 def test_an_address_that_cannot_be_the_server_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(ConfigError, match="upstream") as found:
+    with pytest.raises(ConfigError, match=r"^--upstream.* a URL") as found:
         Address.read(url)
     assert "u:p" not in str(found.value)
+    with pytest.raises(ConfigError, match=r"^tier small\.url"):
+        Address.read(url, "tier small.url")
 
 
 def test_an_address_is_read() -> None:

@@ -1,4 +1,4 @@
-"""Packets that a server sends once the handshake is over, written whole: acknowledgements, credit and stream data.
+"""Packets that are sent once the handshake is over, written whole: acknowledgements, credit and stream data.
 
 aioquic comes by each stream for each packet; here only those are looked at that have something to send. Whatever is
 rare (connection ids, path validation, closing) is left to aioquic. What is used of it is private to it; a test looks
@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, Final
 
-from aioquic.quic.connection import QuicConnection, QuicConnectionState
+from aioquic.quic.connection import QuicConnectionState
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicSentPacket
@@ -19,29 +19,24 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
-from aimds.gateway.server.answer import Answer
-from aimds.gateway.server.wire import SMALL, acknowledgement, varint
+from aimds.gateway.packets.answer import Answer
+from aimds.gateway.packets.streams import Streams
+from aimds.gateway.packets.wire import SMALL, acknowledgement, varint
 
 LEAST_FRAME: Final = 32
-"""Bytes of a packet below which no piece of an answer is put into it."""
+"""Bytes of a packet below which no piece of a stream is put into it."""
 TAG: Final = 16
 LONGEST_PAUSE_S: Final = 1e-3
 """Between packets that are sent at a pace."""
 ONE_RTT, CONNECTED, ACKED = Epoch.ONE_RTT, QuicConnectionState.CONNECTED, QuicDeliveryState.ACKED
 
 
-class Sending(QuicConnection, ABC):
-    """A connection of a server that writes its ordinary packets itself."""
+class Sending(Streams, ABC):
+    """A connection that writes its ordinary packets itself."""
 
     def __init__(self, **options: Any) -> None:
-        self._active: dict[int, QuicStream] = {}
-        """Streams with something to send, in turn."""
-        self._owed: dict[int, QuicStream] = {}
-        """Streams whose credit may have to be raised."""
-        self._leaving: dict[int, QuicStream] = {}
-        """Streams that were broken off and may be over."""
         self._unsaid = True
-        """There may be connection ids that the client has not been told."""
+        """There may be connection ids that the other end has not been told."""
         self._found: tuple[QuicPacketSpace, CryptoPair] | None = None
         super().__init__(**options)
         lost = self._loss._on_packets_lost
@@ -57,53 +52,9 @@ class Sending(QuicConnection, ABC):
 
         self._loss._on_packets_lost = on_packets_lost  # type: ignore[method-assign]
 
-    @property
-    def _streams_queue(self) -> list[QuicStream]:
-        # What aioquic goes by where it writes itself.
-        return list(self._streams.values())
-
-    @_streams_queue.setter
-    def _streams_queue(self, queue: list[QuicStream]) -> None:
-        """The order is that of ``_active``."""
-
     def _replenish_connection_ids(self) -> None:
         super()._replenish_connection_ids()
         self._unsaid = True
-
-    def send_stream_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
-        """As in aioquic, but that nothing is nothing."""
-        if not data and not end_stream:
-            return
-        stream = self._streams.get(stream_id)
-        if stream is None:
-            super().send_stream_data(stream_id, data, end_stream)
-            stream = self._streams[stream_id]
-        else:
-            stream.sender.write(data, end_stream)
-        self._active[stream_id] = stream
-
-    def reset_stream(self, stream_id: int, error_code: int) -> None:
-        """As in aioquic."""
-        super().reset_stream(stream_id, error_code)
-        self._broken(stream_id)
-
-    def stop_stream(self, stream_id: int, error_code: int) -> None:
-        """As in aioquic."""
-        super().stop_stream(stream_id, error_code)
-        self._broken(stream_id)
-
-    def _handle_stop_sending_frame(self, context: Any, frame_type: int, buf: Any) -> None:
-        super()._handle_stop_sending_frame(context, frame_type, buf)
-        self._broken(self._events[-1].stream_id)  # type: ignore[attr-defined]
-
-    def _handle_reset_stream_frame(self, context: Any, frame_type: int, buf: Any) -> None:
-        super()._handle_reset_stream_frame(context, frame_type, buf)
-        self._broken(self._events[-1].stream_id)  # type: ignore[attr-defined]
-
-    def _broken(self, stream_id: int) -> None:
-        stream = self._streams.get(stream_id)
-        if stream is not None:
-            self._active[stream_id] = self._leaving[stream_id] = stream
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
         """As in aioquic."""
@@ -142,19 +93,24 @@ class Sending(QuicConnection, ABC):
     def _written(self, now: float) -> list[tuple[bytes, Any]]:
         loss, path, cid = self._loss, self._network_paths[0], self._peer_cid.cid
         space, pair = self._ordinary()
+        keys: Any = pair.send
         first = bytes([0x41 | self._spin_bit << 5 | pair.key_phase << 2]) + cid
         size = self._max_datagram_size - len(first) - 2 - TAG
         room = loss.congestion_window - loss.bytes_in_flight
         if self._probe_pending:
             room = max(room, self._max_datagram_size)
         out: list[tuple[bytes, Any]] = []
+        pacer, granting = loss._pacer, True
+        # All of these packets are sent at one time, so the pacer's bucket is filled once.
+        every = pacer.packet_time
+        if every is not None:
+            pacer.update_bucket(now=now)
         while True:
             if space.ack_at is None or space.ack_at >= now:
-                pacer = loss._pacer
-                self._pacing_at = pacer.next_send_time(now=now)
-                if self._pacing_at is not None:
+                self._pacing_at = None
+                if every is not None and pacer.bucket_time <= 0:
                     # Some packets at a time: one for each would wake both ends as often.
-                    self._pacing_at = max(self._pacing_at, now + min(pacer.bucket_max / 2, LONGEST_PAUSE_S))
+                    self._pacing_at = now + max(every, min(pacer.bucket_max / 2, LONGEST_PAUSE_S))
                     break
             frames: list[bytes] = []
             handlers: list[tuple[Any, Any]] = []
@@ -163,7 +119,8 @@ class Sending(QuicConnection, ABC):
                 flight -= self._acknowledge(frames, handlers, space, now)
             acks = len(frames)
             if flight >= LEAST_FRAME:
-                flight = self._grant(frames, handlers, flight)
+                if granting or self._owed:
+                    flight, granting = self._grant(frames, handlers, flight), False
                 if self._active:
                     self._stream_frames(frames, handlers, flight)
             if self._probe_pending and flight > 0:
@@ -178,7 +135,8 @@ class Sending(QuicConnection, ABC):
                 content, in_flight = content + b"\0", True
             number = self._packet_number
             self._packet_number += 1
-            data = pair.send.encrypt_packet(first + (number & 0xFFFF).to_bytes(2, "big"), content, number)
+            header = first + (number & 0xFFFF).to_bytes(2, "big")
+            data = keys.hp.apply(header, keys.aead.encrypt(content, header, number))
             packet = QuicSentPacket(
                 ONE_RTT, in_flight, eliciting, False, number, QuicPacketType.ONE_RTT, now, len(data), handlers
             )
@@ -187,7 +145,8 @@ class Sending(QuicConnection, ABC):
                 room -= len(data)
             path.bytes_sent += len(data)
             out.append((data, path.addr))
-            loss._pacer.update_after_send(now=now)
+            if every is not None:
+                pacer.bucket_time = max(0.0, pacer.bucket_time - every)
         return out
 
     def _acknowledge(self, frames: list[bytes], handlers: list[tuple[Any, Any]], space: Any, now: float) -> int:
@@ -226,7 +185,7 @@ class Sending(QuicConnection, ABC):
 
     @abstractmethod
     def _raise_limit(self, stream: QuicStream) -> bool:
-        """Set the limit of ``stream``; whether the client has to be told."""
+        """Set the limit of ``stream``; whether the other end has to be told."""
 
     def _stream_frames(self, frames: list[bytes], handlers: list[tuple[Any, Any]], flight: int) -> None:
         for stream in list(self._active.values()):
@@ -270,7 +229,7 @@ class Sending(QuicConnection, ABC):
 
     def _on_delivery(self, delivery: QuicDeliveryState, stream: QuicStream, start: int, stop: int, fin: bool) -> None:
         stream.sender.on_data_delivery(delivery, start, stop, fin)
-        if delivery is ACKED:
+        if delivery is ACKED and stream.sender.is_finished:
             self._discard(stream)
 
     def _write_stream_frame(self, builder: Any, space: Any, stream: Any, max_offset: int) -> int:
@@ -283,15 +242,3 @@ class Sending(QuicConnection, ABC):
         if len(handlers) > before:
             handlers[-1] = (self._on_delivery, (stream, *handlers[-1][1]))
         return used
-
-    def _discard(self, stream: QuicStream) -> None:
-        """Forget ``stream`` where it is over."""
-        stream_id = stream.stream_id
-        assert stream_id is not None
-        if stream_id not in self._streams:
-            self._leaving.pop(stream_id, None)
-        elif stream.sender.is_finished and stream.receiver.is_finished:
-            del self._streams[stream_id]
-            self._streams_finished.add(stream_id)
-            for some in (self._leaving, self._active, self._owed):
-                some.pop(stream_id, None)

@@ -1,4 +1,4 @@
-"""Packets that a server receives once the handshake is over: the usual frames are read here, the others by aioquic.
+"""Packets that come once the handshake is over: the usual frames are read here, the others by aioquic.
 
 What is used of aioquic is private to it; a test looks whether all of it is still there.
 """
@@ -6,25 +6,26 @@ What is used of aioquic is private to it; a test looks whether all of it is stil
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from aioquic._crypto import CryptoError
 from aioquic.quic.connection import END_STATES, QuicConnectionError, QuicReceiveContext
-from aioquic.quic.events import QuicEvent
-from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame
+from aioquic.quic.crypto import CryptoContext
+from aioquic.quic.events import QuicEvent, StreamDataReceived
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame, decode_packet_number
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import FinalSizeError, QuicStream
 
-from aimds.gateway.server.answer import Answer
-from aimds.gateway.server.sending import CONNECTED, ONE_RTT, Sending
+from aimds.gateway.packets.answer import Asked
+from aimds.gateway.packets.sending import CONNECTED, ONE_RTT, Sending
+from aimds.gateway.packets.wire import MOST, pulled
 
-MASKS: Final = (0x3F, 0x3FFF, 0x3FFF_FFFF, 0x3FFF_FFFF_FFFF_FFFF)
-MOST: Final = MASKS[3]
-ACK, PING, STREAM, STREAM_END, MOST_KIND = 0x02, 0x01, 0x08, 0x10, 0x3F
+ACK, PING, STREAM, STREAM_END = 0x02, 0x01, 0x08, 0x10
+MAX_DATA, MAX_STREAM_DATA = 0x10, 0x11
 
 
 class Arrived(QuicEvent):
-    """All that came in order on a request's stream since it was looked at last; ``over`` with its end."""
+    """All that came in order on the stream of a request since it was looked at last; ``over`` with its end."""
 
     __slots__ = ("over", "parts", "stream_id")
 
@@ -32,24 +33,25 @@ class Arrived(QuicEvent):
         self.stream_id, self.parts, self.over = stream_id, [content], over
 
 
-def pulled(content: bytes, at: int) -> tuple[int, int]:
-    """The number that begins ``at`` (RFC 9000, section 16), and where it ends.
+def opened(keys: CryptoContext, packet: bytes, start: int, expected: int) -> tuple[bytes, bytes, int, bool]:
+    """Header and content of a ``packet`` with a short header, the protected part of which begins at ``start``, its
+    number, and whether the keys change with it.
 
     Raises:
-        IndexError: ``content`` ends before.
+        CryptoError: it is not whole, or not of this connection.
     """
-    first = content[at]
-    if first < 64:
-        return first, at + 1
-    form = first >> 6
-    stop = at + (1 << form)
-    if stop > len(content):
-        raise IndexError(stop)
-    return int.from_bytes(content[at:stop], "big") & MASKS[form], stop
+    if keys.hp is None or keys.aead is None:
+        return keys.decrypt_packet(packet, start, expected)
+    header, truncated = keys.hp.remove(packet, start)
+    first = header[0]
+    if first >> 2 & 1 != keys.key_phase:
+        return keys.decrypt_packet(packet, start, expected)
+    number = decode_packet_number(truncated, 8 * ((first & 3) + 1), expected)
+    return header, keys.aead.decrypt(packet[len(header) :], header, number), number, False
 
 
 class Receiving(Sending):
-    """A connection of a server that reads its ordinary packets itself."""
+    """A connection that reads its ordinary packets itself."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -87,11 +89,11 @@ class Receiving(Sending):
             or self._quic_logger is not None
         ):
             super().receive_datagram(data, addr, now)
-            self._latest.clear()
+            self._elsewhere()
             return
         space, pair = self._ordinary()
         try:
-            header, content, number, changed = pair.recv.decrypt_packet(data, start, space.expected_packet_number)
+            header, content, number, changed = opened(pair.recv, data, start, space.expected_packet_number)
         except CryptoError:
             # Not of this connection, or damaged on the way.
             return
@@ -103,7 +105,7 @@ class Receiving(Sending):
         if number > space.expected_packet_number:
             space.expected_packet_number = number + 1
         if number > self._spin_highest_pn:
-            self._spin_bit, self._spin_highest_pn = bool(header[0] & 0x20), number
+            self._spin_bit, self._spin_highest_pn = bool(header[0] & 0x20) is not self._is_client, number
         eliciting = False
         try:
             eliciting = self._frames(content, cid, now)
@@ -121,6 +123,11 @@ class Receiving(Sending):
         space.ack_queue.add(number)
         if eliciting and space.ack_at is None:
             space.ack_at = now + self._ack_delay
+
+    def _elsewhere(self) -> None:
+        """Aioquic has read frames: its events keep their place, and streams may be over that nobody has looked at."""
+        self._latest.clear()
+        self._leaving.update((name, stream) for name, stream in self._streams.items() if stream.is_finished)
 
     def _wrong(self, code: int, reason: str) -> None:
         self.close(error_code=code, frame_type=QuicFrameType.PADDING, reason_phrase=reason)
@@ -142,13 +149,20 @@ class Receiving(Sending):
             elif kind == PING:
                 at += 1
                 eliciting = True
+            elif kind == MAX_STREAM_DATA:
+                at = self._stream_limit(content, at + 1)
+                eliciting = True
+            elif kind == MAX_DATA:
+                most, at = pulled(content, at + 1)
+                self._remote_max_data = max(self._remote_max_data, most)
+                eliciting = True
             elif kind == 0:
                 at += 1
             else:
                 path = self._network_paths[0]
                 context = QuicReceiveContext(ONE_RTT, cid, path, None, now, None)
                 found, _ = self._payload_received(context, content[at:])
-                self._latest.clear()
+                self._elsewhere()
                 return eliciting or found
         return eliciting
 
@@ -172,6 +186,15 @@ class Receiving(Sending):
             now=now,
             space=self._ordinary()[0],
         )
+        return at
+
+    def _stream_limit(self, content: bytes, at: int) -> int:
+        stream_id, at = pulled(content, at)
+        most, at = pulled(content, at)
+        self._assert_stream_can_send(MAX_STREAM_DATA, stream_id)
+        if stream_id not in self._streams_finished:
+            stream = self._get_or_create_stream(MAX_STREAM_DATA, stream_id)
+            stream.max_stream_data_remote = max(stream.max_stream_data_remote, most)
         return at
 
     def _stream_frame(self, content: bytes, at: int) -> int:
@@ -204,7 +227,7 @@ class Receiving(Sending):
                 stream = self._get_or_create_stream(kind, stream_id)
             else:
                 stream = self._begun(kind, stream_id)
-        elif stream_id & 1:
+        elif stream_id & 3:
             self._assert_stream_can_receive(kind, stream_id)
         data = self._local_max_data
         newly = offset + length - stream.receiver.highest_offset
@@ -214,39 +237,50 @@ class Receiving(Sending):
             if data.used + newly > data.value:
                 raise QuicConnectionError(QuicErrorCode.FLOW_CONTROL_ERROR, kind, "Over connection data limit")
             data.used += newly
+        receiver, over = stream.receiver, bool(kind & 1)
+        if length and offset == receiver._buffer_start and not receiver._buffer and receiver._final_size is None:
+            # In order, and nothing behind it came before.
+            receiver._buffer_start = end = offset + length
+            receiver.highest_offset = max(receiver.highest_offset, end)
+            if over:
+                receiver._final_size, receiver.is_finished = end, True
+            self._take(stream, stream_id, content[at:stop], over)
+            return stop
         try:
-            event = stream.receiver.handle_frame(QuicStreamFrame(content[at:stop], bool(kind & 1), offset))
+            event = receiver.handle_frame(QuicStreamFrame(content[at:stop], over, offset))
         except FinalSizeError as error:
             raise QuicConnectionError(QuicErrorCode.FINAL_SIZE_ERROR, kind, str(error)) from None
         if event is not None:
-            self._take(stream, stream_id, event)
+            self._take(stream, stream_id, event.data, event.end_stream)
         return stop
 
     def _begun(self, kind: int, stream_id: int) -> QuicStream:
         """The stream of a new request."""
+        if self._is_client:
+            # Only a client begins those: refused as aioquic does.
+            return self._get_or_create_stream(kind, stream_id)
         limit, number = self._local_max_streams_bidi, (stream_id >> 2) + 1
         if number > limit.value:
             raise QuicConnectionError(QuicErrorCode.STREAM_LIMIT_ERROR, kind, "Too many streams open")
         limit.used = max(limit.used, number)
-        stream = self._streams[stream_id] = QuicStream(
+        stream = self._streams[stream_id] = Asked(
             stream_id, self._local_max_stream_data_bidi_remote, self._remote_max_stream_data_bidi_local
         )
-        stream.sender = Answer(stream_id)
         return stream
 
-    def _take(self, stream: QuicStream, stream_id: int, event: Any) -> None:
+    def _take(self, stream: QuicStream, stream_id: int, data: bytes, over: bool) -> None:
         if stream.receiver.is_finished:
             if stream.sender.is_finished:
                 self._leaving[stream_id] = stream
         else:
             self._owed[stream_id] = stream
         if stream_id & 3:
-            self._events.append(event)
+            self._events.append(StreamDataReceived(data, over, stream_id))
             return
         one = self._latest.get(stream_id)
         if one is None:
-            one = self._latest[stream_id] = Arrived(stream_id, event.data, event.end_stream)
+            one = self._latest[stream_id] = Arrived(stream_id, data, over)
             self._events.append(one)
             return
-        one.parts.append(event.data)
-        one.over = one.over or event.end_stream
+        one.parts.append(data)
+        one.over = one.over or over

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from aimds.gateway.server.receiving import Receiving
+from aimds.gateway.packets.receiving import Receiving
 
 STREAM_WINDOW = 256 << 10
 CONNECTION_WINDOW = 4 << 20
+"""Bytes that may be under way to a server and in its hands, of a stream and of all of a connection."""
 STREAMS = 128
-"""Requests that a connection may have open at once."""
+"""Requests that a connection to a server may have open at once."""
 
 
 class Finished:
@@ -39,7 +40,9 @@ class Finished:
 
 
 class Quic(Receiving):
-    """A connection that grants credit for what was consumed, not for what was received."""
+    """A connection that grants credit for what was consumed, not for what was received: see `hold`."""
+
+    stream_window, connection_window = STREAM_WINDOW, CONNECTION_WINDOW
 
     def __init__(self, *, ask_certificate: bool = False, **options: Any) -> None:
         super().__init__(**options)
@@ -66,23 +69,24 @@ class Quic(Receiving):
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
-        self.tls._request_client_certificate = self._ask
+        if not self._is_client:
+            self.tls._request_client_certificate = self._ask
 
     def _raise_limit(self, stream: Any) -> bool:
         receiver, limit = stream.receiver, stream.max_stream_data_local
         if receiver.is_finished or not limit:
             return False
-        wanted = receiver.highest_offset - self.held.get(stream.stream_id, 0) + STREAM_WINDOW
-        if wanted - limit >= STREAM_WINDOW // 4:
+        wanted = receiver.highest_offset - self.held.get(stream.stream_id, 0) + self.stream_window
+        if wanted - limit >= self.stream_window // 4:
             stream.max_stream_data_local = wanted
         return bool(stream.max_stream_data_local != stream.max_stream_data_local_sent)
 
     def _raise_limits(self) -> None:
         data, streams = self._local_max_data, self._local_max_streams_bidi
-        wanted = data.used - self._held + CONNECTION_WINDOW
-        if wanted - data.value >= CONNECTION_WINDOW // 4:
+        wanted = data.used - self._held + self.connection_window
+        if wanted - data.value >= self.connection_window // 4:
             data.value = wanted
-        if self.done + STREAMS - streams.value >= STREAMS // 4:
+        if not self._is_client and self.done + STREAMS - streams.value >= STREAMS // 4:
             streams.value = self.done + STREAMS
 
     def _write_stream_limits(self, builder: Any, space: Any, stream: Any) -> None:

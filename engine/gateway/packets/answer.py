@@ -1,13 +1,14 @@
-"""The sending half of a request's stream, for answers that are written whole, as most are: nothing is kept in ranges.
+"""The sending half of a request's stream, for what is written whole, as most answers and bodies are: nothing is kept in
+ranges.
 
-A piece of it that is lost, or an answer in parts, goes the way of aioquic.
+A piece of it that is lost, or what is written in parts, goes the way of aioquic.
 """
 
 from __future__ import annotations
 
 from aioquic.quic.packet import QuicStreamFrame
 from aioquic.quic.packet_builder import QuicDeliveryState
-from aioquic.quic.stream import QuicStreamSender
+from aioquic.quic.stream import QuicStream, QuicStreamReceiver, QuicStreamSender
 
 
 class Answer(QuicStreamSender):
@@ -80,3 +81,15 @@ class Answer(QuicStreamSender):
             self._pending_eof = True
         for part in self._parts:
             super().on_data_delivery(QuicDeliveryState.ACKED, *part)
+
+
+class Asked(QuicStream):
+    """The stream of a request that came, with both its halves made once."""
+
+    def __init__(self, stream_id: int, receive_most: int, send_most: int) -> None:
+        self.is_blocked = False
+        self.max_stream_data_local = self.max_stream_data_local_sent = receive_most
+        self.max_stream_data_remote = send_most
+        self.receiver = QuicStreamReceiver(stream_id, True)
+        self.sender = Answer(stream_id)
+        self.stream_id = stream_id

@@ -1,4 +1,5 @@
-"""Heads of answers in HTTP/3, by the static table of QPACK alone (RFC 9204): nothing to keep in step with the client.
+"""Heads of requests and answers in HTTP/3, by the static table of QPACK alone (RFC 9204): nothing to keep in step with
+the other end.
 
 The same heads go out again and again, so what was encoded once is kept.
 """
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from aimds.gateway.server.wire import varint
+from aimds.gateway.packets.wire import varint
 
 STATUSES: Final = {103: 24, 200: 25, 304: 26, 404: 27, 503: 28, 100: 63, 204: 64, 206: 65, 302: 66, 400: 67, 403: 68,
                    421: 69, 425: 70, 500: 71}  # fmt: skip
@@ -20,9 +21,14 @@ PAIRS: Final = {
     ("content-length", "0"): 4,
     ("cache-control", "no-cache"): 39,
     ("cache-control", "no-store"): 40,
+    (":method", "GET"): 17,
+    (":method", "POST"): 20,
+    (":scheme", "https"): 23,
+    ("accept", "*/*"): 29,
 }
 NAMES: Final = {"content-length": 4, "content-type": 44, "cache-control": 36, "location": 12, "set-cookie": 14,
-                "date": 6, "etag": 7, "last-modified": 10}  # fmt: skip
+                "date": 6, "etag": 7, "last-modified": 10, ":authority": 0, ":path": 1, ":method": 15, ":scheme": 22,
+                "accept": 29, "authorization": 84}  # fmt: skip
 """Static table: index of a name."""
 STATUS_NAME: Final = 24
 HEADERS: Final = b"\x01"
@@ -32,20 +38,38 @@ MOST_KEPT: Final = 1024
 @lru_cache(maxsize=MOST_KEPT)
 def head(status: int, headers: Sequence[tuple[str, str]]) -> bytes:
     """A HEADERS frame with ``status`` and ``headers``, names in lower case."""
-    parts = [b"\0\0", _status(status)]
+    return _framed(_status(status) + _fields(headers, "latin-1"))
+
+
+def request(headers: Sequence[tuple[str, str]], more: Sequence[tuple[str, str]] = ()) -> bytes:
+    """A HEADERS frame with ``headers`` and ``more``, names in lower case; only what comes of ``headers`` is kept."""
+    return _framed(_kept(tuple(headers)) + _fields(more, "utf-8"))
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _kept(headers: Sequence[tuple[str, str]]) -> bytes:
+    return _fields(headers, "utf-8")
+
+
+def _fields(headers: Sequence[tuple[str, str]], encoding: str) -> bytes:
+    """The lines of ``headers`` (RFC 9204, section 4.5)."""
+    parts: list[bytes] = []
     for name, value in headers:
         pair, index = PAIRS.get((name, value)), NAMES.get(name)
         if pair is not None:
             parts.append(_prefixed(0xC0, 6, pair))
             continue
-        raw = value.encode("latin-1")
+        raw = value.encode(encoding)
         if index is not None:
             parts.append(_prefixed(0x50, 4, index))
         else:
             parts += (_prefixed(0x20, 3, len(name)), name.encode("latin-1"))
         parts += (_prefixed(0x00, 7, len(raw)), raw)
-    block = b"".join(parts)
-    return HEADERS + varint(len(block)) + block
+    return b"".join(parts)
+
+
+def _framed(lines: bytes) -> bytes:
+    return HEADERS + varint(2 + len(lines)) + b"\0\0" + lines
 
 
 def _status(status: int) -> bytes:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 SMALL: Final = tuple(bytes([one]) for one in range(64))
+MASKS: Final = (0x3F, 0x3FFF, 0x3FFF_FFFF, 0x3FFF_FFFF_FFFF_FFFF)
+MOST: Final = MASKS[3]
 
 
 def varint(value: int) -> bytes:
@@ -17,6 +19,22 @@ def varint(value: int) -> bytes:
     if value < 1 << 30:
         return (value | 2 << 30).to_bytes(4, "big")
     return (value | 3 << 62).to_bytes(8, "big")
+
+
+def pulled(content: bytes, at: int) -> tuple[int, int]:
+    """The number that begins ``at`` (RFC 9000, section 16), and where it ends.
+
+    Raises:
+        IndexError: ``content`` ends before.
+    """
+    first = content[at]
+    if first < 64:
+        return first, at + 1
+    form = first >> 6
+    stop = at + (1 << form)
+    if stop > len(content):
+        raise IndexError(stop)
+    return int.from_bytes(content[at:stop], "big") & MASKS[form], stop
 
 
 def acknowledgement(ranges: Sequence[range], delay: int) -> bytes:

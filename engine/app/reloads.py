@@ -1,0 +1,128 @@
+"""What a running gateway takes up anew when it is told to, without dropping a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from aimds.analyze.owing import Owed
+from aimds.app import reviews
+from aimds.app.following import Following
+from aimds.app.judging import Judging
+from aimds.app.reviews import Reviews
+from aimds.app.sockets import Sockets
+from aimds.app.tiers import ModelTiers
+from aimds.errors import AimdsError
+from aimds.gateway.auth import Auth, Credentials
+from aimds.gateway.frames import Setup
+from aimds.gateway.protocol import Service
+from aimds.gateway.settings import Screening, Settings
+from aimds.gateway.worker import Worker
+
+
+class Reloads:
+    """Takes up changed certificates, keys, key sets, weights, policy, patterns, tiers and what was learnt.
+
+    Args:
+        reread: gives the settings anew.
+        build: makes the screener; ``warm``: texts that make a process that judges ready to work.
+        auth, credentials: who is let in, and how that is read; None: everybody is.
+        worker, service, sockets, following, tiers, judging, reviewed: parts of the gateway that are given what is new.
+        tell: records what was owed to sessions that a new policy ends.
+        say: told what a person should know.
+        wall: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        reread: Callable[[], Settings],
+        *,
+        build: Callable[[Screening], Any],
+        warm: Sequence[str],
+        auth: Auth | None,
+        credentials: Callable[[Settings], Credentials],
+        worker: Worker,
+        service: Service,
+        sockets: Sockets,
+        following: Following,
+        tiers: ModelTiers,
+        judging: Judging | None,
+        reviewed: Reviews | None,
+        tell: Callable[[list[Owed]], None],
+        say: Callable[[str], None],
+        wall: Callable[[], float],
+    ) -> None:
+        self._reread, self._build, self._warm = reread, build, tuple(warm)
+        self._auth, self._credentials, self._worker, self._service = auth, credentials, worker, service
+        self._sockets, self._following, self._tiers = sockets, following, tiers
+        self._judging, self._reviews = judging, reviewed
+        self._tell, self._say, self._wall = tell, say, wall
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._one = asyncio.Lock()
+        self._telling: asyncio.Future[str | None] | None = None
+        self.last: dict[str, Any] = {}
+        """When the last one ended, and what was wrong with it; empty before the first."""
+
+    def soon(self) -> dict[str, Any]:
+        """Begin one; what to say of it."""
+        task = asyncio.create_task(self.reload())
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return {"reload": "started"}
+
+    async def reload(self) -> None:
+        """Take up what has changed. What cannot be used is said, and all stays as it was. One at a time: each goes on
+        from what the one before it left."""
+        async with self._one:
+            await self._reload()
+
+    async def _reload(self) -> None:
+        at = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="seconds")
+        try:
+            settings = self._reread().check()
+            found = None if self._auth is None or settings.insecure else self._credentials(settings)
+            screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
+            actions = None if self._reviews is None else reviews.chosen(settings.screening)
+            use = self._following.renewed(settings)
+            tiers = await asyncio.get_running_loop().run_in_executor(None, self._tiers.read, settings)
+            read = self._sockets.read(settings)
+            if self._judging is not None:
+                await self._judging.judges.replace(Setup(settings.screening, self._warm))
+            self._sockets.use(settings, read)
+        except (AimdsError, OSError, ssl.SSLError) as error:
+            self.last = {"at": at, "error": str(error)}
+            self._say(f"reload failed, everything stays as it was: {error}")
+            return
+        if found is not None and self._auth is not None:
+            self._auth.credentials = found
+        self._worker.replace(screener)
+        self._tiers.use(tiers, self._worker, self._service)
+        # A reload that is given up goes on here: what is owed is told before the log is closed.
+        self._telling = asyncio.get_running_loop().run_in_executor(None, self._renewed, use)
+        problem = await asyncio.shield(self._telling)
+        if self._reviews is not None and actions is not None:
+            self._reviews.reviewing.actions = actions
+        self._service.batcher.weights = dict(settings.weights)
+        self.last = {"at": at, "error": problem}
+        self._say("reloaded" if problem is None else f"reloaded, but for {problem}")
+
+    def _renewed(self, use: Callable[[], list[Owed]]) -> str | None:
+        try:
+            owed = use()
+        except AimdsError as error:
+            return f"sessions: {error}"
+        self._tell(owed)
+        return None
+
+    async def close(self, patience_s: float) -> None:
+        """Wait for those under way, at most ``patience_s``; then give them up, but for what is owed."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=max(0.0, patience_s))
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        if self._telling is not None:
+            await self._telling

@@ -1,0 +1,83 @@
+"""The streams of a connection: which of them have something to send, and which are over.
+
+aioquic has one list of them all and comes by each for each packet. What is used of it is private to it; a test looks
+whether all of it is still there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.stream import QuicStream
+
+from aimds.gateway.packets.answer import Answer
+
+
+class Streams(QuicConnection):
+    """A connection that knows which of its streams want something."""
+
+    def __init__(self, **options: Any) -> None:
+        self._active: dict[int, QuicStream] = {}
+        """Streams with something to send, in turn."""
+        self._owed: dict[int, QuicStream] = {}
+        """Streams whose credit may have to be raised."""
+        self._leaving: dict[int, QuicStream] = {}
+        """Streams that were broken off and may be over."""
+        super().__init__(**options)
+
+    @property
+    def _streams_queue(self) -> list[QuicStream]:
+        # What aioquic goes by where it writes itself.
+        return list(self._streams.values())
+
+    @_streams_queue.setter
+    def _streams_queue(self, queue: list[QuicStream]) -> None:
+        """The order is that of ``_active``."""
+
+    def send_stream_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
+        """As in aioquic, but that nothing is nothing."""
+        if not data and not end_stream:
+            return
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            stream = self._get_or_create_stream_for_send(stream_id)
+            if not stream_id & 3:
+                stream.sender = Answer(stream_id)
+        stream.sender.write(data, end_stream)
+        self._active[stream_id] = stream
+
+    def reset_stream(self, stream_id: int, error_code: int) -> None:
+        """As in aioquic."""
+        super().reset_stream(stream_id, error_code)
+        self._broken(stream_id)
+
+    def stop_stream(self, stream_id: int, error_code: int) -> None:
+        """As in aioquic."""
+        super().stop_stream(stream_id, error_code)
+        self._broken(stream_id)
+
+    def _handle_stop_sending_frame(self, context: Any, frame_type: int, buf: Any) -> None:
+        super()._handle_stop_sending_frame(context, frame_type, buf)
+        self._broken(self._events[-1].stream_id)  # type: ignore[attr-defined]
+
+    def _handle_reset_stream_frame(self, context: Any, frame_type: int, buf: Any) -> None:
+        super()._handle_reset_stream_frame(context, frame_type, buf)
+        self._broken(self._events[-1].stream_id)  # type: ignore[attr-defined]
+
+    def _broken(self, stream_id: int) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._active[stream_id] = self._leaving[stream_id] = stream
+
+    def _discard(self, stream: QuicStream) -> None:
+        """Forget ``stream`` where it is over."""
+        stream_id = stream.stream_id
+        assert stream_id is not None
+        if stream_id not in self._streams:
+            self._leaving.pop(stream_id, None)
+        elif stream.sender.is_finished and stream.receiver.is_finished:
+            del self._streams[stream_id]
+            self._streams_finished.add(stream_id)
+            for some in (self._leaving, self._active, self._owed):
+                some.pop(stream_id, None)

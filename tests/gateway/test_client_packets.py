@@ -1,0 +1,112 @@
+"""Our client over packets of its own: on a bad network, against a server that errs, and when it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from aioquic.quic.packet import QuicErrorCode
+from aioquic.quic.stream import QuicStream
+from desk import ATTACK
+from quic import Running, ca, running
+from test_network import network
+from test_packets import only
+
+from aimds import AsyncClient
+from aimds.gateway.client import ServerError
+from aimds.gateway.client.quic import Quic
+
+
+@pytest.fixture
+def trusted(tmp_path: Path) -> Path:
+    (tmp_path / "ca.pem").write_bytes(ca().certificate)
+    return tmp_path / "ca.pem"
+
+
+def client(port: int, trusted: Path, **more: Any) -> AsyncClient:
+    return AsyncClient(f"https://127.0.0.1:{port}", ca=trusted, timeout_s=20.0, **more)
+
+
+async def rows(count: int) -> AsyncIterator[dict[str, Any]]:
+    for number in range(count):
+        yield {"text": ATTACK if number % 7 == 0 else f"hello {number}", "request_id": str(number)}
+
+
+def connection(one: AsyncClient) -> Quic:
+    assert one._quic is not None
+    return one._quic
+
+
+def test_a_bad_network_costs_our_client_no_verdict_and_doubles_none(trusted: Path) -> None:
+    async def test(one: Running) -> None:
+        async with network(one, 0.1, 0.2) as between, client(between.port, trusted) as ours:
+            texts = [f"{ATTACK if number % 7 == 0 else 'harmless'} {number} " + "x" * 300 for number in range(3000)]
+            found = await ours.screen_table(pa.table({"text": texts}))
+            assert found.column("request_id").to_pylist() == [str(number) for number in range(3000)]
+            caught = [action == "block" for action in found.column("action").to_pylist()]
+            assert caught == [number % 7 == 0 for number in range(3000)]
+            streamed = [verdict async for verdict in ours.stream(rows(1000), brief=True)]
+            assert sorted(int(verdict["request_id"]) for verdict in streamed) == list(range(1000))
+            assert all((one["action"] == "block") is (int(one["request_id"]) % 7 == 0) for one in streamed)
+            single = await asyncio.gather(*(ours.screen(ATTACK if number % 2 else "a") for number in range(60)))
+            assert [verdict["action"] for verdict in single] == ["allow", "block"] * 30
+            assert between.lost > 50
+            async with asyncio.timeout(20):
+                # The last of them may not be acknowledged yet.
+                while not connection(ours)._quic._streams.keys() <= {2, 3, 6, 7, 10, 11}:
+                    await asyncio.sleep(0.01)
+
+    running(test)
+
+
+def test_a_client_that_is_closed_has_closed_its_socket_and_told_the_server(trusted: Path) -> None:
+    async def test(one: Running) -> None:
+        ours = client(one.port, trusted)
+        await ours.screen("a")
+        below = connection(ours)
+        await ours.close()
+        assert below._transport is not None
+        assert below._transport.is_closing()
+        assert below.over
+        assert below._timer is None or below._timer.cancelled()
+        async with asyncio.timeout(20):
+            while one.server._known:
+                await asyncio.sleep(0.01)
+
+    running(test)
+
+
+def test_what_waits_when_a_client_is_closed_is_told_so(trusted: Path) -> None:
+    async def test(one: Running) -> None:
+        one.service.hooks = type(one.service.hooks)(lambda: None, one.worker.unjudged)
+        ours = client(one.port, trusted, attempts=1)
+        waiting = asyncio.ensure_future(ours.screen("a"))
+        async with asyncio.timeout(20):
+            while not one.service.batcher.queued_rows:
+                await asyncio.sleep(0.01)
+        await ours.close()
+        with pytest.raises(ServerError, match="broke off"):
+            await waiting
+
+    running(test)
+
+
+def test_data_on_a_request_that_was_never_made_ends_the_connection(trusted: Path) -> None:
+    async def test(one: Running) -> None:
+        async with client(one.port, trusted, attempts=1) as ours:
+            await ours.screen("a")
+            server, below = only(one), connection(ours)
+            server.quic._streams[400] = QuicStream(400, 1000, 1000)
+            server.quic.send_stream_data(400, b"verdict", True)
+            server.transmit()
+            async with asyncio.timeout(20):
+                while server.quic._close_event is None:
+                    await asyncio.sleep(0.01)
+            assert server.quic._close_event.error_code == QuicErrorCode.STREAM_STATE_ERROR
+            assert below._quic._close_event is not None
+
+    running(test)
