@@ -101,6 +101,13 @@ def cut(
     return values if whole else _gather(values, starts, offsets), offsets, owner, base
 
 
+def joined_parts(values: Bytes, first: Offsets, last: Offsets) -> tuple[Bytes, Offsets]:
+    """The texts ``values[first[i]:last[i]]``, K of them, one after another: values uint8 and offsets int64 (K+1,)."""
+    offsets = np.zeros(len(first) + 1, np.int64)
+    np.cumsum(last - first, out=offsets[1:])
+    return _gather(values, np.ascontiguousarray(first), offsets), offsets
+
+
 @njit(cache=True, nogil=True)
 def _boundary(values, position, low, high):  # type: ignore[no-untyped-def]
     # The byte after the last space at or before `position`, looking back at most to `low`; never inside a character.

@@ -6,8 +6,8 @@ attack labels enter, so nothing is fitted to known attack sources, and the false
 traffic stays exchangeable with the calibration set. Taught exemplars count together with what the other stages say:
 text that is both near a confirmed attack and a little unusual is more so than text that is one of these. Every stage
 takes the highest score of a text's windows, and a long text has many: its p-values are those of the highest of as many
-ordinary texts (Šidák 1967), and up to half of its budget goes to what the stages find together in one place. The score
-is a logistic function of -log10 of that p-value.
+ordinary texts (Šidák 1967), and up to 0.7 of its budget goes to what the stages find together in one place, and to how
+far that place stands out from the rest of the text. The score is a logistic function of -log10 of that p-value.
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ EXEMPLAR_SHARE = 0.2
 """What exemplars may spend once some have been taught; the others then share the rest."""
 UNIT_WINDOWS = 9
 """Windows of a text of 2,000 bytes; up to there a text counts as one (docs/design/0007)."""
-LOCAL_SHARE = 0.5
+LOCAL_SHARE = 0.15
 """What a very long text spends on findings of several stages in one window; one of k such lengths, 1 - 1/k of it."""
+CONTRAST_SHARE = 0.55
+"""The same for how far that window stands out from the rest of its own text."""
 CERTAIN = 0.9
 """A signature of this strength leaves no reasonable doubt: it counts alike in texts of any length."""
 NOTABLE_P = 0.01
@@ -67,8 +69,9 @@ class StageScores:
     ``deep`` float32 (B,): attack margin of the encoder, -inf where it did not look, None in a profile without it ·
     ``exemplars`` float64 (B,): p-value of being that much nearer to taught attacks than to benign text, None if nothing
     was taught · ``units`` float64 (B,): how many texts of ordinary length the row is as long as (UNIT_WINDOWS), at
-    least 1 · ``local`` float64 (B,): p-value of what the stages find together in one window, and ``local_code`` int8
-    (B,): that window's type; for rows longer than one (`aimds.detect.agreement`), None before there are tails.
+    least 1 · ``local`` float64 (B,): p-value of what the stages find together in one window, ``contrast`` float64 (B,):
+    of its standing out from the rest of the row, and ``local_code`` int8 (B,): that window's type; for rows longer than
+    one (`aimds.detect.agreement`), None before there are tails.
     """
 
     attack: F32
@@ -84,6 +87,7 @@ class StageScores:
     deep: F32 | None = None
     exemplars: F64 | None = None
     local: F64 | None = None
+    contrast: F64 | None = None
     local_code: Codes | None = None
 
 
@@ -180,7 +184,9 @@ def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
             rare[name] = _rest(rare[name], stages.units if name != "rules" else _units_for(strongest, stages.units))
         rare["harmful"] = of_highest(alone["harmful"], stages.units)
         with np.errstate(divide="ignore"):
-            spent = of_highest(stages.local, stages.units) / _local_share(stages.units)
+            spent = of_highest(stages.local, stages.units) / (LOCAL_SHARE * _longer(stages.units))
+            if stages.contrast is not None:
+                spent = np.minimum(spent, stages.contrast / (CONTRAST_SHARE * _longer(stages.units)))
         rare["local"] = np.where(stages.units > 1.0, spent, 1.0)
     if stages.exemplars is not None:
         rare["exemplars"] = together(rare["exemplars"], _least(rare, dataclasses.replace(stages, exemplars=None)))
@@ -206,11 +212,12 @@ def _least(alone: Mapping[str, F64], stages: StageScores) -> F64:
 
 def _rest(p: F64, units: F64) -> F64:
     # From what is left of the budget of a longer text, for each stage by itself.
-    return p / (1.0 - _local_share(units))
+    return p / (1.0 - (LOCAL_SHARE + CONTRAST_SHARE) * _longer(units))
 
 
-def _local_share(units: F64) -> F64:
-    return LOCAL_SHARE * (1.0 - 1.0 / units)
+def _longer(units: F64) -> F64:
+    # What a text of ``units`` ordinary lengths spends of the shares of long ones.
+    return 1.0 - 1.0 / units
 
 
 def _units_for(strength: F32, units: F64) -> F64:

@@ -17,6 +17,7 @@ from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
 from aimds.taxonomy import CODES, THREATS
 
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 
 NOTHING_PLAIN = 0.05
 """Above this p-value of the attack head the text as written shows nothing of what was found in a decoded view."""
@@ -63,9 +64,9 @@ def combine(
         plain = np.flatnonzero(views.depths[pieces.view] == 0)
         written = highest(np.ascontiguousarray(logits[plain, ATTACK]), pieces.row[plain], rows)
         decoded &= tail.p_value(written) > NOTHING_PLAIN
-    local, local_code = None, None
+    local, contrast, local_code = None, None, None
     if tail is not None:
-        local, local_code = _local(classifier, views, pieces, logits, matches.margin, found, untrusted, units)
+        local, contrast, local_code = _local(classifier, views, pieces, logits, matches.margin, found, untrusted, units)
     return StageScores(
         attack=attack,
         indirect=indirect,
@@ -78,6 +79,7 @@ def combine(
         untrusted=untrusted,
         units=units,
         local=local,
+        contrast=contrast,
         local_code=local_code,
     ), best
 
@@ -90,16 +92,23 @@ def _local(
     margin: F32,
     found: list[Evidence],
     untrusted: npt.NDArray[np.bool_],
-    units: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int8]]:
-    # What the stages find together in one window of the rows that are longer than one text, and that window's type.
+    units: F64,
+) -> tuple[F64, F64, npt.NDArray[np.int8]]:
+    # What the stages find together in one window of the rows that are longer than one text, how far it stands out from
+    # the rest of its row, and that window's type.
     if not rowwise.any_above(units, 1.0):
-        return np.ones(len(units)), np.zeros(len(units), np.int8)
+        return np.ones(len(units)), np.ones(len(units)), np.zeros(len(units), np.int8)
+
+    def read(logits: F32, owner: npt.NDArray[np.integer]) -> F64:
+        scores = np.ascontiguousarray(logits[:, [ATTACK, INDIRECT]].T)
+        return fusion.read_like(classifier.tails, scores[0], scores[1], untrusted[owner])
+
     chosen = np.flatnonzero(units[pieces.row] > 1.0)
-    scores = np.ascontiguousarray(logits[chosen][:, [ATTACK, INDIRECT]].T)
-    like = fusion.read_like(classifier.tails, scores[0], scores[1], untrusted[pieces.row[chosen]])
-    p, window = agreement.strongest(classifier.tails, views, pieces, chosen, like, margin[chosen], found, len(units))
-    return p, TYPE_CODES[logits[window, FIRST_TYPE:].argmax(axis=1)]
+    p, contrast, window = agreement.strongest(
+        classifier.tails, views, pieces, chosen, read(logits[chosen], pieces.row[chosen]), margin[chosen], found,
+        len(units), lambda values, offsets, owner: read(classifier.score(values, offsets), owner),
+    )  # fmt: skip
+    return p, contrast, TYPE_CODES[logits[window, FIRST_TYPE:].argmax(axis=1)]
 
 
 @njit(cache=True, nogil=True)

@@ -178,18 +178,27 @@ def test_what_stages_find_in_one_window_of_a_long_text_counts_together() -> None
     assert THREATS[fused.threat[1]] == "prompt_leak"
 
 
-def test_the_budget_of_a_long_text_is_kept_with_the_share_for_one_window() -> None:
+def test_the_budget_of_a_long_text_is_kept_with_the_shares_for_one_window() -> None:
     rng = np.random.default_rng(4)
     n, k = 40_000, 16
     many = rng.exponential(size=(n, k)).astype(np.float32)
     model = dataclasses.replace(MODEL, tails={name: tail.fit(many.ravel()) for name in TAILS})
-    both = {"local": rng.uniform(size=(n, k)).min(axis=1), "local_code": np.full(n, CODES["jailbreak"], np.int8)}
+    least, next_least = np.sort(rng.uniform(size=(n, k)), axis=1)[:, :2].T
+    code = np.full(n, CODES["jailbreak"], np.int8)
+    both = {"local": least, "contrast": least / next_least, "local_code": code}
     long = stages(n, attack=many.max(axis=1), units=np.full(n, float(k)), **both)
-    spent = fusion.LOCAL_SHARE * (1 - 1 / k)
+    spent = (fusion.LOCAL_SHARE + fusion.CONTRAST_SHARE) * (1 - 1 / k)
     for alpha in (0.01, 0.001):
         expected = (fusion.SHARES["attack"] * (1 - spent) + spent) * alpha
         seen = np.mean(fusion.fuse(model, long).p_value <= alpha)
         assert seen == pytest.approx(expected, abs=4 * np.sqrt(expected / n))
+
+
+def test_what_stands_out_from_the_rest_of_a_long_text_is_notable_at_any_length() -> None:
+    own = {"contrast": np.array([1e-4, 0.5, 1e-4]), "local_code": np.full(3, CODES["prompt_leak"], np.int8)}
+    fused = fusion.fuse(MODEL, stages(3, local=np.full(3, 1e-3), units=np.array([60.0, 60.0, 1.0]), **own))
+    assert (fused.p_value <= 0.001).tolist() == [True, False, False]
+    assert THREATS[fused.threat[0]] == "prompt_leak"
 
 
 def test_what_is_near_an_exemplar_and_a_little_unusual_counts_for_more_than_either() -> None:
@@ -209,7 +218,7 @@ def test_independent_p_values_together_are_one_again() -> None:
 
 
 def test_a_batch_without_a_long_text_is_judged_as_one_with() -> None:
-    own = {"local": np.ones(1), "local_code": np.zeros(1, np.int8)}
+    own = {"local": np.ones(1), "contrast": np.ones(1), "local_code": np.zeros(1, np.int8)}
     alone = fusion.fuse(MODEL, stages(attack=np.array([3.0], np.float32), **own))
     two = {name: np.repeat(value, 2) for name, value in own.items()}
     beside = fusion.fuse(MODEL, stages(2, attack=np.array([3.0, 1.0], np.float32), units=np.array([1.0, 9.0]), **two))
