@@ -27,8 +27,7 @@ class TrainConfig:
     ``pairs``: times each pattern of the bank stands beside a benign text among the training texts · ``grammar``: texts
     the grammar makes, half of them attacks · ``ordinary``: ordinary texts of our own in other languages ·
     ``everyday``: ordinary English texts of our own with the words of attacks in them · ``written``: times each text
-    that is written out stands among the training texts, first as it is, then varied · ``written_weight`` of the attacks
-    among them, where 1 is that of a public source of their number · ``planted``: documents with and
+    that is written out stands among the training texts, first as it is, then varied · ``planted``: documents with and
     without a planted instruction.
 
     Folds. ``leave_out``: what out-of-fold scores are made without, ``source`` or ``row``: rows drawn at random show how
@@ -58,7 +57,6 @@ class TrainConfig:
     ordinary: int = 8_000
     everyday: int = 2_000
     written: int = 2
-    written_weight: float = 0.5
     planted: int = 4000
     bits: int = 19
     cost: float = 0.5
@@ -103,8 +101,6 @@ class TrainConfig:
             raise ConfigError("deep_fits", self.deep_fits, f"1 to deep_folds = {self.deep_folds}")
         if not 0 < self.prevalence < 1:
             raise ConfigError("prevalence", self.prevalence, "a share between 0 and 1")
-        if not 0 < self.written_weight <= 10:
-            raise ConfigError("written_weight", self.written_weight, "a weight above 0, at most 10")
         if not 0 <= self.hard_share < 1:
             raise ConfigError("hard_share", self.hard_share, "a share from 0 to below 1")
         if not 0 <= self.document_share < 1:

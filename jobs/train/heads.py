@@ -13,7 +13,7 @@ import numpy.typing as npt
 from aimds import kernels
 from aimds.detect.classifier import FIRST_TYPE, HEADS, TYPES
 from aimds.jobs.corpus import Corpus
-from aimds.jobs.train import synthesis, work
+from aimds.jobs.train import work
 from aimds.jobs.train.config import TrainConfig
 from aimds.jobs.train.windows import Features
 from aimds.learn import linear
@@ -157,7 +157,6 @@ def _targets(corpus: Corpus, keep: npt.NDArray[np.bool_], config: TrainConfig) -
         for side in (positive & keep, negative & keep):
             weight = balanced(corpus.source, side)
             costs[:, head] += config.cost * weight
-    costs[synthesis.is_written_attack(corpus.source)] *= config.written_weight
     return targets, costs
 
 

@@ -46,22 +46,10 @@ def is_ordinary(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
     return np.array([str(name).startswith(ORDINARY) for name in source], np.bool_)
 
 
-def is_written_attack(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
-    """Which rows are attacks that were written out, bool (N,)."""
-    return _is_written(source) & ~_is_look_alike(source)
-
-
 def is_written_look_alike(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
     """Which rows are look-alikes of attacks that were written out, bool (N,)."""
-    return _is_written(source) & _is_look_alike(source)
-
-
-def _is_written(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
-    return np.array([str(name).startswith(f"{OWN}{written.FAMILY} ") for name in source], np.bool_)
-
-
-def _is_look_alike(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
-    return np.array([str(name).endswith(LOOK_ALIKE) for name in source], np.bool_)
+    begin, end = f"{OWN}{written.FAMILY} ", LOOK_ALIKE
+    return np.array([str(name).startswith(begin) and str(name).endswith(end) for name in source], np.bool_)
 
 
 def with_own(
