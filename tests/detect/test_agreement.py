@@ -1,5 +1,7 @@
 """What stages say of one window together: an independent product, the right window, and nothing without known words."""
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -85,7 +87,7 @@ def test_the_line_of_a_signature_is_judged_without_the_rest_of_its_window(screen
     seen: list[bytes] = []
 
     def again(values, offsets, owner):  # type: ignore[no-untyped-def]
-        seen.extend(bytes(values[a:b]) for a, b in zip(offsets, offsets[1:], strict=False))
+        seen.extend(bytes(values[a:b]) for a, b in itertools.pairwise(offsets))
         return np.full(len(owner), 1e-3)
 
     like, margin = np.full(len(pieces), 0.5), np.full(len(pieces), -1, np.float32)
