@@ -43,7 +43,7 @@ def strongest(
     margin: F32,
     found: Sequence[Evidence],
     rows: int,
-    again: Again,
+    again: Again | None,
 ) -> tuple[F64, F64, Rows]:
     """The least p-value of a window of each of B rows, its share of the least elsewhere in the row, and that window:
     float64 (B,), float64 (B,) and int64 (B,).
@@ -55,7 +55,7 @@ def strongest(
         like: float64 (K,), p-value of their reading like an attack.
         margin: float32 (K,), their best pattern's margin, -1 for none.
         found: what the signatures found in all rows.
-        again: judges the line that a signature is in, without the rest of its window.
+        again: judges the line that a signature is in, without the rest of its window; None where nothing can.
     """
     known = np.where(margin <= -1.0, 1.0, tails["patterns"].p_value(margin))
     owner = pieces.row[chosen]
@@ -65,7 +65,7 @@ def strongest(
     strength, which = _strength(owner, start, end, found)
     signed = np.where(strength <= 0.0, 1.0, tails["rules"].p_value(strength))
     marked = np.flatnonzero(which >= 0)
-    if len(marked):
+    if again is not None and len(marked):
         stop = views.offsets[pieces.view[chosen] + 1]
         lines = np.array([_line_of(views, found[which[k]], first[k], last[k], stop[k]) for k in marked], np.int64)
         at = marked[lines[:, 0] < lines[:, 1]]

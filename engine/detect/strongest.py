@@ -103,10 +103,15 @@ def _local(
         scores = np.ascontiguousarray(logits[:, [ATTACK, INDIRECT]].T)
         return fusion.read_like(classifier.tails, scores[0], scores[1], untrusted[owner])
 
+    def again(values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], owner: npt.NDArray[np.int64]) -> F64:
+        return read(classifier.score(values, offsets), owner)
+
     chosen = np.flatnonzero(units[pieces.row] > 1.0)
+    # In training a row is judged by heads that never saw it, and the classifier has none of its own yet.
+    whole = len(classifier.weights) == 1 << classifier.bits
     p, contrast, window = agreement.strongest(
         classifier.tails, views, pieces, chosen, read(logits[chosen], pieces.row[chosen]), margin[chosen], found,
-        len(units), lambda values, offsets, owner: read(classifier.score(values, offsets), owner),
+        len(units), again if whole else None,
     )  # fmt: skip
     return p, contrast, TYPE_CODES[logits[window, FIRST_TYPE:].argmax(axis=1)]
 

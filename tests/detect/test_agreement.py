@@ -1,5 +1,6 @@
 """What stages say of one window together: an independent product, the right window, and nothing without known words."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 
 from aimds import Screener
 from aimds.detect import agreement
+from aimds.detect.classifier import HEADS
 from aimds.detect.evidence import Evidence
 from aimds.detect.features import windows
 from aimds.detect.normalize import normalize
+from aimds.detect.strongest import combine
 from aimds.detect.texts import Texts
 
 ORDINARY = "The ferry leaves at nine and the museum by the harbour opens an hour later, so there is time for a coffee. "
@@ -97,6 +100,21 @@ def test_the_line_of_a_signature_is_judged_without_the_rest_of_its_window(screen
     assert p[0] == pytest.approx(agreement.product_of_three(np.array(1e-3), np.array(1.0), strength))
     assert share[0] == pytest.approx(p[0] / agreement.product_of_three(np.array(0.5), np.array(1.0), np.array(1.0)))
     assert pieces.base[window[0]] <= at < pieces.base[window[0]] + 400
+
+
+def test_a_classifier_in_training_which_has_no_weights_yet_judges_no_line(screener: Screener) -> None:
+    detector = screener._bare
+    bare = dataclasses.replace(detector.classifier, weights=np.zeros((1, len(HEADS)), np.int8))
+    text = f"{ORDINARY * 20}\n{ATTACK}\n{ORDINARY * 20}"
+    texts = Texts.from_arrow(pa.array([text], pa.large_string()))
+    views, channels = normalize(texts.values, texts.offsets), np.zeros(1, np.int8)
+    pieces = windows(views)
+    found = detector.rules.scan((texts.values, texts.offsets), views, channels)
+    assert found
+    args = (views, pieces, detector.classifier.logits(pieces), detector.bank.match(pieces), found, channels)
+    assert combine(detector.bank, bare, *args)[0].contrast is not None
+    whole, part = (combine(detector.bank, one, *args)[0] for one in (detector.classifier, bare))
+    np.testing.assert_array_equal(whole.attack, part.attack)
 
 
 def test_a_line_ends_at_its_breaks_and_never_inside_a_character() -> None:
