@@ -11,10 +11,13 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
+import pytest
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicPacketType
 from desk import ATTACK, ndjson
 from quic import Running, body, running
+
+from aimds.gateway.packets.credit import STREAMS
 
 CONNECTIONS = int(os.environ.get("AIMDS_TEST_CONNECTIONS", "40"))
 """1,000 take a minute or two."""
@@ -25,12 +28,17 @@ class Path(asyncio.DatagramProtocol):
 
     def __init__(self, path: Network, answers: bool) -> None:
         self.path, self.answers = path, answers
+        self.unheard = 0
+        """Datagrams that are lost, the next ones."""
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
     def datagram_received(self, data: bytes, address: Any) -> None:
-        self.path.pass_on(data, address, self.answers)
+        if self.unheard:
+            self.unheard -= 1
+        else:
+            self.path.pass_on(data, address, self.answers)
 
 
 class Network:
@@ -47,13 +55,18 @@ class Network:
         _, near = await loop.create_datagram_endpoint(lambda: Path(self, False), local_addr=("127.0.0.1", 0))
         self._near = near
         self.port = near.transport.get_extra_info("sockname")[1]
-        self._far: list[Any] = []
+        self._far: list[Path] = []
         await self.rebind()
 
     async def rebind(self) -> None:
         loop = asyncio.get_running_loop()
         _, far = await loop.create_datagram_endpoint(lambda: Path(self, True), local_addr=("127.0.0.1", 0))
         self._far.append(far)
+
+    @property
+    def far(self) -> Path:
+        """From the server, at the port that it has to send to."""
+        return self._far[-1]
 
     def pass_on(self, data: bytes, address: Any, answers: bool) -> None:
         if not answers:
@@ -120,6 +133,32 @@ def test_a_client_whose_port_changes_goes_on_where_it_was() -> None:
             assert (await client.ask("/v1/screen", body("after")))["status"] == 200
             assert len(set(one.server._known.values())) == 1
         assert sum(one.screener.batches) == 5
+
+    running(test)
+
+
+@pytest.mark.parametrize("unheard", [0, 1, 4])
+def test_all_that_was_under_way_when_a_port_changed_reaches_the_client(unheard: int) -> None:
+    async def test(one: Running) -> None:
+        async with network(one) as between, one.client(port=between.port) as client:
+            assert (await client.ask("/healthz", method="GET"))["status"] == 200
+            quic = next(iter(one.server._known.values())).quic
+            # Answers, acknowledgements and credit for more streams go where the client no longer is; then the first
+            # that go where it is are lost too, and the question whether it is there with them.
+            between.far.unheard = 1 << 30
+            asked = [client.begin("/v1/screen?verdict=brief", body(f"{i}")) for i in range(160)]
+            async with asyncio.timeout(20):
+                while quic._local_max_streams_bidi.sent <= STREAMS:
+                    await asyncio.sleep(0.01)
+            await between.rebind()
+            between.far.unheard = unheard
+            answers = await asyncio.gather(*(client.answer(stream) for stream in asked))
+            assert [answer.get("status") for answer in answers] == [200] * 160
+            async with asyncio.timeout(20):
+                while not quic._network_paths[0].is_validated:
+                    await client.ping()
+            assert quic._network_paths[0].addr == between.far.transport.get_extra_info("sockname")
+        assert sum(one.screener.batches) == 160
 
     running(test)
 

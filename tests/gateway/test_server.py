@@ -340,6 +340,7 @@ def test_what_is_overridden_in_aioquic_is_still_there() -> None:
         ("_on_ack_delivery", ["self", "delivery", "space", "highest_acked"]),
         ("_on_connection_limit_delivery", ["self", "delivery", "limit"]),
         ("_on_max_stream_data_delivery", ["self", "delivery", "stream"]),
+        ("_write_path_challenge_frame", ["self", "builder", "challenge"]),
         ("_write_stream_frame", ["self", "builder", "space", "stream", "max_offset"]),
     ):
         assert list(inspect.signature(getattr(QuicConnection, name)).parameters) == parameters

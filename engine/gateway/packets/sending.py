@@ -232,6 +232,15 @@ class Sending(Streams, ABC):
         if delivery is ACKED and stream.sender.is_finished:
             self._discard(stream)
 
+    def _write_path_challenge_frame(self, builder: Any, challenge: bytes) -> None:
+        # Aioquic asks a client that moved once: were that lost, little could be sent to its new address for good.
+        super()._write_path_challenge_frame(builder, challenge)
+        builder._packet.delivery_handlers.append((self._on_challenge_delivery, (self._network_paths[0],)))
+
+    def _on_challenge_delivery(self, delivery: QuicDeliveryState, path: Any) -> None:
+        if delivery is not ACKED:
+            path.local_challenge_sent = False
+
     def _write_stream_frame(self, builder: Any, space: Any, stream: Any, max_offset: int) -> int:
         # Where a packet is full, aioquic tries all the other streams all the same.
         if builder.remaining_flight_space < LEAST_FRAME:
