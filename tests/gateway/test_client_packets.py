@@ -95,6 +95,22 @@ def test_what_waits_when_a_client_is_closed_is_told_so(trusted: Path) -> None:
     running(test)
 
 
+@pytest.mark.parametrize("strange", [b"", b"\x40", b"\xc0", b"\xc0" + bytes(30), b"\x41" + bytes(1600)])
+def test_what_a_stranger_sends_to_our_client_is_dropped_and_what_came_with_it_read(
+    trusted: Path, strange: bytes
+) -> None:
+    async def test(one: Running) -> None:
+        async with client(one.port, trusted, attempts=1) as ours:
+            await ours.screen("a")
+            below, address = connection(ours), connection(ours).quic._network_paths[0].addr
+            read = below.received
+            below._transport._received = lambda found: read([(strange, address), *found])  # type: ignore[union-attr]
+            below.received([(strange, address)])
+            assert (await ours.screen(ATTACK))["action"] == "block"
+
+    running(test)
+
+
 def test_data_on_a_request_that_was_never_made_ends_the_connection(trusted: Path) -> None:
     async def test(one: Running) -> None:
         async with client(one.port, trusted, attempts=1) as ours:

@@ -28,7 +28,8 @@ from quic import Client, Running, body, running
 from aimds.gateway.headers import Head
 from aimds.gateway.packets import heads
 from aimds.gateway.packets.answer import Answer
-from aimds.gateway.packets.wire import pulled, varint
+from aimds.gateway.packets.receiving import MOST_RANGES
+from aimds.gateway.packets.wire import acknowledgement, pulled, varint
 from aimds.gateway.problem import Problem
 from aimds.gateway.server.connection import Connection
 from aimds.gateway.server.requests import Requests
@@ -259,6 +260,62 @@ def test_keys_that_change_under_way_cost_no_answer() -> None:
                 client.request_key_update()
                 found = await asyncio.gather(*(client.ask("/v1/screen", body(ATTACK)) for _ in range(20)))
                 assert all(answer["status"] == 200 for answer in found)
+
+    running(test)
+
+
+def test_packets_with_gaps_that_nobody_fills_are_acknowledged_in_one_packet_for_ever() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+            def silent(builder: Any, space: Any, now: float) -> None:
+                space.ack_at = None
+
+            # This client counts in twos and acknowledges nothing.
+            client._quic._write_ack_frame = silent  # type: ignore[method-assign]
+            quic, failed = only(one).quic, []
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+            for number in range(800):
+                client._quic._packet_number += 1
+                client._quic.send_ping(number)
+                client._quic._loss._cc.congestion_window, client._quic._loss._pacer.packet_time = 1 << 30, None
+                client.transmit()
+                if not number % 20:
+                    await asyncio.sleep(0.001)
+            async with asyncio.timeout(20):
+                while quic._ordinary()[0].largest_received_packet < client._quic._packet_number - 1 or (
+                    quic._ordinary()[0].ack_at is not None
+                ):
+                    await asyncio.sleep(0.01)
+            assert len(quic._ordinary()[0].ack_queue) == MOST_RANGES
+            assert len(acknowledgement([range(at << 55, (at << 55) + 1) for at in range(MOST_RANGES)], 1 << 40)) < 1150
+            assert not failed
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test)
+
+
+def test_a_connection_whose_timer_fails_is_over_when_its_time_is() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+            server = only(one)
+            asyncio.get_running_loop().set_exception_handler(lambda _, __: None)
+
+            def fails(now: float) -> Any:
+                raise RuntimeError
+
+            server.quic.datagrams_to_send = fails  # type: ignore[method-assign]
+            if server._timer is not None:
+                server._timer.cancel()
+            server.quic._loss_at = None
+            server._timer_at = server.quic.get_timer()
+            with pytest.raises(RuntimeError):
+                server._handle_timer()
+            assert server._timer is not None
+            assert server._timer_at is not None
+            assert server._timer_at >= server.quic._close_at
 
     running(test)
 

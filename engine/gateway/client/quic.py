@@ -89,7 +89,9 @@ class Quic(End):
         """Take in what the socket has read; what was acknowledged makes room."""
         now = self._loop.time()
         for data, address in datagrams:
-            self.quic.receive_datagram(data, address, now=now)
+            # Anybody can send to the socket, so what is no packet is dropped.
+            with contextlib.suppress(Exception):
+                self.quic.receive_datagram(data, address, now=now)
         self._process_events()
         self.transmit()
         self.room.set()

@@ -38,6 +38,13 @@ class End(QuicConnectionProtocol):
         if at is not None and at > max(now, self._timer_at or 0.0):
             self._timer, self._timer_at = self._loop.call_at(at, self._handle_timer), at
             return
-        self.quic.handle_timer(now=max(now, self._timer_at or 0.0))
-        self._process_events()
-        self.transmit()
+        try:
+            self.quic.handle_timer(now=max(now, self._timer_at or 0.0))
+            self._process_events()
+            self.transmit()
+        finally:
+            # Whatever went wrong, the connection is not to stay beyond its time.
+            over_at = self.quic._close_at
+            if self._timer is None and over_at is not None:
+                self._timer_at = max(over_at, now + 1.0)
+                self._timer = self._loop.call_at(self._timer_at, self._handle_timer)

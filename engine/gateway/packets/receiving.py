@@ -22,6 +22,9 @@ from aimds.gateway.packets.wire import MOST, pulled
 
 ACK, PING, STREAM, STREAM_END = 0x02, 0x01, 0x08, 0x10
 MAX_DATA, MAX_STREAM_DATA = 0x10, 0x11
+MOST_RANGES = 64
+"""Ranges of packets that are remembered to be acknowledged (RFC 9000, section 13.2.3): however they lie, they fit into
+one packet."""
 
 
 class Arrived(QuicEvent):
@@ -74,7 +77,9 @@ class Receiving(Sending):
         return None
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
-        """As in aioquic."""
+        """As in aioquic; what is empty is nothing."""
+        if not data:
+            return
         cid = self.host_cid
         start = 1 + len(cid)
         if (
@@ -121,12 +126,17 @@ class Receiving(Sending):
         if number > space.largest_received_packet:
             space.largest_received_packet, space.largest_received_time = number, now
         space.ack_queue.add(number)
+        if len(space.ack_queue) > MOST_RANGES:
+            space.ack_queue.shift()
         if eliciting and space.ack_at is None:
             space.ack_at = now + self._ack_delay
 
     def _elsewhere(self) -> None:
         """Aioquic has read frames: its events keep their place, and streams may be over that nobody has looked at."""
         self._latest.clear()
+        for space in self._loss.spaces:
+            while len(space.ack_queue) > MOST_RANGES:
+                space.ack_queue.shift()
         self._leaving.update((name, stream) for name, stream in self._streams.items() if stream.is_finished)
 
     def _wrong(self, code: int, reason: str) -> None:
