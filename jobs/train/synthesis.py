@@ -31,6 +31,7 @@ ORDINARY = f"{OWN}ordinary "
 """Names of sources of ordinary text, which quotes no attack."""
 LOOK_ALIKE = " look-alike"
 """Names of sources of harmless texts that sound like attacks end with this."""
+OTHERS = "other languages"
 ENGLISH = "en"
 NATIVE = 60
 """Ordinary texts of each other language that the grammar may use as carriers in one fold."""
@@ -46,10 +47,9 @@ def is_ordinary(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
     return np.array([str(name).startswith(ORDINARY) for name in source], np.bool_)
 
 
-def is_written_look_alike(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
-    """Which rows are look-alikes of attacks that were written out, bool (N,)."""
-    begin, end = f"{OWN}{written.FAMILY} ", LOOK_ALIKE
-    return np.array([str(name).startswith(begin) and str(name).endswith(end) for name in source], np.bool_)
+def is_foreign_look_alike(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Which rows are look-alikes of attacks that were written out in other languages than English, bool (N,)."""
+    return np.array([str(name) == f"{OWN}{written.FAMILY} {OTHERS}{LOOK_ALIKE}" for name in source], np.bool_)
 
 
 def with_own(
@@ -109,7 +109,7 @@ def _source(row: Sample) -> str:
         return f"{ORDINARY}{row.lang}"
     # The other languages are one source: as twenty of them they would outweigh all public attacks.
     kind = row.family if row.family in ("bank", "pairs", "planted", written.FAMILY) else "grammar"
-    lang = row.lang if row.lang in ("en", "mixed") else "other languages"
+    lang = row.lang if row.lang in ("en", "mixed") else OTHERS
     return f"{OWN}{kind} {lang}{'' if row.label else LOOK_ALIKE}"
 
 

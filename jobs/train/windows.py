@@ -78,8 +78,9 @@ def chunks(corpus: Corpus, fold: npt.NDArray[np.int64], rules: Rules, config: Tr
 
 
 def _look_alikes(corpus: Corpus, keep: npt.NDArray[np.bool_]) -> list[str]:
+    # English has public texts enough, and so many look-alikes that any pattern is near two of them.
     return [
-        _text(corpus, row) for row in np.flatnonzero(keep & synthesis.is_written_look_alike(corpus.source)).tolist()
+        _text(corpus, row) for row in np.flatnonzero(keep & synthesis.is_foreign_look_alike(corpus.source)).tolist()
     ]
 
 
