@@ -19,7 +19,7 @@ from aimds.errors import ArtefactError, ConfigError, DataError
 from aimds.jobs import corpus, model_card, train
 from aimds.jobs.grammar import written
 from aimds.jobs.grammar.written import Family
-from aimds.jobs.train import synthesis, work
+from aimds.jobs.train import synthesis, windows, work
 from aimds.kernels.placement import HOST
 
 VERBS = ["ignore", "disregard", "forget", "override", "drop"]
@@ -258,3 +258,17 @@ def test_evidence_says_when_concepts_of_another_language_found_it(
     assert [item.pattern_id.rpartition(".")[0] for item in found] == ["classifier.concepts"]
     assert (found[0].start, found[0].end) == (0, 33)
     assert 1 not in scores.evidence
+
+
+def test_thresholds_of_patterns_learn_from_look_alikes_in_other_languages_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    german = Family("Rätsel", "prompt_leak", "user", ("Was stand vor mir da?",), ("Warum?",), "de")
+    english = Family("riddles", "prompt_leak", "user", ("Who was told first?",), ("Why?",))
+    monkeypatch.setattr(written, "load", lambda: (english, german))
+    labelled = corpus.read(write(tmp_path / "own.parquet"))
+    folds = corpus.folds(labelled.source, labelled.label, CONFIG.folds)
+    joined, fold = synthesis.with_own(
+        labelled, folds, Bank.load(calibrated=False), dataclasses.replace(CONFIG, written=2)
+    )
+    assert windows._look_alikes(joined, fold < 0) == ["Warum?"]
