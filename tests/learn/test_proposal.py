@@ -25,7 +25,7 @@ def test_the_report_counts_held_out_attacks_and_canaries() -> None:
     held = report["held_out"]
     assert (held["attacks"], report["folds"], report["lessons"]["new"]) == (12, 2, 12)
     assert held["after"] - held["before"] == held["gained"] - held["lost"]
-    assert held["gained"] >= 8
+    assert held["gained"] >= 6
     assert report["canary"]["texts"] == len(material.BENIGN)
     assert report["unjudged"] == 0
     # So few canaries cannot show that at most 2 in 1,000 are blocked anew.
