@@ -102,7 +102,7 @@ def whole(item: Item, history: Sequence[Event], turns: Sequence[Turn], now: date
         console.print(Text("The text was removed." if item.text_removed else "There is no text.", style="bold"))
     verdict = _verdict(item)
     ways = readings(raw) if raw and verdict.evidence else ()
-    render_verdict(verdict, raw or b"", console, ways, meanings_as_shipped(verdict.evidence, raw or b""))
+    render_verdict(verdict, raw or b"", console, ways, meanings_as_shipped(verdict.evidence, raw or b"", ways))
     if len(turns) > 1:
         console.print()
         console.print(Text("Session", style="bold"))

@@ -43,13 +43,16 @@ def meanings(
     return out
 
 
-def meanings_as_shipped(evidence: Sequence[Mapping[str, Any]], text: bytes) -> Meanings:
+def meanings_as_shipped(
+    evidence: Sequence[Mapping[str, Any]], text: bytes, ways: Sequence[Reading] | None = None
+) -> Meanings:
     """`meanings` by the concepts that are shipped, for verdicts that were kept, by whomever they were written: evidence
-    that does not lie in ``text`` is left out, and of a text over MOST_BYTES nothing is told."""
+    that does not lie in ``text`` is left out, and of a text over MOST_BYTES nothing is told. ``ways``: the
+    `readings` of ``text``, where they are at hand."""
     if not text or len(text) > MOST_BYTES:
         return {}
     mine = [item for item in evidence if by_concepts(item) and _lies_in(text, item)]
-    return meanings(mine, text, readings(text), _shipped()) if mine else {}
+    return meanings(mine, text, readings(text) if ways is None else ways, _shipped()) if mine else {}
 
 
 def _lies_in(text: bytes, item: Mapping[str, Any]) -> bool:
