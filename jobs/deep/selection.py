@@ -1,8 +1,8 @@
-"""Which windows of a labelled corpus the encoder learns from, and in which measure.
+"""Which windows of a labelled corpus the encoder learns from, which it never sees, and in which measure.
 
 Of a long attack the window that a linear model of other sources scores highest is taken, of a long benign text that one
-or any one: the look-alikes among benign windows are what there is to learn. A source counts by the square root of its
-size, so that a large one does not speak for all.
+or any one; half of the public benign texts are those with the highest score: the look-alikes are what there is to
+learn. For the rest a source counts by the square root of its size, so that a large one does not speak for all.
 """
 
 from __future__ import annotations
@@ -22,9 +22,14 @@ BENIGN, ATTACK, HARMFUL = range(3)
 UNTRUSTED = tuple(CHANNELS.index(name) for name in UNTRUSTED_CHANNELS)
 
 
+ASIDE = 8
+"""One of so many benign texts of the sources that the encoder learns from is kept from it, for its tails."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Rows of public sources by class, ``attacks``, ``benign``, ``harmful``, and of texts made here, ``own``."""
+    """Rows of public sources by class, ``attacks``, ``benign``, ``harmful``, and of texts made here that carry public
+    text, ``own``; of those that stand alone the encoder sees all."""
 
     attacks: int
     benign: int
@@ -32,10 +37,19 @@ class Measure:
     own: int
 
 
+def aside(
+    corpus: Corpus, fold: npt.NDArray[np.int64], group: int, public: npt.NDArray[np.bool_], rng: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """Rows the encoder never sees, bool (N,): the fold ``group``, and of other public benign text one in ASIDE."""
+    drawn = rng.random(len(corpus)) < 1.0 / ASIDE
+    return np.asarray((fold == group) | (public & (corpus.label == 0) & drawn), np.bool_)
+
+
 def select(
     corpus: Corpus,
-    fold: npt.NDArray[np.int64],
+    alone: npt.NDArray[np.bool_],
     public: npt.NDArray[np.bool_],
+    seen: npt.NDArray[np.bool_],
     chunks: list[Chunk],
     attack: npt.NDArray[np.float32],
     measure: Measure,
@@ -45,16 +59,26 @@ def select(
     """Training rows.
 
     Args:
-        fold: int64 (N,) of each text. public: bool (N,), False for texts made here.
+        alone: bool (N,), texts made here that carry no public text. public: bool (N,), False for texts made here.
+        seen: bool (N,), rows to choose from.
         attack: float32 (W,), out-of-fold score of each window of ``chunks``.
     """
+    row = np.concatenate([chunk.pieces.row.astype(np.int64) + chunk.first_row for chunk in chunks])
+    highest = np.full(len(corpus), -np.inf, np.float32)
+    np.maximum.at(highest, row, attack)
     harmful = corpus.threat == "harmful_request"
     label = np.where(harmful, HARMFUL, np.where(corpus.label == 1, ATTACK, BENIGN))
-    rows = [np.sort(rng.permutation(np.flatnonzero(~public))[: measure.own])]
-    for kind, size in ((ATTACK, measure.attacks), (BENIGN, measure.benign), (HARMFUL, measure.harmful)):
-        rows.append(by_source(corpus.source, np.flatnonzero(public & (label == kind)), size, rng))
+    benign = np.flatnonzero(public & seen & (label == BENIGN))
+    hard = benign[np.argsort(-highest[benign], kind="stable")][: measure.benign // 2]
+    rows = [
+        np.flatnonzero(alone & seen),
+        rng.permutation(np.flatnonzero(~public & ~alone & seen))[: measure.own],
+        hard,
+        by_source(corpus.source, np.setdiff1d(benign, hard), measure.benign - len(hard), rng),
+    ]
+    for kind, size in ((ATTACK, measure.attacks), (HARMFUL, measure.harmful)):
+        rows.append(by_source(corpus.source, np.flatnonzero(public & seen & (label == kind)), size, rng))
     chosen = np.sort(np.concatenate(rows))
-    row = np.concatenate([chunk.pieces.row.astype(np.int64) + chunk.first_row for chunk in chunks])
     window = np.sort(_windows(row, attack, chosen, label, rng))
     texts: list[str] = []
     first = 0
@@ -71,7 +95,6 @@ def select(
         offsets=starts,
         label=label[chosen].astype(np.int64),
         untrusted=np.isin(corpus.channel[chosen], UNTRUSTED),
-        fold=fold[chosen],
     )
 
 

@@ -13,7 +13,7 @@ LEAST = {
     "written": 0,
     "rounds": 1,
     "max_epochs": 1,
-    "epochs": 1,
+    "deep_steps": 1,
     "calibration_rows": 1,
     "reference_texts": FEWEST_BENIGN,
 }
@@ -37,13 +37,11 @@ class TrainConfig:
     for out-of-fold scores · ``rounds``: passes of choosing the windows that make a long attack one (multiple-instance
     learning) · ``max_epochs``, ``tolerance``: when a fit stops.
 
-    Encoder. ``layers`` of the pretrained encoder that are kept, 0 for no deep stage · ``deep_folds``: groups of folds
-    for its out-of-fold scores, a divisor of ``folds`` · ``deep_fits``: how many of these groups, the last ones, are
-    left out in turn and so judged; each costs a fit · ``deep_attacks``, ``deep_benign``, ``deep_harmful``: rows of
-    public sources it learns from · ``deep_own``: rows of our own writing · ``rate``: highest learning rate ·
-    ``batch_tokens`` of a batch · ``fold_share``, ``fold_batch_tokens``: share of the rows that its fits with sources
-    left out see, and their batches, smaller so that they take as many steps · ``epochs`` · ``calibration_rows``: benign
-    rows that it scores out of fold.
+    Encoder. ``layers`` of the pretrained encoder that are kept, 0 for no deep stage · ``deep_aside``: the group of
+    sources, 0 to ``folds`` - 1, that it never sees and is judged on · ``deep_attacks``, ``deep_benign``,
+    ``deep_harmful``: rows of public sources it learns from · ``deep_own``: rows of our own that carry public text,
+    beside all that stand alone · ``deep_steps`` it takes · ``rate``: highest learning rate · ``batch_tokens`` of a
+    batch · ``calibration_rows``: benign rows it never saw that it is calibrated on.
 
     Calibration. ``hard_share``: share of benign_hard text in the traffic the tails are calibrated for ·
     ``document_share``: share of the benign documents at hand in the traffic of tools and documents · ``prevalence``:
@@ -66,17 +64,14 @@ class TrainConfig:
     max_epochs: int = 40
     tolerance: float = 0.1
     layers: int = 0
-    deep_folds: int = 3
-    deep_fits: int = 2
-    deep_attacks: int = 8000
-    deep_benign: int = 11_000
-    deep_harmful: int = 1500
-    deep_own: int = 15_000
-    rate: float = 1.5e-4
+    deep_aside: int = 4
+    deep_attacks: int = 20_000
+    deep_benign: int = 40_000
+    deep_harmful: int = 2500
+    deep_own: int = 36_000
+    deep_steps: int = 8000
+    rate: float = 1e-4
     batch_tokens: int = 2048
-    fold_share: float = 0.6
-    fold_batch_tokens: int = 1024
-    epochs: int = 1
     calibration_rows: int = 20_000
     hard_share: float = 0.02
     document_share: float = 0.05
@@ -95,18 +90,14 @@ class TrainConfig:
             raise ConfigError("leave_out", self.leave_out, " or ".join(LEAVE_OUT))
         if not 0 <= self.layers <= 12:
             raise ConfigError("layers", self.layers, "0 to 12, 0 for no deep stage")
-        if self.layers and not (2 <= self.deep_folds <= self.folds and self.folds % self.deep_folds == 0):
-            raise ConfigError("deep_folds", self.deep_folds, f"a divisor of folds = {self.folds} from 2 on")
-        if not 1 <= self.deep_fits <= self.deep_folds:
-            raise ConfigError("deep_fits", self.deep_fits, f"1 to deep_folds = {self.deep_folds}")
+        if self.layers and not 0 <= self.deep_aside < self.folds:
+            raise ConfigError("deep_aside", self.deep_aside, f"0 to folds - 1 = {self.folds - 1}")
         if not 0 < self.prevalence < 1:
             raise ConfigError("prevalence", self.prevalence, "a share between 0 and 1")
         if not 0 <= self.hard_share < 1:
             raise ConfigError("hard_share", self.hard_share, "a share from 0 to below 1")
         if not 0 <= self.document_share < 1:
             raise ConfigError("document_share", self.document_share, "a share from 0 to below 1")
-        if not 0 < self.fold_share <= 1:
-            raise ConfigError("fold_share", self.fold_share, "a share above 0, at most 1")
         if not 0 < self.tolerance < float("inf"):
             raise ConfigError("tolerance", self.tolerance, "a positive number")
         for name, least in LEAST.items():

@@ -1,12 +1,10 @@
-"""The deep stage's share of a training: rows chosen, fits out of fold and whole, scores out of fold, the artefact."""
+"""The deep stage's share of a training: rows chosen, the fit, scores of rows it never saw, the artefact."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import numpy.typing as npt
 
 from aimds import data
 from aimds.detect import deep, gray
+from aimds.detect.classifier import ATTACK
 from aimds.detect.deep import Deep, Tokenizer
 from aimds.errors import ArtefactError
 from aimds.jobs.corpus import Corpus
@@ -29,6 +28,7 @@ Say = Callable[[str], None]
 
 WEIGHTS, VOCABULARY = "model.safetensors", "vocab.txt"
 HEADS = 12
+FIT = "deep"
 BATCH_WINDOWS = 2048
 
 
@@ -44,7 +44,7 @@ def train(
     kept: Folder,
     say: Say,
 ) -> tuple[bytes, F32]:
-    """The bytes of ``deep.npz``, and margins out of fold float32 (N,), -inf for rows that were not judged.
+    """The bytes of ``deep.npz``, and margins of public rows it never saw, float32 (N,), -inf for all others.
 
     Args:
         logits: float32 (W, H), the linear heads' out-of-fold scores of all windows of ``chunks``.
@@ -57,58 +57,37 @@ def train(
             raise ArtefactError(pretrained / name, "no such file; name the folder of the pretrained encoder")
     vocabulary = "\n".join((pretrained / VOCABULARY).read_text("utf-8").split("\n")[:-1]).encode()
     tokenizer = Tokenizer(vocabulary)
-    group = np.where(fold < 0, -1, fold % config.deep_folds)
+    aside = selection.aside(corpus, fold, config.deep_aside, public, np.random.default_rng(config.seed + 1))
     rows_file = kept.file("rows")
     if not rows_file.exists():
         measure = selection.Measure(config.deep_attacks, config.deep_benign, config.deep_harmful, config.deep_own)
-        rng = np.random.default_rng(config.seed + 1)
-        selection.select(corpus, group, public, chunks, logits[:, 0], measure, tokenizer, rng).write(rows_file)
+        rng = np.random.default_rng(config.seed + 2)
+        attack = logits[:, ATTACK]
+        selection.select(corpus, fold < 0, public, ~aside, chunks, attack, measure, tokenizer, rng).write(rows_file)
     rows = Rows.read(rows_file)
     say(f"encoder: {len(rows.label):,} windows, {len(rows.tokens):,} word pieces")
-    held_out = [*range(config.deep_folds - config.deep_fits, config.deep_folds), None]
-    names = [f"deep-{k + 1}" if k is not None else "deep" for k in held_out]
-    settings = Settings(
-        config.layers,
-        config.rate,
-        batch_tokens=config.batch_tokens,
-        fold_share=config.fold_share,
-        fold_batch_tokens=config.fold_batch_tokens,
-        epochs=config.epochs,
-        seed=config.seed,
-    )
-    cores = os.cpu_count() or 1
-    with ProcessPoolExecutor(min(len(names), cores), mp_context=get_context("spawn")) as pool:
-        fits = [
-            pool.submit(
-                finetune, rows_file, pretrained / WEIGHTS, kept.file(name), settings,
-                held_out=k, threads=max(cores // len(names), 1),
-            )
-            for name, k in zip(reversed(names), reversed(held_out), strict=True)
-        ]  # fmt: skip
-        for fitted in fits:
-            fitted.result()
+    settings = Settings(config.layers, config.deep_steps, config.rate, config.batch_tokens, config.seed)
+    finetune(rows_file, pretrained / WEIGHTS, kept.file(FIT), settings, threads=os.cpu_count() or 1)
     card = {"format": deep.FORMAT, "classes": list(deep.CLASSES), "layers": config.layers}
-    packed = {name: _pack(kept, name, vocabulary, card, config.layers) for name in names}
+    packed = _pack(kept, vocabulary, card, config.layers)
     margins = kept.load("margins")
     if margins is None:
         margin = np.full(len(corpus), -np.inf, np.float32)
-        asked = _asked(corpus, public, config)
-        for k, name in zip(held_out[:-1], names[:-1], strict=True):
-            mine = asked[group[asked] == k]
-            say(f"{name}: judging {counted(len(mine), 'text')} it never saw")
-            margin[mine] = _scores(Deep.unpack(name, packed[name]), chunks, logits, mine, untrusted)
+        mine = _asked(corpus, public & aside, config)
+        say(f"encoder: judging {counted(len(mine), 'text')} it never saw")
+        margin[mine] = _scores(Deep.unpack(FIT, packed), chunks, logits, mine, untrusted)
         kept.save("margins", {"margin": margin})
     else:
         margin = margins["margin"]
-    return packed[names[-1]], margin
+    return packed, margin
 
 
-def _asked(corpus: Corpus, public: npt.NDArray[np.bool_], config: TrainConfig) -> npt.NDArray[np.int64]:
-    # All public attacks, and of benign text a part by source: the encoder is slow and tails need thousands, not all.
-    rng = np.random.default_rng(config.seed + 2)
-    attacks = np.flatnonzero(public & (corpus.label == 1) & (corpus.threat != "harmful_request"))
+def _asked(corpus: Corpus, unseen: npt.NDArray[np.bool_], config: TrainConfig) -> npt.NDArray[np.int64]:
+    # All attacks, and of benign text a part by source: the encoder is slow and tails need thousands, not all.
+    rng = np.random.default_rng(config.seed + 3)
+    attacks = np.flatnonzero(unseen & (corpus.label == 1) & (corpus.threat != "harmful_request"))
     benign = selection.by_source(
-        corpus.source, np.flatnonzero(public & (corpus.label == 0)), config.calibration_rows, rng
+        corpus.source, np.flatnonzero(unseen & (corpus.label == 0)), config.calibration_rows, rng
     )
     return np.sort(np.concatenate([attacks, benign]))
 
@@ -132,8 +111,8 @@ def _scores(
     return out[rows]
 
 
-def _pack(kept: Folder, name: str, vocabulary: bytes, card: dict[str, object], layers: int) -> bytes:
-    weights = kept.load(name)
+def _pack(kept: Folder, vocabulary: bytes, card: dict[str, object], layers: int) -> bytes:
+    weights = kept.load(FIT)
     assert weights is not None
     shapes = {key: array.shape for key, array in weights.items()}
     skeleton = graph.build(shapes, layers=layers, heads=HEADS, classes=len(deep.CLASSES))
