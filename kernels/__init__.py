@@ -18,19 +18,25 @@ from aimds.kernels import ragged, registry, spec
 from aimds.kernels.registry import backend, names
 
 __all__ = [
+    "add_norm",
+    "attention",
     "attractor",
     "backend",
+    "bias_gelu",
     "build_postings",
     "build_vocabulary",
     "dtw",
+    "embed",
     "lcs",
     "levenshtein",
     "linear",
     "ltl_batch",
     "ltl_step",
+    "matmul",
     "names",
     "nearest",
     "ngram_hash",
+    "pooled_logits",
     "session_series",
     "sketch",
     "subsequence_dtw",
@@ -47,6 +53,11 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+
+MAX_WIDTH = 1024
+"""Most values of a hidden state."""
+MAX_HEAD = 64
+"""Most values of a query."""
 
 
 def warmup(progress: Callable[[str], None] | None = None) -> None:
@@ -490,6 +501,122 @@ def _tabled(table: Any, shape: Any, letters: Any, limits: Any, verdicts: Any, re
         spec.within(name, "table", table[place:end], 0, count - 1)
         spec.within(name, "letters", letters[p].reshape(-1), 0, (1 << events) - 1)
         spec.within(name, "records", states[:, p], 0, count - 1)
+
+
+def embed(
+    tokens: I32,
+    offsets: I64,
+    kinds: I32,
+    word: F32,
+    position: F32,
+    channel: F32,
+    gain: F32,
+    bias: F32,
+    *,
+    threads: int = 1,
+) -> F32:
+    """What goes into the first layer of an encoder, float32 (N, D): embeddings, summed and normalised.
+
+    The embeddings are those of the word piece, of its place in the row and of the kind of row. A sum x is normalised
+    as ``(x - mean) / sqrt(variance + 1e-12) * gain + bias``, over the D values of a token.
+
+    Args:
+        tokens: int32 (N,), rows of ``word``. offsets: int64 (B+1,), covers all tokens. kinds: int32 (B,), rows of
+        ``channel``. word: float32 (V, D), D at most 1024. position: float32 (L, D), L at least the tokens of a row.
+        channel: float32 (C, D). gain, bias: float32 (D,).
+
+    Source: Devlin et al. 2019, doi:10.18653/v1/N19-1423, figure 2; Ba, Kiros & Hinton 2016, arXiv 1607.06450.
+    """
+    given: dict[str, Any] = {"tokens": tokens, "offsets": offsets, "kinds": kinds, "word": word, "position": position}
+    arguments = spec.check("embed", given | {"channel": channel, "gain": gain, "bias": bias})
+    _covers("embed", offsets, len(tokens))
+    _is_narrow("embed", "word", word.shape[1])
+    if len(kinds) and int((offsets[1:] - offsets[:-1]).max()) > len(position):
+        raise KernelError("embed", "offsets", f"has a row of more than {len(position)} tokens, the places there are")
+    return cast(F32, _dispatch("embed", arguments, threads=threads))
+
+
+def add_norm(states: F32, product: F32, shift: F32, gain: F32, bias: F32, *, threads: int = 1) -> F32:
+    """The sum of ``states``, ``product`` and ``shift``, normalised as in `embed`, float32 (N, D).
+
+    Args:
+        states, product: float32 (N, D), D at most 1024. shift, gain, bias: float32 (D,).
+
+    Source: Vaswani et al. 2017, arXiv 1706.03762, section 3.1; Ba, Kiros & Hinton 2016, arXiv 1607.06450.
+    """
+    given = {"states": states, "product": product, "shift": shift, "gain": gain, "bias": bias}
+    arguments = spec.check("add_norm", given)
+    _is_narrow("add_norm", "states", states.shape[1])
+    return cast(F32, _dispatch("add_norm", arguments, threads=threads))
+
+
+def attention(qkv: F32, bias: F32, offsets: I64, heads: int, *, threads: int = 1) -> F32:
+    """Attention of the tokens of each row among themselves, float32 (N, D).
+
+    It is ``softmax(Q K^T / sqrt(D / heads)) V`` of each head, the heads side by side.
+
+    Args:
+        qkv: float32 (N, 3 D), a token's queries of all heads, then its keys, then its values; a head has D / ``heads``
+        values, at most 64. bias: float32 (3 D,), added first. offsets: int64 (B+1,), covers all tokens.
+
+    Source: Vaswani et al. 2017, arXiv 1706.03762, section 3.2; the softmax on the way: Milakov & Gimelshein 2018, arXiv
+    1805.02867.
+    """
+    arguments = spec.check("attention", {"qkv": qkv, "bias": bias, "offsets": offsets, "heads": heads})
+    _covers("attention", offsets, len(qkv))
+    size, rest = divmod(qkv.shape[1], 3 * heads)
+    if rest or size > MAX_HEAD:
+        problem = f"{qkv.shape[1]} values a token, expected three times {heads} heads of at most {MAX_HEAD}"
+        raise KernelError("attention", "qkv", problem)
+    return cast(F32, _dispatch("attention", arguments, threads=threads))
+
+
+def bias_gelu(product: F32, bias: F32, *, threads: int = 1) -> F32:
+    """The Gaussian error linear unit of ``product + bias``, by the error function, float32 (N, M).
+
+    Args:
+        product: float32 (N, M). bias: float32 (M,).
+
+    Source: Hendrycks & Gimpel 2016, arXiv 1606.08415.
+    """
+    return cast(F32, _run("bias_gelu", threads, product=product, bias=bias))
+
+
+def pooled_logits(states: F32, offsets: I64, weights: F32, bias: F32, *, threads: int = 1) -> F32:
+    """Logits of H linear heads over the mean of each row's ``states``, float32 (B, H); an empty row gets the bias.
+
+    Args:
+        states: float32 (N, D), D at most 1024. offsets: int64 (B+1,). weights: float32 (D, H). bias: float32 (H,).
+
+    Source: Reimers & Gurevych 2019, doi:10.18653/v1/D19-1410, section 3.
+    """
+    given = {"states": states, "offsets": offsets, "weights": weights, "bias": bias}
+    arguments = spec.check("pooled_logits", given)
+    _is_narrow("pooled_logits", "states", states.shape[1])
+    return cast(F32, _dispatch("pooled_logits", arguments, threads=threads))
+
+
+def matmul(rows: F32, matrix: F32) -> F32:
+    """``rows`` float32 (N, K) times ``matrix`` float32 (K, M), float32 (N, M), by the BLAS of where they live.
+
+    No kernel of ours, and the last bits of a row may hang on the rows beside it: NumPy's BLAS chooses the order of its
+    sums by the shape. On CUDA the shape is always the same (`aimds.kernels.cuda.matmul`).
+    """
+    if registry.choose("matmul", (rows, matrix)) == "cpu":
+        return np.matmul(rows, matrix)
+    from aimds.kernels.cuda import matmul, module
+
+    return cast(F32, matmul.run(module.device(), rows, matrix))
+
+
+def _covers(name: str, offsets: Any, size: int) -> None:
+    if int(offsets[0]) or int(offsets[-1]) != size:
+        raise KernelError(name, "offsets", f"runs from {offsets[0]} to {offsets[-1]}, not over all {size} tokens")
+
+
+def _is_narrow(name: str, argument: str, width: int) -> None:
+    if width > MAX_WIDTH:
+        raise KernelError(name, argument, f"{width} values a token, expected at most {MAX_WIDTH}")
 
 
 def _pairs(name: str, q_values: Any, q_offsets: I64, p_values: Any, p_offsets: I64, threads: int) -> I32:

@@ -516,6 +516,62 @@ def ltl_step(
     return after, out
 
 
+def normalised(row: Any, gain: Any, bias: Any) -> list[float]:
+    """A row of float64 values with mean 0 and variance 1, then times the gain plus the bias."""
+    mean = math.fsum(row) / len(row)
+    deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in row) / len(row) + 1e-12)
+    return [(v - mean) / deviation * float(gain[d]) + float(bias[d]) for d, v in enumerate(row)]
+
+
+def embed(tokens: Any, offsets: Any, kinds: Any, word: Any, position: Any, channel: Any, gain: Any, bias: Any) -> Any:
+    states = []
+    for kind, row in zip(kinds.tolist(), rows_of(tokens, offsets), strict=True):
+        for place, token in enumerate(row):
+            parts = (word[token].tolist(), position[place].tolist(), channel[kind].tolist())
+            states.append(normalised([math.fsum(three) for three in zip(*parts, strict=True)], gain, bias))
+    return np.array(states).reshape(len(tokens), len(gain))
+
+
+def add_norm(states: Any, product: Any, shift: Any, gain: Any, bias: Any) -> Any:
+    sums = []
+    for one, other in zip(states.tolist(), product.tolist(), strict=True):
+        sums.append(normalised([a + b + float(c) for a, b, c in zip(one, other, shift, strict=True)], gain, bias))
+    return np.array(sums).reshape(states.shape)
+
+
+def attention(qkv: Any, bias: Any, offsets: Any, heads: int) -> Any:
+    width = qkv.shape[1] // 3
+    size = width // heads
+    mixed = np.zeros((len(qkv), width))
+    for begin, end in itertools.pairwise(offsets.tolist()):
+        rows = qkv[begin:end].astype(np.float64) + bias
+        for head in range(heads):
+            query, key, value = (rows[:, part * width + head * size :][:, :size].tolist() for part in range(3))
+            for i in range(end - begin):
+                scores = [sum(a * b for a, b in zip(query[i], other, strict=True)) / math.sqrt(size) for other in key]
+                weights = [math.exp(score - max(scores)) for score in scores]
+                for column in range(size):
+                    total = sum(weight * value[j][column] for j, weight in enumerate(weights))
+                    mixed[begin + i, head * size + column] = total / sum(weights)
+    return mixed
+
+
+def bias_gelu(product: Any, bias: Any) -> Any:
+    rows = [[float(v) + float(bias[m]) for m, v in enumerate(row)] for row in product.tolist()]
+    active = [[0.5 * v * (1.0 + math.erf(v / math.sqrt(2.0))) for v in row] for row in rows]
+    return np.array(active).reshape(product.shape)
+
+
+def pooled_logits(states: Any, offsets: Any, weights: Any, bias: Any) -> Any:
+    logits = []
+    for begin, end in itertools.pairwise(offsets.tolist()):
+        columns = [states[begin:end, d].tolist() for d in range(len(weights))]
+        mean = [math.fsum(column) / max(end - begin, 1) for column in columns]
+        dots = [math.fsum(m * float(weights[d, h]) for d, m in enumerate(mean)) for h in range(len(bias))]
+        logits.append([dot + float(bias[h]) for h, dot in enumerate(dots)])
+    return np.array(logits).reshape(len(offsets) - 1, len(bias))
+
+
 def encoder(weights, ids, untrusted, layers, heads):
     """Logits float64 (classes,) of one text through a BERT encoder, straight from Devlin et al. 2019."""
 

@@ -39,6 +39,9 @@ class Device(Protocol):
 
     def launch(self, launch: Launch, *arguments: Any) -> None: ...
 
+    def multiply(self, rows: Any, matrix: Any, product: Any) -> None:
+        """Write ``rows`` times ``matrix`` into ``product``: all float32 and C-contiguous, no product in fewer bits."""
+
 
 def blocks(items: int, each: int) -> int:
     """Blocks that hold ``items`` at ``each`` to a block."""

@@ -65,6 +65,10 @@ class Gpu:
             function.max_dynamic_shared_size_bytes = launch.shared
         function(launch.grid, launch.block, arguments, shared_mem=launch.shared)
 
+    def multiply(self, rows: Any, matrix: Any, product: Any) -> None:
+        """Queue the product. Not cupy's own operator: that multiplies in TF32 where CUPY_TF32 says so."""
+        self.xp.cublas.gemm("N", "N", rows, matrix, out=product)
+
 
 _DEFAULT_SHARED: Final = 48 << 10
 

@@ -30,6 +30,11 @@ def batches(sizes: tuple[int, ...] = SIZES["small"], seed: int = 0) -> dict[str,
     lengths = rng.integers(1, 13, 38).astype(np.int32)
     pairs = 50 if sizes else 0
     chosen = rng.integers(0, max(len(sizes), 1), pairs).astype(np.int32), rng.integers(0, 38, pairs).astype(np.int32)
+    width, count = 24, len(tokens[0])
+    states, product = rng.normal(size=(2, count, width)).astype(np.float32)
+    gain, shift = rng.normal(1, 0.2, (2, width)).astype(np.float32)
+    places = rng.normal(size=(max(sizes, default=0), width)).astype(np.float32)
+    kinds = rng.integers(0, 2, len(sizes)).astype(np.int32), vectors[:9, :8].repeat(3, 1).copy(), places, product[:2]
     others = naive.ragged([rng.integers(0, 9, size).tolist() for size in (0, 5, 40, 70, 300)], np.int32)
     return {
         "ngram_hash": text,
@@ -45,6 +50,11 @@ def batches(sizes: tuple[int, ...] = SIZES["small"], seed: int = 0) -> dict[str,
         "levenshtein": (*tokens, *others),
         "session_series": naive.ragged([rng.normal(-5, 2, size).tolist() for size in sizes], np.float64),
         "attractor": naive.ragged([rng.normal(size=size).tolist() for size in sizes], np.float64),
+        "embed": (*tokens, *kinds, gain, shift),
+        "add_norm": (states, product, shift, gain, shift),
+        "attention": (rng.normal(size=(count, 3 * width)).astype(np.float32), gain.repeat(3), tokens[1], 2),
+        "bias_gelu": (product, shift),
+        "pooled_logits": (states, tokens[1], rng.normal(size=(width, 3)).astype(np.float32), head),
         "ltl_batch": (*ltl.traces(sizes, rng), *ltl.program()),
         "ltl_step": ltl.steps(sizes, rng),
     }
