@@ -75,7 +75,7 @@ test-cuda-host: $(VENV)/.stamp
 # Mutants and the shim itself are the business of test-cuda-host.
 test-gpu: $(VENV)/.stamp
 	@$(BIN)/python -c 'import sys; from aimds.kernels.cuda import problem; sys.exit(problem() and "no GPU here: " + problem())'
-	CUDA_HOST=gpu $(BIN)/python -m pytest tests/kernels/cuda tests/kernels/test_placement.py tests/test_screener_on_gpu.py \
+	CUDA_HOST=gpu $(BIN)/python -m pytest tests/kernels/cuda tests/kernels/test_placement.py tests/detect/test_encoder.py tests/test_screener_on_gpu.py \
 		-k 'not noticed and not test_shim' $(ARGS)
 	@if command -v compute-sanitizer >/dev/null; then set -e; for tool in memcheck racecheck initcheck; do \
 		compute-sanitizer --tool $$tool --error-exitcode 1 $(BIN)/python -m pytest tests/kernels/cuda/test_gpu.py -k small; \

@@ -16,13 +16,12 @@ from aimds.detect.reference import REFERENCE, Reference
 from aimds.detect.rules import Rules
 from aimds.detect.stages import Detector
 from aimds.errors import ArtefactError, ConfigError
-from aimds.kernels.placement import Place
 from aimds.schema import PROFILES
 
 BANK = "bank.npz"
 
 
-def detector(profile: str, gray: float, model: Path | None, calibration: Path | None, place: Place) -> Detector:
+def detector(profile: str, gray: float, model: Path | None, calibration: Path | None) -> Detector:
     """The stages for ``profile``; the arguments are those of `aimds.screener.Screener.default`.
 
     Raises:
@@ -40,7 +39,7 @@ def detector(profile: str, gray: float, model: Path | None, calibration: Path | 
         bank, classifier = _trained_bank(model / BANK), Classifier.load(model / MODEL)
     deep = None
     if profile != "fast" and classifier.judges_deep:
-        deep = Deep.load(None if model is None else model / DEEP).placed(place)
+        deep = Deep.load(None if model is None else model / DEEP)
     elif profile == "full":
         raise ConfigError("profile", profile, "fast or cascade; this model was trained without an encoder")
     running = "fast" if deep is None else profile

@@ -129,7 +129,7 @@ class Screener:
             ArtefactError: an artefact is missing or damaged.
         """
         place = placement.place(backend)
-        detector = artefacts.detector(profile, gray, model, calibration, place)
+        detector = artefacts.detector(profile, gray, model, calibration)
         store = None if patterns is None else PatternStore.load(patterns)
         known = None if learned is None else Learned.load(learned)
         policy = policy or Policy.load()

@@ -601,7 +601,15 @@ def matmul(rows: F32, matrix: F32) -> F32:
 
     No kernel of ours, and the last bits of a row may hang on the rows beside it: NumPy's BLAS chooses the order of its
     sums by the shape. On CUDA the shape is always the same (`aimds.kernels.cuda.matmul`).
+
+    Raises:
+        KernelError: other dtypes or axes, or a K that differs.
     """
+    for name, array in (("rows", rows), ("matrix", matrix)):
+        if array.dtype != np.float32 or len(array.shape) != 2:
+            raise KernelError("matmul", name, f"{array.dtype} of {len(array.shape)} axes, expected float32 of 2")
+    if rows.shape[1] != matrix.shape[0]:
+        raise KernelError("matmul", "matrix", f"has {matrix.shape[0]} rows, but rows have {rows.shape[1]} values")
     if registry.choose("matmul", (rows, matrix)) == "cpu":
         return np.matmul(rows, matrix)
     from aimds.kernels.cuda import matmul, module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,44 +12,59 @@ from aimds import data
 from aimds.detect import deep
 from aimds.jobs.deep import graph
 
-WIDTH, HEADS, HIDDEN, PLACES = 24, 2, 40, 200
+PLACES = 200
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"), "ignore", "all", "rules", "hello", "."]  # fmt: skip
 
 
-def weights(layers: int = 2, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]:
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of an encoder, and the spread of its weights."""
+
+    width: int = 24
+    heads: int = 2
+    hidden: int = 40
+    spread: float = 0.3
+
+
+TINY = Layout()
+TRAINED = Layout(384, 12, 1536, 0.05)
+"""The sizes of an encoder that `aimds train` makes."""
+
+
+def weights(layers: int = 2, seed: int = 0, layout: Layout = TINY) -> dict[str, npt.NDArray[np.float32]]:
     """Random weights by name, matrices as (in, out)."""
-    rng = np.random.default_rng(seed)
+    rng, width, hidden = np.random.default_rng(seed), layout.width, layout.hidden
 
     def draw(*shape: int) -> npt.NDArray[np.float32]:
-        return rng.normal(0, 0.3, shape).astype(np.float32)
+        return rng.normal(0, layout.spread, shape).astype(np.float32)
 
-    out = {"word": draw(len(PIECES), WIDTH), "position": draw(PLACES, WIDTH), "channel": draw(2, WIDTH)}
+    out = {"word": draw(len(PIECES), width), "position": draw(PLACES, width), "channel": draw(2, width)}
 
     def norm(name: str) -> None:
-        out[f"{name}.weight"], out[f"{name}.bias"] = 1 + draw(WIDTH), draw(WIDTH)
+        out[f"{name}.weight"], out[f"{name}.bias"] = 1 + draw(width), draw(width)
 
-    def dense(name: str, width: int, to: int) -> None:
-        out[f"{name}.weight"], out[f"{name}.bias"] = draw(width, to), draw(to)
+    def dense(name: str, of: int, to: int) -> None:
+        out[f"{name}.weight"], out[f"{name}.bias"] = draw(of, to), draw(to)
 
     norm("norm")
     for layer in range(layers):
         at = f"layer.{layer}"
-        dense(f"{at}.qkv", WIDTH, 3 * WIDTH)
-        dense(f"{at}.out", WIDTH, WIDTH)
+        dense(f"{at}.qkv", width, 3 * width)
+        dense(f"{at}.out", width, width)
         norm(f"{at}.norm1")
-        dense(f"{at}.up", WIDTH, HIDDEN)
-        dense(f"{at}.down", HIDDEN, WIDTH)
+        dense(f"{at}.up", width, hidden)
+        dense(f"{at}.down", hidden, width)
         norm(f"{at}.norm2")
-    dense("head", WIDTH, len(deep.CLASSES))
+    dense("head", width, len(deep.CLASSES))
     return out
 
 
-def arrays(layers: int = 2, seed: int = 0) -> dict[str, npt.NDArray[np.generic]]:
+def arrays(layers: int = 2, seed: int = 0, layout: Layout = TINY) -> dict[str, npt.NDArray[np.generic]]:
     """The arrays of the artefact."""
-    chosen = weights(layers, seed)
+    chosen = weights(layers, seed, layout)
     shapes = {name: array.shape for name, array in chosen.items()}
-    card = {"format": deep.FORMAT, "classes": list(deep.CLASSES), "layers": layers}
-    skeleton = graph.build(shapes, layers=layers, heads=HEADS, classes=len(deep.CLASSES))
+    card = {"format": deep.FORMAT, "classes": list(deep.CLASSES), "layers": layers, "heads": layout.heads}
+    skeleton = graph.build(shapes, layers=layers, heads=layout.heads, classes=len(deep.CLASSES))
     return {
         **deep.quantised(chosen),
         "graph": np.frombuffer(skeleton, np.uint8),
@@ -57,6 +73,6 @@ def arrays(layers: int = 2, seed: int = 0) -> dict[str, npt.NDArray[np.generic]]
     }
 
 
-def content(layers: int = 2, seed: int = 0) -> bytes:
+def content(layers: int = 2, seed: int = 0, layout: Layout = TINY) -> bytes:
     """The bytes of the artefact."""
-    return data.pack(arrays(layers, seed))
+    return data.pack(arrays(layers, seed, layout))

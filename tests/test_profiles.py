@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import random
+from typing import Any
 
 import encoder_file
 import numpy as np
@@ -46,9 +47,9 @@ class Watched:
     def __init__(self, deep: Deep) -> None:
         self.deep, self.seen, self.version = deep, 0, deep.version
 
-    def score(self, values: object, offsets: np.ndarray, untrusted: object, *, threads: int) -> np.ndarray:
+    def score(self, values: object, offsets: np.ndarray, *given: Any, **options: Any) -> np.ndarray:
         self.seen += len(offsets) - 1
-        return self.deep.score(values, offsets, untrusted, threads=threads)  # type: ignore[arg-type]
+        return self.deep.score(values, offsets, *given, **options)
 
 
 def watched(profile: str) -> tuple[Screener, Watched]:
@@ -123,10 +124,10 @@ def test_an_encoder_that_breaks_on_a_text_leaves_that_row_to_the_others_and_says
     full, watch = watched("full")
     score = watch.score
 
-    def broken(values: np.ndarray, offsets: np.ndarray, untrusted: object, *, threads: int) -> np.ndarray:
+    def broken(values: np.ndarray, *given: Any, **options: Any) -> np.ndarray:
         if b"poem" in values.tobytes():
             raise FloatingPointError("not finite")
-        return score(values, offsets, untrusted, threads=threads)
+        return score(values, *given, **options)
 
     watch.score = broken  # type: ignore[method-assign]
     verdicts = full.screen([BENIGN, "Write a poem about cats.", ATTACK])

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import test_profiles
 from host import missing
 from standin import standin
 
@@ -106,6 +107,21 @@ def test_verdicts_of_a_gpu_are_those_of_the_cpu(monkeypatch, screener):
     agree(on(place, screener).screen_batch(batch()), screener.screen_batch(batch()))
     ran = {launch.stem for launch in host.launched}
     assert ran == {"ngram_hash", "linear", "nearest", "subsequence_dtw"}
+    assert memory.released == 0
+
+
+@shim
+def test_verdicts_of_a_gpu_that_runs_the_encoder_are_those_of_the_cpu(monkeypatch):
+    place, memory, host = standin(monkeypatch)
+    with_encoder = test_profiles.screener("full")
+    found, expected = on(place, with_encoder).screen_batch(batch()), with_encoder.screen_batch(batch())
+    assert found.column("action").equals(expected.column("action"))
+    margins = [[item["detector"] for item in row or ()] for row in found.column("evidence").to_pylist()]
+    assert any("deep" in row for row in margins)
+    for name in FLOATS:
+        a, b = (one.column(name).to_numpy(zero_copy_only=False) for one in (expected, found))
+        np.testing.assert_allclose(b, a, rtol=1e-2, err_msg=name)
+    assert {"attention", "layer_norm", "bias_gelu", "pooled_logits"} < {launch.stem for launch in host.launched}
     assert memory.released == 0
 
 

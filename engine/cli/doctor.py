@@ -198,16 +198,6 @@ def _gpu(say: Callable[[str], None]) -> Iterator[Check]:
     cuda = import_module("aimds.kernels.cuda")
     problem = cuda.problem()
     yield Check("gpu", "usable", None, f"no: {problem}" if problem else f"yes: {', '.join(cuda.devices())}")
-    yield Check("gpu", "encoder", None, _encoder())
-
-
-def _encoder() -> str:
-    from aimds.detect import deep
-
-    onnxruntime = import_module("onnxruntime")
-    if deep.CUDA in onnxruntime.get_available_providers():
-        return "onnxruntime has a CUDA provider, which the backend cuda uses"
-    return "runs on the CPU: the installed onnxruntime has no CUDA provider"
 
 
 def _version(package: str) -> str:
@@ -246,7 +236,8 @@ def _loaded(screener: Any) -> Iterator[Check]:
         yield Check("screener", name, True, version)
     yield Check("screener", "profile", None, screener.profile)
     deep = screener.detector.deep
-    detail = "none in this model" if deep is None else f"{deep.card['layers']} layers, {deep.version}, onnxruntime"
+    by = "onnxruntime" if screener.backend == "cpu" else "CUDA kernels"
+    detail = "none in this model" if deep is None else f"{deep.card['layers']} layers, {deep.version}, {by}"
     yield Check("screener", "deep stage", None, detail)
 
 

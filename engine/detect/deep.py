@@ -11,7 +11,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds import data
-from aimds.errors import ArtefactError, BackendError, KernelError
-from aimds.kernels.placement import Place
+from aimds.detect import encoder
+from aimds.errors import ArtefactError, KernelError
+from aimds.kernels import ragged
+from aimds.kernels.placement import HOST, Place, joined
 
 F32 = npt.NDArray[np.float32]
 
@@ -31,7 +33,6 @@ CLASSES = ("benign", "attack", "harmful")
 MAX_TOKENS = 160
 """Word pieces the encoder sees at once, its two marks included; a window with more is judged in parts."""
 OVERLAP_TOKENS = 32
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 CLS, SEP, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
 
 
@@ -62,15 +63,13 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class Deep:
-    """The encoder with its weights as kept (``arrays``), its graph and its tokenizer; `load` reads the artefact.
-    ``gpu``: number of the GPU it runs on, None for the CPU."""
+    """The encoder with its weights as kept (``arrays``), its graph and its tokenizer; `load` reads the artefact."""
 
     arrays: dict[str, npt.NDArray[np.generic]]
     graph: bytes
     tokenizer: Tokenizer
     card: dict[str, Any]
     version: str
-    gpu: int | None = None
 
     @classmethod
     def load(cls, path: Path | None = None) -> Deep:
@@ -112,22 +111,6 @@ class Deep:
                 raise ArtefactError(name, f"its array {key!r} holds a value that is not finite")
         return cls(arrays, graph, Tokenizer(vocabulary), card, hashlib.sha256(content).hexdigest()[:12])
 
-    def placed(self, place: Place) -> Deep:
-        """This encoder on the GPU of ``place``; itself on the CPU, or where the installed onnxruntime has no CUDA."""
-        if place.backend != "cuda":
-            return self
-        import onnxruntime
-
-        return replace(self, gpu=place.number) if CUDA in onnxruntime.get_available_providers() else self
-
-    @property
-    def providers(self) -> list[str | tuple[str, dict[str, Any]]]:
-        """What onnxruntime runs the encoder with, first choice first."""
-        if self.gpu is None:
-            return [CPU]
-        # Scores must not depend on the card: no product in fewer bits than the weights have.
-        return [(CUDA, {"device_id": self.gpu, "use_tf32": 0}), CPU]
-
     @cached_property
     def weights(self) -> dict[str, F32]:
         """The weights as they are computed with, float32."""
@@ -144,11 +127,9 @@ class Deep:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self.weights.values()]
         options.add_external_initializers(list(self.weights), values)
         try:
-            session = onnxruntime.InferenceSession(self.graph, options, providers=self.providers)
+            session = onnxruntime.InferenceSession(self.graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises types of its own that share no root
             raise ArtefactError(DEEP, f"its graph does not fit its weights: {error}") from error
-        if self.gpu is not None and CUDA not in session.get_providers():
-            raise BackendError("cuda", "onnxruntime could not load its CUDA provider; see its message above")
         return session, values
 
     def score(
@@ -158,19 +139,23 @@ class Deep:
         untrusted: npt.NDArray[np.bool_],
         *,
         threads: int = 1,
+        place: Place = HOST,
     ) -> F32:
         """Margins of W windows, float32 (W, 2): attack and harmful against the other two classes, as log odds.
 
         Args:
             values, offsets: folded text of the windows, uint8 (N,) and int64 (W+1,).
             untrusted: bool (W,), whether the window is tool or document text.
+            place: on a GPU the encoder runs by kernels of our own, its weights resident, elsewhere by onnxruntime.
         """
         bounds = offsets.tolist()
         texts = [values[low:high].tobytes().decode("utf-8", "replace") for low, high in itertools.pairwise(bounds)]
         parts = self.tokenizer.encode(texts)
-        session, _ = self._session
         owner = [window for window, split in enumerate(parts) for _ in split]
         flat = [part for split in parts for part in split]
+        if place.backend == "cuda":
+            return _highest(self._on_gpu(flat, untrusted[owner], place), owner, len(texts))
+        session, _ = self._session
 
         def run(k: int) -> npt.NDArray[np.float32]:
             ids = np.array([flat[k]], np.int64)
@@ -183,12 +168,43 @@ class Deep:
                 logits = list(pool.map(run, range(len(flat))))
         else:
             logits = [run(k) for k in range(len(flat))]
-        out = np.full((len(texts), 2), -np.inf, np.float32)
-        if not np.isfinite(logits).all():
-            raise KernelError("deep", "logits", "the encoder gave a score that is not finite")
-        if flat:
-            np.maximum.at(out, np.array(owner), margins(np.stack(logits)))
-        return out
+        return _highest(np.array(logits, np.float32).reshape(len(flat), len(CLASSES)), owner, len(texts))
+
+    def _on_gpu(self, parts: list[list[int]], untrusted: npt.NDArray[np.bool_], place: Place) -> F32:
+        """Logits float32 (P, classes) of ``parts``, as many at once as the memory of ``place`` holds."""
+        if not parts:
+            return np.zeros((0, len(CLASSES)), np.float32)
+        layers, heads = (self._count(key) for key in ("layers", "heads"))
+        names = encoder.names(layers)
+        lacking = [name for name in names if name not in self.weights]
+        if lacking:
+            raise ArtefactError(DEEP, f"its card does not fit its weights: it has no {', '.join(lacking[:3])}")
+        tokens, offsets = ragged.joined([np.array(part, np.int32) for part in parts])
+        kinds = untrusted.astype(np.int32)
+
+        def run(first: int, last: int) -> F32:
+            there = dict(zip(names, place.resident(*(self.weights[name] for name in names)), strict=True))
+            batch = place.ragged(tokens, offsets, first, last)
+            found = encoder.forward(there, *batch, place.put(kinds[first:last]), layers=layers, heads=heads)
+            return place.fetch(found)[0]
+
+        return joined(place.each(run, offsets, encoder.token_bytes(self.weights)))
+
+    def _count(self, key: str) -> int:
+        count = self.card.get(key)
+        if not isinstance(count, int):
+            raise ArtefactError(DEEP, f"its card does not say how many {key} it has, which a GPU has to be told")
+        return count
+
+
+def _highest(logits: F32, owner: list[int], windows: int) -> F32:
+    """Margins float32 (W, 2) of windows, of a window with several parts the highest."""
+    if not np.isfinite(logits).all():
+        raise KernelError("deep", "logits", "the encoder gave a score that is not finite")
+    out = np.full((windows, 2), -np.inf, np.float32)
+    if owner:
+        np.maximum.at(out, np.array(owner), margins(logits))
+    return out
 
 
 def margins(logits: F32) -> F32:

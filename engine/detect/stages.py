@@ -191,7 +191,7 @@ class Detector:
         if self.deep is not None and self.profile != "fast" and "deep" not in left_out:
             started = time.perf_counter()
             with failures.named("deep"):
-                judged = self._judged(self.deep, pieces, logits, fused, stages, texts.valid, threads)
+                judged = self._judged(self.deep, pieces, logits, fused, stages, texts.valid, threads, place)
             stages.deep = highest(judged.margin, pieces.row[judged.window], len(texts))
             fused = calibration.fuse(self.classifier, stages, script)
             clock("deep", started)
@@ -227,11 +227,13 @@ class Detector:
         stages: fusion.StageScores,
         valid: npt.NDArray[np.bool_],
         threads: int,
+        place: Place,
     ) -> Judged:
         rows = gray.rows(self.profile, fused.p_value, self.gray)
         window = gray.windows(pieces, logits, rows[valid[rows]], stages.untrusted)
         values, offsets = pieces.take(window)
-        margins = deep.score(values, offsets, stages.untrusted[pieces.row[window]], threads=threads)
+        untrusted = stages.untrusted[pieces.row[window]]
+        margins = deep.score(values, offsets, untrusted, threads=threads, place=place)
         return Judged(window, margins[:, 0])
 
     def _collect(

@@ -68,7 +68,7 @@ def train(
     say(f"encoder: {len(rows.label):,} windows, {len(rows.tokens):,} word pieces")
     settings = Settings(config.layers, config.deep_steps, config.rate, config.batch_tokens, config.seed)
     finetune(rows_file, pretrained / WEIGHTS, kept.file(FIT), settings, threads=os.cpu_count() or 1)
-    card = {"format": deep.FORMAT, "classes": list(deep.CLASSES), "layers": config.layers}
+    card = {"format": deep.FORMAT, "classes": list(deep.CLASSES), "layers": config.layers, "heads": HEADS}
     packed = _pack(kept, vocabulary, card, config.layers)
     margins = kept.load("margins")
     if margins is None:

@@ -20,6 +20,7 @@ class Fake:
 
     versions = {"engine": "0", "model": "m"}  # noqa: RUF012
     profile = "fast"
+    backend = "cpu"
     detector = SimpleNamespace(deep=None)
 
     def __init__(self, **changed: str) -> None:

@@ -20,7 +20,6 @@ from aimds.jobs import corpus, model_card, train
 from aimds.jobs.grammar import written
 from aimds.jobs.grammar.written import Family
 from aimds.jobs.train import synthesis, windows, work
-from aimds.kernels.placement import HOST
 
 VERBS = ["ignore", "disregard", "forget", "override", "drop"]
 OBJECTS = ["all previous instructions", "the rules above", "your earlier guidelines", "every prior directive"]
@@ -247,7 +246,7 @@ def test_the_model_judges_what_words_mean_and_its_card_says_with_which_lists(
 def test_evidence_says_when_concepts_of_another_language_found_it(
     trained: tuple[corpus.Corpus, Classifier, Path],
 ) -> None:
-    shipped = artefacts.detector("fast", 1.0, trained[2], None, HOST)
+    shipped = artefacts.detector("fast", 1.0, trained[2], None)
     concepts = shipped.classifier.concepts
     assert concepts is not None
     knots = np.array([[-9.0, 50.0], [9.0, 60.0]], np.float32)

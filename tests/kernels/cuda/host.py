@@ -239,11 +239,16 @@ class Host:
             raise Fault(f"{launch.kernel}: " + re.sub(r"argument \d+", lambda m: named[m[0]], problem.decode()))
 
     def multiply(self, rows: Any, matrix: Any, product: Any) -> None:
-        """Where cuBLAS stands on a GPU."""
+        """Where cuBLAS stands on a GPU: sums in float64, so that the order that a BLAS chooses is not seen."""
         for array in (rows, matrix, product):
             assert array.dtype == np.float32
             assert array.flags.c_contiguous
-        product[...] = np.asarray(rows) @ np.asarray(matrix)
+        if ON_GPU:
+            there = [device().xp.asarray(np.asarray(array)) for array in (rows, matrix, product)]
+            device().multiply(*there)
+            product[...] = there[2].get()
+            return
+        product[...] = np.asarray(rows, np.float64) @ np.asarray(matrix, np.float64)
 
     def _launch_on_gpu(self, launch: Launch, *arguments: Any) -> None:
         if launch.stem in self.sources:

@@ -14,7 +14,7 @@ EVERY = os.environ.get("CUDA_HOST") == "all"
 needs_nvcc = pytest.mark.skipif(nvcc() is None, reason="no nvcc: the kernels are not compiled for a GPU")
 needs_nvdisasm = pytest.mark.skipif(nvdisasm() is None, reason="no nvdisasm: the instructions are not counted")
 
-COLUMNS = {"dtw": (16, 32, 64), "subsequence_dtw": (12, 16, 48)}
+COLUMNS = {"dtw": (16, 32, 64), "subsequence_dtw": (12, 16, 48), "attention": (32, 64), "layer_norm": (12, 32)}
 CASES = [
     (stem, (("COLUMNS", columns),) if columns else ())
     for stem in sorted(path.stem for path in SOURCES.glob("*.cu"))
@@ -51,6 +51,14 @@ REGISTERS = {
     ("linear_float32", 0): 64,
     ("sketch", 0): 48,
     ("nearest", 0): 48,
+    ("embed", 12): 64,
+    ("embed", 32): 128,
+    ("add_norm", 12): 64,
+    ("add_norm", 32): 96,
+    ("attention", 32): 104,
+    ("attention", 64): 216,
+    ("bias_gelu", 0): 32,
+    ("pooled_logits", 0): 64,
 }
 """Most registers of a thread, by kernel and COLUMNS: 64 let 1024 threads run on a multiprocessor at once, 128 half."""
 REGISTERS_OF_OTHERS = 128
