@@ -1,8 +1,9 @@
 """Each kernel on a GPU beside its CPU twin, results compared: `python -m benchmarks.kernels_gpu [--smoke] [NAME…]`.
 
 Arrays lie on the GPU before the clock starts; the time is that of the device between two events, the best of several
-rounds. The twin runs on all cores, on the first rows of the same batch, and its rate is that of those. One JSON line a
-case. Without a GPU it says why and fails.
+rounds. The twin runs on all cores, on the first rows of the same batch, and its rate is that of those. The case
+``encoder`` is the whole deep stage, texts in and margins out, beside onnxruntime on the CPU; its weights are random.
+One JSON line a case. Without a GPU it says why and fails.
 """
 
 from __future__ import annotations
@@ -19,10 +20,18 @@ from typing import Any
 import numpy as np
 
 from aimds import kernels
+from aimds.detect import deep
+from aimds.jobs.deep import graph
+from aimds.kernels import placement
 from aimds.kernels.cuda import problem
 from aimds.kernels.spec import SPECS
 
 ROUNDS = 7
+ENCODER = "encoder"
+LAYERS, WIDTH, HEADS, HIDDEN = 6, 384, 12, 1536
+TOKENS = 60
+PARITY = 1e-3
+"""How far margins of the encoder may be apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +116,67 @@ def measure(case: Case) -> dict[str, Any]:
         "ratio": ours / peer,
         "unit": case.unit,
         "same": agree(case.name, found, expected),
-        "device": cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode(),
     }
+
+
+def encoder() -> deep.Deep:
+    """An encoder of the sizes that are trained, its weights random, its words w0, w1, …"""
+    rng = np.random.default_rng(0)
+    pieces = [deep.CLS, deep.SEP, deep.UNKNOWN, *(f"w{k}" for k in range(2000))]
+
+    def draw(*shape: int) -> Any:
+        return rng.normal(0, 0.05, shape).astype(np.float32)
+
+    weights = {"word": draw(len(pieces), WIDTH), "position": draw(deep.MAX_TOKENS, WIDTH), "channel": draw(2, WIDTH)}
+    norms, dense = ["norm"], {"head": (WIDTH, len(deep.CLASSES))}
+    for at in (f"layer.{layer}" for layer in range(LAYERS)):
+        norms += [f"{at}.norm1", f"{at}.norm2"]
+        dense |= {f"{at}.qkv": (WIDTH, 3 * WIDTH), f"{at}.out": (WIDTH, WIDTH)}
+        dense |= {f"{at}.up": (WIDTH, HIDDEN), f"{at}.down": (HIDDEN, WIDTH)}
+    weights |= {f"{name}.weight": 1 + draw(WIDTH) for name in norms} | {f"{name}.bias": draw(WIDTH) for name in norms}
+    weights |= {f"{name}.weight": draw(*shape) for name, shape in dense.items()}
+    weights |= {f"{name}.bias": draw(shape[1]) for name, shape in dense.items()}
+    shapes = {name: array.shape for name, array in weights.items()}
+    skeleton = graph.build(shapes, layers=LAYERS, heads=HEADS, classes=len(deep.CLASSES))
+    tokenizer = deep.Tokenizer("\n".join(pieces).encode())
+    card = {"layers": LAYERS, "heads": HEADS}
+    return deep.Deep(deep.quantised(weights), skeleton, tokenizer, card, "random")
+
+
+def measure_encoder(windows: int, few: int, place: placement.Place) -> dict[str, Any]:
+    """Windows a second of ``place`` and of onnxruntime, which is given the first ``few``, and whether these agree."""
+    judge, rng, threads = encoder(), np.random.default_rng(1), os.cpu_count() or 1
+    texts = [" ".join(f"w{k}" for k in rng.integers(0, 2000, TOKENS - 2)).encode() for _ in range(windows)]
+    ends = np.cumsum([0, *map(len, texts)]).astype(np.int64)
+    batch = np.frombuffer(b"".join(texts), np.uint8), ends, np.zeros(windows, np.bool_)
+    part = batch[0], ends[: few + 1], batch[2][:few]
+
+    def seconds(given: tuple[Any, ...], rounds: int, **options: Any) -> float:
+        best = float("inf")
+        for _ in range(rounds):
+            begun = time.perf_counter()
+            judge.score(*given, **options)
+            best = min(best, time.perf_counter() - begun)
+        return best
+
+    found, expected = judge.score(*part, place=place), judge.score(*part, threads=threads)
+    ours = windows / seconds(batch, ROUNDS, place=place)
+    peer = few / seconds(part, 1, threads=threads)
+    return {
+        "name": ENCODER,
+        "ours": ours,
+        "peer": peer,
+        "peer_name": f"onnxruntime, CPU, {threads} threads",
+        "ratio": ours / peer,
+        "unit": f"windows of {TOKENS} word pieces",
+        "same": bool(np.allclose(found, expected, rtol=0, atol=PARITY)),
+    }
+
+
+def device_name() -> str:
+    import cupy
+
+    return str(cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode())
 
 
 def agree(name: str, found: Any, expected: Any) -> bool:
@@ -117,25 +185,32 @@ def agree(name: str, found: Any, expected: Any) -> bool:
     return all(np.allclose(a.get(), b, rtol=tolerance, atol=tolerance) for a, b in pairs)
 
 
+def results(scale: float, names: list[str]) -> Iterator[dict[str, Any]]:
+    """What each of ``names`` measures, of all where there are none."""
+    for case in cases(scale):
+        if not names or case.name in names:
+            yield measure(case)
+    if not names or ENCODER in names:
+        yield measure_encoder(max(32, int(20_000 * scale)), 32, placement.place("cuda"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="small batches: does it work, are the results right")
     parser.add_argument("--json", help="append the lines to this file too")
-    parser.add_argument("names", nargs="*", help="kernels; all by default")
+    parser.add_argument("names", nargs="*", help="kernels, or encoder; all by default")
     options = parser.parse_args()
     if problem():
         sys.exit(f"no GPU here: {problem()}")
     wrong = []
-    for case in cases(0.01 if options.smoke else 1.0):
-        if options.names and case.name not in options.names:
-            continue
-        line = json.dumps(measure(case))
+    for result in results(0.01 if options.smoke else 1.0, options.names):
+        line = json.dumps(result | {"device": device_name()})
         print(line, flush=True)
         if options.json:
             with open(options.json, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
-        if not json.loads(line)["same"]:
-            wrong.append(case.name)
+        if not result["same"]:
+            wrong.append(result["name"])
     if wrong:
         sys.exit(f"results differ from the CPU's: {', '.join(wrong)}")
 

@@ -66,8 +66,17 @@ class Gpu:
         function(launch.grid, launch.block, arguments, shared_mem=launch.shared)
 
     def multiply(self, rows: Any, matrix: Any, product: Any) -> None:
-        """Queue the product. Not cupy's own operator: that multiplies in TF32 where CUPY_TF32 says so."""
-        self.xp.cublas.gemm("N", "N", rows, matrix, out=product)
+        """Queue the product. Not cupy's own operator: that multiplies in TF32 where CUPY_TF32 says so.
+
+        Raises:
+            BackendError: there is no cuBLAS.
+        """
+        try:
+            from cupy import cublas
+        except ImportError as error:
+            where = "the CUDA toolkit has it, and so has the extra ctk of cupy"
+            raise BackendError("cuda", f"cuBLAS cannot be loaded ({error}); {where}") from error
+        cublas.gemm("N", "N", rows, matrix, out=product)
 
 
 _DEFAULT_SHARED: Final = 48 << 10

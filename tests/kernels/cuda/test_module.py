@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import importlib.util
 import stat
+import sys
+from types import SimpleNamespace
 
 import naive
 import numpy as np
@@ -140,3 +142,18 @@ def test_a_cache_folder_that_cannot_be_made_is_replaced_by_a_temporary_one(tmp_p
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))
     assert module.cache_folder().is_dir()
     assert file not in module.cache_folder().parents
+
+
+def test_a_product_is_that_of_cublas_in_float32(monkeypatch):
+    asked = []
+    cublas = SimpleNamespace(gemm=lambda *given, out: asked.append((*given, out)))
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cublas=cublas))
+    rows, matrix, product = object(), object(), object()
+    module.Gpu().multiply(rows, matrix, product)
+    assert asked == [("N", "N", rows, matrix, product)]
+
+
+def test_a_gpu_without_cublas_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace())
+    with pytest.raises(BackendError, match="cuBLAS cannot be loaded"):
+        module.Gpu().multiply(None, None, None)
