@@ -232,7 +232,7 @@ class Detector:
         window = gray.windows(pieces, logits, rows[valid[rows]], stages.untrusted)
         values, offsets = pieces.take(window)
         margins = deep.score(values, offsets, stages.untrusted[pieces.row[window]], threads=threads)
-        return Judged(window, margins[:, 0])
+        return Judged(window, margins[:, 0], fused.p_value)
 
     def _collect(
         self,
@@ -267,7 +267,7 @@ class Detector:
             *found,
             *findings.matched(self.bank, views, pieces, matches),
             *findings.located(self.classifier, views, pieces, stages, best, notable),
-            *findings.seen(self.classifier, views, pieces, stages, judged),
+            *findings.seen(self.classifier, views, pieces, stages, judged, fused.p_value),
             *findings.near(self.classifier, self.exemplars, views, pieces, stages, taught),
         ):
             evidence.setdefault(item.row, []).append(item)
