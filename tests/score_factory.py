@@ -14,10 +14,10 @@ F32 = np.float32
 def shipped(version: str = "shipped", *, deep: bool = False) -> Classifier:
     """A model calibrated on scores that are all standard normal, ``deep`` with the tails of an encoder."""
     rng, n = np.random.default_rng(0), 20_000
-    heads = ("attack", "attack.untrusted", "indirect", "harmful", *(("deep", "deep.untrusted") if deep else ()))
+    heads = ("attack", "attack.untrusted", "indirect", "harmful")
     tails = {name: tail.fit(rng.normal(size=n)) for name in heads}
     for name in ("joint", "joint.untrusted") if deep else ():
-        tails[name] = tail.fit(-np.log10(rng.random(n)) - np.log10(rng.random(n)))
+        tails[name] = tail.fit(fusion.joint(rng.random(n), rng.normal(size=n).astype(F32)))
     tails["patterns"] = tail.fit(np.where(rng.random(n) < 0.97, -1, rng.uniform(-1, 0.2, n)))
     tails["rules"] = tail.counted(((rng.random(n) < 0.001) * 0.5).astype(F32))
     return Classifier(
@@ -55,5 +55,6 @@ def scores(
         units=np.ones(n),
     )
     if deep:
-        out.deep = np.where(rng.random(n) < 0.1, heavy(), -np.inf).astype(F32)
+        before = fusion.fuse(shipped(), out).p_value
+        out.deep = np.where(before <= 0.3, heavy(), -np.inf).astype(F32)
     return out

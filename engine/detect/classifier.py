@@ -32,7 +32,7 @@ HEADS = ("attack", "indirect", "harmful", *TYPES)
 ATTACK, INDIRECT, HARMFUL, FIRST_TYPE = 0, 1, 2, 3
 TAILS = ("attack", "attack.untrusted", "indirect", "harmful", "patterns", "rules")
 """Scores with a benign distribution in every model."""
-DEEP_TAILS = ("deep", "deep.untrusted", "joint", "joint.untrusted")
+DEEP_TAILS = ("joint", "joint.untrusted")
 """The same, in a model whose training included the encoder."""
 FEATURE_BYTES = 64
 """Memory that `kernels.ngram_hash` takes for a byte of text, with what is made of it."""

@@ -18,21 +18,24 @@ from aimds.detect.patterns import Bank, Matches
 from aimds.taxonomy import THREATS
 
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 LOCATE_BYTES = 120
 
 
 class Judged(NamedTuple):
-    """Windows the encoder saw, int64 (D,), and the attack margin of each, float32 (D,)."""
+    """Windows the encoder saw, int64 (D,), the attack margin of each, float32 (D,), and the p-values of all rows before
+    it looked, float64 (B,)."""
 
     window: Rows
     margin: F32
+    before: F64
 
     @classmethod
     def none(cls) -> Judged:
         """No window at all."""
-        return cls(np.zeros(0, np.int64), np.zeros(0, np.float32))
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0))
 
 
 class Taught(NamedTuple):
@@ -86,14 +89,16 @@ def located(
     return out
 
 
-def seen(model: Classifier, views: Views, pieces: Windows, stages: StageScores, judged: Judged) -> list[Evidence]:
-    """The window in which the encoder finds most, for each row that it finds unusual."""
-    if not len(judged.window) or stages.deep is None:
+def seen(
+    model: Classifier, views: Views, pieces: Windows, stages: StageScores, judged: Judged, p_value: F64
+) -> list[Evidence]:
+    """The window in which the encoder finds most, for each row that it makes more unusual and that is notable then, by
+    the fused ``p_value`` float64 (B,)."""
+    if not len(judged.window):
         return []
-    p = fusion.deep_p_value(model.tails, stages)
-    rows = np.flatnonzero(p <= fusion.NOTABLE_P)
-    _, best = first_best(judged.margin, pieces.row[judged.window], len(p))
-    strength = fusion.calibrate(model, p[rows])
+    rows = np.flatnonzero((p_value <= fusion.NOTABLE_P) & (p_value < judged.before))
+    _, best = first_best(judged.margin, pieces.row[judged.window], len(p_value))
+    strength = fusion.calibrate(model, p_value[rows])
     out = []
     for k, row in enumerate(rows.tolist()):
         threat = THREATS[stages.type_code[row]]

@@ -7,7 +7,9 @@ traffic stays exchangeable with the calibration set. Taught exemplars count toge
 text that is both near a confirmed attack and a little unusual is more so than text that is one of these. Every stage
 takes the highest score of a text's windows, and a long text has many: its p-values are those of the highest of as many
 ordinary texts (Šidák 1967), and up to 0.7 of its budget goes to what the stages find together in one place, and to how
-far that place stands out from the rest of the text. The score is a logistic function of -log10 of that p-value.
+far that place stands out from the rest of the text. Where the encoder looks, its margin is added to -ln of the p-value
+of all others, and the sum has a benign tail of its own: it takes suspicion away as well as adding to it. The score is a
+logistic function of -log10 of that p-value.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ SHARES = {"attack": 0.4, "patterns": 0.2, "rules": 0.4}
 """Shares of the false-alarm budget for text in trusted channels; they sum to 1."""
 UNTRUSTED_SHARES = {"attack": 0.2, "indirect": 0.2, "patterns": 0.2, "rules": 0.4}
 """The same for tool and document content, where the head for planted instructions joins in."""
-DEEP_SHARE = 0.5
-"""What the deep stage may spend where it runs; the others then share the rest."""
+DEEP_WEIGHT = 0.2
+"""What the encoder's margin counts beside -ln p of the stages before it, both in nats (docs/design/0004)."""
 EXEMPLAR_SHARE = 0.2
 """What exemplars may spend once some have been taught; the others then share the rest."""
 UNIT_WINDOWS = 9
@@ -48,6 +50,7 @@ CONTRAST_SHARE = 0.55
 """The same for how far that window stands out from the rest of its own text."""
 CERTAIN = 0.9
 """A signature of this strength leaves no reasonable doubt: it counts alike in texts of any length."""
+SMALLEST_P = 1e-300
 NOTABLE_P = 0.01
 """Above this p-value a row's threat type is none."""
 HARMFUL = CODES["harmful_request"]
@@ -105,27 +108,10 @@ class Fused:
     severity: F32
 
 
-def deep_p_value(tails: Tails, stages: StageScores) -> F64:
-    """p-value of the encoder's margin together with the attack head's score, 1 where the encoder did not look.
-
-    The two are added as -log10 of their p-values, and the sum has a benign tail of its own: text that both find unusual
-    is more so than text that one does.
-    """
-    if stages.deep is None:
-        return np.ones(len(stages.attack))
-    seen = np.isfinite(stages.deep)
-    return np.where(seen, by_channel(tails, "joint", joint(tails, stages), stages.untrusted), 1.0)
-
-
-def joint(tails: Tails, stages: StageScores) -> F32:
-    """-log10 of the p-values of the encoder and of the attack head, added, float32 (B,); -inf where unseen."""
-    if stages.deep is None:
-        return np.full(len(stages.attack), -np.inf, np.float32)
-    seen = np.isfinite(stages.deep)
-    margin = np.where(seen, stages.deep, 0.0).astype(np.float32)
-    p = by_channel(tails, "deep", margin, stages.untrusted)
-    both = np.log10(p) + np.log10(by_channel(tails, "attack", stages.attack, stages.untrusted))
-    return np.where(seen, -both, -np.inf).astype(np.float32)
+def joint(p_value: F64, margin: F32) -> F32:
+    """The encoder's ``margin`` float32 (B,) added to -ln of ``p_value`` float64 (B,), what the stages before it say
+    together, float32 (B,); -inf where it did not look."""
+    return (DEEP_WEIGHT * margin - np.log(np.maximum(p_value, SMALLEST_P))).astype(np.float32)
 
 
 def by_channel(tails: Tails, stage: str, scores: F32, untrusted: npt.NDArray[np.bool_]) -> F64:
@@ -171,8 +157,6 @@ def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
         "patterns": rowwise.nothing_at(tails["patterns"].p_value(stages.margin), stages.margin, -1.0),
         "rules": rowwise.nothing_at(tails["rules"].p_value(strongest), strongest, 0.0),
     }
-    if stages.deep is not None:
-        alone["deep"] = deep_p_value(tails, stages)
     if stages.exemplars is not None:
         alone["exemplars"] = stages.exemplars
     if not rowwise.any_above(stages.units, 1.0) and stages.exemplars is None:
@@ -225,18 +209,14 @@ def _units_for(strength: F32, units: F64) -> F64:
 
 
 def shares(stages: StageScores) -> tuple[dict[str, float], dict[str, float]]:
-    """What each stage may spend in trusted and in untrusted channels; either sums to 1."""
-    trusted, untrusted = _shares(stages.deep is not None, stages.exemplars is not None)
+    """What each stage may spend in trusted and in untrusted channels; either sums to 1. The encoder spends nothing."""
+    trusted, untrusted = _shares(stages.exemplars is not None)
     return dict(trusted), dict(untrusted)
 
 
 @functools.cache
-def _shares(deep: bool, exemplars: bool) -> tuple[Mapping[str, float], Mapping[str, float]]:
-    extra = {}
-    if deep:
-        extra["deep"] = DEEP_SHARE
-    if exemplars:
-        extra["exemplars"] = EXEMPLAR_SHARE
+def _shares(exemplars: bool) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    extra = {"exemplars": EXEMPLAR_SHARE} if exemplars else {}
     rest = 1.0 - sum(extra.values())
     trusted, untrusted = (
         MappingProxyType({**{name: share * rest for name, share in base.items()}, **extra})
@@ -259,11 +239,14 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
         p = p if stages.local is None else _rest(p, units)
         by_type[hits, types] = p / share
     codes = {"attack": stages.type_code, "indirect": _indirect(len(by_type)), "patterns": stages.pattern_code}
-    codes |= {stage: stages.type_code for stage in ("deep", "exemplars") if stage in alone}
+    if "exemplars" in alone:
+        codes["exemplars"] = stages.type_code
     for stage, code in codes.items():
         _spend(by_type, alone[stage], code, shared[0].get(stage, 0.0), shared[1].get(stage, 0.0), stages.untrusted)
     if stages.local_code is not None and "local" in alone:  # absent where no row is longer than one text
         _spend(by_type, alone["local"], stages.local_code, 1.0, 1.0, stages.untrusted)
+    if stages.deep is not None:
+        _weigh(model.tails, by_type, stages.deep, stages.untrusted)
     p_value, threat = _fused(by_type, stages.untrusted, stages.decoded, NONE, DIRECT, INDIRECT, OBFUSCATION)
     by_type[:, HARMFUL] = alone["harmful"]
     scores = calibrate(model, by_type)
@@ -278,6 +261,16 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
         threat=threat,
         severity=score * _SEVERE[threat],
     )
+
+
+def _weigh(tails: Tails, by_type: F64, deep: F32, untrusted: npt.NDArray[np.bool_]) -> None:
+    # The p-values of all types of a row move together, so that the least becomes that of the sum.
+    seen = np.flatnonzero(np.isfinite(deep))
+    kinds = np.minimum(by_type[seen], 1.0)
+    kinds[:, NONE] = 1.0
+    before = kinds.min(axis=1)
+    after = by_channel(tails, "joint", joint(before, deep[seen]), untrusted[seen])
+    by_type[seen] = kinds * (after / np.maximum(before, SMALLEST_P))[:, None]
 
 
 def _indirect(rows: int) -> Codes:

@@ -18,7 +18,7 @@ F64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 PROFILES = ("fast", "cascade", "full")
-GRAY = 0.05
+GRAY = 0.2
 """Texts with a p-value up to this are in the gray zone, where nothing else is said."""
 CERTAIN = 1e-4
 """Texts with a p-value up to this are certain without the deep stage."""

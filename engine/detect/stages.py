@@ -234,7 +234,7 @@ class Detector:
         values, offsets = pieces.take(window)
         untrusted = stages.untrusted[pieces.row[window]]
         margins = deep.score(values, offsets, untrusted, threads=threads, place=place)
-        return Judged(window, margins[:, 0])
+        return Judged(window, margins[:, 0], fused.p_value)
 
     def _collect(
         self,
@@ -269,7 +269,7 @@ class Detector:
             *found,
             *findings.matched(self.bank, views, pieces, matches),
             *findings.located(self.classifier, views, pieces, stages, best, notable),
-            *findings.seen(self.classifier, views, pieces, stages, judged),
+            *findings.seen(self.classifier, views, pieces, stages, judged, fused.p_value),
             *findings.near(self.classifier, self.exemplars, views, pieces, stages, taught),
         ):
             evidence.setdefault(item.row, []).append(item)

@@ -221,7 +221,7 @@ def _with(model: Classifier, fitted: Fitted) -> Classifier:
 
 
 def _about(sample: Sample, detector: Detector, config: CalibrateConfig, split: Split, lost: int) -> dict[str, Any]:
-    untouched = sorted(name for name in detector.classifier.tails if name.partition(".")[0] in ("deep", "joint"))
+    untouched = sorted(name for name in detector.classifier.tails if name.partition(".")[0] == "joint")
     return {
         "engine": aimds.__version__,
         "model": detector.classifier.version,

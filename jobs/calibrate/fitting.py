@@ -114,20 +114,17 @@ def _of_rows(wider: Classifier, stages: StageScores, levels: Levels) -> Fitted:
     # What is made of other tails comes after them.
     for name in sorted(wider.tails, key=lambda name: name.startswith("joint")):
         stem = name.removesuffix(UNTRUSTED)
-        scores = fusion.joint(tails, stages) if stem == "joint" else columns.get(stem)
-        if scores is None or (stem == "joint" and stages.deep is None):
+        scores = _joint(wider, tails, stages) if stem == "joint" else columns.get(stem)
+        if scores is None:
             continue
         rows, judges = np.ones(len(scores), np.bool_), [trusted, untrusted]
         if name.endswith(UNTRUSTED) or (stem in untrusted and stem not in trusted):
             rows, judges = stages.untrusted, [untrusted]
         elif f"{name}{UNTRUSTED}" in wider.tails:
             rows, judges = ~stages.untrusted, [trusted]
-        if stem == "deep":
-            rows = rows & np.isfinite(scores)
         sizes[name] = int(rows.sum())
-        spent = {"joint": "deep"}.get(stem, stem)
         # What spends no share of the budget stands against a threshold by itself.
-        share = min((side[spent] for side in judges if spent in side), default=1.0)
+        share = min((side[stem] for side in judges if stem in side), default=1.0)
         alpha = alphas[name] = levels.borne_out(sizes[name], share)
         if sizes[name] < FEWEST:
             continue
@@ -146,11 +143,17 @@ def _of_rows(wider: Classifier, stages: StageScores, levels: Levels) -> Fitted:
 def _spending(sizes: dict[str, int], channel: str, side: dict[str, float]) -> dict[str, float]:
     """The share of each tail that judges in ``channel``, by its name."""
     out = {}
-    for stem, share in side.items():
-        name = "joint" if stem == "deep" else stem
-        apart = f"{name}{UNTRUSTED}"
-        out[apart if channel == "untrusted" and apart in sizes else name] = share
+    for stem, share in (*side.items(), *((("joint", 1.0),) if "joint" in sizes else ())):
+        apart = f"{stem}{UNTRUSTED}"
+        out[apart if channel == "untrusted" and apart in sizes else stem] = share
     return out
+
+
+def _joint(wider: Classifier, tails: dict[str, Tail], stages: StageScores) -> F32 | None:
+    if stages.deep is None:
+        return None
+    own = dataclasses.replace(wider, tails=tails)
+    return fusion.joint(fusion.fuse(own, dataclasses.replace(stages, deep=None)).p_value, stages.deep)
 
 
 def _own(stem: str, scores: F32) -> Tail:

@@ -58,7 +58,7 @@ class Settings:
     learning rate of its layers · ``batch_tokens``: tokens of a batch, padding included · ``seed``."""
 
     layers: int = 6
-    steps: int = 8000
+    steps: int = 6000
     rate: float = 1e-4
     batch_tokens: int = 2048
     seed: int = 0

@@ -79,10 +79,11 @@ def select(
     for kind, size in ((ATTACK, measure.attacks), (HARMFUL, measure.harmful)):
         rows.append(by_source(corpus.source, np.flatnonzero(public & seen & (label == kind)), size, rng))
     chosen = np.sort(np.concatenate(rows))
-    window = np.sort(_windows(row, attack, chosen, label, rng))
+    window = _windows(row, attack, chosen, label, rng)
     texts: list[str] = []
     first = 0
     for chunk in chunks:
+        # In the order of the rows, which is not that of the windows: those of decoded views come last in a chunk.
         mine = window[(window >= first) & (window < first + len(chunk.pieces))] - first
         values, offsets = chunk.pieces.take(mine)
         texts += [values[offsets[k] : offsets[k + 1]].tobytes().decode("utf-8", "replace") for k in range(len(mine))]

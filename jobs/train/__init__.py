@@ -121,6 +121,10 @@ def train(
 
     calibrated = dataclasses.replace(empty, tails=tails.fit(corpus, public, stages, config))
     stages = windows.with_tails(chunks, dataclasses.replace(detector, classifier=calibrated), logits, stages)
+    if stages.deep is not None:
+        before = fusion.fuse(calibrated, dataclasses.replace(stages, deep=None)).p_value
+        more = tails.fit_joint(corpus, public, stages, before, config)
+        calibrated = dataclasses.replace(calibrated, tails={**calibrated.tails, **more})
     judged = public & (np.isfinite(stages.deep) if stages.deep is not None else True)
     fused = fusion.fuse(calibrated, stages)
     weights = tails.benign_weights(corpus, judged & (corpus.label == 0) & ~stages.untrusted, config)

@@ -69,7 +69,7 @@ class TrainConfig:
     deep_benign: int = 40_000
     deep_harmful: int = 2500
     deep_own: int = 36_000
-    deep_steps: int = 8000
+    deep_steps: int = 6000
     rate: float = 1e-4
     batch_tokens: int = 2048
     calibration_rows: int = 20_000

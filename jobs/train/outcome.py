@@ -29,11 +29,12 @@ STEPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("+ planted instructions", ("attack", "indirect"), "fast"),
     ("+ patterns", ("attack", "indirect", "patterns"), "fast"),
     ("+ signatures (fast)", ("attack", "indirect", "patterns", "rules"), "fast"),
-    ("+ encoder in the gray zone (cascade)", ("attack", "indirect", "patterns", "rules", "deep"), "cascade"),
-    ("+ encoder on every text (full)", ("attack", "indirect", "patterns", "rules", "deep"), "full"),
-    ("encoder and classifier alone", ("deep",), "full"),
+    ("+ encoder in the gray zone (cascade)", (), "cascade"),
+    ("+ encoder on every text (full)", (), "full"),
+    ("encoder alone", (), "encoder"),
 )
-"""Stages added one after another: what a reader calls the set, its stages, and the profile that runs them."""
+"""Stages added one after another: what a reader calls the set, its stages, and the profile that runs them (where it is
+not ``fast``, all that it runs)."""
 
 
 def as_profile(model: Classifier, stages: StageScores, profile: str, zone: float = gray.GRAY) -> StageScores:
@@ -102,17 +103,14 @@ def ablation(
     """Mean detection over sources at true rates of false alarms in ordinary traffic, stages added one after another."""
     out = []
     for title, names, profile in STEPS:
-        if "deep" in names and stages.deep is None:
+        if profile == "fast":
+            p = _of_stages(model, dataclasses.replace(stages, deep=None), names)
+        elif stages.deep is None:
             continue
-        then = as_profile(model, stages, profile)
-        alone = fusion.stage_p_values(model, then)
-        trusted, untrusted = fusion.shares(then)
-        p = np.ones(len(judged))
-        for name in names:
-            share = np.where(stages.untrusted, untrusted.get(name, 0.0), trusted.get(name, 0.0))
-            p = np.minimum(p, np.divide(alone[name], share, out=np.ones_like(p), where=share > 0))
-        if "rules" in names and "local" in alone:
-            p = np.minimum(p, alone["local"])
+        elif profile == "encoder":
+            p = 1.0 / (1.0 + np.exp(stages.deep.astype(np.float64)))
+        else:
+            p = fusion.fuse(model, as_profile(model, stages, profile)).p_value
         detection = {}
         for rate in RATES:
             limit = _quantile(p, weights, rate)
@@ -120,6 +118,16 @@ def ablation(
             detection[f"{rate:g}"] = round(_macro(corpus, judged, found), 4)
         out.append({"stages": title, "profile": profile, "detection": detection})
     return out
+
+
+def _of_stages(model: Classifier, stages: StageScores, names: tuple[str, ...]) -> F64:
+    alone = fusion.stage_p_values(model, stages)
+    trusted, untrusted = fusion.shares(stages)
+    p = np.ones(len(stages.attack))
+    for name in names:
+        share = np.where(stages.untrusted, untrusted.get(name, 0.0), trusted.get(name, 0.0))
+        p = np.minimum(p, np.divide(alone[name], share, out=np.ones_like(p), where=share > 0))
+    return np.minimum(p, alone["local"]) if "rules" in names and "local" in alone else p
 
 
 def _quantile(p: F64, weights: F64, rate: float) -> float:

@@ -34,17 +34,20 @@ def fit(corpus: Corpus, public: npt.NDArray[np.bool_], stages: StageScores, conf
     out["rules"] = tail.counted(stages.rules.max(axis=1)[benign], weights[benign]).for_one(
         units[benign], weights[benign]
     )
-    if stages.deep is None:
-        return out
-    # The encoder saw a part of the benign rows only; a source counts as much among them as it does among all.
-    seen = benign & np.isfinite(stages.deep)
+    return out
+
+
+def fit_joint(
+    corpus: Corpus, public: npt.NDArray[np.bool_], stages: StageScores, p_value: F64, config: TrainConfig
+) -> dict[str, Tail]:
+    """The benign tail of the encoder together with the ``p_value`` float64 (N,) of the stages before it."""
+    assert stages.deep is not None
+    # The encoder judged a part of the benign rows only; a source counts as much among them as it does among all.
+    seen = (corpus.label == 0) & public & np.isfinite(stages.deep)
     weights = benign_weights(corpus, seen & ~stages.untrusted, config)
     untrusted = untrusted_weights(weights, seen & stages.untrusted, config)
-    sides = [w[seen] for w in (weights, untrusted)]
-    out["deep"], out["deep.untrusted"] = (tail.fit(stages.deep[seen], w).for_one(units[seen], w) for w in sides)
-    sums = joint(out, stages)[seen]
-    out["joint"], out["joint.untrusted"] = (tail.fit(sums, w).for_one(units[seen], w) for w in sides)
-    return out
+    sums = joint(p_value[seen], stages.deep[seen])
+    return {name: tail.fit(sums, w[seen]) for name, w in (("joint", weights), ("joint.untrusted", untrusted))}
 
 
 def benign_weights(corpus: Corpus, benign: npt.NDArray[np.bool_], config: TrainConfig) -> F64:

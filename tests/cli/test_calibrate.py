@@ -100,8 +100,7 @@ def test_attacks_in_the_traffic_are_warned_of_and_written_out_for_review(
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shipped model with a tiny encoder of random weights beside it."""
-    margins, sums = tail.fit(np.linspace(-3.0, 3.0, 200)), tail.fit(np.linspace(0.0, 4.0, 200))
-    more = dict.fromkeys(("deep", "deep.untrusted"), margins) | dict.fromkeys(("joint", "joint.untrusted"), sums)
+    more = dict.fromkeys(("joint", "joint.untrusted"), tail.fit(np.linspace(0.0, 4.0, 200)))
     model, deep = Classifier.load(), Deep.unpack("deep.npz", encoder_file.content())
     model = dataclasses.replace(model, tails={**model.tails, **more})
     monkeypatch.setattr("aimds.artefacts.Classifier.load", lambda *_: model)

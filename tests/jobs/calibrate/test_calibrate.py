@@ -208,7 +208,7 @@ def test_the_encoder_looks_again_at_what_the_new_tails_call_the_gray_zone(detect
     # Pooled tails never find a text rarer than the shipped ones do.
     assert 240 > first >= second > 0
     assert outcome.report["profile"] == "cascade"
-    assert {"deep", "joint"} <= set(outcome.calibration.tails)
+    assert {"joint", "joint.untrusted"} <= set(outcome.calibration.tails)
     assert outcome.report["as_shipped"] == []
 
 

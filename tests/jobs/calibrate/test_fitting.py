@@ -59,9 +59,8 @@ def test_needed_rows_follow_the_share_of_the_stage_and_the_threshold() -> None:
 def test_the_page_on_calibration_names_the_rows_that_the_shares_of_fusion_need() -> None:
     page = (Path(__file__).parents[3] / "docs" / "calibration.md").read_text("utf-8")
     patterns = min(fusion.SHARES["patterns"], fusion.UNTRUSTED_SHARES["patterns"])
-    wanted = [*(fusion.SHARES[stage] for stage in ("attack", "rules")), patterns, fusion.DEEP_SHARE]
+    wanted = [*(fusion.SHARES[stage] for stage in ("attack", "rules")), patterns]
     wanted += [*(fusion.UNTRUSTED_SHARES[stage] for stage in ("attack", "indirect", "rules"))]
-    wanted += [fusion.SHARES["rules"] * (1 - fusion.DEEP_SHARE)]
     for alpha in (0.01, 0.001):
         for share in wanted:
             assert f"{needed(alpha, share):,}" in page, share
@@ -144,11 +143,9 @@ def test_the_tail_of_encoder_and_head_together_is_right_for_the_texts_the_encode
     model = shipped(deep=True)
     rows = scores(rng, 20_000, deep=True)
     fitted = fit(model, rows, np.zeros(20_000, np.int8), LEVELS)
-    assert {"deep", "joint", "deep.untrusted", "joint.untrusted"} <= set(fitted.tails)
+    assert {"joint", "joint.untrusted"} <= set(fitted.tails)
     fresh = scores(rng, 40_000, deep=True)
     after = dataclasses.replace(model, tails={**model.tails, **fitted.tails})
-    alone = fusion.stage_p_values(calibration.for_group(after, ""), fresh)["deep"]
-    assert 0.003 < np.mean(alone <= 0.005) < 0.008
     p = calibration.fuse(after, fresh, np.zeros(40_000, np.int8)).p_value
     assert 0.004 < np.mean(p <= 0.01) < 0.013
     assert np.mean(fusion.fuse(model, fresh).p_value <= 0.01) > 0.03

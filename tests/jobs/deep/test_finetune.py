@@ -1,4 +1,4 @@
-"""Fine-tuning on a random encoder: interrupted runs end alike, sources left out are left out, the artefact is the model."""
+"""Fine-tuning on a random encoder: interrupted runs end alike, rows are all seen, the artefact is the model."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from aimds.jobs.deep import finetune, graph  # noqa: E402
 from aimds.jobs.deep.encoder import HEADS, HIDDEN, WIDTH, Encoder  # noqa: E402
 from aimds.jobs.deep.finetune import Rows, Settings  # noqa: E402
 
-SETTINGS = Settings(layers=1, batch_tokens=64, fold_share=1.0)
+SETTINGS = Settings(layers=1, batch_tokens=64, steps=20)
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,12 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokens = rng.integers(4, len(encoder_file.PIECES), offsets[-1]).astype(np.int32)
     label = rng.integers(0, 3, 60).astype(np.int64)
     file = tmp_path_factory.mktemp("rows") / "rows.npz"
-    Rows(tokens, offsets, label, rng.random(60) < 0.3, np.arange(60) % 3).write(file)
+    Rows(tokens, offsets, label, rng.random(60) < 0.3).write(file)
     return file
 
 
-def fit(rows: Path, pretrained: Path, out: Path, held_out: int | None = None) -> dict[str, np.ndarray]:
-    finetune.finetune(rows, pretrained, out, SETTINGS, held_out=held_out, threads=1)
+def fit(rows: Path, pretrained: Path, out: Path) -> dict[str, np.ndarray]:
+    finetune.finetune(rows, pretrained, out, SETTINGS, threads=1)
     with np.load(out) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
@@ -88,15 +88,24 @@ def test_a_run_taken_up_at_a_checkpoint_ends_with_the_same_weights(
     assert not (tmp_path / "torn.partial.npz").exists()
 
 
-def test_rows_of_the_fold_left_out_change_nothing(rows: Path, pretrained: Path, tmp_path: Path) -> None:
-    first = fit(rows, pretrained, tmp_path / "first.npz", held_out=1)
+def test_a_row_that_is_labelled_otherwise_changes_the_weights(rows: Path, pretrained: Path, tmp_path: Path) -> None:
+    first = fit(rows, pretrained, tmp_path / "first.npz")
     kept = Rows.read(rows)
-    label = np.where(kept.fold == 1, (kept.label + 1) % 3, kept.label)
-    Rows(kept.tokens, kept.offsets, label, kept.untrusted, kept.fold).write(tmp_path / "other.npz")
-    second = fit(tmp_path / "other.npz", pretrained, tmp_path / "second.npz", held_out=1)
-    assert all(np.array_equal(first[name], second[name]) for name in first)
-    third = fit(tmp_path / "other.npz", pretrained, tmp_path / "third.npz", held_out=0)
-    assert not all(np.array_equal(first[name], third[name]) for name in first)
+    label = np.where(np.arange(len(kept.label)) == 7, (kept.label + 1) % 3, kept.label)
+    Rows(kept.tokens, kept.offsets, label, kept.untrusted).write(tmp_path / "other.npz")
+    second = fit(tmp_path / "other.npz", pretrained, tmp_path / "second.npz")
+    assert not all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_steps_go_over_the_rows_again_and_again(rows: Path) -> None:
+    kept = Rows.read(rows)
+    batches = finetune._batches(kept, Settings(layers=1, batch_tokens=64, steps=50))
+    assert len(batches) == 50
+    lengths = np.diff(kept.offsets)
+    assert all(len(batch) * lengths[batch].max() <= 64 for batch in batches)
+    times = np.bincount(np.concatenate(batches), minlength=len(lengths))
+    assert times.min() >= 1
+    assert times.max() - times.min() <= 1
 
 
 def test_the_artefact_scores_as_the_fitted_encoder(rows: Path, pretrained: Path, tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_an_encoder_is_trained_from_a_named_folder_only(
     trained: tuple[corpus.Corpus, Classifier, Path], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="pretrained"):
-        train.train(trained[0], dataclasses.replace(CONFIG, layers=1), tmp_path)
+        train.train(trained[0], dataclasses.replace(CONFIG, layers=1, deep_aside=2), tmp_path)
 
 
 def test_a_corpus_that_cannot_be_learnt_from_is_refused(
@@ -189,14 +189,12 @@ def test_a_corpus_that_cannot_be_learnt_from_is_refused(
         {"prevalence": 1.0},
         {"hard_share": 1.0},
         {"layers": 13},
-        {"deep_folds": 4, "layers": 3},
-        {"deep_fits": 0},
+        {"deep_aside": 6, "layers": 3},
+        {"deep_aside": -1, "layers": 3},
+        {"deep_steps": 0},
         {"written": -1},
         {"rounds": 0},
         {"max_epochs": 0},
-        {"epochs": 0},
-        {"fold_share": 0.0},
-        {"fold_share": 1.1},
         {"tolerance": 0.0},
         {"tolerance": float("nan")},
         {"document_share": 1.0},
