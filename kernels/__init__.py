@@ -611,7 +611,8 @@ def matmul(rows: F32, matrix: F32) -> F32:
     if rows.shape[1] != matrix.shape[0]:
         raise KernelError("matmul", "matrix", f"has {matrix.shape[0]} rows, but rows have {rows.shape[1]} values")
     if registry.choose("matmul", (rows, matrix)) == "cpu":
-        return np.matmul(rows, matrix)
+        product: F32 = np.matmul(rows, matrix)
+        return product
     from aimds.kernels.cuda import matmul, module
 
     return cast(F32, matmul.run(module.device(), rows, matrix))
