@@ -33,8 +33,8 @@ def batches(sizes: tuple[int, ...] = SIZES["small"], seed: int = 0) -> dict[str,
     width, count = 24, len(tokens[0])
     states, product = rng.normal(size=(2, count, width)).astype(np.float32)
     gain, shift = rng.normal(1, 0.2, (2, width)).astype(np.float32)
-    places = rng.normal(size=(max(sizes, default=0), width)).astype(np.float32)
-    kinds = rng.integers(0, 2, len(sizes)).astype(np.int32), vectors[:9, :8].repeat(3, 1).copy(), places, product[:2]
+    kinds = rng.integers(0, 2, len(sizes)).astype(np.int32)
+    tables = [rng.normal(size=(rows, width)).astype(np.float32) for rows in (9, max(sizes, default=0), 2)]
     others = naive.ragged([rng.integers(0, 9, size).tolist() for size in (0, 5, 40, 70, 300)], np.int32)
     return {
         "ngram_hash": text,
@@ -52,7 +52,7 @@ def batches(sizes: tuple[int, ...] = SIZES["small"], seed: int = 0) -> dict[str,
         "attractor": naive.ragged([rng.normal(size=size).tolist() for size in sizes], np.float64),
         "ltl_batch": (*ltl.traces(sizes, rng), *ltl.program()),
         "ltl_step": ltl.steps(sizes, rng),
-        "embed": (*tokens, *kinds, gain, shift),
+        "embed": (*tokens, kinds, *tables, gain, shift),
         "add_norm": (states, product, shift, gain, shift),
         "attention": (rng.normal(size=(count, 3 * width)).astype(np.float32), gain.repeat(3), tokens[1], 2),
         "bias_gelu": (product, shift),
