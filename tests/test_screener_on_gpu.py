@@ -116,11 +116,11 @@ def test_verdicts_of_a_gpu_that_runs_the_encoder_are_those_of_the_cpu(monkeypatc
     with_encoder = test_profiles.screener("full")
     found, expected = on(place, with_encoder).screen_batch(batch()), with_encoder.screen_batch(batch())
     assert found.column("action").equals(expected.column("action"))
-    margins = [[item["detector"] for item in row or ()] for row in found.column("evidence").to_pylist()]
-    assert any("deep" in row for row in margins)
+    without = on(place, test_profiles.screener("fast")).screen_batch(batch())
+    assert not found.column("p_value").equals(without.column("p_value"))
     for name in FLOATS:
         a, b = (one.column(name).to_numpy(zero_copy_only=False) for one in (expected, found))
-        np.testing.assert_allclose(b, a, rtol=1e-2, err_msg=name)
+        np.testing.assert_allclose(b, a, rtol=1e-3, err_msg=name)
     assert {"attention", "layer_norm", "bias_gelu", "pooled_logits"} < {launch.stem for launch in host.launched}
     assert memory.released == 0
 
