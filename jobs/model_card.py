@@ -83,9 +83,16 @@ def render(card: dict[str, Any]) -> str:
         "| stages | at 1 % | at 0.1 % |",
         "|---|---|---|",
     ]
-    for row in report["ablation"]:
-        found = row["detection"]
-        lines.append(f"| {row['stages']} | {100 * found['0.01']:.1f} | {100 * found['0.001']:.1f} |")
+    lines += [_at_rates(row) for row in report["ablation"]]
+    if "profiles" in report:
+        lines += [
+            "",
+            "The same on the rows that the encoder judged, all of sources or texts it never saw:",
+            "",
+            "| stages | at 1 % | at 0.1 % |",
+            "|---|---|---|",
+        ]
+        lines += [_at_rates(row) for row in report["profiles"]]
     lines += [
         "",
         "By source, found in % at p ≤ 0.01 with the 95 % Clopper–Pearson interval, and at p ≤ 0.001"
@@ -116,6 +123,11 @@ def render(card: dict[str, Any]) -> str:
     ]
     lines += [f"| {name} | {count:,} | {card['licences'].get(name, '')} |" for name, count in card["sources"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _at_rates(row: dict[str, Any]) -> str:
+    found = row["detection"]
+    return f"| {row['stages']} | {100 * found['0.01']:.1f} | {100 * found['0.001']:.1f} |"
 
 
 def _meaning(card: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import random
+from pathlib import Path
 from typing import Any
 
 import encoder_file
@@ -12,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_screener import ATTACK, BENIGN, MIXED, rows
 
-from aimds import Screener
+from aimds import Screener, data
+from aimds.artefacts import BANK
 from aimds.detect import gray, tail
-from aimds.detect.classifier import Classifier
+from aimds.detect.classifier import DEEP_TAILS, MODEL, Classifier
 from aimds.detect.deep import Deep
+from aimds.detect.patterns import Bank, thresholds
+from aimds.detect.reference import REFERENCE
 from aimds.detect.stages import Detector
 from aimds.errors import ConfigError
 from aimds.respond.policy import Policy
@@ -74,11 +78,23 @@ def test_versions_name_the_encoder_where_it_runs() -> None:
     assert Screener(wider, cascade.policy).config_hash != cascade.config_hash
 
 
-def test_of_a_model_without_an_encoder_cascade_runs_as_fast_and_full_is_refused() -> None:
-    assert not Classifier.load().judges_deep
-    assert Screener.default(profile="cascade").screen([BENIGN])[0].profile == "fast"
+def test_of_a_model_without_an_encoder_cascade_runs_as_fast_and_full_is_refused(tmp_path: Path) -> None:
+    shipped, bank = Classifier.load(), Bank.load()
+    tails = {name: own for name, own in shipped.tails.items() if name not in DEEP_TAILS}
+    contents = {MODEL: data.pack(dataclasses.replace(shipped, tails=tails).pack())}
+    contents |= {BANK: thresholds.pack(bank.limits, bank.version), REFERENCE: data.read_bytes(REFERENCE)}
+    data.write(tmp_path, contents)
+    assert Screener.default(profile="cascade", model=tmp_path).screen([BENIGN])[0].profile == "fast"
     with pytest.raises(ConfigError, match="without an encoder"):
-        Screener.default(profile="full")
+        Screener.default(profile="full", model=tmp_path)
+
+
+def test_the_shipped_model_judges_in_every_profile() -> None:
+    assert Classifier.load().judges_deep
+    for profile in gray.PROFILES:
+        verdicts = Screener.default(profile=profile, cache_bytes=0).screen([BENIGN, ATTACK, ODD])
+        assert {verdict.profile for verdict in verdicts} == {profile}
+        assert [verdict.action for verdict in verdicts][:2] == ["allow", "block"]
 
 
 def test_cascade_shows_the_encoder_the_gray_zone_and_full_shows_it_all() -> None:

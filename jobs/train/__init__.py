@@ -121,15 +121,15 @@ def train(
 
     calibrated = dataclasses.replace(empty, tails=tails.fit(corpus, public, stages, config))
     stages = windows.with_tails(chunks, dataclasses.replace(detector, classifier=calibrated), logits, stages)
+    # The encoder judged a part of the rows only; what the score means is measured on all, without it.
+    before = fusion.fuse(calibrated, dataclasses.replace(stages, deep=None)).p_value
+    weights = tails.benign_weights(corpus, public & (corpus.label == 0) & ~stages.untrusted, config)
+    calibration = tails.calibrate(corpus, public, before, weights, config.prevalence)
     if stages.deep is not None:
-        before = fusion.fuse(calibrated, dataclasses.replace(stages, deep=None)).p_value
         more = tails.fit_joint(corpus, public, stages, before, config)
         calibrated = dataclasses.replace(calibrated, tails={**calibrated.tails, **more})
     judged = public & (np.isfinite(stages.deep) if stages.deep is not None else True)
-    fused = fusion.fuse(calibrated, stages)
-    weights = tails.benign_weights(corpus, judged & (corpus.label == 0) & ~stages.untrusted, config)
-    calibration = tails.calibrate(corpus, judged, fused.p_value, weights, config.prevalence)
-    report = outcome.out_of_fold(corpus, public, judged, calibrated, stages, weights)
+    report = outcome.out_of_fold(corpus, public, judged, calibrated, stages, config)
     say("out of fold by source, at p <= 0.01 and 0.001: " + str(report["macro"]["detection"]))
 
     int8, scale = quantise(final.weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from aimds.detect.patterns import Bank
 from aimds.detect.rules import Rules
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.train.config import TrainConfig
+from aimds.jobs.train.tails import benign_weights
 
 F64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -24,17 +26,19 @@ Mask = npt.NDArray[np.bool_]
 RATES = (0.01, 0.001)
 MIN_ATTACKS = 50
 """Attacks a source needs to count in a mean over sources."""
-STEPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("classifier", ("attack",), "fast"),
-    ("+ planted instructions", ("attack", "indirect"), "fast"),
-    ("+ patterns", ("attack", "indirect", "patterns"), "fast"),
-    ("+ signatures (fast)", ("attack", "indirect", "patterns", "rules"), "fast"),
-    ("+ encoder in the gray zone (cascade)", (), "cascade"),
-    ("+ encoder on every text (full)", (), "full"),
-    ("encoder alone", (), "encoder"),
+STEPS = (
+    ("classifier", ("attack",)),
+    ("+ planted instructions", ("attack", "indirect")),
+    ("+ patterns", ("attack", "indirect", "patterns")),
+    ("+ signatures (fast)", ("attack", "indirect", "patterns", "rules")),
 )
-"""Stages added one after another: what a reader calls the set, its stages, and the profile that runs them (where it is
-not ``fast``, all that it runs)."""
+"""Stages of ``fast`` added one after another: what a reader calls the set, and its stages."""
+DEEP_STEPS = {
+    "fast": "without encoder (fast)",
+    "cascade": "encoder in the gray zone (cascade)",
+    "full": "encoder on every text (full)",
+}
+"""What a reader calls each profile where they are compared."""
 
 
 def as_profile(model: Classifier, stages: StageScores, profile: str, zone: float = gray.GRAY) -> StageScores:
@@ -50,15 +54,18 @@ def as_profile(model: Classifier, stages: StageScores, profile: str, zone: float
 
 
 def out_of_fold(
-    corpus: Corpus, public: Mask, judged: Mask, model: Classifier, stages: StageScores, weights: F64
+    corpus: Corpus, public: Mask, judged: Mask, model: Classifier, stages: StageScores, config: TrainConfig
 ) -> dict[str, Any]:
     """Detection and false alarms by source and profile at fixed p-values, and by stage at true rates of false alarms.
 
     Args:
         public: bool (N,), rows the stages of ``fast`` judged out of fold.
         judged: bool (N,), those that the encoder judged as well; all profiles are compared on them.
-        weights: float64 (N,), what each judged benign row counts in ordinary traffic.
     """
+    weights = {
+        name: benign_weights(corpus, rows & (corpus.label == 0) & ~stages.untrusted, config)
+        for name, rows in (("public", public), ("judged", judged))
+    }
     profiles = gray.PROFILES if stages.deep is not None else gray.PROFILES[:1]
     p_values = {name: fusion.fuse(model, as_profile(model, stages, name)).p_value for name in profiles}
     rows: list[dict[str, Any]] = []
@@ -81,8 +88,16 @@ def out_of_fold(
     for name, p in p_values.items():
         if macro["sources"]:
             macro["detection"][name] = _mean([row[name] for row in _large(rows, "judged")])
-        macro["false_alarms"][name] = {f"{t:g}": round(float(np.sum(weights * (p <= t))), 5) for t in RATES}
-    return {"macro": macro, "sources": rows, "ablation": ablation(corpus, judged, model, stages, weights)}
+        among = weights["judged"]
+        macro["false_alarms"][name] = {f"{t:g}": round(float(np.sum(among * (p <= t))), 5) for t in RATES}
+    before = dataclasses.replace(stages, deep=None)
+    steps = {title: _of_stages(model, before, names) for title, names in STEPS}
+    report = {"macro": macro, "sources": rows, "ablation": _at_rates(corpus, public, steps, weights["public"])}
+    if stages.deep is not None:
+        steps = {DEEP_STEPS[name]: p for name, p in p_values.items()}
+        steps["encoder alone"] = 1.0 / (1.0 + np.exp(stages.deep.astype(np.float64)))
+        report["profiles"] = _at_rates(corpus, judged, steps, weights["judged"])
+    return report
 
 
 def _shares(p: F64) -> dict[str, float]:
@@ -97,26 +112,16 @@ def _mean(shares: list[dict[str, float]]) -> dict[str, float]:
     return {name: round(float(np.mean([share[name] for share in shares])), 4) for name in shares[0]}
 
 
-def ablation(
-    corpus: Corpus, judged: Mask, model: Classifier, stages: StageScores, weights: F64
-) -> list[dict[str, Any]]:
-    """Mean detection over sources at true rates of false alarms in ordinary traffic, stages added one after another."""
+def _at_rates(corpus: Corpus, judged: Mask, steps: Mapping[str, F64], weights: F64) -> list[dict[str, Any]]:
+    # Mean detection over sources at true rates of false alarms in ordinary traffic, by each of several p-values.
     out = []
-    for title, names, profile in STEPS:
-        if profile == "fast":
-            p = _of_stages(model, dataclasses.replace(stages, deep=None), names)
-        elif stages.deep is None:
-            continue
-        elif profile == "encoder":
-            p = 1.0 / (1.0 + np.exp(stages.deep.astype(np.float64)))
-        else:
-            p = fusion.fuse(model, as_profile(model, stages, profile)).p_value
+    for title, p in steps.items():
         detection = {}
         for rate in RATES:
             limit = _quantile(p, weights, rate)
             found = judged & (p <= limit) if limit > 0 else np.zeros(len(p), np.bool_)
             detection[f"{rate:g}"] = round(_macro(corpus, judged, found), 4)
-        out.append({"stages": title, "profile": profile, "detection": detection})
+        out.append({"stages": title, "detection": detection})
     return out
 
 
