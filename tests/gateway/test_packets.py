@@ -28,6 +28,7 @@ from quic import Client, Running, body, running
 from aimds.gateway.headers import Head
 from aimds.gateway.packets import heads
 from aimds.gateway.packets.answer import Answer
+from aimds.gateway.packets.credit import STREAMS
 from aimds.gateway.packets.receiving import MOST_RANGES
 from aimds.gateway.packets.wire import acknowledgement, pulled, varint
 from aimds.gateway.problem import Problem
@@ -208,7 +209,7 @@ def test_data_behind_an_early_answer_is_no_request() -> None:
             assert (await client.ask("/v1/screen", body("a")))["status"] == 200
             assert not client.ended
             assert sum(one.screener.batches) == 1
-            assert not only(one)._deaf
+            assert not only(one)._requests
 
     running(test)
 
@@ -228,7 +229,7 @@ def test_of_requests_that_are_over_nothing_is_left() -> None:
                     await client.ping()
             for left in (quic._active, quic._owed, quic._leaving, quic._latest, quic.held):
                 assert not [stream for stream in left if not stream & 3]
-            left = connection._requests, connection._came, connection._full, connection._deaf
+            left = connection._requests, connection._came, connection._full
             assert not any(left)
             assert len(quic._streams) == 6
             assert quic._held == 0
@@ -249,6 +250,51 @@ def test_a_stream_that_its_client_resets_is_forgotten() -> None:
                     await client.ping()
             assert not only(one)._requests
             assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test)
+
+
+def test_streams_that_their_client_resets_before_their_head_has_come_are_forgotten() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            for _ in range(2 * STREAMS // 32):
+                for _ in range(32):
+                    stream = int(client._quic.get_next_available_stream_id())
+                    client._quic.send_stream_data(stream, b"\x01\x40", False)
+                    client.transmit()
+                    client._quic.reset_stream(stream, ErrorCode.H3_REQUEST_CANCELLED)
+                    client._quic.stop_stream(stream, ErrorCode.H3_REQUEST_CANCELLED)
+                async with asyncio.timeout(10):
+                    while any(not stream & 3 for stream in (*only(one).quic._streams, *client._quic._streams)):
+                        await client.ping()
+            assert not [stream for stream in only(one)._http._stream if not stream & 3]  # type: ignore[union-attr]
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test)
+
+
+def test_a_request_that_comes_behind_its_own_reset_is_not_begun() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            assert client.http is not None
+            stream, held = int(client._quic.get_next_available_stream_id()), list[bytes]()
+            send = client._quic.send_stream_data
+            client._quic.send_stream_data = lambda _, content, end=False: held.append(content)  # type: ignore[method-assign]
+            client.http.send_headers(stream, REQUEST)
+            client.http.send_data(stream, body("a"), True)
+            client._quic.send_stream_data = send  # type: ignore[method-assign]
+            whole = b"".join(held)
+            sender = client._quic._get_or_create_stream_for_send(stream).sender
+            sender.highest_offset = len(whole)
+            client._quic.reset_stream(stream, ErrorCode.H3_REQUEST_CANCELLED)
+            client.transmit()
+            await client.ping()
+            sender._reset_error_code = None
+            client._quic.send_stream_data(stream, whole, True)
+            client.transmit()
+            assert (await client.ask("/v1/screen", body("b")))["status"] == 200
+            assert not client.ended
+            assert sum(one.screener.batches) == 1
 
     running(test)
 

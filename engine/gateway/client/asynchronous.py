@@ -87,6 +87,9 @@ class AsyncClient:
         """Close the connection."""
         await self._stack.aclose()
         self._quic = None
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         if self._tcp is not None:
             self._tcp.close()
             self._tcp = None
@@ -132,6 +135,7 @@ class AsyncClient:
                 told = problem.problem.get("retry_after_s", 0.0)
                 wait = max(float(told), FIRST_WAIT_S * 2 ** (attempt - 1))
                 await self._sleep(min(wait, LONGEST_WAIT_S) * (1 + self._random.random() / 2))
+            began = asyncio.get_running_loop().time()
             try:
                 async with asyncio.timeout(self.options.timeout_s):
                     answer = await self._once(method, target, body, self._headers(headers or {}))
@@ -139,7 +143,8 @@ class AsyncClient:
                 await self.close()
                 raise untrusted(self._url, error.verify_message) from None
             except (OSError, TimeoutError, http.client.HTTPException, ssl.SSLError) as error:
-                await self.close()
+                if self._quic is not None and self._quic.is_dead(began):
+                    await self.close()
                 # Without the name and password that an address may hold.
                 at, why = self._url.netloc.rpartition("@")[2], str(error) or type(error).__name__
                 problem = ServerError(0, {"title": "No answer", "detail": f"{at}: {why}"})
@@ -229,7 +234,12 @@ class AsyncClient:
     async def _once(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
         if not self.is_quic:
             async with self._lock:
-                return await asyncio.to_thread(self._over_tcp, method, target, body, headers)
+                try:
+                    return await asyncio.to_thread(self._over_tcp, method, target, body, headers)
+                except BaseException:
+                    # What is left of an answer would be read as that to the next request.
+                    self._hang_up()
+                    raise
         async with self._room:
             return await self._over_quic(method, target, body, headers)
 
@@ -257,7 +267,11 @@ class AsyncClient:
         try:
             return await done
         finally:
-            quic.streams.pop(stream, None)
+            if done.done() and not done.cancelled():
+                quic.streams.pop(stream, None)
+            else:
+                # Given up, by its time limit or by who asked: the other requests of the connection go on.
+                quic.cancel(stream)
 
     async def _connected(self) -> Quic:
         async with self._lock:
@@ -267,10 +281,11 @@ class AsyncClient:
             return self._quic
 
     def _over_tcp(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
-        if self._tcp is None:
-            self._tcp = connection(self._url, self.options)
-        self._tcp.request(method, target, body, headers)
-        answer = self._tcp.getresponse()
+        tcp = self._tcp
+        if tcp is None:
+            tcp = self._tcp = connection(self._url, self.options)
+        tcp.request(method, target, body, headers)
+        answer = tcp.getresponse()
         return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
 
 

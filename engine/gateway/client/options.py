@@ -36,8 +36,9 @@ class Options:
 
     ``token``: an API key or a JWT · ``ca``: PEM that signs the server, the system's CAs by default · ``certificate``,
     ``key``: of the client, PEM · ``http``: 3 or 1 for the TCP twin · ``attempts``: tries of one request in all ·
-    ``deadline_ms``: within which each verdict is asked for · ``timeout_s``: until an answer is given up ·
-    ``connect_s``: until a gateway that says nothing at all over HTTP/3 is given up, without another try.
+    ``deadline_ms``: within which each verdict is asked for · ``timeout_s``: until an answer is given up; where not one
+    packet came meanwhile, the connection is given up with it · ``connect_s``: until a gateway that says nothing at all
+    over HTTP/3 is given up, without another try.
     """
 
     token: str | None = None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult
 
-from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.connection import H3_ALPN, ErrorCode, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, QuicEvent, StreamDataReceived, StreamReset
@@ -60,6 +60,9 @@ class Quic(End):
             self._broken()
         elif isinstance(event, StreamReset) and (told := self.streams.get(event.stream_id)) is not None:
             told(None)
+        elif isinstance(event, StreamDataReceived) and not event.stream_id & 3 and event.stream_id not in self.streams:
+            # Of a request that was given up.
+            return
         for found in self._http.handle_event(event) if self._http is not None else ():
             if isinstance(found, (HeadersReceived, DataReceived)):
                 if (told := self.streams.get(found.stream_id)) is not None:
@@ -132,6 +135,20 @@ class Quic(End):
         framed = b"".join((DATA, varint(len(content)), content)) if content else b""
         self.quic.send_stream_data(stream, framed, end)
         self._transmit_soon()
+
+    def cancel(self, stream: int) -> None:
+        """Give up what is not over of a request: the server is told to stop (RFC 9114, section 4.1.1), and the other
+        requests of the connection go on."""
+        self.streams.pop(stream, None)
+        if self._http is not None:
+            self._http._stream.pop(stream, None)
+        if not self.over:
+            self.quic.cancel(stream, ErrorCode.H3_REQUEST_CANCELLED)
+            self._transmit_soon()
+
+    def is_dead(self, since: float) -> bool:
+        """Whether no packet has come ``since`` then, in seconds of the loop, though the server was asked for one."""
+        return self.over or self.quic.is_silent(since)
 
     def is_full(self, stream: int) -> bool:
         """Whether so much waits that more should."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import pylsqpack
 from aioquic.h3.connection import (
@@ -174,12 +174,11 @@ class Requests:
         return self._http.handle_event(StreamDataReceived(data=content, end_stream=over, stream_id=stream_id))
 
     def finish(self, stream_id: int) -> None:
-        """The answer is complete: what aioquic has of the stream may go once nothing comes any more."""
-        stream: Any = self._http._stream.get(stream_id)
-        if stream is not None:
-            stream.sending_ended = True
-            if stream.is_ended():
-                self._http._stream.pop(stream_id, None)
+        """The request is over: what aioquic has of its stream goes, but for a head that waits for the table, for which
+        aioquic would look."""
+        stream = self._http._stream.get(stream_id)
+        if stream is not None and not stream.blocked:
+            del self._http._stream[stream_id]
 
     def close(self, error: ProtocolError) -> None:
         """End the connection as aioquic does."""
