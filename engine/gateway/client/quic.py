@@ -131,7 +131,9 @@ class Quic(End):
         self.write(stream, content, end=end)
 
     def write(self, stream: int, content: bytes, *, end: bool = False) -> None:
-        """More of a body, whether or not there is room."""
+        """More of a body, whether or not there is room; nothing where the server wants no more of it."""
+        if not self.quic.takes_more(stream):
+            return
         framed = b"".join((DATA, varint(len(content)), content)) if content else b""
         self.quic.send_stream_data(stream, framed, end)
         self._transmit_soon()

@@ -65,6 +65,11 @@ class Streams(QuicConnection):
         super()._handle_reset_stream_frame(context, frame_type, buf)
         self._broken(self._events[-1].stream_id)  # type: ignore[attr-defined]
 
+    def takes_more(self, stream_id: int) -> bool:
+        """Whether a stream is there, its end was not written, and nobody has broken it off."""
+        stream = self._streams.get(stream_id)
+        return stream is not None and stream.sender._buffer_fin is None and stream.sender._reset_error_code is None
+
     def cancel(self, stream_id: int, error_code: int) -> None:
         """Break off both directions of a stream, as far as they are not over."""
         stream = self._streams.get(stream_id)
