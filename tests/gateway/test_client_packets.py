@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from aioquic.quic.stream import QuicStream
 from desk import ATTACK
 from quic import Running, ca, running
 from test_network import network
-from test_packets import only
+from test_packets import Secret, only
 
 from aimds import AsyncClient
 from aimds.gateway.client import ServerError
@@ -211,6 +213,22 @@ def test_a_connection_on_which_no_packet_comes_is_given_up_with_the_request_that
             between.far.unheard = 0
             assert (await waiting)["action"] == "block"
             assert connection(ours) is not first
+
+    running(test)
+
+
+def test_a_token_is_let_go_of_with_the_connection_it_was_sent_on(trusted: Path) -> None:
+    async def test(one: Running) -> None:
+        async with client(one.port, trusted, attempts=1) as ours:
+            token = Secret("Bearer secret")
+            held, headers = weakref.ref(token), {"authorization": token}
+            for _ in range(2):
+                await ours.request("POST", "/v1/screen", b'{"text": "a"}', headers)
+            del token, headers
+            await ours.close()
+            gc.collect()
+            assert held() is None
+            assert (await ours.screen("a"))["action"] == "allow"
 
     running(test)
 

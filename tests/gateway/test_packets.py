@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import tracemalloc
+import weakref
 from typing import Any
 
 import pylsqpack
@@ -42,6 +45,12 @@ HEADERS = st.lists(
     ),
     max_size=8,
 )
+
+
+class Secret(str):
+    """A text of which it can be seen whether anybody still has it."""
+
+
 REQUEST = [
     (b":method", b"POST"),
     (b":scheme", b"https"),
@@ -78,7 +87,7 @@ def test_the_head_of_a_request_is_read_as_it_was_meant(
 ) -> None:
     pseudo = [(":method", "POST"), (":scheme", "https"), (":authority", "a:1"), (":path", "/v1/screen?verdict=brief")]
     headers = [*pseudo, ("authorization", "Bearer \u00e4\u4e2d"), *headers]
-    frame = Buffer(data=heads.request(headers, more))
+    frame = Buffer(data=heads.Heads().request(headers, more))
     assert frame.pull_uint_var() == FrameType.HEADERS
     block = frame.pull_bytes(frame.pull_uint_var())
     assert frame.eof()
@@ -113,6 +122,59 @@ def test_a_head_with_a_key_is_read_as_by_itself(key: bytes, more: list[tuple[byt
     except (ProtocolError, Problem) as error:
         expected = type(error).__name__, str(error)  # type: ignore[assignment]
     assert read(key) == read(b"before", key) == expected
+
+
+def of_the_server(number: int, requests: Requests) -> None:
+    requests._read([*REQUEST, (b"x-own", b"%d" % number * 30_000)])
+
+
+def of_the_client(number: int, kept: heads.Heads) -> None:
+    kept.request([(":path", "/v1/screen"), ("x-own", str(number) * 30_000)])
+
+
+@pytest.mark.parametrize(("read", "made"), [(of_the_server, lambda: Requests(None)), (of_the_client, heads.Heads)])
+def test_heads_of_a_connection_are_kept_up_to_a_bound_in_bytes_however_long_they_are(read: Any, made: Any) -> None:
+    kept = made()
+    tracemalloc.start()
+    try:
+        for number in range(10, 74):
+            read(number, kept)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 256 << 10
+
+
+def test_a_head_that_comes_again_is_kept_and_one_that_is_too_long_costs_the_others_nothing() -> None:
+    requests: Any = Requests(None)  # type: ignore[arg-type]
+    first = requests._read(REQUEST)
+    requests._read([*REQUEST, (b"x-own", b"y" * 200_000)])
+    assert requests._read(list(REQUEST)) is first
+
+
+def test_the_head_of_an_answer_with_a_cookie_is_not_kept() -> None:
+    cookie = weakref.ref(secret := Secret("aimds-review=secret"))
+    assert b"aimds-review=secret" in heads.head(200, (("set-cookie", secret),))
+    del secret
+    assert cookie() is None
+
+
+def test_nothing_of_the_heads_that_came_on_a_connection_outlives_it() -> None:
+    async def test(one: Running) -> None:
+        gc.disable()
+        try:
+            async with one.client() as client:
+                assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+                heads_read = weakref.ref(only(one)._reader)
+                assert heads_read() is not None
+            async with asyncio.timeout(20):
+                while one.server._known:
+                    await asyncio.sleep(0.01)
+            assert heads_read() is None
+        finally:
+            gc.enable()
+
+    running(test)
 
 
 def head_of(client: Client, *more: tuple[bytes, bytes]) -> bytes:

@@ -48,6 +48,7 @@ class Quic(End):
         self.distrust = ""
         """Why the server's certificate was not accepted, where that ended the connection."""
         self.room = asyncio.Event()
+        self._heads = heads.Heads()
 
     def quic_event_received(self, event: QuicEvent) -> None:
         """Hand events to their streams."""
@@ -76,6 +77,7 @@ class Quic(End):
 
     def _broken(self) -> None:
         self.over = True
+        self._heads.clear()
         for told in list(self.streams.values()):
             told(None)
         self.room.set()
@@ -115,7 +117,7 @@ class Quic(End):
             raise ConnectionError("the server speaks no HTTP/3")
         stream = int(self.quic.get_next_available_stream_id())
         self.streams[stream] = told
-        head = heads.request(headers, more)
+        head = self._heads.request(headers, more)
         content = head if not body else b"".join((head, DATA, varint(len(body)), body))
         self.quic.send_stream_data(stream, content, body is not None)
         self._transmit_soon()

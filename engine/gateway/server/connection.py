@@ -76,6 +76,8 @@ class Connection(End):
                 request.exchange.abort(self._loop.time())
             self._requests.clear()
             self._came.clear()
+            # They hold heads, and so tokens, while this connection is a cycle that waits for the collector.
+            self._http = self._reader = None
             if not self._over:
                 self._over = True
                 if self._counted:
