@@ -104,6 +104,8 @@ def test_no_rows_give_no_verdicts_with_the_right_schema() -> None:
         ("one text", "single text"),
         ([1, 2], "row 0: holds a int"),
         (["a", ["b"]], "row 1: holds a list"),
+        ([True], "row 0: holds a bool"),
+        ([{"a": 1}], "row 0: holds a dict"),
         (7, "cannot screen a int"),
         (pa.table({"prompt": ["a"]}), "missing; the columns are prompt"),
         ({"text": ["a"]}, "cannot screen a dict"),

@@ -16,7 +16,7 @@ from aimds.app.credentials import credentials
 from aimds.app.gauges import set_gauges
 from aimds.app.holds import Holds
 from aimds.app.judging import judging
-from aimds.app.reloads import Reloads
+from aimds.app.reloads import Parts, Reloads, Sources
 from aimds.app.reviews import Reviews
 from aimds.app.sockets import Sockets
 from aimds.app.tiers import ModelTiers
@@ -158,18 +158,17 @@ class Gateway:
         counting = () if self._auth is None else (self._auth.failed,)
         self.sockets = Sockets(settings, self.service, clock, *counting)
         self.reloads = Reloads(
-            reread or (lambda: settings),
-            build=build,
-            warm=warm,
-            auth=self._auth,
-            credentials=self._credentials,
-            worker=self.worker,
-            service=self.service,
-            sockets=self.sockets,
-            following=self._following,
-            tiers=self._tiers,
-            judging=self._judging,
-            reviewed=self._reviews,
+            Sources(reread or (lambda: settings), build, warm, self._credentials),
+            Parts(
+                worker=self.worker,
+                service=self.service,
+                sockets=self.sockets,
+                following=self._following,
+                tiers=self._tiers,
+                auth=self._auth,
+                judging=self._judging,
+                reviews=self._reviews,
+            ),
             tell=self._tell,
             say=say,
             wall=wall,

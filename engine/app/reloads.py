@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,14 +24,39 @@ from aimds.gateway.settings import Screening, Settings
 from aimds.gateway.worker import Worker
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where what is new comes from.
+
+    ``reread`` gives the settings anew · ``build`` makes the screener · ``warm``: texts that make a process that judges
+    ready to work · ``credentials``: who is let in by them.
+    """
+
+    reread: Callable[[], Settings]
+    build: Callable[[Screening], Any]
+    warm: Sequence[str]
+    credentials: Callable[[Settings], Credentials]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of the gateway that are given what is new; None: there is none (of ``auth``: everybody is let in)."""
+
+    worker: Worker
+    service: Service
+    sockets: Sockets
+    following: Following
+    tiers: ModelTiers
+    auth: Auth | None
+    judging: Judging | None
+    reviews: Reviews | None
+
+
 class Reloads:
     """Takes up changed certificates, keys, key sets, weights, policy, patterns, tiers and what was learnt.
 
     Args:
-        reread: gives the settings anew.
-        build: makes the screener; ``warm``: texts that make a process that judges ready to work.
-        auth, credentials: who is let in, and how that is read; None: everybody is.
-        worker, service, sockets, following, tiers, judging, reviewed: parts of the gateway that are given what is new.
+        sources: where they come from; ``parts`` take them up.
         tell: records what was owed to sessions that a new policy ends.
         say: told what a person should know.
         wall: seconds since 1970.
@@ -38,27 +64,14 @@ class Reloads:
 
     def __init__(
         self,
-        reread: Callable[[], Settings],
+        sources: Sources,
+        parts: Parts,
         *,
-        build: Callable[[Screening], Any],
-        warm: Sequence[str],
-        auth: Auth | None,
-        credentials: Callable[[Settings], Credentials],
-        worker: Worker,
-        service: Service,
-        sockets: Sockets,
-        following: Following,
-        tiers: ModelTiers,
-        judging: Judging | None,
-        reviewed: Reviews | None,
         tell: Callable[[list[Owed]], None],
         say: Callable[[str], None],
         wall: Callable[[], float],
     ) -> None:
-        self._reread, self._build, self._warm = reread, build, tuple(warm)
-        self._auth, self._credentials, self._worker, self._service = auth, credentials, worker, service
-        self._sockets, self._following, self._tiers = sockets, following, tiers
-        self._judging, self._reviews = judging, reviewed
+        self._sources, self._parts = sources, parts
         self._tell, self._say, self._wall = tell, say, wall
         self._under_way: set[asyncio.Task[None]] = set()
         self._one = asyncio.Lock()
@@ -80,32 +93,34 @@ class Reloads:
             await self._reload()
 
     async def _reload(self) -> None:
+        sources, parts = self._sources, self._parts
+        auth, judging, kept = parts.auth, parts.judging, parts.reviews
         at = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="seconds")
         try:
-            settings = self._reread().check()
-            found = None if self._auth is None or settings.insecure else self._credentials(settings)
-            screener = await asyncio.get_running_loop().run_in_executor(None, self._build, settings.screening)
-            actions = None if self._reviews is None else reviews.chosen(settings.screening)
-            use = self._following.renewed(settings)
-            tiers = await asyncio.get_running_loop().run_in_executor(None, self._tiers.read, settings)
-            read = self._sockets.read(settings)
-            if self._judging is not None:
-                await self._judging.judges.replace(Setup(settings.screening, self._warm))
-            self._sockets.use(settings, read)
+            settings = sources.reread().check()
+            found = None if auth is None or settings.insecure else sources.credentials(settings)
+            screener = await asyncio.get_running_loop().run_in_executor(None, sources.build, settings.screening)
+            actions = None if kept is None else reviews.chosen(settings.screening)
+            use = parts.following.renewed(settings)
+            tiers = await asyncio.get_running_loop().run_in_executor(None, parts.tiers.read, settings)
+            read = parts.sockets.read(settings)
+            if judging is not None:
+                await judging.judges.replace(Setup(settings.screening, tuple(sources.warm)))
+            parts.sockets.use(settings, read)
         except (AimdsError, OSError, ssl.SSLError) as error:
             self.last = {"at": at, "error": str(error)}
             self._say(f"reload failed, everything stays as it was: {error}")
             return
-        if found is not None and self._auth is not None:
-            self._auth.credentials = found
-        self._worker.replace(screener)
-        self._tiers.use(tiers, self._worker, self._service)
+        if found is not None and auth is not None:
+            auth.credentials = found
+        parts.worker.replace(screener)
+        parts.tiers.use(tiers, parts.worker, parts.service)
         # A reload that is given up goes on here: what is owed is told before the log is closed.
         self._telling = asyncio.get_running_loop().run_in_executor(None, self._renewed, use)
         problem = await asyncio.shield(self._telling)
-        if self._reviews is not None and actions is not None:
-            self._reviews.reviewing.actions = actions
-        self._service.batcher.weights = dict(settings.weights)
+        if kept is not None and actions is not None:
+            kept.reviewing.actions = actions
+        parts.service.batcher.weights = dict(settings.weights)
         self.last = {"at": at, "error": problem}
         self._say("reloaded" if problem is None else f"reloaded, but for {problem}")
 

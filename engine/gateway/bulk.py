@@ -23,7 +23,8 @@ class Bulk(Screening):
     """``/v1/screen/batch``: an Arrow IPC stream or NDJSON in, verdicts out in the same order, in chunks as they finish.
 
     Rows are screened in pieces, a few at a time; the rest of the body is not read until these are done. The first piece
-    may be refused as a whole. Later on, a row that cannot be judged has a verdict with status error.
+    may be refused as a whole. Later on, a row that cannot be judged has a verdict with status error, and so has a line
+    of NDJSON that is no request.
     """
 
     def __init__(self, route: str, desk: Desk, head: Head, identity: Identity, answers: Answers) -> None:
@@ -47,6 +48,8 @@ class Bulk(Screening):
         self._recording = None if key is None else Recording(answers, key, shape)
         self._held = bytearray()
         self._rows: list[Row] = []
+        self._problems: list[str] = []
+        """What is wrong with each of these rows; empty where they can be screened."""
         self._row_bytes = 0
         self._ready: deque[Piece] = deque()
         self._under_way: deque[_Slot] = deque()
@@ -150,9 +153,21 @@ class Bulk(Screening):
             line = bytes(self._held[start:stop]).strip()
             start = stop + 1
             if line:
-                one = self.own(rows.row(line, f"line {self._count + 1}"), self._count)
+                told: str | None = None
+                try:
+                    one = rows.row(line, f"line {self._count + 1}")
+                except Problem as problem:
+                    if not self._count and problem.kind == "malformed":
+                        # What does not even begin as NDJSON is no batch.
+                        raise
+                    # It has a verdict with status error in its place; the others are screened.
+                    one, told = Row(""), str(problem)
+                if (told is None) == bool(self._problems):
+                    self._flush()
+                if told is not None:
+                    self._problems.append(told)
+                self._rows.append(self.own(one, self._count))
                 self._count += 1
-                self._rows.append(one)
                 self._row_bytes += len(one.text)
                 if len(self._rows) >= self.desk.limits.piece_rows or self._row_bytes >= self.desk.limits.piece_bytes:
                     self._flush()
@@ -162,8 +177,10 @@ class Bulk(Screening):
 
     def _flush(self) -> None:
         if self._rows:
-            self._ready.append(Piece(self.route, self.identity, self.form, *_UNSET, rows=self._rows, tiers=self.tiers))
-            self._rows, self._row_bytes = [], 0
+            piece = Piece(self.route, self.identity, self.form, *_UNSET, rows=self._rows, tiers=self.tiers)
+            piece.problems = self._problems
+            self._ready.append(piece)
+            self._rows, self._problems, self._row_bytes = [], [], 0
 
     def _pump(self, now: float) -> None:
         if not self._ready and not self._under_way:
@@ -193,6 +210,11 @@ class Bulk(Screening):
             self._advance(slot, now)
 
         piece.done, piece.failed = done, failed
+        if piece.problems:
+            slot.found = self._unreadable(piece)
+            self._under_way.append(slot)
+            self._deliver()
+            return
         piece.admitted = self._admitted
         try:
             slot.job = self.desk.place(piece, now + self.slack_s, self.urgency, now)
@@ -209,13 +231,21 @@ class Bulk(Screening):
     def _advance(self, slot: _Slot, now: float) -> None:
         if slot.job is not None:
             self.jobs.discard(slot.job)
+        self._deliver()
+        if not self.ended:
+            self._pump(now)
+            self.wake()
+
+    def _unreadable(self, piece: Piece) -> Any:
+        found = self.desk.unjudged(piece.requests(), "")
+        place = found.schema.get_field_index("error")
+        return piece.formed(found.set_column(place, found.schema.field(place), pa.array(piece.problems, pa.string())))
+
+    def _deliver(self) -> None:
         while self._under_way and self._under_way[0].found is not None:
             found = self._under_way.popleft().found
             self._begin()
             self.send(self._writer.batch(found) if self._writer is not None else b"\n".join(found) + b"\n")
-        if not self.ended:
-            self._pump(now)
-            self.wake()
 
     def _begin(self) -> None:
         if not self.status:

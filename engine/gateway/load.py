@@ -129,6 +129,8 @@ async def _streamed(
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
 ) -> None:
+    from aimds.gateway.client import ServerError
+
     waiting: dict[str, float] = {}
 
     async def rows() -> AsyncIterator[dict[str, Any]]:
@@ -139,13 +141,17 @@ async def _streamed(
             result.sent += 1
             yield {"text": next(content), "request_id": str(number)}
 
-    async for found in client.stream(rows(), brief=True):
-        began = waiting.pop(found["request_id"])
-        if "problem" in found:
-            result.refused += 1
-            continue
-        result.latencies.append(clock() - began)
-        result.unjudged += found["status"] == "error"
+    try:
+        async for found in client.stream(rows(), brief=True):
+            began = waiting.pop(found["request_id"])
+            if "problem" in found:
+                result.refused += 1
+                continue
+            result.latencies.append(clock() - began)
+            result.unjudged += found["status"] == "error"
+    except ServerError as error:
+        if error.status or not result.sent:
+            raise
     result.failed += len(waiting)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -59,6 +59,8 @@ class Piece:
     """Its rows are requests of their own: an answer is a list with a Problem in the place of a row that has none."""
     tiers: str = ""
     """ANY_TIER or LOCAL_TIERS where a choice is asked for; its form is JSON lines then."""
+    problems: list[str] = field(default_factory=list)
+    """What is wrong with each of its rows, where none of them can be screened."""
 
     @property
     def count(self) -> int:

@@ -93,7 +93,9 @@ def turns(content: bytes) -> list[Row]:
     found: Turns | None = None
     try:
         found = _TURNS.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if isinstance(error, msgspec.ValidationError) and "`$.turns" in str(error):
+            raise Problem("unprocessable", f"the body: {error}") from None
         return [row(content)]
     if not found.turns:
         raise Problem("unprocessable", "turns is empty")

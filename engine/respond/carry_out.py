@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.respond.held import Hold, Key, Quarantine, RateLimits
-from aimds.respond.hold_file import Change, HoldFile
+from aimds.respond.hold_file import HoldFile
+from aimds.respond.hold_lines import Change
 from aimds.respond.playbook import ENDINGS, Playbook
 from aimds.respond.policy import Policy
 from aimds.respond.scored import codes
@@ -89,12 +90,13 @@ class Responder:
         self._file, self._changes = file, list[Change]()
         self._filed: dict[tuple[str, Key], float] = {}
         """Until when a hold is in the file."""
-        for (kind, key), hold in ({} if file is None else file.found).items():
-            if kind == "quarantine":
-                self._quarantine.resume(key, hold)
-            else:
-                self._limits.resume(key, hold, now)
-            self._filed[kind, key] = hold.until
+        for kind, held in ({} if file is None else file.found).items():
+            for key, hold in held.items():
+                if kind == "quarantine":
+                    self._quarantine.resume(key, hold)
+                else:
+                    self._limits.resume(key, hold, now)
+                self._filed[kind, key] = hold.until
         self.notified = self.lost = 0
         """Rows that the hook was told of; ``lost``: rows of which the hook could not be told."""
 

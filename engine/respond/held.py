@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
 from typing import Any
+
+import msgspec
+from msgspec.structs import astuple
 
 Key = tuple[str | None, str | None, str | None]
 """Tenant, session, and sender where there is no session."""
 MOST = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True, gc=False):
     """Since when and until when, seconds of the clock that is passed in, and the request that caused it."""
 
     since: float

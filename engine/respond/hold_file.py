@@ -9,30 +9,23 @@ earlier versions stands what `aimds.ids` puts in their place.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import math
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 from aimds.errors import DataError
-from aimds.ids import short
 from aimds.record import disk
 from aimds.record.journal import Journal
-from aimds.respond.held import Hold, Key
+from aimds.respond import hold_lines
+from aimds.respond.hold_lines import KINDS, Change, Held, line
 
 MARK: Final = b"AIMDSH1\n"
-KINDS: Final = ("quarantine", "rate_limit")
-MOST_LINE: Final = 64 << 20
-"""Bytes of a line; a longer one is none. The file has no limit of its own: who makes it long must not end its holds."""
+PORTION: Final = 1 << 20
+"""Bytes of lines that are read at once."""
 SLACK: Final = 64
 """So many lines that no longer count may stand in the file, and as many again as there are holds."""
-_HASH: Final = 16
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
-Change = tuple[str, Key, Hold | None]
-"""Kind, whose hold, and the hold; None: it is over."""
 
 
 class HoldFile:
@@ -52,9 +45,11 @@ class HoldFile:
         self.behind = self._closed = False
         """``behind``: a change is not on the disk; `rewrite` mends it."""
         try:
-            self.found, self._lines, sound = self._read()
-            if not sound or self._lines != len(self.found):
-                self._replace([_line((kind, key, hold)) for (kind, key), hold in self.found.items()])
+            with _uncollected():
+                self.found, self._lines, sound = self._read()
+            if not sound or self._lines != sum(map(len, self.found.values())):
+                holds = ((kind, key, hold) for kind, held in self.found.items() for key, hold in held.items())
+                self._replace(list(map(line, holds)))
         except OSError as error:
             self._journal.close()
             raise DataError(path, f"cannot be written: {error.strerror or error}") from error
@@ -62,34 +57,30 @@ class HoldFile:
             self._journal.close()
             raise
 
-    def _read(self) -> tuple[dict[tuple[str, Key], Hold], int, bool]:
+    def _read(self) -> tuple[Held, int, bool]:
         # What is held, lines in the file, and whether it may be added to as it stands.
-        size = self._journal.size
-        if not size:
-            return {}, 0, False
-        found: dict[tuple[str, Key], Hold] = {}
+        found: Held = {kind: {} for kind in KINDS}
+        if not self._journal.size:
+            return found, 0, False
         count = damaged = 0
         torn = False
+        # The file has no limit: who makes it long must not end its holds.
         with self._path.open("rb") as file:
             if file.read(len(MARK)) != MARK:
                 self._aside("it is no file of holds, or of another format")
-                return {}, 0, False
-            while line := file.readline(MOST_LINE):
-                torn = not line.endswith(b"\n") and len(line) < MOST_LINE
-                if torn:
-                    break
-                count += 1
-                change = _change(line[:-1])
-                if change is None:
-                    damaged += 1
-                    continue
-                kind, key, hold = change
-                # The order is that of the changes, as it is in memory: of too many, the one held longest goes.
-                found.pop((kind, key), None)
-                if hold is not None:
-                    found[kind, key] = hold
+                return found, 0, False
+            while content := file.read(PORTION):
+                rest = b"" if content.endswith(b"\n") else file.readline(hold_lines.MOST_LINE)
+                lines = (content + rest).split(b"\n")
+                last = lines.pop()
+                torn = bool(last) and len(rest) < hold_lines.MOST_LINE
+                if last and not torn:
+                    lines.append(last)
+                count += len(lines)
+                damaged += hold_lines.take(lines, found)
         if damaged:
-            self._aside(f"{damaged} of its {count} lines are damaged; {len(found)} holds are in the others")
+            held = sum(map(len, found.values()))
+            self._aside(f"{damaged} of its {count} lines are damaged; {held} holds are in the others")
         elif torn:
             self._say(f"the last line of {self._path} was torn and is cut off: that hold was not yet in force")
         return found, count, not (damaged or torn)
@@ -108,7 +99,7 @@ class HoldFile:
             changes = taken()
             if not changes or self._closed:
                 return
-            lines = list(map(_line, changes))
+            lines = list(map(line, changes))
             if self._since is not None:
                 self._since += lines
             if self.behind:
@@ -140,7 +131,7 @@ class HoldFile:
             lines: list[bytes] | None = None
             try:
                 # What takes long is done where nobody waits for it.
-                lines = list(map(_line, changes))
+                lines = list(map(line, changes))
             finally:
                 with self._lock:
                     since, self._since = self._since, None
@@ -173,50 +164,13 @@ class HoldFile:
             self._journal.close()
 
 
-def _line(change: Change) -> bytes:
-    kind, key, hold = change
-    values: list[Any] = [kind, *key]
-    if hold is not None:
-        values += [hold.since, None if math.isinf(hold.until) else hold.until, hold.request_id]
-    text = _ENCODER.encode(values).encode()
-    return _hash(text) + b" " + text + b"\n"
-
-
-def _hash(text: bytes) -> bytes:
-    return hashlib.sha256(text).hexdigest()[:_HASH].encode()
-
-
-def _change(line: bytes) -> Change | None:
-    # None: damaged, or of values that cannot be.
-    hashed, text = line[:_HASH], line[_HASH + 1 :]
-    if line[_HASH : _HASH + 1] != b" " or _hash(text) != hashed:
-        return None
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    # All that is made stays and has no cycles: the collector would come by for nothing, and over all models each time.
+    was_on = gc.isenabled()
+    gc.disable()
     try:
-        values = json.loads(text)
-    except (RecursionError, ValueError):
-        return None
-    if not isinstance(values, list) or len(values) not in (4, 7) or values[0] not in KINDS:
-        return None
-    kind, tenant, session, sender = values[:4]
-    if not all(one is None or isinstance(one, str) for one in (tenant, session, sender)):
-        return None
-    # Without a session there is only the sender, and a sender is limited, never shut out.
-    if (session is None) == (sender is None) or (session is None and kind == "quarantine"):
-        return None
-    bounded = [None if one is None else short(one) for one in (tenant, session)]
-    key: Key = (bounded[0], bounded[1], sender)
-    if len(values) == 4:
-        return kind, key, None
-    since, until, request_id = values[4:]
-    until = math.inf if until is None else until
-    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (since, until))
-    if not numbers or not isinstance(request_id, str):
-        return None
-    try:
-        since, until = float(since), float(until)
-    except OverflowError:
-        return None
-    # A time that no calendar has could not be shown, and json reads NaN and Infinity.
-    if not 0 <= since < 1e11 or not (0 <= until < 1e11 or values[5] is None):
-        return None
-    return kind, key, Hold(since, until, request_id)
+        yield
+    finally:
+        if was_on:
+            gc.enable()

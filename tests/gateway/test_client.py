@@ -73,6 +73,25 @@ def test_a_client_gets_verdicts_of_texts_and_tables_over_one_connection(folder: 
         assert caught.value.status == 422
 
 
+@pytest.mark.parametrize("http", [3, 1])
+@pytest.mark.parametrize(
+    ("text", "kind"), [(1, "int"), (1.5, "float"), (True, "bool"), (["a"], "array"), ({"a": 1}, "object")]
+)
+def test_a_text_that_is_none_is_refused_by_its_field_and_what_it_holds(
+    folder: Path, http: int, text: Any, kind: str
+) -> None:
+    with live(settings(folder)) as server, Client(url(server), **options(folder, http)) as client:
+        with pytest.raises(ServerError, match=f"got `{kind}` - at `\\$.text`") as caught:
+            client.screen(text)
+        assert caught.value.status == 422
+        rows = b"".join(json.dumps({"text": one}).encode() + b"\n" for one in ("a", text, ATTACK))
+        answer = client.request("POST", "/v1/screen/batch", rows, {"content-type": "application/x-ndjson"})
+        found = [json.loads(line) for line in answer.body.splitlines()]
+        assert [one["status"] for one in found] == ["ok", "error", "ok"]
+        assert f"got `{kind}`" in found[1]["error"]
+        assert found[2]["action"] == "block"
+
+
 def test_a_gateway_without_tls_is_reached_over_tcp() -> None:
     with live() as server, Client(f"http://127.0.0.1:{server.gateway.port}") as client:
         assert client.screen("hello")["action"] == "allow"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ from aioquic.quic.stream import QuicStream
 from desk import ATTACK
 from quic import Running, ca, running
 from test_network import network
-from test_packets import only
+from test_packets import Secret, only
 
 from aimds import AsyncClient
 from aimds.gateway.client import ServerError
 from aimds.gateway.client.quic import Quic
+from aimds.gateway.packets.credit import STREAMS
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def trusted(tmp_path: Path) -> Path:
 
 
 def client(port: int, trusted: Path, **more: Any) -> AsyncClient:
-    return AsyncClient(f"https://127.0.0.1:{port}", ca=trusted, timeout_s=20.0, **more)
+    return AsyncClient(f"https://127.0.0.1:{port}", ca=trusted, **{"timeout_s": 20.0, **more})
 
 
 async def rows(count: int) -> AsyncIterator[dict[str, Any]]:
@@ -91,6 +94,141 @@ def test_what_waits_when_a_client_is_closed_is_told_so(trusted: Path) -> None:
         await ours.close()
         with pytest.raises(ServerError, match="broke off"):
             await waiting
+
+    running(test)
+
+
+async def until_queued(one: Running, count: int) -> None:
+    async with asyncio.timeout(20):
+        while one.service.batcher.queued_rows != count:
+            await asyncio.sleep(0.01)
+
+
+def test_a_request_that_times_out_is_taken_back_alone_and_its_neighbours_are_answered(trusted: Path) -> None:
+    async def test(one: Running) -> None:
+        async with client(one.port, trusted, timeout_s=0.5, attempts=1) as ours:
+            goes_on = asyncio.Event()
+
+            async def paused() -> AsyncIterator[dict[str, Any]]:
+                async for row in rows(40):
+                    if row["request_id"] == "1":
+                        await goes_on.wait()
+                    yield row
+
+            stream = ours.stream(paused(), brief=True)
+            found = [await anext(stream)]
+            below, works = connection(ours), one.service.hooks
+            one.service.hooks = type(works)(lambda: None, one.worker.unjudged)
+            late = asyncio.ensure_future(ours.request("POST", "/v1/screen", b'{"text": "late"}'))
+            await until_queued(one, 1)
+            with pytest.raises(ServerError, match="TimeoutError"):
+                await late
+            async with asyncio.timeout(20):
+                while len(only(one)._requests) > 1:
+                    await asyncio.sleep(0.01)
+            await until_queued(one, 0)
+            one.service.hooks = works
+            goes_on.set()
+            found += [verdict async for verdict in stream]
+            assert sorted(int(verdict["request_id"]) for verdict in found) == list(range(40))
+            assert (await ours.screen(ATTACK))["action"] == "block"
+            assert connection(ours) is below
+            assert not below.streams
+
+    running(test)
+
+
+def test_a_request_whose_caller_leaves_is_taken_back(trusted: Path) -> None:
+    async def test(one: Running) -> None:
+        async with client(one.port, trusted, attempts=1) as ours:
+            await ours.screen("a")
+            below, works = connection(ours), one.service.hooks
+            one.service.hooks = type(works)(lambda: None, one.worker.unjudged)
+            left = asyncio.ensure_future(ours.request("POST", "/v1/screen", b'{"text": "left"}'))
+            await until_queued(one, 1)
+            left.cancel()
+            await until_queued(one, 0)
+            one.service.hooks = works
+            assert (await ours.screen(ATTACK))["action"] == "block"
+            assert connection(ours) is below
+
+    running(test)
+
+
+def test_an_answer_that_comes_after_its_request_was_given_up_is_dropped(trusted: Path) -> None:
+    async def test(one: Running) -> None:
+        async with client(one.port, trusted, attempts=1) as ours:
+            await ours.screen("a")
+            below, works = connection(ours), one.service.hooks
+            one.service.hooks = type(works)(lambda: None, one.worker.unjudged)
+            tell, told = below.quic.cancel, list[int]()
+            # The gateway is not told, as when the packet that says so is late.
+            below.quic.cancel = lambda stream, code: told.append(stream)  # type: ignore[method-assign]
+            late = asyncio.ensure_future(ours.screen("late"))
+            await until_queued(one, 1)
+            late.cancel()
+            await asyncio.sleep(0)
+            below.quic.cancel = tell  # type: ignore[method-assign]
+            one.service.hooks = works
+            assert [(await ours.screen(text))["action"] for text in ("a", ATTACK)] == ["allow", "block"]
+            assert len(told) == 1
+            assert connection(ours) is below
+            assert not below.streams
+
+    running(test)
+
+
+def test_a_request_that_may_not_begin_yet_is_taken_back_without_harm(trusted: Path) -> None:
+    async def test(one: Running) -> None:
+        async with client(one.port, trusted, attempts=1) as ours:
+            await ours.screen("a")
+            below, works = connection(ours), one.service.hooks
+            one.service.hooks = type(works)(lambda: None, one.worker.unjudged)
+            head = ours._head("POST", "/v1/screen", {"content-type": "application/json"})
+            begun = [below.begin(head, b'{"text": "a"}', lambda event: None) for _ in range(STREAMS + 40)]
+            blocked = [stream for stream in begun if below.quic._streams[stream].is_blocked]
+            assert blocked
+            await until_queued(one, len(begun) - len(blocked))
+            for stream in reversed(begun):
+                below.cancel(stream)
+            await until_queued(one, 0)
+            one.service.hooks = works
+            for _ in range(STREAMS + 40):
+                assert (await ours.screen("a"))["action"] == "allow"
+            assert connection(ours) is below
+
+    running(test)
+
+
+def test_a_connection_on_which_no_packet_comes_is_given_up_with_the_request_that_waited(trusted: Path) -> None:
+    async def test(one: Running) -> None:
+        async with network(one, 0, 0) as between, client(between.port, trusted, timeout_s=2.0, attempts=2) as ours:
+            await ours.screen("a")
+            first = connection(ours)
+            between.far.unheard = 1 << 30
+            waiting = asyncio.ensure_future(ours.screen(ATTACK))
+            async with asyncio.timeout(20):
+                while not first.over:
+                    await asyncio.sleep(0.01)
+            between.far.unheard = 0
+            assert (await waiting)["action"] == "block"
+            assert connection(ours) is not first
+
+    running(test)
+
+
+def test_a_token_is_let_go_of_with_the_connection_it_was_sent_on(trusted: Path) -> None:
+    async def test(one: Running) -> None:
+        async with client(one.port, trusted, attempts=1) as ours:
+            token = Secret("Bearer secret")
+            held, headers = weakref.ref(token), {"authorization": token}
+            for _ in range(2):
+                await ours.request("POST", "/v1/screen", b'{"text": "a"}', headers)
+            del token, headers
+            await ours.close()
+            gc.collect()
+            assert held() is None
+            assert (await ours.screen("a"))["action"] == "allow"
 
     running(test)
 

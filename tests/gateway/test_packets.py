@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import tracemalloc
+import weakref
 from typing import Any
 
 import pylsqpack
@@ -28,6 +31,7 @@ from quic import Client, Running, body, running
 from aimds.gateway.headers import Head
 from aimds.gateway.packets import heads
 from aimds.gateway.packets.answer import Answer
+from aimds.gateway.packets.credit import STREAMS
 from aimds.gateway.packets.receiving import MOST_RANGES
 from aimds.gateway.packets.wire import acknowledgement, pulled, varint
 from aimds.gateway.problem import Problem
@@ -41,6 +45,12 @@ HEADERS = st.lists(
     ),
     max_size=8,
 )
+
+
+class Secret(str):
+    """A text of which it can be seen whether anybody still has it."""
+
+
 REQUEST = [
     (b":method", b"POST"),
     (b":scheme", b"https"),
@@ -77,7 +87,7 @@ def test_the_head_of_a_request_is_read_as_it_was_meant(
 ) -> None:
     pseudo = [(":method", "POST"), (":scheme", "https"), (":authority", "a:1"), (":path", "/v1/screen?verdict=brief")]
     headers = [*pseudo, ("authorization", "Bearer \u00e4\u4e2d"), *headers]
-    frame = Buffer(data=heads.request(headers, more))
+    frame = Buffer(data=heads.Heads().request(headers, more))
     assert frame.pull_uint_var() == FrameType.HEADERS
     block = frame.pull_bytes(frame.pull_uint_var())
     assert frame.eof()
@@ -112,6 +122,59 @@ def test_a_head_with_a_key_is_read_as_by_itself(key: bytes, more: list[tuple[byt
     except (ProtocolError, Problem) as error:
         expected = type(error).__name__, str(error)  # type: ignore[assignment]
     assert read(key) == read(b"before", key) == expected
+
+
+def of_the_server(number: int, requests: Requests) -> None:
+    requests._read([*REQUEST, (b"x-own", b"%d" % number * 30_000)])
+
+
+def of_the_client(number: int, kept: heads.Heads) -> None:
+    kept.request([(":path", "/v1/screen"), ("x-own", str(number) * 30_000)])
+
+
+@pytest.mark.parametrize(("read", "made"), [(of_the_server, lambda: Requests(None)), (of_the_client, heads.Heads)])
+def test_heads_of_a_connection_are_kept_up_to_a_bound_in_bytes_however_long_they_are(read: Any, made: Any) -> None:
+    kept = made()
+    tracemalloc.start()
+    try:
+        for number in range(10, 74):
+            read(number, kept)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 256 << 10
+
+
+def test_a_head_that_comes_again_is_kept_and_one_that_is_too_long_costs_the_others_nothing() -> None:
+    requests: Any = Requests(None)  # type: ignore[arg-type]
+    first = requests._read(REQUEST)
+    requests._read([*REQUEST, (b"x-own", b"y" * 200_000)])
+    assert requests._read(list(REQUEST)) is first
+
+
+def test_the_head_of_an_answer_with_a_cookie_is_not_kept() -> None:
+    cookie = weakref.ref(secret := Secret("aimds-review=secret"))
+    assert b"aimds-review=secret" in heads.head(200, (("set-cookie", secret),))
+    del secret
+    assert cookie() is None
+
+
+def test_nothing_of_the_heads_that_came_on_a_connection_outlives_it() -> None:
+    async def test(one: Running) -> None:
+        gc.disable()
+        try:
+            async with one.client() as client:
+                assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+                heads_read = weakref.ref(only(one)._reader)
+                assert heads_read() is not None
+            async with asyncio.timeout(20):
+                while one.server._known:
+                    await asyncio.sleep(0.01)
+            assert heads_read() is None
+        finally:
+            gc.enable()
+
+    running(test)
 
 
 def head_of(client: Client, *more: tuple[bytes, bytes]) -> bytes:
@@ -208,7 +271,7 @@ def test_data_behind_an_early_answer_is_no_request() -> None:
             assert (await client.ask("/v1/screen", body("a")))["status"] == 200
             assert not client.ended
             assert sum(one.screener.batches) == 1
-            assert not only(one)._deaf
+            assert not only(one)._requests
 
     running(test)
 
@@ -228,7 +291,7 @@ def test_of_requests_that_are_over_nothing_is_left() -> None:
                     await client.ping()
             for left in (quic._active, quic._owed, quic._leaving, quic._latest, quic.held):
                 assert not [stream for stream in left if not stream & 3]
-            left = connection._requests, connection._came, connection._full, connection._deaf
+            left = connection._requests, connection._came, connection._full
             assert not any(left)
             assert len(quic._streams) == 6
             assert quic._held == 0
@@ -249,6 +312,51 @@ def test_a_stream_that_its_client_resets_is_forgotten() -> None:
                     await client.ping()
             assert not only(one)._requests
             assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test)
+
+
+def test_streams_that_their_client_resets_before_their_head_has_come_are_forgotten() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            for _ in range(2 * STREAMS // 32):
+                for _ in range(32):
+                    stream = int(client._quic.get_next_available_stream_id())
+                    client._quic.send_stream_data(stream, b"\x01\x40", False)
+                    client.transmit()
+                    client._quic.reset_stream(stream, ErrorCode.H3_REQUEST_CANCELLED)
+                    client._quic.stop_stream(stream, ErrorCode.H3_REQUEST_CANCELLED)
+                async with asyncio.timeout(10):
+                    while any(not stream & 3 for stream in (*only(one).quic._streams, *client._quic._streams)):
+                        await client.ping()
+            assert not [stream for stream in only(one)._http._stream if not stream & 3]  # type: ignore[union-attr]
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test)
+
+
+def test_a_request_that_comes_behind_its_own_reset_is_not_begun() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            assert client.http is not None
+            stream, held = int(client._quic.get_next_available_stream_id()), list[bytes]()
+            send = client._quic.send_stream_data
+            client._quic.send_stream_data = lambda _, content, end=False: held.append(content)  # type: ignore[method-assign]
+            client.http.send_headers(stream, REQUEST)
+            client.http.send_data(stream, body("a"), True)
+            client._quic.send_stream_data = send  # type: ignore[method-assign]
+            whole = b"".join(held)
+            sender = client._quic._get_or_create_stream_for_send(stream).sender
+            sender.highest_offset = len(whole)
+            client._quic.reset_stream(stream, ErrorCode.H3_REQUEST_CANCELLED)
+            client.transmit()
+            await client.ping()
+            sender._reset_error_code = None
+            client._quic.send_stream_data(stream, whole, True)
+            client.transmit()
+            assert (await client.ask("/v1/screen", body("b")))["status"] == 200
+            assert not client.ended
+            assert sum(one.screener.batches) == 1
 
     running(test)
 

@@ -71,6 +71,9 @@ def test_brief_verdicts_are_short() -> None:
         ("/v1/screen", b"{}", JSON, 422, "text"),
         ("/v1/screen", b'{"text": 1}', JSON, 422, "Expected `str`"),
         ("/v1/screen", b'{"text": null}', JSON, 422, "Expected `str`"),
+        ("/v1/screen", b'{"text": true}', JSON, 422, "Expected `str`, got `bool` - at `$.text`"),
+        ("/v1/screen", b'{"text": ["a"]}', JSON, 422, "Expected `str`, got `array` - at `$.text`"),
+        ("/v1/screen", b'{"text": {"a": 1}}', JSON, 422, "Expected `str`, got `object` - at `$.text`"),
         ("/v1/screen", b'{"text": "a", "txet": 1}', JSON, 422, "txet"),
         ("/v1/screen", b'{"text": "a", "channel": "root"}', JSON, 422, "channel"),
         ("/v1/screen", b'{"text": "a", "turn": 99999999999999999999}', JSON, 422, "turn"),
@@ -94,10 +97,11 @@ def test_brief_verdicts_are_short() -> None:
         ("/v1/sessions/a/b/turns", b"", JSON, 404, "routes"),
         ("/healthz", b"", JSON, 405, "GET"),
         ("/v1/sessions/a/turns", b'{"turns": []}', JSON, 422, "empty"),
+        ("/v1/sessions/a/turns", b'{"text": 1}', JSON, 422, "got `int` - at `$.text`"),
+        ("/v1/sessions/a/turns", b'{"turns": [{"text": 1}]}', JSON, 422, "got `int` - at `$.turns[0].text`"),
         ("/v1/sessions/a/turns", b'{"text": "a", "session_id": "b"}', JSON, 422, "session of the path"),
         ("/v1/screen/batch", b"", JSON, 415, "arrow"),
         ("/v1/screen/batch", b'{"text"\n', NDJSON, 400, "line 1"),
-        ("/v1/screen/batch", b'{"text": "a"}\n{"text": 5}\n', NDJSON, 422, "line 2"),
         ("/v1/screen/batch", b"", ARROW, 400, "no schema"),
         ("/v1/screen/batch", b"not arrow at all", ARROW, 400, "not an Arrow"),
     ],
@@ -114,6 +118,35 @@ def test_what_is_wrong_is_named_in_a_problem_body(
     assert found["type"].startswith("urn:aimds:problem:")
     assert desk.screener.batches == []
     assert desk.service.idle
+
+
+def verdicts_of(exchange: Any, accept: list[tuple[bytes, bytes]]) -> list[dict[str, Any]]:
+    return documents(exchange) if accept is NDJSON else pa.ipc.open_stream(taken(exchange)).read_all().to_pylist()
+
+
+@pytest.mark.parametrize("accept", [NDJSON, ARROW])
+def test_a_line_of_a_batch_that_is_no_request_has_a_verdict_with_status_error_and_the_others_are_screened(
+    accept: list[tuple[bytes, bytes]],
+) -> None:
+    bad = [b'{"text": 5}', b'{"text": true}', b'{"text": ["a"]}', b'{"text": {"a": 1}}', b"[", b'{"text": "a", "x": 1}']
+    content = b"\n".join([body("a"), *bad, body(ATTACK), bad[0], body("a"), b""])
+    desk = Desk()
+    exchange = desk.ask("/v1/screen/batch", content, [*NDJSON, (b"accept", accept[0][1])])
+    assert exchange.status == 200
+    found = verdicts_of(exchange, accept)
+    assert [one["request_id"] for one in found] == [str(number) for number in range(10)]
+    assert [one["status"] == "error" for one in found] == [False, *[True] * 6, False, True, False]
+    assert [found[number]["action"] for number in (0, 7, 9)] == ["allow", "block", "allow"]
+    for number, kind in enumerate(("int", "bool", "array", "object"), 1):
+        assert f"line {number + 1}: Expected `str`, got `{kind}` - at `$.text`" in found[number]["error"]
+
+
+def test_a_batch_of_lines_that_are_all_no_requests_is_answered_in_full() -> None:
+    exchange = Desk().ask("/v1/screen/batch", b"{}\n" * 5000, NDJSON)
+    assert exchange.status == 200
+    found = verdicts_of(exchange, NDJSON)
+    assert len(found) == 5000
+    assert {one["status"] for one in found} == {"error"}
 
 
 def test_a_body_beyond_the_limit_is_refused_while_it_comes() -> None:
@@ -453,8 +486,8 @@ def test_a_batch_that_was_not_judged_in_full_or_is_too_large_is_not_kept(monkeyp
 def test_a_refused_batch_refuses_who_waits_and_frees_the_key() -> None:
     desk = Desk()
     first, second = desk.open("/v1/screen/batch", [*NDJSON, *KEYED]), desk.open("/v1/screen/batch", [*NDJSON, *KEYED])
-    first.receive(b'{"text": 1}\n', desk.now)
-    assert first.status == 422
+    first.receive(b'{"text"\n', desk.now)
+    assert first.status == 400
     feed(desk, second, b'{"text": "a"}\n')
     desk.run()
     assert second.status == 200

@@ -24,7 +24,7 @@ from verdict_batches import batch
 from aimds import data
 from aimds.errors import DataError
 from aimds.ids import short
-from aimds.respond import hold_file
+from aimds.respond import hold_file, hold_lines
 from aimds.respond.carry_out import Responder
 from aimds.respond.held import Hold
 from aimds.respond.hold_file import MARK, HoldFile
@@ -134,7 +134,7 @@ def lines(*values: Any) -> bytes:
     made = []
     for value in values:
         text = json.dumps(value).encode()
-        made.append(hold_file._hash(text) + b" " + text + b"\n")
+        made.append(hold_lines._hash(text) + b" " + text + b"\n")
     return MARK + b"".join(made)
 
 
@@ -191,7 +191,7 @@ def test_a_line_that_is_too_long_is_left_out_and_the_others_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(hold_file, "MOST_LINE", 200)
+    monkeypatch.setattr(hold_lines, "MOST_LINE", 200)
     long = ["quarantine", None, "t" * 500, None, 1.0, None, "r"]
     (tmp_path / "holds").write_bytes(lines(GOOD, long, ["quarantine", None, "u", None, 1.0, None, "r"]))
     found = state(opened(tmp_path / "holds", 5.0, said), 5.0)
@@ -227,7 +227,7 @@ def test_a_damaged_file_stays_until_what_is_sound_of_it_is_on_the_disk(
 def test_a_session_with_a_long_name_in_a_file_of_an_earlier_version_is_held_by_its_stand_in(tmp_path: Path) -> None:
     path, name = tmp_path / "holds", "s" * 600
     key = ("acme-test", name, None)
-    path.write_bytes(MARK + hold_file._line(("quarantine", key, Hold(100.0, math.inf, "r1"))))
+    path.write_bytes(MARK + hold_lines.line(("quarantine", key, Hold(100.0, math.inf, "r1"))))
     one = opened(path, 101.0)
     assert [key for key, _ in state(one, 101.0)["quarantine"]] == [("acme-test", short(name), None)]
     assert one.release("acme-test", short(name), 102.0)
@@ -241,7 +241,7 @@ def test_a_file_that_is_closed_while_it_is_written_anew_is_whole_and_let_go(
     path = tmp_path / "holds"
     one = opened(path)
     acted(one, 100.0, START)
-    file, line, closing = one._file, hold_file._line, threading.Event()
+    file, line, closing = one._file, hold_lines.line, threading.Event()
     assert file is not None
 
     def close() -> None:
@@ -256,7 +256,7 @@ def test_a_file_that_is_closed_while_it_is_written_anew_is_whole_and_let_go(
         others.join(0.2)
         return line(change)
 
-    monkeypatch.setattr(hold_file, "_line", slow)
+    monkeypatch.setattr(hold_file, "line", slow)
     file.rewrite(one._everything)
     others.join(10)
     monkeypatch.undo()
@@ -350,9 +350,9 @@ def test_a_verdict_does_not_wait_while_the_file_is_written_anew(
     path = tmp_path / "holds"
     one = opened(path)
     acted(one, 100.0, START)
-    line, met = hold_file._line, list[bool]()
+    line, met = hold_lines.line, list[bool]()
 
-    def slow(change: hold_file.Change) -> bytes:
+    def slow(change: hold_lines.Change) -> bytes:
         if not met:
             met.append(True)
             others = threading.Thread(target=acted, args=(one, 101.0, {**START, "session_id": "t"}), daemon=True)
@@ -363,7 +363,7 @@ def test_a_verdict_does_not_wait_while_the_file_is_written_anew(
             assert b'"t"' in path.read_bytes()
         return line(change)
 
-    monkeypatch.setattr(hold_file, "_line", slow)
+    monkeypatch.setattr(hold_file, "line", slow)
     assert one._file is not None
     one._file.rewrite(one._everything)
     assert met

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from random import Random
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +22,7 @@ from aioquic.h3.events import DataReceived, HeadersReceived
 from aimds.errors import ConfigError
 from aimds.gateway.client.options import Answer, Options, ServerError, checked, refusal, untrusted
 from aimds.gateway.client.quic import Quic, opened
+from aimds.gateway.client.stream import encoded, verdicts
 from aimds.gateway.client.tcp import connection
 from aimds.gateway.headers import ARROW, DEADLINE, JSON, KEY, NDJSON
 
@@ -31,11 +31,9 @@ AGAIN = frozenset({429, 503})
 MOST_STREAMS = 100
 """Requests of one client at once, fewer than a gateway takes, so that none waits for leave to begin."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
-PORTION = 16 << 10
-"""Bytes of rows of a stream that are sent at once at most."""
 CHUNK_ROWS = 1024
 """Rows of a table that are sent as one batch: the gateway screens the first while the next come."""
-_ENCODE, _DECODE = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
+_DECODE = msgspec.json.Decoder().decode
 
 
 class AsyncClient:
@@ -87,6 +85,9 @@ class AsyncClient:
         """Close the connection."""
         await self._stack.aclose()
         self._quic = None
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         if self._tcp is not None:
             self._tcp.close()
             self._tcp = None
@@ -97,7 +98,7 @@ class AsyncClient:
         Raises:
             ServerError: refused, or no answer, after the last try.
         """
-        body = _encoded({"text": text, **fields})
+        body = encoded({"text": text, **fields})
         self._count += 1
         key = {"content-type": JSON, KEY: f"{self._name}-{self._count}"}
         answer = await self.request("POST", "/v1/screen", body, key)
@@ -132,6 +133,7 @@ class AsyncClient:
                 told = problem.problem.get("retry_after_s", 0.0)
                 wait = max(float(told), FIRST_WAIT_S * 2 ** (attempt - 1))
                 await self._sleep(min(wait, LONGEST_WAIT_S) * (1 + self._random.random() / 2))
+            began = asyncio.get_running_loop().time()
             try:
                 async with asyncio.timeout(self.options.timeout_s):
                     answer = await self._once(method, target, body, self._headers(headers or {}))
@@ -139,7 +141,8 @@ class AsyncClient:
                 await self.close()
                 raise untrusted(self._url, error.verify_message) from None
             except (OSError, TimeoutError, http.client.HTTPException, ssl.SSLError) as error:
-                await self.close()
+                if self._quic is not None and self._quic.is_dead(began):
+                    await self.close()
                 # Without the name and password that an address may hold.
                 at, why = self._url.netloc.rpartition("@")[2], str(error) or type(error).__name__
                 problem = ServerError(0, {"title": "No answer", "detail": f"{at}: {why}"})
@@ -151,68 +154,23 @@ class AsyncClient:
                 break
         raise problem
 
-    async def stream(
+    def stream(
         self, rows: AsyncIterator[dict[str, Any]], *, brief: bool = False
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Verdicts of ``rows`` as each is ready, matched by ``request_id``, over one long-lived stream of HTTP/3.
 
-        Rows are taken only as fast as the gateway takes them. What it refuses comes as a row with ``problem``.
+        Of ``rows`` no more are taken than ``window_rows`` (see `Options`) beyond the verdicts that were taken here.
+        What the gateway refuses comes as a row with ``problem``. What ``rows`` raises is raised here.
 
         Raises:
-            ServerError: the stream was refused, or broke off.
+            ServerError: the stream was refused, broke off, or ended before each row was answered.
             ConfigError: over TCP there is no stream.
         """
         if not self.is_quic:
             raise ConfigError("http", 1, "3 for a stream")
-        quic = await self._connected()
         target = "/v1/screen/stream" + ("?verdict=brief" if brief else "")
-        came: asyncio.Queue[HeadersReceived | DataReceived | None] = asyncio.Queue()
-        stream = quic.begin(self._head("POST", target, self._headers({"content-type": NDJSON})), None, came.put_nowait)
-
-        async def feed() -> None:
-            # Rows that come without a pause between them go together.
-            held, loop = bytearray(), asyncio.get_running_loop()
-
-            def flush() -> None:
-                if held and not quic.over:
-                    quic.write(stream, bytes(held))
-                    held.clear()
-
-            async for row in rows:
-                if not held:
-                    loop.call_soon(flush)
-                held.extend(_encoded(row) + b"\n")
-                if len(held) >= PORTION or quic.is_full(stream):
-                    content = bytes(held)
-                    held.clear()
-                    await quic.send(stream, content)
-            await quic.send(stream, bytes(held), end=True)
-            held.clear()
-
-        feeding = asyncio.create_task(feed())
-        status, held = 0, b""
-        try:
-            while True:
-                event = await came.get()
-                if event is None:
-                    raise ServerError(0, {"title": "The stream broke off"})
-                if isinstance(event, HeadersReceived):
-                    status = int(dict(event.headers)[b":status"])
-                else:
-                    held += event.data
-                if status >= 400 and event.stream_ended:
-                    raise refusal(Answer(status, {}, held))
-                if status < 400:
-                    *lines, held = held.split(b"\n")
-                    for line in lines:
-                        yield _DECODE(line)
-                if event.stream_ended:
-                    return
-        finally:
-            feeding.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-                await feeding
-            quic.streams.pop(stream, None)
+        head = self._head("POST", target, self._headers({"content-type": NDJSON}))
+        return verdicts(self._connected, head, rows, self.options.window_rows)
 
     def _headers(self, more: dict[str, str]) -> dict[str, str]:
         found = dict(more)
@@ -229,7 +187,12 @@ class AsyncClient:
     async def _once(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
         if not self.is_quic:
             async with self._lock:
-                return await asyncio.to_thread(self._over_tcp, method, target, body, headers)
+                try:
+                    return await asyncio.to_thread(self._over_tcp, method, target, body, headers)
+                except BaseException:
+                    # What is left of an answer would be read as that to the next request.
+                    self._hang_up()
+                    raise
         async with self._room:
             return await self._over_quic(method, target, body, headers)
 
@@ -257,7 +220,11 @@ class AsyncClient:
         try:
             return await done
         finally:
-            quic.streams.pop(stream, None)
+            if done.done() and not done.cancelled():
+                quic.streams.pop(stream, None)
+            else:
+                # Given up, by its time limit or by who asked: the other requests of the connection go on.
+                quic.cancel(stream)
 
     async def _connected(self) -> Quic:
         async with self._lock:
@@ -267,19 +234,12 @@ class AsyncClient:
             return self._quic
 
     def _over_tcp(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
-        if self._tcp is None:
-            self._tcp = connection(self._url, self.options)
-        self._tcp.request(method, target, body, headers)
-        answer = self._tcp.getresponse()
+        tcp = self._tcp
+        if tcp is None:
+            tcp = self._tcp = connection(self._url, self.options)
+        tcp.request(method, target, body, headers)
+        answer = tcp.getresponse()
         return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
-
-
-def _encoded(row: dict[str, Any]) -> bytes:
-    try:
-        return _ENCODE(row)
-    except (UnicodeEncodeError, OverflowError, TypeError):
-        # A surrogate by itself, or a number beyond 64 bits: for the gateway to say.
-        return json.dumps(row).encode()
 
 
 def _fields(options: Options) -> dict[str, Any]:

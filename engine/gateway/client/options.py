@@ -36,8 +36,10 @@ class Options:
 
     ``token``: an API key or a JWT · ``ca``: PEM that signs the server, the system's CAs by default · ``certificate``,
     ``key``: of the client, PEM · ``http``: 3 or 1 for the TCP twin · ``attempts``: tries of one request in all ·
-    ``deadline_ms``: within which each verdict is asked for · ``timeout_s``: until an answer is given up ·
-    ``connect_s``: until a gateway that says nothing at all over HTTP/3 is given up, without another try.
+    ``deadline_ms``: within which each verdict is asked for · ``timeout_s``: until an answer is given up; where not one
+    packet came meanwhile, the connection is given up with it · ``connect_s``: until a gateway that says nothing at all
+    over HTTP/3 is given up, without another try · ``window_rows``: rows of a stream that are taken at most before the
+    verdicts of earlier ones were.
     """
 
     token: str | None = None
@@ -49,12 +51,15 @@ class Options:
     deadline_ms: float | None = None
     timeout_s: float = 60.0
     connect_s: float = 5.0
+    window_rows: int = 4096
 
     def __post_init__(self) -> None:
         if self.http not in (1, 3):
             raise ConfigError("http", self.http, "3, or 1 for the TCP twin")
         if self.attempts < 1:
             raise ConfigError("attempts", self.attempts, "at least 1")
+        if self.window_rows < 1:
+            raise ConfigError("window_rows", self.window_rows, "at least 1")
 
 
 def checked(url: str) -> SplitResult:

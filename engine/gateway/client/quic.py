@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult
 
-from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.connection import H3_ALPN, ErrorCode, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, QuicEvent, StreamDataReceived, StreamReset
@@ -48,6 +48,7 @@ class Quic(End):
         self.distrust = ""
         """Why the server's certificate was not accepted, where that ended the connection."""
         self.room = asyncio.Event()
+        self._heads = heads.Heads()
 
     def quic_event_received(self, event: QuicEvent) -> None:
         """Hand events to their streams."""
@@ -60,6 +61,9 @@ class Quic(End):
             self._broken()
         elif isinstance(event, StreamReset) and (told := self.streams.get(event.stream_id)) is not None:
             told(None)
+        elif isinstance(event, StreamDataReceived) and not event.stream_id & 3 and event.stream_id not in self.streams:
+            # Of a request that was given up.
+            return
         for found in self._http.handle_event(event) if self._http is not None else ():
             if isinstance(found, (HeadersReceived, DataReceived)):
                 if (told := self.streams.get(found.stream_id)) is not None:
@@ -73,6 +77,7 @@ class Quic(End):
 
     def _broken(self) -> None:
         self.over = True
+        self._heads.clear()
         for told in list(self.streams.values()):
             told(None)
         self.room.set()
@@ -112,7 +117,7 @@ class Quic(End):
             raise ConnectionError("the server speaks no HTTP/3")
         stream = int(self.quic.get_next_available_stream_id())
         self.streams[stream] = told
-        head = heads.request(headers, more)
+        head = self._heads.request(headers, more)
         content = head if not body else b"".join((head, DATA, varint(len(body)), body))
         self.quic.send_stream_data(stream, content, body is not None)
         self._transmit_soon()
@@ -128,10 +133,26 @@ class Quic(End):
         self.write(stream, content, end=end)
 
     def write(self, stream: int, content: bytes, *, end: bool = False) -> None:
-        """More of a body, whether or not there is room."""
+        """More of a body, whether or not there is room; nothing where the server wants no more of it."""
+        if not self.quic.takes_more(stream):
+            return
         framed = b"".join((DATA, varint(len(content)), content)) if content else b""
         self.quic.send_stream_data(stream, framed, end)
         self._transmit_soon()
+
+    def cancel(self, stream: int) -> None:
+        """Give up what is not over of a request: the server is told to stop (RFC 9114, section 4.1.1), and the other
+        requests of the connection go on."""
+        self.streams.pop(stream, None)
+        if self._http is not None:
+            self._http._stream.pop(stream, None)
+        if not self.over:
+            self.quic.cancel(stream, ErrorCode.H3_REQUEST_CANCELLED)
+            self._transmit_soon()
+
+    def is_dead(self, since: float) -> bool:
+        """Whether no packet has come ``since`` then, in seconds of the loop, though the server was asked for one."""
+        return self.over or self.quic.is_silent(since)
 
     def is_full(self, stream: int) -> bool:
         """Whether so much waits that more should."""

@@ -52,6 +52,7 @@ class Quic(Receiving):
         self._held = 0
         self.done = 0
         """Requests that are over."""
+        self._forgotten = Finished()
         self._streams_finished = Finished()  # type: ignore[assignment]
 
     def hold(self, stream_id: int, size: int) -> None:
@@ -62,10 +63,18 @@ class Quic(Receiving):
         if stream is not None and size < 0 and not stream.receiver.is_finished:
             self._owed[stream_id] = stream
 
-    def forget(self, stream_id: int) -> None:
-        """The request of a stream is over."""
+    def forget(self, stream_id: int) -> bool:
+        """The request of a stream is over; False where that was known."""
+        if stream_id in self._forgotten:
+            return False
+        self._forgotten.add(stream_id)
         self._held -= self.held.pop(stream_id, 0)
         self.done += 1
+        return True
+
+    def is_forgotten(self, stream_id: int) -> bool:
+        """Whether the request of a stream is over, so that what comes of it late is of no use."""
+        return stream_id in self._forgotten
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)

@@ -1,7 +1,8 @@
 """Heads of requests and answers in HTTP/3, by the static table of QPACK alone (RFC 9204): nothing to keep in step with
 the other end.
 
-The same heads go out again and again, so what was encoded once is kept.
+The same heads go out again and again, so what was encoded once is kept: of requests, which may hold a token, with the
+connection alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from aimds.gateway.packets.kept import LINE_BYTES, Kept
 from aimds.gateway.packets.wire import varint
 
 STATUSES: Final = {103: 24, 200: 25, 304: 26, 404: 27, 503: 28, 100: 63, 204: 64, 206: 65, 302: 66, 400: 67, 403: 68,
@@ -33,22 +35,44 @@ NAMES: Final = {"content-length": 4, "content-type": 44, "cache-control": 36, "l
 STATUS_NAME: Final = 24
 HEADERS: Final = b"\x01"
 MOST_KEPT: Final = 1024
+MOST_BYTES: Final = 64 << 10
+"""Of the heads of requests that a connection keeps."""
 
 
-@lru_cache(maxsize=MOST_KEPT)
 def head(status: int, headers: Sequence[tuple[str, str]]) -> bytes:
     """A HEADERS frame with ``status`` and ``headers``, names in lower case."""
+    for name, _ in headers:
+        if name == "set-cookie":
+            # It holds a secret, which is not to outlive its use.
+            return _head(status, headers)
+    return _alike(status, headers)
+
+
+def _head(status: int, headers: Sequence[tuple[str, str]]) -> bytes:
     return _framed(_status(status) + _fields(headers, "latin-1"))
 
 
-def request(headers: Sequence[tuple[str, str]], more: Sequence[tuple[str, str]] = ()) -> bytes:
-    """A HEADERS frame with ``headers`` and ``more``, names in lower case; only what comes of ``headers`` is kept."""
-    return _framed(_kept(tuple(headers)) + _fields(more, "utf-8"))
+_alike = lru_cache(maxsize=MOST_KEPT)(_head)
 
 
-@lru_cache(maxsize=MOST_KEPT)
-def _kept(headers: Sequence[tuple[str, str]]) -> bytes:
-    return _fields(headers, "utf-8")
+class Heads:
+    """Heads of the requests of one connection. `clear` them when it ends."""
+
+    def __init__(self) -> None:
+        self._kept = Kept[tuple[tuple[str, str], ...], bytes](MOST_BYTES)
+
+    def request(self, headers: Sequence[tuple[str, str]], more: Sequence[tuple[str, str]] = ()) -> bytes:
+        """A HEADERS frame with ``headers`` and ``more``, names in lower case; what comes of ``headers`` is kept."""
+        key = tuple(headers)
+        lines = self._kept.get(key)
+        if lines is None:
+            lines = _fields(key, "utf-8")
+            self._kept.put(key, lines, 2 * len(lines) + LINE_BYTES * len(key))
+        return _framed(lines + _fields(more, "utf-8"))
+
+    def clear(self) -> None:
+        """Let go of what is kept."""
+        self._kept.clear()
 
 
 def _fields(headers: Sequence[tuple[str, str]], encoding: str) -> bytes:

@@ -28,6 +28,7 @@ LEAST_FRAME: Final = 32
 TAG: Final = 16
 LONGEST_PAUSE_S: Final = 1e-3
 """Between packets that are sent at a pace."""
+PROBES: Final = 3
 ONE_RTT, CONNECTED, ACKED = Epoch.ONE_RTT, QuicConnectionState.CONNECTED, QuicDeliveryState.ACKED
 
 
@@ -51,6 +52,11 @@ class Sending(Streams, ABC):
                 self._unsaid = True
 
         self._loss._on_packets_lost = on_packets_lost  # type: ignore[method-assign]
+
+    def is_silent(self, since: float) -> bool:
+        """Whether no packet has come ``since`` then, and the last `PROBES` were not answered (RFC 9002, 6.2)."""
+        heard_at = self._ordinary()[0].largest_received_time
+        return (heard_at is None or heard_at < since) and self._loss._pto_count >= PROBES
 
     def _replenish_connection_ids(self) -> None:
         super()._replenish_connection_ids()
@@ -194,6 +200,9 @@ class Sending(Streams, ABC):
             stream_id, sender = stream.stream_id, stream.sender
             assert stream_id is not None
             del self._active[stream_id]
+            if stream.is_blocked:
+                self._active[stream_id] = stream
+                continue
             name = varint(stream_id)
             if stream.receiver.stop_pending:
                 stop = stream.receiver.get_stop_frame()
@@ -207,9 +216,6 @@ class Sending(Streams, ABC):
                 flight -= len(frames[-1])
                 continue
             if sender.buffer_is_empty or sender._reset_error_code is not None:
-                continue
-            if stream.is_blocked:
-                self._active[stream_id] = stream
                 continue
             before = sender.highest_offset
             most = min(before + self._remote_max_data - self._remote_max_data_used, stream.max_stream_data_remote)

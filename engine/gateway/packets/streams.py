@@ -65,6 +65,28 @@ class Streams(QuicConnection):
         super()._handle_reset_stream_frame(context, frame_type, buf)
         self._broken(self._events[-1].stream_id)  # type: ignore[attr-defined]
 
+    def takes_more(self, stream_id: int) -> bool:
+        """Whether a stream is there, its end was not written, and nobody has broken it off."""
+        stream = self._streams.get(stream_id)
+        return stream is not None and stream.sender._buffer_fin is None and stream.sender._reset_error_code is None
+
+    def cancel(self, stream_id: int, error_code: int) -> None:
+        """Break off both directions of a stream, as far as they are not over."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and not stream.sender.is_finished:
+            self.reset_stream(stream_id, error_code)
+        if stream is not None and not stream.receiver.is_finished:
+            self.stop_stream(stream_id, error_code)
+
+    def _write_reset_stream_frame(self, builder: Any, stream: QuicStream) -> None:
+        # Aioquic would break off what may not even begin yet, and the other end closes the connection for that.
+        if not stream.is_blocked:
+            super()._write_reset_stream_frame(builder, stream)
+
+    def _write_stop_sending_frame(self, builder: Any, stream: QuicStream) -> None:
+        if not stream.is_blocked:
+            super()._write_stop_sending_frame(builder, stream)
+
     def _broken(self, stream_id: int) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None:

@@ -51,8 +51,6 @@ class Connection(End):
         """Requests with something that was not handed on yet."""
         self._full: set[int] = set()
         """Streams whose answer waits for room."""
-        self._deaf: set[int] = set()
-        """Streams that were answered before their body had ended."""
         self._peer: Peer | None = None
         self._connections = service.metrics.connections.labels("quic")
         self._counted = self._over = False
@@ -78,6 +76,8 @@ class Connection(End):
                 request.exchange.abort(self._loop.time())
             self._requests.clear()
             self._came.clear()
+            # They hold heads, and so tokens, while this connection is a cycle that waits for the collector.
+            self._http = self._reader = None
             if not self._over:
                 self._over = True
                 if self._counted:
@@ -86,7 +86,6 @@ class Connection(End):
                     self._completed()
             return
         elif isinstance(event, (StreamReset, StopSendingReceived)):
-            self._deaf.discard(event.stream_id)
             self._abort(event.stream_id)
         if isinstance(event, StreamDataReceived) and not event.stream_id & 3:
             self._arrived(Arrived(event.stream_id, event.data, event.end_stream))
@@ -98,7 +97,7 @@ class Connection(End):
         stream_id, over = event.stream_id, event.over
         content = event.parts[0] if len(event.parts) == 1 else b"".join(event.parts)
         request, reader, http = self._requests.get(stream_id), self._reader, self._http
-        if reader is None or http is None or http._is_done:
+        if reader is None or http is None or http._is_done or (request is None and self.quic.is_forgotten(stream_id)):
             return
         found: list[H3Event] = []
         try:
@@ -110,9 +109,6 @@ class Connection(End):
                 self._hold(stream_id, request, request.got - held)
             elif request is not None or stream_id in http._stream:
                 found = http.handle_event(StreamDataReceived(data=content, end_stream=over, stream_id=stream_id))
-            elif stream_id in self._deaf:
-                if over:
-                    self._deaf.discard(stream_id)
             else:
                 opening = reader.opening(stream_id, content, over)
                 if isinstance(opening, list):
@@ -140,6 +136,11 @@ class Connection(End):
         request = self._requests.get(stream_id)
         if isinstance(event, HeadersReceived):
             if request is None:
+                if self.quic.is_forgotten(stream_id):
+                    # It was broken off while its head waited for the table.
+                    assert self._reader is not None
+                    self._reader.finish(stream_id)
+                    return
                 named = dict(event.headers)
                 method, target = (named.get(name, b"").decode("latin-1") for name in (b":method", b":path"))
                 request = self._open(stream_id, Opening(method, target, event.headers, None, None), plain=False)
@@ -239,15 +240,17 @@ class Connection(End):
             request.exchange.abort(self._loop.time())
             self._quic.reset_stream(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
             self._forget(stream_id, request)
+        elif not stream_id & 3 and self.quic.forget(stream_id):
+            # Its head did not come, or not all of it: whatever of it comes late begins no request.
+            self.quic.cancel(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
+            if self._reader is not None:
+                self._reader.finish(stream_id)
 
     def _forget(self, stream_id: int, request: Request) -> None:
         self._came.pop(stream_id, None)
         self._full.discard(stream_id)
         if not request.plain and self._reader is not None:
             self._reader.finish(stream_id)
-        stream = self._quic._streams.get(stream_id)
-        if not request.over and stream is not None and not stream.receiver.is_finished:
-            self._deaf.add(stream_id)
         self.quic.forget(stream_id)
 
     def more(self) -> None:

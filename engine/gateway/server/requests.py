@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import pylsqpack
 from aioquic.h3.connection import (
@@ -26,10 +26,12 @@ from aioquic.quic.events import StreamDataReceived
 
 from aimds.gateway.exchange import Exchange
 from aimds.gateway.headers import KEY, MAX_KEY, Head
+from aimds.gateway.packets.kept import LINE_BYTES, Kept
 from aimds.gateway.packets.wire import pulled
 from aimds.gateway.problem import Problem
 
-MOST_HEADS: Final = 64
+MOST_HEAD_BYTES: Final = 128 << 10
+"""Of the heads that a connection keeps as they were read: some 80 ordinary ones."""
 RAW_KEY, LONGEST_KEY = KEY.encode(), b"k" * MAX_KEY
 DATA, HEADERS = int(FrameType.DATA), int(FrameType.HEADERS)
 
@@ -73,7 +75,7 @@ class Requests:
 
     def __init__(self, http: H3Connection) -> None:
         self._http = http
-        self._heads: dict[tuple[tuple[bytes, bytes], ...], Opening] = {}
+        self._heads = Kept[tuple[tuple[bytes, bytes], ...], Opening](MOST_HEAD_BYTES)
 
     def opening(self, stream_id: int, content: bytes, over: bool) -> tuple[Opening, bytes] | list[H3Event]:
         """The head at the beginning of ``content`` and what comes after it; or what aioquic made of all of it.
@@ -127,9 +129,10 @@ class Requests:
                 read = Head.read(method, target, headers)
             except Problem:
                 read = None
-            if len(self._heads) >= MOST_HEADS:
-                self._heads.clear()
-            found = self._heads[key] = Opening(method, target, headers, read, seen.expected_content_length)
+            found = Opening(method, target, headers, read, seen.expected_content_length)
+            # The text stands in the lines and in what was read of them.
+            size = sum(2 * (len(name) + len(value)) + LINE_BYTES for name, value in headers)
+            self._heads.put(key, found, size)
         return found
 
     def body(self, stream_id: int, request: Request, content: bytes, over: bool) -> list[H3Event]:
@@ -174,12 +177,11 @@ class Requests:
         return self._http.handle_event(StreamDataReceived(data=content, end_stream=over, stream_id=stream_id))
 
     def finish(self, stream_id: int) -> None:
-        """The answer is complete: what aioquic has of the stream may go once nothing comes any more."""
-        stream: Any = self._http._stream.get(stream_id)
-        if stream is not None:
-            stream.sending_ended = True
-            if stream.is_ended():
-                self._http._stream.pop(stream_id, None)
+        """The request is over: what aioquic has of its stream goes, but for a head that waits for the table, for which
+        aioquic would look."""
+        stream = self._http._stream.get(stream_id)
+        if stream is not None and not stream.blocked:
+            del self._http._stream[stream_id]
 
     def close(self, error: ProtocolError) -> None:
         """End the connection as aioquic does."""
