@@ -40,6 +40,21 @@ _WORDS = (
 )
 MORSE = dict(zip(string.ascii_lowercase + string.digits, _SIGNALS.split(" "), strict=True))
 NATO = dict(zip(string.ascii_lowercase, _WORDS.split(" "), strict=True))
+_SIGNS_OF_MORSE = (
+    ".-.-.- --..-- ..--.. .----. -.-.-- -..-. ---... -....- -.--. -.--.- .-... -.-.-. -...- .-.-. ..--.- .-..-. "
+    "...-..- .--.-."
+)
+_SIGNS_OF_NATO = (
+    "Comma|Stop|Dash|Slash|Colon|Semicolon|Apostrophe|Quote|Underscore|Equals|Plus|Dollar|Percent|Ampersand|Asterisk|"
+    "Hash|Backslash|Backtick|Bar|At|Question Mark|Exclamation Mark|Less Than|Greater Than"
+)
+_DIGITS = "Zero One Two Three Four Five Six Seven Eight Nine"
+MORSE_SIGNED = MORSE | dict(zip(".,?'!/:-()&;=+_\"$@", _SIGNS_OF_MORSE.split(" "), strict=True))
+NATO_SIGNED = (
+    NATO
+    | dict(zip(string.digits, _DIGITS.split(" "), strict=True))
+    | dict(zip(",.-/:;'\"_=+$%&*#\\`|@?!<>", _SIGNS_OF_NATO.split("|"), strict=True))
+)
 _LEET = str.maketrans("aeiostAEIOST", "431057431057")
 _CYRILLIC = str.maketrans("aceopxyijsABCEHKMOPTXY", "асеорхуіјѕАВСЕНКМОРТХУ")
 _GREEK = str.maketrans("aoviunABEHIKMNOPTXYZ", "αονιυηΑΒΕΗΙΚΜΝΟΡΤΧΥΖ")
@@ -143,7 +158,9 @@ ENCODINGS = (
     Disguise("reversed text", "encoding", lambda text, _: text[::-1]),
     Disguise("reversed words", "encoding", lambda text, _: " ".join(word[::-1] for word in text.split(" "))),
     Disguise("Morse code", "encoding", lambda text, _: _spelt(text, MORSE, " / "), latin=True),
+    Disguise("Morse code with signs", "encoding", lambda text, _: _spelt(text, MORSE_SIGNED, " / "), latin=True),
     Disguise("NATO alphabet", "encoding", lambda text, _: _spelt(text, NATO, " / "), latin=True),
+    Disguise("NATO alphabet with signs", "encoding", lambda text, _: _spelt(text, NATO_SIGNED, " / "), latin=True),
     Disguise("invisible tags", "encoding", lambda text, _: _tags(text), latin=True),
     Disguise("variation selectors behind an emoji", "encoding", _selectors),
 )

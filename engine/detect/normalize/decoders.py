@@ -164,10 +164,11 @@ def base85(source: Text, limit: int) -> Iterator[Proposal]:
 
 _SIGNALS = (
     ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.. "
-    "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .-.-.- --..-- ..--.. .----. -.-.-- -..-. ---... -....-"
+    "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .-.-.- --..-- ..--.. .----. -.-.-- -..-. ---... "
+    "-....- -.--. -.--.- .-... -.-.-. -...- .-.-. ..--.- .-..-. ...-..- .--.-."
 )
-MORSE = dict(zip(_SIGNALS.split(" "), "abcdefghijklmnopqrstuvwxyz0123456789.,?'!/:-", strict=True))
-"""ITU-R M.1677-1."""
+MORSE = dict(zip(_SIGNALS.split(" "), "abcdefghijklmnopqrstuvwxyz0123456789.,?'!/:-()&;=+_\"$@", strict=True))
+"""ITU-R M.1677-1, with the exclamation mark, ampersand, semicolon, underscore and dollar sign in common use."""
 
 
 def morse(source: Text, limit: int) -> Iterator[Proposal]:

@@ -75,6 +75,12 @@ def test_morse_without_word_gaps_leaves_letters_apart() -> None:
     assert worded.text.values.tobytes() == b"go now then"
 
 
+def test_signs_in_morse_are_read() -> None:
+    hidden = ".-.. ... / -.--. .- -.--.- -.-.-. / -..-. . - -.-. / -...- ..--.- .-..-. .--.-. .-.-. -....- -.-.--"
+    (found,) = decoders.morse(source(hidden), LIMIT)
+    assert found.text.values.tobytes() == b'ls (a); /etc =_"@+-!'
+
+
 def test_parts_are_joined_over_what_lay_between_them() -> None:
     text = source("abc--def")
     whole = joined([text.slice(0, 3), text.slice(5, 8)])

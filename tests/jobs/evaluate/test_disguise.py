@@ -70,6 +70,8 @@ def test_compatibility_forms_fold_back(name: str) -> None:
 def test_signals_and_words_spell_the_letters() -> None:
     assert hide("Morse code", "Do it.") == "-.. --- / .. -"
     assert hide("NATO alphabet", "Do it.") == "Delta Oscar / India Tango"
+    assert hide("Morse code with signs", "Do it.") == "-.. --- / .. - .-.-.-"
+    assert hide("NATO alphabet with signs", "Do 1.") == "Delta Oscar / One Stop"
     assert hide("invisible tags", "Hi")[-2:] == "\U000e0048\U000e0069"
     assert hide("spaced letters", "Do it") == "D o   i t"
     assert hide("leetspeak", "Take it") == "74k3 17"
