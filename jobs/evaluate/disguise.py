@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import codecs
 import string
 from collections.abc import Callable
@@ -79,6 +80,11 @@ def _quoted_printable(text: str) -> str:
     return "=\n".join(_each(text[at : at + 24], "={:02X}") for at in range(0, len(text), 24))
 
 
+def _uuencode(text: str) -> str:
+    raw = text.encode()
+    return "".join(binascii.b2a_uu(raw[at : at + 45]).decode() for at in range(0, len(raw), 45))
+
+
 def _escapes(text: str) -> str:
     units = text.encode("utf-16-be")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
@@ -148,6 +154,8 @@ ENCODINGS = (
     Disguise("base64 twice", "encoding", lambda text, _: _base64(_base64(text))),
     Disguise("base64 of ROT13", "encoding", lambda text, _: _base64(codecs.encode(text, "rot13")), latin=True),
     Disguise("base32", "encoding", lambda text, _: base64.b32encode(text.encode()).decode()),
+    Disguise("uuencode", "encoding", lambda text, _: f"begin 644 text\n{_uuencode(text)} \nend\n"),
+    Disguise("uuencode without its frame", "encoding", lambda text, _: _uuencode(text)),
     Disguise("hex", "encoding", lambda text, _: text.encode().hex()),
     Disguise("binary", "encoding", lambda text, _: " ".join(f"{byte:08b}" for byte in text.encode())),
     Disguise("URL encoding", "encoding", lambda text, _: _each(text, "%{:02X}")),

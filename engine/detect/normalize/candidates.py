@@ -33,14 +33,16 @@ from aimds.detect.normalize.heads import (
     start64,
     start85,
 )
+from aimds.detect.normalize.uuencode import variant_of
 
 BASE64, BASE32, HEX, BASE85, BINARY, DECIMAL, MORSE, URL, HTML, ESCAPES, QUOTED = (1 << k for k in range(11))
 TURNED_BLOB, ROTATED_BLOB, STRINGS, SPREAD = 1 << 11, 1 << 12, 1 << 13, 1 << 14
 ITEMS, CELLS, LINES, ORDINALS, BRAILLE = 1 << 15, 1 << 19, 1 << 20, 1 << 21, 1 << 22
+UUENCODE = 1 << 23
 """Bits of the mask that `candidates` gives. TURNED_BLOB and ROTATED_BLOB are base64 or hexadecimal that was reversed or
 put into ROT13, STRINGS two strings that are assigned, SPREAD single letters with blanks or emoji between them,
 ITEMS a list of strings, CELLS a table, LINES one word a line, ORDINALS
-numbers from 1 to 26, BRAILLE cells of Braille.
+numbers from 1 to 26, BRAILLE cells of Braille, UUENCODE a line that says how long it is.
 """
 
 MIN_ENCIPHERED = 24
@@ -87,7 +89,7 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
     morse = True
     signs = singles = tokens = beads = parts = bars = lines = 0
     ordinals = dotted = 0
-    ordinal_end = low
+    ordinal_end = line = low
     for i in range(low, high + 1):
         b = src[i] if i < high else np.uint8(32)
         kind = CLASSES[b]
@@ -108,7 +110,11 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
         if not kind & IN_64:
             parts += b == 44 and i > low and src[i - 1] == 34
             bars += b == 124
-            lines += b == 10
+            if b == 10 or i == high:
+                lines += i < high
+                if not mask & UUENCODE and variant_of(src, line, i, buffer) >= 0:
+                    mask |= UUENCODE
+                line = i + 1
             dotted += b == 0xE2 and i + 1 < high and 0xA0 <= src[i + 1] <= 0xA3
             beads += b == 0xF0 or (b == 0xE2 and i + 1 < high and 0x98 <= src[i + 1] <= 0x9E)
             if i - begin64 >= MIN_BLOB and not mask & BASE64 and start64(src, begin64, i, buffer) >= 0:

@@ -22,6 +22,7 @@ from aimds.detect.normalize.digits import ROT13, VALUES_16, VALUES_32, VALUES_64
 from aimds.detect.normalize.heads import is_base32, printable
 from aimds.detect.normalize.proposals import Bytes, Places, Proposal, Text, Trust, joined, spelled
 from aimds.detect.normalize.spread import spread
+from aimds.detect.normalize.uuencode import uuencode
 
 RUNS_AT_ONCE = 4096
 MAX_CLUSTERS = 1024
@@ -272,6 +273,7 @@ DECODERS: tuple[tuple[int, Callable[[Text, int], Iterator[Proposal]]], ...] = (
     (candidates.STRINGS, concatenation),
     (candidates.ORDINALS, ordinals),
     (candidates.BRAILLE, braille),
+    (candidates.UUENCODE, uuencode),
     (candidates.SPREAD, spread),
     (candidates.ITEMS, rejoined.items),
     (candidates.CELLS, rejoined.cells),

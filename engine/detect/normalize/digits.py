@@ -49,6 +49,11 @@ for _first in (65, 97):
 """Each byte under ROT13."""
 VALUES_16 = _values("0123456789abcdef")
 VALUES_16[65:71] = VALUES_16[97:103]
+VALUES_UU = np.stack(
+    [_values("".join(map(chr, range(32, 96)))), _values("+-" + string.digits + string.ascii_letters.swapcase())]
+)
+VALUES_UU[0, 96] = 0
+"""Digit values by byte, 255 for none: of uuencode, where a grave accent may stand for the blank, and of xxencode."""
 Z85 = string.digits + string.ascii_lowercase + string.ascii_uppercase + ".-:+=^!/*?&<>()[]{}@%$#"
 VALUES_85 = np.stack([_values("".join(map(chr, range(33, 118)))), _values(_b85_alphabet()), _values(Z85)])
 """Digit values by byte, 255 for none; of base 85: Adobe's Ascii85, RFC 1924 as in Python, ZeroMQ's Z85."""

@@ -30,12 +30,18 @@ def selectors(text: str) -> str:
     return bytes(code - 0xFE00 if code < 0xFE10 else code - 0xE0100 + 16 for code in codes).decode()
 
 
+def uudecoded(text: str) -> str:
+    return b"".join(binascii.a2b_uu(line) for line in text.split("\n") if line).decode()
+
+
 DECODERS: dict[str, Callable[[str], str]] = {
     "base64": lambda text: base64.b64decode(text).decode(),
     "base64 in lines": lambda text: base64.b64decode(text).decode(),
     "base64 twice": lambda text: base64.b64decode(base64.b64decode(text)).decode(),
     "base64 of ROT13": lambda text: codecs.decode(base64.b64decode(text).decode(), "rot13"),
     "base32": lambda text: base64.b32decode(text).decode(),
+    "uuencode": lambda text: uudecoded("\n".join(text.split("\n")[1:-3])),
+    "uuencode without its frame": lambda text: uudecoded(text),
     "hex": lambda text: binascii.unhexlify(text).decode(),
     "binary": lambda text: bytes(int(part, 2) for part in text.split()).decode(),
     "URL encoding": urllib.parse.unquote,
