@@ -110,6 +110,15 @@ def in_xxencode(text: str) -> str:
     return "\n".join("".join(digits[ord(char) - 32] for char in line) for line in lines)
 
 
+LOOK_ALIKES = str.maketrans("aceopxyijs", "асеорхуіјѕ")
+
+
+def in_punycode(text: str) -> str:
+    """Each word in Cyrillic look-alikes, under the mark of a domain name."""
+    hidden = [word.translate(LOOK_ALIKES) for word in letters(text).split()]
+    return " ".join(word if word.isascii() else f"xn--{word.encode('punycode').decode()}" for word in hidden)
+
+
 BLOBS: dict[str, tuple[str, Encoder]] = {
     "base64": ("base64", b64),
     "base64 url-safe": ("base64", lambda text: base64.urlsafe_b64encode(text.encode()).decode()),
@@ -167,6 +176,7 @@ LETTERS: dict[str, tuple[str, Encoder]] = {
     "uuencode with grave accents": ("uuencode", lambda text: in_uuencode(text, grave=True)),
     "uuencode without its frame": ("uuencode", lambda text: in_uuencode(text, frame=False)),
     "xxencode": ("uuencode", in_xxencode),
+    "Punycode": ("punycode", in_punycode),
     "upside down": ("upside_down", lambda text: "".join(UPSIDE_DOWN.get(c, c) for c in letters(text))[::-1]),
     "tags": ("tags", in_tags),
     "variation selectors": ("variation_selectors", in_selectors),

@@ -8,6 +8,7 @@ import codecs
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from random import Random
 
 Hide = Callable[[str, Random], str]
@@ -85,6 +86,11 @@ def _uuencode(text: str) -> str:
     return "".join(binascii.b2a_uu(raw[at : at + 45]).decode() for at in range(0, len(raw), 45))
 
 
+def _punycode(text: str) -> str:
+    words = ("".join(word) for _, word in groupby(text, str.isalnum))
+    return "".join(word if word.isascii() else f"xn--{word.encode('punycode').decode()}" for word in words)
+
+
 def _escapes(text: str) -> str:
     units = text.encode("utf-16-be")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
@@ -156,6 +162,13 @@ ENCODINGS = (
     Disguise("base32", "encoding", lambda text, _: base64.b32encode(text.encode()).decode()),
     Disguise("uuencode", "encoding", lambda text, _: f"begin 644 text\n{_uuencode(text)} \nend\n"),
     Disguise("uuencode without its frame", "encoding", lambda text, _: _uuencode(text)),
+    Disguise("Punycode of Cyrillic letters", "encoding", lambda t, _: _punycode(t.translate(_CYRILLIC)), latin=True),
+    Disguise(
+        "bare Punycode of Cyrillic letters",
+        "encoding",
+        lambda text, _: text.translate(_CYRILLIC).encode("punycode").decode(),
+        latin=True,
+    ),
     Disguise("hex", "encoding", lambda text, _: text.encode().hex()),
     Disguise("binary", "encoding", lambda text, _: " ".join(f"{byte:08b}" for byte in text.encode())),
     Disguise("URL encoding", "encoding", lambda text, _: _each(text, "%{:02X}")),

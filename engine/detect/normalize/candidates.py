@@ -25,24 +25,28 @@ from aimds.detect.normalize.digits import (
 from aimds.detect.normalize.heads import (
     MIN_BASE85,
     MIN_BLOB,
+    MIN_TAIL,
     ROTATED,
     enciphered,
     head,
     is_base32,
     is_hex,
+    is_mark,
     start64,
     start85,
+    tail,
 )
 from aimds.detect.normalize.uuencode import variant_of
 
 BASE64, BASE32, HEX, BASE85, BINARY, DECIMAL, MORSE, URL, HTML, ESCAPES, QUOTED = (1 << k for k in range(11))
 TURNED_BLOB, ROTATED_BLOB, STRINGS, SPREAD = 1 << 11, 1 << 12, 1 << 13, 1 << 14
 ITEMS, CELLS, LINES, ORDINALS, BRAILLE = 1 << 15, 1 << 19, 1 << 20, 1 << 21, 1 << 22
-UUENCODE = 1 << 23
+UUENCODE, PUNYCODE = 1 << 23, 1 << 24
 """Bits of the mask that `candidates` gives. TURNED_BLOB and ROTATED_BLOB are base64 or hexadecimal that was reversed or
 put into ROT13, STRINGS two strings that are assigned, SPREAD single letters with blanks or emoji between them,
 ITEMS a list of strings, CELLS a table, LINES one word a line, ORDINALS
-numbers from 1 to 26, BRAILLE cells of Braille, UUENCODE a line that says how long it is.
+numbers from 1 to 26, BRAILLE cells of Braille, UUENCODE a line that says how long it is,
+PUNYCODE the mark ``xn--``, or a row that ends with a hyphen and what could be digits.
 """
 
 MIN_ENCIPHERED = 24
@@ -105,6 +109,9 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
                 quoted += _hex_at(src, i + 1, high)
                 opening = src[i + 2] if follow == 32 else follow
                 strings += opening == 34 or opening == 39
+            elif b == 45:
+                if is_mark(src, i, low):
+                    mask |= PUNYCODE
             else:
                 escapes += follow == 43 and _hex_at(src, i + 2, high) and (i == low or not CLASSES[src[i - 1]] & IN_64)
         if not kind & IN_64:
@@ -213,6 +220,8 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
             signs = 0
     if (singles >= MIN_SINGLES and singles * 5 >= tokens * 4) or beads >= MIN_SINGLES:
         mask |= SPREAD
+    if not mask & PUNYCODE and tail(src, low, high) >= MIN_TAIL:
+        mask |= PUNYCODE
     if ordinals >= MIN_ORDINALS:
         mask |= ORDINALS
     if dotted >= MIN_CELLS:

@@ -15,22 +15,16 @@ import numpy as np
 import numpy.typing as npt
 import re2
 
-from aimds.detect.normalize import blobs, candidates, escapes, rejoined
-from aimds.detect.normalize.candidates import MIN_ESCAPES
+from aimds.detect.normalize import blobs, candidates, punycode, rejoined
 from aimds.detect.normalize.concatenation import concatenation
 from aimds.detect.normalize.digits import ROT13, VALUES_16, VALUES_32, VALUES_64
 from aimds.detect.normalize.heads import is_base32, printable
+from aimds.detect.normalize.in_place import escaped, labelled
 from aimds.detect.normalize.proposals import Bytes, Places, Proposal, Text, Trust, joined, spelled
 from aimds.detect.normalize.spread import spread
 from aimds.detect.normalize.uuencode import uuencode
 
 RUNS_AT_ONCE = 4096
-MAX_CLUSTERS = 1024
-"""Places with escapes that are kept of a text too long to be given whole."""
-CONTEXT_BYTES = 256
-"""What stays around each escape when a text is too long to be given whole."""
-SPARSE = 32
-"""With fewer escaped bytes than one in so many, a text must show words to be believed."""
 
 
 def _from_digits(source: Text, at: Places, digits: Bytes, bits: int, limit: int, width: int = 8) -> tuple[Text, bool]:
@@ -226,36 +220,6 @@ def braille(source: Text, limit: int) -> Iterator[Proposal]:
         yield Proposal("braille", source.take(values.astype(np.uint8), first, last), Trust.LETTERS, cut)
 
 
-def _escapes(kind: str, style: int) -> Callable[[Text, int], Iterator[Proposal]]:
-    def decode(source: Text, limit: int) -> Iterator[Proposal]:
-        found = escapes.unescape(source.values, style, limit)
-        at = np.flatnonzero(found.made & (found.ends - found.begins > 1))
-        if np.count_nonzero(np.diff(found.begins[at], prepend=-1)) < MIN_ESCAPES:
-            return
-        out = found.values[at]
-        if np.count_nonzero((out < 32) & (out != 9) & (out != 10) & (out != 13)) * 4 > len(at):
-            return
-        if len(found.values) <= limit:
-            ranges = [(0, len(found.values))]
-        else:
-            breaks = np.flatnonzero(np.diff(at) > 2 * CONTEXT_BYTES)
-            low = np.maximum(at[np.r_[0, breaks + 1]] - CONTEXT_BYTES, 0)
-            high = np.minimum(at[np.r_[breaks, len(at) - 1]] + CONTEXT_BYTES, len(found.values))
-            ranges = list(zip(low[:MAX_CLUSTERS].tolist(), high[:MAX_CLUSTERS].tolist(), strict=True))
-        text = joined(
-            [source.take(found.values[lo:hi], found.begins[lo:hi], found.ends[lo:hi] - 1) for lo, hi in ranges]
-        )
-        cut = found.cut or len(text) > limit or len(ranges) == MAX_CLUSTERS
-        # A few signs that look like escapes turn up in noise of many signs by chance.
-        dense = len(at) * SPARSE >= len(found.values)
-        trust = Trust.PRINTABLE if dense else Trust.WORDS
-        if style == candidates.QUOTED:  # a=20 and the like stand in many a text
-            trust = Trust.LETTERS if len(at) * 2 >= len(found.values) else Trust.BETTER
-        yield Proposal(kind, text.slice(0, limit), trust, cut)
-
-    return decode
-
-
 DECODERS: tuple[tuple[int, Callable[[Text, int], Iterator[Proposal]]], ...] = (
     (candidates.BASE64, base64),
     (candidates.BASE32, base32),
@@ -266,14 +230,16 @@ DECODERS: tuple[tuple[int, Callable[[Text, int], Iterator[Proposal]]], ...] = (
     (candidates.ROTATED_BLOB, rotated_blob),
     (candidates.DECIMAL, decimal),
     (candidates.MORSE, morse),
-    (candidates.URL, _escapes("url", candidates.URL)),
-    (candidates.HTML, _escapes("html", candidates.HTML)),
-    (candidates.ESCAPES, _escapes("unicode_escape", candidates.ESCAPES)),
-    (candidates.QUOTED, _escapes("quoted_printable", candidates.QUOTED)),
+    (candidates.URL, escaped("url", candidates.URL)),
+    (candidates.HTML, escaped("html", candidates.HTML)),
+    (candidates.ESCAPES, escaped("unicode_escape", candidates.ESCAPES)),
+    (candidates.QUOTED, escaped("quoted_printable", candidates.QUOTED)),
     (candidates.STRINGS, concatenation),
     (candidates.ORDINALS, ordinals),
     (candidates.BRAILLE, braille),
     (candidates.UUENCODE, uuencode),
+    (candidates.PUNYCODE, labelled),
+    (candidates.PUNYCODE, punycode.whole),
     (candidates.SPREAD, spread),
     (candidates.ITEMS, rejoined.items),
     (candidates.CELLS, rejoined.cells),

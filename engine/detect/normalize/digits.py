@@ -19,7 +19,7 @@ def _classes() -> npt.NDArray[np.uint8]:
         (IN_16, string.hexdigits),
         (DIGIT, string.digits),
         (GRAPHIC, "".join(map(chr, range(33, 127)))),
-        (SIGN, "%&\\=U"),
+        (SIGN, "%&\\=U-"),
         (SIGNAL, ".-_/|"),
     ):
         for char in members:
@@ -54,6 +54,9 @@ VALUES_UU = np.stack(
 )
 VALUES_UU[0, 96] = 0
 """Digit values by byte, 255 for none: of uuencode, where a grave accent may stand for the blank, and of xxencode."""
+VALUES_36 = _values(string.ascii_lowercase + string.digits)
+VALUES_36[65:91] = VALUES_36[97:123]
+"""Digit values of Punycode by byte, 255 for none."""
 Z85 = string.digits + string.ascii_lowercase + string.ascii_uppercase + ".-:+=^!/*?&<>()[]{}@%$#"
 VALUES_85 = np.stack([_values("".join(map(chr, range(33, 118)))), _values(_b85_alphabet()), _values(Z85)])
 """Digit values by byte, 255 for none; of base 85: Adobe's Ascii85, RFC 1924 as in Python, ZeroMQ's Z85."""

@@ -23,7 +23,7 @@ KINDS: tuple[str, ...] = (
     "text", "base64", "base32", "base85", "hex", "binary", "decimal", "url", "html", "unicode_escape",
     "quoted_printable", "rot13", "caesar", "atbash", "reversed", "upside_down", "morse", "nato", "pig_latin", "tags",
     "variation_selectors", "concatenation", "spread", "rejoined", "leetspeak", "ordinal", "braille",
-    "uuencode",
+    "uuencode", "punycode",
 )  # fmt: skip
 """What a view is: the text itself, or what it was decoded from."""
 

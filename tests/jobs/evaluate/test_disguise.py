@@ -90,6 +90,11 @@ def test_look_alikes_change_letters_but_not_their_number(name: str) -> None:
     assert sum(a != b for a, b in zip(hidden, SENTENCE, strict=True)) > 10
 
 
+def test_punycode_is_of_look_alikes_with_and_without_its_mark() -> None:
+    assert hide("bare Punycode of Cyrillic letters", "cat") == "t-7sb4c"
+    assert hide("Punycode of Cyrillic letters", "cat, 'dim'") == "xn--t-7sb4c, 'xn--dm-hoc'"
+
+
 def test_emoji_and_marks_leave_the_letters_in_order() -> None:
     for name in ("emoji between letters", "emoji between words", "combining marks"):
         hidden = hide(name, SENTENCE)
