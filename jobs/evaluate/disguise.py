@@ -57,6 +57,10 @@ NATO_SIGNED = (
     | dict(zip(string.digits, _DIGITS.split(" "), strict=True))
     | dict(zip(",.-/:;'\"_=+$%&*#\\`|@?!<>", _SIGNS_OF_NATO.split("|"), strict=True))
 )
+_SQUARE = "abcdefghiklmnopqrstuvwxyz"
+_CELLS = {letter: f"{at // 5 + 1}{at % 5 + 1}" for at, letter in enumerate(_SQUARE)}
+POLYBIUS = _CELLS | {"j": _CELLS["i"]}
+BACON = {letter: f"{at:05b}".replace("0", "A").replace("1", "B") for at, letter in enumerate(string.ascii_lowercase)}
 _LEET = str.maketrans("aeiostAEIOST", "431057431057")
 _CYRILLIC = str.maketrans("aceopxyijsABCEHKMOPTXY", "асеорхуіјѕАВСЕНКМОРТХУ")
 _GREEK = str.maketrans("aoviunABEHIKMNOPTXYZ", "αονιυηΑΒΕΗΙΚΜΝΟΡΤΧΥΖ")
@@ -79,6 +83,10 @@ def _each(text: str, form: str) -> str:
 
 def _quoted_printable(text: str) -> str:
     return "=\n".join(_each(text[at : at + 24], "={:02X}") for at in range(0, len(text), 24))
+
+
+def _rot47(text: str) -> str:
+    return "".join(chr(33 + (ord(char) + 14) % 94) if "!" <= char <= "~" else char for char in text)
 
 
 def _uuencode(text: str) -> str:
@@ -176,12 +184,18 @@ ENCODINGS = (
     Disguise("quoted-printable", "encoding", lambda text, _: _quoted_printable(text)),
     Disguise("Unicode escapes", "encoding", lambda text, _: _escapes(text)),
     Disguise("ROT13", "encoding", lambda text, _: codecs.encode(text, "rot13"), latin=True),
+    Disguise("ROT47", "encoding", lambda text, _: _rot47(text), latin=True),
+    Disguise("octal", "encoding", lambda text, _: " ".join(f"{byte:03o}" for byte in text.encode())),
+    Disguise("hex in lines", "encoding", lambda text, _: _lines(text.encode().hex(), 64)),
+    Disguise("base32 in lines", "encoding", lambda text, _: _lines(base64.b32encode(text.encode()).decode(), 64)),
     Disguise("reversed text", "encoding", lambda text, _: text[::-1]),
     Disguise("reversed words", "encoding", lambda text, _: " ".join(word[::-1] for word in text.split(" "))),
     Disguise("Morse code", "encoding", lambda text, _: _spelt(text, MORSE, " / "), latin=True),
     Disguise("Morse code with signs", "encoding", lambda text, _: _spelt(text, MORSE_SIGNED, " / "), latin=True),
     Disguise("NATO alphabet", "encoding", lambda text, _: _spelt(text, NATO, " / "), latin=True),
     Disguise("NATO alphabet with signs", "encoding", lambda text, _: _spelt(text, NATO_SIGNED, " / "), latin=True),
+    Disguise("Polybius square", "encoding", lambda text, _: _spelt(text, POLYBIUS, " / "), latin=True),
+    Disguise("Bacon's cipher", "encoding", lambda text, _: _spelt(text, BACON, " / "), latin=True),
     Disguise("invisible tags", "encoding", lambda text, _: _tags(text), latin=True),
     Disguise("variation selectors behind an emoji", "encoding", _selectors),
 )

@@ -17,6 +17,7 @@ from aimds.detect.normalize.digits import (
     IN_16,
     IN_32,
     IN_64,
+    MIDDLE,
     SIGN,
     SIGNAL,
     VALUES_16,
@@ -41,12 +42,13 @@ from aimds.detect.normalize.uuencode import variant_of
 BASE64, BASE32, HEX, BASE85, BINARY, DECIMAL, MORSE, URL, HTML, ESCAPES, QUOTED = (1 << k for k in range(11))
 TURNED_BLOB, ROTATED_BLOB, STRINGS, SPREAD = 1 << 11, 1 << 12, 1 << 13, 1 << 14
 ITEMS, CELLS, LINES, ORDINALS, BRAILLE = 1 << 15, 1 << 19, 1 << 20, 1 << 21, 1 << 22
-UUENCODE, PUNYCODE = 1 << 23, 1 << 24
+UUENCODE, PUNYCODE, ROTATED_SIGNS, OCTAL, SQUARES, BACON = (1 << k for k in range(23, 29))
 """Bits of the mask that `candidates` gives. TURNED_BLOB and ROTATED_BLOB are base64 or hexadecimal that was reversed or
 put into ROT13, STRINGS two strings that are assigned, SPREAD single letters with blanks or emoji between them,
 ITEMS a list of strings, CELLS a table, LINES one word a line, ORDINALS
 numbers from 1 to 26, BRAILLE cells of Braille, UUENCODE a line that says how long it is,
-PUNYCODE the mark ``xn--``, or a row that ends with a hyphen and what could be digits.
+PUNYCODE the mark ``xn--``, or a row that ends with a hyphen and what could be digits,
+ROTATED_SIGNS text under ROT47, OCTAL octal codes, SQUARES numbers or dots of a square of letters, BACON groups of five.
 """
 
 MIN_ENCIPHERED = 24
@@ -59,9 +61,13 @@ MIN_SINGLES = 8
 MIN_PARTS, MIN_BARS, MIN_LINES = 3, 6, 5
 MIN_ORDINALS = 12
 MIN_CELLS = 8
+MIN_SQUARES, MIN_TAPS, MIN_FIVES = 16, 24, 8
+MIN_TRIPLES = 12
+MIN_MIDDLES = 24
 """The least that is looked at: characters of an enciphered run, hex pairs or decimal codes, binary octets, Morse
-letters, escapes, assigned strings, single letters, strings
-with a comma behind, bars of a table, lines, numbers up to 26, cells of Braille.
+letters, escapes, assigned strings, single letters, strings with a comma behind, bars of a table, lines, numbers up to
+26, cells of Braille, pairs of digits, groups of dots and groups of five signs, codes of three digits without a gap, and
+signs of ROT47 beyond one in eight, times eight.
 """
 MAX_GAP = 4
 """Bytes between two groups of one number sequence (``0x41, 0x42``)."""
@@ -82,6 +88,17 @@ def _hex_at(src, i, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _fives(src, start, stop):  # type: ignore[no-untyped-def]
+    # Groups of five signs in src[start:stop], each A or B or each 0 or 1; 0 where it holds anything else.
+    first = src[start] | 32
+    for i in range(start, stop):
+        b = src[i]
+        if not (97 <= b | 32 <= 98 and b >= 65 if 97 <= first <= 98 else 48 <= b <= 49):
+            return 0
+    return (stop - start) // 5
+
+
+@njit(cache=True, nogil=True)
 def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
     mask = 0
     both = TURNED_BLOB | ROTATED_BLOB
@@ -92,8 +109,8 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
     signals = dots = dashes = 0
     morse = True
     signs = singles = tokens = beads = parts = bars = lines = 0
-    ordinals = dotted = 0
-    ordinal_end = line = low
+    ordinals = dotted = middles = rotated = octals = squares = fives = 0
+    ordinal_end = octal_end = square_end = five_end = line = low
     for i in range(low, high + 1):
         b = src[i] if i < high else np.uint8(32)
         kind = CLASSES[b]
@@ -167,6 +184,25 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
                 near = begin10 - ordinal_end <= MAX_GAP
                 ordinals = (ordinals + 1 if near else 1) if 1 <= value <= 26 else 0
                 ordinal_end = i
+            if run == 2 and squares < MIN_SQUARES:
+                near = begin10 - square_end <= MAX_GAP
+                inside = 49 <= src[i - 2] <= 53 and 49 <= src[i - 1] <= 53
+                squares = (squares + 1 if near else 1) if inside else 0
+                square_end = i
+            if 2 <= run <= 3 and octals < MIN_GROUPS:
+                near = begin10 - octal_end <= MAX_GAP
+                inside = src[begin10] <= 49 if run == 3 else src[begin10] >= 52
+                for k in range(begin10, i):
+                    inside = inside and src[k] <= 55
+                octals = (octals + 1 if near else 1) if inside else 0
+                octal_end = i
+            if run >= 3 * MIN_TRIPLES and run % 3 == 0 and not mask & DECIMAL:
+                inside = True
+                for k in range(begin10, begin10 + 3 * MIN_TRIPLES, 3):
+                    value = 100 * (np.int64(src[k]) - 48) + 10 * (np.int64(src[k + 1]) - 48) + src[k + 2] - 48
+                    inside = inside and (32 <= value < 256 or value == 10)
+                if inside:
+                    mask |= DECIMAL
             if run >= 2:
                 bits = True
                 value = np.int64(0)
@@ -174,7 +210,12 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
                     bits = bits and src[k] <= 49
                     value = value * (2 if run > 3 else 10) + (src[k] - 48) if k - begin10 < 8 else value
                 if bits and run > 6:
-                    fits = run >= 32 or ((run == 7 or run == 8) and 32 <= value < 127) or (run == 8 and value >= 0x80)
+                    fits = (
+                        run >= 32
+                        or run == 16
+                        or ((run == 7 or run == 8) and 32 <= value < 127)
+                        or (run == 8 and value >= 0x80)
+                    )
                     octets = (octets + 1 if begin10 - octet_end <= MAX_GAP else 1) if fits else 0
                     octet_end = i
                     if octets >= MIN_OCTETS or (run >= 32 and run % 8 == 0):
@@ -194,12 +235,22 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
             begin10 = i + 1
         if kind & GRAPHIC:
             morse = morse and kind & SIGNAL != 0
+            middles += (kind & MIDDLE) >> 7
             signs += kind & IN_64 == 0
         else:
             size = i - token
             if size >= MIN_BASE85 and signs >= 2 and not mask & BASE85 and start85(src, token, i, buffer)[0] >= 0:
                 mask |= BASE85
             if size > 0:
+                rotated = max(0, rotated + 8 * middles - size)
+                middles = 0
+                if rotated >= MIN_MIDDLES:
+                    mask |= ROTATED_SIGNS
+                if size % 5 == 0 and fives < MIN_FIVES:
+                    near = token - five_end <= MAX_GAP
+                    groups = _fives(src, token, i)
+                    fives = groups + (fives if near else 0) if groups else 0
+                    five_end = i
                 tokens += 1
                 singles += size == 1
                 if morse and size <= 7:
@@ -209,6 +260,8 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
                         dashes += src[k] == 45 or src[k] == 95
                     if signals >= MIN_SIGNALS and dots > 2 and dashes > 2:
                         mask |= MORSE
+                    elif signals >= MIN_TAPS and dashes == 0 and dots >= signals // 2:
+                        mask |= SQUARES
                 else:
                     signals = dots = dashes = 0
             if b >= 0xC2 and (i == low or src[i - 1] <= 32):
@@ -222,6 +275,12 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
         mask |= SPREAD
     if not mask & PUNYCODE and tail(src, low, high) >= MIN_TAIL:
         mask |= PUNYCODE
+    if squares >= MIN_SQUARES:
+        mask |= SQUARES
+    if octals >= MIN_GROUPS:
+        mask |= OCTAL
+    if fives >= MIN_FIVES:
+        mask |= BACON
     if ordinals >= MIN_ORDINALS:
         mask |= ORDINALS
     if dotted >= MIN_CELLS:

@@ -8,7 +8,8 @@ from base64 import b85encode
 import numpy as np
 import numpy.typing as npt
 
-IN_64, IN_32, IN_16, DIGIT, GRAPHIC, SIGN, SIGNAL = (1 << k for k in range(7))
+IN_64, IN_32, IN_16, DIGIT, GRAPHIC, SIGN, SIGNAL, MIDDLE = (1 << k for k in range(8))
+"""Of `CLASSES`; MIDDLE are the signs that ROT47 makes of the letters from i to o."""
 
 
 def _classes() -> npt.NDArray[np.uint8]:
@@ -21,6 +22,7 @@ def _classes() -> npt.NDArray[np.uint8]:
         (GRAPHIC, "".join(map(chr, range(33, 127)))),
         (SIGN, "%&\\=U-"),
         (SIGNAL, ".-_/|"),
+        (MIDDLE, ":;<=>?@"),
     ):
         for char in members:
             out[ord(char)] |= bit
@@ -47,6 +49,9 @@ ROT13 = np.arange(256, dtype=np.uint8)
 for _first in (65, 97):
     ROT13[_first : _first + 26] = np.roll(ROT13[_first : _first + 26], 13)
 """Each byte under ROT13."""
+ROT47 = np.arange(256, dtype=np.uint8)
+ROT47[33:127] = np.roll(ROT47[33:127], -47)
+"""Each byte under ROT47."""
 VALUES_16 = _values("0123456789abcdef")
 VALUES_16[65:71] = VALUES_16[97:103]
 VALUES_UU = np.stack(

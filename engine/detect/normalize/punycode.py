@@ -161,14 +161,14 @@ def whole(source: Text, limit: int) -> Iterator[Proposal]:
         codes, first, last = (np.empty(len(text) - start, np.int64) for _ in range(3))
         n = _decode(source.values, start, len(text), codes, first, last)
         if n > 0:
-            values, at = _encoded(codes[: min(n, limit)])
+            values, at = encoded(codes[: min(n, limit)])
             found = source.take(values[:limit], first[at][:limit], last[at][:limit])
             yield Proposal("punycode", found, Trust.BETTER, cut=len(values) > limit or n > limit)
 
 
 @njit(cache=True, nogil=True)
-def _encoded(codes):  # type: ignore[no-untyped-def]
-    # The code points in UTF-8, and which of them is behind each byte.
+def encoded(codes):  # type: ignore[no-untyped-def]
+    """``codes`` int64 (C,) in UTF-8, and which of them is behind each byte."""
     out = np.empty(4 * len(codes), np.uint8)
     which = np.empty(len(out), np.int32)
     spare = np.empty(len(out), np.int32)

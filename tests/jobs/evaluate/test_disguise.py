@@ -48,6 +48,9 @@ DECODERS: dict[str, Callable[[str], str]] = {
     "HTML entities": html.unescape,
     "quoted-printable": lambda text: quopri.decodestring(text).decode(),
     "Unicode escapes": lambda text: text.encode().decode("unicode_escape").encode("utf-16", "surrogatepass").decode("utf-16"),
+    "octal": lambda text: bytes(int(part, 8) for part in text.split()).decode(),
+    "hex in lines": lambda text: binascii.unhexlify(text.replace("\n", "")).decode(),
+    "base32 in lines": lambda text: base64.b32decode(text.replace("\n", "")).decode(),
     "ROT13": lambda text: codecs.decode(text, "rot13"),
     "reversed text": lambda text: text[::-1],
     "reversed words": lambda text: " ".join(word[::-1] for word in text.split(" ")),
@@ -78,6 +81,9 @@ def test_signals_and_words_spell_the_letters() -> None:
     assert hide("NATO alphabet", "Do it.") == "Delta Oscar / India Tango"
     assert hide("Morse code with signs", "Do it.") == "-.. --- / .. - .-.-.-"
     assert hide("NATO alphabet with signs", "Do 1.") == "Delta Oscar / One Stop"
+    assert hide("ROT47", "Do it.") == "s@ :E]"
+    assert hide("Polybius square", "Do it.") == "14 34 / 24 44"
+    assert hide("Bacon's cipher", "Do it.") == "AAABB ABBBA / ABAAA BAABB"
     assert hide("invisible tags", "Hi")[-2:] == "\U000e0048\U000e0069"
     assert hide("spaced letters", "Do it") == "D o   i t"
     assert hide("leetspeak", "Take it") == "74k3 17"
