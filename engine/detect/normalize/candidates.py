@@ -37,7 +37,7 @@ from aimds.detect.normalize.heads import (
     start85,
     tail,
 )
-from aimds.detect.normalize.uuencode import variant_of
+from aimds.detect.normalize.uuencode import MAX_LINE, MIN_LINE, variant_of
 
 BASE64, BASE32, HEX, BASE85, BINARY, DECIMAL, MORSE, URL, HTML, ESCAPES, QUOTED = (1 << k for k in range(11))
 TURNED_BLOB, ROTATED_BLOB, STRINGS, SPREAD = 1 << 11, 1 << 12, 1 << 13, 1 << 14
@@ -69,6 +69,8 @@ letters, escapes, assigned strings, single letters, strings with a comma behind,
 26, cells of Braille, pairs of digits, groups of dots and groups of five signs, codes of three digits without a gap, and
 signs of ROT47 beyond one in eight, times eight.
 """
+CELLS_AT, OCTALS_AT, FIVES_AT = 0, 2, 4
+"""Where counts of groups stand, each with the end of the last one behind it; memory, since few texts need them."""
 MAX_GAP = 4
 """Bytes between two groups of one number sequence (``0x41, 0x42``)."""
 
@@ -88,18 +90,42 @@ def _hex_at(src, i, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _fives(src, start, stop):  # type: ignore[no-untyped-def]
-    # Groups of five signs in src[start:stop], each A or B or each 0 or 1; 0 where it holds anything else.
-    first = src[start] | 32
-    for i in range(start, stop):
-        b = src[i]
-        if not (97 <= b | 32 <= 98 and b >= 65 if 97 <= first <= 98 else 48 <= b <= 49):
-            return 0
-    return (stop - start) // 5
+def _count(counts, kind, most, groups, start, stop):  # type: ignore[no-untyped-def]
+    # Adds to the run of groups of one kind that end at `stop`, or begins it anew; a long enough run stays.
+    if counts[kind] < most:
+        near = start - counts[kind + 1] <= MAX_GAP
+        counts[kind] = groups + (counts[kind] if near else 0) if groups else 0
+        counts[kind + 1] = stop
 
 
 @njit(cache=True, nogil=True)
-def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
+def _codes(src, start, stop, low, counts):  # type: ignore[no-untyped-def]
+    # Counts two or three digits as a cell of a square and as an octal code.
+    octal = src[start] <= 49 if stop - start == 3 else src[start] >= 52
+    cell = stop - start == 2
+    for i in range(start, stop):
+        octal = octal and src[i] <= 55
+        cell = cell and 49 <= src[i] <= 53
+    if stop - start == 2:
+        _count(counts, CELLS_AT, MIN_SQUARES, int(cell), start - low, stop - low)
+    _count(counts, OCTALS_AT, MIN_GROUPS, int(octal), start - low, stop - low)
+
+
+@njit(cache=True, nogil=True)
+def _fives(src, start, stop, low, counts):  # type: ignore[no-untyped-def]
+    # Counts groups of five signs, each A or B or each 0 or 1.
+    first = src[start] | 32
+    groups = (stop - start) // 5
+    for i in range(start, stop):
+        b = src[i]
+        if not (97 <= b | 32 <= 98 and b >= 65 if 97 <= first <= 98 else 48 <= b <= 49):
+            groups = 0
+            break
+    _count(counts, FIVES_AT, MIN_FIVES, groups, start - low, stop - low)
+
+
+@njit(cache=True, nogil=True)
+def _row(src, low, high, digits, buffer, counts):  # type: ignore[no-untyped-def]
     mask = 0
     both = TURNED_BLOB | ROTATED_BLOB
     begin64 = begin32 = begin16 = begin10 = token = low
@@ -109,8 +135,9 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
     signals = dots = dashes = 0
     morse = True
     signs = singles = tokens = beads = parts = bars = lines = 0
-    ordinals = dotted = middles = rotated = octals = squares = fives = 0
-    ordinal_end = octal_end = square_end = five_end = line = low
+    ordinals = dotted = middles = rotated = 0
+    counts[:] = 0
+    ordinal_end = line = low
     for i in range(low, high + 1):
         b = src[i] if i < high else np.uint8(32)
         kind = CLASSES[b]
@@ -134,9 +161,10 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
         if not kind & IN_64:
             parts += b == 44 and i > low and src[i - 1] == 34
             bars += b == 124
+            middles += kind & MIDDLE != 0
             if b == 10 or i == high:
                 lines += i < high
-                if not mask & UUENCODE and variant_of(src, line, i, buffer) >= 0:
+                if MIN_LINE <= i - line <= MAX_LINE and variant_of(src, line, i, buffer) >= 0:
                     mask |= UUENCODE
                 line = i + 1
             dotted += b == 0xE2 and i + 1 < high and 0xA0 <= src[i + 1] <= 0xA3
@@ -179,78 +207,66 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
             begin16 = i + 1
         if not kind & DIGIT:
             run = i - begin10
-            if 1 <= run <= 2 and ordinals < MIN_ORDINALS:
-                value = np.int64(src[i - 1]) - 48 + (10 * (np.int64(src[i - 2]) - 48) if run == 2 else 0)
-                near = begin10 - ordinal_end <= MAX_GAP
-                ordinals = (ordinals + 1 if near else 1) if 1 <= value <= 26 else 0
-                ordinal_end = i
-            if run == 2 and squares < MIN_SQUARES:
-                near = begin10 - square_end <= MAX_GAP
-                inside = 49 <= src[i - 2] <= 53 and 49 <= src[i - 1] <= 53
-                squares = (squares + 1 if near else 1) if inside else 0
-                square_end = i
-            if 2 <= run <= 3 and octals < MIN_GROUPS:
-                near = begin10 - octal_end <= MAX_GAP
-                inside = src[begin10] <= 49 if run == 3 else src[begin10] >= 52
-                for k in range(begin10, i):
-                    inside = inside and src[k] <= 55
-                octals = (octals + 1 if near else 1) if inside else 0
-                octal_end = i
-            if run >= 3 * MIN_TRIPLES and run % 3 == 0 and not mask & DECIMAL:
-                inside = True
-                for k in range(begin10, begin10 + 3 * MIN_TRIPLES, 3):
-                    value = 100 * (np.int64(src[k]) - 48) + 10 * (np.int64(src[k + 1]) - 48) + src[k + 2] - 48
-                    inside = inside and (32 <= value < 256 or value == 10)
-                if inside:
-                    mask |= DECIMAL
-            if run >= 2:
-                bits = True
-                value = np.int64(0)
-                for k in range(begin10, min(i, begin10 + 64)):
-                    bits = bits and src[k] <= 49
-                    value = value * (2 if run > 3 else 10) + (src[k] - 48) if k - begin10 < 8 else value
-                if bits and run > 6:
-                    fits = (
-                        run >= 32
-                        or run == 16
-                        or ((run == 7 or run == 8) and 32 <= value < 127)
-                        or (run == 8 and value >= 0x80)
-                    )
-                    octets = (octets + 1 if begin10 - octet_end <= MAX_GAP else 1) if fits else 0
-                    octet_end = i
-                    if octets >= MIN_OCTETS or (run >= 32 and run % 8 == 0):
-                        mask |= BINARY
-                if run <= 3:
-                    before = src[begin10 - 1] if begin10 > low else np.uint8(32)
-                    escaped = before == 37 or before == 61 or before == 35 or before == 120 or before == 92
-                    fits = 32 <= value < 127 or 128 <= value < 245
-                    if begin10 - code_end > MAX_GAP or escaped or not fits:
-                        codes = code_letters = 0
-                    if fits:
-                        codes += 1
-                        code_letters += value == 32 or value > 127 or 97 <= (value | 32) <= 122
-                        code_end = i
-                        if codes >= MIN_GROUPS and code_letters * 4 >= codes * 3:
-                            mask |= DECIMAL
+            if run:
+                if 1 <= run <= 2 and ordinals < MIN_ORDINALS:
+                    value = np.int64(src[i - 1]) - 48 + (10 * (np.int64(src[i - 2]) - 48) if run == 2 else 0)
+                    near = begin10 - ordinal_end <= MAX_GAP
+                    ordinals = (ordinals + 1 if near else 1) if 1 <= value <= 26 else 0
+                    ordinal_end = i
+                if 2 <= run <= 3:
+                    _codes(src, begin10, i, low, counts)
+                if run >= 3 * MIN_TRIPLES and run % 3 == 0 and not mask & DECIMAL:
+                    inside = True
+                    for k in range(begin10, begin10 + 3 * MIN_TRIPLES, 3):
+                        value = 100 * (np.int64(src[k]) - 48) + 10 * (np.int64(src[k + 1]) - 48) + src[k + 2] - 48
+                        inside = inside and (32 <= value < 256 or value == 10)
+                    if inside:
+                        mask |= DECIMAL
+                if run >= 2:
+                    bits = True
+                    value = np.int64(0)
+                    for k in range(begin10, min(i, begin10 + 64)):
+                        bits = bits and src[k] <= 49
+                        value = value * (2 if run > 3 else 10) + (src[k] - 48) if k - begin10 < 8 else value
+                    if bits and run > 6:
+                        fits = (
+                            run >= 32
+                            or run == 16
+                            or ((run == 7 or run == 8) and 32 <= value < 127)
+                            or (run == 8 and value >= 0x80)
+                        )
+                        octets = (octets + 1 if begin10 - octet_end <= MAX_GAP else 1) if fits else 0
+                        octet_end = i
+                        if octets >= MIN_OCTETS or (run >= 32 and run % 8 == 0):
+                            mask |= BINARY
+                    if run <= 3:
+                        before = src[begin10 - 1] if begin10 > low else np.uint8(32)
+                        escaped = before == 37 or before == 61 or before == 35 or before == 120 or before == 92
+                        fits = 32 <= value < 127 or 128 <= value < 245
+                        if begin10 - code_end > MAX_GAP or escaped or not fits:
+                            codes = code_letters = 0
+                        if fits:
+                            codes += 1
+                            code_letters += value == 32 or value > 127 or 97 <= (value | 32) <= 122
+                            code_end = i
+                            if codes >= MIN_GROUPS and code_letters * 4 >= codes * 3:
+                                mask |= DECIMAL
             begin10 = i + 1
         if kind & GRAPHIC:
             morse = morse and kind & SIGNAL != 0
-            middles += (kind & MIDDLE) >> 7
             signs += kind & IN_64 == 0
         else:
             size = i - token
             if size >= MIN_BASE85 and signs >= 2 and not mask & BASE85 and start85(src, token, i, buffer)[0] >= 0:
                 mask |= BASE85
             if size > 0:
-                rotated = max(0, rotated + 8 * middles - size)
-                middles = 0
-                if rotated >= MIN_MIDDLES:
-                    mask |= ROTATED_SIGNS
-                if size % 5 == 0 and fives < MIN_FIVES:
-                    near = token - five_end <= MAX_GAP
-                    groups = _fives(src, token, i)
-                    fives = groups + (fives if near else 0) if groups else 0
-                    five_end = i
+                if middles or rotated:
+                    rotated = max(0, rotated + 8 * middles - size)
+                    middles = 0
+                    if rotated >= MIN_MIDDLES:
+                        mask |= ROTATED_SIGNS
+                if not src[token] & 12 and size % 5 == 0:  # a, b, 0 and 1 among others
+                    _fives(src, token, i, low, counts)
                 tokens += 1
                 singles += size == 1
                 if morse and size <= 7:
@@ -273,13 +289,13 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
             signs = 0
     if (singles >= MIN_SINGLES and singles * 5 >= tokens * 4) or beads >= MIN_SINGLES:
         mask |= SPREAD
-    if not mask & PUNYCODE and tail(src, low, high) >= MIN_TAIL:
-        mask |= PUNYCODE
-    if squares >= MIN_SQUARES:
+    if not GRAPHIC & CLASSES[src[high - 1]] or CLASSES[src[high - 1]] & IN_64:
+        mask |= PUNYCODE * (tail(src, low, high) >= MIN_TAIL)
+    if counts[CELLS_AT] >= MIN_SQUARES:
         mask |= SQUARES
-    if octals >= MIN_GROUPS:
+    if counts[OCTALS_AT] >= MIN_GROUPS:
         mask |= OCTAL
-    if fives >= MIN_FIVES:
+    if counts[FIVES_AT] >= MIN_FIVES:
         mask |= BACON
     if ordinals >= MIN_ORDINALS:
         mask |= ORDINALS
@@ -308,6 +324,7 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
 def _rows(src, offsets, masks):  # type: ignore[no-untyped-def]
     buffer = np.empty(24, np.uint8)
     digits = np.empty(2 * len(buffer), np.uint8)
+    counts = np.empty(6, np.int64)
     for row in range(len(masks)):
         if offsets[row + 1] - offsets[row] >= MIN_SIGNALS:
-            masks[row] = _row(src, offsets[row], offsets[row + 1], digits, buffer)
+            masks[row] = _row(src, offsets[row], offsets[row + 1], digits, buffer, counts)

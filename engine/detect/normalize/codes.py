@@ -35,8 +35,8 @@ def decimal(source: Text, limit: int) -> Iterator[Proposal]:
         if _is_text(text):
             yield Proposal("decimal", text, cut=len(codes) > limit)
     for match in _TRIPLES.finditer(source.values.tobytes()):
-        at = np.arange(*match.span(), dtype=np.int64)[: 3 * limit].reshape(-1, 3) if len(match.group()) % 3 == 0 else []
-        if len(at):
+        if len(match.group()) % 3 == 0:
+            at = np.arange(*match.span(), dtype=np.int64)[: 3 * limit].reshape(-1, 3)
             values = np.minimum((source.values[at].astype(np.int64) - 48) @ (100, 10, 1), 255).astype(np.uint8)
             text = source.take(values, at[:, 0], at[:, 2])
             if _is_text(text):

@@ -37,12 +37,12 @@ def _decode(src, start, stop, codes, first, last):  # type: ignore[no-untyped-de
     room = stop - at
     place, code = np.empty(room, np.int64), np.empty(room, np.int64)
     begin, end = np.empty(room, np.int64), np.empty(room, np.int64)
-    n, i, bias, count = np.int64(128), np.int64(0), np.int64(72), 0
+    n, i, bias, count = 128, 0, 72, 0
     while at < stop:
         begin[count] = at
-        old, weight, k = i, np.int64(1), np.int64(36)
+        old, weight, k = i, 1, 36
         while True:
-            digit = np.int64(VALUES_36[src[at]]) if at < stop else np.int64(255)
+            digit = int(VALUES_36[src[at]]) if at < stop else 255
             at += 1
             i += digit * weight
             if digit > 35 or i > _TOO_FAR:

@@ -15,8 +15,8 @@ from aimds.detect.normalize.digits import VALUES_UU
 from aimds.detect.normalize.heads import printable
 from aimds.detect.normalize.proposals import Proposal, Text, Trust
 
-MIN_LINE = 17
-"""Characters of a line from which a text is looked at."""
+MIN_LINE, MAX_LINE = 17, 63
+"""Characters of a line of a text that is looked at, with a carriage return."""
 VARIANTS = len(VALUES_UU)
 MAX_TEXTS = 1024
 """Encoded texts of one row that are looked at."""
@@ -45,7 +45,7 @@ def variant_of(src, start, stop, buffer):  # type: ignore[no-untyped-def]
     """The alphabet in which the line ``src[start:stop]`` holds text, -1 for none."""
     if stop > start and src[stop - 1] == 13:
         stop -= 1
-    if not MIN_LINE <= stop - start <= 62:
+    if not MIN_LINE <= stop - start < MAX_LINE:
         return -1
     for variant in range(VARIANTS):
         n = line_bytes(src, start, stop, variant)
