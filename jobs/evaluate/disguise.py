@@ -62,7 +62,7 @@ _CELLS = {letter: f"{at // 5 + 1}{at % 5 + 1}" for at, letter in enumerate(_SQUA
 POLYBIUS = _CELLS | {"j": _CELLS["i"]}
 BACON = {letter: f"{at:05b}".replace("0", "A").replace("1", "B") for at, letter in enumerate(string.ascii_lowercase)}
 _LEET = str.maketrans("aeiostAEIOST", "431057431057")
-_CYRILLIC = str.maketrans("aceopxyijsABCEHKMOPTXY", "асеорхуіјѕАВСЕНКМОРТХУ")
+CYRILLIC = str.maketrans("aceopxyijsABCEHKMOPTXY", "асеорхуіјѕАВСЕНКМОРТХУ")
 _GREEK = str.maketrans("aoviunABEHIKMNOPTXYZ", "αονιυηΑΒΕΗΙΚΜΝΟΡΤΧΥΖ")
 _MARKS = "\u0300\u0301\u0302\u0303\u0308\u030a\u0323\u0331"
 _EMOJI = "😀😎🤖🔥✨🎉🚀💡🍀🌈"
@@ -170,11 +170,11 @@ ENCODINGS = (
     Disguise("base32", "encoding", lambda text, _: base64.b32encode(text.encode()).decode()),
     Disguise("uuencode", "encoding", lambda text, _: f"begin 644 text\n{_uuencode(text)} \nend\n"),
     Disguise("uuencode without its frame", "encoding", lambda text, _: _uuencode(text)),
-    Disguise("Punycode of Cyrillic letters", "encoding", lambda t, _: _punycode(t.translate(_CYRILLIC)), latin=True),
+    Disguise("Punycode of Cyrillic letters", "encoding", lambda t, _: _punycode(t.translate(CYRILLIC)), latin=True),
     Disguise(
         "bare Punycode of Cyrillic letters",
         "encoding",
-        lambda text, _: text.translate(_CYRILLIC).encode("punycode").decode(),
+        lambda text, _: text.translate(CYRILLIC).encode("punycode").decode(),
         latin=True,
     ),
     Disguise("hex", "encoding", lambda text, _: text.encode().hex()),
@@ -203,7 +203,7 @@ ENCODINGS = (
 
 CHARACTERS = (
     Disguise("leetspeak", "character", lambda text, _: text.translate(_LEET), latin=True),
-    Disguise("Cyrillic letters", "character", lambda text, _: text.translate(_CYRILLIC), latin=True),
+    Disguise("Cyrillic letters", "character", lambda text, _: text.translate(CYRILLIC), latin=True),
     Disguise("Greek letters", "character", lambda text, _: text.translate(_GREEK), latin=True),
     Disguise(
         "full-width letters",
