@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import codecs
 import urllib.parse
 from collections.abc import Callable
@@ -95,6 +96,29 @@ def in_braille(text: str) -> str:
     return "".join(dots[char] for char in letters(text))
 
 
+def in_uuencode(text: str, *, frame: bool = True, grave: bool = False) -> str:
+    """Lines of 45 bytes, between ``begin`` and ``end`` where asked for."""
+    raw = text.encode()
+    body = "".join(binascii.b2a_uu(raw[k : k + 45], backtick=grave).decode() for k in range(0, len(raw), 45))
+    return f"begin 644 note.txt\n{body}{'`' if grave else ' '}\nend\n" if frame else body
+
+
+def in_xxencode(text: str) -> str:
+    """As uuencode without a frame, in the alphabet of xxencode."""
+    digits = "+-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    lines = in_uuencode(text, frame=False).splitlines()
+    return "\n".join("".join(digits[ord(char) - 32] for char in line) for line in lines)
+
+
+LOOK_ALIKES = str.maketrans("aceopxyijs", "асеорхуіјѕ")
+
+
+def in_punycode(text: str) -> str:
+    """Each word in Cyrillic look-alikes, under the mark of a domain name."""
+    hidden = [word.translate(LOOK_ALIKES) for word in letters(text).split()]
+    return " ".join(word if word.isascii() else f"xn--{word.encode('punycode').decode()}" for word in hidden)
+
+
 BLOBS: dict[str, tuple[str, Encoder]] = {
     "base64": ("base64", b64),
     "base64 url-safe": ("base64", lambda text: base64.urlsafe_b64encode(text.encode()).decode()),
@@ -148,6 +172,11 @@ LETTERS: dict[str, tuple[str, Encoder]] = {
     "pig latin": ("pig_latin", in_pig_latin),
     "numbers of letters": ("ordinal", lambda text: in_ordinals(text)),
     "Braille": ("braille", lambda text: in_braille(text)),
+    "uuencode": ("uuencode", in_uuencode),
+    "uuencode with grave accents": ("uuencode", lambda text: in_uuencode(text, grave=True)),
+    "uuencode without its frame": ("uuencode", lambda text: in_uuencode(text, frame=False)),
+    "xxencode": ("uuencode", in_xxencode),
+    "Punycode": ("punycode", in_punycode),
     "upside down": ("upside_down", lambda text: "".join(UPSIDE_DOWN.get(c, c) for c in letters(text))[::-1]),
     "tags": ("tags", in_tags),
     "variation selectors": ("variation_selectors", in_selectors),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import codecs
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from random import Random
 
 Hide = Callable[[str, Random], str]
@@ -40,8 +42,27 @@ _WORDS = (
 )
 MORSE = dict(zip(string.ascii_lowercase + string.digits, _SIGNALS.split(" "), strict=True))
 NATO = dict(zip(string.ascii_lowercase, _WORDS.split(" "), strict=True))
+_SIGNS_OF_MORSE = (
+    ".-.-.- --..-- ..--.. .----. -.-.-- -..-. ---... -....- -.--. -.--.- .-... -.-.-. -...- .-.-. ..--.- .-..-. "
+    "...-..- .--.-."
+)
+_SIGNS_OF_NATO = (
+    "Comma|Stop|Dash|Slash|Colon|Semicolon|Apostrophe|Quote|Underscore|Equals|Plus|Dollar|Percent|Ampersand|Asterisk|"
+    "Hash|Backslash|Backtick|Bar|At|Question Mark|Exclamation Mark|Less Than|Greater Than"
+)
+_DIGITS = "Zero One Two Three Four Five Six Seven Eight Nine"
+MORSE_SIGNED = MORSE | dict(zip(".,?'!/:-()&;=+_\"$@", _SIGNS_OF_MORSE.split(" "), strict=True))
+NATO_SIGNED = (
+    NATO
+    | dict(zip(string.digits, _DIGITS.split(" "), strict=True))
+    | dict(zip(",.-/:;'\"_=+$%&*#\\`|@?!<>", _SIGNS_OF_NATO.split("|"), strict=True))
+)
+_SQUARE = "abcdefghiklmnopqrstuvwxyz"
+_CELLS = {letter: f"{at // 5 + 1}{at % 5 + 1}" for at, letter in enumerate(_SQUARE)}
+POLYBIUS = _CELLS | {"j": _CELLS["i"]}
+BACON = {letter: f"{at:05b}".replace("0", "A").replace("1", "B") for at, letter in enumerate(string.ascii_lowercase)}
 _LEET = str.maketrans("aeiostAEIOST", "431057431057")
-_CYRILLIC = str.maketrans("aceopxyijsABCEHKMOPTXY", "асеорхуіјѕАВСЕНКМОРТХУ")
+CYRILLIC = str.maketrans("aceopxyijsABCEHKMOPTXY", "асеорхуіјѕАВСЕНКМОРТХУ")
 _GREEK = str.maketrans("aoviunABEHIKMNOPTXYZ", "αονιυηΑΒΕΗΙΚΜΝΟΡΤΧΥΖ")
 _MARKS = "\u0300\u0301\u0302\u0303\u0308\u030a\u0323\u0331"
 _EMOJI = "😀😎🤖🔥✨🎉🚀💡🍀🌈"
@@ -62,6 +83,20 @@ def _each(text: str, form: str) -> str:
 
 def _quoted_printable(text: str) -> str:
     return "=\n".join(_each(text[at : at + 24], "={:02X}") for at in range(0, len(text), 24))
+
+
+def _rot47(text: str) -> str:
+    return "".join(chr(33 + (ord(char) + 14) % 94) if "!" <= char <= "~" else char for char in text)
+
+
+def _uuencode(text: str) -> str:
+    raw = text.encode()
+    return "".join(binascii.b2a_uu(raw[at : at + 45]).decode() for at in range(0, len(raw), 45))
+
+
+def _punycode(text: str) -> str:
+    words = ("".join(word) for _, word in groupby(text, str.isalnum))
+    return "".join(word if word.isascii() else f"xn--{word.encode('punycode').decode()}" for word in words)
 
 
 def _escapes(text: str) -> str:
@@ -133,6 +168,15 @@ ENCODINGS = (
     Disguise("base64 twice", "encoding", lambda text, _: _base64(_base64(text))),
     Disguise("base64 of ROT13", "encoding", lambda text, _: _base64(codecs.encode(text, "rot13")), latin=True),
     Disguise("base32", "encoding", lambda text, _: base64.b32encode(text.encode()).decode()),
+    Disguise("uuencode", "encoding", lambda text, _: f"begin 644 text\n{_uuencode(text)} \nend\n"),
+    Disguise("uuencode without its frame", "encoding", lambda text, _: _uuencode(text)),
+    Disguise("Punycode of Cyrillic letters", "encoding", lambda t, _: _punycode(t.translate(CYRILLIC)), latin=True),
+    Disguise(
+        "bare Punycode of Cyrillic letters",
+        "encoding",
+        lambda text, _: text.translate(CYRILLIC).encode("punycode").decode(),
+        latin=True,
+    ),
     Disguise("hex", "encoding", lambda text, _: text.encode().hex()),
     Disguise("binary", "encoding", lambda text, _: " ".join(f"{byte:08b}" for byte in text.encode())),
     Disguise("URL encoding", "encoding", lambda text, _: _each(text, "%{:02X}")),
@@ -140,10 +184,18 @@ ENCODINGS = (
     Disguise("quoted-printable", "encoding", lambda text, _: _quoted_printable(text)),
     Disguise("Unicode escapes", "encoding", lambda text, _: _escapes(text)),
     Disguise("ROT13", "encoding", lambda text, _: codecs.encode(text, "rot13"), latin=True),
+    Disguise("ROT47", "encoding", lambda text, _: _rot47(text), latin=True),
+    Disguise("octal", "encoding", lambda text, _: " ".join(f"{byte:03o}" for byte in text.encode())),
+    Disguise("hex in lines", "encoding", lambda text, _: _lines(text.encode().hex(), 64)),
+    Disguise("base32 in lines", "encoding", lambda text, _: _lines(base64.b32encode(text.encode()).decode(), 64)),
     Disguise("reversed text", "encoding", lambda text, _: text[::-1]),
     Disguise("reversed words", "encoding", lambda text, _: " ".join(word[::-1] for word in text.split(" "))),
     Disguise("Morse code", "encoding", lambda text, _: _spelt(text, MORSE, " / "), latin=True),
+    Disguise("Morse code with signs", "encoding", lambda text, _: _spelt(text, MORSE_SIGNED, " / "), latin=True),
     Disguise("NATO alphabet", "encoding", lambda text, _: _spelt(text, NATO, " / "), latin=True),
+    Disguise("NATO alphabet with signs", "encoding", lambda text, _: _spelt(text, NATO_SIGNED, " / "), latin=True),
+    Disguise("Polybius square", "encoding", lambda text, _: _spelt(text, POLYBIUS, " / "), latin=True),
+    Disguise("Bacon's cipher", "encoding", lambda text, _: _spelt(text, BACON, " / "), latin=True),
     Disguise("invisible tags", "encoding", lambda text, _: _tags(text), latin=True),
     Disguise("variation selectors behind an emoji", "encoding", _selectors),
 )
@@ -151,7 +203,7 @@ ENCODINGS = (
 
 CHARACTERS = (
     Disguise("leetspeak", "character", lambda text, _: text.translate(_LEET), latin=True),
-    Disguise("Cyrillic letters", "character", lambda text, _: text.translate(_CYRILLIC), latin=True),
+    Disguise("Cyrillic letters", "character", lambda text, _: text.translate(CYRILLIC), latin=True),
     Disguise("Greek letters", "character", lambda text, _: text.translate(_GREEK), latin=True),
     Disguise(
         "full-width letters",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from html import unescape
 from urllib.parse import unquote
 
-from aimds.jobs.evaluate.disguise import MORSE, NATO
+from aimds.jobs.evaluate.disguise import BACON, CYRILLIC, MORSE, NATO, POLYBIUS
 
 Decode = Callable[[str], str]
 
@@ -112,13 +112,26 @@ def _ascii85(stretch: str) -> str:
 
 
 def _uu(stretch: str) -> str:
-    return _utf8(b"".join(binascii.a2b_uu(line) for line in stretch.splitlines() if line))
+    # A line before it may hold signs of its alphabet too.
+    lines = [line for line in stretch.splitlines() if len(line) > 4]
+    return _utf8(b"".join(binascii.a2b_uu(line) for line in lines))
+
+
+def _octal(stretch: str) -> str:
+    return _utf8(bytes(int(part, 8) for part in stretch.split()))
 
 
 def _morse(stretch: str) -> str:
     back = {sign: char for char, sign in MORSE.items()}
     words = stretch.replace("\n", " / ").replace("|", "/").split("/")
     return " ".join("".join(back.get(sign, "") for sign in word.split()) for word in words)
+
+
+def _table(signs: dict[str, str]) -> Decode:
+    back = {sign: char for char, sign in reversed(signs.items())}
+    return lambda stretch: " ".join(
+        "".join(back.get(sign, "") for sign in word.split()) for word in stretch.replace("\n", " ").split("/")
+    )
 
 
 def _tags(stretch: str) -> str:
@@ -156,6 +169,9 @@ CODES = (
     Code("ascii85", frozenset(map(chr, range(0x21, 0x76))) | {"z", "~"}, 8, _ascii85),
     Code("uuencode", _UU, 5, _uu),
     Code("morse", frozenset(".-/| \n"), 4, _morse),
+    Code("octal", frozenset("01234567 \n"), 12, _octal),
+    Code("square", frozenset("12345 /\n"), 12, _table(POLYBIUS)),
+    Code("bacon", frozenset("AB /\n"), 20, _table(BACON)),
     Code("tags", _letters(range(0xE0020, 0xE007F)), 2, _tags),
     Code("variation selectors", _letters(range(0xFE00, 0xFE10)) | _letters(range(0xE0100, 0xE01F0)), 2, _selectors),
     Code("invisible bits", frozenset("\u2062\u2064"), 16, _invisible_bits),
@@ -167,6 +183,30 @@ def _rot13(text: str) -> str:
     return codecs.encode(text, "rot13")
 
 
+def _rot47(text: str) -> str:
+    return "".join(chr(33 + (ord(char) + 14) % 94) if "!" <= char <= "~" else char for char in text)
+
+
+def _plain_punycode(text: str) -> str:
+    try:
+        return text.encode("ascii").decode("punycode").translate(_LATIN)
+    except UnicodeError:
+        return text
+
+
+def _punycode(text: str) -> str:
+    """Each word behind ``xn--``, or else each line that could be one."""
+    if "xn--" not in text:
+        return "\n".join(_plain_punycode(line) if "-" in line else line for line in text.split("\n"))
+    first, *parts = text.split("xn--")
+    out = [first]
+    for part in parts:
+        size = next((at for at, char in enumerate(part) if not (char.isalnum() or char == "-")), len(part))
+        out.append(_plain_punycode(part[:size]) + part[size:])
+    return "".join(out).translate(_LATIN)
+
+
+_LATIN = {look: latin for latin, look in reversed(CYRILLIC.items())}
 _ATBASH = str.maketrans(string.ascii_letters, string.ascii_lowercase[::-1] + string.ascii_uppercase[::-1], "")
 _LEET = str.maketrans("4310570", "aeiosto")
 
@@ -233,6 +273,8 @@ REWRITES: tuple[Decode, ...] = (
     _entities,
     _escapes,
     _nato,
+    _rot47,
+    _punycode,
     _unmarked,
     _reversed,
     _unspaced,

@@ -17,6 +17,7 @@ from aimds.detect.normalize.digits import (
     IN_16,
     IN_32,
     IN_64,
+    MIDDLE,
     SIGN,
     SIGNAL,
     VALUES_16,
@@ -25,22 +26,29 @@ from aimds.detect.normalize.digits import (
 from aimds.detect.normalize.heads import (
     MIN_BASE85,
     MIN_BLOB,
+    MIN_TAIL,
     ROTATED,
     enciphered,
     head,
     is_base32,
     is_hex,
+    is_mark,
     start64,
     start85,
+    tail,
 )
+from aimds.detect.normalize.uuencode import MAX_LINE, MIN_LINE, variant_of
 
 BASE64, BASE32, HEX, BASE85, BINARY, DECIMAL, MORSE, URL, HTML, ESCAPES, QUOTED = (1 << k for k in range(11))
 TURNED_BLOB, ROTATED_BLOB, STRINGS, SPREAD = 1 << 11, 1 << 12, 1 << 13, 1 << 14
 ITEMS, CELLS, LINES, ORDINALS, BRAILLE = 1 << 15, 1 << 19, 1 << 20, 1 << 21, 1 << 22
+UUENCODE, PUNYCODE, ROTATED_SIGNS, OCTAL, SQUARES, BACON = (1 << k for k in range(23, 29))
 """Bits of the mask that `candidates` gives. TURNED_BLOB and ROTATED_BLOB are base64 or hexadecimal that was reversed or
 put into ROT13, STRINGS two strings that are assigned, SPREAD single letters with blanks or emoji between them,
 ITEMS a list of strings, CELLS a table, LINES one word a line, ORDINALS
-numbers from 1 to 26, BRAILLE cells of Braille.
+numbers from 1 to 26, BRAILLE cells of Braille, UUENCODE a line that says how long it is,
+PUNYCODE the mark ``xn--``, or a row that ends with a hyphen and what could be digits,
+ROTATED_SIGNS text under ROT47, OCTAL octal codes, SQUARES numbers or dots of a square of letters, BACON groups of five.
 """
 
 MIN_ENCIPHERED = 24
@@ -53,10 +61,16 @@ MIN_SINGLES = 8
 MIN_PARTS, MIN_BARS, MIN_LINES = 3, 6, 5
 MIN_ORDINALS = 12
 MIN_CELLS = 8
+MIN_SQUARES, MIN_TAPS, MIN_FIVES = 16, 24, 8
+MIN_TRIPLES = 12
+MIN_MIDDLES = 24
 """The least that is looked at: characters of an enciphered run, hex pairs or decimal codes, binary octets, Morse
-letters, escapes, assigned strings, single letters, strings
-with a comma behind, bars of a table, lines, numbers up to 26, cells of Braille.
+letters, escapes, assigned strings, single letters, strings with a comma behind, bars of a table, lines, numbers up to
+26, cells of Braille, pairs of digits, groups of dots and groups of five signs, codes of three digits without a gap, and
+signs of ROT47 beyond one in eight, times eight.
 """
+CELLS_AT, OCTALS_AT, FIVES_AT = 0, 2, 4
+"""Where counts of groups stand, each with the end of the last one behind it; memory, since few texts need them."""
 MAX_GAP = 4
 """Bytes between two groups of one number sequence (``0x41, 0x42``)."""
 
@@ -76,7 +90,42 @@ def _hex_at(src, i, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
+def _count(counts, kind, most, groups, start, stop):  # type: ignore[no-untyped-def]
+    # Adds to the run of groups of one kind that end at `stop`, or begins it anew; a long enough run stays.
+    if counts[kind] < most:
+        near = start - counts[kind + 1] <= MAX_GAP
+        counts[kind] = groups + (counts[kind] if near else 0) if groups else 0
+        counts[kind + 1] = stop
+
+
+@njit(cache=True, nogil=True)
+def _codes(src, start, stop, low, counts):  # type: ignore[no-untyped-def]
+    # Counts two or three digits as a cell of a square and as an octal code.
+    octal = src[start] <= 49 if stop - start == 3 else src[start] >= 52
+    cell = stop - start == 2
+    for i in range(start, stop):
+        octal = octal and src[i] <= 55
+        cell = cell and 49 <= src[i] <= 53
+    if stop - start == 2:
+        _count(counts, CELLS_AT, MIN_SQUARES, int(cell), start - low, stop - low)
+    _count(counts, OCTALS_AT, MIN_GROUPS, int(octal), start - low, stop - low)
+
+
+@njit(cache=True, nogil=True)
+def _fives(src, start, stop, low, counts):  # type: ignore[no-untyped-def]
+    # Counts groups of five signs, each A or B or each 0 or 1.
+    first = src[start] | 32
+    groups = (stop - start) // 5
+    for i in range(start, stop):
+        b = src[i]
+        if not (97 <= b | 32 <= 98 and b >= 65 if 97 <= first <= 98 else 48 <= b <= 49):
+            groups = 0
+            break
+    _count(counts, FIVES_AT, MIN_FIVES, groups, start - low, stop - low)
+
+
+@njit(cache=True, nogil=True)
+def _row(src, low, high, digits, buffer, counts):  # type: ignore[no-untyped-def]
     mask = 0
     both = TURNED_BLOB | ROTATED_BLOB
     begin64 = begin32 = begin16 = begin10 = token = low
@@ -86,8 +135,9 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
     signals = dots = dashes = 0
     morse = True
     signs = singles = tokens = beads = parts = bars = lines = 0
-    ordinals = dotted = 0
-    ordinal_end = low
+    ordinals = dotted = middles = rotated = 0
+    counts[:] = 0
+    ordinal_end = line = low
     for i in range(low, high + 1):
         b = src[i] if i < high else np.uint8(32)
         kind = CLASSES[b]
@@ -103,12 +153,20 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
                 quoted += _hex_at(src, i + 1, high)
                 opening = src[i + 2] if follow == 32 else follow
                 strings += opening == 34 or opening == 39
+            elif b == 45:
+                if is_mark(src, i, low):
+                    mask |= PUNYCODE
             else:
                 escapes += follow == 43 and _hex_at(src, i + 2, high) and (i == low or not CLASSES[src[i - 1]] & IN_64)
         if not kind & IN_64:
             parts += b == 44 and i > low and src[i - 1] == 34
             bars += b == 124
-            lines += b == 10
+            middles += kind & MIDDLE != 0
+            if b == 10 or i == high:
+                lines += i < high
+                if MIN_LINE <= i - line <= MAX_LINE and variant_of(src, line, i, buffer) >= 0:
+                    mask |= UUENCODE
+                line = i + 1
             dotted += b == 0xE2 and i + 1 < high and 0xA0 <= src[i + 1] <= 0xA3
             beads += b == 0xF0 or (b == 0xE2 and i + 1 < high and 0x98 <= src[i + 1] <= 0x9E)
             if i - begin64 >= MIN_BLOB and not mask & BASE64 and start64(src, begin64, i, buffer) >= 0:
@@ -149,35 +207,50 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
             begin16 = i + 1
         if not kind & DIGIT:
             run = i - begin10
-            if 1 <= run <= 2 and ordinals < MIN_ORDINALS:
-                value = np.int64(src[i - 1]) - 48 + (10 * (np.int64(src[i - 2]) - 48) if run == 2 else 0)
-                near = begin10 - ordinal_end <= MAX_GAP
-                ordinals = (ordinals + 1 if near else 1) if 1 <= value <= 26 else 0
-                ordinal_end = i
-            if run >= 2:
-                bits = True
-                value = np.int64(0)
-                for k in range(begin10, min(i, begin10 + 64)):
-                    bits = bits and src[k] <= 49
-                    value = value * (2 if run > 3 else 10) + (src[k] - 48) if k - begin10 < 8 else value
-                if bits and run > 6:
-                    fits = run >= 32 or ((run == 7 or run == 8) and 32 <= value < 127) or (run == 8 and value >= 0x80)
-                    octets = (octets + 1 if begin10 - octet_end <= MAX_GAP else 1) if fits else 0
-                    octet_end = i
-                    if octets >= MIN_OCTETS or (run >= 32 and run % 8 == 0):
-                        mask |= BINARY
-                if run <= 3:
-                    before = src[begin10 - 1] if begin10 > low else np.uint8(32)
-                    escaped = before == 37 or before == 61 or before == 35 or before == 120 or before == 92
-                    fits = 32 <= value < 127 or 128 <= value < 245
-                    if begin10 - code_end > MAX_GAP or escaped or not fits:
-                        codes = code_letters = 0
-                    if fits:
-                        codes += 1
-                        code_letters += value == 32 or value > 127 or 97 <= (value | 32) <= 122
-                        code_end = i
-                        if codes >= MIN_GROUPS and code_letters * 4 >= codes * 3:
-                            mask |= DECIMAL
+            if run:
+                if 1 <= run <= 2 and ordinals < MIN_ORDINALS:
+                    value = np.int64(src[i - 1]) - 48 + (10 * (np.int64(src[i - 2]) - 48) if run == 2 else 0)
+                    near = begin10 - ordinal_end <= MAX_GAP
+                    ordinals = (ordinals + 1 if near else 1) if 1 <= value <= 26 else 0
+                    ordinal_end = i
+                if 2 <= run <= 3:
+                    _codes(src, begin10, i, low, counts)
+                if run >= 3 * MIN_TRIPLES and run % 3 == 0 and not mask & DECIMAL:
+                    inside = True
+                    for k in range(begin10, begin10 + 3 * MIN_TRIPLES, 3):
+                        value = 100 * (np.int64(src[k]) - 48) + 10 * (np.int64(src[k + 1]) - 48) + src[k + 2] - 48
+                        inside = inside and (32 <= value < 256 or value == 10)
+                    if inside:
+                        mask |= DECIMAL
+                if run >= 2:
+                    bits = True
+                    value = np.int64(0)
+                    for k in range(begin10, min(i, begin10 + 64)):
+                        bits = bits and src[k] <= 49
+                        value = value * (2 if run > 3 else 10) + (src[k] - 48) if k - begin10 < 8 else value
+                    if bits and run > 6:
+                        fits = (
+                            run >= 32
+                            or run == 16
+                            or ((run == 7 or run == 8) and 32 <= value < 127)
+                            or (run == 8 and value >= 0x80)
+                        )
+                        octets = (octets + 1 if begin10 - octet_end <= MAX_GAP else 1) if fits else 0
+                        octet_end = i
+                        if octets >= MIN_OCTETS or (run >= 32 and run % 8 == 0):
+                            mask |= BINARY
+                    if run <= 3:
+                        before = src[begin10 - 1] if begin10 > low else np.uint8(32)
+                        escaped = before == 37 or before == 61 or before == 35 or before == 120 or before == 92
+                        fits = 32 <= value < 127 or 128 <= value < 245
+                        if begin10 - code_end > MAX_GAP or escaped or not fits:
+                            codes = code_letters = 0
+                        if fits:
+                            codes += 1
+                            code_letters += value == 32 or value > 127 or 97 <= (value | 32) <= 122
+                            code_end = i
+                            if codes >= MIN_GROUPS and code_letters * 4 >= codes * 3:
+                                mask |= DECIMAL
             begin10 = i + 1
         if kind & GRAPHIC:
             morse = morse and kind & SIGNAL != 0
@@ -187,6 +260,13 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
             if size >= MIN_BASE85 and signs >= 2 and not mask & BASE85 and start85(src, token, i, buffer)[0] >= 0:
                 mask |= BASE85
             if size > 0:
+                if middles or rotated:
+                    rotated = max(0, rotated + 8 * middles - size)
+                    middles = 0
+                    if rotated >= MIN_MIDDLES:
+                        mask |= ROTATED_SIGNS
+                if not src[token] & 12 and size % 5 == 0:  # a, b, 0 and 1 among others
+                    _fives(src, token, i, low, counts)
                 tokens += 1
                 singles += size == 1
                 if morse and size <= 7:
@@ -196,6 +276,8 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
                         dashes += src[k] == 45 or src[k] == 95
                     if signals >= MIN_SIGNALS and dots > 2 and dashes > 2:
                         mask |= MORSE
+                    elif signals >= MIN_TAPS and dashes == 0 and dots >= signals // 2:
+                        mask |= SQUARES
                 else:
                     signals = dots = dashes = 0
             if b >= 0xC2 and (i == low or src[i - 1] <= 32):
@@ -207,6 +289,14 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
             signs = 0
     if (singles >= MIN_SINGLES and singles * 5 >= tokens * 4) or beads >= MIN_SINGLES:
         mask |= SPREAD
+    if not GRAPHIC & CLASSES[src[high - 1]] or CLASSES[src[high - 1]] & IN_64:
+        mask |= PUNYCODE * (tail(src, low, high) >= MIN_TAIL)
+    if counts[CELLS_AT] >= MIN_SQUARES:
+        mask |= SQUARES
+    if counts[OCTALS_AT] >= MIN_GROUPS:
+        mask |= OCTAL
+    if counts[FIVES_AT] >= MIN_FIVES:
+        mask |= BACON
     if ordinals >= MIN_ORDINALS:
         mask |= ORDINALS
     if dotted >= MIN_CELLS:
@@ -234,6 +324,7 @@ def _row(src, low, high, digits, buffer):  # type: ignore[no-untyped-def]
 def _rows(src, offsets, masks):  # type: ignore[no-untyped-def]
     buffer = np.empty(24, np.uint8)
     digits = np.empty(2 * len(buffer), np.uint8)
+    counts = np.empty(6, np.int64)
     for row in range(len(masks)):
         if offsets[row + 1] - offsets[row] >= MIN_SIGNALS:
-            masks[row] = _row(src, offsets[row], offsets[row + 1], digits, buffer)
+            masks[row] = _row(src, offsets[row], offsets[row + 1], digits, buffer, counts)

@@ -7,29 +7,31 @@ its input and gives at most ``limit`` bytes.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import islice, pairwise
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 import re2
 
-from aimds.detect.normalize import blobs, candidates, escapes, rejoined
-from aimds.detect.normalize.candidates import MIN_ESCAPES
+from aimds.detect.normalize import blobs, candidates, punycode, rejoined, squares
+from aimds.detect.normalize.codes import decimal, octal, ordinals
 from aimds.detect.normalize.concatenation import concatenation
-from aimds.detect.normalize.digits import ROT13, VALUES_16, VALUES_32, VALUES_64
+from aimds.detect.normalize.digits import ROT13, ROT47, VALUES_16, VALUES_32, VALUES_64
 from aimds.detect.normalize.heads import is_base32, printable
+from aimds.detect.normalize.in_place import escaped, labelled
 from aimds.detect.normalize.proposals import Bytes, Places, Proposal, Text, Trust, joined, spelled
 from aimds.detect.normalize.spread import spread
+from aimds.detect.normalize.uuencode import uuencode
 
 RUNS_AT_ONCE = 4096
-MAX_CLUSTERS = 1024
-"""Places with escapes that are kept of a text too long to be given whole."""
-CONTEXT_BYTES = 256
-"""What stays around each escape when a text is too long to be given whole."""
-SPARSE = 32
-"""With fewer escaped bytes than one in so many, a text must show words to be believed."""
+MIN_ROTATED = 12
+"""What signs of ROT47 must outweigh small letters by."""
+MAX_ROTATED_WORD, MIN_ROTATED_SHARE = 16, 0.5
+"""Bytes for a blank of text under ROT47, and the share of small letters of what is no blank."""
+_IS_ROTATED = np.zeros(256, np.int64)
+_IS_ROTATED[ord("a") : ord("z") + 1] = -1
+_IS_ROTATED[ROT47[ord("a") : ord("z") + 1]] = 1
 
 
 def _from_digits(source: Text, at: Places, digits: Bytes, bits: int, limit: int, width: int = 8) -> tuple[Text, bool]:
@@ -80,31 +82,33 @@ def _base64_text(source: Text, runs: npt.NDArray[np.int64], limit: int) -> Propo
     return Proposal("base64", text.slice(0, limit), trust, cut or len(text) > limit)
 
 
-_BASE32 = re2.compile(rb"[A-Za-z2-7]{16,}")
-_HEX = re2.compile(rb"[0-9A-Fa-f]{16,}|(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ \t\r\n,:;-]{0,3}){7,}(?:0x|\\x)?[0-9A-Fa-f]{2}")
+_BASE32 = re2.compile(rb"[A-Za-z2-7]{16,}(?:[ \t\r]{0,8}\n[ \t>]{0,8}[A-Z2-7]{8,})*")
+_HEX = re2.compile(
+    rb"[0-9A-Fa-f]{16,}(?:[ \t\r]{0,8}\n[ \t>]{0,8}[0-9A-Fa-f]{2,})*|"
+    rb"(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ \t\r\n,:;-]{0,3}){7,}(?:0x|\\x)?[0-9A-Fa-f]{2}"
+)
 _BINARY = re2.compile(
     rb"(?:[01]{8}[ \t\r\n,;|/-]{0,3}){3,}[01]{8}|(?:[01]{7}[ \t\r\n,;|/-]{1,3}){3,}[01]{7}|(?:[01]{7}){5,}"
 )
-_DECIMAL = re2.compile(rb"(?:[0-9]{2,3}[ \t\r\n,;|/-]{1,3}){7,}[0-9]{2,3}")
-_ORDINALS = re2.compile(rb"\b(?:(?:[1-9]|1[0-9]|2[0-6])[ \t\r\n,;|/.-]{1,3}){11,}(?:1[0-9]|2[0-6]|[1-9])\b")
-_NUMBER = re2.compile(rb"[0-9]+")
 _GRAPHIC = re2.compile(rb"[!-~]{20,}")
 _MORSE = re2.compile(rb"[._-]{1,7}(?:[ \t\r\n/|]{1,5}[._-]{1,7}){5,}")
 _SIGNAL = re2.compile(rb"[._-]+")
 
 
 def base32(source: Text, limit: int) -> Iterator[Proposal]:
-    """RFC 4648 §6, either case, padding optional."""
+    """RFC 4648 §6, either case, padding optional, wrapped lines in capitals."""
     buffer = np.empty(24, np.uint8)
     for match in _BASE32.finditer(source.values.tobytes()):
-        if is_base32(source.values, match.start(), match.end(), buffer):
-            at = np.arange(*match.span(), dtype=np.int64)
+        at = np.arange(*match.span(), dtype=np.int64)
+        at = at[VALUES_32[source.values[at]] != 255]
+        digits = source.values[at]
+        if is_base32(digits, 0, len(digits), buffer):
             text, cut = _from_digits(source, at, VALUES_32[source.values[at]], 5, limit)
             yield Proposal("base32", text, Trust.LETTERS, cut)
 
 
 def hexadecimal(source: Text, limit: int) -> Iterator[Proposal]:
-    """RFC 4648 §8: one run, or pairs with blanks, colons, ``0x`` or ``\\x`` between them."""
+    """RFC 4648 §8: one run, maybe in lines, or pairs with blanks, colons, ``0x`` or ``\\x`` between them."""
     for match in _HEX.finditer(source.values.tobytes()):
         region = source.values[slice(*match.span())]
         keep = VALUES_16[region] != 255
@@ -130,28 +134,47 @@ def rotated_blob(source: Text, limit: int) -> Iterator[Proposal]:
     yield from hexadecimal(plain, limit)
 
 
+def _wide(text: Text) -> Text:
+    # UTF-16 with the higher byte first as UTF-8.
+    n = len(text) // 2 * 2
+    codes = text.values[0:n:2].astype(np.int64) << 8 | text.values[1:n:2]
+    values, of = punycode.encoded(np.where((codes >= 0xD800) & (codes < 0xE000), 0xFFFD, codes))
+    return Text(values, text.starts[0:n:2][of], text.ends[1:n:2][of])
+
+
 def binary(source: Text, limit: int) -> Iterator[Proposal]:
-    """Eight binary digits a byte, or seven, with or without separators."""
+    """Eight binary digits a byte, or seven, with or without separators; or sixteen a UTF-16 unit."""
     for match in _BINARY.finditer(source.values.tobytes()):
         region = source.values[slice(*match.span())]
         at = np.flatnonzero((region == 48) | (region == 49)) + match.start()
         groups = np.diff(np.flatnonzero(np.diff(at) > 1), prepend=-1)
         seven = bool((groups == 7).all()) if len(groups) else len(at) % 8 != 0
         text, cut = _from_digits(source, at, source.values[at] - 48, 1, limit, 7 if seven else 8)
+        if len(groups) and (groups == 16).all():
+            text = _wide(text)
         if _is_text(text):
             yield Proposal("binary", text, Trust.LETTERS, cut)
 
 
-def decimal(source: Text, limit: int) -> Iterator[Proposal]:
-    """Decimal character codes with separators."""
-    for match in _DECIMAL.finditer(source.values.tobytes()):
-        start = match.start()
-        found = islice(_NUMBER.finditer(match.group()), limit + 1)
-        codes = [(min(int(number.group()), 255), start + number.start(), start + number.end() - 1) for number in found]
-        values, first, last = np.array(codes[:limit], np.int64).reshape(-1, 3).T
-        text = source.take(values.astype(np.uint8), first, last)
-        if _is_text(text):
-            yield Proposal("decimal", text, cut=len(codes) > limit)
+def rot47(source: Text, limit: int) -> Iterator[Proposal]:
+    """The stretch with the most signs that ROT47 makes of small letters and the fewest small letters."""
+    gain = np.concatenate([[0], np.cumsum(_IS_ROTATED[source.values])])
+    rise = gain - np.minimum.accumulate(gain)
+    stop = int(rise.argmax())
+    if rise[stop] < MIN_ROTATED:
+        return
+    start = int(gain[: stop + 1].argmin())
+    blank = np.flatnonzero(source.values <= 32)
+    before, after = np.searchsorted(blank, [start, stop])
+    low = int(blank[before - 1]) + 1 if before else 0
+    part = source.slice(low, int(blank[after]) if after < len(blank) else len(source))
+    # Escapes of digits have no blanks, code has other signs.
+    gaps = int((part.values <= 32).sum())
+    rotated = int((_IS_ROTATED[part.values] > 0).sum())
+    if gaps * MAX_ROTATED_WORD < len(part) or rotated < MIN_ROTATED_SHARE * (len(part) - gaps):
+        return
+    text = Text(ROT47[part.values[:limit]], part.starts[:limit], part.ends[:limit])
+    yield Proposal("rot47", text, Trust.SPEECH, cut=len(part) > limit)
 
 
 def base85(source: Text, limit: int) -> Iterator[Proposal]:
@@ -164,10 +187,11 @@ def base85(source: Text, limit: int) -> Iterator[Proposal]:
 
 _SIGNALS = (
     ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.. "
-    "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .-.-.- --..-- ..--.. .----. -.-.-- -..-. ---... -....-"
+    "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .-.-.- --..-- ..--.. .----. -.-.-- -..-. ---... "
+    "-....- -.--. -.--.- .-... -.-.-. -...- .-.-. ..--.- .-..-. ...-..- .--.-."
 )
-MORSE = dict(zip(_SIGNALS.split(" "), "abcdefghijklmnopqrstuvwxyz0123456789.,?'!/:-", strict=True))
-"""ITU-R M.1677-1."""
+MORSE = dict(zip(_SIGNALS.split(" "), "abcdefghijklmnopqrstuvwxyz0123456789.,?'!/:-()&;=+_\"$@", strict=True))
+"""ITU-R M.1677-1, with the exclamation mark, ampersand, semicolon, underscore and dollar sign in common use."""
 
 
 def morse(source: Text, limit: int) -> Iterator[Proposal]:
@@ -179,21 +203,6 @@ def morse(source: Text, limit: int) -> Iterator[Proposal]:
             letters.append((MORSE.get(name, "?"), match.start() + signal.start(), match.start() + signal.end()))
         cut = len(letters) > limit // 2
         yield spelled("morse", source, letters[: limit // 2], wide=2, cut=cut, trust=Trust.SPEECH)
-
-
-def ordinals(source: Text, limit: int) -> Iterator[Proposal]:
-    """Numbers from 1 to 26 for the letters of the alphabet; what stands between most of them parts letters, what else
-    stands between two parts words."""
-    for match in _ORDINALS.finditer(source.values.tobytes()):
-        start = match.start()
-        found = list(islice(_NUMBER.finditer(match.group()), limit // 2 + 1))
-        letters = [(chr(96 + int(one.group())), start + one.start(), start + one.end()) for one in found]
-        cut = len(letters) > limit // 2
-        letters = letters[: limit // 2]
-        between = [source.values[a[2] : b[1]].tobytes() for a, b in pairwise(letters)]
-        usual = Counter(between).most_common(1)[0][0]
-        gaps = [one != usual for one in between]
-        yield spelled("ordinal", source, letters, wide=2, cut=cut, trust=Trust.SPEECH, gaps=gaps)
 
 
 _CELLS = "⠁⠃⠉⠙⠑⠋⠛⠓⠊⠚⠅⠇⠍⠝⠕⠏⠟⠗⠎⠞⠥⠧⠺⠭⠽⠵⠂⠲⠦⠖⠄⠤⠒⠆"
@@ -224,36 +233,6 @@ def braille(source: Text, limit: int) -> Iterator[Proposal]:
         yield Proposal("braille", source.take(values.astype(np.uint8), first, last), Trust.LETTERS, cut)
 
 
-def _escapes(kind: str, style: int) -> Callable[[Text, int], Iterator[Proposal]]:
-    def decode(source: Text, limit: int) -> Iterator[Proposal]:
-        found = escapes.unescape(source.values, style, limit)
-        at = np.flatnonzero(found.made & (found.ends - found.begins > 1))
-        if np.count_nonzero(np.diff(found.begins[at], prepend=-1)) < MIN_ESCAPES:
-            return
-        out = found.values[at]
-        if np.count_nonzero((out < 32) & (out != 9) & (out != 10) & (out != 13)) * 4 > len(at):
-            return
-        if len(found.values) <= limit:
-            ranges = [(0, len(found.values))]
-        else:
-            breaks = np.flatnonzero(np.diff(at) > 2 * CONTEXT_BYTES)
-            low = np.maximum(at[np.r_[0, breaks + 1]] - CONTEXT_BYTES, 0)
-            high = np.minimum(at[np.r_[breaks, len(at) - 1]] + CONTEXT_BYTES, len(found.values))
-            ranges = list(zip(low[:MAX_CLUSTERS].tolist(), high[:MAX_CLUSTERS].tolist(), strict=True))
-        text = joined(
-            [source.take(found.values[lo:hi], found.begins[lo:hi], found.ends[lo:hi] - 1) for lo, hi in ranges]
-        )
-        cut = found.cut or len(text) > limit or len(ranges) == MAX_CLUSTERS
-        # A few signs that look like escapes turn up in noise of many signs by chance.
-        dense = len(at) * SPARSE >= len(found.values)
-        trust = Trust.PRINTABLE if dense else Trust.WORDS
-        if style == candidates.QUOTED:  # a=20 and the like stand in many a text
-            trust = Trust.LETTERS if len(at) * 2 >= len(found.values) else Trust.BETTER
-        yield Proposal(kind, text.slice(0, limit), trust, cut)
-
-    return decode
-
-
 DECODERS: tuple[tuple[int, Callable[[Text, int], Iterator[Proposal]]], ...] = (
     (candidates.BASE64, base64),
     (candidates.BASE32, base32),
@@ -263,14 +242,22 @@ DECODERS: tuple[tuple[int, Callable[[Text, int], Iterator[Proposal]]], ...] = (
     (candidates.TURNED_BLOB, turned_blob),
     (candidates.ROTATED_BLOB, rotated_blob),
     (candidates.DECIMAL, decimal),
+    (candidates.OCTAL, octal),
+    (candidates.ROTATED_SIGNS, rot47),
+    (candidates.SQUARES, squares.polybius),
+    (candidates.SQUARES, squares.taps),
+    (candidates.BACON, squares.bacon),
     (candidates.MORSE, morse),
-    (candidates.URL, _escapes("url", candidates.URL)),
-    (candidates.HTML, _escapes("html", candidates.HTML)),
-    (candidates.ESCAPES, _escapes("unicode_escape", candidates.ESCAPES)),
-    (candidates.QUOTED, _escapes("quoted_printable", candidates.QUOTED)),
+    (candidates.URL, escaped("url", candidates.URL)),
+    (candidates.HTML, escaped("html", candidates.HTML)),
+    (candidates.ESCAPES, escaped("unicode_escape", candidates.ESCAPES)),
+    (candidates.QUOTED, escaped("quoted_printable", candidates.QUOTED)),
     (candidates.STRINGS, concatenation),
     (candidates.ORDINALS, ordinals),
     (candidates.BRAILLE, braille),
+    (candidates.UUENCODE, uuencode),
+    (candidates.PUNYCODE, labelled),
+    (candidates.PUNYCODE, punycode.whole),
     (candidates.SPREAD, spread),
     (candidates.ITEMS, rejoined.items),
     (candidates.CELLS, rejoined.cells),

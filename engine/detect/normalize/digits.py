@@ -8,7 +8,8 @@ from base64 import b85encode
 import numpy as np
 import numpy.typing as npt
 
-IN_64, IN_32, IN_16, DIGIT, GRAPHIC, SIGN, SIGNAL = (1 << k for k in range(7))
+IN_64, IN_32, IN_16, DIGIT, GRAPHIC, SIGN, SIGNAL, MIDDLE = (1 << k for k in range(8))
+"""Of `CLASSES`; MIDDLE are the signs that ROT47 makes of the letters from i to o."""
 
 
 def _classes() -> npt.NDArray[np.uint8]:
@@ -19,8 +20,9 @@ def _classes() -> npt.NDArray[np.uint8]:
         (IN_16, string.hexdigits),
         (DIGIT, string.digits),
         (GRAPHIC, "".join(map(chr, range(33, 127)))),
-        (SIGN, "%&\\=U"),
+        (SIGN, "%&\\=U-"),
         (SIGNAL, ".-_/|"),
+        (MIDDLE, ":;<=>?@"),
     ):
         for char in members:
             out[ord(char)] |= bit
@@ -47,8 +49,19 @@ ROT13 = np.arange(256, dtype=np.uint8)
 for _first in (65, 97):
     ROT13[_first : _first + 26] = np.roll(ROT13[_first : _first + 26], 13)
 """Each byte under ROT13."""
+ROT47 = np.arange(256, dtype=np.uint8)
+ROT47[33:127] = np.roll(ROT47[33:127], -47)
+"""Each byte under ROT47."""
 VALUES_16 = _values("0123456789abcdef")
 VALUES_16[65:71] = VALUES_16[97:103]
+VALUES_UU = np.stack(
+    [_values("".join(map(chr, range(32, 96)))), _values("+-" + string.digits + string.ascii_letters.swapcase())]
+)
+VALUES_UU[0, 96] = 0
+"""Digit values by byte, 255 for none: of uuencode, where a grave accent may stand for the blank, and of xxencode."""
+VALUES_36 = _values(string.ascii_lowercase + string.digits)
+VALUES_36[65:91] = VALUES_36[97:123]
+"""Digit values of Punycode by byte, 255 for none."""
 Z85 = string.digits + string.ascii_lowercase + string.ascii_uppercase + ".-:+=^!/*?&<>()[]{}@%$#"
 VALUES_85 = np.stack([_values("".join(map(chr, range(33, 118)))), _values(_b85_alphabet()), _values(Z85)])
 """Digit values by byte, 255 for none; of base 85: Adobe's Ascii85, RFC 1924 as in Python, ZeroMQ's Z85."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from aimds.detect.normalize.digits import ROT13, VALUES_16, VALUES_32, VALUES_64, VALUES_85
+from aimds.detect.normalize.digits import ROT13, VALUES_16, VALUES_32, VALUES_36, VALUES_64, VALUES_85
 from aimds.detect.normalize.utf8 import decode_at
 
 MIN_BLOB = 16
 MIN_BASE85 = 20
 """The least that is looked at, characters of a run."""
+MIN_TAIL = 16
+"""Digits of Punycode behind the last hyphen of a row from which it is looked at without a mark."""
 TURNED, ROTATED = 1, 2
 """What `enciphered` gives, beside 0."""
 
@@ -147,3 +149,28 @@ def enciphered(src, start, stop, digits, buffer):  # type: ignore[no-untyped-def
         if head(digits, 0, n, VALUES_64, 6, buffer) or (hexadecimal and head(digits, 0, n, VALUES_16, 4, buffer)):
             return kind
     return 0
+
+
+@njit(cache=True, nogil=True)
+def in_label(b):  # type: ignore[no-untyped-def]
+    """Whether byte ``b`` may stand in a label of a domain name."""
+    return VALUES_36[b] < 36 or b == 45
+
+
+@njit(cache=True, nogil=True)
+def is_mark(src, i, low):  # type: ignore[no-untyped-def]
+    """Whether the hyphen at ``i`` ends the mark ``xn--``, in either case, with no letter before it."""
+    if i < low + 3 or src[i - 1] != 45 or src[i - 2] | 32 != 110 or src[i - 3] | 32 != 120:
+        return False
+    return i == low + 3 or not in_label(src[i - 4])
+
+
+@njit(cache=True, nogil=True)
+def tail(src, low, high):  # type: ignore[no-untyped-def]
+    """Digits behind the last hyphen of ``src[low:high]``, blanks at its end apart; -1 where something else is there."""
+    while high > low and src[high - 1] <= 32:
+        high -= 1
+    at = high
+    while at > low and VALUES_36[src[at - 1]] < 36:
+        at -= 1
+    return high - at if at > low and src[at - 1] == 45 else -1

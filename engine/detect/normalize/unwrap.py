@@ -23,6 +23,7 @@ KINDS: tuple[str, ...] = (
     "text", "base64", "base32", "base85", "hex", "binary", "decimal", "url", "html", "unicode_escape",
     "quoted_printable", "rot13", "caesar", "atbash", "reversed", "upside_down", "morse", "nato", "pig_latin", "tags",
     "variation_selectors", "concatenation", "spread", "rejoined", "leetspeak", "ordinal", "braille",
+    "uuencode", "punycode", "octal", "rot47", "polybius", "bacon",
 )  # fmt: skip
 """What a view is: the text itself, or what it was decoded from."""
 
@@ -37,7 +38,7 @@ MAX_PROPOSALS = 1024
 
 OPAQUE = (
     candidates.BASE64 | candidates.BASE32 | candidates.HEX | candidates.BASE85 | candidates.BINARY
-    | candidates.TURNED_BLOB | candidates.ROTATED_BLOB
+    | candidates.TURNED_BLOB | candidates.ROTATED_BLOB | candidates.UUENCODE
 )  # fmt: skip
 """Encodings whose mere presence below the last depth means that something was left undecoded."""
 
@@ -135,7 +136,10 @@ class Unwrapping:
                 self.truncated |= len(some) > MAX_PROPOSALS
                 found += some[:MAX_PROPOSALS]
         cased = _with_case(folded, kept)
+        rotated = [one.text for one in found if one.kind == "rot47"]
         for kind, start, stop in stretches:
+            if any(one.starts[0] <= folded.starts[start] and folded.ends[stop - 1] <= one.ends[-1] for one in rotated):
+                continue  # the letters that ROT47 leaves are no cipher of their own
             if word_decoders.is_reversal(kind):
                 found += word_decoders.turned_round(cased, start, stop)
             else:

@@ -30,11 +30,10 @@ Offsets = npt.NDArray[np.int64]
 MAX_ROW_BYTES = 1 << 30
 """Places in a row are int32, and decoding and folding may make it longer."""
 NON_ASCII = int(Flag.NON_ASCII)
-COVERED = "base32"
-"""The encoding whose digits look like letters of words: once read, they are blanks in the row itself, or stages that
-read letters would judge the encoding instead of what it says."""
-MAX_DIGITS = 4
-"""Digits behind one decoded byte; what spans more stands between two encoded runs."""
+COVERED = {"base32": 4, "nato": 16}
+"""Encodings whose digits look like words: once read, they are blanks in the row itself, or stages that read words would
+judge the encoding instead of what it says. With the bytes that stand behind one decoded byte at most; what spans more
+stands between two encoded runs."""
 UNWRAPPED = int(Flag.TAGS | Flag.VARIATION | Flag.DISGUISE | Flag.LEET)
 """Flags that by themselves call for unwrapping."""
 _LIMITS = Limits()
@@ -177,9 +176,9 @@ def _called(masks, flags, unwrapped, enciphered):  # type: ignore[no-untyped-def
     return np.flatnonzero(called)
 
 
-def _cover(folded: Folded, row: int, text: Text) -> None:
-    # Blanks in the folded row where the bytes of ``text`` came from.
-    own = text.ends - text.starts <= MAX_DIGITS
+def _cover(folded: Folded, row: int, text: Text, most: int) -> None:
+    # Blanks in the folded row where the bytes of ``text`` came from, those apart that came from more than ``most``.
+    own = text.ends - text.starts <= most
     edges = np.zeros(int(text.ends.max()) + 1, np.int32)
     np.add.at(edges, text.starts[own], 1)
     np.add.at(edges, text.ends[own], -1)
@@ -216,8 +215,8 @@ def _assembled(folded: Folded, opened: list[tuple[int, Opened]], truncated: npt.
             Decoded(rows + len(decoded), row, item.kind, item.depth, text.values.tobytes(), text.starts, text.ends)
         )
         mapped = text.take(view.values, view.starts, view.ends - 1)
-        if item.kind == COVERED and item.depth == 1:
-            _cover(folded, row, text)
+        if item.kind in COVERED and item.depth == 1:
+            _cover(folded, row, text, COVERED[item.kind])
         values.append(mapped.values)
         starts.append(mapped.starts)
         ends.append(mapped.ends)

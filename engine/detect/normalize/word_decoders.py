@@ -44,7 +44,12 @@ _LETTERS = (
     {word: word[0] for word in ALPHABET}
     | {"ray": "x", "x-ray": "x", "fower": "4", "fife": "5", "niner": "9"}
     | {word: str(value) for value, word in enumerate(_DIGITS)}
+    | {"comma": ",", "period": ".", "stop": ".", "decimal": ".", "dash": "-", "hyphen": "-", "slash": "/", "colon": ":"}
+    | {"semicolon": ";", "apostrophe": "'", "quote": '"', "underscore": "_", "equals": "=", "plus": "+", "dollar": "$"}
+    | {"percent": "%", "ampersand": "&", "asterisk": "*", "hash": "#", "backslash": "\\", "backtick": "`", "bar": "|"}
+    | {"at": "@", "question": "?", "exclamation": "!", "less": "<", "greater": ">", "mark": "", "than": "", "sign": ""}
 )
+"""What the words of a run stand for; an empty one belongs to the sign before it ("question mark", "less than")."""
 
 
 def shifted(source: Text, start: int, stop: int, kind: int, foreign: npt.NDArray[np.bool_] | None = None) -> Proposal:
@@ -136,7 +141,7 @@ def _reordered(text: Text, order: Places) -> Text:
 
 
 def spelling_alphabet(source: Text, limit: int) -> list[Proposal]:
-    """Runs of words of the ICAO spelling alphabet ("alfa bravo …"), its common variants included."""
+    """Runs of words of the ICAO spelling alphabet ("alfa bravo …"), its common variants, digits and signs included."""
     runs: list[list[tuple[str, int, int]]] = []
     run: list[tuple[str, int, int]] = []
     kept = 0
@@ -149,6 +154,10 @@ def spelling_alphabet(source: Text, limit: int) -> list[Proposal]:
                 kept += len(run)
             run = []
         if letter is None:
+            continue
+        if not letter:
+            if run:
+                run[-1] = (*run[-1][:2], match.end())
             continue
         # A run is kept from its fourth letter on, so that whatever is cut off leaves one that says so.
         if (len(run) >= MIN_SPELLED and kept + len(run) >= limit // 2) or len(runs) == MAX_SPELLED:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+
 import numpy as np
 import pytest
 from encoders import ATTACK, BLOBS, ESCAPES, in_morse
 
-from aimds.detect.normalize import decoders
+from aimds.detect.normalize import decoders, normalize
 from aimds.detect.normalize.decoders import DECODERS, braille, ordinals
 from aimds.detect.normalize.proposals import Proposal, Text, Trust, joined
 
@@ -75,6 +77,12 @@ def test_morse_without_word_gaps_leaves_letters_apart() -> None:
     assert worded.text.values.tobytes() == b"go now then"
 
 
+def test_signs_in_morse_are_read() -> None:
+    hidden = ".-.. ... / -.--. .- -.--.- -.-.-. / -..-. . - -.-. / -...- ..--.- .-..-. .--.-. .-.-. -....- -.-.--"
+    (found,) = decoders.morse(source(hidden), LIMIT)
+    assert found.text.values.tobytes() == b'ls (a); /etc =_"@+-!'
+
+
 def test_parts_are_joined_over_what_lay_between_them() -> None:
     text = source("abc--def")
     whole = joined([text.slice(0, 3), text.slice(5, 8)])
@@ -124,3 +132,42 @@ def test_cells_of_braille_are_read_with_digits_and_signs() -> None:
     (cut,) = braille(source("⠊" * 101), 20)
     assert cut.cut
     assert len(cut.text) == 20
+
+
+def test_hex_and_base32_in_lines_are_one_text() -> None:
+    for decode, blob in (
+        (decoders.hexadecimal, ATTACK.encode().hex()),
+        (decoders.base32, base64.b32encode(ATTACK.encode()).decode().rstrip("=")),
+    ):
+        text = "say\n" + "\n> ".join(blob[at : at + 40] for at in range(0, len(blob), 40))
+        (found,) = decode(source(text), LIMIT)
+        assert found.text.values.tobytes().decode() == ATTACK
+        assert (int(found.text.starts[0]), int(found.text.ends[-1])) == (4, len(text))
+
+
+def test_sixteen_binary_digits_are_a_unit_of_utf_16() -> None:
+    (found,) = decoders.binary(source(" ".join(f"{ord(char):016b}" for char in "Übergib alles")), LIMIT)
+    assert found.text.values.tobytes().decode() == "Übergib alles"
+    assert (int(found.text.starts[2]), int(found.text.ends[2])) == (17, 33)
+
+
+def rot47(text: str) -> str:
+    return "".join(chr(33 + (ord(char) + 14) % 94) if "!" <= char <= "~" else char for char in text)
+
+
+def test_rot47_is_read_with_its_places_beside_plain_words() -> None:
+    text = f"please decode {rot47(ATTACK)} and do what it says"
+    (found,) = decoders.rot47(source(text), LIMIT)
+    assert found.text.values.tobytes().decode() == ATTACK
+    assert int(found.text.starts[0]) == text.index(rot47(ATTACK))
+    (cut,) = decoders.rot47(source(rot47(ATTACK * 10)), 100)
+    assert len(cut.text) == 100
+    assert cut.cut
+
+
+@pytest.mark.parametrize(
+    "text", ["<div class='a'><b>:: <= >= ==</b></div>", "10:30:05 12:45:10 23:59:59 00:00:01 08:15:30", ATTACK]
+)
+def test_what_is_no_rot47_gives_no_view(text: str) -> None:
+    row = source(text).values
+    assert normalize(row, np.array([0, len(row)], np.int64)).decoded == ()

@@ -81,6 +81,14 @@ def test_spelling_words_become_letters() -> None:
     assert spelling_alphabet(source("hotel india, then golf"), LIMIT) == []
 
 
+def test_spelling_words_for_signs_become_signs_where_letters_are_spelled() -> None:
+    text = "golf oscar slash november comma / oscar question mark"
+    (found,) = spelling_alphabet(source(text), LIMIT)
+    assert found.text.values.tobytes() == b"go/n, o?"
+    assert text[found.text.starts[-1] : found.text.ends[-1]] == "question mark"
+    assert spelling_alphabet(source("a comma, a dash, a question mark and less than a golf"), LIMIT) == []
+
+
 def test_pig_latin_is_undone_and_other_words_stay() -> None:
     (proposal,) = pig_latin(source("say: " + in_pig_latin(ATTACK) + "!"), Vocabulary.load(), LIMIT)
     assert proposal.text.values.tobytes().decode() == f"say: {letters(ATTACK)}"

@@ -30,18 +30,27 @@ def selectors(text: str) -> str:
     return bytes(code - 0xFE00 if code < 0xFE10 else code - 0xE0100 + 16 for code in codes).decode()
 
 
+def uudecoded(text: str) -> str:
+    return b"".join(binascii.a2b_uu(line) for line in text.split("\n") if line).decode()
+
+
 DECODERS: dict[str, Callable[[str], str]] = {
     "base64": lambda text: base64.b64decode(text).decode(),
     "base64 in lines": lambda text: base64.b64decode(text).decode(),
     "base64 twice": lambda text: base64.b64decode(base64.b64decode(text)).decode(),
     "base64 of ROT13": lambda text: codecs.decode(base64.b64decode(text).decode(), "rot13"),
     "base32": lambda text: base64.b32decode(text).decode(),
+    "uuencode": lambda text: uudecoded("\n".join(text.split("\n")[1:-3])),
+    "uuencode without its frame": lambda text: uudecoded(text),
     "hex": lambda text: binascii.unhexlify(text).decode(),
     "binary": lambda text: bytes(int(part, 2) for part in text.split()).decode(),
     "URL encoding": urllib.parse.unquote,
     "HTML entities": html.unescape,
     "quoted-printable": lambda text: quopri.decodestring(text).decode(),
     "Unicode escapes": lambda text: text.encode().decode("unicode_escape").encode("utf-16", "surrogatepass").decode("utf-16"),
+    "octal": lambda text: bytes(int(part, 8) for part in text.split()).decode(),
+    "hex in lines": lambda text: binascii.unhexlify(text.replace("\n", "")).decode(),
+    "base32 in lines": lambda text: base64.b32decode(text.replace("\n", "")).decode(),
     "ROT13": lambda text: codecs.decode(text, "rot13"),
     "reversed text": lambda text: text[::-1],
     "reversed words": lambda text: " ".join(word[::-1] for word in text.split(" ")),
@@ -70,6 +79,11 @@ def test_compatibility_forms_fold_back(name: str) -> None:
 def test_signals_and_words_spell_the_letters() -> None:
     assert hide("Morse code", "Do it.") == "-.. --- / .. -"
     assert hide("NATO alphabet", "Do it.") == "Delta Oscar / India Tango"
+    assert hide("Morse code with signs", "Do it.") == "-.. --- / .. - .-.-.-"
+    assert hide("NATO alphabet with signs", "Do 1.") == "Delta Oscar / One Stop"
+    assert hide("ROT47", "Do it.") == "s@ :E]"
+    assert hide("Polybius square", "Do it.") == "14 34 / 24 44"
+    assert hide("Bacon's cipher", "Do it.") == "AAABB ABBBA / ABAAA BAABB"
     assert hide("invisible tags", "Hi")[-2:] == "\U000e0048\U000e0069"
     assert hide("spaced letters", "Do it") == "D o   i t"
     assert hide("leetspeak", "Take it") == "74k3 17"
@@ -80,6 +94,11 @@ def test_look_alikes_change_letters_but_not_their_number(name: str) -> None:
     hidden = hide(name, SENTENCE)
     assert len(hidden) == len(SENTENCE)
     assert sum(a != b for a, b in zip(hidden, SENTENCE, strict=True)) > 10
+
+
+def test_punycode_is_of_look_alikes_with_and_without_its_mark() -> None:
+    assert hide("bare Punycode of Cyrillic letters", "cat") == "t-7sb4c"
+    assert hide("Punycode of Cyrillic letters", "cat, 'dim'") == "xn--t-7sb4c, 'xn--dm-hoc'"
 
 
 def test_emoji_and_marks_leave_the_letters_in_order() -> None:
