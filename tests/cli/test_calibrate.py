@@ -113,15 +113,15 @@ def test_a_calibration_is_for_the_gray_zone_it_was_made_with_and_refused_with_an
 ) -> None:
     lines, out = tmp_path / "lines.txt", tmp_path / "calibration"
     lines.write_text("".join(f"Tell me about rivers and bread, number {i}\n" for i in range(120)))
-    result = CliRunner().invoke(app, ["calibrate", str(lines), "-o", str(out), "--gray", "0.2"])
+    result = CliRunner().invoke(app, ["calibrate", str(lines), "-o", str(out), "--gray", "0.3"])
     assert result.exit_code == 0, result.output
-    assert "profile cascade, gray zone from p = 0.2" in result.stdout
+    assert "profile cascade, gray zone from p = 0.3" in result.stdout
     card = Calibration.load(out).card
-    assert (card["profile"], card["gray"]) == ("cascade", 0.2)
-    assert "gray zone from p = 0.2" in (out / "card.md").read_text("utf-8")
-    with pytest.raises(ConfigError, match=r"from p = 0\.05, not 0\.2"):
+    assert (card["profile"], card["gray"]) == ("cascade", 0.3)
+    assert "gray zone from p = 0.3" in (out / "card.md").read_text("utf-8")
+    with pytest.raises(ConfigError, match=r"from p = 0\.2, not 0\.3"):
         Screener.default(calibration=out)
-    assert Screener.default(calibration=out, gray=0.2).detector.gray == 0.2
+    assert Screener.default(calibration=out, gray=0.3).detector.gray == 0.3
 
 
 def test_a_gray_zone_that_cannot_be_is_refused(app: typer.Typer, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from aimds.jobs.calibrate import fitting, observed
 from aimds.jobs.calibrate.card import render, statement, support
 from aimds.jobs.calibrate.fitting import Levels
 from aimds.jobs.calibrate.traffic import Sample
+from aimds.kernels.placement import HOST, Place
 
 MODEL = shipped()
 MODEL_DEEP = shipped(deep=True)
@@ -187,7 +188,15 @@ class Encoder:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def score(self, values: np.ndarray, offsets: np.ndarray, untrusted: np.ndarray, *, threads: int = 1) -> np.ndarray:
+    def score(
+        self,
+        values: np.ndarray,
+        offsets: np.ndarray,
+        untrusted: np.ndarray,
+        *,
+        threads: int = 1,
+        place: Place = HOST,
+    ) -> np.ndarray:
         self.asked.append(len(offsets) - 1)
         return np.stack([np.diff(offsets), np.zeros(len(offsets) - 1)], axis=1).astype(np.float32)
 
