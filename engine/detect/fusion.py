@@ -8,8 +8,8 @@ text that is both near a confirmed attack and a little unusual is more so than t
 takes the highest score of a text's windows, and a long text has many: its p-values are those of the highest of as many
 ordinary texts (Šidák 1967), and up to 0.7 of its budget goes to what the stages find together in one place, and to how
 far that place stands out from the rest of the text. Where the encoder looks, its margin is added to -ln of the p-value
-of all others, and the sum has a benign tail of its own: it takes suspicion away as well as adding to it. The score is a
-logistic function of -log10 of that p-value.
+of all others, and the sum has a benign tail of its own: it takes suspicion away as well as adding to it, but for that
+of a signature that leaves no reasonable doubt. The score is a logistic function of -log10 of that p-value.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ LOCAL_SHARE = 0.15
 CONTRAST_SHARE = 0.55
 """The same for how far that window stands out from the rest of its own text."""
 CERTAIN = 0.9
-"""A signature of this strength leaves no reasonable doubt: it counts alike in texts of any length."""
+"""A signature of this strength leaves no reasonable doubt: it counts alike in texts of any length, and whatever the
+encoder says."""
 SMALLEST_P = 1e-300
 NOTABLE_P = 0.01
 """Above this p-value a row's threat type is none."""
@@ -230,6 +231,7 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
     alone = stage_p_values(model, stages)
     shared = shares(stages)
     by_type = np.ones((len(stages.attack), len(THREATS)))
+    sure = np.zeros((2, 0), np.int64)
     if stages.rules.any():
         hits, types = np.nonzero(stages.rules)
         share = np.where(stages.untrusted[hits], shared[1]["rules"], shared[0]["rules"])
@@ -238,6 +240,8 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
         p = of_highest(model.tails["rules"].p_value(strength), units)
         p = p if stages.local is None else _rest(p, units)
         by_type[hits, types] = p / share
+        certain = strength >= np.float32(CERTAIN)
+        sure = np.stack([hits[certain], types[certain]])
     codes = {"attack": stages.type_code, "indirect": _indirect(len(by_type)), "patterns": stages.pattern_code}
     if "exemplars" in alone:
         codes["exemplars"] = stages.type_code
@@ -246,7 +250,9 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
     if stages.local_code is not None and "local" in alone:  # absent where no row is longer than one text
         _spend(by_type, alone["local"], stages.local_code, 1.0, 1.0, stages.untrusted)
     if stages.deep is not None:
+        said = by_type[sure[0], sure[1]]
         _weigh(model.tails, by_type, stages.deep, stages.untrusted)
+        by_type[sure[0], sure[1]] = np.minimum(by_type[sure[0], sure[1]], said)
     p_value, threat = _fused(by_type, stages.untrusted, stages.decoded, NONE, DIRECT, INDIRECT, OBFUSCATION)
     by_type[:, HARMFUL] = alone["harmful"]
     scores = calibrate(model, by_type)
@@ -267,7 +273,8 @@ def _weigh(tails: Tails, by_type: F64, deep: F32, untrusted: npt.NDArray[np.bool
     # The p-values of all types of a row move together, so that the least becomes that of the sum.
     seen = np.flatnonzero(np.isfinite(deep))
     kinds = np.minimum(by_type[seen], 1.0)
-    kinds[:, NONE] = 1.0
+    # What is not a number stays, wherever it stands, so that a stage that broke is seen.
+    kinds[~np.isnan(kinds[:, NONE]), NONE] = 1.0
     before = kinds.min(axis=1)
     after = by_channel(tails, "joint", joint(before, deep[seen]), untrusted[seen])
     by_type[seen] = kinds * (after / np.maximum(before, SMALLEST_P))[:, None]

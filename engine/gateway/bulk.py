@@ -204,9 +204,7 @@ class Bulk(Screening):
             self._advance(slot, now)
 
         def failed(problem: Problem, now: float) -> None:
-            slot.found = piece.formed(self.desk.unjudged(piece.requests(), f"not judged: {problem}"))
-            if self._recording is not None:
-                self._recording.failed()
+            self._refused(slot, problem)
             self._advance(slot, now)
 
         piece.done, piece.failed = done, failed
@@ -219,14 +217,22 @@ class Bulk(Screening):
         try:
             slot.job = self.desk.place(piece, now + self.slack_s, self.urgency, now)
         except Problem as problem:
-            if not self._admitted:
+            # Once verdicts are on their way, an end would look like that of the answer.
+            if not self._admitted and not self.status:
                 raise
             self._under_way.append(slot)
-            failed(problem, now)
+            self._refused(slot, problem)
+            # The pieces behind it are placed by who placed it: of thousands none begins within another.
+            self._deliver()
             return
         self._admitted = True
         self.jobs.add(slot.job)
         self._under_way.append(slot)
+
+    def _refused(self, slot: _Slot, problem: Problem) -> None:
+        slot.found = slot.piece.formed(self.desk.unjudged(slot.piece.requests(), f"not judged: {problem}"))
+        if self._recording is not None:
+            self._recording.failed()
 
     def _advance(self, slot: _Slot, now: float) -> None:
         if slot.job is not None:

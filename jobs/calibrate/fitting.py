@@ -128,7 +128,9 @@ def _of_rows(wider: Classifier, stages: StageScores, levels: Levels) -> Fitted:
         alpha = alphas[name] = levels.borne_out(sizes[name], share)
         if sizes[name] < FEWEST:
             continue
-        own = _own(stem, scores[rows]).for_one(stages.units[rows])
+        own = _own(stem, scores[rows])
+        # The p-value that goes into the sum is that of the whole text already, and so is the sum's.
+        own = own if stem == "joint" else own.for_one(stages.units[rows])
         floor = alpha * share if alpha < 1 else 1.0
         tails[name] = own if alpha <= levels.block else cautious(own, wider.tails[name], floor)
     rows_behind, borne_out = {}, {}

@@ -16,6 +16,10 @@ TAILS = {name: tail.fit(RNG.normal(size=20_000)) for name in ("attack", "attack.
     "patterns": tail.fit(RNG.uniform(-1, 0, 20_000)),
     "rules": tail.fit((RNG.random(20_000) < 0.001) * 0.5),
 }
+JOINT = {
+    name: tail.fit(fusion.joint(RNG.random(20_000), RNG.normal(size=20_000).astype(np.float32) - 3))
+    for name in ("joint", "joint.untrusted")
+}
 MODEL = Classifier(
     bits=10,
     weights=np.zeros((1024, len(HEADS)), np.int8),
@@ -26,6 +30,8 @@ MODEL = Classifier(
     card={"calibration": {"slope": 1.5, "intercept": -4.0}},
     version="test",
 )
+
+WITH_ENCODER = dataclasses.replace(MODEL, tails={**TAILS, **JOINT})
 
 
 def stages(n: int = 1, **changes: object) -> fusion.StageScores:
@@ -127,6 +133,36 @@ def test_a_score_that_is_not_a_number_makes_its_row_not_a_number_and_no_other(na
     fused = fusion.fuse(MODEL, stages(3, untrusted=np.full(3, untrusted), **{name: broken}))
     numbers = np.column_stack([fused.p_value, fused.p_harmful, fused.score, fused.scores])
     assert np.isfinite(numbers).all(axis=1).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("name", ["attack", "harmful", "margin"])
+@pytest.mark.parametrize("untrusted", [False, True])
+def test_where_the_encoder_looked_a_score_that_is_not_a_number_still_makes_its_row_not_a_number(
+    name: str, untrusted: bool
+) -> None:
+    broken = getattr(stages(3), name)
+    broken[1] = np.nan
+    found = stages(3, untrusted=np.full(3, untrusted), deep=np.full(3, -2, np.float32), **{name: broken})
+    fused = fusion.fuse(WITH_ENCODER, found)
+    numbers = np.column_stack([fused.p_value, fused.p_harmful, fused.score, fused.scores])
+    assert np.isfinite(numbers).all(axis=1).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("untrusted", [False, True])
+@pytest.mark.parametrize("margin", [-30.0, -8.0, 0.0])
+def test_the_encoder_takes_nothing_from_a_signature_that_leaves_no_reasonable_doubt(
+    untrusted: bool, margin: float
+) -> None:
+    rules = np.repeat([fusion.CERTAIN, fusion.CERTAIN - 0.01], 2).astype(np.float32)
+    found = np.zeros((4, len(THREATS)), np.float32)
+    found[:, CODES["data_exfiltration"]] = rules
+    rows = stages(4, rules=found, untrusted=np.full(4, untrusted), units=np.array([1.0, 50.0, 1.0, 50.0]))
+    before = fusion.fuse(WITH_ENCODER, rows).p_value
+    fused = fusion.fuse(WITH_ENCODER, dataclasses.replace(rows, deep=np.full(4, margin, np.float32)))
+    assert np.all(fused.p_value[:2] <= before[:2])
+    if margin < -5:
+        assert np.all(fused.p_value[2:] > before[2:])
+        assert {THREATS[code] for code in fused.threat[:2]} == {"data_exfiltration"}
 
 
 def test_a_long_text_is_held_to_the_highest_of_as_many_ordinary_ones() -> None:

@@ -17,6 +17,7 @@ from aimds.gateway.exchange import MAX_UNSENT
 from aimds.gateway.headers import MAX_HEADER_BYTES
 from aimds.gateway.identity import LOCAL, ROUTES, Identity, Peer
 from aimds.gateway.pieces import Limits
+from aimds.gateway.problem import Problem
 from aimds.schema import VERDICTS
 
 
@@ -147,6 +148,44 @@ def test_a_batch_of_lines_that_are_all_no_requests_is_answered_in_full() -> None
     found = verdicts_of(exchange, NDJSON)
     assert len(found) == 5000
     assert {one["status"] for one in found} == {"error"}
+
+
+class Full:
+    """A service whose queue is full once it holds ``room`` pieces more."""
+
+    def __init__(self, desk: Desk, room: int) -> None:
+        self.place, self.room = desk.service.place, room
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        self.room -= 1
+        if self.room < 0:
+            raise Problem("overloaded", "the queue is full")
+        return self.place(*given, **named)
+
+
+def test_a_batch_that_is_refused_after_a_line_that_is_no_request_has_a_verdict_for_each_row_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+    monkeypatch.setattr(desk.service, "place", Full(desk, 0))
+    exchange = desk.ask("/v1/screen/batch", b'{"text": 5}\n' + body(ATTACK) + b"\n", NDJSON)
+    found = documents(exchange)
+    assert [one["status"] for one in found] == ["error"] * 2
+    assert "the queue is full" in found[1]["error"]
+    assert exchange.ended
+
+
+def test_thousands_of_pieces_that_are_refused_are_answered_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    monkeypatch.setattr(desk.service, "place", Full(desk, 1))
+    exchange = desk.open("/v1/screen/batch", NDJSON)
+    feed(desk, exchange, body() + b"\n" + (b"{}\n" + body() + b"\n") * 2000)
+    desk.run()
+    found = documents(exchange)
+    while not exchange.ended:
+        exchange.sent(desk.now)
+        found += documents(exchange)
+    assert [one["status"] for one in found] == ["ok", *["error"] * 4000]
 
 
 def test_a_body_beyond_the_limit_is_refused_while_it_comes() -> None:

@@ -149,3 +149,18 @@ def test_the_tail_of_encoder_and_head_together_is_right_for_the_texts_the_encode
     p = calibration.fuse(after, fresh, np.zeros(40_000, np.int8)).p_value
     assert 0.004 < np.mean(p <= 0.01) < 0.013
     assert np.mean(fusion.fuse(model, fresh).p_value <= 0.01) > 0.03
+
+
+def test_the_tail_of_encoder_and_head_together_is_right_for_long_texts_too() -> None:
+    rng = np.random.default_rng(5)
+    model = shipped(deep=True)
+
+    def long(n: int) -> fusion.StageScores:
+        rows = dataclasses.replace(scores(rng, n), units=np.full(n, 8.0))
+        seen = fusion.fuse(MODEL, rows).p_value <= 0.3
+        return dataclasses.replace(rows, deep=np.where(seen, rng.normal(size=n), -np.inf).astype(np.float32))
+
+    fitted = fit(model, long(20_000), np.zeros(20_000, np.int8), LEVELS)
+    after = dataclasses.replace(model, tails={**model.tails, **fitted.tails})
+    p = calibration.fuse(after, long(40_000), np.zeros(40_000, np.int8)).p_value
+    assert 0.004 < np.mean(p <= 0.01) < 0.013
