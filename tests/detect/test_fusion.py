@@ -135,6 +135,28 @@ def test_a_score_that_is_not_a_number_makes_its_row_not_a_number_and_no_other(na
     assert np.isfinite(numbers).all(axis=1).tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize("untrusted", [False, True])
+def test_the_more_the_encoder_finds_the_smaller_the_p_value_and_a_row_it_did_not_look_at_keeps_its_own(
+    untrusted: bool,
+) -> None:
+    rows = stages(6, attack=np.full(6, 2.5, np.float32), untrusted=np.full(6, untrusted))
+    before = fusion.fuse(WITH_ENCODER, rows).p_value
+    margins = np.array([-np.inf, -12, -6, -3, 3, 9], np.float32)
+    fused = fusion.fuse(WITH_ENCODER, dataclasses.replace(rows, deep=margins))
+    assert fused.p_value[0] == before[0]
+    assert np.all(np.diff(fused.p_value[1:]) < 0)
+    assert fused.p_value[1] > 2 * before[0] > 4 * fused.p_value[-1]
+    assert np.all(np.diff(fused.score[1:]) > 0)
+
+
+def test_the_encoder_is_held_to_the_benign_tail_of_the_channel() -> None:
+    higher = tail.fit(RNG.normal(size=20_000) + 9)
+    model = dataclasses.replace(MODEL, tails={**TAILS, **JOINT, "joint.untrusted": higher})
+    rows = stages(2, untrusted=np.array([False, True]), rules=np.repeat(rule("prompt_leak", 0.5), 2, axis=0))
+    fused = fusion.fuse(model, dataclasses.replace(rows, deep=np.full(2, 3, np.float32)))
+    assert fused.p_value[0] < 0.01 < fused.p_value[1]
+
+
 @pytest.mark.parametrize("name", ["attack", "harmful", "margin"])
 @pytest.mark.parametrize("untrusted", [False, True])
 def test_where_the_encoder_looked_a_score_that_is_not_a_number_still_makes_its_row_not_a_number(

@@ -320,3 +320,36 @@ def test_a_gateway_that_says_nothing_is_given_up_soon_and_once() -> None:
             pytest.raises(ServerError, match="within"),
         ):
             client.screen("hello")
+
+
+def test_an_answer_that_comes_too_late_over_tcp_is_not_taken_for_that_of_the_next_request() -> None:
+    connections = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        late = len(connections) == 1
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                await reader.readexactly(int(length.split(b":")[1]))
+                if late:
+                    await given_up.wait()
+                body = json.dumps({"action": "allow" if late else "block"}).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def test() -> dict[str, Any]:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, AsyncClient(f"http://127.0.0.1:{port}", timeout_s=1.0, attempts=1) as client:
+            with pytest.raises(ServerError):
+                await client.screen("a")
+            given_up.set()
+            return await client.screen(ATTACK)
+
+    given_up = asyncio.Event()
+    assert asyncio.run(test())["action"] == "block"
+    assert len(connections) == 2
