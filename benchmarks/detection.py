@@ -1,6 +1,6 @@
 """Tables of detection, into the documentation: `python -m benchmarks.detection FILES.json SUITES.json PAGE.md`.
 
-FILES is what ``aimds evaluate devset --profile fast --fpr 0.005 --fpr 0.01 --fpr 0.001 --recall 0.3844 --json`` prints,
+FILES is what ``aimds evaluate devset --fpr 0.005 --fpr 0.01 --fpr 0.001 --recall 0.3844 --json`` prints,
 SUITES what it prints with ``--suite robustness,overdefence,fewshot,removal --sample 25``. A table of the page is found
 by its heading row and replaced whole; the words around it are left to whoever reads the new figures.
 """
