@@ -87,7 +87,7 @@ async def serve(queue: Queue, name: str, port: int, ready: Callable[[str], None]
     Raises:
         ConfigError: the port is taken.
     """
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # as in aimds.app.sockets
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((HOST, port))
