@@ -52,3 +52,9 @@ def test_hidden_characters_are_named(text: str, shown: str) -> None:
 def test_a_single_one_is_counted_in_the_singular() -> None:
     assert [counted(n, "row") for n in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
     assert [counted(n, "entry", "entries") for n in (1, 2)] == ["1 entry", "2 entries"]
+
+
+def test_a_text_that_is_cut_at_a_blank_says_that_it_goes_on() -> None:
+    assert visible("how to hotwire a car", 16) == "how to hotwire …"
+    assert visible("how to hotwire a   ", 16) == "how to hotwire a"
+    assert visible("a     b      c d", 4) == "a…"
