@@ -93,6 +93,6 @@ def visible(text: str, limit: int = 200) -> str:
     """``text`` on one line, at most about ``limit`` characters, hidden characters written as ⟨U+202E⟩."""
     shown = "".join(f"⟨{run}⟩" if marker else run for run, marker in tokens(text[: limit + 1]))
     shown = " ".join(shown.split())
-    # What follows is looked at too: where the last character shown is a blank, nothing else tells that the text goes on.
+    # What follows is looked at too: where the last character shown is a blank, nothing else tells of it.
     goes_on = len(shown) > limit or bool(text[limit + 1 :].strip())
     return shown[: limit - 1] + "…" if goes_on else shown
