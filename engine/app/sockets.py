@@ -10,7 +10,7 @@ from typing import Any
 from aimds.app import tls
 from aimds.errors import AimdsError, ConfigError
 from aimds.gateway import datagrams, server
-from aimds.gateway.http import App, Twin
+from aimds.gateway.http import App, Twin, listener
 from aimds.gateway.identity import Peer
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
@@ -140,14 +140,7 @@ class Sockets:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named, or asyncio leaves Nagle's algorithm on: an answer in two writes then waits 40 ms for an acknowledgement.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((host, port))
+        return listener(host, port)
     except OSError as error:
-        listening.close()
         raise ConfigError("listen", f"{host}:{port}", f"a free address of this machine ({error.strerror})") from error
-    listening.setblocking(False)
-    return listening

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from aimds.console.site import Answer, Run, Site
 from aimds.errors import ConfigError
 from aimds.gateway.exchange import Exchange, Refused
 from aimds.gateway.headers import Head
-from aimds.gateway.http import App, Twin
+from aimds.gateway.http import App, Twin, listener
 from aimds.gateway.identity import Identity, Peer, Route
 from aimds.gateway.problem import Problem
 from aimds.respond.review import Queue
@@ -87,14 +86,10 @@ async def serve(queue: Queue, name: str, port: int, ready: Callable[[str], None]
     Raises:
         ConfigError: the port is taken.
     """
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # as in aimds.app.sockets
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((HOST, port))
+        listening = listener(HOST, port)
     except OSError as error:
-        listening.close()
         raise ConfigError("--port", port, f"a free port; 0 takes one ({error.strerror})") from error
-    listening.setblocking(False)
     port = listening.getsockname()[1]
     token = Token(name, secrets.token_urlsafe(32))
     pool = ThreadPoolExecutor(1, thread_name_prefix="aimds-console")

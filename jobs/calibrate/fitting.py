@@ -114,7 +114,9 @@ def _of_rows(wider: Classifier, stages: StageScores, levels: Levels) -> Fitted:
     # What is made of other tails comes after them.
     for name in sorted(wider.tails, key=lambda name: name.startswith("joint")):
         stem = name.removesuffix(UNTRUSTED)
-        scores = _joint(wider, tails, stages) if stem == "joint" else columns.get(stem)
+        if stem == "joint" and stem not in columns and stages.deep is not None:
+            columns[stem] = _joint(dataclasses.replace(wider, tails=tails), stages, stages.deep)
+        scores = columns.get(stem)
         if scores is None:
             continue
         rows, judges = np.ones(len(scores), np.bool_), [trusted, untrusted]
@@ -151,11 +153,8 @@ def _spending(sizes: dict[str, int], channel: str, side: dict[str, float]) -> di
     return out
 
 
-def _joint(wider: Classifier, tails: dict[str, Tail], stages: StageScores) -> F32 | None:
-    if stages.deep is None:
-        return None
-    own = dataclasses.replace(wider, tails=tails)
-    return fusion.joint(fusion.fuse(own, dataclasses.replace(stages, deep=None)).p_value, stages.deep)
+def _joint(model: Classifier, stages: StageScores, deep: F32) -> F32:
+    return fusion.joint(fusion.fuse(model, dataclasses.replace(stages, deep=None)).p_value, deep)
 
 
 def _own(stem: str, scores: F32) -> Tail:

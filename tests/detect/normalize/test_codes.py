@@ -5,20 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from encoders import ATTACK, letters
+from text_source import source
 
 from aimds.detect.normalize import normalize
 from aimds.detect.normalize.codes import decimal, octal, ordinals
-from aimds.detect.normalize.proposals import Text
 
 LIMIT = 1 << 16
 OCTAL = [" ".join(f"{byte:03o}" for byte in ATTACK.encode()), " ".join(f"0o{byte:o}" for byte in ATTACK.encode())]
 TRIPLES = "".join(f"{byte:03d}" for byte in ATTACK.encode())
-
-
-def source(text: str) -> Text:
-    values = np.frombuffer(text.encode(), np.uint8)
-    places = np.arange(len(values), dtype=np.int32)
-    return Text(values, places, places + 1)
 
 
 @pytest.mark.parametrize("hidden", OCTAL)

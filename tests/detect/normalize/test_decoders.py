@@ -7,10 +7,11 @@ import base64
 import numpy as np
 import pytest
 from encoders import ATTACK, BLOBS, ESCAPES, in_morse
+from text_source import source
 
 from aimds.detect.normalize import decoders, normalize
 from aimds.detect.normalize.decoders import DECODERS, braille, ordinals
-from aimds.detect.normalize.proposals import Proposal, Text, Trust, joined
+from aimds.detect.normalize.proposals import Proposal, Trust, joined
 
 BY_KIND = {
     "base64": decoders.base64,
@@ -21,12 +22,6 @@ BY_KIND = {
     "decimal": decoders.decimal,
 }
 LIMIT = 1 << 16
-
-
-def source(text: str) -> Text:
-    values = np.frombuffer(text.encode(), np.uint8)
-    places = np.arange(len(values), dtype=np.int32)
-    return Text(values, places, places + 1)
 
 
 def check_places(text: str, proposal: Proposal) -> None:

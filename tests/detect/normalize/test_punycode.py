@@ -7,25 +7,14 @@ import pytest
 from encoders import ATTACK, LOOK_ALIKES, in_punycode
 from hypothesis import given
 from hypothesis import strategies as st
+from text_source import is_candidate, source
 
 from aimds.detect.normalize import normalize
-from aimds.detect.normalize.candidates import PUNYCODE, candidates
+from aimds.detect.normalize.candidates import PUNYCODE
 from aimds.detect.normalize.in_place import labelled
-from aimds.detect.normalize.proposals import Text
 from aimds.detect.normalize.punycode import MAX_LABEL, MAX_WHOLE, whole
 
 LIMIT = 1 << 16
-
-
-def source(text: str) -> Text:
-    values = np.frombuffer(text.encode(), np.uint8)
-    places = np.arange(len(values), dtype=np.int32)
-    return Text(values, places, places + 1)
-
-
-def is_candidate(text: str) -> bool:
-    row = source(text).values
-    return bool(candidates(row, np.array([0, len(row)], np.int64))[0] & PUNYCODE)
 
 
 @given(
@@ -80,10 +69,10 @@ def test_what_is_no_punycode_is_left_as_it_is(text: str) -> None:
 
 
 def test_a_mark_or_a_tail_of_digits_calls_for_it() -> None:
-    assert is_candidate("XN--a-b3c")
-    assert is_candidate("gnr ll-7sbk8a9b7sbk8a9b \n")
-    assert not is_candidate("gnr ll-7sbk8a7sbk8a")
-    assert not is_candidate("axn--b c")
+    assert is_candidate("XN--a-b3c", PUNYCODE)
+    assert is_candidate("gnr ll-7sbk8a9b7sbk8a9b \n", PUNYCODE)
+    assert not is_candidate("gnr ll-7sbk8a7sbk8a", PUNYCODE)
+    assert not is_candidate("axn--b c", PUNYCODE)
 
 
 def test_no_more_is_decoded_than_the_limit_and_the_cut_is_said() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 from encoders import ATTACK, letters
+from text_source import source
 
 from aimds.detect.normalize import normalize
 from aimds.detect.normalize.proposals import Proposal, Text
@@ -14,12 +15,6 @@ from aimds.detect.normalize.squares import BACON, WITHOUT_J, WITHOUT_K, bacon, p
 
 LIMIT = 1 << 16
 Decode = Callable[[Text, int], Iterator[Proposal]]
-
-
-def source(text: str) -> Text:
-    values = np.frombuffer(text.encode(), np.uint8)
-    places = np.arange(len(values), dtype=np.int32)
-    return Text(values, places, places + 1)
 
 
 def in_square(text: str, alphabet: str, form: Callable[[int, int], str], gap: str) -> str:

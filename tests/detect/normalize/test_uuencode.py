@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import binascii
 
-import numpy as np
 import pytest
 from encoders import ATTACK, in_uuencode, in_xxencode
 from hypothesis import given
 from hypothesis import strategies as st
+from text_source import is_candidate, source
 
-from aimds.detect.normalize.candidates import UUENCODE, candidates
-from aimds.detect.normalize.proposals import Text
+from aimds.detect.normalize.candidates import UUENCODE
 from aimds.detect.normalize.uuencode import MAX_TEXTS, uuencode
 
 LIMIT = 1 << 16
-
-
-def source(text: str) -> Text:
-    values = np.frombuffer(text.encode(), np.uint8)
-    places = np.arange(len(values), dtype=np.int32)
-    return Text(values, places, places + 1)
-
-
-def is_candidate(text: str) -> bool:
-    row = source(text).values
-    return bool(candidates(row, np.array([0, len(row)], np.int64))[0] & UUENCODE)
 
 
 @given(text=st.text(st.characters(codec="ascii", min_codepoint=32, max_codepoint=126), min_size=12, max_size=300))
 @pytest.mark.parametrize("encode", [in_uuencode, in_xxencode])
 def test_what_is_read_is_what_was_hidden(encode, text: str) -> None:
     hidden = encode(text)
-    assert is_candidate(hidden)
+    assert is_candidate(hidden, UUENCODE)
     (found,) = uuencode(source(hidden), LIMIT)
     assert found.text.values.tobytes().decode() == text
 
@@ -72,7 +60,7 @@ def test_two_texts_are_read_apart_and_prose_between_them_is_none() -> None:
     ],
 )
 def test_what_only_looks_like_it_is_not_read(text: str) -> None:
-    assert not is_candidate(text)
+    assert not is_candidate(text, UUENCODE)
     assert list(uuencode(source(text), LIMIT)) == []
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from encoders import ATTACK, UPSIDE_DOWN, atbash, caesar, in_nato, in_pig_latin, in_tags, letters
+from text_source import source
 
 from aimds.detect.normalize.exchanged import ATBASH
-from aimds.detect.normalize.proposals import Text
 from aimds.detect.normalize.vocabulary import Vocabulary
 from aimds.detect.normalize.word_decoders import (
     MAX_SPELLED,
@@ -21,12 +21,6 @@ from aimds.detect.normalize.word_decoders import (
 )
 
 LIMIT = 1 << 16
-
-
-def source(text: str) -> Text:
-    values = np.frombuffer(text.encode(), np.uint8)
-    places = np.arange(len(values), dtype=np.int32)
-    return Text(values, places, places + 1)
 
 
 @pytest.mark.parametrize("shift", range(1, 26))
