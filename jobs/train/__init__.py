@@ -1,9 +1,9 @@
 """Train the classifier and the encoder and calibrate all stages: labelled text in, the artefacts of a model out.
 
-The order is fixed: folds by source, pattern thresholds and features, out-of-fold scores (each source judged by heads,
-by an encoder and by thresholds that never saw it), benign tails and calibration from those scores, and the fits on
-everything. The same data, config and seed give the same files. What takes long is kept in a work folder as soon as it
-is done, and the same call goes on from there.
+The order is fixed: folds by source, pattern thresholds and features, out-of-fold scores (each source judged by heads
+and by thresholds that never saw it; what an encoder was never shown judged by it), benign tails and calibration from
+those scores, and the fits on everything. The same data, config and seed give the same files on one kind of processor.
+What takes long is kept in a work folder as soon as it is done, and the same call goes on from there.
 """
 
 from __future__ import annotations
