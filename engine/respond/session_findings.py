@@ -18,10 +18,10 @@ from aimds.verdicts import SESSIONS
 
 SIGNS: Final = {
     "peak": "one turn of the session stands out",
-    "rise": "the turns of the session climb",
+    "rise": "the turns of the session become ever more unusual",
     "shift": "from one turn on the session stays more unusual",
-    "cusum": "the session stays above its own beginning",
-    "spread": "the turns of the session go up and down",
+    "cusum": "the session stays more unusual than it began",
+    "spread": "the session swings between ordinary and unusual turns",
     "mean": "the session is unusual throughout",
     "rephrase": "what was refused in the session is asked again",
     "split": "turns of the session make a payload in pieces",
