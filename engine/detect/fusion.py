@@ -251,8 +251,8 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
         said = by_type[sure[0], sure[1]]
         _weigh(model.tails, by_type, stages.deep, stages.untrusted)
         by_type[sure[0], sure[1]] = np.minimum(by_type[sure[0], sure[1]], said)
-    types = (NONE, DIRECT, INDIRECT, OBFUSCATION)
-    p_value, threat = _fused(by_type, stages.untrusted, stages.decoded, NOTABLE_P, *types)
+    known = (NONE, DIRECT, INDIRECT, OBFUSCATION)
+    p_value, threat = _fused(by_type, stages.untrusted, stages.decoded, NOTABLE_P, *known)
     by_type[:, HARMFUL] = alone["harmful"]
     scores = calibrate(model, by_type)
     scores[:, NONE] = 0.0

@@ -14,7 +14,7 @@ from aimds.respond.scored import F32, RANK, Codes, codes
 from aimds.respond.sessions import HELD, Consequences
 from aimds.schema import EVIDENCE, VERDICTS, enum
 from aimds.taxonomy import CODES, THREATS, get
-from aimds.verdicts import SESSIONS
+from aimds.verdicts import SESSIONS, named_by_session
 
 SIGNS: Final = {
     "peak": "one turn of the session stands out",
@@ -90,13 +90,14 @@ def columns(verdicts: pa.RecordBatch, raised: Found, unnamed: Collection[str]) -
     threat, severity = verdicts.column("threat_type"), verdicts.column("severity")
     named = codes(threat, THREATS, "threat_type").copy()
     strength = np.array(severity.to_numpy(zero_copy_only=False), np.float32)
+    by_session = named_by_session(verdicts)
     quiet = {_POLICY + name for name in unnamed}
     for row, items in raised.items():
         telling = [score for name, score in items if name not in quiet]
-        if telling and named[row] == CODES["none"]:
+        if telling and (named[row] == CODES["none"] or by_session[row]):
             named[row] = _NAME
             # A row that nobody could judge keeps its unknown severity.
-            strength[row] = strength[row] if np.isnan(strength[row]) else max(telling) * _IMPACT
+            strength[row] = np.maximum(strength[row], np.float32(max(telling) * _IMPACT))
     return {
         "evidence": joined(verdicts.column("evidence"), _listed(verdicts.num_rows, raised)),
         "threat_type": enum(THREATS, named),
