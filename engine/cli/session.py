@@ -107,7 +107,7 @@ def _print(found: Trace) -> None:
                 raised.setdefault(said, []).append(str(place + 1 if turn.turn is None else turn.turn))
     for said, numbers in raised.items():
         more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
-        say(f"raised by what came before: {', '.join(numbers[:_SHOWN])}{more}: {said}")
+        say(f"raised by the session up to there: {', '.join(numbers[:_SHOWN])}{more}: {said}")
     motion = found.motion
     if motion.kind == "insufficient_data":
         say("motion: too few judged inputs to tell")
