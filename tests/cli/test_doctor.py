@@ -61,7 +61,11 @@ def test_each_speed_says_of_which_texts_and_which_profile_it_is(monkeypatch: pyt
     short, long = (check["detail"] for name, _ in doctor.SPEEDS for check in checks if check["name"] == name)
     assert "rows/s in profile fast" in short
     assert "texts of 115 bytes" in short
-    assert [word for word in ("texts of 2,319 bytes", "harmless and much alike", "one thread, cache off") if word not in long] == []
+    assert [
+        word
+        for word in ("texts of 2,319 bytes", "harmless and much alike", "one thread, cache off")
+        if word not in long
+    ] == []
 
 
 def test_every_text_that_is_measured_on_is_another_and_as_long_as_is_said() -> None:
