@@ -238,12 +238,12 @@ def quantised(weights: dict[str, F32]) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def dequantised(arrays: dict[str, npt.NDArray[np.generic]]) -> dict[str, F32]:
-    """Float32 weights of arrays that `quantised` gave."""
-    out = {}
-    for name, array in arrays.items():
-        if name.endswith(".scale"):
-            continue
-        scale = arrays.get(f"{name}.scale")
-        full = array.astype(np.float32) if scale is None else array.astype(np.float32) * scale.astype(np.float32)
-        out[name] = np.ascontiguousarray(full)
+    """Float32 weights of arrays that `quantised` gave, in one block of memory, so that all of it goes back at once."""
+    names = [name for name in arrays if not name.endswith(".scale")]
+    ends = np.cumsum([0, *(arrays[name].size for name in names)])
+    block, out = np.empty(ends[-1], np.float32), {}
+    for name, (first, last) in zip(names, itertools.pairwise(ends.tolist()), strict=True):
+        out[name] = block[first:last].reshape(arrays[name].shape)
+        scale = arrays.get(f"{name}.scale", np.float32(1))
+        np.multiply(arrays[name], scale, out=out[name], dtype=np.float32, casting="unsafe")
     return out
