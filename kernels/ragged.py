@@ -10,11 +10,12 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from aimds.errors import KernelError
 
@@ -32,7 +33,7 @@ def check(kernel: str, argument: str, offsets: Any, size: int) -> None:
     if first < 0 or last > size:
         raise KernelError(kernel, argument, f"runs from {first} to {last}, but there are {size} values")
     if isinstance(offsets, np.ndarray):
-        fall = int(_fall(offsets))
+        fall = int(_bounds().fall(offsets))
     else:
         falls = offsets[1:] < offsets[:-1]
         fall = int(falls.argmax()) if bool(falls.any()) else -1
@@ -43,38 +44,19 @@ def check(kernel: str, argument: str, offsets: Any, size: int) -> None:
 def lies(values: Any, low: int, high: int) -> bool:
     """Whether all of ``values`` lie in ``low`` .. ``high``; they may be an array on a GPU."""
     if isinstance(values, np.ndarray):
-        return bool(_lies(values.reshape(-1), low, high))
+        return bool(_bounds().lies(values.reshape(-1), low, high))
     return not len(values) or (int(values.min()) >= low and int(values.max()) <= high)
 
 
 def falls_below(values: Any, low: int) -> bool:
     """Whether any of ``values`` is less than ``low``; they may be an array on a GPU."""
-    return bool(_falls_below(values, low) if isinstance(values, np.ndarray) else (values < low).any())
+    return bool(_bounds().falls_below(values, low) if isinstance(values, np.ndarray) else (values < low).any())
 
 
-@njit(cache=True, nogil=True)
-def _falls_below(values, low):  # type: ignore[no-untyped-def]
-    k = 0
-    while k < len(values) and values[k] >= low:
-        k += 1
-    return k < len(values)
-
-
-@njit(cache=True, nogil=True)
-def _fall(offsets):  # type: ignore[no-untyped-def]
-    # Row of the first fall in ``offsets`` int64 (B+1,), -1 where there is none.
-    for row in range(len(offsets) - 1):
-        if offsets[row + 1] < offsets[row]:
-            return row
-    return -1
-
-
-@njit(cache=True, nogil=True)
-def _lies(values, low, high):  # type: ignore[no-untyped-def]
-    inside = True
-    for k in range(len(values)):
-        inside &= low <= values[k] <= high
-    return inside
+@functools.cache
+def _bounds() -> ModuleType:
+    # Numba takes a hundred megabytes, and a process that only hands out work calls no kernel.
+    return import_module("aimds.kernels.bounds")
 
 
 def joined(rows: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], Offsets]:

@@ -28,12 +28,13 @@ from aimds.kernels.placement import HOST, Place, joined
 F32 = npt.NDArray[np.float32]
 
 DEEP = "deep.npz"
-FORMAT = 1
+FORMAT = 2
 CLASSES = ("benign", "attack", "harmful")
 MAX_TOKENS = 160
 """Word pieces the encoder sees at once, its two marks included; a window with more is judged in parts."""
 OVERLAP_TOKENS = 32
 CLS, SEP, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
+_TABLE = ("word", "word.scale")
 
 
 class Tokenizer:
@@ -88,7 +89,7 @@ class Deep:
     def unpack(cls, name: str, content: bytes) -> Deep:
         """The encoder in the bytes of an ``.npz`` file."""
         arrays = data.unpack(name, content)
-        missing = [key for key in ("card", "graph", "vocabulary") if key not in arrays]
+        missing = [key for key in ("card", "graph", "vocabulary", *_TABLE) if key not in arrays]
         if missing:
             raise ArtefactError(name, f"has no {', '.join(missing)}; it is not an encoder file")
         try:
@@ -107,30 +108,35 @@ class Deep:
         if lacking:
             raise ArtefactError(name, f"has a vocabulary without {', '.join(sorted(lacking))}")
         for key, array in arrays.items():
-            if not np.isfinite(array.astype(np.float32)).all():
+            if array.dtype != np.int8 and not np.isfinite(array.astype(np.float32)).all():
                 raise ArtefactError(name, f"its array {key!r} holds a value that is not finite")
         return cls(arrays, graph, Tokenizer(vocabulary), card, hashlib.sha256(content).hexdigest()[:12])
 
     @cached_property
     def weights(self) -> dict[str, F32]:
-        """The weights as they are computed with, float32."""
+        """All weights as they are computed with, float32; what only a GPU is given as a whole."""
         return dequantised(self.arrays)
 
     @cached_property
-    def _session(self) -> tuple[Any, list[Any]]:
+    def _session(self) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # The session refers to these values; they have to live as long as it does.
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self.weights.values()]
-        options.add_external_initializers(list(self.weights), values)
+        # The session copies these values and packs the matrices anew, so they may go as soon as it is made.
+        weights = dequantised({name: array for name, array in self.arrays.items() if name not in _TABLE})
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        options.add_external_initializers(list(weights), values)
         try:
-            session = onnxruntime.InferenceSession(self.graph, options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(self.graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises types of its own that share no root
             raise ArtefactError(DEEP, f"its graph does not fit its weights: {error}") from error
-        return session, values
+
+    def _words(self, part: list[int]) -> F32:
+        # Rows float32 (1, T, width) of the word table, which stays int8: a window needs few of them.
+        table, scale = (self.arrays[name] for name in _TABLE)
+        return (table[part].astype(np.float32) * scale[part].astype(np.float32))[None]
 
     def score(
         self,
@@ -155,12 +161,11 @@ class Deep:
         flat = [part for split in parts for part in split]
         if place.backend == "cuda":
             return _highest(self._on_gpu(flat, untrusted[owner], place), owner, len(texts))
-        session, _ = self._session
+        session = self._session
 
         def run(k: int) -> npt.NDArray[np.float32]:
-            ids = np.array([flat[k]], np.int64)
-            channel = np.array([untrusted[owner[k]]], np.int64)
-            logits: npt.NDArray[np.float32] = session.run(None, {"ids": ids, "untrusted": channel})[0][0]
+            given = {"words": self._words(flat[k]), "untrusted": np.array([untrusted[owner[k]]], np.int64)}
+            logits: npt.NDArray[np.float32] = session.run(None, given)[0][0]
             return logits
 
         if threads > 1 and len(flat) > 1:
@@ -233,12 +238,12 @@ def quantised(weights: dict[str, F32]) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def dequantised(arrays: dict[str, npt.NDArray[np.generic]]) -> dict[str, F32]:
-    """Float32 weights of arrays that `quantised` gave."""
-    out = {}
-    for name, array in arrays.items():
-        if name.endswith(".scale"):
-            continue
-        scale = arrays.get(f"{name}.scale")
-        full = array.astype(np.float32) if scale is None else array.astype(np.float32) * scale.astype(np.float32)
-        out[name] = np.ascontiguousarray(full)
+    """Float32 weights of arrays that `quantised` gave, in one block of memory, so that all of it goes back at once."""
+    names = [name for name in arrays if not name.endswith(".scale")]
+    ends = np.cumsum([0, *(arrays[name].size for name in names)])
+    block, out = np.empty(ends[-1], np.float32), {}
+    for name, (first, last) in zip(names, itertools.pairwise(ends.tolist()), strict=True):
+        out[name] = block[first:last].reshape(arrays[name].shape)
+        scale = arrays.get(f"{name}.scale", np.float32(1))
+        np.multiply(arrays[name], scale, out=out[name], dtype=np.float32, casting="unsafe")
     return out

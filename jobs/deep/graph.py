@@ -1,4 +1,5 @@
-"""The encoder as an ONNX graph without its weights: the session that runs it is given them one by one.
+"""The encoder as an ONNX graph without its weights: the session that runs it is given them one by one. Rows of the word
+table come in with each window, so that the table, half of all weights, need not be there as float32.
 
 Operators are of ONNX opset 20 (Gelu, LayerNormalization), the layout is that of BERT (Devlin et al. 2019,
 doi:10.18653/v1/N19-1423) with the three projections of attention in one matrix product and mean pooling at the end.
@@ -15,7 +16,7 @@ EPSILON = 1e-12
 
 
 def build(shapes: Mapping[str, tuple[int, ...]], *, layers: int, heads: int, classes: int) -> bytes:
-    """The graph: ``ids`` int64 (1, T) and ``untrusted`` int64 (1,) in, ``logits`` float32 (1, classes) out.
+    """The graph: ``words`` float32 (1, T, width) and ``untrusted`` int64 (1,) in, ``logits`` float32 (1, classes) out.
 
     Args:
         shapes: name and shape of every weight, float32, as `aimds.jobs.deep.encoder.Encoder.arrays` names them.
@@ -42,11 +43,10 @@ def build(shapes: Mapping[str, tuple[int, ...]], *, layers: int, heads: int, cla
         return add("LayerNormalization", inputs, out, axis=-1, epsilon=EPSILON)
 
     zero, one = ints("zero", [0]), ints("one", [1])
-    size = add("Shape", ["ids"], "size", start=1, end=2)
+    size = add("Shape", ["words"], "size", start=1, end=2)
     places = add("Slice", ["position", zero, size, zero, one], "places")
     told = add("Add", [places, add("Gather", ["channel", "untrusted"], "told")], "place")
-    x = add("Add", [add("Gather", ["word", "ids"], "words"), told], "embedded")
-    x = norm(x, "norm", "x0")
+    x = norm(add("Add", ["words", told], "embedded"), "norm", "x0")
     split = add("Concat", [one, size, ints("split.tail", [3, heads, width // heads])], "split.shape", axis=0)
     joined = add("Concat", [one, size, ints("width", [width])], "joined.shape", axis=0)
     constants.append(helper.make_tensor("scale", TensorProto.FLOAT, [], [(width // heads) ** -0.5]))
@@ -73,6 +73,8 @@ def build(shapes: Mapping[str, tuple[int, ...]], *, layers: int, heads: int, cla
 
     weights_out = []
     for name, shape in shapes.items():
+        if name == "word":
+            continue
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=list(shape))
         tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value="weights")
@@ -81,7 +83,7 @@ def build(shapes: Mapping[str, tuple[int, ...]], *, layers: int, heads: int, cla
         nodes,
         "encoder",
         [
-            helper.make_tensor_value_info("ids", TensorProto.INT64, [1, "tokens"]),
+            helper.make_tensor_value_info("words", TensorProto.FLOAT, [1, "tokens", width]),
             helper.make_tensor_value_info("untrusted", TensorProto.INT64, [1]),
         ],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, classes])],

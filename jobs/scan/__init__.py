@@ -10,12 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from aimds.jobs.scan import screening
 from aimds.jobs.scan.columns import Columns
 from aimds.jobs.scan.files import Files
+from aimds.jobs.scan.following import Following, factory, kind
 from aimds.jobs.scan.pool import Pool
 from aimds.jobs.scan.progress import Progress, Silent
-from aimds.jobs.scan.screening import Following
 from aimds.jobs.scan.settings import ScanConfig
 from aimds.jobs.scan.summary import Skip, Summary
 from aimds.jobs.scan.tasks import Factory, Limits
@@ -55,8 +54,8 @@ class Scan:
         pool: Callable[[Factory], Pool] | None = None,
     ) -> None:
         following = following or Following()
-        work = screening.factory(make_screener, following)
-        self._files = Files(config, screening.kind(following, make_screener), work, clock=clock, pool=pool)
+        work = factory(make_screener, following)
+        self._files = Files(config, kind(following, make_screener), work, clock=clock, pool=pool)
 
     def run(self, progress: Progress | None = None) -> Summary:
         """Do what is left to do and describe the whole.

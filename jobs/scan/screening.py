@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,64 +16,19 @@ from aimds.analyze.session_model import SessionModel
 from aimds.analyze.turns import turns
 from aimds.jobs.scan import across as together
 from aimds.jobs.scan import followed, joined, outcome, rows, session_column, steps, traces
-from aimds.jobs.scan.columns import FLAGS
 from aimds.jobs.scan.convert import carried, to_requests, unnamed, valid_text
 from aimds.jobs.scan.followed import Followed
+from aimds.jobs.scan.following import Following
 from aimds.jobs.scan.manifest import digest
 from aimds.jobs.scan.reading import Chunk
 from aimds.jobs.scan.tasks import Factory, Job, Limits
-from aimds.jobs.scan.work import Across, Counts, Kind
+from aimds.jobs.scan.work import Counts
 from aimds.ltl.sessions import given
 from aimds.respond.policy import Policy
 from aimds.respond.violations import noted
-from aimds.schema import VERDICTS
 
 ACTS: Final = 2
 """Goes up when other things follow from sessions: what was written before is then another scan's."""
-KIND = Kind("scan", "verdicts", VERDICTS, rows.add_counts)
-
-
-@dataclass(frozen=True, slots=True)
-class Following:
-    """How sessions are followed: judged by the `traces.load` ``policies``, if any; ``across_files``: their scores go on
-    from file to file; ``attractor``: with that column; ``joined``: turns are judged together with those before them
-    too."""
-
-    policies: str | None = None
-    across_files: bool = False
-    attractor: bool = False
-    joined: bool = False
-
-
-def kind(following: Following, screener: Factory) -> Kind:
-    """A scan that follows sessions so, with what ``screener`` makes.
-
-    Raises:
-        AimdsError: as `traces.load`.
-    """
-    across: list[Across] = []
-    more = following.across_files or following.attractor or following.joined
-    remarks = _without_sessions if more else KIND.remarks
-    if following.across_files:
-        types = Attractors.load().codes if following.attractor else None
-        across.append(
-            functools.partial(together.judge, SessionModel.load(), types, screener if following.joined else None)
-        )
-    if following.policies is not None:
-        loaded = traces.load(following.policies)
-        across.append(functools.partial(traces.judge, loaded))
-        remarks = functools.partial(traces.remarks, loaded)
-    return replace(KIND, across=tuple(across), remarks=remarks)
-
-
-def _without_sessions(used: Mapping[str, str]) -> Sequence[str]:
-    return [] if session_column.wanted(used) else [f"no session column ({FLAGS['session_id']}): no session to follow"]
-
-
-def factory(screener: Factory, following: Following) -> Factory:
-    """What makes a `Screening` with the screener that ``screener`` makes."""
-    arguments = {"target": screener.target, "arguments": screener.arguments, "following": asdict(following)}
-    return Factory(f"{__name__}:make", arguments)
 
 
 def make(target: str, arguments: dict[str, Any], following: dict[str, Any]) -> Screening:

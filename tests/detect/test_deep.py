@@ -40,6 +40,14 @@ def naively(encoder: Deep, text: str, untrusted: bool) -> np.ndarray:
     return deep.margins(np.stack(logits).astype(np.float32)).max(axis=0)
 
 
+PLAIN = deep.dequantised
+
+
+def _seen(made: list[np.ndarray], array: np.ndarray) -> np.ndarray:
+    made.append(array)
+    return array
+
+
 shim = pytest.mark.skipif(bool(missing()), reason=missing() or "present")
 
 
@@ -128,9 +136,28 @@ def test_int8_weights_come_back_within_half_a_step() -> None:
         assert np.all(np.abs(array - original[name]) <= step + 1e-6), name
 
 
+def test_a_row_of_the_word_table_is_the_float32_row_to_the_bit(encoder: Deep) -> None:
+    pieces = [3, 1, 1, 40]
+    assert np.array_equal(encoder._words(pieces)[0], encoder.weights["word"][pieces])
+    assert not np.array_equal(encoder._words(pieces)[0], encoder.weights["word"][pieces[::-1]])
+
+
+def test_weights_in_force_outlive_what_they_were_made_of(encoder: Deep) -> None:
+    # The session must hold copies of its own: nothing else keeps the arrays it was given.
+    made: list[np.ndarray] = []
+    fresh = Deep.unpack("deep.npz", encoder_file.content())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deep, "dequantised", lambda arrays: {k: _seen(made, v) for k, v in PLAIN(arrays).items()})
+        assert np.array_equal(score(fresh, TEXTS), score(encoder, TEXTS))
+    assert made
+    for array in made:
+        array[...] = 7.0
+    assert np.array_equal(score(fresh, TEXTS), score(encoder, TEXTS))
+
+
 def test_a_damaged_or_foreign_file_is_refused() -> None:
     arrays = encoder_file.arrays()
-    for name in ("card", "graph", "vocabulary"):
+    for name in ("card", "graph", "vocabulary", "word", "word.scale"):
         with pytest.raises(ArtefactError, match=name):
             Deep.unpack("deep.npz", data.pack({key: value for key, value in arrays.items() if key != name}))
     other = np.frombuffer(json.dumps({"format": 99}).encode(), np.uint8)
@@ -151,7 +178,7 @@ def test_a_damaged_or_foreign_file_is_refused() -> None:
     [
         ("card", b"[1, 2]", "no JSON object"),
         ("card", b"{", "no JSON"),
-        ("card", b'{"format": 1, "classes": 3}', "format 1"),
+        ("card", b'{"format": 2, "classes": 3}', "format 2"),
         ("vocabulary", b"[CLS]\n[SEP]\n[UNK]\n\xff", "no UTF-8"),
         ("vocabulary", b"[CLS]\n[UNK]\nhello", r"without \[SEP\]"),
         ("vocabulary", b"", r"without \[CLS\], \[SEP\], \[UNK\]"),

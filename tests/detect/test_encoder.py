@@ -60,10 +60,9 @@ def test_logits_on_the_cpu_are_those_of_a_plain_encoder(sizes: str) -> None:
 def test_they_are_those_of_the_graph_that_onnxruntime_runs() -> None:
     deep = Deep.unpack("deep.npz", encoder_file.content(LAYERS))
     pieces, kinds = windows(SIZES["few big"])
-    session, _ = deep._session
     for one, kind, found in zip(pieces, kinds, logits(HOST, pieces, kinds, deep.weights), strict=True):
-        given = {"ids": np.array([one], np.int64), "untrusted": np.array([kind], np.int64)}
-        np.testing.assert_allclose(found, session.run(None, given)[0][0], atol=1e-4)
+        given = {"words": deep._words(one), "untrusted": np.array([kind], np.int64)}
+        np.testing.assert_allclose(found, deep._session.run(None, given)[0][0], atol=1e-4)
 
 
 @shim
@@ -157,10 +156,9 @@ def test_logits_of_a_real_gpu_are_those_of_the_cpu(trained: Deep, sizes: str) ->
     pieces, kinds = windows(SIZES[sizes])
     found = logits(placement.place("cuda"), pieces, kinds, trained.weights, **layout)
     np.testing.assert_allclose(found, logits(HOST, pieces, kinds, trained.weights, **layout), atol=PARITY)
-    session, _ = trained._session
     for one, kind, ours in zip(pieces, kinds, found, strict=True):
-        given = {"ids": np.array([one], np.int64), "untrusted": np.array([kind], np.int64)}
-        np.testing.assert_allclose(ours, session.run(None, given)[0][0], atol=PARITY)
+        given = {"words": trained._words(one), "untrusted": np.array([kind], np.int64)}
+        np.testing.assert_allclose(ours, trained._session.run(None, given)[0][0], atol=PARITY)
 
 
 @pytest.mark.gpu

@@ -26,7 +26,8 @@ from aimds.gateway import settings
 from aimds.gateway.following import Follower
 from aimds.gateway.rounds import waves
 from aimds.gateway.settings import Audit, Following, Settings
-from aimds.jobs.scan import Columns, Factory, Scan, ScanConfig, screening
+from aimds.jobs.scan import Columns, Factory, Scan, ScanConfig
+from aimds.jobs.scan.following import Following as SessionsFollowed
 from aimds.ltl.policies import TracePolicies
 from aimds.respond.carry_out import Responder
 from aimds.respond.hold_file import HoldFile
@@ -48,7 +49,7 @@ def scanned(
     pq.write_table(table, folder / "log.parquet")
     factory = Factory("policy_screener:PolicyScreener", {} if policy is None else {"policy": str(policy)})
     config = ScanConfig((str(folder / "log.parquet"),), folder / "out", columns=Columns(events=None))
-    Scan(config, factory, following=screening.Following(str(policies), attractor=attractor)).run()
+    Scan(config, factory, following=SessionsFollowed(str(policies), attractor=attractor)).run()
     return {row["request_id"]: row for row in pq.read_table(folder / "out" / "log.parquet").to_pylist()}
 
 

@@ -1,0 +1,30 @@
+"""Whether integers lie within bounds, for the checks of `aimds.kernels.ragged`: one way through, ended early."""
+
+from __future__ import annotations
+
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def falls_below(values, low):  # type: ignore[no-untyped-def]
+    k = 0
+    while k < len(values) and values[k] >= low:
+        k += 1
+    return k < len(values)
+
+
+@njit(cache=True, nogil=True)
+def fall(offsets):  # type: ignore[no-untyped-def]
+    # Row of the first fall in ``offsets`` int64 (B+1,), -1 where there is none.
+    for row in range(len(offsets) - 1):
+        if offsets[row + 1] < offsets[row]:
+            return row
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def lies(values, low, high):  # type: ignore[no-untyped-def]
+    inside = True
+    for k in range(len(values)):
+        inside &= low <= values[k] <= high
+    return inside
