@@ -439,7 +439,10 @@ def ltl_batch(
         raise KernelError(name, "past", "what it keeps is not one slot each, from the events on")
     for which, program, codes in (("past", past, 7), ("future", future, 6)):
         spec.within(name, which, program[:, 0], 0, codes)
-        spec.within(name, which, program[:, 1:], 0, slots - 1)
+        begins = program[:, 0] == 6
+        spec.within(name, which, program[begins][:, 2], 0, 1)
+        spec.within(name, which, program[begins][:, 1], 0, slots - 1)
+        spec.within(name, which, program[~begins][:, 1:], 0, slots - 1)
     return cast(U64, _dispatch(name, arguments, threads=threads))
 
 
