@@ -21,6 +21,8 @@ import numpy as np
 
 from aimds import kernels
 from aimds.detect import deep
+from aimds.detect.classifier import Classifier
+from aimds.detect.concepts.lexicon import LEAST_PERCENT, MAIN
 from aimds.jobs.deep import graph
 from aimds.kernels import placement
 from aimds.kernels.cuda import problem
@@ -82,6 +84,19 @@ def cases(scale: float) -> Iterator[Case]:
     yield Case("ngram_hash", text, rows * 400.0, "bytes", ragged_part(few), few / rows)
     vocabulary = kernels.build_vocabulary([b"the", b"one", b"hat"])
     yield Case("tokenize", (*text, *vocabulary), rows * 400.0, "bytes", ragged_part(few), few / rows)
+    yield Case("word_spans", text, rows * 400.0, "bytes", ragged_part(few), few / rows)
+    heads = Classifier.load().concepts
+    assert heads is not None, "the model that ships has heads over concepts"
+    lexicon = heads.lexicon
+    chosen = len(lexicon.languages), lexicon.languages.index(MAIN), LEAST_PERCENT, len(lexicon.concepts)
+    spans = kernels.word_spans(*text)
+
+    def with_words(given: tuple[Any, ...]) -> tuple[Any, ...]:
+        return given[0], given[1][: few + 1].copy(), given[2][: few + 1].copy(), *given[3:]
+
+    yield Case("concepts", (*text, *spans, *lexicon.stems, *chosen), rows * 400.0, "bytes", with_words, few / rows)
+    said = rng.integers(0, 239, rows * 24).astype(np.uint8), offsets(rows, 24), 8
+    yield Case("concept_pairs", said, rows * 24.0, "concepts", ragged_part(few), few / rows)
     queries, bank = (rng.normal(size=(count, 256)).astype(np.float32) for count in (4096, 10_000))
     yield Case("topk", (queries, bank, 10), 4096, "queries", lambda given: (given[0][:few], *given[1:]), few / 4096)
 

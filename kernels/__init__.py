@@ -16,6 +16,7 @@ import numpy.typing as npt
 from aimds.errors import KernelError
 from aimds.kernels import ragged, registry, spec
 from aimds.kernels.registry import backend, names
+from aimds.kernels.stems import build as build_stems
 
 __all__ = [
     "add_norm",
@@ -24,7 +25,10 @@ __all__ = [
     "backend",
     "bias_gelu",
     "build_postings",
+    "build_stems",
     "build_vocabulary",
+    "concept_pairs",
+    "concepts",
     "dtw",
     "embed",
     "lcs",
@@ -45,6 +49,7 @@ __all__ = [
     "topk",
     "warmup",
     "word_hash",
+    "word_spans",
 ]
 
 U8 = npt.NDArray[np.uint8]
@@ -247,6 +252,90 @@ def word_hash(word: bytes) -> int:
     return int(hash_words([word])[0])
 
 
+def word_spans(values: U8, offsets: I64, *, threads: int = 1) -> tuple[I64, I32, I32, U8]:
+    """Where the words of folded UTF-8 text stand, in any script.
+
+    A word is a run of ASCII letters, digits and characters above ASCII that are no punctuation; a run of a script
+    without spaces (Thai, and what lies from U+1000 to U+1FFF, from U+3000 to U+9FFF and above U+20000) is one word.
+    What is no UTF-8 is read as if it were.
+
+    Args:
+        values: uint8 (N,) folded bytes. offsets: int64 (B+1,).
+
+    Returns:
+        word_offsets int64 (B+1,), starts and ends int32 (T,): bytes within the row, kinds uint8 (T,): 1 for a script
+        without spaces, and 2 more where only blanks, apostrophes and hyphens stand between it and the word before.
+    """
+    return cast("tuple[I64, I32, I32, U8]", _run("word_spans", threads, values=values, offsets=offsets))
+
+
+def concepts(
+    values: U8,
+    offsets: I64,
+    word_offsets: I64,
+    starts: I32,
+    ends: I32,
+    kinds: U8,
+    keys: U64,
+    heads: I32,
+    sieve: U64,
+    spoken: U64,
+    group_from: I32,
+    facts: I32,
+    part_from: I32,
+    parts: I32,
+    pool: U8,
+    clitics: I32,
+    languages: int,
+    main: int,
+    least: int,
+    bare: int,
+    *,
+    threads: int = 1,
+) -> tuple[npt.NDArray[np.int16], U8, I32, I32, I64]:
+    """The language that most words of each row are of, and what they mean in it.
+
+    A stem is looked up by the hash of every beginning of a word, in a script without spaces of every character; the
+    longest entry counts. Each word has two votes for each language it may be of, a character of a script without spaces
+    one, and is a fifth of a word.
+
+    Args:
+        values: uint8 (N,) folded bytes. offsets: int64 (B+1,). word_offsets, starts, ends, kinds: as `word_spans`
+        returns them. keys to clitics: as `build_stems` returns them; neither are looked at again. languages: of the
+        table. main: the language of a row whose words are as much of this as of another. least: percent of the words
+        that must be known for a row to be of a language. bare: the concept of words that only tell the language.
+
+    Returns:
+        lang int16 (B,), -1 for none; concept uint8 (K,), start and end int32 (K,): bytes within the row;
+        concept_offsets int64 (B+1,).
+    """
+    words: dict[str, Any] = {"word_offsets": word_offsets, "starts": starts, "ends": ends, "kinds": kinds}
+    table: dict[str, Any] = {"keys": keys, "heads": heads, "sieve": sieve, "spoken": spoken, "group_from": group_from}
+    table |= {"facts": facts, "part_from": part_from, "parts": parts, "pool": pool, "clitics": clitics}
+    chosen = {"languages": languages, "main": main, "least": least, "bare": bare}
+    arguments = spec.check("concepts", {"values": values, "offsets": offsets, **words, **table, **chosen})
+    if main >= languages:
+        raise KernelError("concepts", "main", f"{main} is none of {languages} languages")
+    found = _dispatch("concepts", arguments, threads=threads)
+    return cast("tuple[npt.NDArray[np.int16], U8, I32, I32, I64]", found)
+
+
+def concept_pairs(concept: U8, concept_offsets: I64, reach: int, *, threads: int = 1) -> tuple[I64, I32, F32]:
+    """Concepts, and pairs of them at most ``reach`` apart in either order, of each row, as a sparse matrix (B, 65536).
+
+    A pair (a, b), a <= b, is feature 256 a + b, a concept alone 256 a + 255.
+
+    Args:
+        concept: uint8 (K,). concept_offsets: int64 (B+1,). reach: 0 to 64.
+
+    Returns:
+        indptr int64 (B+1,), indices int32 (Z,) unique in a row, in the order in which they first occur (a concept
+        alone, then its pairs with those behind it), counts float32 (Z,) occurrences.
+    """
+    given = {"concept": concept, "concept_offsets": concept_offsets, "reach": reach}
+    return cast("tuple[I64, I32, F32]", _run("concept_pairs", threads, **given))
+
+
 def subsequence_dtw(tokens: I32, offsets: I64, cost: U8, *, threads: int = 1) -> tuple[I32, I32]:
     """The cheapest alignment of each pattern with any stretch of each row.
 
@@ -439,7 +528,10 @@ def ltl_batch(
         raise KernelError(name, "past", "what it keeps is not one slot each, from the events on")
     for which, program, codes in (("past", past, 7), ("future", future, 6)):
         spec.within(name, which, program[:, 0], 0, codes)
-        spec.within(name, which, program[:, 1:], 0, slots - 1)
+        begins = program[:, 0] == 6
+        spec.within(name, which, program[begins][:, 2], 0, 1)
+        spec.within(name, which, program[begins][:, 1], 0, slots - 1)
+        spec.within(name, which, program[~begins][:, 1:], 0, slots - 1)
     return cast(U64, _dispatch(name, arguments, threads=threads))
 
 

@@ -59,11 +59,32 @@ def _bounds() -> ModuleType:
     return import_module("aimds.kernels.bounds")
 
 
+def longest(offsets: Offsets) -> int:
+    """Values of the longest row, 0 where there is none."""
+    return int(_longest(offsets))
+
+
+@njit(cache=True, nogil=True)
+def _longest(offsets):  # type: ignore[no-untyped-def]
+    most = np.int64(0)
+    for row in range(len(offsets) - 1):
+        most = max(most, offsets[row + 1] - offsets[row])
+    return most
+
+
 def joined(rows: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], Offsets]:
     """Values and offsets int64 (B+1,) of at least one of ``rows``."""
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
     return np.concatenate(rows), offsets
+
+
+def rejoined(parts: Sequence[tuple[npt.NDArray[Any], ...]]) -> tuple[Any, ...]:
+    """The answers of runs of rows, at least one, as one: the offsets of each, from 0 on, and any arrays beside them."""
+    if len(parts) == 1:
+        return parts[0]
+    sizes = np.concatenate([np.zeros(1, np.int64), *(np.diff(part[0]) for part in parts)])
+    return np.cumsum(sizes), *(np.concatenate(column) for column in zip(*(part[1:] for part in parts), strict=True))
 
 
 def split(offsets: Offsets, parts: int) -> list[tuple[int, int]]:

@@ -183,6 +183,70 @@ _ROWS = (
         "Fowler, Noll & Vo: FNV-1a, draft-eastlake-fnv (word hash); linear probing",
     ),
     Spec(
+        "word_spans",
+        "word_spans",
+        (
+            _in("values", "uint8", "N", "folded UTF-8 byte"),
+            _in("offsets", "int64", "B+1", "byte", "values"),
+            _out("word_offsets", "int64", "B+1", "word"),
+            _out("starts", "int32", "T", "byte in the row"),
+            _out("ends", "int32", "T", "byte in the row"),
+            _out("kinds", "uint8", "T", "1 of a script without spaces, 2 only blanks before it, or both"),
+        ),
+        0.0,
+        "O(N)",
+        "The Unicode Standard 16.0, chapter 3, table 3-6 (bytes of a character)",
+    ),
+    Spec(
+        "concepts",
+        "concepts",
+        (
+            _in("values", "uint8", "N", "folded UTF-8 byte"),
+            _in("offsets", "int64", "B+1", "byte", "values"),
+            _in("word_offsets", "int64", "B+1", "word", "starts"),
+            _in("starts", "int32", "T", "byte in the row"),
+            _in("ends", "int32", "T", "byte in the row"),
+            _in("kinds", "uint8", "T", "as of word_spans"),
+            _in("keys", "uint64", "S", "hash of a stem"),
+            _in("heads", "int32", "S", "group, -1 for an empty slot"),
+            _in("sieve", "uint64", "V", "what a beginning may be, two bits each"),
+            _in("spoken", "uint64", "G 4", "languages, a bit each"),
+            _in("group_from", "int32", "G+1", "entry"),
+            _in("facts", "int32", "E", "language, concept and flags"),
+            _in("part_from", "int32", "E+1", "part"),
+            _in("parts", "int32", "P 3", "first and last byte in pool, and how it meets a word"),
+            _in("pool", "uint8", "M", "folded UTF-8 byte"),
+            _in("clitics", "int32", "Q 3", "first and last byte in pool, and a language"),
+            _int("languages", "languages", 1, 64),
+            _int("main", "language that wins a tie", 0, 63),
+            _int("least", "percent of the words that must be known", 0, 100),
+            _int("bare", "concept that only tells the language", 0, 255),
+            _out("lang", "int16", "B", "language, -1 for none"),
+            _out("concept", "uint8", "K", "concept"),
+            _out("start", "int32", "K", "byte in the row"),
+            _out("end", "int32", "K", "byte in the row"),
+            _out("concept_offsets", "int64", "B+1", "concept"),
+        ),
+        0.0,
+        "O(N)",
+        "Fowler, Noll & Vo: FNV-1a, draft-eastlake-fnv (hash of every beginning); linear probing",
+    ),
+    Spec(
+        "concept_pairs",
+        "concept_pairs",
+        (
+            _in("concept", "uint8", "K", "concept"),
+            _in("concept_offsets", "int64", "B+1", "concept", "concept"),
+            _int("reach", "places that two concepts of a pair are apart at most", 0, 64),
+            _out("indptr", "int64", "B+1", "position in indices"),
+            _out("indices", "int32", "Z", "feature id, by where it first occurs"),
+            _out("counts", "float32", "Z", "occurrences"),
+        ),
+        0.0,
+        "O(K reach)",
+        "Knuth, The Art of Computer Programming 3, 1998, section 6.4 (linear probing)",
+    ),
+    Spec(
         "subsequence_dtw",
         "subsequence_dtw",
         (
@@ -460,7 +524,7 @@ def _check_array(row: Spec, argument: Argument, value: Any, sizes: dict[str, int
     dtype = getattr(value, "dtype", None)
     if dtype is None:
         raise KernelError(row.name, argument.name, f"expected an array, got {type(value).__name__}")
-    if dtype not in argument.accepted:
+    if dtype is not argument.accepted[0] and dtype not in argument.accepted:
         raise KernelError(row.name, argument.name, f"dtype {dtype}, expected {' or '.join(argument.dtypes)}")
     shape = value.shape
     if len(shape) != len(argument.axes):

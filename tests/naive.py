@@ -218,6 +218,142 @@ def tokenize(values: Any, offsets: Any, vocabulary: list[bytes], max_tokens: int
     return tuple(np.array(part, dtype) for part, dtype in parts)
 
 
+def character(row: list[int], i: int) -> tuple[int, int]:
+    """Kind (0 of a word, 1 of a script without spaces, 2 between words) and bytes of the character at ``i``."""
+    raw = bytes(row[i : i + 3]).ljust(3, b"\0")
+    size = 1 if raw[0] < 0x80 else 2 if raw[0] < 0xE0 else 3 if raw[0] < 0xF0 else 4
+    if size == 1:
+        return (0 if chr(raw[0]).isalnum() else 2), 1
+    if size == 4:
+        return (1 if raw[0] == 0xF0 and raw[1] >= 0xA0 else 2), 4
+    if raw[:2] in (b"\xe0\xb8", b"\xe0\xb9") or raw == b"\xe3\x80\x85":
+        return 1, 3
+    if raw[0] == 0xE1 or (0xE3 <= raw[0] <= 0xE9 and raw[:2] != b"\xe3\x80"):
+        return 1, 3
+    between = raw[0] in (0xC2, 0xE2, 0xE3) or raw[:2] in (b"\xd8\x8c", b"\xd8\x9b", b"\xd8\x9f")
+    between = between or raw in (b"\xe0\xa5\xa4", b"\xe0\xa5\xa5") or (raw[0] == 0xEF and raw[1] >= 0xB8)
+    return (2 if between else 0), size
+
+
+def word_spans(values: Any, offsets: Any) -> Any:
+    word_offsets, starts, ends, kinds = [0], [], [], []
+    for row in rows_of(values, offsets):
+        i, open_kind, near = 0, 2, True
+        while i < len(row):
+            kind, size = character(row, i)
+            if kind != open_kind and open_kind != 2:
+                ends.append(i)
+                near = True
+            if kind != open_kind and kind != 2:
+                starts.append(i)
+                kinds.append(kind + 2 * near)
+            if kind == 2:
+                near = near and row[i] in b" '-"
+            open_kind = kind
+            i += size
+        if open_kind != 2:
+            ends.append(len(row))
+        word_offsets.append(len(starts))
+    return np.array(word_offsets), np.array(starts), np.array(ends), np.array(kinds, np.uint8)
+
+
+def entries_of(facts: Any, part_from: Any, parts: Any, pool: Any) -> list[tuple[int, int, list[tuple[bytes, int]]]]:
+    """Language, concept and parts of each entry, the shorter stem first."""
+    found = []
+    for fact, first, last in zip(facts.tolist(), part_from[:-1].tolist(), part_from[1:].tolist(), strict=True):
+        listed = [(bytes(pool[low:high].tolist()), how) for low, high, how in parts[first:last].tolist()]
+        found.append((fact & 255, fact >> 8 & 255, listed))
+    return sorted(found, key=lambda entry: len(entry[2][0][0]))
+
+
+def entry_end(row: bytes, words: list[tuple[int, int, int]], k: int, begin: int, parts: list[tuple[bytes, int]]) -> int:
+    """Where an entry ends whose first part begins at ``begin`` in word ``k``, 0 where it does not."""
+    _, end, kind = words[k]
+    (stem, how), *rest = parts
+    dense, at = kind & 1, begin + len(stem)
+    if at > end or len(stem) > 48 or row[begin:at] != stem or (at < end and row[at] & 0xC0 == 0x80):
+        return 0
+    if not dense and how == 0 and at < end:
+        return 0
+    if not rest:
+        return at
+    left = [(at, end)] if dense and at < end else []
+    for start, stop, flags in words[k + 1 :]:
+        if flags & 2 == 0:
+            break
+        left.append((start, stop))
+    to = 0
+    for part, how in rest:
+        for tried in range(6 if how >= 2 else 1):
+            if not left:
+                return 0
+            start, stop = left.pop(0)
+            whole = row[start:stop] == part
+            if whole or (how % 2 == 1 and row[start:stop].startswith(part)):
+                to = stop
+                break
+            if tried == (5 if how >= 2 else 0):
+                return 0
+    first = at if dense else end
+    return first + 1 if any(how >= 2 for _, how in rest) else to
+
+
+def concepts(values, offsets, word_offsets, starts, ends, kinds, *table):
+    _, _, _, _, _, facts, part_from, parts, pool, clitics, languages, main, least, bare = table
+    entries = entries_of(facts, part_from, parts, pool)
+    fronts = [(bytes(pool[low:high].tolist()), lang) for low, high, lang in clitics.tolist()]
+    out_lang, out, out_offsets = [], [], [0]
+    for r, listed in enumerate(rows_of(values, offsets)):
+        row, here = bytes(listed), range(int(word_offsets[r]), int(word_offsets[r + 1]))
+        words = [(int(starts[w]), int(ends[w]), int(kinds[w])) for w in here]
+        votes, size, hits = [0] * languages, np.float32(0), []
+        for k, (begin, end, kind) in enumerate(words):
+            dense, i = kind & 1, begin
+            while i < end:
+                best: dict[int, tuple[int, int]] = {}
+                places = [(i, None)]
+                if not dense and 0xD6 <= row[i] <= 0xDB:
+                    long = [one for one in fronts if row[i:end].startswith(one[0]) and end - i >= len(one[0]) + 4]
+                    places += [(i + len(front), lang) for front, lang in long]
+                for place, only in places:
+                    for lang, concept, listed_parts in entries:
+                        to = entry_end(row, words, k, place, listed_parts) if only in (None, lang) else 0
+                        if to > best.get(lang, (0, 0))[0]:
+                            best[lang] = to, concept
+                for lang, (to, concept) in best.items():
+                    votes[lang] += 1 if dense else 2
+                    hits.append((lang, i, to if dense else max(to, end), concept))
+                size += np.float32(0.2 if dense else 1.0)
+                i = i + (4 if row[i] >= 0xF0 else 3) if dense else end
+        top = max(votes)
+        lang = main if votes[main] == top else votes.index(top)
+        known = top > 0 and top * 0.5 >= least / 100 * float(size)
+        over = 0
+        for of, i, to, concept in hits if known else ():
+            if of == lang and i >= over:
+                over = to
+                if concept != bare:
+                    out.append((concept, i, to))
+        out_lang.append(lang if known else -1)
+        out_offsets.append(len(out))
+    columns = [np.array([one[k] for one in out], dtype) for k, dtype in enumerate((np.uint8, np.int32, np.int32))]
+    return np.array(out_lang, np.int16), *columns, np.array(out_offsets)
+
+
+def concept_pairs(concept: Any, concept_offsets: Any, reach: int) -> Any:
+    indptr, indices, counts = [0], [], []
+    for row in rows_of(concept, concept_offsets):
+        found: dict[int, int] = {}
+        for i, one in enumerate(row):
+            beside = [(one, 255), *((min(one, two), max(one, two)) for two in row[i + 1 : i + 1 + reach])]
+            for a, b in beside:
+                found[256 * a + b] = found.get(256 * a + b, 0) + 1
+        indices += list(found)
+        counts += list(found.values())
+        indptr.append(len(indices))
+    return np.array(indptr), np.array(indices, np.int32), np.array(counts, np.float32)
+
+
 def subsequence_dtw(tokens: Any, offsets: Any, cost: Any) -> Any:
     _, length, patterns = cost.shape
     table = cost.tolist()

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from aimds import data, kernels
 from aimds.detect.concepts import Concepts
+from aimds.detect.concepts.heads import Said
 from aimds.detect.features import Windows
 from aimds.detect.tail import Tail
 from aimds.errors import ArtefactError
@@ -75,14 +76,19 @@ class Classifier:
 
         def part(first: int, last: int) -> F32:
             batch = place.ragged(values, offsets, first, last)
-            features = kernels.ngram_hash(*batch, bits=self.bits, threads=threads)
-            weights, scale, idf, bias = place.resident(self.weights, self.scale, self.idf, self.bias)
-            return place.fetch(kernels.linear(*features, weights, scale, idf, bias, threads=threads))[0]
+            logits = self._of_ngrams(*batch, threads, place)
+            if self.concepts is None:
+                return place.fetch(logits)[0]
+            ngrams, *said = place.fetch(logits, *self.concepts.said(*batch, threads=threads, place=place))
+            return self.concepts.joined(ngrams, Said(*said), FIRST_TYPE)
 
-        logits: F32 = joined(place.each(part, offsets, FEATURE_BYTES))
-        if self.concepts is None or not len(logits):
-            return logits
-        return self.concepts.joined(values, offsets, logits, FIRST_TYPE, threads=threads)
+        return joined(place.each(part, offsets, FEATURE_BYTES))
+
+    def _of_ngrams(self, values: Any, offsets: Any, threads: int, place: Place) -> Any:
+        # Their features are the largest arrays there are, and are let go here.
+        features = kernels.ngram_hash(values, offsets, bits=self.bits, threads=threads)
+        weights, scale, idf, bias = place.resident(self.weights, self.scale, self.idf, self.bias)
+        return kernels.linear(*features, weights, scale, idf, bias, threads=threads)
 
     @classmethod
     def load(cls, path: Path | None = None) -> Classifier:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from aimds import kernels
 from aimds.detect import fusion, tail
 from aimds.detect.classifier import ATTACK, FIRST_TYPE, quantise
-from aimds.detect.concepts import Concepts, pairs
+from aimds.detect.concepts import Concepts
 from aimds.detect.concepts import heads as joining
-from aimds.detect.concepts.lexicon import Lexicon
-from aimds.detect.concepts.lookup import Found
-from aimds.detect.concepts.pairs import FEATURES
+from aimds.detect.concepts.heads import FEATURES
+from aimds.detect.concepts.lexicon import Found, Lexicon
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.train import heads, tails, work
 from aimds.jobs.train.config import TrainConfig
@@ -55,7 +55,7 @@ def windows(chunks: list[Chunk], lexicon: Lexicon, before: Features) -> Windows:
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
     lang, concept, start, end = (np.concatenate([part[k] for part in parts]) for k in range(4))
     found = Found(lang, concept, start, end, offsets)
-    indptr, indices, counts = pairs.features(concept, offsets, joining.REACH)
+    indptr, indices, counts = kernels.concept_pairs(concept, offsets, joining.REACH)
     idf, data = weighted(indptr, indices, counts, FEATURES)
     return Windows(lexicon, found, Features(indptr, indices, counts, data, idf, before.row, before.written))
 
@@ -77,7 +77,7 @@ def fit(
     digest = hashlib.sha256(b"".join(array.tobytes() for array in seen.lexicon.arrays().values())).hexdigest()[:12]
     scores, final = heads.out_of_fold(corpus, fold, seen.features, own, kept, f"concepts-{digest}", say)
     scores[np.diff(seen.found.offsets) < joining.FEWEST] = joining.SILENT
-    foreign = joining.foreign(seen.lexicon, seen.found)
+    foreign = joining.foreign(seen.lexicon, seen.found.lang, seen.found.offsets)
     knots = _knots(corpus, public, seen.features, foreign, scores, logits, untrusted, config)
     if not len(knots):
         foreign[:] = False

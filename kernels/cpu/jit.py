@@ -5,7 +5,7 @@ Inputs are declared read-only: numba then takes both read-only arrays (Arrow buf
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from numba import njit, types
 
@@ -17,6 +17,11 @@ def compiled(*signatures: Any, **options: Any) -> Any:
     function calls none of another module (but the operations of bits.py) and takes no constant from another module.
     """
     return njit(list(signatures), cache=True, nogil=True, **options)
+
+
+lean: Final[Any] = cast(Any, njit)(cache=True, nogil=True, _nrt=False)
+"""Decorator: a step of a kernel of the same file that is called. Who holds an array is not counted, which would be done
+at each call, so it can allocate none."""
 
 
 inlined: Final = njit(inline="always")

@@ -119,23 +119,14 @@ def tokenize(
 ) -> tuple[Ints, Offsets, Ints, Ints]:
     unknown = _size(ids)
 
-    def part(first: int, last: int) -> tuple[Ints, Offsets, Ints, Ints]:
+    def part(first: int, last: int) -> tuple[Offsets, Ints, Ints, Ints]:
         hashes, word_offsets, starts, ends = _cut(values, offsets, first, last, max_tokens)
         tokens = np.empty(len(hashes), np.int32)
         _look_up(hashes, keys, ids, unknown, tokens)
-        return tokens, word_offsets, starts, ends
+        return word_offsets, tokens, starts, ends
 
-    parts = ragged.each(part, offsets, threads)
-    if len(parts) == 1:
-        return parts[0]
-    sizes = np.concatenate([np.zeros(1, np.int64), *(np.diff(word_offsets) for _, word_offsets, _, _ in parts)])
-    empty = np.empty(0, np.int32)
-    return (
-        np.concatenate([empty, *(tokens for tokens, _, _, _ in parts)]),
-        np.cumsum(sizes),
-        np.concatenate([empty, *(starts for _, _, starts, _ in parts)]),
-        np.concatenate([empty, *(ends for _, _, _, ends in parts)]),
-    )
+    word_offsets, tokens, starts, ends = ragged.rejoined(ragged.each(part, offsets, threads) or [part(0, 0)])
+    return tokens, word_offsets, starts, ends
 
 
 def _cut(

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import numpy as np
+
 WARP: Final = 32
 """Threads that run in lockstep."""
 THREADS: Final = 128
@@ -63,6 +65,13 @@ def warps(count: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
 def threads(count: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Grid and block for ``count`` threads side by side."""
     return (blocks(count, THREADS), 1, 1), (THREADS, 1, 1)
+
+
+def running(xp: Any, sizes: Any) -> Any:
+    """The running sum of ``sizes``, from 0 on: int64 (n + 1,)."""
+    found = xp.zeros(len(sizes) + 1, np.int64)
+    found[1:] = xp.cumsum(sizes, dtype=np.int64)
+    return found
 
 
 def address(array: Any) -> int:

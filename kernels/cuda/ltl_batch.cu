@@ -7,7 +7,8 @@
 //
 // ``order`` are the rows that have steps, by rising length, so that those of a word are of like lengths. A warp cuts one
 // step of 64 rows into words, a bit a row; then a thread owns a word and goes over its steps. What threads side by side
-// own lies side by side. The rows of a program come as copies, begins, operations, and what is kept.
+// own lies side by side. The rows of a program come as copies, begins, operations, and what is kept. A launch is over the
+// steps ``start`` to ``stop`` of some words, whose ``held`` slots go on from the launch before.
 #include "common.cuh"
 
 constexpr int WORD = 64;
@@ -16,8 +17,8 @@ __device__ __forceinline__ i64 length_of(const long long *offsets, i64 row) { re
 
 extern "C" __global__ void __launch_bounds__(128, 8)
     ltl_batch_spread(const unsigned long long *values, const long long *offsets, const long long *order,
-                     const long long *shifts, int events, int inputs, int rows, int first, int words, int columns,
-                     unsigned long long *bits) {
+                     const long long *shifts, int events, int inputs, int rows, int first, int words, int start,
+                     int stop, unsigned long long *bits) {
     const int lane = int(threadIdx.x) % 32, warps = int(blockDim.x) / 32, word = int(blockIdx.x);
     i64 begin[2], length[2];
     for (int half = 0; half < 2; half++) {
@@ -25,12 +26,12 @@ extern "C" __global__ void __launch_bounds__(128, 8)
         begin[half] = place < rows ? offsets[order[place]] : 0;
         length[half] = place < rows ? length_of(offsets, order[place]) : 0;
     }
-    for (int at = int(blockIdx.y) * warps + int(threadIdx.x) / 32; at < columns; at += int(gridDim.y) * warps) {
+    for (int at = start + int(blockIdx.y) * warps + int(threadIdx.x) / 32; at < stop; at += int(gridDim.y) * warps) {
         const u64 low = at < length[0] ? values[begin[0] + at] : 0, high = at < length[1] ? values[begin[1] + at] : 0;
         for (int event = 0; event < events; event++) {
             const u32 below = __ballot_sync(ALL_LANES, int(low >> shifts[event] & 1));
             const u32 above = __ballot_sync(ALL_LANES, int(high >> shifts[event] & 1));
-            if (lane == 0) bits[(i64(at) * inputs + event) * words + word] = u64(above) << 32 | below;
+            if (lane == 0) bits[(i64(at - start) * inputs + event) * words + word] = u64(above) << 32 | below;
         }
     }
 }
@@ -62,21 +63,22 @@ __device__ __forceinline__ void stepped(const long long *program, int copies, in
 
 extern "C" __global__ void __launch_bounds__(128, 8)
     ltl_batch_past(const long long *offsets, const long long *order, const long long *past, int copies, int begins,
-                   int operations, int keeps, int events, int rows, int first, int words, unsigned long long *held,
-                   unsigned long long *bits) {
+                   int operations, int keeps, int events, int rows, int first, int words, int start, int stop,
+                   unsigned long long *held, unsigned long long *bits) {
     const int word = int(blockIdx.x) * int(blockDim.x) + int(threadIdx.x);
     if (word >= words) return;
     const i64 base = (i64(first) + word) * WORD, last = rows - base < WORD ? rows - 1 : base + WORD - 1;
     const i64 longest = length_of(offsets, order[last]), apart = i64(events + keeps) * words;
-    for (i64 at = 0; at < longest; at++)
+    for (i64 at = start; at < (longest < stop ? longest : stop); at++)
         stepped(past, copies, begins, operations, keeps, at ? 0 : ~u64(0), events, words, held + word,
-                bits + word + at * apart);
+                bits + word + (at - start) * apart);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 8)
     ltl_batch(const long long *offsets, const long long *order, const long long *future, int copies, int begins,
               int operations, const long long *results, int wanted, int inputs, int rows, int first, int words,
-              int across, unsigned long long *held, unsigned long long *bits, unsigned long long *holds) {
+              int start, int stop, int across, unsigned long long *held, unsigned long long *bits,
+              unsigned long long *holds) {
     const int word = int(blockIdx.x) * int(blockDim.x) + int(threadIdx.x);
     if (word >= words) return;
     const i64 base = (i64(first) + word) * WORD;
@@ -84,11 +86,13 @@ extern "C" __global__ void __launch_bounds__(128, 8)
     const i64 longest = length_of(offsets, order[base + here - 1]), apart = i64(inputs) * words;
     unsigned long long *slot = held + word;
     int left = here - 1;
-    for (i64 at = longest - 1; at >= 0; at--) {
+    while (left >= 0 && length_of(offsets, order[base + left]) > stop) left--;
+    for (i64 at = (longest < stop ? longest : stop) - 1; at >= start; at--) {
         u64 begun = 0;
         for (; left >= 0 && length_of(offsets, order[base + left]) == at + 1; left--) begun |= u64(1) << left;
-        stepped(future, copies, begins, operations, 0, begun, inputs, words, slot, bits + word + at * apart);
+        stepped(future, copies, begins, operations, 0, begun, inputs, words, slot, bits + word + (at - start) * apart);
     }
+    if (start) return;
     for (int k = 0; k < wanted; k++) {
         const u64 found = slot[results[k] * words];
         for (int bit = 0; bit < here; bit++) {

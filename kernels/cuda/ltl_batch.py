@@ -12,6 +12,8 @@ from aimds.kernels.cuda.module import on_device
 COPY, BEGIN, KEEP = 5, 6, 7
 GRID: Final = 65_535
 """Most blocks one below the other."""
+STEPS: Final = 4096
+"""Words go together as long as there is room for so many steps of all of them; longer rows come in stretches."""
 
 
 @on_device("ltl_batch")
@@ -32,27 +34,36 @@ def run(
     inputs = len(shifts) + turns[3]
     lasts = np.minimum(np.arange(64, 64 * blocks(rows, 64) + 1, 64), rows) - 1
     longest = np.asarray(host(lengths[order[xp.asarray(lasts)]]))
+    step_bytes = 8 * max(inputs, 1)
     first = 0
     while first < len(longest):
-        # As many words as there is room for, the steps of all being those of the longest.
-        sizes = 8 * longest[first:] * max(inputs, 1) * np.arange(1, len(longest) - first + 1)
-        words = max(1, int(np.searchsorted(sizes, ROOM_BYTES, side="right")))
+        wanted = step_bytes * np.minimum(longest[first:], STEPS) * np.arange(1, len(longest) - first + 1)
+        words = max(1, int(np.searchsorted(wanted, ROOM_BYTES, side="right")))
         columns = int(longest[first + words - 1])
-        bits = xp.empty((columns, max(inputs, 1), words), np.uint64)
-        held = xp.zeros((slots, words), np.uint64)
+        steps = min(columns, max(1, ROOM_BYTES // (step_bytes * words)))
+        bits = xp.empty((steps, max(inputs, 1), words), np.uint64)
         sized = (np.int32(rows), np.int32(first), np.int32(words))
-        if len(shifts):
-            down = min(blocks(columns, THREADS // WARP), GRID)
-            spread = Launch("ltl_batch", "ltl_batch_spread", (words, down, 1), (THREADS, 1, 1))
-            width = (np.int32(len(shifts)), np.int32(inputs))
-            device.launch(spread, values, offsets, order, shifts, *width, *sized, np.int32(columns), bits)
-        if turns[3]:
-            past_sweep = Launch("ltl_batch", "ltl_batch_past", *threads(words))
-            parts = (*map(np.int32, turns), np.int32(len(shifts)))
-            device.launch(past_sweep, offsets, order, back, *parts, *sized, held, bits)
-        sweep = Launch("ltl_batch", "ltl_batch", *threads(words))
+        down = min(blocks(steps, THREADS // WARP), GRID)
+        events = np.int32(len(shifts))
+        spread: tuple[Any, ...] = (Launch("ltl_batch", "ltl_batch_spread", (words, down, 1), (THREADS, 1, 1)),)
+        spread += (values, offsets, order, shifts, events, np.int32(inputs), *sized)
+        before: tuple[Any, ...] = (Launch("ltl_batch", "ltl_batch_past", *threads(words)),)
+        before += (offsets, order, back, *map(np.int32, turns), events, *sized)
         asked = (*map(np.int32, others[:3]), results, np.int32(len(results)), np.int32(inputs))
-        device.launch(sweep, offsets, order, ahead, *asked, *sized, np.int32(across), held, bits, holds)
+        after = (Launch("ltl_batch", "ltl_batch", *threads(words)), offsets, order, ahead, *asked, *sized)
+        stretches = [(np.int32(at), np.int32(min(at + steps, columns))) for at in range(0, columns, steps)]
+        held = xp.zeros((slots, words), np.uint64)
+        pasts = [held.copy()]
+        for stretch in stretches[:-1] if turns[3] else ():
+            # The past as it is before each stretch; on the way back it is gone over once more from there.
+            device.launch(*spread, *stretch, bits)
+            device.launch(*before, *stretch, held, bits)
+            pasts.append(held.copy())
+        for stretch in reversed(stretches):
+            device.launch(*spread, *stretch, bits)
+            if turns[3]:
+                device.launch(*before, *stretch, pasts.pop(), bits)
+            device.launch(*after, *stretch, np.int32(across), held, bits, holds)
         first += words
     return holds
 

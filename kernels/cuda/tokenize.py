@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from aimds.kernels.cuda.launch import Device, Launch, blocks
+from aimds.kernels.cuda.launch import Device, Launch, blocks, running
 from aimds.kernels.cuda.module import on_device
 
 SEGMENT: Final = 4096
@@ -17,7 +17,7 @@ WARPS: Final = 4
 @on_device("tokenize")
 def run(device: Device, values: Any, offsets: Any, keys: Any, ids: Any, max_tokens: int) -> tuple[Any, Any, Any, Any]:
     xp = device.xp
-    firsts = _running(xp, -(-(offsets[1:] - offsets[:-1]) // SEGMENT))
+    firsts = running(xp, -(-(offsets[1:] - offsets[:-1]) // SEGMENT))
     segments = int(firsts[-1])
     rows = xp.searchsorted(firsts[1:], xp.arange(segments), side="right").astype(np.int32)
     sizes = xp.empty(segments, np.int32)
@@ -25,9 +25,9 @@ def run(device: Device, values: Any, offsets: Any, keys: Any, ids: Any, max_toke
     batch = values, offsets, rows, firsts, np.int64(segments)
     if segments:
         device.launch(Launch("tokenize", "tokenize_sizes", grid, block), *batch, sizes)
-    placed = _running(xp, sizes)
+    placed = running(xp, sizes)
     words = placed[firsts[1:]] - placed[firsts[:-1]]
-    token_offsets = _running(xp, xp.minimum(words, max_tokens) if max_tokens else words)
+    token_offsets = running(xp, xp.minimum(words, max_tokens) if max_tokens else words)
     tokens, starts, ends = (xp.empty(int(token_offsets[-1]), np.int32) for _ in range(3))
     if len(tokens):
         unknown = ids.max(keepdims=True) + np.int32(1)
@@ -35,10 +35,3 @@ def run(device: Device, values: Any, offsets: Any, keys: Any, ids: Any, max_toke
         launch = Launch("tokenize", "tokenize_fill", grid, block)
         device.launch(launch, *batch, placed, token_offsets, *table, tokens, starts, ends)
     return tokens, token_offsets, starts, ends
-
-
-def _running(xp: Any, sizes: Any) -> Any:
-    """The running sum of ``sizes``, from 0 on: int64 (n + 1,)."""
-    found = xp.zeros(len(sizes) + 1, np.int64)
-    found[1:] = xp.cumsum(sizes, dtype=np.int64)
-    return found

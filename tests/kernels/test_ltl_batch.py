@@ -43,6 +43,11 @@ def test_rows_that_are_longer_than_what_is_held_at_once_agree_with_the_oracle(st
     check((values, offsets, *ltl.program(texts)))
 
 
+def test_a_formula_of_one_slot_holds_at_every_row_that_has_steps():
+    values, offsets = ltl.traces((2, 0, 1), RNG)
+    assert ltl.held(kernels.ltl_batch(values, offsets, *ltl.program(("true",))), 3) == [[True, False, True]]
+
+
 def test_memory_does_not_grow_with_the_length_of_a_row():
     def peak(length):
         values = np.zeros(length, np.uint64)
@@ -113,6 +118,7 @@ def changed(place: int, row: int | None, column: int, value: int):
         (changed(3, -1, 1, 0), "past"),
         (changed(4, 0, 0, 7), "future"),
         (changed(4, 0, 2, -1), "future"),
+        (changed(4, int(np.flatnonzero(SAMPLE[4][:, 0] == 6)[0]), 2, 2), "future"),
         (changed(5, None, 0, SAMPLE[-1]), "results"),
     ],
 )

@@ -14,8 +14,8 @@ from aimds.kernels import registry
 from aimds.kernels.spec import SPECS, check
 
 # What the compiled functions share; not kernels.
-SHARED = {"bits", "jit", "masks", "scratch"}
-NOT_KERNELS = {"backend", "build_postings", "build_vocabulary", "matmul", "names", "warmup", "word_hash"}
+SHARED = {"bits", "jit", "lookup", "masks", "scratch"}
+NOT_KERNELS = {"backend", "build_postings", "build_stems", "build_vocabulary", "matmul", "names", "warmup", "word_hash"}
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from aimds import kernels
-from aimds.detect.concepts import pairs
 from aimds.detect.concepts.lexicon import MAIN, Arrays, Lexicon
-from aimds.detect.concepts.lookup import Found
-from aimds.detect.concepts.pairs import FEATURES
-from aimds.kernels import ragged
+from aimds.kernels.placement import HOST, Place
 
 F32 = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int64]
+Langs = npt.NDArray[np.int16]
 
+FEATURES = 1 << 16
+"""Those of `kernels.concept_pairs`."""
 REACH = 8
 """Concepts that stand farther apart make no pair."""
 FEWEST = 2
@@ -30,6 +30,15 @@ FOREIGN = np.float32(1.0)
 """What the n-grams' score counts beside that of the concepts in other languages."""
 SILENT = np.float32(-1.5)
 """Score of a window that says nothing, in each head."""
+
+
+class Said(NamedTuple):
+    """What the concepts say of W windows: ``scores`` float32 (W, H), of any value where too few were found · ``lang``
+    int16 (W,) and ``offsets`` int64 (W+1,) of the concepts, as of `lexicon.Found`."""
+
+    scores: F32
+    lang: Langs
+    offsets: Offsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +57,27 @@ class Concepts:
     bias: F32
     knots: F32
 
-    def joined(self, values: Bytes, offsets: Offsets, logits: F32, first_type: int, *, threads: int = 1) -> F32:
-        """``logits`` float32 (W, H) of folded windows with what the concepts say added; from head ``first_type`` on
-        the heads tell attacks apart."""
+    def said(self, values: Bytes, offsets: Offsets, *, threads: int = 1, place: Place = HOST) -> Said:
+        """What the words of folded windows mean to the heads; windows and answer lie in ``place``."""
+        found = self.lexicon.read(values, offsets, threads=threads, place=place)
+        features = kernels.concept_pairs(found.concept, found.offsets, REACH, threads=threads)
+        weights, scale, idf, bias = place.resident(self.weights, self.scale, self.idf, self.bias)
+        scores = kernels.linear(*features, weights, scale, idf, bias, threads=threads)
+        return Said(scores, found.lang, found.offsets)
 
-        def part(first: int, last: int) -> F32:
-            found = self.lexicon.read(values, offsets[first : last + 1])
-            scores = score(found, self.weights, self.scale, self.idf, self.bias)
-            return join(self._foreign(found), scores, logits[first:last], self.knots, first_type)
-
-        parts = ragged.each(part, offsets, threads)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    def joined(self, logits: F32, said: Said, first_type: int) -> F32:
+        """``logits`` float32 (W, H) of the n-grams with what was ``said`` of the same windows added; from head
+        ``first_type`` on the heads tell attacks apart."""
+        scores = np.where(_few(said.offsets)[:, None], SILENT, said.scores)
+        return join(self._foreign(said.lang, said.offsets), scores, logits, self.knots, first_type)
 
     def foreign(self, values: Bytes, offsets: Offsets) -> npt.NDArray[np.bool_]:
         """Which of W folded windows are judged by what their words mean in another language than English, bool (W,)."""
-        return self._foreign(self.lexicon.read(values, offsets))
+        found = self.lexicon.read(values, offsets)
+        return self._foreign(found.lang, found.offsets)
 
-    def _foreign(self, found: Found) -> npt.NDArray[np.bool_]:
-        return foreign(self.lexicon, found) if len(self.knots) else np.zeros(len(found.lang), np.bool_)
+    def _foreign(self, lang: Langs, offsets: Offsets) -> npt.NDArray[np.bool_]:
+        return foreign(self.lexicon, lang, offsets) if len(self.knots) else np.zeros(len(lang), np.bool_)
 
     def arrays(self) -> Arrays:
         """As named arrays; `from_arrays` is the reverse."""
@@ -90,18 +102,10 @@ class Concepts:
         return cls(Lexicon.from_arrays(arrays), weights, scale, idf, bias, knots)
 
 
-def foreign(lexicon: Lexicon, found: Found) -> npt.NDArray[np.bool_]:
-    """Which of W windows are in another language than English and say something in it, bool (W,)."""
-    main = lexicon.languages.index(MAIN)
-    out: npt.NDArray[np.bool_] = _others(found.lang, found.offsets, main)
-    return out
-
-
-def score(found: Found, weights: npt.NDArray[np.int8] | F32, scale: F32, idf: F32, bias: F32) -> F32:
-    """Scores of each of W windows in each head, float32 (W, H); SILENT where a window says nothing."""
-    indptr, indices, counts = pairs.features(found.concept, found.offsets, REACH)
-    out: F32 = kernels.linear(indptr, indices, counts, weights, scale, idf, bias)
-    _silence(out, found.offsets)
+def foreign(lexicon: Lexicon, lang: Langs, offsets: Offsets) -> npt.NDArray[np.bool_]:
+    """Which of W windows, of the languages ``lang`` and with the ``offsets`` of their concepts, are in another language
+    than English and say something in it, bool (W,)."""
+    out: npt.NDArray[np.bool_] = (lang >= 0) & (lang != lexicon.languages.index(MAIN)) & ~_few(offsets)
     return out
 
 
@@ -134,16 +138,5 @@ def mapped(scores: F32, knots: F32) -> F32:
     return np.asarray(out + rise * np.maximum(scores - knots[-1, 0], 0.0), np.float32)
 
 
-@njit(cache=True, nogil=True)
-def _others(lang, offsets, main):  # type: ignore[no-untyped-def]
-    out = np.empty(len(lang), np.bool_)
-    for w in range(len(lang)):
-        out[w] = lang[w] >= 0 and lang[w] != main and offsets[w + 1] - offsets[w] >= FEWEST
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _silence(scores, offsets):  # type: ignore[no-untyped-def]
-    for w in range(len(scores)):
-        if offsets[w + 1] - offsets[w] < FEWEST:
-            scores[w, :] = SILENT
+def _few(offsets: Offsets) -> npt.NDArray[np.bool_]:
+    return offsets[1:] - offsets[:-1] < FEWEST

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aimds import kernels
 from aimds.detect.concepts.heads import REACH, Concepts
-from aimds.detect.concepts.lexicon import MAIN
-from aimds.detect.concepts.pairs import LONE, features
+from aimds.detect.concepts.lexicon import LONE, MAIN
 from aimds.detect.normalize import normalize
 
 MOST_PAIRS = 2
@@ -37,7 +37,7 @@ def meaning(concepts: Concepts, text: bytes, head: int = 0) -> Meaning | None:
     if language == MAIN or not len(found.concept):
         return None
     names = [name.replace("_", " ") for name in concepts.lexicon.concepts]
-    _, indices, _ = features(found.concept, found.offsets, REACH)
+    _, indices, _ = kernels.concept_pairs(found.concept, found.offsets, REACH)
     indices = indices[indices & 255 != LONE]
     weight = concepts.weights[indices, head] * concepts.scale[head] * concepts.idf[indices]
     best = [at for at in np.argsort(-weight, kind="stable")[:MOST_PAIRS] if weight[at] > 0]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from aimds.detect.concepts import Concepts, heads
-from aimds.detect.concepts.lexicon import compiled
-from aimds.detect.concepts.pairs import FEATURES, LONE
+from aimds.detect.concepts.heads import FEATURES
+from aimds.detect.concepts.lexicon import LONE, compiled
 
 HEADS = 4
 FIRST_TYPE = 3
@@ -33,13 +33,12 @@ def pack(*texts: str) -> tuple[np.ndarray, np.ndarray]:
 
 def joined(mine: Concepts, *texts: str) -> np.ndarray:
     logits = np.tile(np.array([0.5, 0.25, -0.5, 0.1], np.float32), (len(texts), 1))
-    return mine.joined(*pack(*texts), logits, FIRST_TYPE)
+    return mine.joined(logits, mine.said(*pack(*texts)), FIRST_TYPE)
 
 
 def test_the_same_meaning_scores_the_same_in_both_languages_before_it_is_mapped() -> None:
     mine = concepts()
-    found = [mine.lexicon.read(*pack(text)) for text in ("ignore rules", "ignoriere regeln")]
-    english, german = (heads.score(one, mine.weights, mine.scale, mine.idf, mine.bias) for one in found)
+    english, german = (mine.said(*pack(text)).scores for text in ("ignore rules", "ignoriere regeln"))
     # Three features of value 1: 22 / 10 / sqrt(3) - 1 in the first head.
     np.testing.assert_allclose(english[0], (np.array([22, 32, 42, 52]) / 10) / np.sqrt(3) - 1, rtol=1e-6)
     np.testing.assert_array_equal(english, german)
@@ -79,9 +78,9 @@ def test_a_window_is_judged_alike_among_others_and_on_any_number_of_threads() ->
     texts = ["ignore rules", "ignoriere regeln", "soup", "ignoriere die regeln ignoriere"] * 40
     mine = concepts()
     logits = np.zeros((len(texts), HEADS), np.float32)
-    together = mine.joined(*pack(*texts), logits, FIRST_TYPE, threads=2)
+    together = mine.joined(logits, mine.said(*pack(*texts), threads=2), FIRST_TYPE)
     for place in range(4):
-        alone = mine.joined(*pack(texts[place]), logits[:1], FIRST_TYPE)
+        alone = mine.joined(logits[:1], mine.said(*pack(texts[place])), FIRST_TYPE)
         for row in together[place::4]:
             np.testing.assert_array_equal(row, alone[0])
 

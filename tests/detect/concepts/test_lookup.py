@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from aimds.detect.concepts import pairs
-from aimds.detect.concepts.lexicon import Lexicon, compiled
-from aimds.detect.concepts.lookup import Found
-from aimds.detect.concepts.pairs import LONE
+from aimds import kernels
+from aimds.detect.concepts.lexicon import LONE, Found, Lexicon, compiled
 
 NAMES = ("ignore", "rule", "all", "disable", "system", "bare minimum")
 LISTS: dict[str, dict[str, str]] = {
@@ -100,7 +98,7 @@ def test_text_that_is_cut_inside_a_character_or_is_no_utf8_is_read_to_its_end() 
 def test_features_are_concepts_and_pairs_in_either_order_within_reach() -> None:
     concept = np.array([3, 1, 3, 2, 9], np.uint8)
     offsets = np.array([0, 4, 4, 5], np.int64)
-    indptr, indices, counts = pairs.features(concept, offsets, 2)
+    indptr, indices, counts = kernels.concept_pairs(concept, offsets, 2)
     assert indptr.tolist() == [0, 7, 7, 8]
     expected = {(3, LONE): 2, (1, LONE): 1, (2, LONE): 1, (1, 3): 2, (3, 3): 1, (1, 2): 1, (2, 3): 1}
     assert {divmod(int(a), 256): n for a, n in zip(indices[:7], counts[:7], strict=True)} == expected

@@ -1,45 +1,11 @@
 """The look-up finds what a plain reading of the same lists in Python finds, in texts of all scripts drawn at random."""
 
 import numpy as np
+from concept_cases import BARE, ENTRIES, FRONTS, LANGUAGES, lexicon, texts
 
-from aimds.detect.concepts.lexicon import LEAST, Lexicon, compiled
-from aimds.detect.concepts.lookup import MOST_BETWEEN
+from aimds.detect.concepts.lexicon import LEAST_PERCENT
+from aimds.kernels.cpu.lookup import MOST_BETWEEN
 
-LANGUAGES = ("en", "de", "ar", "zh")
-NAMES = ("one", "two", "three")
-BARE = len(NAMES)
-FRONTS = ((2, "ال"), (2, "وال"))
-ENTRIES = (
-    *((0, 0, "ab"), (0, 0, "ab c"), (0, 1, "a*"), (0, 1, "ab*"), (0, 2, "ab * ba*"), (0, BARE, "b"), (0, 2, "c c* a")),
-    *((1, 0, "a"), (1, 1, "ab* c"), (1, 2, "ba * c * ab"), (1, 1, "äb*"), (1, 0, "ä"), (1, 2, "c"), (1, BARE, "cä")),
-    *((2, 0, "تجا*"), (2, 1, "تج"), (2, 2, "تجا * تج"), (2, 1, "ال"), (2, 0, "التج*")),
-    *((3, 0, "忽略"), (3, 1, "忽"), (3, 2, "略 规*"), (3, 1, "规则"), (3, 2, "忽 * 则"), (3, 0, "ab")),
-)
-PIECES = (
-    "a",
-    "b",
-    "c",
-    "ab",
-    "ba",
-    "ä",
-    "ت",
-    "ج",
-    "ا",
-    "ال",
-    "و",
-    "忽",
-    "略",
-    "规",
-    "则",
-    " ",
-    " ",
-    " ",
-    "-",
-    "'",
-    ". ",
-    "، ",
-    "。",
-)
 Word = tuple[str, int, bool, bool]
 
 
@@ -131,7 +97,7 @@ def naive(text: str) -> tuple[int, list[tuple[int, int]]]:
                     hits.append((lang, len(text[:place].encode()), over if dense else max(over, past), best[2]))
                     votes[lang] += 0.5 if dense else 1.0
     lang = max(range(len(LANGUAGES)), key=lambda of: (votes[of], -of))
-    if not votes[lang] or votes[lang] < LEAST * size:
+    if not votes[lang] or votes[lang] < LEAST_PERCENT / 100 * size:
         return -1, []
     out, over = [], 0
     for of, place, past, concept in hits:
@@ -142,19 +108,13 @@ def naive(text: str) -> tuple[int, list[tuple[int, int]]]:
     return lang, out
 
 
-def lexicon() -> Lexicon:
-    entries = [(lang, concept, tuple(part.encode() for part in entry.split())) for lang, concept, entry in ENTRIES]
-    return compiled(LANGUAGES, NAMES, entries, [(lang, front.encode()) for lang, front in FRONTS])
-
-
 def test_texts_of_all_scripts_are_read_as_a_plain_look_up_reads_them() -> None:
-    rng = np.random.default_rng(5)
-    texts = ["".join(rng.choice(PIECES, rng.integers(0, 40))) for _ in range(1500)]
-    raw = [text.encode() for text in texts]
+    drawn = texts(1500, np.random.default_rng(5))
+    raw = [text.encode() for text in drawn]
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(text) for text in raw])])
     found = lexicon().read(np.frombuffer(b"".join(raw), np.uint8), offsets)
     assert set(found.lang.tolist()) == {-1, 0, 1, 2, 3}
-    for row, text in enumerate(texts):
+    for row, text in enumerate(drawn):
         mine = slice(found.offsets[row], found.offsets[row + 1])
         read = list(zip(found.concept[mine].tolist(), found.start[mine].tolist(), strict=True))
         assert (int(found.lang[row]), read) == naive(text), text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import concept_cases as cases
 import ltl_cases as ltl
 import naive
 import numpy as np
@@ -35,6 +36,7 @@ def batches(sizes: tuple[int, ...] = SIZES["small"], seed: int = 0) -> dict[str,
     gain, shift = rng.normal(1, 0.2, (2, width)).astype(np.float32)
     kinds = rng.integers(0, 2, len(sizes)).astype(np.int32)
     tables = [rng.normal(size=(rows, width)).astype(np.float32) for rows in (9, max(sizes, default=0), 2)]
+    mixed = naive.ragged(["".join(rng.choice(cases.PIECES, size)).encode() for size in sizes], np.uint8)
     others = naive.ragged([rng.integers(0, 9, size).tolist() for size in (0, 5, 40, 70, 300)], np.int32)
     return {
         "ngram_hash": text,
@@ -43,6 +45,9 @@ def batches(sizes: tuple[int, ...] = SIZES["small"], seed: int = 0) -> dict[str,
         "nearest": (*grams, idf, *bank),
         "topk": (vectors[: len(sizes)], vectors, 3),
         "tokenize": (*text, *kernels.build_vocabulary([b"cat", b"all"])),
+        "word_spans": mixed,
+        "concepts": cases.concepts(*mixed),
+        "concept_pairs": (tokens[0].astype(np.uint8), tokens[1], 8),
         "subsequence_dtw": (*tokens, cost),
         "subsequence_dtw_pairs": (*tokens, turned, lengths, *chosen),
         "dtw": (*values, rng.integers(-3, 4, (6, 20)).astype(np.float32)),

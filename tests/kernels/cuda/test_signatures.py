@@ -8,7 +8,10 @@ from aimds.kernels.cuda.source import text
 from aimds.kernels.spec import SPECS, Argument
 
 STEMS = sorted({row.stem for row in SPECS.values()})
-MADE_BY_WRAPPERS = {("ngram_hash", "indptr"), ("tokenize", "token_offsets")}
+MADE_BY_WRAPPERS = {
+    *(("ngram_hash", "indptr"), ("tokenize", "token_offsets"), ("word_spans", "word_offsets")),
+    *(("concepts", "concept_offsets"), ("concept_pairs", "indptr")),
+}
 """Outputs that are running sums of what a kernel counts."""
 OTHER_NAMES = {("nearest", "nearest"): "group"}
 
