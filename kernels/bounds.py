@@ -1,4 +1,4 @@
-"""Whether integers lie within bounds, for the checks of `aimds.kernels.ragged`: one way through, ended early."""
+"""Bounds of integers, for `aimds.kernels.ragged`: one way through, ended early where it can be."""
 
 from __future__ import annotations
 
@@ -28,3 +28,12 @@ def lies(values, low, high):  # type: ignore[no-untyped-def]
     for k in range(len(values)):
         inside &= low <= values[k] <= high
     return inside
+
+
+@njit(cache=True, nogil=True)
+def longest(offsets):  # type: ignore[no-untyped-def]
+    # Values of the longest row of ``offsets`` int64 (B+1,), 0 where there is none.
+    most = 0
+    for row in range(len(offsets) - 1):
+        most = max(most, offsets[row + 1] - offsets[row])
+    return most

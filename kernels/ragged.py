@@ -61,15 +61,7 @@ def _bounds() -> ModuleType:
 
 def longest(offsets: Offsets) -> int:
     """Values of the longest row, 0 where there is none."""
-    return int(_longest(offsets))
-
-
-@njit(cache=True, nogil=True)
-def _longest(offsets):  # type: ignore[no-untyped-def]
-    most = np.int64(0)
-    for row in range(len(offsets) - 1):
-        most = max(most, offsets[row + 1] - offsets[row])
-    return most
+    return int(_bounds().longest(offsets))
 
 
 def joined(rows: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], Offsets]:
