@@ -10,7 +10,7 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from aimds.errors import KernelError
 Offsets = npt.NDArray[np.int64]
 T = TypeVar("T")
 
+_OUTSIDE: Final = -2
+
 
 def check(kernel: str, argument: str, offsets: Any, size: int) -> None:
     """Refuse ``offsets`` that fall, or that leave an array of ``size`` values; they may be an array on a GPU.
@@ -28,12 +30,11 @@ def check(kernel: str, argument: str, offsets: Any, size: int) -> None:
     Raises:
         KernelError: naming ``argument`` and the first row that is wrong.
     """
-    first, last = int(offsets[0]), int(offsets[-1])
-    if first < 0 or last > size:
-        raise KernelError(kernel, argument, f"runs from {first} to {last}, but there are {size} values")
-    if isinstance(offsets, np.ndarray):
-        fall = int(_fall(offsets))
-    else:
+    fall = int(_fall(offsets, size)) if isinstance(offsets, np.ndarray) else -1
+    if not isinstance(offsets, np.ndarray) or fall == _OUTSIDE:
+        first, last = int(offsets[0]), int(offsets[-1])
+        if first < 0 or last > size:
+            raise KernelError(kernel, argument, f"runs from {first} to {last}, but there are {size} values")
         falls = offsets[1:] < offsets[:-1]
         fall = int(falls.argmax()) if bool(falls.any()) else -1
     if fall >= 0:
@@ -43,7 +44,7 @@ def check(kernel: str, argument: str, offsets: Any, size: int) -> None:
 def lies(values: Any, low: int, high: int) -> bool:
     """Whether all of ``values`` lie in ``low`` .. ``high``; they may be an array on a GPU."""
     if isinstance(values, np.ndarray):
-        return bool(_lies(values.reshape(-1), low, high))
+        return bool(_lies(values if values.ndim == 1 else values.reshape(-1), low, high))
     return not len(values) or (int(values.min()) >= low and int(values.max()) <= high)
 
 
@@ -61,8 +62,10 @@ def _falls_below(values, low):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _fall(offsets):  # type: ignore[no-untyped-def]
-    # Row of the first fall in ``offsets`` int64 (B+1,), -1 where there is none.
+def _fall(offsets, size):  # type: ignore[no-untyped-def]
+    # Row of the first fall in ``offsets`` int64 (B+1,), -1 where there is none, _OUTSIDE where they leave 0 .. ``size``.
+    if offsets[0] < 0 or offsets[-1] > size:
+        return _OUTSIDE
     for row in range(len(offsets) - 1):
         if offsets[row + 1] < offsets[row]:
             return row
@@ -102,7 +105,11 @@ def each(work: Callable[[int, int], T], offsets: Offsets, threads: int) -> list[
 
     ``work`` must release the GIL to gain from it. No rows: no answers.
     """
-    runs = split(offsets, threads) if len(offsets) > 1 else []
+    if len(offsets) < 2:
+        return []
+    if threads == 1:
+        return [work(0, len(offsets) - 1)]
+    runs = split(offsets, threads)
     if len(runs) < 2:
         return [work(first, last) for first, last in runs]
     return list(_pool(threads).map(lambda run: work(*run), runs))
