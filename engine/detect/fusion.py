@@ -231,7 +231,8 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
     """Fuse the stages of B rows."""
     alone = stage_p_values(model, stages)
     shared = shares(stages)
-    by_type = np.ones((len(stages.attack), len(THREATS)))
+    by_type = np.empty((len(stages.attack), len(THREATS)))
+    by_type.fill(1.0)
     hits, types = np.nonzero(stages.rules) if rowwise.any_above(stages.rules.ravel(), 0.0) else (_NO_ROWS, _NO_ROWS)
     if len(hits):
         strength = stages.rules[hits, types]
