@@ -63,7 +63,7 @@ def _falls_below(values, low):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _fall(offsets, size):  # type: ignore[no-untyped-def]
-    # Row of the first fall in ``offsets`` int64 (B+1,), -1 where there is none, _OUTSIDE where they leave 0 .. ``size``.
+    # Row of the first fall in ``offsets`` int64 (B+1,), -1 where there is none, _OUTSIDE where they leave 0 .. size.
     if offsets[0] < 0 or offsets[-1] > size:
         return _OUTSIDE
     for row in range(len(offsets) - 1):

@@ -428,10 +428,9 @@ def check(kernel: str, arguments: Mapping[str, Any]) -> list[Any]:
             if not (plain and value.flags.num & _IN_ORDER == _IN_ORDER):
                 _check_type(row, argument, value)
                 value = _ready(value)
-            shape, axis = value.shape, 0
-            for name, more in axes:
+            shape = value.shape
+            for axis, (name, more) in enumerate(axes):
                 known = shape[axis] - more
-                axis += 1
                 if (known <= 0 and (known or name in row.filled)) or sizes.setdefault(name, known) != known:
                     raise _misfit(row, argument, shape, sizes)
         elif type(value) is not int or not argument.low <= value <= argument.high:

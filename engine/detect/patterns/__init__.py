@@ -242,8 +242,8 @@ class Bank:
 
 @njit(cache=True, nogil=True)
 def _margins(window, pattern, distance, limits, margin, best):  # type: ignore[no-untyped-def]
-    # Which of C alignments have a margin above 0, int64, and these margins, float32; of the others each window's highest
-    # goes into `margin` and `best`.
+    # Which of C alignments have a margin above 0, int64, and these margins, float32; of the others each window's
+    # highest goes into `margin` and `best`.
     above, strength, found = np.empty(len(window), np.int64), np.empty(len(window), np.float32), 0
     for k in range(len(window)):
         w, p = window[k], pattern[k]
@@ -285,8 +285,8 @@ def _strongest(window, pattern, strength, windows, most):  # type: ignore[no-unt
 
 @njit(cache=True, nogil=True)
 def _kept(window, pattern, strength, sure, most, margin, best):  # type: ignore[no-untyped-def]
-    # The first ``most`` of each window that are ``sure``, int64, of candidates as `_strongest` orders them; the first of
-    # these goes into `margin` and `best`, or, where none is sure, 0 and the first candidate.
+    # The first ``most`` of each window that are ``sure``, int64, of candidates as `_strongest` orders them; the first
+    # of these goes into `margin` and `best`, or, where none is sure, 0 and the first candidate.
     out, n, of_window = np.empty(len(window), np.int64), 0, 0
     for k in range(len(window)):
         w = window[k]

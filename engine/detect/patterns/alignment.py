@@ -103,29 +103,38 @@ def _by_window(tables: Tables, total: Offsets, survey: Survey, threads: int) -> 
 @njit(cache=True, nogil=True)
 def _gathered(tokens, offsets, windows, patterns, low, table, local, shapes, lengths, members):  # type: ignore[no-untyped-def]
     # Of the pairs from ``low`` on those with the same window: where they end, and what the kernel takes for them. Its
-    # costs, uint8 (T, C, L), are those of each of the window's tokens for each of the patterns.
+    # costs, uint8 (V, C, L), are those of each of the window's V different tokens for each of the patterns.
     window, high, longest = windows[low], low, 0
     while high < len(windows) and windows[high] == window:
         longest = max(longest, lengths[patterns[high]])
         high += 1
     first, size = offsets[window], offsets[window + 1] - offsets[window]
-    cost = np.empty((size, high - low, longest), np.uint8)
+    ids, different, count = np.empty(size, np.int32), np.empty(size, np.int32), 0
+    for i in range(size):
+        k = 0
+        while k < count and different[k] != tokens[first + i]:
+            k += 1
+        if k == count:
+            different[k] = tokens[first + i]
+            count += 1
+        ids[i] = k
+    cost = np.empty((count, high - low, longest), np.uint8)
     columns = lengths[patterns[low:high]]
     for k in range(high - low):
         number, member = patterns[low + k] // members, patterns[low + k] % members
         begin, held, wide = shapes[number]
-        for i in range(size):
-            at = begin + (local[number, tokens[first + i]] * held + member + 1) * wide - columns[k]
+        for i in range(count):
+            at = begin + (local[number, different[i]] * held + member + 1) * wide - columns[k]
             for j in range(columns[k]):
                 cost[i, k, longest - columns[k] + j] = table[at + j]
-    ids, pairs = np.arange(size).astype(np.int32), np.arange(high - low).astype(np.int32)
+    pairs = np.arange(high - low).astype(np.int32)
     return high, ids, np.array([0, size]), cost, columns, np.zeros_like(pairs), pairs
 
 
 @njit(cache=True, nogil=True)
 def _by_block(windows, patterns, members, blocks):  # type: ignore[no-untyped-def]
     # The C pairs in order of their blocks, windows still ascending in each: windows, patterns and their places in the
-    # block, int32 (C,), and where each block begins, int64 (blocks + 1,); how many windows and how many blocks there are.
+    # block, int32 (C,), where each block begins, int64 (blocks + 1,), how many windows and how many blocks there are.
     edges = np.zeros(blocks + 1, np.int64)
     for pattern in patterns:
         edges[pattern // members + 1] += 1

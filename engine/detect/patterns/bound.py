@@ -15,7 +15,12 @@ from numba import njit
 
 
 class _Memory(threading.local):
-    """Working memory of `survey` in one thread: all zero between calls, so it is cleared once, kept, and only grows."""
+    """Working memory of `survey` in one thread, which is kept and only grows.
+
+    All zero between calls: which token rows were seen, uint8; what each place saves at best, int32; what each pattern
+    is saved, int64, and its heavy words that are held, int32. Then room for the places and the patterns that were met,
+    int32.
+    """
 
     def __init__(self) -> None:
         self.sizes = (0, 0, 0)
@@ -48,18 +53,14 @@ def survey(  # type: ignore[no-untyped-def]
     heavy: Any,  # bool
     need: Any,  # int64 (P,): gain over the floor
     heavy_need: Any,  # int32 (P,): heavy words
-    seen: Any,  # uint8 (R or more,), zero before and after as are the next three
-    best: Any,  # int32 (places or more,)
-    gained: Any,  # int64 (P or more,)
-    held: Any,  # int32 (P or more,)
-    used_places: Any,  # int32 (places or more,)
-    used_patterns: Any,  # int32 (P or more,)
+    memory: Any,  # of `MEMORY`
     tokens: Any,  # int32 (N,): those kept of window w, from offsets[w] on
     origin: Any,  # int64 (N,): word each came from
     counts: Any,  # int64 (W,)
     pair_windows: Any,  # int32 (room,)
     pair_patterns: Any,  # int32 (room,)
 ):
+    seen, best, gained, held, used_places, used_patterns = memory
     found = 0
     for w in range(first, last):
         at = offsets[w]

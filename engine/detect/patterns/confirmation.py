@@ -1,7 +1,7 @@
 """What confirms that a stretch of a window is a pattern: its heavy words in order, and not too much between them.
 
-Word by word in compiled code: what is to be confirmed are single pairs of a stretch and a pattern, both of a dozen words,
-for which the tables of `kernels.lcs` and `kernels.levenshtein` cost more to prepare than these take to fill.
+Word by word in compiled code: what is to be confirmed are single pairs of a stretch and a pattern, of a dozen words
+each, for which `kernels.lcs` and `kernels.levenshtein` take longer to prepare than this takes as a whole.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ class Index:
                 pair_windows, pair_patterns = np.empty(room, np.int32), np.empty(room, np.int32)
                 found = bound.survey(
                     words, word_offsets, first, last, self.row_of, self.post_offsets, self.post_place, self.post_gain,
-                    self.place_pattern, self.heavy, need, self.heavy_need, *memory,
+                    self.place_pattern, self.heavy, need, self.heavy_need, memory,
                     tokens, origin, counts, pair_windows, pair_patterns,
                 )  # fmt: skip
                 if found <= room:
