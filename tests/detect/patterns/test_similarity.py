@@ -106,6 +106,19 @@ def test_more_pairs_than_there_is_room_for_are_all_found() -> None:
     assert len(survey.windows) == 3 * 130
 
 
+def test_banks_of_different_sizes_asked_by_turns_find_what_each_finds_alone() -> None:
+    many = index_of([f"paint {a}{b} boat river" for a in "abcdefghijklm" for b in "nopqrstuvw"])
+    texts = ragged(["paint my green boat sails river", "zebra", "draw green river"])
+
+    def asked(index: Index) -> list[list[int]]:
+        survey = index.survey(*texts, index.need(np.full(len(index.words), 0.5, np.float32)))
+        return [survey.tokens.tolist(), survey.windows.tolist(), survey.patterns.tolist()]
+
+    small, large = asked(INDEX), asked(many)
+    assert len(small[1]) < len(large[1])
+    assert [asked(INDEX), asked(many), asked(INDEX)] == [small, large, small]
+
+
 def test_one_word_for_many_places_is_not_confirmed() -> None:
     index = index_of(["paint draw paints boat"])
     survey = index.survey(*ragged(["paint zebra", "paint draw paints boat"]), index.need(np.full(1, 0.6, np.float32)))
