@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from aimds import data
 from aimds.detect.features import Windows
-from aimds.detect.patterns import thresholds
+from aimds.detect.patterns import candidates, thresholds
 from aimds.detect.patterns.alignment import Alignment
 from aimds.detect.patterns.lexicon import Lexicon, fold, split
 from aimds.detect.patterns.pattern_file import Pattern, check, parse
@@ -220,7 +219,9 @@ class Bank:
             return Matches(margin, best, [])
         near: list[tuple[Alignment, F32]] = []
         for aligned in self.index.align(survey, threads=threads, place=place):
-            above, strength = _margins(aligned.window, aligned.pattern, aligned.distance, self.limits, margin, best)
+            above, strength = candidates.margins(
+                aligned.window, aligned.pattern, aligned.distance, self.limits, SLACK, margin, best
+            )
             if len(above):
                 near.append((aligned.take(above), strength))
         if not near:
@@ -229,75 +230,15 @@ class Bank:
         if len(near) > 1:
             within = Alignment.joined([part for part, _ in near])
             strength = np.concatenate([part for _, part in near])
-        order = _strongest(within.window, within.pattern, strength, n, MAX_CANDIDATES)
+        order = candidates.strongest(within.window, within.pattern, strength, n, MAX_CANDIDATES)
         within, strength = within.take(order), strength[order]
         sure = self.index.confirm(survey, within)
-        kept = _kept(within.window, within.pattern, strength, sure, MAX_HITS, margin, best)
+        kept = candidates.kept(within.window, within.pattern, strength, sure, MAX_HITS, margin, best)
         within, strength = within.take(kept), strength[kept]
         base = survey.offsets[within.window]
         begins, stops = survey.starts[base + within.start], survey.ends[base + within.end]
         columns = (column.tolist() for column in (within.window, within.pattern, strength, begins, stops))
         return Matches(margin, best, [Hit(*row) for row in zip(*columns, strict=True)])
-
-
-@njit(cache=True, nogil=True)
-def _margins(window, pattern, distance, limits, margin, best):  # type: ignore[no-untyped-def]
-    # Which of C alignments have a margin above 0, int64, and these margins, float32; of the others each window's
-    # highest goes into `margin` and `best`.
-    above, strength, found = np.empty(len(window), np.int64), np.empty(len(window), np.float32), 0
-    for k in range(len(window)):
-        w, p = window[k], pattern[k]
-        near = min(max(np.float32(1) - distance[k] / limits[p], np.float32(-1)), np.float32(1))
-        near = near if near >= -SLACK else np.float32(-1)
-        if near > 0:
-            above[found], strength[found] = k, near
-            found += 1
-        elif near > margin[w] or (near == margin[w] and p < best[w]):
-            margin[w], best[w] = near, p
-    return above[:found], strength[:found]
-
-
-@njit(cache=True, nogil=True)
-def _strongest(window, pattern, strength, windows, most):  # type: ignore[no-untyped-def]
-    # Places of the ``most`` strongest of each of W windows, int64; windows ascending, the strongest of each first, of
-    # equals the first pattern.
-    top, held = np.empty((windows, most), np.int64), np.zeros(windows, np.int64)
-    for k in range(len(window)):
-        w = window[k]
-        at = held[w]
-        while at > 0:
-            before = top[w, at - 1]
-            if strength[k] < strength[before] or (strength[k] == strength[before] and pattern[k] > pattern[before]):
-                break
-            if at < most:
-                top[w, at] = before
-            at -= 1
-        if at < most:
-            top[w, at] = k
-            held[w] = min(held[w] + 1, most)
-    out, n = np.empty(held.sum(), np.int64), 0
-    for w in range(windows):
-        for at in range(held[w]):
-            out[n] = top[w, at]
-            n += 1
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _kept(window, pattern, strength, sure, most, margin, best):  # type: ignore[no-untyped-def]
-    # The first ``most`` of each window that are ``sure``, int64, of candidates as `_strongest` orders them; the first
-    # of these goes into `margin` and `best`, or, where none is sure, 0 and the first candidate.
-    out, n, of_window = np.empty(len(window), np.int64), 0, 0
-    for k in range(len(window)):
-        w = window[k]
-        if k == 0 or w != window[k - 1]:
-            margin[w], best[w], of_window = 0.0, pattern[k], 0
-        if sure[k] and of_window < most:
-            if of_window == 0:
-                margin[w], best[w] = strength[k], pattern[k]
-            out[n] = k
-            n, of_window = n + 1, of_window + 1
-    return out[:n]
 
 
 def _place(pattern: Pattern) -> tuple[bool, str, str]:
