@@ -51,6 +51,7 @@ EVIDENCE = pa.struct(
         pa.field("score", pa.float32(), nullable=False),
     ]
 )
+"""A finding: ``start`` and ``end`` are bytes of the original text, both 0 where it lies in the session of the row."""
 SPAN = pa.struct(
     [
         pa.field("start", pa.int32(), nullable=False),

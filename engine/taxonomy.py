@@ -42,6 +42,8 @@ def load() -> tuple[Threat, ...]:
 
 
 THREATS: tuple[str, ...] = tuple(threat.name for threat in load())
+NOTABLE_P = 0.01
+"""Above this p-value a text by itself has the threat type none."""
 CODES: dict[str, int] = {name: code for code, name in enumerate(THREATS)}
 
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any, overload
+from typing import Any, Final, overload
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.moments import outside_years
 from aimds.schema import check_verdicts
+from aimds.taxonomy import NOTABLE_P
+
+SESSIONS: Final = "sessions"
+"""Detector of evidence that lies in the session of a row, up to its turn, and not in its text: it has no bytes there,
+start and end are 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,19 @@ class Verdict:
 
 
 _FIELDS = tuple(field.name for field in fields(Verdict))
+
+
+def named_by_session(verdicts: pa.Table | pa.RecordBatch) -> npt.NDArray[np.bool_]:
+    """Which of N rows have a threat type that their session shows and they by themselves do not, bool (N,).
+
+    A table without these columns does not tell: none.
+    """
+    out = np.zeros(verdicts.num_rows, np.bool_)
+    if not {"threat_type", "p_value"} <= set(verdicts.schema.names):
+        return out
+    several = pc.equal(verdicts.column("threat_type").cast(pa.string()), "multi_turn")
+    alone = pc.fill_null(pc.greater(verdicts.column("p_value"), NOTABLE_P), True)
+    return np.asarray(pc.fill_null(pc.and_(several, alone), False), np.bool_)
 
 
 def _with_datetimes(batch: pa.RecordBatch) -> pa.RecordBatch:

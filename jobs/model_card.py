@@ -37,9 +37,12 @@ def render(card: dict[str, Any]) -> str:
     settings = ", ".join(
         f"{name} {value if isinstance(value, str) else format(value, 'g')}" for name, value in config.items()
     )
-    profiles = [name for name in PROFILES if name in macro["detection"]]
-    judged_deep = len(profiles) > 1
-    deep = f", and an encoder of {config['layers']} transformer layers ({BASE})" if judged_deep else ""
+    profiles = [name for name in PROFILES if name in macro["false_alarms"]]
+    with_deep = len(profiles) > 1
+    judged_deep = with_deep and macro["sources"] > 0
+    sources = macro["sources"] if judged_deep else macro["all"]["sources"]
+    found = macro["detection"] if judged_deep else macro["all"]
+    deep = f", and an encoder of {config['layers']} transformer layers ({BASE})" if with_deep else ""
     lines = [
         "# Model card",
         "",
@@ -60,15 +63,22 @@ def render(card: dict[str, Any]) -> str:
         "of these sources in view, so their share of the detection is not held out. Sources named as composed or",
         "encoded are made from other sources of the table. Harmful requests are not in it.",
         "",
-        f"Mean over the {macro['sources']} sources with at least {macro['min_attacks']} attacks"
+        f"Mean over the {sources} sources with at least {macro['min_attacks']} attacks"
         f"{' that the encoder judged' if judged_deep else ''}, and weighted benign traffic, in %:",
         "",
         "| profile | attacks found at p ≤ 0.01 | at p ≤ 0.001 | benign at p ≤ 0.01 | at p ≤ 0.001 |",
         "|---|---|---|---|---|",
     ]
     for name in profiles:
-        shares = [macro[kind][name][p] for kind in ("detection", "false_alarms") for p in ("0.01", "0.001")]
-        lines.append(f"| {name} | " + " | ".join(f"{100 * share:.2f}" for share in shares) + " |")
+        attacks = [f"{100 * found[name][p]:.2f}" if name in found else "–" for p in ("0.01", "0.001")]
+        benign = [f"{100 * macro['false_alarms'][name][p]:.2f}" for p in ("0.01", "0.001")]
+        lines.append("| " + " | ".join([name, *attacks, *benign]) + " |")
+    if with_deep and not judged_deep:
+        lines += [
+            "",
+            "The encoder has learnt from attacks of every source and was kept from benign text alone, so what it finds",
+            "in attacks of sources it never saw is not in this card.",
+        ]
     if judged_deep and "fast" in macro["all"]:
         found = macro["all"]["fast"]
         lines += [
@@ -84,7 +94,7 @@ def render(card: dict[str, Any]) -> str:
         "|---|---|---|",
     ]
     lines += [_at_rates(row) for row in report["ablation"]]
-    if "profiles" in report:
+    if judged_deep:
         lines += [
             "",
             "The same on the rows that the encoder judged, all of sources or texts it never saw:",
@@ -96,17 +106,17 @@ def render(card: dict[str, Any]) -> str:
     lines += [
         "",
         "By source, found in % at p ≤ 0.01 with the 95 % Clopper–Pearson interval, and at p ≤ 0.001"
-        + ("; `fast` on all n, the other profiles on the rows that the encoder judged:" if judged_deep else ":"),
+        + ("; `fast` on all n, the other profiles on the rows that the encoder judged:" if with_deep else ":"),
         "",
     ]
     titles = ["source", "label", "n", "fast at 0.01", "at 0.001"]
-    if judged_deep:
+    if with_deep:
         titles += ["judged", *(title for name in profiles[1:] for title in (f"{name} at 0.01", "at 0.001"))]
     lines += ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     for row in sorted(report["sources"], key=lambda row: (-row["label"], row["source"])):
         cells = [row["source"], "attack" if row["label"] else "benign", f"{row['n']:,}"]
         cells += _cells(row["all"]["fast"], row["n"])
-        if judged_deep:
+        if with_deep:
             cells.append(f"{row['judged']:,}")
         for name in profiles[1:]:
             cells += _cells(row[name], row["judged"]) if name in row else ["–", "–"]

@@ -22,12 +22,17 @@ _LISTED: Final = "arrays"
 def pack(mark: bytes, header: Mapping[str, Any], arrays: Arrays) -> bytes:
     """``arrays`` and the JSON values of ``header``, which has no key "arrays"; `unpack` is the reverse."""
     listed = [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
-    head = json.dumps({_LISTED: listed, **header}).encode()
+    head = encoded({_LISTED: listed, **header})
     hashed = hashlib.sha256()
     pieces = [mark, _LENGTH.pack(len(head)), head, *(array.tobytes() for array in arrays.values())]
     for piece in pieces:
         hashed.update(piece)
     return b"".join([*pieces, hashed.digest()])
+
+
+def encoded(value: Any) -> bytes:
+    """``value`` as JSON that takes no more than the bytes of its texts, but for what has to be escaped."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def unpack(mark: bytes, content: bytes) -> tuple[dict[str, Any], Arrays]:

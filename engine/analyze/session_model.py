@@ -22,6 +22,7 @@ from aimds import data
 from aimds.analyze.series import COLUMN
 from aimds.detect.tail import SMALLEST_P, Tail
 from aimds.errors import ArtefactError
+from aimds.respond.session_findings import SIGNS
 
 F64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -39,6 +40,7 @@ SHARES: Final = {
     "split": 0.05,
 }
 """Weight of each part; they sum to 1. Where a part could not be looked at, the others share its weight."""
+assert tuple(SHARES) == tuple(SIGNS), "verdicts say which part a score rests on by its place"
 SERIES: Final = ("rise", "shift", "cusum", "spread", "mean")
 """Parts with a benign tail by length."""
 TEXT: Final = ("rephrase", "split")
@@ -69,20 +71,27 @@ class SessionModel:
 
     def p_values(self, parts: Parts) -> F64:
         """The p-value of each of B sessions, float64 (B,); 1 for a session without turns."""
-        raw = self.fused(parts)
+        return self._after_tail(self.fused(parts), parts.lengths)
+
+    def _after_tail(self, raw: F64, lengths: Ints) -> F64:
         out = np.ones(len(raw))
-        bucket = buckets(parts.lengths)
-        for number in np.unique(bucket[parts.lengths > 0]):
-            rows = np.flatnonzero((bucket == number) & (parts.lengths > 0))
+        bucket = buckets(lengths)
+        for number in np.unique(bucket[lengths > 0]):
+            rows = np.flatnonzero((bucket == number) & (lengths > 0))
             tail = self.tails.get(f"fused.{number}")
             out[rows] = np.minimum(raw[rows], 1.0) if tail is None else tail.p_value(-np.log10(raw[rows]))
         return out
 
     def fused(self, parts: Parts) -> F64:
         """The weighted harmonic mean of the parts' p-values, float64 (B,), before its own tail."""
-        alone = self.part_p_values(parts)
-        total = sum(SHARES[name] for name in alone)
-        return np.asarray(total / sum(SHARES[name] / p for name, p in alone.items()), np.float64)
+        return self._fused(self._weights(parts))
+
+    def _weights(self, parts: Parts) -> dict[str, F64]:
+        # What each part adds to the inverse of the mean.
+        return {name: SHARES[name] / p for name, p in self.part_p_values(parts).items()}
+
+    def _fused(self, weights: Mapping[str, F64]) -> F64:
+        return np.asarray(sum(SHARES[name] for name in weights) / sum(weights.values()), np.float64)
 
     def part_p_values(self, parts: Parts) -> dict[str, F64]:
         """p-value of each part that was looked at, float64 (B,)."""
@@ -115,8 +124,15 @@ class SessionModel:
 
     def float_scores(self, parts: Parts) -> npt.NDArray[np.float32]:
         """The column ``session_score`` of B sessions: float32 (B,), inside (0, 1)."""
-        scores = self.scores(self.p_values(parts)).astype(np.float32)
-        return np.clip(scores, np.finfo(np.float32).tiny, np.nextafter(np.float32(1.0), np.float32(0.0)))
+        return self.judged(parts)[0]
+
+    def judged(self, parts: Parts) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]:
+        """As `float_scores`, and the part that each score rests on most, int8 (B,): its place in SHARES."""
+        weights = self._weights(parts)
+        scores = self.scores(self._after_tail(self._fused(weights), parts.lengths)).astype(np.float32)
+        scores = np.clip(scores, np.finfo(np.float32).tiny, np.nextafter(np.float32(1.0), np.float32(0.0)))
+        places = np.array([list(SHARES).index(name) for name in weights], np.int8)
+        return scores, places[np.argmax(np.stack(list(weights.values())), axis=0)]
 
     def threshold(self, p: float) -> float:
         """The score of a session with the p-value ``p``."""

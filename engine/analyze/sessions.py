@@ -24,6 +24,7 @@ from aimds.analyze.traces import Memory
 from aimds.analyze.turns import keys, marks, p_values, turns
 from aimds.detect.texts import Texts
 from aimds.errors import ConfigError, SchemaError
+from aimds.respond.session_findings import UNSIGNED
 from aimds.schema import REQUESTS, VERDICTS
 
 CAPACITY: Final = 100_000
@@ -107,6 +108,12 @@ class Sessions:
         Raises:
             SchemaError: the batches have other rows.
         """
+        return self.observed(requests, verdicts, now)[0]
+
+    def observed(
+        self, requests: pa.RecordBatch, verdicts: pa.RecordBatch, now: float
+    ) -> tuple[pa.RecordBatch, npt.NDArray[np.int8]]:
+        """As `observe`, and what each score rests on most, int8 (B,), as `Policy.with_sessions` takes it."""
         if requests.num_rows != verdicts.num_rows:
             problem = f"{verdicts.num_rows} verdicts of {requests.num_rows} requests"
             raise SchemaError("request_id", problem)
@@ -114,6 +121,7 @@ class Sessions:
         named = np.flatnonzero(verdicts.column("session_id").is_valid().to_numpy(zero_copy_only=False))
         n = verdicts.num_rows
         scores, known = np.zeros(n, np.float32), np.zeros(n, np.bool_)
+        signs = np.full(n, UNSIGNED, np.int8)
         attractors: list[pa.Array] = []
         step = min(CHUNK_ROWS, self.table.capacity)
         for start in range(0, len(named), step):
@@ -122,17 +130,17 @@ class Sessions:
             if len(rows) < n:
                 asked, judged = requests.take(pa.array(rows)), verdicts.take(pa.array(rows))
             parts, values, offsets = self.follow(asked, judged, now)
-            scores[rows], known[rows] = self.model.float_scores(parts), parts.lengths > 0
+            (scores[rows], signs[rows]), known[rows] = self.model.judged(parts), parts.lengths > 0
             if self.attractor is not None:
                 attractors.append(self.attractor(values, offsets))
         out = _with(verdicts, "session_score", pa.array(scores, pa.float32(), mask=~known))
         if self.attractor is None or not attractors:
-            return out
+            return out, signs
         kinds = pa.concat_arrays([part.cast(pa.string()) for part in attractors])
         place = np.full(n, -1, np.int64)
         place[named] = np.arange(len(named))
         picked = pc.take(kinds, pa.array(place, mask=place < 0))
-        return _with(out, "attractor", picked.dictionary_encode().cast(VERDICTS.field("attractor").type))
+        return _with(out, "attractor", picked.dictionary_encode().cast(VERDICTS.field("attractor").type)), signs
 
     def follow(
         self, requests: pa.RecordBatch, verdicts: pa.RecordBatch, now: float

@@ -14,6 +14,7 @@ from aimds.gateway.settings import Settings
 from aimds.record.audit import AuditLog
 from aimds.record.keys import load_key, load_signing_key
 from aimds.record.rotation import Rotation
+from aimds.respond import session_findings
 from aimds.respond.policy import Policy
 from aimds.respond.recorded import drawn
 
@@ -76,17 +77,19 @@ def _record(
     pieces: list[Piece],
 ) -> None:
     """Record verdicts durably: all, or those that were not allowed; a text as its digest, where the log has a key, and
-    the policies over sessions that it breaks, if any. Of an action that was drawn, ``own`` is what the policy itself
-    says and ``propensity`` how likely the draw was."""
+    the policies over sessions that it breaks and what in its session raised it, if any. Of an action that was drawn,
+    ``own`` is what the policy itself says and ``propensity`` how likely the draw was."""
     draws = drawn(policy(), verdicts)
     columns = [verdicts.column(name).to_pylist() for name in RECORDED]
-    broken = verdicts.column("violations").to_pylist()
+    broken, raised = verdicts.column("violations").to_pylist(), session_findings.ids(verdicts)
     senders = [piece.identity.name for piece in pieces for _ in range(piece.count)]
     bodies = []
     for row, values in enumerate(zip(*columns, strict=True)):
         body = {**dict(zip(RECORDED, values, strict=True)), "identity": senders[row], **draws.get(row, {})}
         if broken[row]:
             body["violations"] = broken[row]
+        if row in raised:
+            body["session"] = raised[row]
         if everything or body["action"] != "allow" or body["status"] == "error":
             if digests:
                 text = requests.column("text").slice(row, 1).cast(pa.large_binary())[0].as_py()

@@ -163,7 +163,10 @@ def _add(store: GraphStore, marks: Marks, file: Path, within_us: int) -> Fed:
             names = source.schema_arrow.names
             if {"label", "reviewer"} <= set(names):
                 return confirm(store, source.read(), marks, within_us=within_us)
-            known = ("request_id", "session_id", "tenant", "ts", "action", "threat_type", "score", "evidence", "text")
+            known = (
+                *("request_id", "session_id", "tenant", "ts", "action", "threat_type", "score", "p_value"),
+                *("evidence", "text"),
+            )
             for batch in source.iter_batches(ROWS, columns=[name for name in known if name in names]):
                 fed = fed.plus(feed(store, pa.Table.from_batches([batch]), marks, within_us=within_us))
     except (OSError, pa.ArrowException) as error:

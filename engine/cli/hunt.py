@@ -117,6 +117,7 @@ def register(app: typer.Typer) -> None:
             carry=tuple(carry or ()),
             workers=workers or cpus(),
             overwrite=overwrite,
+            unit_rows=LIMITS.batch_rows,
             limits=LIMITS,
         )
         check(target)

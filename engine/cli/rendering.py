@@ -16,9 +16,10 @@ from aimds.detect.meanings import Meanings, by_concepts
 from aimds.detect.readings import FOLDED, Reading, evidence_in, read_as
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, Mark, excerpt, size
 from aimds.printable import tokens, visible
+from aimds.respond import session_findings
 from aimds.respond.sessions import BANDS, severity_band
-from aimds.taxonomy import CODES, get
-from aimds.verdicts import Verdict
+from aimds.taxonomy import CODES, Threat, get
+from aimds.verdicts import SESSIONS, Verdict
 
 BUDGET_BYTES = 1600
 _ACTION_STYLES = {
@@ -101,8 +102,7 @@ def _headline(verdict: Verdict) -> Text:
     line.append(f" {verdict.action.upper()} ", style=_ACTION_STYLES.get(verdict.action, "bold reverse"))
     if verdict.threat_type in CODES:
         threat = get(verdict.threat_type)
-        unsure = threat.name == "none" and verdict.status != "ok"
-        line.append("  " + ("Nothing found by what could judge" if unsure else threat.title), style="bold")
+        line.append("  " + _title(verdict, threat), style="bold")
         if threat.name != "none":
             line.append(f"  {threat.name}", style="dim")
     else:
@@ -112,14 +112,30 @@ def _headline(verdict: Verdict) -> Text:
     return line
 
 
+def _title(verdict: Verdict, threat: Threat) -> str:
+    if threat.name == "none" and any(item["detector"] == SESSIONS for item in verdict.evidence):
+        return "Nothing found in the text, but in its session"
+    if threat.name == "none" and verdict.status != "ok":
+        return "Nothing found by what could judge"
+    return threat.title
+
+
+def _severity(verdict: Verdict, severity: float) -> str:
+    # A type's impact bounds it, so that what is certain may be of low severity.
+    most = f" of at most {get(verdict.threat_type).impact:.2f}" if verdict.threat_type in CODES else ""
+    return f"severity {severity:.2f}{most} ({severity_word(severity)})"
+
+
 def _measures(verdict: Verdict) -> Text:
     parts = [f"score {verdict.score:.3f}" if verdict.score is not None else "no score"]
     if verdict.severity is not None and verdict.action != "allow":
-        parts.append(f"severity {verdict.severity:.2f} ({severity_word(verdict.severity)})")
+        parts.append(_severity(verdict, verdict.severity))
     if verdict.p_value is not None:
         parts.append(f"{odds(verdict.p_value)} (p = {verdict.p_value:.2g})")
     if verdict.harmful_score is not None and verdict.harmful_score >= 0.5:
         parts.append(f"harmful content {verdict.harmful_score:.2f}")
+    if verdict.session_score is not None:
+        parts.append(f"session score {verdict.session_score:.3f}")
     parts.append(f"channel {verdict.channel}")
     return Text(" · ".join(parts))
 
@@ -162,7 +178,7 @@ def _evidence(verdict: Verdict, raw: bytes, ways: Sequence[Reading], width: int,
     columns = [
         [visible(item["detector"], 30) for item in shown],
         [visible(item["pattern_id"], 60) for item in shown],
-        [f"{item['start']}–{item['end']}" for item in shown],
+        ["–" if item["detector"] == SESSIONS else f"{item['start']}–{item['end']}" for item in shown],
         [f"{item['score']:.2f}" for item in shown],
     ]
     widths = [max(map(cell_len, column)) for column in columns]
@@ -192,6 +208,8 @@ def _evidence(verdict: Verdict, raw: bytes, ways: Sequence[Reading], width: int,
 
 
 def _words(item: dict[str, Any], raw: bytes, ways: Sequence[Reading]) -> tuple[str, str]:
+    if item["detector"] == SESSIONS:
+        return "", session_findings.told(item["pattern_id"]) or ""
     found = read_as(item["start"], item["end"], raw, ways)
     if found is None:
         return "", raw[item["start"] : min(item["end"], item["start"] + 400)].decode("utf-8", "replace")

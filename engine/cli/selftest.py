@@ -23,9 +23,9 @@ CASES: tuple[tuple[str, str, str | None, tuple[str, ...]], ...] = (
     ("a null text", "user", None, ("flag", "block", "escalate")),
 )
 FILLER = (
-    "Could you summarise the notes of meeting {} for the team, please? We spoke about the budget and the new office."
+    "Could you summarise the notes of meeting {:06} for the team, please? We spoke about the budget and the new office."
 )
-BATCH_ROWS = 1000
+BATCH_SENTENCES = 1000
 
 
 def misjudged(screener: Screener) -> list[str]:
@@ -40,11 +40,17 @@ def misjudged(screener: Screener) -> list[str]:
     ]
 
 
-def measure(screener: Screener, seconds: float) -> tuple[float, int]:
-    """Rows per second on short unique texts, and the rows screened in ``seconds`` and the rest of a batch."""
+def measure(screener: Screener, seconds: float, sentences: int) -> tuple[float, int, int]:
+    """Rows per second on harmless texts of so many ``sentences``, which are alike but for their numbers; the rows
+    screened in ``seconds`` and the rest of a batch, and the bytes of each."""
     rows = 0
+    step = max(1, BATCH_SENTENCES // sentences)
     started = time.perf_counter()
     while (spent := time.perf_counter() - started) < seconds:
-        screener.screen([FILLER.format(rows + i) for i in range(BATCH_ROWS)])
-        rows += BATCH_ROWS
-    return rows / spent, rows
+        screener.screen([_filler(row, sentences) for row in range(rows, rows + step)])
+        rows += step
+    return rows / spent, rows, len(_filler(0, sentences))
+
+
+def _filler(row: int, sentences: int) -> str:
+    return " ".join(FILLER.format(row * sentences + i) for i in range(sentences))

@@ -60,6 +60,8 @@ def _print(found: Trace) -> None:
     from aimds.cli import terminal
     from aimds.jobs.sessions.trace import share
     from aimds.printable import counted, visible
+    from aimds.respond.session_findings import told
+    from aimds.verdicts import SESSIONS
 
     console = terminal.console(soft_wrap=True)
 
@@ -97,6 +99,15 @@ def _print(found: Trace) -> None:
     for place, turn in enumerate(found.turns):
         for name in turn.violations:
             say(f"turn {place + 1 if turn.turn is None else turn.turn} violates {visible(name, 80)}")
+    raised: dict[str, list[str]] = {}
+    for place, turn in enumerate(found.turns):
+        for one in turn.evidence:
+            if one["detector"] == SESSIONS:
+                said = told(one["pattern_id"]) or visible(one["pattern_id"], 60)
+                raised.setdefault(said, []).append(str(place + 1 if turn.turn is None else turn.turn))
+    for said, numbers in raised.items():
+        more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
+        say(f"raised by the session up to there: {', '.join(numbers[:_SHOWN])}{more}: {said}")
     motion = found.motion
     if motion.kind == "insufficient_data":
         say("motion: too few judged inputs to tell")

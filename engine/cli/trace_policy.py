@@ -238,7 +238,7 @@ def _read(policy: TracePolicy, file: str | None, wanted: str) -> Iterator[tuple[
             missing = [one for one in (*COLUMNS, *MORE_COLUMNS) if one not in columns]
             if missing:
                 raise DataError(part, f"has no column {missing[0]}; it is no file of verdicts")
-            chosen = [*COLUMNS, *MORE_COLUMNS, *(name for name in ("events", "error") if name in columns)]
+            chosen = [*COLUMNS, *MORE_COLUMNS, *(name for name in ("events", "error", "p_value") if name in columns)]
             tables.append(pq.read_table(part, columns=chosen))
         except (OSError, ValueError) as error:
             raise DataError(part, f"cannot be read: {error}") from error

@@ -15,6 +15,8 @@ from aimds.detect.meanings import Meanings, by_concepts, meanings_as_shipped
 from aimds.errors import AimdsError, ConfigError, DataError
 from aimds.respond.review import Filter, Queue, Reviewer, ReviewError, document
 from aimds.respond.review.allow import Proposals
+from aimds.respond.session_findings import told as told_of_session
+from aimds.verdicts import SESSIONS
 
 DAYS = 90
 """How long an entry of the allowlist holds where no day is named."""
@@ -83,6 +85,7 @@ def item(queue: Queue, call: Call) -> Any:
     shown = document.item(found, call.now, whole=True)
     told = meanings_as_shipped(evidence, raw)
     shown["detail"] = {**detail, "evidence": [_finding(raw, one, told) for one in evidence]}
+    shown["named_by_session"] = found.case.named_by_session
     del shown["text"]
     return {
         "item": shown,
@@ -97,7 +100,8 @@ def item(queue: Queue, call: Call) -> Any:
 
 def _finding(raw: bytes, one: Mapping[str, Any], told: Meanings) -> dict[str, Any]:
     means = told.get((one.get("start", 0), one.get("end", 0))) if by_concepts(one) else None
-    words = excerpts.words(raw, one.get("start"), one.get("end"))
+    said = told_of_session(str(one.get("pattern_id"))) if one.get("detector") == SESSIONS else None
+    words = excerpts.words(raw, one.get("start"), one.get("end")) if said is None else said
     return {**one, "words": words, "means": None if means is None else means.told}
 
 

@@ -15,7 +15,7 @@ from aimds.detect.features import Windows, cut, first_best
 from aimds.detect.fusion import StageScores
 from aimds.detect.normalize import Views
 from aimds.detect.patterns import Bank, Matches
-from aimds.taxonomy import THREATS
+from aimds.taxonomy import NOTABLE_P, THREATS
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -66,7 +66,7 @@ def located(
     if not len(rows):
         return []
     p = fusion.by_channel(model.tails, "attack", stages.attack[rows], stages.untrusted[rows])
-    rows, p = rows[p <= fusion.NOTABLE_P], p[p <= fusion.NOTABLE_P]
+    rows, p = rows[p <= NOTABLE_P], p[p <= NOTABLE_P]
     if not len(rows):
         return []
     chosen = best[rows]
@@ -96,7 +96,7 @@ def seen(
     the fused ``p_value`` float64 (B,)."""
     if not len(judged.window):
         return []
-    rows = np.flatnonzero((p_value <= fusion.NOTABLE_P) & (p_value < judged.before))
+    rows = np.flatnonzero((p_value <= NOTABLE_P) & (p_value < judged.before))
     _, best = first_best(judged.margin, pieces.row[judged.window], len(p_value))
     strength = fusion.calibrate(model, p_value[rows])
     out = []
@@ -114,7 +114,7 @@ def near(
     if taught is None or stages.exemplars is None:
         return []
     p = fusion.stage_p_values(model, stages)["exemplars"]
-    rows = np.flatnonzero((p <= fusion.NOTABLE_P) & (taught.exemplar >= 0))
+    rows = np.flatnonzero((p <= NOTABLE_P) & (taught.exemplar >= 0))
     strength = fusion.calibrate(model, p[rows])
     out = []
     for k, row in enumerate(rows.tolist()):

@@ -27,7 +27,7 @@ from numba import njit
 from aimds.detect import rowwise
 from aimds.detect.classifier import Classifier
 from aimds.detect.tail import Tail
-from aimds.taxonomy import CODES, THREATS, load
+from aimds.taxonomy import CODES, NOTABLE_P, THREATS, load
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -52,8 +52,6 @@ CERTAIN = 0.9
 """A signature of this strength leaves no reasonable doubt: it counts alike in texts of any length, and whatever the
 encoder says."""
 SMALLEST_P = 1e-300
-NOTABLE_P = 0.01
-"""Above this p-value a row's threat type is none."""
 HARMFUL = CODES["harmful_request"]
 INDIRECT = CODES["indirect_injection"]
 DIRECT = CODES["direct_injection"]
@@ -255,7 +253,8 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
         said = by_type[hits, types]
         _weigh(model.tails, by_type, stages.deep, stages.untrusted)
         by_type[hits, types] = np.minimum(by_type[hits, types], said)
-    p_value, threat = _fused(by_type, stages.untrusted, stages.decoded, NONE, DIRECT, INDIRECT, OBFUSCATION)
+    known = (NONE, DIRECT, INDIRECT, OBFUSCATION)
+    p_value, threat = _fused(by_type, stages.untrusted, stages.decoded, NOTABLE_P, *known)
     by_type[:, HARMFUL] = alone["harmful"]
     scores = calibrate(model, by_type)
     scores[:, NONE] = 0.0
@@ -309,7 +308,7 @@ def _less(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _fused(by_type, untrusted, decoded, none, direct, indirect, obfuscation):  # type: ignore[no-untyped-def]
+def _fused(by_type, untrusted, decoded, notable, none, direct, indirect, obfuscation):  # type: ignore[no-untyped-def]
     p_value, threat = np.empty(len(by_type)), np.zeros(len(by_type), np.int8)
     for row in range(len(by_type)):
         mine = by_type[row]
@@ -327,7 +326,7 @@ def _fused(by_type, untrusted, decoded, none, direct, indirect, obfuscation):  #
             mine[obfuscation] = mine[least]
             least = obfuscation
         p_value[row] = _less(mine[least], 1.0)
-        if p_value[row] <= NOTABLE_P:
+        if p_value[row] <= notable:
             threat[row] = least
         for code in range(len(mine)):
             mine[code] = _less(mine[code], 1.0)

@@ -26,7 +26,7 @@ from aimds.detect.script import scripts
 from aimds.detect.strongest import combine
 from aimds.detect.texts import Texts
 from aimds.kernels.placement import HOST, Place
-from aimds.taxonomy import CODES, THREATS
+from aimds.taxonomy import CODES, NOTABLE_P, THREATS
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -254,7 +254,7 @@ class Detector:
         numbers, flags = out.numbers, views.flags
         columns = (fused.p_value, fused.p_harmful, fused.score, fused.harmful, fused.severity)
         unfit, cut, invalid, special = rowwise.fill(
-            columns, fused.threat, fused.scores, views.truncated, flags, _STATES, fusion.NOTABLE_P, numbers
+            columns, fused.threat, fused.scores, views.truncated, flags, _STATES, NOTABLE_P, numbers
         )
         if cut:
             for place in np.flatnonzero(views.truncated).tolist():
@@ -264,7 +264,7 @@ class Detector:
                 out.errors[place] = failures.INVALID
 
         evidence: dict[int, list[Evidence]] = {}
-        notable = np.flatnonzero(fused.p_value <= fusion.NOTABLE_P) if special else _NO_ROWS
+        notable = np.flatnonzero(fused.p_value <= NOTABLE_P) if special else _NO_ROWS
         for item in (
             *found,
             *findings.matched(self.bank, views, pieces, matches),

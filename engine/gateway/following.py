@@ -222,8 +222,8 @@ class Follower:
                 # and nobody would ask that one again.
                 watch = self.watch
                 if self._sessions is not None:
-                    verdicts = self._scored(self._sessions, requests, verdicts)
-                    verdicts = verdicts if policy is None else policy.with_sessions(verdicts)
+                    verdicts, signs = self._scored(self._sessions, requests, verdicts)
+                    verdicts = verdicts if policy is None else policy.with_sessions(verdicts, signs)
                 if watch is not None:
                     verdicts = self._watched(watch, policy, responder, requests, verdicts, now, senders)
         if responder is None or policy is None:
@@ -234,13 +234,16 @@ class Follower:
         responder.notify(policy, verdicts, now)
         return verdicts
 
-    def _scored(self, sessions: Sessions, requests: pa.RecordBatch, verdicts: pa.RecordBatch) -> pa.RecordBatch:
+    def _scored(
+        self, sessions: Sessions, requests: pa.RecordBatch, verdicts: pa.RecordBatch
+    ) -> tuple[pa.RecordBatch, npt.NDArray[np.int8]]:
         place = verdicts.schema.get_field_index("request_id")
         # A client chooses its request ids and may repeat them: by them it could hide turns from its session.
         first, self._rows = self._rows, self._rows + verdicts.num_rows
         ids = pa.array([str(number) for number in range(first, self._rows)], pa.string())
-        seen = sessions.observe(requests, verdicts.set_column(place, verdicts.schema.field(place), ids), self._clock())
-        return seen.set_column(place, seen.schema.field(place), verdicts.column(place))
+        named = verdicts.set_column(place, verdicts.schema.field(place), ids)
+        seen, signs = sessions.observed(requests, named, self._clock())
+        return seen.set_column(place, seen.schema.field(place), verdicts.column(place)), signs
 
     def _watched(
         self,
@@ -256,7 +259,7 @@ class Follower:
             if responder is not None and policy is not None:
                 part = responder.held(policy, part, now, names)
             found = watch.observe(part, events, self._clock(), int(now * 1e6))
-            after = with_broken(part, found.broken, found.unjudged, watch.names, policy)
+            after = with_broken(part, found.broken, found.unjudged, watch.policies, policy)
             if responder is not None and policy is not None and after is not part:
                 before, held = (
                     codes(one.column("session_action"), SESSION_ACTIONS, "session_action") for one in (part, after)

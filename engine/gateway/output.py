@@ -12,6 +12,7 @@ from typing import Any
 
 from aimds.errors import ConfigError
 from aimds.gateway.problem import Problem
+from aimds.verdicts import SESSIONS
 
 STRICTNESS = ("allow", "flag", "redact", "sandwich", "escalate", "block")
 KEPT_SPANS = 1000
@@ -129,7 +130,8 @@ class Output:
         self._judged = window.stop
         keep = max(self._judged - self.config.look_back_bytes, self._tail_start)
         self._tail, self._tail_start = self._tail[keep - self._tail_start :], keep
-        for item in (*verdict["evidence"], *verdict["spans"]):
+        in_text = (item for item in verdict["evidence"] if item["detector"] != SESSIONS)
+        for item in (*in_text, *verdict["spans"]):
             item["start"], item["end"] = item["start"] + window.start, item["end"] + window.start
         spans = [item for item in verdict["spans"] if (item["start"], item["end"], item["kind"]) not in self._spans]
         if len(self._spans) < KEPT_SPANS:

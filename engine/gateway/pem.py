@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 _BEGINS: Final = b"-----BEGIN "
+_TRUSTED: Final = b"-----BEGIN TRUSTED CERTIFICATE-----"
+"""Begins what OpenSSL writes for a certificate with settings of its own behind it; other libraries do not read it."""
 
 
 def certificates(path: Path) -> list[x509.Certificate]:
@@ -24,6 +27,12 @@ def certificates(path: Path) -> list[x509.Certificate]:
     content = _content(path)
     if b"CERTIFICATE-----" not in content:
         raise DataError(path, _instead(content, "a certificate"))
+    if _TRUSTED in content:
+        raise DataError(
+            path,
+            "holds a TRUSTED CERTIFICATE, a form of OpenSSL's own; it has to be a plain one: "
+            f"openssl x509 -in {shlex.quote(path.name)} -out plain.pem",
+        )
     try:
         return x509.load_pem_x509_certificates(content)
     except ValueError:

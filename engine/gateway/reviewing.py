@@ -61,11 +61,24 @@ class Reviewing:
 
     def record(self, requests: pa.RecordBatch, verdicts: pa.RecordBatch, pieces: list[Piece]) -> None:
         """Take note of ``verdicts``; nothing is written here, and nothing that goes wrong here keeps a verdict back."""
+        errors: list[Exception] = []
+        self._note_all(requests, verdicts, errors)
+        if errors:
+            self._counted("lost", len(errors))
+            why = f"{type(errors[0]).__name__}: {errors[0]}"
+            self._say(f"review: {counted(len(errors), 'row')} of a batch cannot be queued: {why}")
+
+    def _note_all(self, requests: pa.RecordBatch, verdicts: pa.RecordBatch, errors: list[Exception]) -> None:
+        """Note every row that can be; ``errors`` gains why, for each that cannot."""
         try:
             self._note(requests, verdicts)
-        except Exception as error:  # a row that nobody foresaw is not to fail its neighbours
-            self._counted("lost", 1)
-            self._say(f"review: rows of a batch cannot be queued: {type(error).__name__}: {error}")
+        except Exception as error:  # a row that nobody foresaw takes no other with it
+            n = verdicts.num_rows
+            if n < 2:
+                errors.append(error)
+                return
+            for start, stop in ((0, n // 2), (n // 2, n)):
+                self._note_all(requests.slice(start, stop - start), verdicts.slice(start, stop - start), errors)
 
     def _note(self, requests: pa.RecordBatch, verdicts: pa.RecordBatch) -> None:
         column = verdicts.column("action")

@@ -12,9 +12,13 @@ import pyarrow.compute as pc
 
 from aimds.respond.scored import codes
 from aimds.schema import ACTIONS, SESSION_ACTIONS, STATUSES, VERDICTS, enum
+from aimds.taxonomy import THREATS
 
 Rows = npt.NDArray[np.int64]
-CHANGED: Final = ("action", "session_action", "session_score", "attractor", "violations", "status", "error")
+CHANGED: Final = (
+    *("action", "session_action", "threat_type", "severity", "evidence"),
+    *("session_score", "attractor", "violations", "status", "error"),
+)
 """Columns of verdicts that sessions change, beside a mitigated text, which belonged to a weaker action."""
 
 
@@ -33,7 +37,7 @@ def waves(verdicts: pa.RecordBatch, senders: Sequence[str]) -> list[Rows]:
 def joined(verdicts: pa.RecordBatch, places: Sequence[Rows], parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     """``verdicts`` with the columns CHANGED of ``parts``, each of the rows that stand at its place in ``places``."""
     order = pa.array(np.argsort(np.concatenate(places), kind="stable"))
-    names = {"action": ACTIONS, "session_action": SESSION_ACTIONS, "status": STATUSES}
+    names = {"action": ACTIONS, "session_action": SESSION_ACTIONS, "threat_type": THREATS, "status": STATUSES}
 
     def column(name: str) -> pa.Array:
         if name in names:

@@ -10,17 +10,18 @@ import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from aimds.analyze.packed import pack, unpack
+from aimds.analyze.packed import encoded, pack, unpack
 from aimds.errors import DataError
-from aimds.gateway.following import Follower
+from aimds.gateway.following import POLICIES, Follower
+from aimds.printable import counted
 from aimds.record.disk import replace, sync_folder
 
 MARK: Final = b"AIMDSG1\n"
 FORMAT: Final = 1
 MOST_BYTES: Final = 256 << 20
-"""Of the arrays; of more, the sessions seen last are kept."""
+"""Of the arrays; of more, the sessions seen last are kept. Names have what is left of MOST_READ."""
 MOST_READ: Final = 2 * MOST_BYTES
 
 
@@ -64,6 +65,11 @@ class SessionFile:
             try:
                 header, arrays = self._follower.copied(MOST_BYTES)
                 content = pack(MARK, {"format": FORMAT, **header}, arrays)
+                if len(content) > MOST_READ and (count := _unname(header, len(content) - MOST_READ)):
+                    self._say(
+                        f"{self._path} has no room for the names of {counted(count, 'session')}; what they owe is lost"
+                    )
+                    content = pack(MARK, {"format": FORMAT, **header}, arrays)
                 if len(content) > MOST_READ:
                     self._say(f"sessions cannot be kept in {self._path}: {len(content)} bytes, more than {MOST_READ}")
                     return False
@@ -75,3 +81,15 @@ class SessionFile:
                 return False
             self._written = progress
             return True
+
+
+def _unname(header: dict[str, Any], excess: int) -> int:
+    """Leave out of ``header``, as `Follower.copied` gives it, the names of sessions that owe something, those first
+    that began to owe longest ago, until ``excess`` bytes are saved; how many. The sessions themselves go on."""
+    policies = header.get(POLICIES, {})
+    owing, count = policies.get("owing", []), 0
+    while excess > 0 and count < len(owing):
+        excess -= len(encoded(owing[count]))
+        count += 1
+    header[POLICIES] = {**policies, "owing": owing[count:], "owed": policies.get("owed", [])[count:]}
+    return count

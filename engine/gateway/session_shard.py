@@ -34,7 +34,7 @@ KNOWN: Final = 16
 """Policies that a shard remembers, those used last: several gateways may be in the middle of a reload."""
 ASKED: Final = (
     *("request_id", "session_id", "turn", "tenant", "ts", "channel", "action", "session_action", "threat_type"),
-    *("p_value", "spans", "session_score", "violations", "status", "error"),
+    *("p_value", "severity", "spans", "session_score", "violations", "status", "error"),
 )
 """Columns of verdicts that a shard is sent, beside `mitigated` (whether there is such a text), text, events, sender."""
 
@@ -108,7 +108,7 @@ class SessionShard:
 
     def observe(self, now: float, version: str | None, asked: pa.Buffer) -> pa.Buffer:
         """What follows from the sessions of the rows in ``asked`` (`question`) under the policy ``version``: the
-        columns CHANGED of the same rows."""
+        columns CHANGED of the same rows, with the evidence that sessions add and no other."""
         self._now = max(self._now, now)
         batch = unpacked(asked)
         assert batch is not None

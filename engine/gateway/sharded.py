@@ -22,6 +22,7 @@ from aimds.gateway.session_shard import KNOWN, question
 from aimds.gateway.shard_failures import ShardFailures
 from aimds.gateway.sharded_holds import KINDS, ShardedResponder
 from aimds.ltl.policies import TracePolicies
+from aimds.respond import session_findings
 from aimds.respond.held import Hold, Key
 from aimds.respond.policy import Policy
 from aimds.respond.sessions import QUARANTINED
@@ -169,7 +170,9 @@ class ShardedFollower:
                 raise ShardError(shard, call.said.failed)
             part = unpacked(call.said.value)
             assert part is not None
-            parts.append(part)
+            place, own = part.schema.get_field_index("evidence"), verdicts.column("evidence")
+            known = session_findings.joined(own.take(pa.array(rows[shard])), part.column(place))
+            parts.append(part.set_column(place, VERDICTS.field("evidence"), known))
             if shard in self._lost:
                 self._lost.discard(shard)
                 notes |= dict.fromkeys(rows[shard].tolist(), ANEW)

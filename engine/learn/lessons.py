@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from aimds.verdicts import named_by_session
+
 FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A confirmed text. ``group`` tells what is kept on one side of a fold: its session, else the text itself."""
+    """A confirmed text. ``threat`` is what it shows by itself · ``group`` tells what is kept on one side of a fold: its
+    session, else the text itself."""
 
     text: str
     threat: str
@@ -42,6 +45,7 @@ def lessons(table: pa.Table) -> Lessons:
     """
     # The bytes may hold invalid UTF-8, which Arrow hands over as bytes only.
     plain = table.set_column(table.schema.get_field_index("text"), "text", table.column("text").cast(pa.large_binary()))
+    plain = plain.append_column("by_session", pa.array(named_by_session(plain)))
     rows = sorted(plain.to_pylist(), key=lambda row: (row["decided_at"], row["request_id"], row["reviewer"]))
     last = {row["request_id"]: row for row in rows}
     kept = sorted(last.values(), key=lambda row: (row["decided_at"], row["request_id"]))
@@ -55,7 +59,8 @@ def lessons(table: pa.Table) -> Lessons:
             continue
         key = _key(text)
         labels.setdefault(key, set()).add(row["label"])
-        first.setdefault(key, Lesson(text, row["threat_type"], row["channel"], row["session_id"] or key))
+        threat = "none" if row["by_session"] else row["threat_type"]
+        first.setdefault(key, Lesson(text, threat, row["channel"], row["session_id"] or key))
     agreed = {key: next(iter(found)) for key, found in labels.items() if len(found) == 1}
     by_label = {
         label: tuple(first[key] for key, one in agreed.items() if one == label) for label in ("attack", "benign")

@@ -22,7 +22,9 @@ from aimds.ltl.traces import MAX_EVENTS
 
 FORMAT: Final = 1
 SHIPPED: Final = "policies.toml"
-KEYS: Final = ("says", "formula", "holds", "fails")
+KEYS: Final = ("says", "formula", "holds", "fails", "threat")
+NAMED: Final = ("multi_turn", "none")
+"""Threat types that a policy may give a row that breaks it and shows none by itself."""
 
 
 class PolicyError(AimdsError):
@@ -45,7 +47,8 @@ class Example:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TracePolicy:
-    """One policy; ``automaton`` is None where only progression can judge it."""
+    """One policy; ``automaton`` is None where only progression can judge it. ``threat``, one of NAMED, is what a row
+    is called that breaks it and shows no threat by itself."""
 
     name: str
     says: str
@@ -53,6 +56,7 @@ class TracePolicy:
     formula: Formula
     automaton: Automaton | None
     examples: tuple[Example, ...]
+    threat: str = NAMED[0]
 
     @property
     def timed(self) -> bool:
@@ -124,6 +128,11 @@ class TracePolicies:
         """The events that the formulas speak of."""
         return tuple(dict.fromkeys(name for policy in self.policies for name in atoms(policy.formula)))
 
+    @property
+    def unnamed(self) -> frozenset[str]:
+        """The policies that say nothing of manipulation."""
+        return frozenset(policy.name for policy in self.policies if policy.threat == "none")
+
     def __getitem__(self, name: str) -> TracePolicy:
         for policy in self.policies:
             if policy.name == name:
@@ -144,6 +153,9 @@ def _policy(name: str, table: Any) -> TracePolicy:
     for one in ("says", "formula"):
         if not isinstance(table.get(one), str) or not table[one].strip():
             raise ConfigError(f"{key}.{one}", table.get(one), "a text that is not empty")
+    threat = table.get("threat", NAMED[0])
+    if threat not in NAMED:
+        raise ConfigError(f"{key}.threat", threat, "one of " + ", ".join(NAMED))
     examples = tuple(example for kind in ("holds", "fails") for example in _examples(key, kind, table.get(kind)))
     text = table["formula"].strip()
     try:
@@ -155,7 +167,7 @@ def _policy(name: str, table: Any) -> TracePolicy:
             made = None
     except AimdsError as error:
         raise PolicyError(name, error) from error
-    return TracePolicy(name, table["says"], text, formula, made, examples)
+    return TracePolicy(name, table["says"], text, formula, made, examples, threat)
 
 
 def _examples(key: str, kind: str, values: Any) -> Iterator[Example]:

@@ -15,6 +15,7 @@ from aimds.ids import LONG_ID
 from aimds.ltl.traces import Traces, forward
 from aimds.schema import ACTIONS, CHANNELS, SESSION_ACTIONS, STATUSES, UNFOLLOWED
 from aimds.taxonomy import THREATS
+from aimds.verdicts import named_by_session
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -24,7 +25,7 @@ DONE: Final = dict(zip(ACTIONS, ("allowed", "flagged", "redacted", "sandwiched",
 MITIGATED: Final = ("redact", "sandwich", "block", "escalate")
 INJECTIONS: Final = ("direct_injection", "indirect_injection")
 EVENTS: Final = {
-    "threat_detected": "a threat type was found and the row was not allowed",
+    "threat_detected": "the row by itself shows a threat and was not allowed",
     "injection_detected": "the threat is a direct or indirect injection",
     "jailbreak_detected": "the threat is a jailbreak",
     "threat_mitigated": "the row was redacted, sandwiched, blocked or escalated",
@@ -36,7 +37,7 @@ EVENTS: Final = {
     "tool_called": "the row came from the tool channel: a tool was called and this is what it gave back",
     "unjudged": "the status is partial or error, and not only because a policy could not judge the session",
     **{f"channel.{name}": f"the channel is {name}" for name in CHANNELS},
-    **{f"threat.{name}": f"the threat type is {name}" for name in THREATS if name != "none"},
+    **{f"threat.{name}": f"the row by itself shows the threat type {name}" for name in THREATS if name != "none"},
 }
 """Events that every verdict gives, and when. All others come from the column ``events`` of the requests."""
 
@@ -90,8 +91,12 @@ def masks(verdicts: pa.Table | pa.RecordBatch, names: Sequence[str], events: Any
         found &= ~(_only_remarked(verdicts).astype(np.uint64) * bits["unjudged"])
     if bits.keys() & _PRIVATE:
         found |= _private(verdicts, bits)
+    # What its session shows is no event of a row: policies would go on breaking on what follows from them.
+    if _BY_SESSION in bits:
+        found &= ~(named_by_session(verdicts).astype(np.uint64) * bits[_BY_SESSION])
     if bits.keys() & _THREATS.keys():
-        caught = _places(verdicts.column("action"), _PLACES["action"]) != _PLACES["action"]["allow"]
+        caught = ~named_by_session(verdicts)
+        caught &= _places(verdicts.column("action"), _PLACES["action"]) != _PLACES["action"]["allow"]
         places = _PLACES["threat_type"]
         table = np.zeros(len(places) + 1, np.uint64)
         for name in bits.keys() & _THREATS.keys():
@@ -226,6 +231,8 @@ _BY_VALUE: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 }
 """Events that one column alone gives, by its values."""
 _PRIVATE: Final = {"pii_detected", "pii_redacted"}
+_BY_SESSION: Final = "threat.multi_turn"
+"""The one event by threat type that a session may have given."""
 _THREATS: Final = {
     "threat_detected": (*(name for name in THREATS if name != "none"), "one that is not known"),
     "injection_detected": INJECTIONS,

@@ -29,6 +29,7 @@ from aimds.record.graph import (
     strongest,
 )
 from aimds.record.marks import KIN, Marks
+from aimds.verdicts import SESSIONS, named_by_session
 
 NO_ATTACK = ("none", "pii_exposure", "harmful_request")
 OPEN, CAME_BACK, CONFIRMED, REFUTED = "open", "came back", "confirmed", "refuted"
@@ -69,7 +70,8 @@ def outcome_of(name: str) -> str:
 
 
 def feed(store: GraphStore, table: pa.Table, marks: Marks, *, within_us: int = DAY_US) -> Fed:
-    """Put the attacks among the verdicts ``table`` into ``store``: rows that were not allowed, for a threat.
+    """Put the attacks among the verdicts ``table`` into ``store``: rows that were not allowed, for a threat that
+    they show by themselves.
 
     Args:
         table: VERDICTS, with or without a ``text`` column, which makes likeness of wording seen.
@@ -78,7 +80,9 @@ def feed(store: GraphStore, table: pa.Table, marks: Marks, *, within_us: int = D
     Raises:
         SchemaError: a column is missing.
     """
-    rows = [row for row in _rows(table) if row["action"] != "allow" and row["threat_type"] not in NO_ATTACK]
+    # Where only its session speaks against a row its text is no attack, and likeness to it says nothing.
+    alone = table.filter(pa.array(~named_by_session(table)))
+    rows = [row for row in _rows(alone) if row["action"] != "allow" and row["threat_type"] not in NO_ATTACK]
     return _put(store, rows, marks, within_us, table.num_rows)
 
 
@@ -214,5 +218,6 @@ def _rows(table: pa.Table, *more: str) -> Iterator[dict[str, Any]]:
     for batch in plain.to_batches(max_chunksize=8192):
         for row in batch.to_pylist():
             if "evidence" in row:
-                row["evidence"] = [(item["detector"], item["pattern_id"]) for item in row["evidence"] or ()]
+                own = (item for item in row["evidence"] or () if item["detector"] != SESSIONS)
+                row["evidence"] = [(item["detector"], item["pattern_id"]) for item in own]
             yield row

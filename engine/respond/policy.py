@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -22,6 +22,7 @@ from aimds import data
 from aimds.detect.failures import DETECTORS, EVERY
 from aimds.detect.pii.identifiers import KINDS
 from aimds.errors import ConfigError, DataError
+from aimds.respond import session_findings
 from aimds.respond.allowlist import read_allowlist
 from aimds.respond.decision import DECIDING_ACTIONS, DECIDING_REASONS, OTHER_SCORE, RULED_APART, decide
 from aimds.respond.learned import read_learned
@@ -210,10 +211,19 @@ class Policy:
         sessions = np.maximum.reduce([decisions.session_action, session, self._session[intended]])
         return self._carried_out(who, intended, sessions, reason)
 
-    def with_sessions(self, verdicts: pa.RecordBatch) -> pa.RecordBatch:
+    def with_sessions(
+        self, verdicts: pa.RecordBatch, signs: Codes | None = None, unnamed: Collection[str] = ()
+    ) -> pa.RecordBatch:
         """``verdicts`` (VERDICTS, B rows, session_score and violations filled) with the actions that follow from them.
 
-        A row whose action becomes stronger loses its mitigated text, which belonged to the weaker one.
+        A row that is raised has what raised it as evidence of the detector ``sessions``, behind its own, and the threat
+        type multi_turn where it shows none by itself. Where its action becomes stronger it loses its mitigated text,
+        which belonged to the weaker one.
+
+        Args:
+            signs: int8 (B,), what each session score rests on most, places in `session_findings.SIGNS`.
+            unnamed: policies over sessions that say nothing of manipulation: a row that breaks these alone is named
+                nothing.
         """
         action = codes(verdicts.column("action"), ACTIONS, "action")
         session = codes(verdicts.column("session_action"), SESSION_ACTIONS, "session_action")
@@ -224,7 +234,12 @@ class Policy:
         changed = after.action != action
         if not changed.any() and (after.session_action == session).all():
             return verdicts
+        rows = np.flatnonzero(changed | (after.session_action > session))
+        who = self.who(verdicts.column("tenant"), len(action))
+        listed = verdicts.column("violations")
+        raised = session_findings.found(self._consequences, rows, who, (action, session), score, signs, listed)
         columns = {
+            **(session_findings.columns(verdicts, raised, unnamed) if raised else {}),
             "action": enum(ACTIONS, after.action),
             "session_action": enum(SESSION_ACTIONS, after.session_action),
             "mitigated_text": pc.if_else(

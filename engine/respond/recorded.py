@@ -1,7 +1,8 @@
 """Verdicts as a policy was given them: the scores of recorded rows, ready to be decided anew.
 
 What a verdict holds is enough for that, since each step from scores to columns can be undone: a threat type that the
-policy named after what it redacts or finds harmful stands only in rows whose p-value is above `NOTABLE_P`.
+policy named after what it redacts or finds harmful, or that a session gave, stands only in rows whose p-value is above
+`NOTABLE_P`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aimds.detect import failures
-from aimds.detect.fusion import NOTABLE_P
 from aimds.detect.pii.identifiers import KINDS
 from aimds.errors import SchemaError
 from aimds.respond.policy import Policy
 from aimds.respond.scored import F32, RANK, Decisions, Flags, Scored, codes
 from aimds.schema import ACTIONS, CHANNELS, STATUSES
-from aimds.taxonomy import CODES, THREATS
+from aimds.taxonomy import CODES, NOTABLE_P, THREATS
+from aimds.verdicts import SESSIONS
 
 NEEDED = ("channel", "action", "threat_type", "p_value", "harmful_score", "severity", "spans", "status")
 USED = ("tenant", "session_action", "session_score", "violations", "error")
@@ -131,7 +132,8 @@ class _Contents:
 
     def evidence(self, row: int) -> list[tuple[str, float]]:
         items = None if self.found is None else self.found[row].as_py()
-        return [(str(item["pattern_id"]), float(item["score"])) for item in items or ()]
+        own = (item for item in items or () if item["detector"] != SESSIONS)
+        return [(str(item["pattern_id"]), float(item["score"])) for item in own]
 
     def digest(self, row: int) -> str | None:
         if self.text is None or not self.text[row].is_valid:

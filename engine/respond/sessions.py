@@ -169,6 +169,16 @@ class Consequences:
             self._take(rows, self._traces[:, who[rows], column], TRACE, rank, session, reason)
         return BY_STRENGTH[rank], session, reason
 
+    def of_score(self, who: int, session_score: float) -> tuple[int, int]:
+        """Action and session action that the score of one session leads to; ``who`` and NaN as in `of`."""
+        over = self._bands[:, who, session_score > self._above[who]]
+        return int(BY_STRENGTH[RANK[over[0]].max(initial=0)]), int(over[1].max(initial=0))
+
+    def of_policy(self, who: int, name: str) -> tuple[int, int]:
+        """Action and session action that follow where one session breaks the policy ``name``."""
+        place = self._names.index(name) if name in self._names else len(self._names)
+        return int(self._traces[0, who, place]), int(self._traces[1, who, place])
+
     @staticmethod
     def _take(rows: npt.NDArray[np.int64], found: Codes, why: int, rank: Codes, session: Codes, reason: Codes) -> None:
         before = rank[rows]

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
 from aimds.respond.policy import Policy
 from aimds.schema import STATUSES, UNFOLLOWED, VERDICTS, enum
 
+if TYPE_CHECKING:
+    from aimds.ltl.policies import TracePolicies
+
 NO_TIMES: Final = "no times in this session"
 TOO_MUCH: Final = "too much to remember of this session"
 FORGOTTEN: Final = "too many sessions with threats at once, this one was forgotten"
 Places = Sequence[tuple[int, int]]
-"""Rows of a batch, and places of policies among their names."""
+"""Rows of a batch, and places of policies."""
 
 
 def with_broken(
     verdicts: pa.RecordBatch,
     broken: Places,
     unjudged: Mapping[str, Places],
-    names: Sequence[str],
+    policies: TracePolicies,
     policy: Policy | None,
 ) -> pa.RecordBatch:
-    """``verdicts`` (VERDICTS) in which the policies ``broken`` at a row stand in ``violations``, and what ``policy``
-    says of them is done.
+    """``verdicts`` (VERDICTS) in which those of ``policies`` that are ``broken`` at a row stand in ``violations``, and
+    what ``policy`` says of them is done.
 
     ``unjudged``: by reason, rows at which it turned out that a session cannot be judged; their status says so.
     """
+    names = [one.name for one in policies.policies]
     verdicts = noted(verdicts, _remarks(unjudged, names))
     if not broken:
         return verdicts
@@ -37,7 +41,7 @@ def with_broken(
     for row, place in sorted(broken):
         listed[row].append(names[place])
     verdicts = verdicts.set_column(index, VERDICTS.field(index), pa.array(listed, VERDICTS.field(index).type))
-    return verdicts if policy is None else policy.with_sessions(verdicts)
+    return verdicts if policy is None else policy.with_sessions(verdicts, unnamed=policies.unnamed)
 
 
 def _remarks(unjudged: Mapping[str, Places], names: Sequence[str]) -> dict[int, str]:

@@ -242,7 +242,7 @@ def _batches(one: Planned) -> Iterator[tuple[pa.RecordBatch, npt.NDArray[np.int6
     names = list(dict.fromkeys(one.used.values()))
     for group in range(len(one.groups)):
         for unit in range(one.units(group, UNIT_ROWS)):
-            chunks = table.chunks(one.where(group, unit, UNIT_ROWS), names)
+            chunks = table.chunks(one.where(group, unit, UNIT_ROWS), names, one.used["text"])
             for chunk in gather(chunks, limits.batch_rows, limits.batch_bytes):
                 kept = np.setdiff1d(np.arange(chunk.batch.num_rows), np.array([*chunk.problems], np.int64))
                 numbers = chunk.numbers.take(pa.array(kept))

@@ -20,6 +20,7 @@ from aimds.jobs.scan.convert import carried, plain, to_requests
 from aimds.jobs.scan.inputs import Source, discover
 from aimds.jobs.scan.reading import Chunk, ReadError, Slice, gather, open_table
 from aimds.schema import ACTIONS
+from aimds.verdicts import named_by_session
 
 VERDICTS = "verdicts"
 """Folder below the output for the verdicts of raw logs."""
@@ -32,7 +33,8 @@ ROWS, BYTES = 2048, 8 << 20
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which rows are candidates: those of an attack whose ``action`` is this one or worse or, where ``p_value`` is
-    given, whose p-value is at most that, whatever was done. Rows whose threat type is one of `NO_ATTACK` never are."""
+    given, whose p-value is at most that, whatever was done. Rows whose threat type is one of `NO_ATTACK`, or one that
+    only their session shows, never are."""
 
     action: str = "flag"
     p_value: float | None = None
@@ -174,6 +176,9 @@ class History:
         }
         told = verdicts["threat_type"]
         threat = np.asarray(pc.and_(told.is_valid(), pc.invert(pc.is_in(told, value_set=NO_ATTACK))))
+        # Texts of one campaign are alike; what only their session speaks against may be any text.
+        judged = {name: verdicts[name] for name in ("threat_type", "p_value")}
+        threat &= ~named_by_session(pa.RecordBatch.from_pydict(judged))
         if self._wanted.p_value is None:
             worse = pa.array(ACTIONS[ACTIONS.index(self._wanted.action) :])
             met = np.asarray(pc.is_in(verdicts["action"], value_set=worse))

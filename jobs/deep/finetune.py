@@ -7,7 +7,7 @@ so that a run taken up again at a checkpoint ends with the weights of an undistu
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,13 +55,18 @@ class Rows:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """``layers`` kept of the pretrained encoder · ``steps`` taken, over the rows again and again · ``rate``: highest
-    learning rate of its layers · ``batch_tokens``: tokens of a batch, padding included · ``seed``."""
+    learning rate of its layers · ``batch_tokens``: tokens of a batch, padding included · ``seed`` of the head's first
+    weights · ``order``: seed of the order of the rows, and of what is hidden · ``hidden``: share of the word pieces
+    that a step does not see, the piece ``mask`` in their place, so that no single word decides."""
 
-    layers: int = 6
-    steps: int = 6000
-    rate: float = 1e-4
-    batch_tokens: int = 2048
+    layers: int
+    steps: int
+    rate: float
+    batch_tokens: int
     seed: int = 0
+    order: int = 0
+    hidden: float = 0.0
+    mask: int = 0
 
 
 def finetune(rows_file: Path, pretrained: Path, out: Path, settings: Settings, *, threads: int) -> None:
@@ -93,6 +98,7 @@ def finetune(rows_file: Path, pretrained: Path, out: Path, settings: Settings, *
     loss_sum = 0.0
     for step in range(first, len(batches)):
         ids, mask = _padded(rows, batches[step])
+        ids = _with_hidden(ids, mask, settings, step)
         for group in optimiser.param_groups:
             group["lr"] = group["base"] * _rate(step, len(batches))
         untrusted = rows.untrusted[batches[step]].astype(np.int64)
@@ -126,7 +132,7 @@ def _batches(rows: Rows, settings: Settings) -> list[npt.NDArray[np.int64]]:
     out: list[npt.NDArray[np.int64]] = []
     epoch = 0
     while len(out) < settings.steps:
-        rng = np.random.default_rng((settings.seed, epoch))
+        rng = np.random.default_rng((settings.order, epoch))
         order = np.argsort(lengths * rng.uniform(0.9, 1.1, len(lengths)), kind="stable")
         batch: list[int] = []
         longest = 0
@@ -149,6 +155,30 @@ def _padded(rows: Rows, batch: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.in
     for k, row in enumerate(batch.tolist()):
         ids[k, : lengths[k]] = rows.tokens[rows.offsets[row] : rows.offsets[row + 1]]
     return ids, np.arange(ids.shape[1]) < lengths[:, None]
+
+
+def _with_hidden(
+    ids: npt.NDArray[np.int64], seen: npt.NDArray[np.bool_], settings: Settings, step: int
+) -> npt.NDArray[np.int64]:
+    # The marks at both ends stay: they are no words.
+    words = seen.copy()
+    words[:, 0] = False
+    words[np.arange(len(ids)), seen.sum(axis=1) - 1] = False
+    drawn = np.random.default_rng((settings.order, step, 1)).random(ids.shape) < settings.hidden
+    return np.where(words & drawn, settings.mask, ids)
+
+
+def average(fits: Sequence[Path], out: Path) -> None:
+    """Write the mean of the weights of several ``fits`` from one beginning to ``out``, itself as a fit's file.
+
+    Source: Wortsman et al. 2022, model soups (arXiv 2203.05482).
+    """
+    sums: dict[str, npt.NDArray[np.float64]] = {}
+    for file in fits:
+        with np.load(file, allow_pickle=False) as arrays:
+            for name in arrays.files:
+                sums[name] = sums.get(name, 0.0) + arrays[name].astype(np.float64) / len(fits)
+    _write(out, {name: array.astype(np.float32) for name, array in sums.items()})
 
 
 def _keep(file: Path, step: int, model: Encoder, optimiser: torch.optim.Optimizer) -> None:

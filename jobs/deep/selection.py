@@ -38,11 +38,20 @@ class Measure:
 
 
 def aside(
-    corpus: Corpus, fold: npt.NDArray[np.int64], group: int, public: npt.NDArray[np.bool_], rng: np.random.Generator
+    corpus: Corpus,
+    fold: npt.NDArray[np.int64],
+    group: int,
+    public: npt.NDArray[np.bool_],
+    attacks: bool,
+    rng: np.random.Generator,
 ) -> npt.NDArray[np.bool_]:
-    """Rows the encoder never sees, bool (N,): the fold ``group``, and of other public benign text one in ASIDE."""
+    """Rows the encoder never sees, bool (N,): the fold ``group``, and of other public benign text one in ASIDE.
+
+    Unless ``attacks`` the public attacks of the fold are seen all the same: tails need benign text alone.
+    """
     drawn = rng.random(len(corpus)) < 1.0 / ASIDE
-    return np.asarray((fold == group) | (public & (corpus.label == 0) & drawn), np.bool_)
+    grouped = (fold == group) & (attacks | ~public | (corpus.label == 0))
+    return np.asarray(grouped | (public & (corpus.label == 0) & drawn), np.bool_)
 
 
 def select(

@@ -10,10 +10,13 @@ from aimds.jobs.report.elements import CAUGHT, card, threat_ids, threat_title, t
 from aimds.jobs.report.findings import Findings, Group
 from aimds.jobs.report.markup import Html, h
 from aimds.printable import counted, visible
+from aimds.respond.session_findings import told
+from aimds.verdicts import SESSIONS
 
 SHOWN_THREATS = 7
 """Threat types with a colour of their own over time; the rest are drawn together."""
 TOP_POLICIES = 20
+_UNNAMED = "No threat type (personal data, policies over sessions, errors)"
 _DONE = {"block": "Blocked", "flag": "Flagged", "redact": "Redacted", "sandwich": "Sandwiched", "escalate": "Escalated"}
 
 
@@ -93,7 +96,7 @@ def threats(findings: Findings) -> Html:
     scale = max(group.caught for group in groups)
     rows = []
     for group in groups:
-        name = "No threat type (personal data, sessions, errors)" if group.name == "none" else threat_title(group.name)
+        name = _UNNAMED if group.name == "none" else threat_title(group.name)
         released = group.actions.get("allow", 0) if group.name != "none" else 0
         share = percent(group.caught, findings.caught)
         rows.append(
@@ -135,12 +138,13 @@ def patterns(findings: Findings) -> Html:
         threat = next(iter(one.threats))
         more = f" +{len(one.threats) - 1}" if len(one.threats) > 1 else ""
         name = h("code", visible(one.pattern_id, 60))
-        sub = h("small", f"{visible(one.detector, 30)} · {threat_title(threat)}{more}")
+        words = told(one.pattern_id) if one.detector == SESSIONS else None
+        sub = h("small", f"{visible(words or one.detector, 80)} · {threat_title(threat)}{more}")
         bar = charts.split_bar([("rows", "plain", one.rows)], scale)
         rows.append(
             h("li", h("div", name, sub, class_="name"), bar, h("div", h("b", number(one.rows)), class_="figure"))
         )
-    note = "Caught requests in which a signature, pattern or model head gave evidence"
+    note = "Caught requests in which a signature, pattern, model head or the session gave evidence"
     if findings.n_patterns > len(findings.patterns):
         note += f"; the first {len(findings.patterns)} of {number(findings.n_patterns)}"
     return card("Top patterns", h("ol", *rows, class_="bars-list patterns"), note=note)

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from aimds.jobs.report import charts
 from aimds.jobs.report.charts import action_css, number
-from aimds.jobs.report.elements import card, day, named, period, threat_title
+from aimds.jobs.report.elements import card, day, named, of_session, period, threat_title
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII
 from aimds.jobs.report.findings import Findings
 from aimds.jobs.report.markup import Child, Html, h, join
@@ -22,7 +22,8 @@ def sessions(findings: Findings) -> Html:
         why = "No session has a caught turn." if findings.sessions else "These verdicts carry no session ids."
         return card("Sessions at risk", h("p", why, class_="empty"))
     note = (
-        "Ordered by session action, session score, then the sum of the scores of caught turns; a dot is a caught turn"
+        "Ordered by session action, session score, then the sum of the scores of caught turns; a dot is a caught turn. "
+        "aimds session shows one turn by turn"
     )
     return card("Sessions at risk", h("ol", *map(_session, findings.risks), class_="sessions"), note=note)
 
@@ -101,7 +102,9 @@ def excerpted(sample: Sample, *told: str) -> Html:
     chips = [h("span", named(*one), class_="id") for one in list(names)[:6]]
     listed = h("div", *chips, class_="ids") if chips else None
     means = h("small", visible(sample.means, 200), class_="means") if sample.means else None
-    return join([_excerpt(sample), means, listed, h("small", " · ".join(where))])
+    raised = of_session(sample.evidence)
+    session = h("small", raised, class_="means") if raised else None
+    return join([_excerpt(sample), means, session, listed, h("small", " · ".join(where))])
 
 
 def _excerpt(sample: Sample) -> Html:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from aimds.jobs.report.markup import Child, Html, h
 from aimds.printable import visible
+from aimds.respond.session_findings import told
 from aimds.taxonomy import CODES, get
+from aimds.verdicts import SESSIONS
 
 CAUGHT = ("block", "escalate", "sandwich", "redact", "flag")
 """Actions other than allow, in the order in which they are drawn."""
@@ -49,6 +53,19 @@ def threat_ids(threat: str) -> Html | None:
     known = get(threat)
     names = [*(f"OWASP {one}" for one in known.owasp_llm), *known.owasp_aitg, *known.atlas]
     return h("div", *(h("span", name, class_="id") for name in names), class_="ids") if names else None
+
+
+def of_session(evidence: Iterable[Mapping[str, Any]]) -> str | None:
+    """What in its session raised a row, as a sentence; None where nothing did."""
+    mine = [item for item in evidence if item["detector"] == SESSIONS]
+    if not mine:
+        return None
+    said = []
+    for item in mine:
+        name, score = str(item["pattern_id"]), float(item["score"] or 0.0)
+        certain = "" if score >= 1.0 else f" (session score {score:.3f})"
+        said.append(visible(told(name) or name, 120) + certain)
+    return f"Raised by its session up to this turn: {', '.join(said)}."
 
 
 def named(detector: str, pattern: str) -> str:

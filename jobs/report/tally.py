@@ -19,6 +19,7 @@ from aimds.jobs.report.session_risk import Candidates, follow
 from aimds.jobs.report.verdict_files import BEYOND_US, VerdictFile, open_all, stream
 from aimds.schema import ACTIONS, SESSION_ACTIONS, STATUSES
 from aimds.taxonomy import THREATS
+from aimds.verdicts import SESSIONS
 
 SCORE_BINS = 50
 TOP_PATTERNS = 12
@@ -168,7 +169,9 @@ def _count(counts: _Counts, frame: pl.DataFrame, range_: timeline.Range | None) 
     place = (pl.col("score") * SCORE_BINS).floor().clip(0, SCORE_BINS - 1).cast(pl.Int32)
     scored = frame.filter(pl.col("score").is_not_null() & pl.col("score").is_not_nan())
     counts.add("score", scored.with_columns(place=place, caught=_CAUGHT), "place", "caught")
-    judged = scored.filter((pl.col("status") == "ok") & pl.col("action").is_in(["flag", "block"]))
+    by_session = pl.col("evidence").list.eval(pl.element().struct.field("detector") == SESSIONS).list.any()
+    by_itself = (pl.col("status") == "ok") & ~by_session.fill_null(False)
+    judged = scored.filter(by_itself & pl.col("action").is_in(["flag", "block"]))
     for action, score in judged.group_by("action").agg(pl.col("score").min()).iter_rows():
         counts.lowest[action] = min(score, counts.lowest.get(action, score))
     evidence = frame.filter(_CAUGHT & (pl.col("evidence").list.len() > 0)).select("row", "threat_type", "evidence")

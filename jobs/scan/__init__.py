@@ -1,6 +1,6 @@
 """The offline scan: verdicts for every row of many files, restartable at any moment, the same bytes however it went.
 
-A unit of work is up to 65,536 rows of one row group. Each finished unit is a part file; the parts of a file are
+A unit of work is up to 2,048 rows of one row group. Each finished unit is a part file; the parts of a file are
 assembled into one output in row order. Workers decide nothing but what becomes of a row, so their number and their
 deaths leave no trace in the output. `Files` does this for any `Work`; a scan is the one whose work are verdicts.
 """

@@ -98,7 +98,7 @@ def judge(
         for place, (folder, keep) in enumerate(zip(folders, wanted, strict=True)):
             mine = np.flatnonzero(file == place)
             if keep and len(mine):
-                followed.add(folder, rows[mine], Followed(found.scores[mine], found.kinds[mine]))
+                followed.add(folder, rows[mine], found.of(mine))
 
 
 def _followed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
@@ -13,6 +13,8 @@ from aimds.schema import VERDICTS
 UNUSED = "-"
 AS_JSON = {b"aimds": b"json"}
 """Metadata of a column of JSON Lines that holds objects or lists: never texts to screen, carried as JSON text."""
+NO_TEXT = {b"aimds": b"no text"}
+"""Metadata of a column of JSON Lines with no string at its beginning: nulls, numbers, true or false."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,29 +136,48 @@ def resolve(schema: pa.Schema, wanted: Columns, label: str) -> tuple[Columns, li
                 )
             chosen[field] = wish
         else:
-            chosen[field] = _guess(schema, field, named)
-            if chosen[field]:
-                notes.append(f"{FLAGS[field]} {chosen[field]}")
+            name = chosen[field] = _guess(schema, field, named)
+            if name:
+                remark = _without_text(schema.field(name)) if field == "text" else ""
+                notes.append(f"{FLAGS[field]} {name}{remark and f' ({remark})'}")
     if not chosen["text"]:
         names = ", ".join(NAMES["text"].split()[:6])
         raise SchemaError(
             "text",
-            f"no text column ({names}, …) can be guessed in {label}; name it with --text-column; {_listing(schema)}",
+            f"no text column ({names}, …) can be guessed in {label}{_unfit(schema, named)}; name it with "
+            f"--text-column; {_listing(schema)}",
         )
     return Columns(**chosen), notes
 
 
 def _guess(schema: pa.Schema, field: str, taken: set[str]) -> str | None:
     accepts, _ = _ACCEPTS[field]
-    by_name = {name.lower(): name for name in reversed(schema.names)}
+    fitting = [name for name in _called(schema, field, taken) if accepts(_values(schema.field(name).type))]
+    if field == "text":
+        # A column that has the name and no text is better than none: each of its rows gets a verdict that says so.
+        fitting.sort(key=lambda name: bool(_without_text(schema.field(name))))
+    return next(iter(fitting), None)
+
+
+def _called(schema: pa.Schema, field: str, taken: set[str]) -> Iterator[str]:
+    """The columns with a name that is guessed for ``field``, the best known name first."""
+    by_name = {name.lower(): str(name) for name in reversed(schema.names)}
     for candidate in NAMES[field].split():
         name = by_name.get(candidate)
-        if name is None or name in taken or len(schema.get_all_field_indices(name)) != 1:
-            continue
-        kind = _values(schema.field(name).type)
-        if accepts(kind) and not (field == "text" and pa.types.is_null(kind)):
-            return str(name)
-    return None
+        if name is not None and name not in taken and len(schema.get_all_field_indices(name)) == 1:
+            yield name
+
+
+def _without_text(field: pa.Field) -> str:
+    """Why there may be nothing to screen in ``field``, which may be read as text; empty where nothing says so."""
+    if pa.types.is_null(_values(field.type)):
+        return "holds nulls only"
+    return "no text in its first records" if field.metadata == NO_TEXT else ""
+
+
+def _unfit(schema: pa.Schema, taken: set[str]) -> str:
+    found = next(_called(schema, "text", taken), None)
+    return "" if found is None else f" ({found} holds {schema.field(found).type}, no text)"
 
 
 def _index(schema: pa.Schema, name: str, label: str) -> int:

@@ -62,7 +62,8 @@ class Executor:
     def _unit(self, job: Job, slice_: int, where: Slice) -> dict[str, Any]:
         trailer: dict[str, Any] = {"key": job.key, "read": 0, "rows": 0, "counts": {}}
         before = dict(self._work.seconds)
-        chunks = gather(self._table(job).chunks(where, job.columns), job.limits.batch_rows, job.limits.batch_bytes)
+        pieces = self._table(job).chunks(where, job.columns, job.used["text"])
+        chunks = gather(pieces, job.limits.batch_rows, job.limits.batch_bytes)
 
         def batches() -> Iterator[pa.RecordBatch]:
             for chunk in chunks:

@@ -12,34 +12,44 @@ import pyarrow as pa
 
 from aimds.analyze.attractors import named
 from aimds.jobs.scan import durable
+from aimds.respond.session_findings import UNSIGNED
 from aimds.schema import VERDICTS
 
 NAME: Final = f".followed{durable.TEMPORARY}"
 """Swept away with the parts once the output stands."""
-RECORD: Final = np.dtype([("row", "<i8"), ("score", "<f4"), ("kind", "i1")])
+RECORD: Final = np.dtype([("row", "<i8"), ("score", "<f4"), ("sign", "i1"), ("kind", "i1")])
 READ: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """Of N rows: ``scores`` float32 (N,), not a number where there is none, and ``kinds`` int8 (N,), places in
-    `attractors.TYPES`, -1 where there is none."""
+    """Of N rows: ``scores`` float32 (N,), not a number where there is none · ``signs`` int8 (N,), what each score rests
+    on most, as `Policy.with_sessions` takes them · ``kinds`` int8 (N,), places in `attractors.TYPES`, -1 where there is
+    none."""
 
     scores: npt.NDArray[np.float32]
+    signs: npt.NDArray[np.int8]
     kinds: npt.NDArray[np.int8]
 
     @classmethod
     def nothing(cls, count: int) -> Followed:
         """Of ``count`` rows, nothing yet."""
-        return cls(np.full(count, np.nan, np.float32), np.full(count, -1, np.int8))
+        return cls(np.full(count, np.nan, np.float32), np.full(count, UNSIGNED, np.int8), np.full(count, -1, np.int8))
 
-    def put(self, batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
-        """``batch`` (VERDICTS), whose first row is ``first``, with the column ``attractor`` where it has a type."""
-        kinds = self.kinds[first : first + batch.num_rows]
-        if not (kinds >= 0).any():
+    def of(self, rows: slice | npt.NDArray[np.int64]) -> Followed:
+        """What is said of ``rows``."""
+        return Followed(self.scores[rows], self.signs[rows], self.kinds[rows])
+
+    def put_at(self, rows: npt.NDArray[np.int64], said: Followed) -> None:
+        """Take in what is ``said`` of ``rows``, int64."""
+        self.scores[rows], self.signs[rows], self.kinds[rows] = said.scores, said.signs, said.kinds
+
+    def put(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """``batch`` (VERDICTS) of these rows with the column ``attractor`` where it has a type."""
+        if not (self.kinds >= 0).any():
             return batch
         place, field = batch.schema.get_field_index("attractor"), VERDICTS.field("attractor")
-        return batch.set_column(place, field, named(kinds).dictionary_encode().cast(field.type))
+        return batch.set_column(place, field, named(self.kinds).dictionary_encode().cast(field.type))
 
 
 def clear(folder: Path) -> None:
@@ -55,7 +65,8 @@ def add(folder: Path, rows: npt.NDArray[np.int64], followed: Followed) -> None:
         OutputError: the operating system refuses the write.
     """
     records = np.empty(len(rows), RECORD)
-    records["row"], records["score"], records["kind"] = rows, followed.scores, followed.kinds
+    records["row"], records["score"] = rows, followed.scores
+    records["sign"], records["kind"] = followed.signs, followed.kinds
     with durable.guarded(folder / NAME, "write"), open(folder / NAME, "ab") as file:
         file.write(records.tobytes())
 
@@ -69,5 +80,5 @@ def read(folder: Path, count: int) -> Followed:
     out = Followed.nothing(count)
     with durable.guarded(folder / NAME, "read"), open(folder / NAME, "rb") as file:
         while len(records := np.fromfile(file, RECORD, READ)):
-            out.scores[records["row"]], out.kinds[records["row"]] = records["score"], records["kind"]
+            out.put_at(records["row"], Followed(records["score"], records["sign"], records["kind"]))
     return out

@@ -1,7 +1,8 @@
 """JSON Lines and CSV as tables: cut into byte ranges of whole records, a bad record reported for itself alone.
 
 CSV: the first record is the header, and a quoted field may hold line ends. Both are UTF-8; other bytes are kept as
-they are in text, for the screener to report. Every scalar is read as text. Blank lines are no records.
+they are in text, for the screener to report. Every scalar is read as text, but for what shall be screened: a JSON value
+that is no string is a problem of its row there. Blank lines are no records.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aimds.jobs.scan.columns import AS_JSON
+from aimds.jobs.scan.columns import AS_JSON, NO_TEXT
 from aimds.jobs.scan.inputs import Source
 from aimds.jobs.scan.reading import DECODE_ROWS, Chunk, Group, ReadError, Slice, reason
 
@@ -25,6 +26,8 @@ MAX_RECORD_BYTES = 256 << 20
 _SAMPLE_RECORDS = 256
 _BUFFER_BYTES = 1 << 20
 _KEEP_BYTES = pc.CastOptions(target_type=pa.large_string(), allow_invalid_utf8=True)
+
+_KINDS = ((bool, "true or false"), ((int, float), "a number"), (list, "a list"), (dict, "an object"))
 
 Record = tuple[dict[str, Any], str]
 """Fields of a record, and what is wrong with it ("" for nothing)."""
@@ -104,7 +107,7 @@ class LineTable:
                     offsets.append(lines.offset)
         return [Group(rows, tuple(offsets[: -(-rows // unit_rows)]))]
 
-    def chunks(self, where: Slice, columns: list[str]) -> Iterator[Chunk]:
+    def chunks(self, where: Slice, columns: list[str], text: str | None = None) -> Iterator[Chunk]:
         wanted = where.stop - where.start
         number = where.first_row + where.start
         seen = 0
@@ -112,7 +115,7 @@ class LineTable:
             records = islice(self._records(where.at), wanted)
             while held := list(islice(records, DECODE_ROWS)):
                 seen += len(held)
-                yield _chunk(held, number, columns)
+                yield _chunk(held, number, columns, text)
                 number += len(held)
         if seen < wanted:
             raise ReadError(self._source.label, f"ends {wanted - seen} records early: it has become shorter")
@@ -148,7 +151,9 @@ def _parse(line: str) -> Record:
 
 def _field(name: str, values: list[Any]) -> pa.Field:
     kind = _kind(values)
-    return pa.field(name, kind, metadata=AS_JSON if pa.types.is_nested(kind) else None)
+    if pa.types.is_nested(kind):
+        return pa.field(name, kind, metadata=AS_JSON)
+    return pa.field(name, kind, metadata=None if any(isinstance(value, str) for value in values) else NO_TEXT)
 
 
 def _kind(values: list[Any]) -> pa.DataType:
@@ -160,14 +165,26 @@ def _kind(values: list[Any]) -> pa.DataType:
     return pa.large_string()
 
 
-def _chunk(records: list[Record], number: int, columns: list[str]) -> Chunk:
+def _chunk(records: list[Record], number: int, columns: list[str], text: str | None) -> Chunk:
     arrays = [
         pc.cast(pa.array([_cell(fields.get(name)) for fields, _ in records], pa.large_binary()), options=_KEEP_BYTES)
         for name in columns
     ]
-    problems = {row: problem for row, (_, problem) in enumerate(records) if problem}
+    problems = {
+        row: problem
+        for row, (fields, found) in enumerate(records)
+        if (problem := found or (_no_text(text, fields.get(text)) if text else ""))
+    }
     numbers = pa.array(range(number, number + len(records)), pa.int64())
     return Chunk(pa.RecordBatch.from_arrays(arrays, names=columns), numbers, problems)
+
+
+def _no_text(name: str, value: Any) -> str:
+    """What is wrong with ``value`` as a text to screen; nothing with null, of which the screener says so."""
+    if value is None or isinstance(value, str):
+        return ""
+    kind = next(word for types, word in _KINDS if isinstance(value, types))
+    return f"{name} is {kind}, expected a string"
 
 
 def _cell(value: Any) -> bytes | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from aimds.jobs.scan import rows, session_column
@@ -40,7 +38,8 @@ class Outcome:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         first, self._place = self._place, self._place + batch.num_rows
-        verdicts = self._followed.put(acted(batch, self._followed.scores[first : self._place], self._policy), first)
+        said = self._followed.of(slice(first, self._place))
+        verdicts = said.put(acted(batch, said, self._policy))
         if self._further is not None:
             verdicts = self._further(verdicts, batch, first)
         rows.add_counts(self._counts, rows.counts(verdicts))
@@ -48,7 +47,8 @@ class Outcome:
         return pa.RecordBatch.from_arrays([*verdicts.columns, *more], schema=self._schema)
 
 
-def acted(batch: pa.RecordBatch, scores: npt.NDArray[np.float32], policy: Policy | None) -> pa.RecordBatch:
-    """The VERDICTS in ``batch`` with their session ``scores``, and what ``policy`` says of these done."""
-    verdicts = session_column.scored(batch.select(VERDICTS.names), scores)
-    return verdicts if policy is None else policy.with_sessions(verdicts)
+def acted(batch: pa.RecordBatch, said: Followed, policy: Policy | None) -> pa.RecordBatch:
+    """The VERDICTS in ``batch`` with the session scores that are ``said`` of them, and what ``policy`` says of these
+    done."""
+    verdicts = session_column.scored(batch.select(VERDICTS.names), said.scores)
+    return verdicts if policy is None else policy.with_sessions(verdicts, said.signs)

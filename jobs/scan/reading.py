@@ -67,8 +67,11 @@ class Table(Protocol):
     def layout(self, unit_rows: int) -> list[Group]:
         """The row groups, to be cut into units of ``unit_rows`` rows; raises ReadError."""
 
-    def chunks(self, where: Slice, columns: list[str]) -> Iterator[Chunk]:
-        """The rows of ``where`` in small pieces, projected to ``columns``; raises ReadError."""
+    def chunks(self, where: Slice, columns: list[str], text: str | None = None) -> Iterator[Chunk]:
+        """The rows of ``where`` in small pieces, projected to ``columns``; raises ReadError.
+
+        ``text``: the column of what shall be screened; a row that holds something else there has a problem.
+        """
 
 
 def reason(error: BaseException) -> str:
@@ -105,7 +108,8 @@ class ParquetTable:
     def layout(self, unit_rows: int) -> list[Group]:
         return [Group(rows) for rows in self._groups]
 
-    def chunks(self, where: Slice, columns: list[str]) -> Iterator[Chunk]:
+    def chunks(self, where: Slice, columns: list[str], text: str | None = None) -> Iterator[Chunk]:
+        # The type of a column is that of all its values, so no row can have a problem of its own.
         cursor = self._cursor
         self._cursor = None
         if cursor is None or not cursor.continues(where.group, columns, where.start):

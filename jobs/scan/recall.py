@@ -11,7 +11,7 @@ from aimds.jobs.scan.plan import Planned
 from aimds.jobs.scan.settings import ScanConfig
 from aimds.jobs.scan.summary import Gap, Skip
 from aimds.jobs.scan.tasks import Job, pack_schema
-from aimds.jobs.scan.work import Kind
+from aimds.jobs.scan.work import Counts, Kind
 
 FORMAT = 2
 
@@ -20,18 +20,27 @@ FORMAT = 2
 class File:
     """One input on its way.
 
-    ``left`` counts units that are neither finished nor given up, ``resumed`` those that an earlier run finished;
-    ``record`` is what is remembered of the finished file.
+    ``left`` counts units that are neither finished nor given up, ``units`` the finished ones, ``resumed`` those of them
+    that an earlier run finished; ``rows`` and ``counts`` are what the finished units made and counted; ``record`` is
+    what is remembered of the finished file.
     """
 
     planned: Planned
     memory: Memory
     job: Job
     left: int = 0
+    units: int = 0
     resumed: int = 0
-    trailers: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
+    rows: int = 0
+    counts: Counts = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
     record: dict[str, Any] | None = None
+
+    def gain(self, trailer: dict[str, Any], kind: Kind) -> None:
+        """Count a finished unit; its ``trailer`` is not held, for there may be very many."""
+        self.units += 1
+        self.rows += trailer["rows"]
+        kind.add(self.counts, trailer["counts"])
 
     def skip(self, gap: Gap, unit_rows: int) -> Skip:
         """``gap`` in rows."""

@@ -108,13 +108,14 @@ class Run:
             known = file.memory.conflict() is None
             afresh = not known or bool((file.memory.done() or {}).get("gaps"))
             found = file.memory.begin(afresh=afresh)
-            file.trailers = {unit: found[unit] for unit in found if unit[0] < len(units) and unit[1] < units[unit[0]]}
-            file.resumed = len(file.trailers)
-            file.left = sum(units) - file.resumed
-            rows_done += sum(trailer["read"] for trailer in file.trailers.values())
             done: dict[int, set[int]] = {}
-            for group, slice_ in file.trailers:
-                done.setdefault(group, set()).add(slice_)
+            for (group, slice_), trailer in found.items():
+                if group < len(units) and slice_ < units[group]:
+                    file.gain(trailer, self._kind)
+                    rows_done += trailer["read"]
+                    done.setdefault(group, set()).add(slice_)
+            file.resumed = file.units
+            file.left = sum(units) - file.resumed
             for group, count in enumerate(units):
                 self._schedule.add(index, group, count, done.get(group, set()))
             self._ungathered.add(index)
@@ -133,14 +134,20 @@ class Run:
         while True:
             while self._idle and (doing := self._next(self._idle[-1])) is not None:
                 self._give(self._idle.pop(), doing)
-            if not self._doing and not self._starting:
-                if not self._alone:
+            if not self._doing:
+                if not self._left() and not self._alone:
+                    # Nobody waits for a worker that is still starting.
                     return
-                if not self._idle:
-                    self._start()
-                else:
-                    self._give(self._idle.pop(), self._alone.popleft())
+                if not self._starting:
+                    if not self._idle:
+                        self._start()
+                    else:
+                        self._give(self._idle.pop(), self._alone.popleft())
             self._listen()
+
+    def _left(self) -> bool:
+        """Whether there is something to hand out."""
+        return bool(self._whole or self._schedule.left())
 
     def _next(self, worker: int) -> _Doing | None:
         if self._whole:
@@ -156,7 +163,7 @@ class Run:
             task = Task(file.job, slice_, file.planned.where(group, slice_, self._config.unit_rows))
         else:
             stage = doing.stage if doing.step == "gathering" else None
-            task = Task(file.job, len(file.trailers), None, stage)
+            task = Task(file.job, file.units, None, stage)
         self._pool.submit(worker, task)
 
     def _start(self) -> None:
@@ -196,7 +203,7 @@ class Run:
         index, group, slice_ = doing.unit
         if answer.kind == "died":
             self._schedule.release(worker)
-            if self._schedule.left() or self._whole:
+            if self._left():
                 self._start()
         else:
             self._idle.append(worker)
@@ -207,7 +214,7 @@ class Run:
         elif answer.kind == "done" and doing.step == "assembly":
             self._assembled(index, answer.value)
         elif answer.kind == "done":
-            self._files[index].trailers[group, slice_] = answer.value
+            self._files[index].gain(answer.value, self._kind)
             self._summary.units_done += 1
             self._summary.rows_screened += answer.value["read"]
             for stage, seconds in answer.value["seconds"].items():
@@ -277,18 +284,14 @@ class Run:
 
     def _assembled(self, index: int, written: dict[str, Any]) -> None:
         file = self._files[index]
-        made = sum(trailer["rows"] for trailer in file.trailers.values())
-        if written["rows"] != made:
+        if written["rows"] != file.rows:
             raise DataError(
-                file.memory.output, f"holds {counted(written['rows'], 'row')} where {made} were made; run again"
+                file.memory.output, f"holds {counted(written['rows'], 'row')} where {file.rows} were made; run again"
             )
-        counts: Counts = written["counts"]
-        if not counts:
-            for trailer in file.trailers.values():
-                self._kind.add(counts, trailer["counts"])
+        counts: Counts = written["counts"] or file.counts
         gaps = [asdict(gap) for gap in merged(file.gaps)]
         skips = [asdict(file.skip(gap, self._config.unit_rows)) for gap in merged(file.gaps)]
-        file.record = written | {"units": len(file.trailers), "counts": counts, "gaps": gaps, "skipped": skips}
+        file.record = written | {"units": file.units, "counts": counts, "gaps": gaps, "skipped": skips}
         file.memory.finish(file.record)
 
     # -- after ------------------------------------------------------------------------------------------------------

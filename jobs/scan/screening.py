@@ -29,7 +29,7 @@ from aimds.respond.policy import Policy
 from aimds.respond.violations import noted
 from aimds.schema import VERDICTS
 
-ACTS: Final = 1
+ACTS: Final = 2
 """Goes up when other things follow from sessions: what was written before is then another scan's."""
 KIND = Kind("scan", "verdicts", VERDICTS, rows.add_counts)
 
@@ -133,7 +133,7 @@ class Screening:
                 said = self._follow(job, found)
                 followed.clear(folder)
                 followed.add(folder, np.arange(len(said.scores)), said)
-            steps.write(folder, found, said.scores, self._policy, self._policies.names)
+            steps.write(folder, found, said, self._policy, self._policies.names)
 
     def over(
         self, job: Job, found: Sequence[Path], counts: Counts

@@ -151,8 +151,7 @@ def _pass(
         texts = None if joins is None else pa.concat_arrays(ends)
         said = None if joins is None else np.concatenate(channels)
         whole = Kept(np.concatenate(named), _joined(kept), np.concatenate(printed), texts, said)
-        made = judged(whole, model, types, joins)
-        out.scores[where], out.kinds[where] = made.scores, made.kinds
+        out.put_at(where, judged(whole, model, types, joins))
 
 
 def groups(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
@@ -207,7 +206,7 @@ def judged(kept: Kept, model: SessionModel, types: Codes | None, joins: Joined |
             together = joins.surprises(slots, seen.counted, ends, kept.channels[chosen])
             split = np.empty(len(slots), np.float64)
             traces.gained(memory.arrays["found"], slots, together, features[:, COLUMN["peak"]].copy(), split)
-        found = model.float_scores(Parts(features, lengths, seen.closest, split))
+        found, out.signs[chosen] = model.judged(Parts(features, lengths, seen.closest, split))
         out.scores[chosen] = np.where(lengths > 0, found, np.float32(np.nan))
         if types is not None:
             out.kinds[chosen] = types(seen.values, seen.offsets)

@@ -13,7 +13,9 @@ from aimds.jobs.scan.tasks import Limits
 @dataclass(frozen=True, slots=True)
 class ScanConfig:
     """What to scan and how. ``workers`` = 1 runs in this process; more are processes of their own. ``told``: the other
-    options that outputs depend on, by name; they are named where an output was made with others."""
+    options that outputs depend on, by name; they are named where an output was made with others. ``unit_rows``: what
+    each worker loses where the scan is interrupted; as many as a batch has, so that a unit is done in seconds and yet
+    takes much longer than its fsync."""
 
     inputs: tuple[str, ...]
     output: Path
@@ -22,7 +24,7 @@ class ScanConfig:
     with_text: bool = False
     workers: int = 1
     overwrite: bool = False
-    unit_rows: int = 65_536
+    unit_rows: int = 2048
     limits: Limits = field(default_factory=Limits)
     told: dict[str, str] = field(default_factory=dict)
 

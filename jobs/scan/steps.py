@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from aimds.jobs.scan import by_session
 from aimds.jobs.scan.by_session import BySession
+from aimds.jobs.scan.followed import Followed
 from aimds.jobs.scan.outcome import acted
 from aimds.ltl.sessions import masks, micros
 from aimds.respond.policy import Policy
@@ -36,19 +37,19 @@ STEPS: Final = pa.schema(
 def write(
     folder: Path,
     found: Sequence[Path],
-    scores: npt.NDArray[np.float32],
+    said: Followed,
     policy: Policy | None,
     names: Sequence[str],
 ) -> None:
     """Write the steps of the parts ``found`` into ``folder``: the events ``names`` that occur in each row once the
-    ``policy`` has acted on its session score, float32 (rows,).
+    ``policy`` has acted on what is ``said`` of it.
 
     Raises:
         OutputError: the operating system refuses a read or a write.
     """
 
     def made(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> Sequence[pa.Array]:
-        verdicts = acted(batch, scores[rows], policy)
+        verdicts = acted(batch, said.of(rows), policy)
         events = masks(verdicts, names) | batch.column(EVENTS.name).to_numpy(zero_copy_only=False)
         return [batch.column("turn"), micros(batch.column("ts")), pa.array(events), pa.array(rows)]
 

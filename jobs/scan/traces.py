@@ -106,7 +106,7 @@ class Findings:
     """What `judge` left in ``folder`` for the rows of a file; and rows without a session, judged by themselves."""
 
     def __init__(self, policies: TracePolicies, folder: Path) -> None:
-        self._names = [policy.name for policy in policies.policies]
+        self._policies, self._names = policies, [policy.name for policy in policies.policies]
         self._judge, self._alone = Judge(policies), dict[int, list[int]]()
         with durable.guarded(folder / NAME, "read"), pa.OSFile(str(folder / NAME)) as file:
             table = pa.ipc.open_file(file).read_all()
@@ -130,7 +130,7 @@ class Findings:
             of = counts.setdefault(name, dict.fromkeys(self._names, 0))
             for _, place in listed:
                 of[self._names[place]] += 1
-        return with_broken(verdicts, broken, {NO_TIMES: missing}, self._names, policy)
+        return with_broken(verdicts, broken, {NO_TIMES: missing}, self._policies, policy)
 
     def _by_themselves(self, verdicts: pa.RecordBatch, events: Masks) -> list[tuple[int, int]]:
         alone = np.flatnonzero(verdicts.column("session_id").is_null().to_numpy(zero_copy_only=False))

@@ -7,7 +7,7 @@ from typing import Final
 from aimds.analyze.attractors import LEAST
 from aimds.jobs.report import frame
 from aimds.jobs.report.charts import action_css, number
-from aimds.jobs.report.elements import card, day, named, period, threat_title, tile
+from aimds.jobs.report.elements import card, day, named, of_session, period, threat_title, tile
 from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, Mark, excerpt
 from aimds.jobs.report.markup import Child, Html, h
 from aimds.jobs.sessions.plots import numbered, phase, recurrence, scores
@@ -149,6 +149,7 @@ def _turn(trace: Trace, place: int, turn: Turn) -> Html:
     if place == trace.change:
         told.append("the level rises here")
     names = [h("code", named(one["detector"], one["pattern_id"])) for one in turn.evidence[:8]]
+    raised = of_session(turn.evidence)
     top = h(
         "p",
         h("b", f"turn {numbered(trace, place)}"),
@@ -156,7 +157,8 @@ def _turn(trace: Trace, place: int, turn: Turn) -> Html:
         h("span", " · ".join(told)),
         *names,
     )
-    return h("article", top, _text(turn), h("small", f"request {visible(turn.request_id, 48)}"))
+    under = h("small", f"{raised or ''} request {visible(turn.request_id, 48)}".strip())
+    return h("article", top, _text(turn), under)
 
 
 def _text(turn: Turn) -> Child:

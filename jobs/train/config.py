@@ -13,6 +13,7 @@ LEAST = {
     "written": 0,
     "rounds": 1,
     "max_epochs": 1,
+    "deep_fits": 1,
     "deep_steps": 1,
     "calibration_rows": 1,
     "reference_texts": FEWEST_BENIGN,
@@ -38,10 +39,12 @@ class TrainConfig:
     learning) · ``max_epochs``, ``tolerance``: when a fit stops.
 
     Encoder. ``layers`` of the pretrained encoder that are kept, 0 for no deep stage · ``deep_aside``: the group of
-    sources, 0 to ``folds`` - 1, that it never sees and is judged on · ``deep_attacks``, ``deep_benign``,
-    ``deep_harmful``: rows of public sources it learns from · ``deep_own``: rows of our own that carry public text,
-    beside all that stand alone · ``deep_steps`` it takes · ``rate``: highest learning rate · ``batch_tokens`` of a
-    batch · ``calibration_rows``: benign rows it never saw that it is calibrated on.
+    sources, 0 to ``folds`` - 1, whose benign text it never sees, to be calibrated on · ``deep_judged``: whether it
+    never sees their attacks either, to be judged on them · ``deep_attacks``, ``deep_benign``, ``deep_harmful``: rows of
+    public sources it learns from · ``deep_own``: rows of our own that carry public text, beside all that stand alone ·
+    ``deep_fits`` from one beginning whose mean it is · ``deep_steps`` each takes · ``deep_hidden``: share of the word
+    pieces that are hidden from every second fit · ``rate``: highest learning rate · ``batch_tokens`` of a batch ·
+    ``calibration_rows``: benign rows it never saw that it is calibrated on.
 
     Calibration. ``hard_share``: share of benign_hard text in the traffic the tails are calibrated for ·
     ``document_share``: share of the benign documents at hand in the traffic of tools and documents · ``prevalence``:
@@ -65,11 +68,14 @@ class TrainConfig:
     tolerance: float = 0.1
     layers: int = 0
     deep_aside: int = 4
+    deep_judged: bool = False
     deep_attacks: int = 20_000
     deep_benign: int = 40_000
     deep_harmful: int = 2500
     deep_own: int = 36_000
+    deep_fits: int = 2
     deep_steps: int = 6000
+    deep_hidden: float = 0.1
     rate: float = 1e-4
     batch_tokens: int = 2048
     calibration_rows: int = 20_000
@@ -92,6 +98,8 @@ class TrainConfig:
             raise ConfigError("layers", self.layers, "0 to 12, 0 for no deep stage")
         if self.layers and not 0 <= self.deep_aside < self.folds:
             raise ConfigError("deep_aside", self.deep_aside, f"0 to folds - 1 = {self.folds - 1}")
+        if not 0 <= self.deep_hidden < 1:
+            raise ConfigError("deep_hidden", self.deep_hidden, "a share from 0 to below 1")
         if not 0 < self.prevalence < 1:
             raise ConfigError("prevalence", self.prevalence, "a share between 0 and 1")
         if not 0 <= self.hard_share < 1:

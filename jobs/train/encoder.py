@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from aimds.detect.deep import Deep, Tokenizer
 from aimds.errors import ArtefactError
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.deep import graph, selection
-from aimds.jobs.deep.finetune import Rows, Settings, finetune
+from aimds.jobs.deep.finetune import Rows, Settings, average, finetune
 from aimds.jobs.train.config import TrainConfig
 from aimds.jobs.train.windows import Chunk
 from aimds.jobs.train.work import Folder
@@ -27,6 +29,7 @@ F32 = npt.NDArray[np.float32]
 Say = Callable[[str], None]
 
 WEIGHTS, VOCABULARY = "model.safetensors", "vocab.txt"
+MASK = "[MASK]"
 HEADS = 12
 FIT = "deep"
 BATCH_WINDOWS = 2048
@@ -57,7 +60,8 @@ def train(
             raise ArtefactError(pretrained / name, "no such file; name the folder of the pretrained encoder")
     vocabulary = "\n".join((pretrained / VOCABULARY).read_text("utf-8").split("\n")[:-1]).encode()
     tokenizer = Tokenizer(vocabulary)
-    aside = selection.aside(corpus, fold, config.deep_aside, public, np.random.default_rng(config.seed + 1))
+    rng = np.random.default_rng(config.seed + 1)
+    aside = selection.aside(corpus, fold, config.deep_aside, public, config.deep_judged, rng)
     rows_file = kept.file("rows")
     if not rows_file.exists():
         measure = selection.Measure(config.deep_attacks, config.deep_benign, config.deep_harmful, config.deep_own)
@@ -66,8 +70,7 @@ def train(
         selection.select(corpus, fold < 0, public, ~aside, chunks, attack, measure, tokenizer, rng).write(rows_file)
     rows = Rows.read(rows_file)
     say(f"encoder: {len(rows.label):,} windows, {len(rows.tokens):,} word pieces")
-    settings = Settings(config.layers, config.deep_steps, config.rate, config.batch_tokens, config.seed)
-    finetune(rows_file, pretrained / WEIGHTS, kept.file(FIT), settings, threads=os.cpu_count() or 1)
+    _fit(rows_file, pretrained / WEIGHTS, vocabulary.decode().split("\n").index(MASK), config, kept)
     card = {"format": deep.FORMAT, "classes": list(deep.CLASSES), "layers": config.layers, "heads": HEADS}
     packed = _pack(kept, vocabulary, card, config.layers)
     margins = kept.load("margins")
@@ -80,6 +83,31 @@ def train(
     else:
         margin = margins["margin"]
     return packed, margin
+
+
+def _fit(rows: Path, pretrained: Path, mask: int, config: TrainConfig, kept: Folder) -> None:
+    # Fits from one beginning run side by side, a process each, and share the threads; what ships is their mean.
+    fits = [kept.file(f"{FIT}-{place}") for place in range(config.deep_fits)]
+    threads = max((os.cpu_count() or 1) // config.deep_fits, 1)
+    if kept.file(FIT).exists():
+        return
+    with ProcessPoolExecutor(config.deep_fits, multiprocessing.get_context("spawn")) as pool:
+        jobs = []
+        for place, file in enumerate(fits):
+            settings = Settings(
+                config.layers,
+                config.deep_steps,
+                config.rate,
+                config.batch_tokens,
+                config.seed,
+                order=place,
+                hidden=config.deep_hidden if place % 2 else 0.0,
+                mask=mask,
+            )
+            jobs.append(pool.submit(finetune, rows, pretrained, file, settings, threads=threads))
+        for job in jobs:
+            job.result()
+    average(fits, kept.file(FIT))
 
 
 def _asked(corpus: Corpus, unseen: npt.NDArray[np.bool_], config: TrainConfig) -> npt.NDArray[np.int64]:

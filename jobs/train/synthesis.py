@@ -49,7 +49,8 @@ def is_ordinary(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
 
 def is_foreign_look_alike(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
     """Which rows are look-alikes of attacks that were written out in other languages than English, bool (N,)."""
-    return np.array([str(name) == f"{OWN}{written.FAMILY} {OTHERS}{LOOK_ALIKE}" for name in source], np.bool_)
+    name = _named(written.FAMILY, OTHERS, 0)
+    return np.array([str(one) == name for one in source], np.bool_)
 
 
 def with_own(
@@ -110,7 +111,11 @@ def _source(row: Sample) -> str:
     # The other languages are one source: as twenty of them they would outweigh all public attacks.
     kind = row.family if row.family in ("bank", "pairs", "planted", written.FAMILY) else "grammar"
     lang = row.lang if row.lang in ("en", "mixed") else OTHERS
-    return f"{OWN}{kind} {lang}{'' if row.label else LOOK_ALIKE}"
+    return _named(kind, lang, row.label)
+
+
+def _named(kind: str, lang: str, label: int) -> str:
+    return f"{OWN}{kind} {lang}{'' if label else LOOK_ALIKE}"
 
 
 def _texts(corpus: Corpus, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> list[str]:

@@ -91,3 +91,14 @@ def test_the_shipped_model_says_what_it_was_made_from():
     card = SessionModel.load().card
     assert card["simulator"] == 1
     assert set(card["benign"]) <= set(card["licenses"])
+
+
+def test_a_score_says_which_part_it_rests_on_most():
+    model, calm = SessionModel.load(), [0.4, 0.3, 0.6, 0.2, 0.5]
+    rows = [[0.2, 6.0, 0.3, 6.0, 0.1, 5.0, 0.2], [0.1, 0.7, 1.5, 2.2, 3.0, 3.7, 4.5, 5.2], [9.0]]
+    scores, signs = model.judged(parts(rows, rephrase=0.0, split=0.0))
+    assert scores.tolist() == model.float_scores(parts(rows, rephrase=0.0, split=0.0)).tolist()
+    assert [list(SHARES)[sign] for sign in signs] == ["spread", "rise", "peak"]
+    assert list(SHARES)[model.judged(parts([calm], rephrase=0.9, split=0.0))[1][0]] == "rephrase"
+    # Without parts that nobody looked at the others keep their places.
+    assert model.judged(parts(rows))[1].tolist() == signs.tolist()

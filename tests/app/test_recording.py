@@ -30,3 +30,23 @@ def test_policies_that_a_verdict_breaks_are_recorded_with_it(tmp_path: Path) -> 
     log.close()
     bodies = [json.loads(line)["body"] for line in (tmp_path / "audit.log").read_text().splitlines()[1:]]
     assert [body.get("violations") for body in bodies] == [None, ["no_tool_after_injection"]]
+
+
+def test_what_in_its_session_raised_a_row_is_recorded_with_it(tmp_path: Path) -> None:
+    settings = Settings(audit=Audit(tmp_path / "audit.log", None, "all"))
+    log = opened(settings)
+    assert log is not None
+    record = recorder(settings, log, None, Policy.load)
+    assert record is not None
+    rows = [verdict_factory.row(0), verdict_factory.row(1, session_score=0.97)]
+    plain = verdict_factory.table(rows, text=False).to_batches()[0]
+    verdicts = Policy.load().with_sessions(plain)
+    who = Identity("app", "acme-test", frozenset(), "key")
+    piece = Piece("screen", who, "json", lambda *_: None, lambda *_: None, table=verdicts)
+    record(pa.record_batch({"text": pa.array(["a", "b"], pa.large_string())}), verdicts, [piece])
+    log.close()
+    bodies = [json.loads(line)["body"] for line in (tmp_path / "audit.log").read_text().splitlines()[1:]]
+    assert [(body["threat_type"], body.get("session")) for body in bodies] == [
+        ("none", None),
+        ("multi_turn", ["sessions.score"]),
+    ]

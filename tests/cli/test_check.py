@@ -53,8 +53,8 @@ def evenly(kind: str, text: bytes, start: int, end: int, depth: int = 1) -> Read
 
 BLOCKED = """\
  BLOCK   Direct prompt injection  direct_injection
-score 0.970 · severity 0.80 (medium) · 1 in 5,000 benign requests scores this high (p = 0.0002) ·
-channel user
+score 0.970 · severity 0.80 of at most 0.80 (medium) · 1 in 5,000 benign requests scores this high
+(p = 0.0002) · channel user
 OWASP LLM01:2025 · AITG-APP-01 · AML.T0051.000
 
 Text, 96 B
@@ -321,3 +321,14 @@ def test_json_says_what_was_read_where_the_text_does_not_show_it() -> None:
 
 def test_json_types_are_plain() -> None:
     assert json.loads(json.dumps(command.plain(verdict())))["ts"] == "2025-03-03T00:00:00+00:00"
+
+
+def test_a_row_that_its_session_raised_says_what_raised_it() -> None:
+    raised = {"detector": "sessions", "pattern_id": "sessions.rise", "start": 0, "end": 0, "score": 0.97}
+    changed = {"action": "flag", "severity": 0.68, "session_score": 0.97, "evidence": [raised]}
+    told = shown(verdict(**changed, threat_type="multi_turn"), "And now the last step?")
+    assert "FLAG   Manipulation over several turns" in told
+    assert "severity 0.68 of at most 0.70 (low)" in told
+    assert "session score 0.970" in told
+    assert "sessions  sessions.rise  –  0.97  the turns of the session become ever more unusual" in told
+    assert "Nothing found in the text, but in its session" in shown(verdict(**changed), "And now?")

@@ -56,6 +56,25 @@ def test_healthy_machine_gives_exit_code_0_and_names_what_runs(monkeypatch: pyte
     assert "✗" not in result.stdout
 
 
+def test_each_speed_says_of_which_texts_and_which_profile_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = json.loads(run(monkeypatch, Fake(), "--json").stdout)["checks"]
+    short, long = (check["detail"] for name, _ in doctor.SPEEDS for check in checks if check["name"] == name)
+    assert "rows/s in profile fast" in short
+    assert "texts of 115 bytes" in short
+    assert [
+        word
+        for word in ("texts of 2,319 bytes", "harmless and much alike", "one thread, cache off")
+        if word not in long
+    ] == []
+
+
+def test_every_text_that_is_measured_on_is_another_and_as_long_as_is_said() -> None:
+    seen: list[str] = []
+    _, rows, size = selftest.measure(SimpleNamespace(screen=seen.extend), 0.001, 20)
+    assert len(seen) == len(set(seen)) == rows > 0
+    assert {len(text.encode()) for text in seen} == {size}
+
+
 def test_json_report_lists_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
     report = json.loads(run(monkeypatch, Fake(), "--json").stdout)
     assert report["ok"] is True
@@ -98,7 +117,7 @@ def test_self_test_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
         check["name"] for check in json.loads(run(monkeypatch, Fake(), "--json", "--no-self-test").stdout)["checks"]
     }
     assert "deep stage" in names
-    assert not names & {"self-test", "speed"}
+    assert not names & {"self-test", *(name for name, _ in doctor.SPEEDS)}
 
 
 def test_kernels_are_loaded_and_reported_by_name() -> None:

@@ -59,3 +59,13 @@ def test_a_page_that_cannot_be_written_and_an_empty_id_are_said_first(tmp_path):
         done = CliRunner().invoke(build(), ["session", *given])
         assert isinstance(done.exception, AimdsError)
         assert said in str(done.exception)
+
+
+def test_the_turns_that_the_session_raised_are_told_with_what_raised_them(tmp_path):
+    raised = {"detector": "sessions", "pattern_id": "sessions.rise", "start": 0, "end": 0, "score": 0.97}
+    changed = {"action": "flag", "threat_type": "multi_turn", "evidence": [raised]}
+    rows = [factory.row(k, session_id="a", turn=k, **(changed if k in (3, 5) else {})) for k in range(6)]
+    factory.write(tmp_path / "a.parquet", rows)
+    shown = said("a", str(tmp_path / "a.parquet"), "-o", str(tmp_path / "s.html"))
+    assert "raised by the session up to there: 3, 5: the turns of the session become ever more unusual" in shown
+    assert (tmp_path / "s.html").read_text().count("become ever more unusual (session score 0.970)") == 2

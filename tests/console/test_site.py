@@ -320,3 +320,11 @@ def test_the_authority_of_http_3_is_the_host() -> None:
     assert host((b":authority", b"a.example"), (b"host", b"a.example")) == "a.example"
     with pytest.raises(Problem, match="twice"):
         host((b":authority", b"a.example"), (b"host", b"b.example"))
+
+
+def test_what_in_its_session_raised_an_item_is_told_in_words(tmp_path: Path) -> None:
+    raised = {"detector": "sessions", "pattern_id": "sessions.rise", "start": 0, "end": 0, "score": 0.97}
+    ada = Desk(tmp_path, case(0, threat="multi_turn", p_value=0.5, evidence=[raised]), case(1)).sign_in("ada")
+    found, other = (ada.get(f"/console/api/items/{k}")["item"] for k in (1, 2))
+    assert found["detail"]["evidence"][0]["words"] == "the turns of the session become ever more unusual"
+    assert (found["named_by_session"], other["named_by_session"]) == (True, False)

@@ -17,6 +17,7 @@ from policy_screener import PolicyScreener
 from aimds.analyze.sessions import Sessions
 from aimds.analyze.watch import Watch
 from aimds.gateway.following import Follower
+from aimds.gateway.rounds import CHANGED
 from aimds.gateway.sharded import ShardedFollower
 from aimds.gateway.sharded_holds import ShardedResponder
 from aimds.ltl.policies import TracePolicies
@@ -35,7 +36,7 @@ formula = "G (injection_detected -> F released)"
 holds = ["injection_detected flagged; released"]
 fails = ["injection_detected flagged"]
 """
-SEEN = ["action", "session_action", "session_score", "attractor", "violations", "status", "error", "mitigated_text"]
+SEEN = [*CHANGED, "mitigated_text"]
 FIELDS = [pa.field(name, pa.string()) for name in ("request_id", "session_id", "tenant", "channel", "text")]
 SCHEMA = pa.schema([*FIELDS, pa.field("ts", pa.timestamp("us", tz="UTC")), pa.field("events", pa.list_(pa.string()))])
 

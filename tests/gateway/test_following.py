@@ -80,6 +80,8 @@ def test_a_gateway_says_of_sessions_what_a_scan_says(tmp_path: Path, policies: P
         ours = expected[one["request_id"]]
         assert (one["violations"], one["action"]) == (ours["violations"], ours["action"]), one
         assert one["session_score"] == ours["session_score"]
+        assert (one["threat_type"], one["evidence"]) == (ours["threat_type"], ours["evidence"])
+    assert sum(bool(one["evidence"]) for one in found) > 3
     counts = {
         name: sum(name in one["violations"] for one in found) for name in ("no_tool_after_injection", "threat_rate")
     }

@@ -175,3 +175,23 @@ def test_the_bounds_that_the_page_states_are_those_in_force() -> None:
     page = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text("utf-8")
     assert f"up to {config.look_back_bytes:,} bytes before it" in page
     assert f"The last {config.held_bytes} bytes stay back" in page
+
+
+def test_what_lies_in_the_session_has_no_place_in_the_response() -> None:
+    made = Output(OutputConfig(step_bytes=1, look_back_bytes=16))
+    made.feed(b"x" * 100)
+    verdict = {
+        **dict.fromkeys(("score", "error", "model_version", "signature_version", "policy_version")),
+        "action": "flag",
+        "threat_type": "multi_turn",
+        "status": "ok",
+        "spans": [],
+        "evidence": [{"detector": "sessions", "pattern_id": "sessions.rise", "start": 0, "end": 0, "score": 0.97}],
+    }
+    for _ in range(2):
+        window = made.window()
+        assert window is not None
+        told = made.judged(window, {**verdict, "evidence": [dict(one) for one in verdict["evidence"]]})
+        made.feed(b"x" * 100)
+    assert window.start > 0
+    assert [(one["start"], one["end"]) for one in told["evidence"]] == [(0, 0)]

@@ -19,6 +19,7 @@ from aimds.gateway.certificates import authority
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ONE, OTHER = authority("one", NOW), authority("other", NOW)
 CUT = b"\n".join(line for k, line in enumerate(ONE.certificate.split(b"\n")) if k != 3)
+TRUSTED = ONE.certificate.replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE")
 LOCKED = load_pem_private_key(ONE.key, None).private_bytes(
     Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")
 )
@@ -31,6 +32,8 @@ LOCKED = load_pem_private_key(ONE.key, None).private_bytes(
         (b"\x00\xff nothing", ONE.key, "server.pem", "is no PEM file; it has to hold a certificate"),
         (ONE.key, ONE.key, "server.pem", "holds something else than a certificate"),
         (CUT, ONE.key, "server.pem", "holds a certificate that is damaged"),
+        (TRUSTED, ONE.key, "server.pem", "a plain one: openssl x509 -in server.pem -out plain.pem"),
+        (ONE.certificate + TRUSTED, ONE.key, "server.pem", "holds a TRUSTED CERTIFICATE"),
         (ONE.certificate, b" \n", "server.key", "is empty; it has to hold a private key in PEM"),
         (ONE.certificate, ONE.certificate, "server.key", "holds something else than a private key"),
         (ONE.certificate, ONE.key[:60] + ONE.key[70:], "server.key", "holds a private key that is damaged"),

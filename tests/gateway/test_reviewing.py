@@ -286,22 +286,29 @@ def test_rows_that_too_many_wait_before_are_named(tmp_path: Path, monkeypatch: A
     assert said == ["review: not queued, requests '0': 1 batches wait for the disk already"]
 
 
-def test_a_batch_that_cannot_be_read_keeps_no_verdict_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ids", "lost", "queued"),
+    [([b"\xff"], 1, 0), ([b"\xff", b"\xfe", b"\xff"], 3, 0), ([b"a", b"\xff", b"c", b"d"], 1, 3)],
+)
+def test_rows_that_cannot_be_read_are_counted_and_keep_neither_verdicts_nor_their_neighbours_back(
+    tmp_path: Path, ids: list[bytes], lost: int, queued: int
+) -> None:
     said: list[str] = []
     counted: list[tuple[str, int]] = []
     target = Queue(tmp_path / "review.db", create=True)
     reviewing = Reviewing(
         target, ("block",), wall=time.time, say=said.append, counted=lambda *told: counted.append(told)
     )
-    asked, verdicts = batch(Policy.load(), ATTACK)
+    asked, verdicts = batch(Policy.load(), *(f"{ATTACK} {one!r}" for one in ids))
     index = verdicts.schema.get_field_index("request_id")
-    broken = pa.array([b"\xff"], pa.binary()).view(pa.string())
+    broken = pa.array(ids, pa.binary()).view(pa.string())
     reviewing.record(asked, verdicts.set_column(index, verdicts.schema.field(index), broken), [])
-    reviewing.record(asked, verdicts, [])
+    reviewing.record(*batch(Policy.load(), f"{ATTACK} afterwards"), [])
     reviewing.close()
-    assert counted[0] == ("lost", 1)
-    assert "cannot be queued" in said[0]
-    assert Queue(tmp_path / "review.db").matching(ADA, _now(), Filter("all")) == 1
+    assert [told for told in counted if told[0] == "lost"] == [("lost", lost)]
+    assert len(said) == 1
+    assert f"review: {lost} row" in said[0]
+    assert Queue(tmp_path / "review.db").matching(ADA, _now(), Filter("all")) == queued + 1
 
 
 def test_old_texts_go_where_they_are_not_to_stay(tmp_path: Path) -> None:

@@ -250,6 +250,38 @@ def test_no_more_sessions_are_written_than_there_is_room_for(tmp_path: Path, mon
     assert told(after, "s0", "1 none")["session_score"] == told(after, "another", "1 none")["session_score"]
 
 
+def test_names_that_have_no_room_are_left_out_and_their_sessions_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "policies.toml").write_text(POLICIES)
+    policies = TracePolicies.load(tmp_path / "policies.toml")
+    follower, said = Clocks(0.0, 0.0).follower(policies, capacity=30), []
+    kept = SessionFile(tmp_path / "s", follower, said.append)
+    names = [f"{number:03}" + "ö" * 250 for number in range(30)]
+    for name in names:
+        told(follower, name)
+    assert kept.write()
+    whole = (tmp_path / "s").stat().st_size
+    monkeypatch.setattr(session_file, "MOST_READ", whole - 5_000)
+    told(follower, names[-1])
+    assert kept.write()
+    assert whole - 6_000 < (tmp_path / "s").stat().st_size <= whole - 5_000
+    assert "has no room for the names of 10 sessions; what they owe is lost" in said[0]
+    after = Clocks(0.0, 0.0).follower(policies, capacity=30)
+    SessionFile(tmp_path / "s", after, said.append)
+    assert "30 with their scores, 30 with their policies" in said[1]
+    assert [one.session_id for one in after.forget(over=True)] == names[10:]
+
+
+def test_a_name_takes_its_own_bytes_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "policies.toml").write_text(POLICIES)
+    follower = Clocks(0.0, 0.0).follower(TracePolicies.load(tmp_path / "policies.toml"))
+    kept = SessionFile(tmp_path / "s", follower, lambda line: None)
+    told(follower, "ö" * 250)
+    assert kept.write()
+    assert ("ö" * 250).encode() in (tmp_path / "s").read_bytes()
+
+
 def test_a_folder_that_cannot_be_written_is_said_and_nothing_stops(tmp_path: Path) -> None:
     said: list[str] = []
     kept = SessionFile(tmp_path / "missing" / "s", Clocks(0.0, 0.0).follower(), said.append)

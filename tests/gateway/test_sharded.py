@@ -30,6 +30,8 @@ def test_shards_say_what_one_process_says(tmp_path: Path) -> None:
     found = pair.same(traffic(500), 1)
     assert sum("session_quarantined" in row["violations"] for row in found) > 20
     assert len({row["session_score"] for row in found}) > 20
+    raised = {item["pattern_id"] for row in found for item in row["evidence"]}
+    assert {"sessions.quarantine", "sessions.policy.no_tool_after_injection"} <= raised
     assert {shard for shard, method in pair.way.sent if method == "observe"} == {0, 1, 2}
     pair.responder.ended(pair.wall)
     assert pair.sharded.counts() == pair.inside.counts()

@@ -36,6 +36,11 @@ def test_bytes_that_are_no_text_are_read_all_the_same() -> None:
     assert found.attacks[0].text == "caf\ufffd attack"
 
 
+def test_a_threat_that_only_the_session_shows_is_not_taught() -> None:
+    rows = [row(k, f"text {k}") | {"threat_type": "multi_turn", "p_value": p} for k, p in enumerate([0.5, 0.005])]
+    assert [lesson.threat for lesson in lessons(table(rows)).attacks] == ["none", "multi_turn"]
+
+
 @given(st.lists(st.integers(0, 30), max_size=60), st.integers(1, 7))
 def test_groups_are_never_split_and_folds_differ_by_one_group(groups: list[int], count: int) -> None:
     number = folds([Lesson("t", "none", "user", str(group)) for group in groups], count)

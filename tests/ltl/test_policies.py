@@ -65,6 +65,7 @@ def test_an_example_that_comes_out_otherwise_is_named(tmp_path: Path) -> None:
         ('"a; -"', '"a @10"', "policies.mine.holds[0]"),
         ('"a; -"', '"A"', "policies.mine.holds[0]"),
         ("[policies.mine]", '[policies."My own"]', "policies.My own"),
+        ('says = "No b after a."', 'says = "a"\nthreat = "jailbreak"', "policies.mine.threat"),
     ],
 )
 def test_a_bad_value_is_named(tmp_path: Path, old: str, new: str, key: str) -> None:
@@ -125,6 +126,21 @@ def test_a_verdict_gives_the_events_that_it_says() -> None:
             {"flagged", "unjudged", "channel.user"},
         ]
     ]
+
+
+def test_what_only_its_session_shows_is_no_event_of_a_row() -> None:
+    rows = [
+        attack(k, "multi_turn", "flag", session_id="s", turn=k, p_value=p, spans=[]) for k, p in enumerate([0.5, 0.005])
+    ]
+    assert found(rows, list(EVENTS)) == [
+        [{"flagged", "channel.user"}, {"flagged", "channel.user", "threat_detected", "threat.multi_turn"}]
+    ]
+
+
+def test_a_policy_names_rows_that_break_it_unless_it_says_otherwise(tmp_path: Path) -> None:
+    assert mine(tmp_path).unnamed == frozenset()
+    assert mine(tmp_path, 'says = "No b after a."', 'says = "a"\nthreat = "none"').unnamed == {"mine"}
+    assert TracePolicies.load().unnamed == {"no_pii_exposure", "unjudged_is_not_allowed"}
 
 
 def test_events_of_the_user_are_added() -> None:

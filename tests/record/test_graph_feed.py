@@ -64,6 +64,18 @@ def test_reading_the_same_rows_again_or_in_parts_changes_nothing(store: SqliteGr
     assert chain(other, "r0000000") == drawn
 
 
+def test_a_row_that_only_its_session_speaks_against_is_no_attack_and_what_raised_it_no_likeness(
+    store: SqliteGraph,
+) -> None:
+    raised = {"detector": "sessions", "pattern_id": "sessions.peak", "start": 0, "end": 0, "score": 0.97}
+    rows = [
+        made.attack(0, session_id="s1", text=TEXT, evidence=[raised]),
+        made.attack(1, session_id="s1", threat="multi_turn", p_value=0.5, evidence=[raised]),
+        made.attack(2, session_id="s2", threat="multi_turn", text="Crimson ferrets juggle", evidence=[raised]),
+    ]
+    assert feed(store, made.table(rows), MARKS) == Fed(3, 2, 0, 0)
+
+
 def test_an_attack_too_long_before_is_no_parent(store: SqliteGraph) -> None:
     late = [made.attack(0, text=TEXT), made.attack(1, text=TEXT, ts=made.START + timedelta(hours=25))]
     assert feed(store, made.table(late), MARKS).variants == 0

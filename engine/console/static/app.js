@@ -248,7 +248,7 @@ function drawItem() {
     el("div", { id: "views" }),
     evidence.length && section("Evidence", el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ["found by", "pattern", "bytes", "score", "words"].map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, evidence.map((one) => el("tr", {}, el("td", {}, one.detector), el("td", {}, el("code", {}, one.pattern_id)),
-        el("td", { class: "num" }, `${one.start}–${one.end}`), el("td", { class: "num" }, number(one.score)), el("td", { class: "said" }, one.words, one.means && el("small", { class: "means" }, one.means)))))))),
+        el("td", { class: "num" }, one.detector === "sessions" ? "–" : `${one.start}–${one.end}`), el("td", { class: "num" }, number(one.score)), el("td", { class: "said" }, one.words, one.means && el("small", { class: "means" }, one.means)))))))),
     turns.length > 1 && drawSession(turns, item),
     proposals.length && section("Allowlist", el("ul", { class: "plain" }, proposals.map(proposalLine))),
     section("History", el("ol", { class: "history" }, past.map((event) => el("li", {},
@@ -372,9 +372,10 @@ const hold = attempt(async () => {
 function propose() {
   const item = state.detail?.item;
   if (!item || item.label !== "benign") return;
-  const patterns = [...new Set((item.detail.evidence ?? []).map((one) => one.pattern_id))];
+  const own = (item.detail.evidence ?? []).filter((one) => one.detector !== "sessions");
+  const patterns = [...new Set(own.map((one) => one.pattern_id))];
   const scopes = [["text", "this very text"], ...patterns.map((id) => [`pattern:${id}`, `what the pattern ${id} finds`]),
-    ["threat", `everything of the type ${item.threat_type.replaceAll("_", " ")}`]];
+    ...(item.named_by_session ? [] : [["threat", `everything of the type ${item.threat_type.replaceAll("_", " ")}`]])];
   reasonFor("Propose for the allowlist", `item ${item.id}${item.tenant ? `, for ${item.tenant} alone` : ", for all tenants"}; another person has to approve it`, "Propose", async (reason) => {
     const chosen = $("scope").value;
     const scope = chosen.startsWith("pattern:") ? "pattern" : chosen;

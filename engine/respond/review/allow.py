@@ -15,6 +15,7 @@ from aimds.errors import ConfigError
 from aimds.respond.review import rows
 from aimds.respond.review.items import Item, Reviewer, ReviewError, micros, moment_of, reason_of
 from aimds.respond.review.store import Base, Row, Store
+from aimds.verdicts import SESSIONS
 
 SCOPES = ("text", "pattern", "threat")
 STATES = ("open", "approved", "rejected", "withdrawn")
@@ -148,9 +149,12 @@ def _narrowed(item: Item, scope: str, pattern_id: str | None) -> dict[str, str |
     elif scope == "threat":
         if item.case.threat_type in ("none", "harmful_request"):
             raise ConfigError("scope", scope, f"text or pattern: this item has the threat type {item.case.threat_type}")
+        if item.case.named_by_session:
+            raise ConfigError("scope", scope, "nothing: only the session of this item is unusual, not its text")
         out["threat"] = item.case.threat_type
     else:
-        known = sorted({one["pattern_id"] for one in item.case.detail.get("evidence") or ()})
+        own = (one for one in item.case.detail.get("evidence") or () if one["detector"] != SESSIONS)
+        known = sorted({one["pattern_id"] for one in own})
         if pattern_id is None and len(known) == 1:
             pattern_id = known[0]
         if pattern_id not in known:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from aimds.errors import AimdsError, SchemaError
 from aimds.moments import outside_years
 from aimds.schema import LABELS
+from aimds.taxonomy import NOTABLE_P
 
 BANDS = ("low", "medium", "high", "critical")
 _BAND_ABOVE = (0.70, 0.85, 0.95)
@@ -80,6 +81,11 @@ class Case:
     p_value: float | None
     severity: float | None
     detail: Mapping[str, Any]
+
+    @property
+    def named_by_session(self) -> bool:
+        """Whether only the session shows the threat type, as `aimds.verdicts.named_by_session` has it."""
+        return self.threat_type == "multi_turn" and (self.p_value is None or self.p_value > NOTABLE_P)
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,3 +217,11 @@ def test_an_interrupted_search_leaves_no_part_behind(
     with pytest.raises(KeyboardInterrupt):
         search(history, tmp_path / "out", factory=Factory("nothing:here", {}))
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_row_that_only_its_session_speaks_against_is_no_candidate(tmp_path: Path) -> None:
+    given = rows()
+    for row in given:
+        if row["action"] == "flag":
+            row["threat_type"], row["p_value"] = "multi_turn", 0.5
+    assert search(write(tmp_path / "a.parquet", given), tmp_path / "out").findings.candidates == 16

@@ -1,5 +1,6 @@
 """Fine-tuning on a random encoder: interrupted runs end alike, rows are all seen, the artefact is the model."""
 
+import dataclasses
 from pathlib import Path
 
 import encoder_file
@@ -13,35 +14,10 @@ from aimds import data  # noqa: E402
 from aimds.detect import deep  # noqa: E402
 from aimds.detect.deep import Deep  # noqa: E402
 from aimds.jobs.deep import finetune, graph  # noqa: E402
-from aimds.jobs.deep.encoder import HEADS, HIDDEN, WIDTH, Encoder  # noqa: E402
+from aimds.jobs.deep.encoder import HEADS, Encoder  # noqa: E402
 from aimds.jobs.deep.finetune import Rows, Settings  # noqa: E402
 
-SETTINGS = Settings(layers=1, batch_tokens=64, steps=20)
-
-
-@pytest.fixture(scope="module")
-def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    draw = torch.Generator().manual_seed(0)
-
-    def random(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=draw) * 0.05
-
-    weights = {
-        "embeddings.word_embeddings.weight": random(len(encoder_file.PIECES), WIDTH),
-        "embeddings.position_embeddings.weight": random(200, WIDTH),
-        "embeddings.token_type_embeddings.weight": random(2, WIDTH),
-    }
-    at = "encoder.layer.0."
-    shapes = {f"{at}attention.self.{name}": (WIDTH, WIDTH) for name in ("query", "key", "value")}
-    shapes |= {f"{at}attention.output.dense": (WIDTH, WIDTH), f"{at}intermediate.dense": (HIDDEN, WIDTH)}
-    shapes |= {f"{at}output.dense": (WIDTH, HIDDEN)}
-    for name, (out, into) in shapes.items():
-        weights |= {f"{name}.weight": random(out, into), f"{name}.bias": random(out)}
-    for name in ("embeddings.LayerNorm", f"{at}attention.output.LayerNorm", f"{at}output.LayerNorm"):
-        weights |= {f"{name}.weight": 1 + random(WIDTH), f"{name}.bias": random(WIDTH)}
-    file = tmp_path_factory.mktemp("pretrained") / "model.safetensors"
-    save_file(weights, str(file))
-    return file
+SETTINGS = Settings(layers=1, steps=20, rate=1e-4, batch_tokens=64)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +34,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fit(rows: Path, pretrained: Path, out: Path) -> dict[str, np.ndarray]:
     finetune.finetune(rows, pretrained, out, SETTINGS, threads=1)
-    with np.load(out) as arrays:
+    return arrays_of(out)
+
+
+def arrays_of(file: Path) -> dict[str, np.ndarray]:
+    with np.load(file) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
 
@@ -97,9 +77,40 @@ def test_a_row_that_is_labelled_otherwise_changes_the_weights(rows: Path, pretra
     assert not all(np.array_equal(first[name], second[name]) for name in first)
 
 
+def test_what_is_hidden_is_words_of_a_text_never_its_marks_or_the_padding() -> None:
+    ids = np.array([[2, 10, 11, 12, 13, 3], [2, 20, 3, 0, 0, 0]])
+    seen = ids > 0
+    settings = dataclasses.replace(SETTINGS, hidden=0.5, mask=1)
+    drawn = np.stack([finetune._with_hidden(ids, seen, settings, step) for step in range(200)])
+    hidden = drawn == 1
+    share = hidden.mean(axis=0)
+    assert share[~seen].max() == 0
+    assert share[:, 0].max() == share[0, 5] == share[1, 2] == 0
+    assert 0.35 < share[0, 1:5].min() <= share[0, 1:5].max() < 0.65
+    assert np.array_equal(np.where(hidden, ids, drawn), np.broadcast_to(ids, drawn.shape))
+    assert np.array_equal(finetune._with_hidden(ids, seen, SETTINGS, 0), ids)
+    assert np.array_equal(finetune._with_hidden(ids, seen, settings, 7), drawn[7])
+
+
+def test_fits_of_another_order_begin_alike_and_their_mean_is_a_fit(
+    rows: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{order}.npz" for order in range(2)]
+    for order, file in enumerate(files):
+        settings = dataclasses.replace(SETTINGS, order=order)
+        finetune.finetune(rows, pretrained, file, settings, threads=1)
+    finetune.average(files, tmp_path / "mean.npz")
+    first, second, mean = (arrays_of(file) for file in (*files, tmp_path / "mean.npz"))
+    assert list(first) == list(mean)
+    assert not np.array_equal(first["head.weight"], second["head.weight"])
+    for name, array in mean.items():
+        assert array.dtype == np.float32
+        assert np.array_equal(array, ((first[name].astype(np.float64) + second[name]) / 2).astype(np.float32)), name
+
+
 def test_steps_go_over_the_rows_again_and_again(rows: Path) -> None:
     kept = Rows.read(rows)
-    batches = finetune._batches(kept, Settings(layers=1, batch_tokens=64, steps=50))
+    batches = finetune._batches(kept, dataclasses.replace(SETTINGS, steps=50))
     assert len(batches) == 50
     lengths = np.diff(kept.offsets)
     assert all(len(batch) * lengths[batch].max() <= 64 for batch in batches)

@@ -99,9 +99,13 @@ def test_a_group_of_sources_and_an_eighth_of_the_other_benign_text_are_put_aside
     many = Corpus("own", texts, label, words, words, words, np.zeros(8000, np.int8), {})
     fold = np.arange(8000) % 3 - 1
     public = np.arange(8000) % 2 == 0
-    aside = selection.aside(many, fold, group, public, np.random.default_rng(0))
+    aside = selection.aside(many, fold, group, public, True, np.random.default_rng(0))
     assert aside[fold == group].all()
     elsewhere = fold != group
     assert not aside[elsewhere & (label == 1)].any()
     assert not aside[elsewhere & ~public].any()
     assert 0.09 < aside[elsewhere & public & (label == 0)].mean() < 0.16
+    tails_alone = selection.aside(many, fold, group, public, False, np.random.default_rng(0))
+    differs = aside != tails_alone
+    assert np.array_equal(differs, (fold == group) & public & (label == 1))
+    assert not tails_alone[differs].any()

@@ -539,3 +539,19 @@ def test_words_of_another_language_that_gave_a_row_away_are_told_in_english(
     evidence = [{"detector": "classifier", "pattern_id": pattern, "start": 0, "end": len(text), "score": 0.9}]
     html = draw(tmp_path, [factory.attack(0, text=text, evidence=evidence, spans=[])])
     assert ('class="means"' in html and "de: forget" in html) == told
+
+
+def test_a_row_that_its_session_raised_says_so_in_words(tmp_path: Path) -> None:
+    raised = {"detector": "sessions", "pattern_id": "sessions.spread", "start": 0, "end": 0, "score": 0.985}
+    broken = {**raised, "pattern_id": "sessions.policy.threat_<rate>", "score": 1.0}
+    rows = [
+        factory.attack(0, action="flag", score=0.6),
+        factory.row(1, action="flag", threat_type="multi_turn", evidence=[raised], score=0.001),
+        factory.row(2, action="flag", evidence=[broken], score=0.002),
+    ]
+    found = tally([factory.write(tmp_path / "a.parquet", rows)])
+    assert found.histogram.lowest == {"flag": pytest.approx(0.6)}
+    page = draw(tmp_path, rows)
+    assert "swings between ordinary and unusual turns (session score 0.985)." in page
+    assert "Raised by its session up to this turn: the session breaks the policy threat_&lt;rate&gt;." in page
+    assert "swings between ordinary and unusual turns · Manipulation over several turns" in page

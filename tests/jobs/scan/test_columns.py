@@ -40,6 +40,20 @@ def test_a_column_with_a_name_but_not_the_type_is_not_guessed() -> None:
     assert columns.text == "prompt"
 
 
+@pytest.mark.parametrize("kind", [pa.null(), pa.dictionary(pa.int8(), pa.null())])
+def test_a_column_of_nulls_is_the_text_by_its_name_and_a_note_says_what_it_holds(kind: pa.DataType) -> None:
+    columns, notes = resolve(pa.schema([("n", pa.int64()), ("prompt", kind)]), Columns(), "log")
+    assert columns.text == "prompt"
+    assert notes == ["--text-column prompt (holds nulls only)"]
+
+
+def test_a_column_that_holds_text_is_guessed_before_one_of_nulls_with_a_better_known_name() -> None:
+    schema = pa.schema([("text", pa.null()), ("request", pa.string())])
+    columns, notes = resolve(schema, Columns(), "log")
+    assert (columns.text, notes) == ("request", ["--text-column request"])
+    assert resolve(schema, Columns(text="text"), "log")[0].text == "text"
+
+
 def test_the_better_known_name_wins() -> None:
     columns, _ = resolve(pa.schema([("content", pa.string()), ("text", pa.string())]), Columns(), "log")
     assert columns.text == "text"
@@ -73,6 +87,11 @@ def test_a_wrong_type_names_column_type_and_what_is_expected(wanted: Columns, co
 def test_a_log_without_text_says_how_to_name_the_column() -> None:
     with pytest.raises(SchemaError, match=r"--text-column.*n \(int64\)"):
         resolve(pa.schema([("n", pa.int64())]), Columns(), "log")
+
+
+def test_where_only_the_type_keeps_a_column_from_being_the_text_it_is_named() -> None:
+    with pytest.raises(SchemaError, match=r"can be guessed in log \(text holds int64, no text\); name it"):
+        resolve(pa.schema([("text", pa.int64())]), Columns(), "log")
 
 
 def test_a_column_that_stands_there_twice_is_refused_when_named_and_left_out_of_guessing() -> None:

@@ -72,6 +72,22 @@ def test_a_bad_json_line_is_reported_for_itself_alone(tmp_path: Path) -> None:
     assert "not a JSON record" in found[1][2]
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [("17", "a number"), ("1.5", "a number"), ("true", "true or false"), ("[]", "a list"), ('{"a": 1}', "an object")],
+)
+def test_what_is_no_string_where_the_text_should_be_is_a_problem_of_its_row(
+    tmp_path: Path, value: str, kind: str
+) -> None:
+    content = f'{{"text": "a", "n": 1}}\n{{"text": {value}, "n": 2}}\n{{"text": null}}\n{{"n": 3}}\n'
+    lines = table(tmp_path, content.encode(), "jsonl")
+    [chunk] = lines.chunks(Slice(0, 0, 4, 0, 0), ["text", "n"], "text")
+    assert chunk.problems == {1: f"text is {kind}, expected a string"}
+    assert chunk.batch.column("n").to_pylist() == ["1", "2", None, "3"]
+    [chunk] = lines.chunks(Slice(0, 0, 4, 0, 0), ["text", "n"], "n")
+    assert sorted(chunk.problems) == [0, 1, 3]
+
+
 def test_a_csv_record_with_too_many_or_few_fields_is_reported(tmp_path: Path) -> None:
     found = read(table(tmp_path, b"text,id\na,1\nb\nc,2,3\nd,4\n", "csv"), 10, ["text", "id"])
     assert [problem for _, _, problem in found] == [

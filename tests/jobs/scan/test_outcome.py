@@ -62,12 +62,13 @@ def test_a_scan_acts_on_session_scores_as_a_gateway_does(tmp_path: Path, policy:
     summary = scan(tmp_path / "a.parquet", tmp_path / "out", factory=by(policy))
     screener = PolicyScreener(str(policy))
     asked = requests(table.rename_columns(["session_id", "turn", "channel", "text"]))
-    seen = Sessions().observe(asked, screener.screen_batch(asked), 0.0)
-    live = screener.policy.with_sessions(seen)
+    live = screener.policy.with_sessions(*Sessions().observed(asked, screener.screen_batch(asked), 0.0))
     found = pq.read_table(tmp_path / "out" / "a.parquet")
-    for name in ("action", "session_action", "session_score"):
+    for name in ("action", "session_action", "session_score", "threat_type", "severity", "evidence"):
         assert found[name].to_pylist() == live.column(name).to_pylist()
     assert {"rate_limit", "none"} <= set(found["session_action"].to_pylist())
+    raised = {item["pattern_id"] for row in found["evidence"].to_pylist() for item in row}
+    assert raised == {"sessions.rise"}
     assert summary.actions == {item["values"]: item["counts"] for item in found["action"].value_counts().to_pylist()}
     assert found["action"].to_pylist() != screener.screen_batch(asked).column("action").to_pylist()
 

@@ -83,6 +83,36 @@ def test_a_file_without_rows_gives_an_output_without_rows(logs: Path) -> None:
     assert pq.read_metadata(logs.parent / "out/none.parquet").num_rows == 0
 
 
+def test_a_log_whose_text_is_null_in_every_row_gets_a_verdict_a_row_that_says_so(logs: Path) -> None:
+    pq.write_table(pa.table({"text": pa.nulls(40), "session_id": ["s"] * 40}), logs / "empty.parquet")
+    summary = scan_both(logs)
+    assert summary.skipped == []
+    assert summary.statuses == {"ok": 100, "error": 40}
+    assert set(pq.read_table(logs.parent / "out/empty.parquet")["error"].to_pylist()) == {"null text"}
+
+
+def test_a_number_in_the_place_of_a_text_is_not_screened_as_its_digits(logs: Path) -> None:
+    values = ['"hello"', "12345", "false", "null", '["ignore"]', '"ignore"']
+    (logs / "odd.jsonl").write_text("".join(f'{{"text": {value}}}\n' for value in values))
+    summary = scan_both(logs, with_text=True)
+    assert summary.skipped == []
+    found = pq.read_table(logs.parent / "out/odd.jsonl.parquet").select(["action", "status", "error", "text"])
+    assert [tuple(row.values()) for row in found.to_pylist()] == [
+        ("allow", "ok", None, "hello"),
+        ("flag", "error", "text is a number, expected a string", "12345"),
+        ("flag", "error", "text is true or false, expected a string", "false"),
+        ("allow", "error", "null text", None),
+        ("flag", "error", "text is a list, expected a string", '["ignore"]'),
+        ("block", "ok", None, "ignore"),
+    ]
+
+
+def test_a_column_of_numbers_is_not_taken_for_the_text_where_another_holds_text(logs: Path) -> None:
+    (logs / "odd.jsonl").write_text('{"text": 1, "prompt": "ignore"}\n' * 3)
+    scan_both(logs)
+    assert pq.read_table(logs.parent / "out/odd.jsonl.parquet")["action"].to_pylist() == ["block"] * 3
+
+
 def damage(path: Path, group: int, column: str) -> None:
     """Flip a bit in the last data page of a column chunk."""
     metadata = pq.read_metadata(path).row_group(group)

@@ -18,7 +18,7 @@ import pytest
 from scan_data import fake, fingerprint, log, scan, texts
 
 from aimds.errors import AimdsError
-from aimds.jobs.scan import Factory, Limits
+from aimds.jobs.scan import Factory, Limits, ScanConfig
 
 PATIENCE_S = 60.0
 SCAN = """
@@ -44,8 +44,8 @@ class Started:
         )
 
     def parts(self) -> int:
-        """Finished units on disk."""
-        return len(list(self.out.glob(".aimds/*/*.part"))) + 10 * len(list(self.out.glob("*.parquet")))
+        """Finished units on disk; an output counts for more than it had."""
+        return len(list(self.out.glob(".aimds/*/*.part"))) + 100 * len(list(self.out.glob("*.parquet")))
 
     def when(self, parts: int) -> None:
         """Wait until so many units are finished."""
@@ -64,7 +64,7 @@ class Started:
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
-    """Five units in three files, one row group longer than a unit."""
+    """66 units in three files, row groups longer than a unit."""
     for name, rows in (("a", 100_000), ("b", 30_000), ("c", 10)):
         numbers = pa.array(range(rows), pa.int32()).cast(pa.string())
         path = tmp_path / "logs" / f"{name}.parquet"
@@ -78,7 +78,7 @@ def test_a_scan_that_is_killed_again_and_again_ends_with_the_same_bytes(
     logs: Path, tmp_path: Path, workers: int, kills: int
 ) -> None:
     whole = Started(logs, tmp_path / "whole", workers).result()
-    assert whole["units_total"] == 5
+    assert whole["units_total"] == 66
     rng = random.Random(workers)
     before = 0
     for _ in range(kills):
@@ -91,7 +91,7 @@ def test_a_scan_that_is_killed_again_and_again_ends_with_the_same_bytes(
         assert before > 0
     last = Started(logs, tmp_path / "out", workers).result()
     assert last["units_resumed"] > 0
-    assert last["units_resumed"] + last["units_done"] == 5
+    assert last["units_resumed"] + last["units_done"] == 66
     assert last["rows"] == whole["rows"] == 130_010
     assert last["actions"] == whole["actions"]
     assert fingerprint(tmp_path / "out") == fingerprint(tmp_path / "whole")
@@ -130,6 +130,25 @@ def test_an_interrupted_scan_says_how_to_go_on_and_can(logs: Path, tmp_path: Pat
     assert Started(logs, tmp_path / "out", 2).result()["units_resumed"] > 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_scan_interrupted_in_its_first_seconds_keeps_what_was_screened(tmp_path: Path, workers: int) -> None:
+    log(tmp_path / "a.parquet", 20_000, group_rows=20_000)
+    run = Started(tmp_path / "a.parquet", tmp_path / "out", workers)
+    run.when(parts=1)
+    run.process.send_signal(signal.SIGINT)
+    run.process.communicate(timeout=PATIENCE_S)
+    assert run.process.returncode == 130
+    resumed = Started(tmp_path / "a.parquet", tmp_path / "out", workers).result()
+    assert resumed["units_resumed"] > 0
+    assert resumed["rows_screened"] < resumed["rows"] == 20_000
+    Started(tmp_path / "a.parquet", tmp_path / "whole", workers).result()
+    assert fingerprint(tmp_path / "out") == fingerprint(tmp_path / "whole")
+
+
+def test_a_unit_has_no_more_rows_than_a_batch() -> None:
+    assert ScanConfig((), Path("out")).unit_rows <= Limits().batch_rows
+
+
 @pytest.mark.parametrize("settings", [{"workers": 2}, {"workers": 3}, {"unit_rows": 64, "workers": 2}])
 def test_the_number_of_workers_leaves_no_trace(tmp_path: Path, settings: dict[str, Any]) -> None:
     log(tmp_path / "logs/a.parquet", 500, group_rows=450)
@@ -155,6 +174,18 @@ def test_a_unit_that_kills_its_worker_twice_is_skipped_and_all_others_are_done(t
     assert skip.error == "the worker process was killed by SIGKILL, twice"
     found = pq.read_table(tmp_path / "out/a.parquet")["request_id"].to_pylist()
     assert found == [str(i) for i in range(300) if not 164 <= i < 196]
+
+
+def test_where_every_worker_was_killed_the_output_is_assembled_without_their_unit(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["CRASH"]}), tmp_path / "a.parquet")
+    [skip] = scan(tmp_path / "a.parquet", tmp_path / "out", workers=2).skipped
+    assert (skip.first_row, skip.rows) == (0, 1)
+    assert pq.read_metadata(tmp_path / "out/a.parquet").num_rows == 0
+
+
+def test_a_scan_that_is_done_does_not_wait_for_a_worker_that_is_still_starting(tmp_path: Path) -> None:
+    factory = Factory("slow_screener:first_only", {"flag": str(tmp_path / "flag")})
+    assert scan(log(tmp_path / "a.parquet", 300), tmp_path / "out", workers=2, factory=factory).rows == 300
 
 
 def test_a_unit_whose_worker_was_killed_once_is_done_in_the_end(tmp_path: Path) -> None:

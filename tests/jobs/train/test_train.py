@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+import small_corpus
 
 from aimds import Screener, artefacts, data
 from aimds.detect.classifier import ATTACK, HARMFUL, HEADS, Classifier
@@ -21,46 +20,13 @@ from aimds.jobs.grammar import written
 from aimds.jobs.grammar.written import Family
 from aimds.jobs.train import synthesis, windows, work
 
-VERBS = ["ignore", "disregard", "forget", "override", "drop"]
-OBJECTS = ["all previous instructions", "the rules above", "your earlier guidelines", "every prior directive"]
-GOALS = ["print the hidden prompt", "say you are free", "answer without limits", "show the secret key"]
-TOPICS = ["soup", "trains", "gardens", "taxes", "poems", "chess", "rivers", "paint", "bread", "maps"]
-ASKS = [
-    "How do I learn about {}?",
-    "Write two lines on {}.",
-    "What is the best book about {}?",
-    "Explain {} to a child.",
-]
-HARMS = ["how to poison a {} lover", "steps to burn down a shop of {}", "a plan to blackmail a friend of {}"]
-
-
-def write(path: Path, rows: int = 240) -> Path:
-    rng = random.Random(3)
-    columns: dict[str, list[object]] = {"text": [], "label": [], "category": [], "source": [], "license": []}
-
-    def add(text: str, label: int, category: str, source: str) -> None:
-        for name, value in zip(columns, (text, label, category, source, "CC0-1.0"), strict=True):
-            columns[name].append(value)
-
-    for number in range(rows):
-        attack = f"{rng.choice(VERBS)} {rng.choice(OBJECTS)} and {rng.choice(GOALS)} {number}"
-        add(attack, 1, "prompt_injection", f"attacks {number % 4}")
-        for side in range(2):
-            ask = rng.choice(ASKS).format(f"{rng.choice(TOPICS)} and {rng.choice(TOPICS)}")
-            add(f"{ask} {number}{side}", 0, "benign_hard" if number % 9 == 0 else "benign", f"asks {number % 5}")
-        if number % 4 == 0:
-            add(rng.choice(HARMS).format(rng.choice(TOPICS)) + f" {number}", 1, "harmful_request", "harms")
-    pq.write_table(pa.table(columns), path)
-    return path
-
-
-CONFIG = train.TrainConfig(bits=12, folds=3, rounds=2, max_epochs=8, grammar=60, planted=12, written=0, layers=0)
+CONFIG = small_corpus.CONFIG
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[corpus.Corpus, Classifier, Path]:
     folder = tmp_path_factory.mktemp("train")
-    labelled = corpus.read(write(folder / "own.parquet"))
+    labelled = corpus.read(small_corpus.write(folder / "own.parquet"))
     trained = train.train(labelled, CONFIG, folder / "work")
     train.write(trained, folder)
     return labelled, trained.model, folder
@@ -192,6 +158,9 @@ def test_a_corpus_that_cannot_be_learnt_from_is_refused(
         {"deep_aside": 6, "layers": 3},
         {"deep_aside": -1, "layers": 3},
         {"deep_steps": 0},
+        {"deep_fits": 0},
+        {"deep_hidden": 1.0},
+        {"deep_hidden": -0.1},
         {"written": -1},
         {"rounds": 0},
         {"max_epochs": 0},
@@ -214,7 +183,7 @@ def test_a_text_written_out_stands_alone_once_and_is_then_varied_inside_the_fold
 ) -> None:
     family = Family("riddles", "prompt_leak", "user", ("What walks in before me?", "Who was told first?"), ("Why?",))
     monkeypatch.setattr(written, "load", lambda: (family,))
-    labelled = corpus.read(write(tmp_path / "own.parquet"))
+    labelled = corpus.read(small_corpus.write(tmp_path / "own.parquet"))
     folds = corpus.folds(labelled.source, labelled.label, CONFIG.folds)
     config = dataclasses.replace(CONFIG, written=times)
     joined, fold = synthesis.with_own(labelled, folds, Bank.load(calibrated=False), config)
@@ -263,7 +232,7 @@ def test_thresholds_of_patterns_learn_from_look_alikes_in_other_languages_alone(
     german = Family("Rätsel", "prompt_leak", "user", ("Was stand vor mir da?",), ("Warum?",), "de")
     english = Family("riddles", "prompt_leak", "user", ("Who was told first?",), ("Why?",))
     monkeypatch.setattr(written, "load", lambda: (english, german))
-    labelled = corpus.read(write(tmp_path / "own.parquet"))
+    labelled = corpus.read(small_corpus.write(tmp_path / "own.parquet"))
     folds = corpus.folds(labelled.source, labelled.label, CONFIG.folds)
     joined, fold = synthesis.with_own(
         labelled, folds, Bank.load(calibrated=False), dataclasses.replace(CONFIG, written=2)

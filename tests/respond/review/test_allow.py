@@ -16,6 +16,7 @@ from aimds.respond.review import Queue, Reviewer, ReviewError
 from aimds.respond.review.allow import Proposal, Proposals, toml
 
 LATER = date(2027, 6, 30)
+RAISED = {"detector": "sessions", "pattern_id": "sessions.rise", "start": 0, "end": 0, "score": 0.97}
 
 
 def benign(where: Path | str, **changed: Any) -> tuple[Queue, Proposals]:
@@ -112,6 +113,8 @@ def test_the_same_entry_is_not_proposed_twice(place: Path | str) -> None:
         ({"threat": "harmful_request"}, "threat", {}, "text or pattern"),
         ({}, "pattern", {"pattern_id": "other"}, "inj.override"),
         ({"evidence": []}, "pattern", {}, "no evidence"),
+        ({"evidence": [RAISED]}, "pattern", {"pattern_id": "sessions.rise"}, "no evidence"),
+        ({"threat": "multi_turn", "p_value": 0.5}, "threat", {}, "only the session"),
     ],
 )
 def test_a_scope_that_does_not_fit_the_item_is_refused(
