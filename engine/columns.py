@@ -30,7 +30,7 @@ def numbers(name: str, values: npt.NDArray[Any], error: Flags | None) -> pa.Arra
     """Column ``name`` of ``values`` (B,) of its type, null where ``error`` bool (B,) says so; None: nowhere."""
     if error is not None:
         return pa.array(values, mask=error)
-    return pa.Array.from_buffers(_TYPES[name], len(values), [None, pa.py_buffer(values)])
+    return _plain(values, _TYPES[name])
 
 
 def score_map(strengths: npt.NDArray[np.float32], error: Flags | None) -> pa.MapArray:
@@ -43,8 +43,9 @@ def score_map(strengths: npt.NDArray[np.float32], error: Flags | None) -> pa.Map
         np.cumsum(~error * each, out=places[1:])
         offsets = pa.py_buffer(places)
     size = strengths.size
-    values = pa.Array.from_buffers(pa.float32(), size, [None, pa.py_buffer(strengths)])
-    entries = pa.Array.from_buffers(_ENTRY, size, [None], children=[_map_keys(schema.room(rows))[:size], values])
+    keys = _map_keys(schema.room(rows))
+    keys = keys if len(keys) == size else keys[:size]
+    entries = pa.Array.from_buffers(_ENTRY, size, [None], children=[keys, _plain(strengths.ravel(), pa.float32())])
     return pa.Array.from_buffers(_TYPES["scores"], rows, [None, offsets], children=[entries])
 
 
@@ -80,12 +81,11 @@ def evidence(rows: int, found: Mapping[int, Sequence[Evidence]]) -> pa.ListArray
     columns = [
         pa.array([item.detector for item in flat], pa.string()),
         pa.array([item.pattern_id for item in flat], pa.string()),
-        pa.array([item.start for item in flat], pa.int32()),
-        pa.array([item.end for item in flat], pa.int32()),
-        pa.array([item.score for item in flat], pa.float32()),
+        _plain(np.array([item.start for item in flat], np.int32), pa.int32()),
+        _plain(np.array([item.end for item in flat], np.int32), pa.int32()),
+        _plain(np.array([item.score for item in flat], np.float32), pa.float32()),
     ]
-    items = pa.StructArray.from_arrays(columns, fields=list(schema.EVIDENCE))
-    return pa.ListArray.from_arrays(_list_offsets(rows, {row: len(items) for row, items in found.items()}), items)
+    return _lists("evidence", rows, found, columns)
 
 
 def spans(rows: int, found: Mapping[int, Sequence[Span]]) -> pa.ListArray:
@@ -94,15 +94,22 @@ def spans(rows: int, found: Mapping[int, Sequence[Span]]) -> pa.ListArray:
         return empty("spans", rows)
     flat = [span for row in sorted(found) for span in found[row]]
     columns = [
-        pa.array([span.start for span in flat], pa.int32()),
-        pa.array([span.end for span in flat], pa.int32()),
+        _plain(np.array([span.start for span in flat], np.int32), pa.int32()),
+        _plain(np.array([span.end for span in flat], np.int32), pa.int32()),
         pa.array([span.kind for span in flat], pa.string()),
     ]
-    items = pa.StructArray.from_arrays(columns, fields=list(schema.SPAN))
-    return pa.ListArray.from_arrays(_list_offsets(rows, {row: len(items) for row, items in found.items()}), items)
+    return _lists("spans", rows, found, columns)
 
 
-def _list_offsets(rows: int, counts: Mapping[int, int]) -> pa.Array:
-    sizes = np.zeros(rows + 1, np.int32)
-    sizes[np.fromiter(counts.keys(), np.int64, len(counts)) + 1] = np.fromiter(counts.values(), np.int32, len(counts))
-    return pa.array(np.cumsum(sizes, dtype=np.int32))
+def _plain(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+
+
+def _lists(name: str, rows: int, found: Mapping[int, Sequence[Any]], columns: list[pa.Array]) -> pa.ListArray:
+    # Column ``name`` of ``rows`` lists: those ``found`` by row, whose fields are ``columns``.
+    kind, ends = _TYPES[name], np.zeros(rows + 1, np.int32)
+    for row, items in found.items():
+        ends[row + 1] = len(items)
+    offsets = pa.py_buffer(ends.cumsum(dtype=np.int32))
+    items = pa.Array.from_buffers(kind.value_type, len(columns[0]), [None], children=columns)
+    return pa.Array.from_buffers(kind, rows, [None, offsets], children=[items])

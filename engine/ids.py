@@ -31,11 +31,11 @@ def short(name: str) -> str:
 
 def bounded(column: pa.Array, field: str, notes: dict[int, str]) -> pa.Array:
     """``column`` (string) with a `stand_in` for each id of more than MAX_ID_BYTES; ``notes`` says of which rows."""
-    # The bytes of a whole column are known at once; they are seldom too many for one name.
-    if column.null_count == len(column) or column.nbytes <= MAX_ID_BYTES:
+    if column.null_count == len(column):
         return column
-    ends = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
-    if np.diff(ends).max() <= MAX_ID_BYTES:
+    ends = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, 4 * column.offset)
+    # All names of a small batch together are seldom too much for one.
+    if ends[-1] - ends[0] <= MAX_ID_BYTES or np.diff(ends).max() <= MAX_ID_BYTES:
         return column
     rows = pc.indices_nonzero(pc.greater(pc.binary_length(column), MAX_ID_BYTES).fill_null(False)).to_pylist()
     # As bytes: an id of another row that is not UTF-8 is no reason to fail this one.

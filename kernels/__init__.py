@@ -734,5 +734,6 @@ def _run(name: str, threads: int, **arguments: Any) -> Any:
 
 def _dispatch(name: str, arguments: list[Any], **options: int) -> Any:
     for option, value in options.items():
-        spec.integer(name, option, value, 1, 1 << 16)
+        if type(value) is not int or not 1 <= value <= 1 << 16:
+            spec.integer(name, option, value, 1, 1 << 16)
     return registry.find(name, registry.choose(name, arguments))(*arguments, **options)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from numba import njit
 
+from aimds.kernels.ragged import OUTSIDE
+
 
 @njit(cache=True, nogil=True)
 def falls_below(values, low):  # type: ignore[no-untyped-def]
@@ -14,8 +16,10 @@ def falls_below(values, low):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def fall(offsets):  # type: ignore[no-untyped-def]
-    # Row of the first fall in ``offsets`` int64 (B+1,), -1 where there is none.
+def fall(offsets, size):  # type: ignore[no-untyped-def]
+    # Row of the first fall in ``offsets`` int64 (B+1,), -1 where there is none, OUTSIDE where they leave 0 .. size.
+    if offsets[0] < 0 or offsets[-1] > size:
+        return OUTSIDE
     for row in range(len(offsets) - 1):
         if offsets[row + 1] < offsets[row]:
             return row

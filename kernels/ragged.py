@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from aimds.errors import KernelError
 Offsets = npt.NDArray[np.int64]
 T = TypeVar("T")
 
+OUTSIDE: Final = -2
+"""What `aimds.kernels.bounds` says of offsets that leave the values."""
+
 
 def check(kernel: str, argument: str, offsets: Any, size: int) -> None:
     """Refuse ``offsets`` that fall, or that leave an array of ``size`` values; they may be an array on a GPU.
@@ -29,12 +32,12 @@ def check(kernel: str, argument: str, offsets: Any, size: int) -> None:
     Raises:
         KernelError: naming ``argument`` and the first row that is wrong.
     """
-    first, last = int(offsets[0]), int(offsets[-1])
-    if first < 0 or last > size:
-        raise KernelError(kernel, argument, f"runs from {first} to {last}, but there are {size} values")
-    if isinstance(offsets, np.ndarray):
-        fall = int(_bounds().fall(offsets))
-    else:
+    on_host = isinstance(offsets, np.ndarray)
+    fall = int(_bounds().fall(offsets, size)) if on_host else -1
+    if not on_host or fall == OUTSIDE:
+        first, last = int(offsets[0]), int(offsets[-1])
+        if first < 0 or last > size:
+            raise KernelError(kernel, argument, f"runs from {first} to {last}, but there are {size} values")
         falls = offsets[1:] < offsets[:-1]
         fall = int(falls.argmax()) if bool(falls.any()) else -1
     if fall >= 0:
@@ -44,7 +47,7 @@ def check(kernel: str, argument: str, offsets: Any, size: int) -> None:
 def lies(values: Any, low: int, high: int) -> bool:
     """Whether all of ``values`` lie in ``low`` .. ``high``; they may be an array on a GPU."""
     if isinstance(values, np.ndarray):
-        return bool(_bounds().lies(values.reshape(-1), low, high))
+        return bool(_bounds().lies(values if values.ndim == 1 else values.reshape(-1), low, high))
     return not len(values) or (int(values.min()) >= low and int(values.max()) <= high)
 
 
@@ -97,7 +100,11 @@ def each(work: Callable[[int, int], T], offsets: Offsets, threads: int) -> list[
 
     ``work`` must release the GIL to gain from it. No rows: no answers.
     """
-    runs = split(offsets, threads) if len(offsets) > 1 else []
+    if len(offsets) < 2:
+        return []
+    if threads == 1:
+        return [work(0, len(offsets) - 1)]
+    runs = split(offsets, threads)
     if len(runs) < 2:
         return [work(first, last) for first, last in runs]
     return list(_pool(threads).map(lambda run: work(*run), runs))

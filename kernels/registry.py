@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -21,6 +21,8 @@ Implementation = Callable[..., Any]
 F = TypeVar("F", bound=Implementation)
 
 _IMPLEMENTATIONS: dict[tuple[str, str], Implementation] = {}
+_PLAIN = frozenset((np.ndarray, int))
+"""What lives on the CPU for certain."""
 
 
 def register(name: str, backend: str) -> Callable[[F], F]:
@@ -55,11 +57,13 @@ def find(name: str, backend: str) -> Implementation:
         KernelError: no such kernel (the known ones are listed).
         BackendError: that backend has no such kernel.
     """
+    known = _IMPLEMENTATIONS.get((name, backend))
+    if known is not None:
+        return known
     _known(name)
-    if (name, backend) not in _IMPLEMENTATIONS:
-        module = f"aimds.kernels.{backend}.{SPECS[name].stem}"
-        if find_spec(f"aimds.kernels.{backend}") is not None and find_spec(module) is not None:
-            import_module(module)
+    module = f"aimds.kernels.{backend}.{SPECS[name].stem}"
+    if find_spec(f"aimds.kernels.{backend}") is not None and find_spec(module) is not None:
+        import_module(module)
     if (name, backend) not in _IMPLEMENTATIONS:
         raise BackendError(backend, f"it has no kernel {name!r}")
     return _IMPLEMENTATIONS[name, backend]
@@ -84,12 +88,14 @@ def backend(wanted: str = "auto") -> str:
     return "cuda" if wanted != "cpu" and not problem else "cpu"
 
 
-def choose(kernel: str, arguments: Iterable[Any]) -> str:
+def choose(kernel: str, arguments: Sequence[Any]) -> str:
     """The backend for these arguments: the one they live on, whatever `backend` says of where to put new ones.
 
     Raises:
         KernelError: some live on the CPU and some on a GPU.
     """
+    if _PLAIN.issuperset(map(type, arguments)):
+        return "cpu"
     host = device = False
     for argument in arguments:
         if type(argument) is np.ndarray:

@@ -7,6 +7,7 @@ that has some of its own, and by those of all traffic where there is none.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -148,7 +149,12 @@ def fuse(model: Classifier, stages: StageScores, script: Codes) -> Fused:
 
 def groups_of(tails: Mapping[str, Tail]) -> tuple[str, ...]:
     """Names of the groups that have tails of their own, in the order of GROUPS."""
-    found = {name.partition(AT)[2] for name in tails}
+    return _groups(tuple(tails))
+
+
+@functools.lru_cache(maxsize=64)
+def _groups(names: tuple[str, ...]) -> tuple[str, ...]:
+    found = {name.partition(AT)[2] for name in names}
     return tuple(group for group in GROUPS if group in found)
 
 

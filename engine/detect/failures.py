@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import numpy as np
 import numpy.typing as npt
@@ -35,15 +35,23 @@ class StageError(AimdsError):
         super().__init__(f"detector {detector}: {reason}")
 
 
-@contextmanager
-def named(detector: str) -> Iterator[None]:
+class _Named:
+    __slots__ = ("_detector",)
+
+    def __init__(self, detector: str) -> None:
+        self._detector = detector
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, ArtefactError | BackendError):
+            raise StageError(self._detector, f"{type(error).__name__}: {error}") from error
+
+
+def named(detector: str) -> AbstractContextManager[None]:
     """What breaks inside is a `StageError` of ``detector``; what makes it unfit for every text passes as it is."""
-    try:
-        yield
-    except (ArtefactError, BackendError):
-        raise
-    except Exception as error:
-        raise StageError(detector, f"{type(error).__name__}: {error}") from error
+    return _Named(detector)
 
 
 def broke(error: str | None) -> bool:

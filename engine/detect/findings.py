@@ -52,7 +52,7 @@ def matched(bank: Bank, views: Views, pieces: Windows, matches: Matches) -> list
         base = int(pieces.base[hit.window])
         start, end = views.span(int(pieces.view[hit.window]), base + hit.start, base + hit.end)
         pattern = bank.patterns[hit.pattern]
-        strength = float(np.clip(hit.margin, 0.0, 1.0))
+        strength = min(max(hit.margin, 0.0), 1.0)
         row = int(pieces.row[hit.window])
         out.append(Evidence(row, "patterns", pattern.id, pattern.threat, start, end, strength))
     return out

@@ -57,6 +57,7 @@ INDIRECT = CODES["indirect_injection"]
 DIRECT = CODES["direct_injection"]
 OBFUSCATION = CODES["obfuscation"]
 NONE = CODES["none"]
+_NO_ROWS = np.zeros(0, np.int64)
 _SEVERE = np.array([threat.impact if code else 0.0 for code, threat in enumerate(load())], np.float32)
 
 
@@ -228,18 +229,17 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
     """Fuse the stages of B rows."""
     alone = stage_p_values(model, stages)
     shared = shares(stages)
-    by_type = np.ones((len(stages.attack), len(THREATS)))
-    sure = np.zeros((2, 0), np.int64)
-    if stages.rules.any():
-        hits, types = np.nonzero(stages.rules)
-        share = np.where(stages.untrusted[hits], shared[1]["rules"], shared[0]["rules"])
+    by_type = np.empty((len(stages.attack), len(THREATS)))
+    by_type.fill(1.0)
+    hits, types = np.nonzero(stages.rules) if rowwise.any_above(stages.rules.ravel(), 0.0) else (_NO_ROWS, _NO_ROWS)
+    if len(hits):
         strength = stages.rules[hits, types]
-        units = _units_for(strength, stages.units[hits])
-        p = of_highest(model.tails["rules"].p_value(strength), units)
-        p = p if stages.local is None else _rest(p, units)
-        by_type[hits, types] = p / share
-        certain = strength >= np.float32(CERTAIN)
-        sure = np.stack([hits[certain], types[certain]])
+        p = model.tails["rules"].p_value(strength)
+        if rowwise.any_above(stages.units, 1.0):
+            units = _units_for(strength, stages.units[hits])
+            p = of_highest(p, units)
+            p = p if stages.local is None else _rest(p, units)
+        _put(by_type, hits, types, p, shared[0]["rules"], shared[1]["rules"], stages.untrusted)
     codes = {"attack": stages.type_code, "indirect": _indirect(len(by_type)), "patterns": stages.pattern_code}
     if "exemplars" in alone:
         codes["exemplars"] = stages.type_code
@@ -248,9 +248,11 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
     if stages.local_code is not None and "local" in alone:  # absent where no row is longer than one text
         _spend(by_type, alone["local"], stages.local_code, 1.0, 1.0, stages.untrusted)
     if stages.deep is not None:
-        said = by_type[sure[0], sure[1]]
+        certain = stages.rules[hits, types] >= np.float32(CERTAIN)
+        hits, types = hits[certain], types[certain]
+        said = by_type[hits, types]
         _weigh(model.tails, by_type, stages.deep, stages.untrusted)
-        by_type[sure[0], sure[1]] = np.minimum(by_type[sure[0], sure[1]], said)
+        by_type[hits, types] = np.minimum(by_type[hits, types], said)
     known = (NONE, DIRECT, INDIRECT, OBFUSCATION)
     p_value, threat = _fused(by_type, stages.untrusted, stages.decoded, NOTABLE_P, *known)
     by_type[:, HARMFUL] = alone["harmful"]
@@ -283,6 +285,12 @@ def _indirect(rows: int) -> Codes:
     codes = np.empty(rows, np.int8)
     codes.fill(INDIRECT)
     return codes
+
+
+@njit(cache=True, nogil=True)
+def _put(by_type, rows, types, p, trusted, untrusted, is_untrusted):  # type: ignore[no-untyped-def]
+    for k in range(len(rows)):
+        by_type[rows[k], types[k]] = p[k] / (untrusted if is_untrusted[rows[k]] else trusted)
 
 
 @njit(cache=True, nogil=True)

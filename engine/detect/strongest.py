@@ -97,7 +97,9 @@ def _local(
     # What the stages find together in one window of the rows that are longer than one text, how far it stands out from
     # the rest of its row, and that window's type.
     if not rowwise.any_above(units, 1.0):
-        return np.ones(len(units)), np.ones(len(units)), np.zeros(len(units), np.int8)
+        none = np.empty(len(units))
+        none.fill(1.0)
+        return none, none, np.zeros(len(units), np.int8)
 
     def read(logits: F32, owner: npt.NDArray[np.integer]) -> F64:
         scores = np.ascontiguousarray(logits[:, [ATTACK, INDIRECT]].T)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from numba import njit
 
 from aimds.detect.evidence import Span
 from aimds.detect.pii.identifiers import KINDS
@@ -144,9 +145,7 @@ def mitigated(
     """
     if isinstance(channels, pa.DictionaryArray):
         channels = channels.indices.to_numpy(zero_copy_only=False)
-    if not actions.any():
-        return pa.nulls(len(texts), pa.large_string())
-    rows = np.flatnonzero(((actions == REDACT) | (actions == SANDWICH)) & texts.valid)
+    rows = _changed(actions, texts.valid, REDACT, SANDWICH)
     if not len(rows):
         return pa.nulls(len(texts), pa.large_string())
     changed = []
@@ -160,3 +159,8 @@ def mitigated(
     places = np.full(len(texts), -1, np.int64)
     places[rows] = np.arange(len(rows))
     return pa.array(changed, pa.large_string()).take(pa.array(places, mask=places < 0))
+
+
+@njit(cache=True, nogil=True)
+def _changed(actions, valid, redact, sandwich):  # type: ignore[no-untyped-def]
+    return np.flatnonzero(((actions == redact) | (actions == sandwich)) & valid)

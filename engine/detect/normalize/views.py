@@ -84,7 +84,8 @@ class Views:
         base, stop = int(self.offsets[view]), int(self.offsets[view + 1])
         low, high = min(max(base + start, base), stop), min(base + end, stop)
         if low < high:
-            return int(self.starts[low:high].min()), int(self.ends[low:high].max())
+            first, last = _reach(self.starts, self.ends, low, high)
+            return int(first), int(last)
         if base == stop:
             return 0, 0
         at = int(self.starts[low]) if low < stop else int(self.ends[stop - 1])
@@ -148,6 +149,14 @@ def normalize(
         truncated[row] |= work.truncated
         opened.extend((row, item) for item in work.opened)
     return _assembled(folded, opened, truncated)
+
+
+@njit(cache=True, nogil=True)
+def _reach(starts, ends, low, high):  # type: ignore[no-untyped-def]
+    first, last = starts[low], ends[low]
+    for k in range(low + 1, high):
+        first, last = min(first, starts[k]), max(last, ends[k])
+    return first, last
 
 
 @njit(cache=True, nogil=True)

@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from aimds import data
 from aimds.detect.features import Windows
-from aimds.detect.patterns import thresholds
+from aimds.detect.patterns import candidates, thresholds
 from aimds.detect.patterns.alignment import Alignment
 from aimds.detect.patterns.lexicon import Lexicon, fold, split
 from aimds.detect.patterns.pattern_file import Pattern, check, parse
@@ -220,48 +219,26 @@ class Bank:
             return Matches(margin, best, [])
         near: list[tuple[Alignment, F32]] = []
         for aligned in self.index.align(survey, threads=threads, place=place):
-            margins = _margins(aligned.window, aligned.pattern, aligned.distance, self.limits, margin, best)
-            above = margins > 0
-            if above.any():
-                near.append((aligned.take(above), margins[above]))
+            above, strength = candidates.margins(
+                aligned.window, aligned.pattern, aligned.distance, self.limits, SLACK, margin, best
+            )
+            if len(above):
+                near.append((aligned.take(above), strength))
         if not near:
             return Matches(margin, best, [])
-        within = Alignment.joined([part for part, _ in near])
-        strength = np.concatenate([np.empty(0, np.float32), *(part for _, part in near)])
-        order = np.lexsort((within.pattern, -strength, within.window))
-        order = order[_rank(within.window[order]) < MAX_CANDIDATES]
+        within, strength = near[0]
+        if len(near) > 1:
+            within = Alignment.joined([part for part, _ in near])
+            strength = np.concatenate([part for _, part in near])
+        order = candidates.strongest(within.window, within.pattern, strength, n, MAX_CANDIDATES)
         within, strength = within.take(order), strength[order]
-        rows, first = np.unique(within.window, return_index=True)
-        margin[rows], best[rows] = 0.0, within.pattern[first]
-
         sure = self.index.confirm(survey, within)
-        within, strength = within.take(sure), strength[sure]
-        kept = _rank(within.window) < MAX_HITS
+        kept = candidates.kept(within.window, within.pattern, strength, sure, MAX_HITS, margin, best)
         within, strength = within.take(kept), strength[kept]
-        rows, first = np.unique(within.window, return_index=True)
-        margin[rows], best[rows] = strength[first], within.pattern[first]
         base = survey.offsets[within.window]
         begins, stops = survey.starts[base + within.start], survey.ends[base + within.end]
         columns = (column.tolist() for column in (within.window, within.pattern, strength, begins, stops))
         return Matches(margin, best, [Hit(*row) for row in zip(*columns, strict=True)])
-
-
-@njit(cache=True, nogil=True)
-def _margins(window, pattern, distance, limits, margin, best):  # type: ignore[no-untyped-def]
-    # Margins float32 (C,) of alignments; each window's highest that confirms nothing goes into `margin` and `best`.
-    out = np.empty(len(window), np.float32)
-    for k in range(len(window)):
-        w, p = window[k], pattern[k]
-        near = min(max(np.float32(1) - distance[k] / limits[p], np.float32(-1)), np.float32(1))
-        out[k] = near if near >= -SLACK else np.float32(-1)
-        if out[k] <= 0 and (out[k] > margin[w] or (out[k] == margin[w] and p < best[w])):
-            margin[w], best[w] = out[k], p
-    return out
-
-
-def _rank(windows: Ints) -> Offsets:
-    """Place of each among those of its window; ``windows`` ascend."""
-    return np.arange(len(windows)) - np.searchsorted(windows, windows)
 
 
 def _place(pattern: Pattern) -> tuple[bool, str, str]:

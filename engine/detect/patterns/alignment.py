@@ -13,7 +13,7 @@ import numpy.typing as npt
 from numba import njit
 
 from aimds import kernels
-from aimds.detect.patterns.tables import MEMBERS, Block
+from aimds.detect.patterns.tables import MEMBERS, Tables
 from aimds.kernels.placement import Place
 
 Ints = npt.NDArray[np.int32]
@@ -68,9 +68,14 @@ class Alignment:
         )
 
 
-def on_host(blocks: Sequence[Block], total: Offsets, survey: Survey, threads: int) -> Iterator[Alignment]:
-    """Alignments of the pairs of ``survey``, block by block; ``total`` is `similarity.Index`'s."""
-    windows, patterns, members, edges = _by_block(survey.windows, survey.patterns, MEMBERS, len(blocks))
+def on_host(tables: Tables, total: Offsets, survey: Survey, threads: int) -> Iterator[Alignment]:
+    """Alignments of the pairs of ``survey``, window by window or block by block, whichever takes fewer calls of the
+    kernel; ``total`` is `similarity.Index`'s."""
+    blocks = tables.blocks
+    windows, patterns, members, edges, held, used = _by_block(survey.windows, survey.patterns, MEMBERS, len(blocks))
+    if held < used:
+        yield from _by_window(tables, total, survey, threads)
+        return
     bounds = edges.tolist()
     for number, block in enumerate(blocks):
         low, high = bounds[number], bounds[number + 1]
@@ -83,10 +88,53 @@ def on_host(blocks: Sequence[Block], total: Offsets, survey: Survey, threads: in
         yield _normalised(windows[low:high], patterns[low:high], total, *found)
 
 
+def _by_window(tables: Tables, total: Offsets, survey: Survey, threads: int) -> Iterator[Alignment]:
+    low = 0
+    while low < len(survey.windows):
+        high, *arguments = _gathered(
+            survey.tokens, survey.offsets, survey.windows, survey.patterns, low,
+            tables.cost, tables.local, tables.shapes, tables.lengths, MEMBERS,
+        )  # fmt: skip
+        found = kernels.subsequence_dtw_pairs(*arguments, threads=threads)
+        yield _normalised(survey.windows[low:high], survey.patterns[low:high], total, *found)
+        low = high
+
+
+@njit(cache=True, nogil=True)
+def _gathered(tokens, offsets, windows, patterns, low, table, local, shapes, lengths, members):  # type: ignore[no-untyped-def]
+    # Of the pairs from ``low`` on those with the same window: where they end, and what the kernel takes for them. Its
+    # costs, uint8 (V, C, L), are those of each of the window's V different tokens for each of the patterns.
+    window, high, longest = windows[low], low, 0
+    while high < len(windows) and windows[high] == window:
+        longest = max(longest, lengths[patterns[high]])
+        high += 1
+    first, size = offsets[window], offsets[window + 1] - offsets[window]
+    ids, different, count = np.empty(size, np.int32), np.empty(size, np.int32), 0
+    for i in range(size):
+        k = 0
+        while k < count and different[k] != tokens[first + i]:
+            k += 1
+        if k == count:
+            different[k] = tokens[first + i]
+            count += 1
+        ids[i] = k
+    cost = np.empty((count, high - low, longest), np.uint8)
+    columns = lengths[patterns[low:high]]
+    for k in range(high - low):
+        number, member = patterns[low + k] // members, patterns[low + k] % members
+        begin, held, wide = shapes[number]
+        for i in range(count):
+            at = begin + (local[number, different[i]] * held + member + 1) * wide - columns[k]
+            for j in range(columns[k]):
+                cost[i, k, longest - columns[k] + j] = table[at + j]
+    pairs = np.arange(high - low).astype(np.int32)
+    return high, ids, np.array([0, size]), cost, columns, np.zeros_like(pairs), pairs
+
+
 @njit(cache=True, nogil=True)
 def _by_block(windows, patterns, members, blocks):  # type: ignore[no-untyped-def]
     # The C pairs in order of their blocks, windows still ascending in each: windows, patterns and their places in the
-    # block, int32 (C,), and where each block begins, int64 (blocks + 1,).
+    # block, int32 (C,), where each block begins, int64 (blocks + 1,), how many windows and how many blocks there are.
     edges = np.zeros(blocks + 1, np.int64)
     for pattern in patterns:
         edges[pattern // members + 1] += 1
@@ -99,10 +147,15 @@ def _by_block(windows, patterns, members, blocks):  # type: ignore[no-untyped-de
         place = filled[block]
         filled[block] += 1
         out[0, place], out[1, place], out[2, place] = windows[k], patterns[k], patterns[k] % members
-    return out[0], out[1], out[2], edges
+    held = used = 0
+    for k in range(len(windows)):
+        held += k == 0 or windows[k] != windows[k - 1]
+    for block in range(blocks):
+        used += edges[block] < edges[block + 1]
+    return out[0], out[1], out[2], edges, held, used
 
 
-def on_device(blocks: Sequence[Block], total: Offsets, survey: Survey, place: Place) -> Iterator[Alignment]:
+def on_device(tables: Tables, total: Offsets, survey: Survey, place: Place) -> Iterator[Alignment]:
     """The same in ``place``: tokens and pairs go there once, and the results of all blocks come back together."""
 
     def part(first: int, last: int) -> Alignment:
@@ -118,7 +171,7 @@ def on_device(blocks: Sequence[Block], total: Offsets, survey: Survey, place: Pl
         edges = np.concatenate([[0], np.cumsum(held)]).tolist()
         for number in np.flatnonzero(held).tolist():
             here = slice(edges[number], edges[number + 1])
-            block = blocks[number]
+            block = tables.blocks[number]
             local, cost, lengths = place.resident(block.local, block.cost, block.lengths)
             found += kernels.subsequence_dtw_pairs(local[tokens], offsets, cost, lengths, row[here], member[here])
         columns = place.fetch(*found)

@@ -6,10 +6,37 @@ of a window save on a pattern, each place counted once with its cheapest word, i
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
+
+
+class _Memory(threading.local):
+    """Working memory of `survey` in one thread, which is kept and only grows.
+
+    All zero between calls: which token rows were seen, uint8; what each place saves at best, int32; what each pattern
+    is saved, int64, and its heavy words that are held, int32. Then room for the places and the patterns that were met,
+    int32.
+    """
+
+    def __init__(self) -> None:
+        self.sizes = (0, 0, 0)
+        self.arrays: tuple[npt.NDArray[Any], ...] = ()
+
+    def of(self, rows: int, places: int, patterns: int) -> tuple[npt.NDArray[Any], ...]:
+        if rows > self.sizes[0] or places > self.sizes[1] or patterns > self.sizes[2]:
+            rows, places, patterns = (max(pair) for pair in zip((rows, places, patterns), self.sizes, strict=True))
+            sizes = (rows, np.uint8), (places, np.int32), (patterns, np.int64), (patterns, np.int32)
+            self.arrays = tuple(np.zeros(size, kind) for size, kind in sizes)
+            self.arrays += np.empty(places, np.int32), np.empty(patterns, np.int32)
+            self.sizes = rows, places, patterns
+        return self.arrays
+
+
+MEMORY: Final = _Memory()
 
 
 @njit(cache=True, nogil=True)
@@ -26,18 +53,14 @@ def survey(  # type: ignore[no-untyped-def]
     heavy: Any,  # bool
     need: Any,  # int64 (P,): gain over the floor
     heavy_need: Any,  # int32 (P,): heavy words
+    memory: Any,  # of `MEMORY`
     tokens: Any,  # int32 (N,): those kept of window w, from offsets[w] on
     origin: Any,  # int64 (N,): word each came from
     counts: Any,  # int64 (W,)
     pair_windows: Any,  # int32 (room,)
     pair_patterns: Any,  # int32 (room,)
 ):
-    seen = np.full(len(post_offsets), -1, np.int64)
-    best = np.zeros(len(place_pattern), np.int32)
-    gained = np.zeros(len(need), np.int64)
-    held = np.zeros(len(need), np.int32)
-    used_places = np.empty(len(place_pattern), np.int32)
-    used_patterns = np.empty(len(need), np.int32)
+    seen, best, gained, held, used_places, used_patterns = memory
     found = 0
     for w in range(first, last):
         at = offsets[w]
@@ -50,9 +73,9 @@ def survey(  # type: ignore[no-untyped-def]
             tokens[at] = row
             origin[at] = k
             at += 1
-            if seen[row] == w:
+            if seen[row]:
                 continue
-            seen[row] = w
+            seen[row] = 1
             for post in range(post_offsets[row], post_offsets[row + 1]):
                 place = post_place[post]
                 more = post_gain[post] - best[place]
@@ -70,6 +93,8 @@ def survey(  # type: ignore[no-untyped-def]
                     n_patterns += 1
                 gained[pattern] += more
         counts[w] = at - offsets[w]
+        for k in range(offsets[w], at):
+            seen[tokens[k]] = 0
         for k in range(n_patterns):
             pattern = used_patterns[k]
             if gained[pattern] >= need[pattern] and held[pattern] >= heavy_need[pattern]:

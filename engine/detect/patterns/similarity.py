@@ -13,18 +13,19 @@ sum over places of the window's cheapest word; and a confirmed match holds most 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from aimds import kernels
-from aimds.detect.patterns import alignment, bound
+from aimds.detect.patterns import alignment, bound, confirmation
 from aimds.detect.patterns.alignment import Alignment, Survey
 from aimds.detect.patterns.lexicon import Lexicon, Word
-from aimds.detect.patterns.tables import FULL, MEMBERS, Block, block, price, token_rows
+from aimds.detect.patterns.tables import FULL, MEMBERS, Tables, block, price, token_rows
 from aimds.kernels import ragged
 from aimds.kernels.placement import HOST, Place
 
@@ -43,9 +44,10 @@ class Index:
 
     ``words``: numbers of each pattern's words; ``weights``: their weights. ``total`` int64 (P,): cost of a pattern of
     which nothing matches. ``keys``, ``ids``: vocabulary; ``row_of`` int32: token row of a word, -1 to skip. ``near``:
-    per token row, which pattern words are near, at which cost; ``post_*``: the places it makes cheaper, and by how
-    much. ``place_pattern``, ``heavy``: pattern of a place, and whether it is heavy; ``heavy_need`` int32 (P,): heavy
-    words that a match holds.
+    per token row, which pattern words are near, at which cost: offsets int64, words int32, costs int32; ``post_*``: the
+    places it makes cheaper, and by how much. ``place_from`` int64 (P+1,): the places of each pattern;
+    ``place_pattern``, ``place_word``, ``heavy``: pattern and word of a place, and whether it is heavy; ``heavy_need``
+    int32 (P,): heavy words that a match holds.
     """
 
     words: tuple[Ints, ...]
@@ -54,14 +56,16 @@ class Index:
     keys: npt.NDArray[np.uint64]
     ids: Ints
     row_of: Ints
-    near: tuple[dict[int, int], ...]
+    near: tuple[Offsets, Ints, Ints]
     post_offsets: Offsets
     post_place: Ints
     post_gain: Ints
+    place_from: Offsets
     place_pattern: Ints
+    place_word: Ints
     heavy: npt.NDArray[np.bool_]
     heavy_need: Ints
-    blocks: tuple[Block, ...]
+    tables: Tables
 
     @classmethod
     def build(cls, patterns: Sequence[tuple[str, list[Word]]], lexicon: Lexicon, *, synonyms: bool = True) -> Index:
@@ -79,7 +83,7 @@ class Index:
         total = np.array([np.rint(FULL * w).sum() for w in weights], np.int64)
         keys, ids = kernels.build_vocabulary(vocabulary)
 
-        place_pattern = np.repeat(np.arange(len(words), dtype=np.int32), [len(ws) for ws in words])
+        place_word, place_from = ragged.joined(words)
         places: dict[int, list[tuple[int, float]]] = {}
         place = 0
         for ws, wt in zip(words, weights, strict=True):
@@ -94,10 +98,10 @@ class Index:
                 for at, weight in places[word]
             ]
             posts.append(sorted((at, gain) for at, gain in gains if gain > 0))
-        blocks = tuple(
+        blocks = [
             block(range(first, min(first + MEMBERS, len(words))), words, weights, rows, row_weight)
             for first in range(0, len(words), MEMBERS)
-        )
+        ]
         heavy = [_heavy(w) for w in weights]
         return cls(
             words,
@@ -106,14 +110,16 @@ class Index:
             keys,
             ids,
             row_of,
-            tuple(rows),
+            _near(rows),
             np.cumsum([0, *map(len, posts)]).astype(np.int64),
             np.array([at for post in posts for at, _ in post], np.int32),
             np.array([gain for post in posts for _, gain in post], np.int32),
-            place_pattern,
+            place_from,
+            np.repeat(np.arange(len(words), dtype=np.int32), np.diff(place_from)),
+            place_word,
             np.concatenate(heavy),
             np.array([math.ceil(MIN_COMMON * int(h.sum())) for h in heavy], np.int32),
-            blocks,
+            Tables.of(blocks),
         )
 
     def need(self, reach: F32) -> Offsets:
@@ -131,11 +137,12 @@ class Index:
 
         def part(first: int, last: int) -> tuple[Ints, Ints]:
             room = 64 + 8 * (last - first)
+            memory = bound.MEMORY.of(len(self.post_offsets), len(self.place_word), len(need))
             while True:
                 pair_windows, pair_patterns = np.empty(room, np.int32), np.empty(room, np.int32)
                 found = bound.survey(
                     words, word_offsets, first, last, self.row_of, self.post_offsets, self.post_place, self.post_gain,
-                    self.place_pattern, self.heavy, need, self.heavy_need,
+                    self.place_pattern, self.heavy, need, self.heavy_need, memory,
                     tokens, origin, counts, pair_windows, pair_patterns,
                 )  # fmt: skip
                 if found <= room:
@@ -150,18 +157,13 @@ class Index:
     def align(self, survey: Survey, *, threads: int = 1, place: Place = HOST) -> Iterator[Alignment]:
         """Alignments of the pairs of ``survey``, in parts."""
         if place.backend == "cpu":
-            return alignment.on_host(self.blocks, self.total, survey, threads)
-        return alignment.on_device(self.blocks, self.total, survey, place)
+            return alignment.on_host(self.tables, self.total, survey, threads)
+        return alignment.on_device(self.tables, self.total, survey, place)
 
     def confirm(self, survey: Survey, aligned: Alignment) -> npt.NDArray[np.bool_]:
         """Whether each of the alignments is `confirmed`, bool (C,)."""
-        sure = np.zeros(len(aligned.window), np.bool_)
-        order = np.argsort(aligned.pattern, kind="stable")
         base = survey.offsets[aligned.window]
-        for rows in _together(order, aligned.pattern):
-            first, last = base[rows] + aligned.start[rows], base[rows] + aligned.end[rows] + 1
-            sure[rows] = self._confirmed(aligned.pattern[rows], *_pieces(survey.tokens, first, last))
-        return sure
+        return self._confirmed(survey.tokens, base + aligned.start, base + aligned.end + 1, aligned.pattern)
 
     def confirmed(self, tokens: Ints, pattern: int) -> bool:
         """Whether the ``tokens`` of a matched stretch hold the pattern's heavy words in order, not too far apart.
@@ -169,33 +171,16 @@ class Index:
         An alignment may stay on one word for several places or several words for one place; common subsequence and
         edit distance see that.
         """
-        return bool(self._confirmed(np.array([pattern], np.int32), tokens, np.array([0, len(tokens)], np.int64))[0])
+        whole = np.array([0, len(tokens)], np.int64)
+        return bool(self._confirmed(tokens, whole[:1], whole[1:], np.array([pattern], np.int32))[0])
 
-    def _confirmed(self, patterns: Ints, tokens: Ints, offsets: Offsets) -> npt.NDArray[np.bool_]:
-        chosen, mine = np.unique(patterns, return_inverse=True)
-        keys = np.repeat(mine, np.diff(offsets)) * len(self.near) + tokens
-        known, at = np.unique(keys, return_inverse=True)
-        places = [{word: k for k, word in enumerate(self.words[p].tolist())} for p in chosen.tolist()]
-        nearest = np.full(len(known), len(self.near), np.int32)
-        for k, key in enumerate(known.tolist()):
-            place = places[key // len(self.near)]
-            near = [
-                (cost, place[word], word) for word, cost in self.near[key % len(self.near)].items() if word in place
-            ]
-            if near:
-                nearest[k] = min(near)[2]
-        found = nearest[at]
-        heavy, heavy_offsets = ragged.joined([self.words[p][_heavy(self.weights[p])] for p in chosen.tolist()])
-        words, word_offsets = ragged.joined([self.words[p] for p in chosen.tolist()])
-        pairs = np.arange(len(patterns)), mine
-        common = kernels.lcs(found, offsets, heavy, heavy_offsets)[pairs]
-        edits = kernels.levenshtein(found, offsets, words, word_offsets)[pairs]
-        longer = np.maximum(np.diff(offsets), np.diff(word_offsets)[mine])
-        return np.asarray((common >= MIN_COMMON * np.diff(heavy_offsets)[mine]) & (edits <= MAX_EDITS * longer))
+    def _confirmed(self, tokens: Ints, first: Offsets, last: Offsets, patterns: Ints) -> npt.NDArray[np.bool_]:
+        sure = np.empty(len(patterns), np.bool_)
+        words = self.place_from, self.place_word, self.heavy
+        confirmation.confirmed(tokens, first, last, patterns, self.near, words, MIN_COMMON, MAX_EDITS, sure)
+        return sure
 
 
-TOGETHER = 256
-"""Pairs of a stretch and a pattern that one call may compare so as to confirm fewer, of several patterns."""
 HEAVY = 0.6
 """A word of at least this weight is heavy."""
 MIN_COMMON = 0.66
@@ -204,16 +189,10 @@ MAX_EDITS = 0.6
 """Edits a match may need, as a share of the longer side."""
 
 
-def _together(order: npt.NDArray[np.intp], patterns: Ints) -> Iterator[npt.NDArray[np.intp]]:
-    # Parts of ``order``, which sorts by pattern: all rows of one pattern, or of several as long as they are few.
-    edges = [0, *(np.flatnonzero(np.diff(patterns[order])) + 1).tolist(), len(order)]
-    first = 0
-    for k in range(1, len(edges) - 1):
-        if (edges[k + 1] - edges[first]) * (k + 1 - first) > TOGETHER:
-            yield order[edges[first] : edges[k]]
-            first = k
-    if len(order):
-        yield order[edges[first] :]
+def _near(rows: Sequence[Mapping[int, int]]) -> tuple[Offsets, Ints, Ints]:
+    # Word and cost of each token row, one row after the other.
+    words, offsets = ragged.joined([np.fromiter(near.keys(), np.int32, len(near)) for near in rows])
+    return offsets, words, np.fromiter(chain.from_iterable(near.values() for near in rows), np.int32, len(words))
 
 
 def _heavy(weights: F32) -> npt.NDArray[np.bool_]:
@@ -237,10 +216,3 @@ def _kept(tokens, origin, counts, word_offsets, starts, ends):  # type: ignore[n
             out_starts[offsets[w] + k] = starts[origin[source]]
             out_ends[offsets[w] + k] = ends[origin[source]]
     return out, offsets, out_starts, out_ends
-
-
-def _pieces(values: Ints, first: Offsets, last: Offsets) -> tuple[Ints, Offsets]:
-    """Values and offsets of the rows ``values[first[i]:last[i]]``."""
-    offsets = np.zeros(len(first) + 1, np.int64)
-    np.cumsum(last - first, out=offsets[1:])
-    return values[np.repeat(first - offsets[:-1], last - first) + np.arange(offsets[-1])], offsets

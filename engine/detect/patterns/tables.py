@@ -5,6 +5,7 @@ patterns, one table each, small enough to stay near the core.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,32 @@ class Block:
     local: Ints
     cost: Bytes
     lengths: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """All ``blocks``, K of them, whose cost tables are parts of one: ``cost`` uint8 (S,). ``local`` int32 (K, R);
+    ``shapes`` int64 (K, 3): where a block's table begins, its M and its L; ``lengths`` int32 (P,)."""
+
+    blocks: tuple[Block, ...]
+    cost: Bytes
+    local: Ints
+    shapes: npt.NDArray[np.int64]
+    lengths: Ints
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block]) -> Tables:
+        """The tables of at least one of ``blocks``."""
+        edges = np.cumsum([0, *(some.cost.size for some in blocks)])
+        cost, local = np.empty(edges[-1], np.uint8), np.stack([some.local for some in blocks])
+        held = []
+        for number, some in enumerate(blocks):
+            part = cost[edges[number] : edges[number + 1]].reshape(some.cost.shape)
+            part[:] = some.cost
+            held.append(Block(local[number], part, some.lengths))
+        shapes = [(start, *some.cost.shape[1:]) for start, some in zip(edges.tolist(), blocks, strict=False)]
+        lengths = np.concatenate([some.lengths for some in blocks])
+        return cls(tuple(held), cost, local, np.array(shapes, np.int64), lengths)
 
 
 @functools.cache

@@ -102,8 +102,21 @@ def test_pattern_of_reach_zero_is_never_near() -> None:
 def test_more_pairs_than_there_is_room_for_are_all_found() -> None:
     many = index_of([f"paint {a}{b} boat river" for a in "abcdefghijklm" for b in "nopqrstuvw"])
     survey = many.survey(*ragged(["paint boat river"] * 3), many.need(np.full(130, 0.5, np.float32)))
-    assert len(many.blocks) == -(-130 // MEMBERS)
+    assert len(many.tables.blocks) == -(-130 // MEMBERS)
     assert len(survey.windows) == 3 * 130
+
+
+def test_banks_of_different_sizes_asked_by_turns_find_what_each_finds_alone() -> None:
+    many = index_of([f"paint {a}{b} boat river" for a in "abcdefghijklm" for b in "nopqrstuvw"])
+    texts = ragged(["paint my green boat sails river", "zebra", "draw green river"])
+
+    def asked(index: Index) -> list[list[int]]:
+        survey = index.survey(*texts, index.need(np.full(len(index.words), 0.5, np.float32)))
+        return [survey.tokens.tolist(), survey.windows.tolist(), survey.patterns.tolist()]
+
+    small, large = asked(INDEX), asked(many)
+    assert len(small[1]) < len(large[1])
+    assert [asked(INDEX), asked(many), asked(INDEX)] == [small, large, small]
 
 
 def test_one_word_for_many_places_is_not_confirmed() -> None:
@@ -121,7 +134,7 @@ def test_much_text_between_the_words_is_not_confirmed() -> None:
 
 @settings(max_examples=60)
 @given(texts=st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=14).map(" ".join), min_size=1, max_size=6))
-def test_confirming_many_matches_at_once_is_the_kernels_on_each(texts: list[str]) -> None:
+def test_confirming_many_matches_at_once_is_the_textbook_on_each(texts: list[str]) -> None:
     survey = everything(INDEX.survey(*ragged(texts), INDEX.need(np.full(len(PATTERNS), 0.5, np.float32))), len(texts))
     none = np.flatnonzero(np.diff(survey.offsets) == 0)
     for part in INDEX.align(survey):
@@ -135,9 +148,12 @@ def test_confirming_many_matches_at_once_is_the_kernels_on_each(texts: list[str]
 def confirmed(tokens: npt.NDArray[np.int32], pattern: int) -> bool:
     """The rule of `Index.confirmed`, one text and the textbook tables of common subsequence and edit distance."""
     words = INDEX.words[pattern].tolist()
+    offsets, near_words, costs = INDEX.near
     found: list[int] = []
     for token in tokens.tolist():
-        near = [(cost, words.index(word), word) for word, cost in INDEX.near[token].items() if word in words]
+        low, high = offsets[token : token + 2]
+        known = zip(near_words[low:high].tolist(), costs[low:high].tolist(), strict=True)
+        near = [(cost, words.index(word), word) for word, cost in known if word in words]
         found.append(min(near)[2] if near else -1)
     wanted = [word for word, weight in zip(words, INDEX.weights[pattern], strict=True) if weight >= HEAVY]
     common = np.zeros((len(found) + 1, len(wanted) + 1), np.int64)

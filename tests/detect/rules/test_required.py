@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimds.detect.normalize import normalize
-from aimds.detect.rules import Rules
+from aimds.detect.rules import WAITS_A_READING, Rules
 from aimds.detect.rules.grams import BITS, marked, met, program
 from aimds.detect.rules.required import required
 from aimds.detect.rules.signatures import compiled
@@ -117,3 +117,20 @@ def test_what_was_found_before_is_found_after_its_words_were_read() -> None:
             for e in fresh.scan((alone, ends), normalize(alone, ends), np.zeros(1, np.int8))
         ]
     assert [(e.row, e.pattern_id, e.start, e.end, e.score) for e in first] == one_by_one
+
+
+def test_prompts_that_come_one_by_one_are_spared_in_time_and_lose_nothing() -> None:
+    signature = next(s for s in FOLDED if NEEDS[s.id] and not s.channels)
+    text = f"{signature.anchors[0]} and no more".encode()
+    values, offsets = np.frombuffer(text, np.uint8), np.array([0, len(text)], np.int64)
+    views, channels = normalize(values, offsets), np.zeros(1, np.int8)
+    rules = Rules.load()
+    number = rules.signatures.index(signature)
+    first = rules.scan((values, offsets), views, channels)
+    _, tried = rules._folded.find(views.values, views.offsets)
+    assert number in [found for _, found, _ in tried]
+    for _ in range(WAITS_A_READING * len(tried)):
+        rules.scan((values, offsets), views, channels)
+    _, tried = rules._folded.find(views.values, views.offsets)
+    assert number not in [found for _, found, _ in tried]
+    assert rules.scan((values, offsets), views, channels) == first
