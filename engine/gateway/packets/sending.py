@@ -20,14 +20,13 @@ from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
 from aimds.gateway.packets.answer import Answer
+from aimds.gateway.packets.pacing import LONGEST_PAUSE_S, Pacer
 from aimds.gateway.packets.streams import Streams
 from aimds.gateway.packets.wire import SMALL, acknowledgement, varint
 
 LEAST_FRAME: Final = 32
 """Bytes of a packet below which no piece of a stream is put into it."""
 TAG: Final = 16
-LONGEST_PAUSE_S: Final = 1e-3
-"""Between packets that are sent at a pace."""
 PROBES: Final = 3
 ONE_RTT, CONNECTED, ACKED = Epoch.ONE_RTT, QuicConnectionState.CONNECTED, QuicDeliveryState.ACKED
 
@@ -40,6 +39,7 @@ class Sending(Streams, ABC):
         """There may be connection ids that the other end has not been told."""
         self._found: tuple[QuicPacketSpace, CryptoPair] | None = None
         super().__init__(**options)
+        self._loss._pacer = Pacer(max_datagram_size=self._max_datagram_size)
         lost = self._loss._on_packets_lost
 
         def on_packets_lost(*, now: float, packets: Iterable[QuicSentPacket], space: Any) -> None:
