@@ -208,14 +208,13 @@ class Bulk(Screening):
             self._advance(slot, now)
 
         piece.done, piece.failed = done, failed
-        if piece.problems:
-            slot.found = self._unreadable(piece)
-            self._under_way.append(slot)
-            self._deliver()
-            return
         piece.admitted = self._admitted
         try:
-            slot.job = self.desk.place(piece, now + self.slack_s, self.urgency, now)
+            if piece.problems:
+                self.desk.charge(self.identity, piece.count, now, admitted=piece.admitted)
+                slot.found = self._unreadable(piece)
+            else:
+                slot.job = self.desk.place(piece, now + self.slack_s, self.urgency, now)
         except Problem as problem:
             # Once verdicts are on their way, an end would look like that of the answer.
             if not self._admitted and not self.status:
@@ -226,8 +225,11 @@ class Bulk(Screening):
             self._deliver()
             return
         self._admitted = True
-        self.jobs.add(slot.job)
         self._under_way.append(slot)
+        if slot.job is not None:
+            self.jobs.add(slot.job)
+        else:
+            self._deliver()
 
     def _refused(self, slot: _Slot, problem: Problem) -> None:
         slot.found = slot.piece.formed(self.desk.unjudged(slot.piece.requests(), f"not judged: {problem}"))

@@ -217,6 +217,18 @@ class Service:
         self.hooks.work()
         return job
 
+    def charge(self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False) -> None:
+        """Count ``rows`` that are answered without being screened against the rate of ``identity``; see `Rates.take`.
+
+        Raises:
+            Problem: ``rate-limited``.
+        """
+        try:
+            self.rates.take(identity, rows, now, admitted=admitted, apart=apart)
+        except Problem as problem:
+            self.metrics.shed.labels(problem.kind).inc(rows)
+            raise
+
     def shed(self, problem: Problem, n: int) -> None:
         """Count ``n`` rows that were not even tried, since others like them were refused."""
         self.metrics.shed.labels(problem.kind).inc(n)

@@ -165,6 +165,10 @@ class _Desk:
             self._service.follow(piece, self._span)
         return self._service.place(piece, deadline, urgency, now, trial=trial)
 
+    def charge(self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False) -> None:
+        """See `Service.charge`."""
+        self._service.charge(identity, rows, now, admitted=admitted, apart=apart)
+
     def shed(self, problem: Problem, n: int) -> None:
         """See `Service.shed`."""
         self._service.shed(problem, n)
