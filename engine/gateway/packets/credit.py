@@ -5,6 +5,7 @@ What is overridden of aioquic is private to it; a test looks whether all of it i
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Any
 
 from aimds.gateway.packets.receiving import Receiving
@@ -17,26 +18,39 @@ STREAMS = 128
 
 
 class Finished:
-    """Ids of streams that are over, as aioquic keeps them, without one entry for each request a client ever made."""
+    """Ids of streams that are over, as aioquic keeps them: ranges of them, so that there is an entry for each gap and not
+    for each request a client ever made. A gap is of streams that may still be opened, of which there are few."""
 
     def __init__(self) -> None:
-        self._all = [0, 0, 0, 0]
-        """Streams of each kind (RFC 9000, section 2.1) up to which all are over."""
-        self._some: set[int] = set()
+        self._starts: tuple[list[int], ...] = ([], [], [], [])
+        self._stops: tuple[list[int], ...] = ([], [], [], [])
+        """Of each kind of streams (RFC 9000, section 2.1): the ranges of their numbers, rising."""
 
     def __contains__(self, stream_id: int) -> bool:
-        return stream_id >> 2 < self._all[stream_id & 3] or stream_id in self._some
+        number, kind = stream_id >> 2, stream_id & 3
+        at = bisect_right(self._starts[kind], number)
+        return at > 0 and number < self._stops[kind][at - 1]
 
     def __len__(self) -> int:
-        return len(self._some)
+        return sum(map(len, self._starts))
 
     def add(self, stream_id: int) -> None:
         """``stream_id`` is over."""
-        self._some.add(stream_id)
-        kind = stream_id & 3
-        while (first := self._all[kind] << 2 | kind) in self._some:
-            self._some.discard(first)
-            self._all[kind] += 1
+        number, kind = stream_id >> 2, stream_id & 3
+        starts, stops = self._starts[kind], self._stops[kind]
+        at = bisect_right(starts, number)
+        if at and number < stops[at - 1]:
+            return
+        after = at < len(starts) and starts[at] == number + 1
+        if at and stops[at - 1] == number:
+            stops[at - 1] = stops.pop(at) if after else number + 1
+            if after:
+                del starts[at]
+        elif after:
+            starts[at] = number
+        else:
+            starts.insert(at, number)
+            stops.insert(at, number + 1)
 
 
 class Quic(Receiving):
