@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from aimds.gateway.batching import Batch, Job
 from aimds.gateway.exchange import Exchange
-from aimds.gateway.identity import ROUTES
+from aimds.gateway.identity import ROUTES, Identity
 from aimds.gateway.judging import Judged
 from aimds.gateway.pieces import ARROW, OBJECTS, Piece
 from aimds.gateway.problem import Problem

@@ -18,8 +18,8 @@ STREAMS = 128
 
 
 class Finished:
-    """Ids of streams that are over, as aioquic keeps them: ranges of them, so that there is an entry for each gap and not
-    for each request a client ever made. A gap is of streams that may still be opened, of which there are few."""
+    """Ids of streams that are over, as aioquic keeps them: in ranges, so that there is an entry for each gap and not for
+    each request a client ever made. A gap is of streams that may still be opened, of which there are few."""
 
     def __init__(self) -> None:
         self._starts: tuple[list[int], ...] = ([], [], [], [])
