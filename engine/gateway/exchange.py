@@ -34,6 +34,8 @@ class Exchange:
         self.headers: Headers = []
         self.ended = False
         """The answer is complete; `take` may still hold a part of it."""
+        self.broken = False
+        """It had begun and breaks off: the transport is to end it so that nobody takes it for whole."""
         self.unsent = 0
         self.on_close: Callable[[Exchange], None] | None = None
         self._out: deque[bytes] = deque()
@@ -81,7 +83,9 @@ class Exchange:
         """Answer with ``problem``; an answer that has begun ends here, broken off."""
         if self.ended:
             return
-        if not self.status:
+        if self.status:
+            self.broken = True
+        else:
             self.begin(problem.status, problem.headers())
             self.send(problem.body())
         self.finish()

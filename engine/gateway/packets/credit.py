@@ -18,8 +18,8 @@ STREAMS = 128
 
 
 class Finished:
-    """Ids of streams that are over, as aioquic keeps them: in ranges, so that there is an entry for each gap and not for
-    each request a client ever made. A gap is of streams that may still be opened, of which there are few."""
+    """Ids of streams that are over, as aioquic keeps them: in ranges, so that there is an entry for each gap and not
+    for each request a client ever made. A gap is of streams that may still be opened, of which there are few."""
 
     def __init__(self) -> None:
         self._starts: tuple[list[int], ...] = ([], [], [], [])
@@ -111,6 +111,7 @@ class Quic(Receiving):
             data.value = wanted
         if not self._is_client and self.done + STREAMS - streams.value >= STREAMS // 4:
             streams.value = self.done + STREAMS
+        # Of one-way streams HTTP/3 has three, so none come to those that aioquic grants at the beginning.
 
     def _write_stream_limits(self, builder: Any, space: Any, stream: Any) -> None:
         if not self._raise_limit(stream):
@@ -125,13 +126,15 @@ class Quic(Receiving):
 
     def _write_connection_limits(self, builder: Any, space: Any) -> None:
         self._raise_limits()
-        data, streams = self._local_max_data, self._local_max_streams_bidi
-        used = data.used, streams.used
-        data.used = streams.used = 0
+        limits = self._local_max_data, self._local_max_streams_bidi, self._local_max_streams_uni
+        used = [limit.used for limit in limits]
+        for limit in limits:
+            limit.used = 0
         try:
             super()._write_connection_limits(builder, space)
         finally:
-            data.used, streams.used = used
+            for limit, one in zip(limits, used, strict=True):
+                limit.used = one
 
     def unsent(self, stream_id: int) -> int:
         """Bytes that wait to be sent or acknowledged."""

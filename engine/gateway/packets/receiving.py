@@ -22,6 +22,8 @@ from aimds.gateway.packets.wire import MOST, pulled
 
 ACK, PING, STREAM, STREAM_END = 0x02, 0x01, 0x08, 0x10
 MAX_DATA, MAX_STREAM_DATA = 0x10, 0x11
+MOST_PATHS = 8
+"""Addresses of the other end that are remembered, the one in use among them."""
 MOST_RANGES = 64
 """Ranges of packets that are remembered to be acknowledged (RFC 9000, section 13.2.3): however they lie, they fit into
 one packet."""
@@ -134,6 +136,7 @@ class Receiving(Sending):
     def _elsewhere(self) -> None:
         """Aioquic has read frames: its events keep their place, and streams may be over that nobody has looked at."""
         self._latest.clear()
+        del self._network_paths[MOST_PATHS:]
         for space in self._loss.spaces:
             while len(space.ack_queue) > MOST_RANGES:
                 space.ack_queue.shift()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aioquic.h3.connection import ErrorCode, H3Connection, ProtocolError
+from aioquic.h3.connection import ErrorCode, ProtocolError
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.events import (
     ConnectionTerminated,
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from aimds.gateway.datagrams import Address
 from aimds.gateway.identity import Peer
 from aimds.gateway.packets import heads
+from aimds.gateway.packets.bounded import Bounded
 from aimds.gateway.packets.credit import Quic
 from aimds.gateway.packets.end import End
 from aimds.gateway.packets.receiving import Arrived
@@ -44,13 +45,15 @@ class Connection(End):
         super().__init__(quic)
         self._service, self._address, self._completed = service, address, completed
         self._requests: dict[int, Request] = {}
-        self._http: H3Connection | None = None
+        self._http: Bounded | None = None
         self._reader: Requests | None = None
         self._due: set[int] = set()
         self._came: dict[int, Request] = {}
         """Requests with something that was not handed on yet."""
         self._full: set[int] = set()
         """Streams whose answer waits for room."""
+        self._unread: dict[int, int] = {}
+        """Bytes that aioquic keeps of streams: of a frame that is not whole, or behind a head that waits."""
         self._peer: Peer | None = None
         self._connections = service.metrics.connections.labels("quic")
         self._counted = self._over = False
@@ -65,7 +68,7 @@ class Connection(End):
     def quic_event_received(self, event: QuicEvent) -> None:
         """Take in what the connection tells."""
         if isinstance(event, ProtocolNegotiated):
-            self._http = H3Connection(self._quic)
+            self._http = Bounded(self._quic)
             self._reader = Requests(self._http)
             self.quic.arrived = self._arrived
             self._counted = True
@@ -92,6 +95,7 @@ class Connection(End):
         elif self._http is not None:
             for found in self._http.handle_event(event):
                 self._take(found)
+            self._weigh()
 
     def _arrived(self, event: Arrived) -> None:
         stream_id, over = event.stream_id, event.over
@@ -122,6 +126,19 @@ class Connection(End):
             reader.close(error)
         for one in found:
             self._take(one)
+        if self._unread or stream_id in http._stream:
+            self._weigh(stream_id)
+
+    def _weigh(self, *more: int) -> None:
+        """Count what aioquic keeps of requests as held, so that no credit is given for it."""
+        assert self._http is not None
+        for stream_id in {*self._unread, *more}:
+            stream = self._http._stream.get(stream_id)
+            size = 0 if stream is None or self.quic.is_forgotten(stream_id) else len(stream.buffer)
+            if change := size - self._unread.pop(stream_id, 0):
+                self.quic.hold(stream_id, change)
+            if size:
+                self._unread[stream_id] = size
 
     def _hold(self, stream_id: int, request: Request, size: int) -> None:
         if size:
@@ -218,8 +235,11 @@ class Connection(End):
             if not exchange.ended or exchange.unsent:
                 exchange.sent(self._loop.time())
         over = exchange.ended and not exchange.unsent
-        quic.send_stream_data(stream_id, b"".join(parts), over)
+        quic.send_stream_data(stream_id, b"".join(parts), over and not exchange.broken)
         if over:
+            if exchange.broken:
+                # Its end would look like that of a whole answer (RFC 9114, section 4.1).
+                self._quic.reset_stream(stream_id, ErrorCode.H3_INTERNAL_ERROR)
             self._finish(stream_id)
             return
         if exchange.unsent:
@@ -243,12 +263,14 @@ class Connection(End):
         elif not stream_id & 3 and self.quic.forget(stream_id):
             # Its head did not come, or not all of it: whatever of it comes late begins no request.
             self.quic.cancel(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
+            self._unread.pop(stream_id, None)
             if self._reader is not None:
                 self._reader.finish(stream_id)
 
     def _forget(self, stream_id: int, request: Request) -> None:
         self._came.pop(stream_id, None)
         self._full.discard(stream_id)
+        self._unread.pop(stream_id, None)
         if not request.plain and self._reader is not None:
             self._reader.finish(stream_id)
         self.quic.forget(stream_id)
