@@ -13,11 +13,18 @@ from aimds.gateway.problem import Problem
 
 MAX_UNSENT = 1 << 20
 """Bytes of an answer that may wait for a slow reader before no more is read from it."""
+LITTLE_UNSENT = 64 << 10
+"""Of which each answer may have as much, however much waits of others."""
 Headers = list[tuple[str, str]]
 
 
 def _nothing() -> None:
     """Nobody listens yet."""
+
+
+def _always() -> bool:
+    """There is nothing to share with."""
+    return True
 
 
 class Exchange:
@@ -37,13 +44,15 @@ class Exchange:
         self.broken = False
         """It had begun and breaks off: the transport is to end it so that nobody takes it for whole."""
         self.unsent = 0
+        self.has_share: Callable[[], bool] = _always
+        """Whether its transport holds so little of all answers that more of this one may wait."""
         self.on_close: Callable[[Exchange], None] | None = None
         self._out: deque[bytes] = deque()
 
     @property
     def has_room(self) -> bool:
         """Whether a verdict more may wait for the reader."""
-        return self.unsent < MAX_UNSENT
+        return self.unsent < LITTLE_UNSENT or (self.unsent < MAX_UNSENT and self.has_share())
 
     @property
     def wants_data(self) -> bool:

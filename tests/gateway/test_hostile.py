@@ -18,11 +18,14 @@ from live import live
 from quic import Client, Running, body, running
 from test_packets import REQUEST, data, head_of, only
 
+from aimds.gateway.exchange import LITTLE_UNSENT
 from aimds.gateway.packets import heads
 from aimds.gateway.packets.bounded import MOST_FRAME_BYTES, MOST_LINES, more_lines
 from aimds.gateway.packets.credit import STREAM_WINDOW, STREAMS
 from aimds.gateway.packets.receiving import MOST_PATHS
+from aimds.gateway.packets.sending import MOST_LIGHT
 from aimds.gateway.pieces import Limits
+from aimds.gateway.server import connection
 from aimds.gateway.settings import Settings
 
 HUGE = encode_uint_var(1 << 30)
@@ -112,6 +115,26 @@ def test_a_head_that_repeats_an_entry_of_the_table_is_given_out_only_so_often(co
                 assert client.ended.error_code == ErrorCode.H3_EXCESSIVE_LOAD
             else:
                 assert found["status"] == (200 if count == 1 else 400)
+        await served(one)
+
+    running(test)
+
+
+@pytest.mark.parametrize(("size", "status"), [(40_000, 431), (2 * MOST_FRAME_BYTES, None)])
+def test_a_head_that_is_too_large_is_told_so_and_one_without_measure_ends_its_connection(
+    size: int, status: int | None
+) -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            lines = [(name.decode(), value.decode()) for name, value in REQUEST]
+            frame = heads.Heads().request([*lines, *((f"x-{at}", "a" * 2000) for at in range(0, size, 2000))])
+            stream = client._quic.get_next_available_stream_id()
+            client.answers[stream] = {"body": b""}
+            client._quic.send_stream_data(stream, frame + data(body("a")), True)
+            client.transmit()
+            found = await client.answer(stream)
+            assert found.get("status") == status
+            assert (client.ended is None) is (status is not None)
         await served(one)
 
     running(test)
@@ -215,6 +238,76 @@ def test_addresses_that_a_client_was_seen_at_are_forgotten_but_the_latest() -> N
     running(test)
 
 
+@pytest.mark.parametrize("how", ["takes no answers", "ends no requests"])
+def test_streams_of_requests_that_are_answered_but_not_over_are_few(how: str) -> None:
+    async def test(one: Running) -> None:
+        options = {"max_stream_data": 1} if how == "takes no answers" else {}
+        async with one.client(**options) as client:
+            client._quic._write_stream_limits = lambda *_, **__: None  # type: ignore[method-assign]
+            client._quic._write_reset_stream_frame = lambda **_: None  # type: ignore[method-assign]
+            for number in range(5 * STREAMS):
+                client.begin("/nowhere", method="GET", end=how == "takes no answers")
+                if number % 32 == 0:
+                    await client.ping()
+            for _ in range(20):
+                await client.ping()
+            server = only(one)
+            assert server.quic.done > STREAMS
+            assert sum(not stream & 3 for stream in server.quic._streams) <= 2 * STREAMS
+        await served(one)
+
+    running(test)
+
+
+def test_a_client_that_acknowledges_nothing_leaves_few_acknowledgements_to_remember() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+            def silent(builder: Any, space: Any, now: float) -> None:
+                space.ack_at = None
+
+            client._quic._write_ack_frame = silent  # type: ignore[method-assign]
+            quic = only(one).quic
+            first = quic._packet_number
+            async with asyncio.timeout(30):
+                while quic._packet_number < first + 4 * MOST_LIGHT:
+                    client._quic.send_ping(1)
+                    client.transmit()
+                    await asyncio.sleep(0.002)
+            kept = quic._ordinary()[0].sent_packets.values()
+            assert sum(not packet.in_flight for packet in kept) <= MOST_LIGHT
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test)
+
+
+def test_answers_that_nobody_reads_share_the_room_of_their_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 300_000
+    monkeypatch.setattr(connection, "MOST_UNSENT", most)
+
+    async def test(one: Running) -> None:
+        async with one.client(max_stream_data=1000) as client:
+            client._quic._write_stream_limits = lambda *_, **__: None  # type: ignore[method-assign]
+            rows = ndjson(*({"text": "a"} for _ in range(800)))
+            for _ in range(10):
+                client.begin("/v1/screen/batch", rows, kind="application/x-ndjson")
+            screened, last = one.screener.batches, -1
+            while (size := sum(screened)) != last or not size:
+                last = size
+                await asyncio.sleep(0.3)
+            server = only(one)
+            unsent = [request.exchange.unsent for request in server._requests.values()]
+            # An answer goes on by whole pieces of its batch.
+            piece = 16 * 1200
+            assert max(unsent) >= LITTLE_UNSENT
+            assert sum(unsent) <= most + 10 * (LITTLE_UNSENT + piece)
+            assert (await client.ask("/v1/screen", body("a"), method="GET"))["status"] == 405
+        await served(one)
+
+    running(test, limits=Limits(deadline_ms=20_000, piece_rows=16))
+
+
 def test_an_answer_that_breaks_off_does_not_end_like_a_whole_one() -> None:
     async def test(one: Running) -> None:
         async with one.client() as client:
@@ -232,7 +325,9 @@ def test_an_answer_that_breaks_off_does_not_end_like_a_whole_one() -> None:
     running(test, limits=Limits(deadline_ms=20_000, max_body_bytes=4000))
 
 
-def test_an_answer_over_tcp_that_breaks_off_ends_its_connection_before_its_end() -> None:
+def test_an_answer_over_tcp_that_breaks_off_ends_its_connection_before_its_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     settings = Settings(port=0, insecure=True, limits=Limits(deadline_ms=20_000, max_body_bytes=4000))
     head = (
         "POST /v1/screen/batch HTTP/1.1",

@@ -14,8 +14,8 @@ from aioquic.quic.events import StreamDataReceived
 
 from aimds.gateway.headers import FIELD_BYTES, MAX_HEADER_BYTES
 
-MOST_FRAME_BYTES: Final = MAX_HEADER_BYTES + 1024
-"""Of a frame that is no DATA: a head that is taken fits, as do settings."""
+MOST_FRAME_BYTES: Final = 2 * MAX_HEADER_BYTES
+"""Of a frame that is no DATA: so that a head that is only somewhat too large is told so."""
 MOST_LINES: Final = MAX_HEADER_BYTES // FIELD_BYTES
 """Of a head: more of them are too large, however short they are."""
 

@@ -34,6 +34,10 @@ class Finished:
     def __len__(self) -> int:
         return sum(map(len, self._starts))
 
+    def count(self, kind: int) -> int:
+        """Streams of ``kind`` that are over."""
+        return sum(self._stops[kind]) - sum(self._starts[kind])
+
     def add(self, stream_id: int) -> None:
         """``stream_id`` is over."""
         number, kind = stream_id >> 2, stream_id & 3
@@ -109,8 +113,13 @@ class Quic(Receiving):
         wanted = data.used - self._held + self.connection_window
         if wanted - data.value >= self.connection_window // 4:
             data.value = wanted
-        if not self._is_client and self.done + STREAMS - streams.value >= STREAMS // 4:
-            streams.value = self.done + STREAMS
+        if self._is_client:
+            return
+        # A request is over when it is answered; its stream stays until that was acknowledged and all of it has come.
+        over: Finished = self._streams_finished  # type: ignore[assignment]
+        wanted = min(self.done, over.count(0) + STREAMS) + STREAMS
+        if wanted - streams.value >= STREAMS // 4:
+            streams.value = wanted
         # Of one-way streams HTTP/3 has three, so none come to those that aioquic grants at the beginning.
 
     def _write_stream_limits(self, builder: Any, space: Any, stream: Any) -> None:

@@ -8,6 +8,7 @@ whether all of it is still there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ LEAST_FRAME: Final = 32
 """Bytes of a packet below which no piece of a stream is put into it."""
 TAG: Final = 16
 PROBES: Final = 3
+MOST_LIGHT: Final = 64
+"""Packets of acknowledgements alone that are remembered until they are acknowledged themselves, which nobody has to."""
 ONE_RTT, CONNECTED, ACKED = Epoch.ONE_RTT, QuicConnectionState.CONNECTED, QuicDeliveryState.ACKED
 
 
@@ -52,6 +55,16 @@ class Sending(Streams, ABC):
                 self._unsaid = True
 
         self._loss._on_packets_lost = on_packets_lost  # type: ignore[method-assign]
+        sent, light = self._loss.on_packet_sent, deque[int]()
+
+        def on_packet_sent(*, packet: QuicSentPacket, space: QuicPacketSpace) -> None:
+            sent(packet=packet, space=space)
+            if not packet.in_flight and packet.epoch is ONE_RTT:
+                light.append(packet.packet_number)
+                if len(light) > MOST_LIGHT:
+                    space.sent_packets.pop(light.popleft(), None)
+
+        self._loss.on_packet_sent = on_packet_sent  # type: ignore[method-assign]
 
     def is_silent(self, since: float) -> bool:
         """Whether no packet has come ``since`` then, and the last `PROBES` were not answered (RFC 9002, 6.2)."""

@@ -30,6 +30,10 @@ from aimds.gateway.server.requests import Opening, Request, Requests
 
 SEND_BUFFER = 256 << 10
 """Bytes of an answer that aioquic may hold, sent or not, until they are acknowledged."""
+LITTLE_SEND_BUFFER, MOST_BUFFERS = 32 << 10, 32
+"""As much where more streams than so many have something to send or to be acknowledged."""
+MOST_UNSENT = 8 << 20
+"""Bytes of all answers of a connection that may wait for its reader, beside a little of each."""
 DATA = b"\0"
 """Type of a frame (RFC 9114, section 7.2.1)."""
 
@@ -173,9 +177,13 @@ class Connection(End):
         exchange = self._service.open(head.method, head.target, head.headers, self._who(), now, head.read)
         request = self._requests[stream_id] = Request(exchange, head.size, plain=plain)
         exchange.wake = lambda: self._wake(stream_id)
+        exchange.has_share = self._has_share
         if exchange.status or exchange.ended:
             self._wake(stream_id)
         return request
+
+    def _has_share(self) -> bool:
+        return sum(request.exchange.unsent for request in self._requests.values()) < MOST_UNSENT
 
     def _who(self) -> Peer:
         if self._peer is None:
@@ -227,7 +235,8 @@ class Connection(End):
         if exchange.status and not request.begun:
             request.begun = True
             parts.append(heads.head(exchange.status, tuple(exchange.headers)))
-        room = SEND_BUFFER - quic.unsent(stream_id)
+        room = SEND_BUFFER if len(self._quic._streams) <= MOST_BUFFERS else LITTLE_SEND_BUFFER
+        room -= quic.unsent(stream_id)
         while exchange.unsent and room > 0:
             content = exchange.take(PORTION)
             parts += (DATA, varint(len(content)), content)
