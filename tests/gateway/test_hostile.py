@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from typing import Any
@@ -11,6 +12,9 @@ import pylsqpack
 import pytest
 from aioquic.buffer import encode_uint_var
 from aioquic.h3.connection import ErrorCode
+from aioquic.quic.packet import QuicErrorCode
+from aioquic.quic.rangeset import RangeSet
+from aioquic.tls import Epoch
 from desk import ATTACK, ndjson
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +27,8 @@ from aimds.gateway.packets import heads
 from aimds.gateway.packets.bounded import MOST_FRAME_BYTES, MOST_LINES, more_lines
 from aimds.gateway.packets.credit import STREAM_WINDOW, STREAMS
 from aimds.gateway.packets.receiving import MOST_PATHS
-from aimds.gateway.packets.sending import MOST_LIGHT
+from aimds.gateway.packets.sending import MOST_ACKED, MOST_LIGHT
+from aimds.gateway.packets.streams import MOST_GAPS
 from aimds.gateway.pieces import Limits
 from aimds.gateway.server import connection
 from aimds.gateway.settings import Settings
@@ -278,6 +283,45 @@ def test_a_client_that_acknowledges_nothing_leaves_few_acknowledgements_to_remem
             kept = quic._ordinary()[0].sent_packets.values()
             assert sum(not packet.in_flight for packet in kept) <= MOST_LIGHT
             assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test)
+
+
+@pytest.mark.parametrize("where", ["request", "control", "handshake"])
+def test_a_stream_that_comes_in_very_many_pieces_ends_its_connection(where: str) -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            quic = client._quic
+            if where == "handshake":
+                sender = quic._crypto_streams[Epoch.ONE_RTT].sender
+                sender.write(bytes(4 * MOST_GAPS))
+            else:
+                stream = control_stream(client) if where == "control" else quic.get_next_available_stream_id()
+                quic.send_stream_data(stream, bytes(4 * MOST_GAPS))
+                sender = quic._streams[stream].sender
+            start = sender._buffer_start
+            sender._pending = RangeSet(range(start + at, start + at + 1) for at in range(1, 4 * MOST_GAPS, 2))
+            async with asyncio.timeout(30):
+                while client.ended is None:
+                    with contextlib.suppress(ConnectionError):
+                        await client.ping()
+            code = QuicErrorCode.CRYPTO_BUFFER_EXCEEDED if where == "handshake" else QuicErrorCode.INTERNAL_ERROR
+            assert client.ended.error_code == code
+        await served(one)
+
+    running(test)
+
+
+def test_of_an_acknowledgement_of_very_many_ranges_the_latest_are_read() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+            quic = only(one).quic
+            ranges = RangeSet(range(at, at + 1) for at in range(0, 6 * MOST_ACKED, 3))
+            latest = ranges[-1]
+            quic._loss.on_ack_received(ack_rangeset=ranges, ack_delay=0.0, now=1.0, space=quic._ordinary()[0])
+            assert len(ranges) == MOST_ACKED
+            assert ranges[-1] == latest
 
     running(test)
 

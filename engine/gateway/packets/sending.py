@@ -16,6 +16,7 @@ from aioquic.quic.connection import QuicConnectionState
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicSentPacket
+from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
@@ -29,6 +30,9 @@ LEAST_FRAME: Final = 32
 """Bytes of a packet below which no piece of a stream is put into it."""
 TAG: Final = 16
 PROBES: Final = 3
+MOST_ACKED: Final = 64
+"""Ranges of packets that one acknowledgement may tell of: each packet under way is looked for in all of them, and those
+of long ago have been told before."""
 MOST_LIGHT: Final = 64
 """Packets of acknowledgements alone that are remembered until they are acknowledged themselves, which nobody has to."""
 ONE_RTT, CONNECTED, ACKED = Epoch.ONE_RTT, QuicConnectionState.CONNECTED, QuicDeliveryState.ACKED
@@ -65,6 +69,14 @@ class Sending(Streams, ABC):
                     space.sent_packets.pop(light.popleft(), None)
 
         self._loss.on_packet_sent = on_packet_sent  # type: ignore[method-assign]
+        acked = self._loss.on_ack_received
+
+        def on_ack_received(*, ack_rangeset: RangeSet, **how: Any) -> None:
+            while len(ack_rangeset) > MOST_ACKED:
+                ack_rangeset.shift()
+            acked(ack_rangeset=ack_rangeset, **how)
+
+        self._loss.on_ack_received = on_ack_received  # type: ignore[method-assign]
 
     def is_silent(self, since: float) -> bool:
         """Whether no packet has come ``since`` then, and the last `PROBES` were not answered (RFC 9002, 6.2)."""
