@@ -22,7 +22,10 @@ from live import live
 from quic import Client, Running, body, running
 from test_packets import REQUEST, data, head_of, only
 
+from aimds.gateway import under_way
 from aimds.gateway.exchange import LITTLE_UNSENT
+from aimds.gateway.headers import Head
+from aimds.gateway.identity import Identity
 from aimds.gateway.packets import heads
 from aimds.gateway.packets.bounded import MOST_FRAME_BYTES, MOST_LINES, more_lines
 from aimds.gateway.packets.credit import STREAM_WINDOW, STREAMS
@@ -350,6 +353,38 @@ def test_answers_that_nobody_reads_share_the_room_of_their_connection(monkeypatc
         await served(one)
 
     running(test, limits=Limits(deadline_ms=20_000, piece_rows=16))
+
+
+class ByQuery:
+    """Access that takes each for who it says it is."""
+
+    def identify(self, head: Head, *_: object) -> Identity:
+        return Identity(head.query["who"], "acme", frozenset({"screen"}), "key")
+
+
+def test_who_opens_very_many_requests_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_way, "MOST_OF_ONE", 5)
+
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+
+            def begin(who: str) -> int:
+                rows = ndjson({"text": "a"})
+                return client.begin(f"/v1/screen/stream?who={who}", rows, end=False, kind="application/x-ndjson")
+
+            streams = [begin("many") for _ in range(6)]
+            found = await client.answer(streams[5])
+            assert found["status"] == 429
+            assert "5 requests of many are open" in json.loads(found["body"])["detail"]
+            for stream in (*streams[:5], begin("other")):
+                await client.until(lambda stream=stream: client.answers.get(stream, {}).get("body"))
+                assert client.answers[stream]["status"] == 200
+            client._quic.reset_stream(streams[0], ErrorCode.H3_REQUEST_CANCELLED)
+            client.transmit()
+            await client.until(lambda: client.answers[streams[0]].get("stopped"))
+            assert (await client.ask("/v1/screen?who=many", body("a")))["status"] == 200
+
+    running(test, access=ByQuery())
 
 
 def test_an_answer_that_breaks_off_does_not_end_like_a_whole_one() -> None:
