@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from aioquic.h3.connection import ErrorCode, H3Connection, Headers, ProtocolError
-from aioquic.h3.events import H3Event
+from aioquic.h3.connection import ErrorCode, H3Connection, ProtocolError
+from aioquic.h3.events import H3Event, Headers
 from aioquic.quic.events import StreamDataReceived
 
 from aimds.gateway.headers import FIELD_BYTES, MAX_HEADER_BYTES
