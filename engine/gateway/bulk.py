@@ -16,7 +16,7 @@ from aimds.gateway.pieces import ARROW as AS_ARROW
 from aimds.gateway.pieces import Desk, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.rows import Row
-from aimds.gateway.screening import Screening, keyed
+from aimds.gateway.screening import VERDICT_BYTES, Screening, keyed
 
 
 class Bulk(Screening):
@@ -55,6 +55,11 @@ class Bulk(Screening):
         self._under_way: deque[_Slot] = deque()
         self._received = self._count = 0
         self._over = self._admitted = self._waits = False
+
+    @property
+    def expected(self) -> int:
+        """See `Exchange`."""
+        return VERDICT_BYTES[self.form] * sum(slot.piece.count for slot in self._under_way)
 
     @property
     def wants_data(self) -> bool:

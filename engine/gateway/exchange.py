@@ -50,9 +50,14 @@ class Exchange:
         self._out: deque[bytes] = deque()
 
     @property
+    def expected(self) -> int:
+        """Bytes of the answer, about, that will come of what is under way."""
+        return 0
+
+    @property
     def has_room(self) -> bool:
         """Whether a verdict more may wait for the reader."""
-        return self.unsent < LITTLE_UNSENT or (self.unsent < MAX_UNSENT and self.has_share())
+        return self.unsent + self.expected < LITTLE_UNSENT or (self.unsent < MAX_UNSENT and self.has_share())
 
     @property
     def wants_data(self) -> bool:

@@ -12,7 +12,7 @@ from aimds.gateway.identity import Identity
 from aimds.gateway.pieces import Desk, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.rows import Row
-from aimds.gateway.screening import Screening, failure, failures
+from aimds.gateway.screening import VERDICT_BYTES, Screening, failure, failures
 
 PORTION: Final = 256
 """Lines that are read in one go before it is looked whether there is room for more answers."""
@@ -33,6 +33,11 @@ class Lines(Screening):
         self._held = bytearray()
         self._count = self._waiting = 0
         self._over = self._skipping = False
+
+    @property
+    def expected(self) -> int:
+        """See `Exchange`."""
+        return VERDICT_BYTES[self.form] * self._waiting
 
     @property
     def wants_data(self) -> bool:

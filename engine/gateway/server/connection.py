@@ -183,7 +183,8 @@ class Connection(End):
         return request
 
     def _has_share(self) -> bool:
-        return sum(request.exchange.unsent for request in self._requests.values()) < MOST_UNSENT
+        exchanges = [request.exchange for request in self._requests.values()]
+        return sum(one.unsent + one.expected for one in exchanges) < MOST_UNSENT
 
     def _who(self) -> Peer:
         if self._peer is None:
