@@ -26,6 +26,7 @@ from aimds.gateway import under_way
 from aimds.gateway.exchange import LITTLE_UNSENT
 from aimds.gateway.headers import Head
 from aimds.gateway.identity import Identity
+from aimds.gateway.lines import PORTION
 from aimds.gateway.packets import heads
 from aimds.gateway.packets.bounded import MOST_FRAME_BYTES, MOST_LINES, Excess, more_lines
 from aimds.gateway.packets.credit import STREAM_WINDOW, STREAMS
@@ -370,6 +371,28 @@ def test_answers_that_nobody_reads_share_the_room_of_their_connection(monkeypatc
         await served(one)
 
     running(test, limits=Limits(deadline_ms=20_000, piece_rows=16))
+
+
+@pytest.mark.parametrize(("route", "at_once"), [("batch", 64), ("stream", PORTION)])
+def test_rows_under_way_count_as_answers_that_wait(monkeypatch: pytest.MonkeyPatch, route: str, at_once: int) -> None:
+    monkeypatch.setattr(connection, "MOST_UNSENT", 300_000)
+    count = 20
+
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            one.service.hooks = Hooks(lambda: None, one.worker.unjudged)
+            rows = ndjson(*({"text": "a"} for _ in range(400)))
+            for _ in range(count):
+                client.begin(f"/v1/screen/{route}", rows, kind="application/x-ndjson")
+            async with asyncio.timeout(20):
+                while len(only(one)._requests) < count:
+                    await client.ping()
+            for _ in range(10):
+                await client.ping()
+            assert all(request.over for request in only(one)._requests.values())
+            assert one.service.batcher.queued_rows <= count * at_once + 300_000 // 1024 + at_once
+
+    running(test, limits=Limits(deadline_ms=20_000, piece_rows=64))
 
 
 class ByQuery:
