@@ -427,6 +427,9 @@ def test_streams_that_are_over_are_remembered_without_an_entry_each(ids: list[in
         seen.add(stream)
         assert all((one in finished) is (one in seen) for one in range(70))
         assert len(finished) == sum(one - 4 not in seen for one in seen)
+        assert [finished.count(kind) for kind in range(4)] == [
+            sum(one & 3 == kind for one in seen) for kind in range(4)
+        ]
 
 
 def test_a_client_that_never_opens_its_first_streams_leaves_an_entry_for_each_gap_and_not_for_each_request() -> None:

@@ -60,6 +60,8 @@ class Sending(Streams, ABC):
 
         self._loss._on_packets_lost = on_packets_lost  # type: ignore[method-assign]
         sent, light = self._loss.on_packet_sent, deque[int]()
+        self._sent = sent
+        """Told of packets that are in flight."""
 
         def on_packet_sent(*, packet: QuicSentPacket, space: QuicPacketSpace) -> None:
             sent(packet=packet, space=space)
@@ -171,9 +173,11 @@ class Sending(Streams, ABC):
             packet = QuicSentPacket(
                 ONE_RTT, in_flight, eliciting, False, number, QuicPacketType.ONE_RTT, now, len(data), handlers
             )
-            loss.on_packet_sent(packet=packet, space=space)
             if in_flight:
+                self._sent(packet=packet, space=space)
                 room -= len(data)
+            else:
+                loss.on_packet_sent(packet=packet, space=space)
             path.bytes_sent += len(data)
             out.append((data, path.addr))
             if every is not None:
