@@ -16,7 +16,7 @@ from aimds.gateway.pieces import ARROW as AS_ARROW
 from aimds.gateway.pieces import Desk, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.rows import Row
-from aimds.gateway.screening import Screening, keyed
+from aimds.gateway.screening import VERDICT_BYTES, Screening, keyed
 
 
 class Bulk(Screening):
@@ -55,6 +55,11 @@ class Bulk(Screening):
         self._under_way: deque[_Slot] = deque()
         self._received = self._count = 0
         self._over = self._admitted = self._waits = False
+
+    @property
+    def expected(self) -> int:
+        """See `Exchange`."""
+        return VERDICT_BYTES[self.form] * sum(slot.piece.count for slot in self._under_way)
 
     @property
     def wants_data(self) -> bool:
@@ -208,14 +213,13 @@ class Bulk(Screening):
             self._advance(slot, now)
 
         piece.done, piece.failed = done, failed
-        if piece.problems:
-            slot.found = self._unreadable(piece)
-            self._under_way.append(slot)
-            self._deliver()
-            return
         piece.admitted = self._admitted
         try:
-            slot.job = self.desk.place(piece, now + self.slack_s, self.urgency, now)
+            if piece.problems:
+                self.desk.charge(self.identity, piece.count, now, admitted=piece.admitted)
+                slot.found = self._unreadable(piece)
+            else:
+                slot.job = self.desk.place(piece, now + self.slack_s, self.urgency, now)
         except Problem as problem:
             # Once verdicts are on their way, an end would look like that of the answer.
             if not self._admitted and not self.status:
@@ -226,8 +230,11 @@ class Bulk(Screening):
             self._deliver()
             return
         self._admitted = True
-        self.jobs.add(slot.job)
         self._under_way.append(slot)
+        if slot.job is not None:
+            self.jobs.add(slot.job)
+        else:
+            self._deliver()
 
     def _refused(self, slot: _Slot, problem: Problem) -> None:
         slot.found = slot.piece.formed(self.desk.unjudged(slot.piece.requests(), f"not judged: {problem}"))

@@ -13,11 +13,18 @@ from aimds.gateway.problem import Problem
 
 MAX_UNSENT = 1 << 20
 """Bytes of an answer that may wait for a slow reader before no more is read from it."""
+LITTLE_UNSENT = 64 << 10
+"""Of which each answer may have as much, however much waits of others."""
 Headers = list[tuple[str, str]]
 
 
 def _nothing() -> None:
     """Nobody listens yet."""
+
+
+def _always() -> bool:
+    """There is nothing to share with."""
+    return True
 
 
 class Exchange:
@@ -34,14 +41,23 @@ class Exchange:
         self.headers: Headers = []
         self.ended = False
         """The answer is complete; `take` may still hold a part of it."""
+        self.broken = False
+        """It had begun and breaks off: the transport is to end it so that nobody takes it for whole."""
         self.unsent = 0
+        self.has_share: Callable[[], bool] = _always
+        """Whether its transport holds so little of all answers that more of this one may wait."""
         self.on_close: Callable[[Exchange], None] | None = None
         self._out: deque[bytes] = deque()
 
     @property
+    def expected(self) -> int:
+        """Bytes of the answer, about, that will come of what is under way."""
+        return 0
+
+    @property
     def has_room(self) -> bool:
         """Whether a verdict more may wait for the reader."""
-        return self.unsent < MAX_UNSENT
+        return self.unsent + self.expected < LITTLE_UNSENT or (self.unsent < MAX_UNSENT and self.has_share())
 
     @property
     def wants_data(self) -> bool:
@@ -81,7 +97,9 @@ class Exchange:
         """Answer with ``problem``; an answer that has begun ends here, broken off."""
         if self.ended:
             return
-        if not self.status:
+        if self.status:
+            self.broken = True
+        else:
             self.begin(problem.status, problem.headers())
             self.send(problem.body())
         self.finish()

@@ -18,6 +18,8 @@ DEADLINE = "aimds-deadline-ms"
 KEY = "idempotency-key"
 MAX_KEY = 255
 MAX_HEADER_BYTES = 32 << 10
+FIELD_BYTES = 32
+"""What a line counts beside its text (RFC 9114, section 4.2.2)."""
 REPEATABLE = frozenset({"accept", "cookie", "via", "forwarded", "x-forwarded-for", "priority", "cache-control"})
 """Headers that may come more than once; of any other, two are an attempt to be read in two ways."""
 
@@ -57,7 +59,7 @@ class Head:
         found: dict[str, str] = {}
         size = len(target)
         for raw_name, raw_value in headers:
-            size += len(raw_name) + len(raw_value) + 32
+            size += len(raw_name) + len(raw_value) + FIELD_BYTES
             if size > MAX_HEADER_BYTES:
                 raise Problem("headers-too-large", f"at most {MAX_HEADER_BYTES} bytes are taken")
             if raw_name == b":authority":

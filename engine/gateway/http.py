@@ -23,7 +23,7 @@ from aimds.gateway.problem import Problem
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-CERTIFICATES, GONE = "aimds.certificates", "aimds.gone"
+CERTIFICATES, GONE, ABORT = "aimds.certificates", "aimds.gone", "aimds.abort"
 IDLE_S = {"stream": 600.0, "output": 120.0}
 DEFAULT_IDLE_S = 30.0
 """Seconds in which a client must send something of a body that we are ready to read."""
@@ -87,6 +87,10 @@ class App:
         woken.set()
         try:
             await self._write(exchange, send, woken, readable, head_only=scope["method"] == "HEAD")
+            if exchange.broken and gone is not None:
+                # Its end would look like that of a whole answer.
+                scope[ABORT]()
+                await asyncio.wait([gone])
         finally:
             if gone is not None:
                 gone.remove_done_callback(abort)
@@ -140,7 +144,7 @@ class App:
                 exchange.sent(self._clock())
                 readable.set()
             if exchange.ended and not exchange.unsent:
-                if begun:
+                if begun and not exchange.broken:
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
 
@@ -161,7 +165,7 @@ class _Protocol(H11Protocol):
 
         async def with_connection(scope: Any, receive: Any, send: Any) -> None:
             scope[CERTIFICATES] = () if leaf is None else (leaf,)
-            scope[GONE] = self.gone
+            scope[GONE], scope[ABORT] = self.gone, transport.abort
             await app(scope, receive, send)
 
         self.app = with_connection

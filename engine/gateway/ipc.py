@@ -7,6 +7,7 @@ taken. Format: https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ MAX_METADATA = 1 << 20
 MAX_WORD = 256
 """Longest entry of a dictionary, in bytes: channels are short."""
 END = struct.pack("<II", CONTINUATION, 0)
+BUFFER_BYTES = 8 << 10
 _PLAIN = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_null)
 
 
@@ -206,40 +208,26 @@ class Writer:
     """Batches of VERDICTS in, bytes of one Arrow IPC stream out."""
 
     def __init__(self) -> None:
-        self._sink = _Drain()
-        self._stream = pa.ipc.new_stream(pa.PythonFile(self._sink, mode="w"), VERDICTS)
+        self._parts = io.BytesIO()
+        # Arrow writes each buffer of each column by itself.
+        self._sink = pa.BufferedOutputStream(pa.PythonFile(self._parts, mode="w"), BUFFER_BYTES)
+        self._stream = pa.ipc.new_stream(self._sink, VERDICTS)
 
     def batch(self, verdicts: pa.RecordBatch) -> bytes:
         """The bytes to send for ``verdicts``, with the schema before the first."""
         self._stream.write_batch(verdicts)
-        return self._sink.take()
+        return self._taken()
 
     def end(self) -> bytes:
         """The bytes that end the stream."""
         self._stream.close()
-        return self._sink.take()
+        return self._taken()
 
-
-class _Drain:
-    """A file that only collects."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self.closed = False
-
-    def write(self, content: bytes) -> int:
-        self._parts.append(bytes(content))
-        return len(content)
-
-    def flush(self) -> None:
-        """Nothing waits."""
-
-    def close(self) -> None:
-        self.closed = True
-
-    def take(self) -> bytes:
-        out = b"".join(self._parts)
-        self._parts.clear()
+    def _taken(self) -> bytes:
+        self._sink.flush()
+        out = self._parts.getvalue()
+        self._parts.seek(0)
+        self._parts.truncate()
         return out
 
 

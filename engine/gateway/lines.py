@@ -12,7 +12,7 @@ from aimds.gateway.identity import Identity
 from aimds.gateway.pieces import Desk, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.rows import Row
-from aimds.gateway.screening import Screening, failure, failures
+from aimds.gateway.screening import VERDICT_BYTES, Screening, failure, failures
 
 PORTION: Final = 256
 """Lines that are read in one go before it is looked whether there is room for more answers."""
@@ -33,6 +33,11 @@ class Lines(Screening):
         self._held = bytearray()
         self._count = self._waiting = 0
         self._over = self._skipping = False
+
+    @property
+    def expected(self) -> int:
+        """See `Exchange`."""
+        return VERDICT_BYTES[self.form] * self._waiting
 
     @property
     def wants_data(self) -> bool:
@@ -80,7 +85,7 @@ class Lines(Screening):
             self._screen(found, now)
         if len(self._held) > most and b"\n" not in self._held:
             if not self._skipping:
-                self._tell(Problem("too-large", f"a line may have {most} bytes"), str(self._count))
+                self._unread(Problem("too-large", f"a line may have {most} bytes"), self._count, now)
                 self._count += 1
             self._skipping = True
             self._held.clear()
@@ -111,7 +116,7 @@ class Lines(Screening):
             try:
                 one = self.own(rows.row(line, f"line {index + 1}"), index)
             except Problem as problem:
-                self._tell(problem, str(index))
+                self._unread(problem, index, now)
                 continue
             like = one.tenant, one.deadline_ms, one.urgency
             group = groups.get(like)
@@ -179,6 +184,14 @@ class Lines(Screening):
         self._waiting -= len(group.rows)
         self.send(lines)
         self._pump(now)
+
+    def _unread(self, problem: Problem, index: int, now: float) -> None:
+        """Tell what is wrong with a line that is no request; it counts as a row all the same."""
+        try:
+            self.desk.charge(self.identity, 1, now, apart=True)
+        except Problem as limited:
+            problem = limited
+        self._tell(problem, str(index))
 
     def _tell(self, problem: Problem, ident: str) -> None:
         self.send(failure(ident, problem))

@@ -112,6 +112,10 @@ class Desk(Protocol):
     def place(self, piece: Piece, deadline: float, urgency: int, now: float, *, trial: bool = False) -> Job:
         """Queue ``piece``, due at ``deadline``, or raise a Problem; as a ``trial``, that is not counted."""
 
+    def charge(self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False) -> None:
+        """Count ``rows`` that are answered without being screened against the rate of ``identity``, or raise a Problem;
+        ``admitted`` and ``apart`` as in `Piece`."""
+
     def shed(self, problem: Problem, n: int) -> None:
         """Count ``n`` rows that were not even tried, since others like them were refused."""
 

@@ -29,10 +29,9 @@ from aimds.gateway.outputs import Response
 from aimds.gateway.pieces import Limits, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.single import One
+from aimds.gateway.under_way import UnderWay
 from aimds.ids import short
 from aimds.metrics import Metrics, observed
-
-MOST_EXCHANGES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Service:
         self.answers, self.has_tiers = Answers(), has_tiers
         self.ready = True
         self.draining = False
-        self._open: set[Exchange] = set()
+        self._open = UnderWay()
         self._counters: dict[tuple[str, int], Counter] = {}
 
     def open(
@@ -119,18 +118,18 @@ class Service:
             exchange = self._exchange(route, part, head, identity or LOCAL)
         except Problem as problem:
             exchange = self._refused(name, problem, method, target, peer, identity)
-        return self._opened(exchange)
+        return self._opened(exchange, identity)
 
     def _page(self, pages: Pages, head: Head, peer: Peer, now: float) -> Exchange:
         if peer.early and head.method not in ("GET", "HEAD"):
             raise Problem("too-early", "this request changes something; send it again after the handshake")
         return pages.open(head, peer, now)
 
-    def _opened(self, exchange: Exchange) -> Exchange:
+    def _opened(self, exchange: Exchange, identity: Identity | None = None) -> Exchange:
         if exchange.ended:
             self._count(exchange)
             return exchange
-        self._open.add(exchange)
+        self._open.add(exchange, identity)
         exchange.on_close = self._closed
         return exchange
 
@@ -161,8 +160,7 @@ class Service:
         if route.name in ("screen", "turns", "batch", "stream", "output"):
             if self.draining:
                 raise Problem("draining", "no new requests are taken", retry_after_s=1.0)
-            if len(self._open) >= MOST_EXCHANGES:
-                raise Problem("overloaded", f"{len(self._open)} requests are open", retry_after_s=1.0)
+            self._open.check(identity)
         match route.name:
             case "screen":
                 return One("screen", self, head, identity, self.answers)
@@ -217,6 +215,18 @@ class Service:
         self.hooks.work()
         return job
 
+    def charge(self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False) -> None:
+        """Count ``rows`` that are answered without being screened against the rate of ``identity``; see `Rates.take`.
+
+        Raises:
+            Problem: ``rate-limited``.
+        """
+        try:
+            self.rates.take(identity, rows, now, admitted=admitted, apart=apart)
+        except Problem as problem:
+            self.metrics.shed.labels(problem.kind).inc(rows)
+            raise
+
     def shed(self, problem: Problem, n: int) -> None:
         """Count ``n`` rows that were not even tried, since others like them were refused."""
         self.metrics.shed.labels(problem.kind).inc(n)
@@ -269,7 +279,7 @@ class Service:
     def drain(self, now: float) -> None:
         """Take no new requests; what is under way is finished."""
         self.draining = True
-        for exchange in list(self._open):
+        for exchange in self._open:
             exchange.drain(now)
 
     @property

@@ -9,9 +9,12 @@ from aimds.gateway.batching import Job
 from aimds.gateway.exchange import Exchange
 from aimds.gateway.headers import Head
 from aimds.gateway.identity import Identity
-from aimds.gateway.pieces import BRIEF, FULL, Desk
+from aimds.gateway.pieces import ARROW, BRIEF, FULL, Desk
 from aimds.gateway.problem import Problem
 from aimds.gateway.rows import Row
+
+VERDICT_BYTES = {FULL: 1024, BRIEF: 256, ARROW: 256}
+"""Of a row of an answer in each form, about."""
 
 
 class Screening(Exchange):

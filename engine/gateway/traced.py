@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from aimds.gateway.batching import Batch, Job
 from aimds.gateway.exchange import Exchange
-from aimds.gateway.identity import ROUTES
+from aimds.gateway.identity import ROUTES, Identity
 from aimds.gateway.judging import Judged
 from aimds.gateway.pieces import ARROW, OBJECTS, Piece
 from aimds.gateway.problem import Problem
@@ -164,6 +164,10 @@ class _Desk:
         if self._pieces <= MOST_PIECES:
             self._service.follow(piece, self._span)
         return self._service.place(piece, deadline, urgency, now, trial=trial)
+
+    def charge(self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False) -> None:
+        """See `Service.charge`."""
+        self._service.charge(identity, rows, now, admitted=admitted, apart=apart)
 
     def shed(self, problem: Problem, n: int) -> None:
         """See `Service.shed`."""

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from live import Slow
 from quic import Running, running
 from test_client_packets import client, connection, trusted
 from test_packets import only
 
 from aimds.errors import ConfigError
 from aimds.gateway.client import Options, ServerError
+from aimds.gateway.pieces import Limits
 
 __all__ = ["trusted"]
 
@@ -129,6 +131,31 @@ def test_a_stream_that_ends_before_each_row_was_answered_says_so(trusted: Path) 
                 await whole(stream)
 
     running(test)
+
+
+def test_a_stream_that_ends_before_rows_were_answered_that_had_all_been_sent_says_so(trusted: Path) -> None:
+    screener = Slow()
+
+    async def long() -> AsyncIterator[dict[str, Any]]:
+        async for row in Rows(20):
+            yield {**row, "text": "a" * 8000}
+
+    async def test(one: Running) -> None:
+        async with client(one.port, trusted) as ours:
+            stream = ours.stream(long(), brief=True)
+            first = asyncio.ensure_future(anext(stream))
+            assert await asyncio.to_thread(screener.entered.wait, 20)
+            async with asyncio.timeout(20):
+                while not all(request.over for request in only(one)._requests.values()):
+                    await asyncio.sleep(0.01)
+            # The gateway has taken in one line, the window being one row, and gives up what it has not read.
+            one.service.drain(asyncio.get_running_loop().time())
+            screener.go.set()
+            assert (await first)["request_id"] == "0"
+            with pytest.raises(ServerError, match="1 of 20 rows that were taken are answered"):
+                await whole(stream)
+
+    running(test, screener=screener, limits=Limits(deadline_ms=20_000, window_rows=1))
 
 
 def test_a_stream_that_is_refused_stops_its_rows_and_leaves_no_error_for_the_loop_to_tell(trusted: Path) -> None:

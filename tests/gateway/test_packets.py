@@ -22,6 +22,7 @@ from aioquic.h3.connection import (
     validate_request_headers,
 )
 from aioquic.quic.packet_builder import QuicDeliveryState
+from aioquic.quic.recovery import QuicPacketPacer
 from aioquic.quic.stream import QuicStreamSender
 from desk import ATTACK, ndjson
 from hypothesis import given
@@ -32,6 +33,7 @@ from aimds.gateway.headers import Head
 from aimds.gateway.packets import heads
 from aimds.gateway.packets.answer import Answer
 from aimds.gateway.packets.credit import STREAMS
+from aimds.gateway.packets.pacing import LONGEST_PAUSE_S, MOST_PACKETS, Pacer
 from aimds.gateway.packets.receiving import MOST_RANGES
 from aimds.gateway.packets.wire import acknowledgement, pulled, varint
 from aimds.gateway.problem import Problem
@@ -424,6 +426,36 @@ def test_a_connection_whose_timer_fails_is_over_when_its_time_is() -> None:
             assert server._timer is not None
             assert server._timer_at is not None
             assert server._timer_at >= server.quic._close_at
+
+    running(test)
+
+
+@given(st.integers(2_400, 1 << 24), st.floats(1e-4, 2.0))
+def test_a_burst_is_what_goes_in_a_millisecond_within_a_quarter_of_the_window(window: int, rtt: float) -> None:
+    ours, theirs = Pacer(max_datagram_size=1200), QuicPacketPacer(max_datagram_size=1200)
+    for one in (ours, theirs):
+        one.update_rate(window, rtt)
+    every = ours.packet_time
+    assert every is not None
+    assert every == theirs.packet_time
+    packets = ours.bucket_max / every
+    most = min(MOST_PACKETS, window // 4 // 1200, LONGEST_PAUSE_S / every)
+    assert packets == pytest.approx(max(most, theirs.bucket_max / every))
+
+
+def test_a_connection_sends_in_the_bursts_of_its_pacer() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+            quic = only(one).quic
+            quic._loss._cc.congestion_window = 1 << 20
+            quic._loss._pacer.update_rate(1 << 20, 1e-3)
+            quic._loss._pacer.update_bucket(now=quic._loss._pacer.evaluation_time + 1.0)
+            quic._remote_max_data = 1 << 30
+            stream = quic.get_next_available_stream_id(is_unidirectional=True)
+            quic.send_stream_data(stream, b"\x21" + b"a" * 200_000)
+            burst = quic.datagrams_to_send(asyncio.get_running_loop().time())
+            assert 32 < len(burst) <= MOST_PACKETS + 1
 
     running(test)
 

@@ -175,6 +175,47 @@ def test_a_batch_that_is_refused_after_a_line_that_is_no_request_has_a_verdict_f
     assert exchange.ended
 
 
+def limited() -> Desk:
+    """Five rows at once, and one more each ten seconds."""
+    return Desk(access=As(rate=0.1, burst=5.0))
+
+
+def test_lines_of_a_batch_that_are_no_requests_count_against_the_rate_as_rows_do() -> None:
+    desk = limited()
+    found = documents(desk.ask("/v1/screen/batch", b"{}\n" * 3 + body() + b"\n", NDJSON))
+    assert [one["status"] for one in found] == ["error"] * 3 + ["ok"]
+    refused = desk.ask("/v1/screen/batch", b"{}\n" * 2, NDJSON)
+    assert refused.status == 429
+    assert document(refused)["type"].endswith("rate-limited")
+    assert dict(refused.headers)["retry-after"] == "10"
+    assert desk.ask("/v1/screen", body()).status == 200
+    assert desk.ask("/v1/screen", body()).status == 429
+    assert desk.service.metrics.registry.get_sample_value("aimds_shed_rows_total", {"reason": "rate-limited"}) == 3
+
+
+def test_a_batch_that_was_let_in_with_a_line_that_is_no_request_is_not_cut_in_two_and_is_paid_off() -> None:
+    desk = limited()
+    found = documents(desk.ask("/v1/screen/batch", b"{}\n" * 4 + (body() + b"\n") * 3 + b"{}\n" * 3, NDJSON))
+    assert [one["status"] for one in found] == ["error"] * 4 + ["ok"] * 3 + ["error"] * 3
+    desk.now += 55.0
+    assert desk.ask("/v1/screen", body()).status == 429
+    desk.now += 10.0
+    assert desk.ask("/v1/screen", body()).status == 200
+
+
+def test_lines_of_a_stream_that_are_no_requests_count_against_the_rate_as_rows_do() -> None:
+    desk = limited()
+    long = b"x" * (desk.service.limits.max_body_bytes + 1)
+    exchange = desk.open("/v1/screen/stream", NDJSON)
+    for content in (b"{}\n{\n", body() + b"\n", long, b"\n", b"{}\n" * 3, body() + b"\n"):
+        exchange.receive(content, desk.now)
+        desk.run()
+    exchange.end(desk.now)
+    found = documents(exchange)
+    kinds = [one["problem"]["type"].rpartition(":")[2] if "problem" in one else "ok" for one in found]
+    assert kinds == ["unprocessable", "malformed", "ok", "too-large", "unprocessable", *["rate-limited"] * 3]
+
+
 def test_thousands_of_pieces_that_are_refused_are_answered_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
     monkeypatch.setattr(desk.service, "place", Full(desk, 1))

@@ -24,6 +24,8 @@ from aioquic.quic.recovery import QuicPacketPacer, QuicPacketRecovery
 from aioquic.quic.stream import QuicStream, QuicStreamReceiver
 from aioquic.tls import Context
 from desk import ATTACK, ipc, ndjson
+from hypothesis import given
+from hypothesis import strategies as st
 from quic import NOW, Running, body, ca, running
 
 from aimds.gateway import certificates
@@ -417,22 +419,38 @@ def test_what_is_overridden_in_aioquic_is_still_there() -> None:
     assert "_process_events" in vars(QuicConnectionProtocol)
 
 
-def test_streams_that_are_over_are_remembered_without_an_entry_each() -> None:
-    random, finished = Random(3), Finished()
-    ids = [number << 2 | kind for number in range(2000) for kind in (0, 2)]
-    late = {8, 402}
-    for start in range(0, len(ids), 50):
-        part = [stream for stream in ids[start : start + 50] if stream not in late]
-        random.shuffle(part)
-        for stream in part:
-            assert stream not in finished
-            finished.add(stream)
-    assert all((stream in finished) is (stream not in late) for stream in ids)
-    assert ids[-1] + 4 not in finished
-    for stream in late:
+@given(st.lists(st.integers(0, 60)))
+def test_streams_that_are_over_are_remembered_without_an_entry_each(ids: list[int]) -> None:
+    finished, seen = Finished(), set[int]()
+    for stream in ids:
         finished.add(stream)
-    assert len(finished) == 0
-    assert 8 in finished
+        seen.add(stream)
+        assert all((one in finished) is (one in seen) for one in range(70))
+        assert len(finished) == sum(one - 4 not in seen for one in seen)
+        assert [finished.count(kind) for kind in range(4)] == [
+            sum(one & 3 == kind for one in seen) for kind in range(4)
+        ]
+
+
+def test_a_client_that_never_opens_its_first_streams_leaves_an_entry_for_each_gap_and_not_for_each_request() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            gaps = 20
+            for number in range(200):
+                # Stream 0 is never opened, nor is every other one of the first.
+                client._quic._local_next_stream_id_bidi += 4 if number < gaps else 0
+                assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+            (server,) = set(one.server._known.values())
+            async with asyncio.timeout(10):
+                while any(not stream & 3 for stream in server.quic._streams):
+                    await client.ping()
+            assert server.quic.done == 200
+            for kept in (server.quic._forgotten, server.quic._streams_finished):
+                assert len(kept) <= gaps + 1  # type: ignore[arg-type]
+            assert 0 not in server.quic._forgotten
+            assert 4 in server.quic._forgotten
+
+    running(test)
 
 
 def test_certificates_that_cannot_be_read_are_said() -> None:

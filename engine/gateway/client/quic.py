@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult
 
-from aioquic.h3.connection import H3_ALPN, ErrorCode, H3Connection
+from aioquic.h3.connection import H3_ALPN, ErrorCode
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, QuicEvent, StreamDataReceived, StreamReset
@@ -17,6 +17,7 @@ from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, QuicEv
 from aimds.gateway.client.options import Options, ServerError, trust, untrusted
 from aimds.gateway.datagrams import Address, Datagrams, bound
 from aimds.gateway.packets import heads
+from aimds.gateway.packets.bounded import Bounded
 from aimds.gateway.packets.credit import Quic as Credit
 from aimds.gateway.packets.end import End
 from aimds.gateway.packets.receiving import Arrived
@@ -42,7 +43,7 @@ class Quic(End):
 
     def __init__(self, quic: Transport) -> None:
         super().__init__(quic)
-        self._http: H3Connection | None = None
+        self._http: Bounded | None = None
         self.streams: dict[int, Told] = {}
         self.over = False
         self.distrust = ""
@@ -53,7 +54,7 @@ class Quic(End):
     def quic_event_received(self, event: QuicEvent) -> None:
         """Hand events to their streams."""
         if isinstance(event, ProtocolNegotiated):
-            self._http = H3Connection(self.quic)
+            self._http = Bounded(self.quic)
             self.quic.arrived = self._arrived
         elif isinstance(event, ConnectionTerminated):
             if event.error_code in DISTRUST:

@@ -5,6 +5,7 @@ What is overridden of aioquic is private to it; a test looks whether all of it i
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Any
 
 from aimds.gateway.packets.receiving import Receiving
@@ -17,26 +18,45 @@ STREAMS = 128
 
 
 class Finished:
-    """Ids of streams that are over, as aioquic keeps them, without one entry for each request a client ever made."""
+    """Ids of streams that are over, as aioquic keeps them: in ranges, so that there is an entry for each gap and not
+    for each request a client ever made. A gap is of streams that may still be opened, of which there are few."""
 
     def __init__(self) -> None:
-        self._all = [0, 0, 0, 0]
-        """Streams of each kind (RFC 9000, section 2.1) up to which all are over."""
-        self._some: set[int] = set()
+        self._starts: tuple[list[int], ...] = ([], [], [], [])
+        self._stops: tuple[list[int], ...] = ([], [], [], [])
+        """Of each kind of streams (RFC 9000, section 2.1): the ranges of their numbers, rising."""
+        self._counts = [0, 0, 0, 0]
 
     def __contains__(self, stream_id: int) -> bool:
-        return stream_id >> 2 < self._all[stream_id & 3] or stream_id in self._some
+        number, kind = stream_id >> 2, stream_id & 3
+        at = bisect_right(self._starts[kind], number)
+        return at > 0 and number < self._stops[kind][at - 1]
 
     def __len__(self) -> int:
-        return len(self._some)
+        return sum(map(len, self._starts))
+
+    def count(self, kind: int) -> int:
+        """Streams of ``kind`` that are over."""
+        return self._counts[kind]
 
     def add(self, stream_id: int) -> None:
         """``stream_id`` is over."""
-        self._some.add(stream_id)
-        kind = stream_id & 3
-        while (first := self._all[kind] << 2 | kind) in self._some:
-            self._some.discard(first)
-            self._all[kind] += 1
+        number, kind = stream_id >> 2, stream_id & 3
+        starts, stops = self._starts[kind], self._stops[kind]
+        at = bisect_right(starts, number)
+        if at and number < stops[at - 1]:
+            return
+        self._counts[kind] += 1
+        after = at < len(starts) and starts[at] == number + 1
+        if at and stops[at - 1] == number:
+            stops[at - 1] = stops.pop(at) if after else number + 1
+            if after:
+                del starts[at]
+        elif after:
+            starts[at] = number
+        else:
+            starts.insert(at, number)
+            stops.insert(at, number + 1)
 
 
 class Quic(Receiving):
@@ -95,8 +115,14 @@ class Quic(Receiving):
         wanted = data.used - self._held + self.connection_window
         if wanted - data.value >= self.connection_window // 4:
             data.value = wanted
-        if not self._is_client and self.done + STREAMS - streams.value >= STREAMS // 4:
-            streams.value = self.done + STREAMS
+        if self._is_client:
+            return
+        # A request is over when it is answered; its stream stays until that was acknowledged and all of it has come.
+        over: Finished = self._streams_finished  # type: ignore[assignment]
+        wanted = min(self.done, over.count(0) + STREAMS) + STREAMS
+        if wanted - streams.value >= STREAMS // 4:
+            streams.value = wanted
+        # Of one-way streams HTTP/3 has three, so none come to those that aioquic grants at the beginning.
 
     def _write_stream_limits(self, builder: Any, space: Any, stream: Any) -> None:
         if not self._raise_limit(stream):
@@ -111,13 +137,15 @@ class Quic(Receiving):
 
     def _write_connection_limits(self, builder: Any, space: Any) -> None:
         self._raise_limits()
-        data, streams = self._local_max_data, self._local_max_streams_bidi
-        used = data.used, streams.used
-        data.used = streams.used = 0
+        limits = self._local_max_data, self._local_max_streams_bidi, self._local_max_streams_uni
+        used = [limit.used for limit in limits]
+        for limit in limits:
+            limit.used = 0
         try:
             super()._write_connection_limits(builder, space)
         finally:
-            data.used, streams.used = used
+            for limit, one in zip(limits, used, strict=True):
+                limit.used = one
 
     def unsent(self, stream_id: int) -> int:
         """Bytes that wait to be sent or acknowledged."""

@@ -18,13 +18,15 @@ from aioquic.quic.stream import FinalSizeError, QuicStream
 
 from aimds.gateway.packets.answer import Asked
 from aimds.gateway.packets.sending import CONNECTED, ONE_RTT, Sending
+from aimds.gateway.packets.streams import checked
 from aimds.gateway.packets.wire import MOST, pulled
 
 ACK, PING, STREAM, STREAM_END = 0x02, 0x01, 0x08, 0x10
 MAX_DATA, MAX_STREAM_DATA = 0x10, 0x11
+MOST_PATHS = 8
+"""Addresses of the other end that are remembered, the one in use among them."""
 MOST_RANGES = 64
-"""Ranges of packets that are remembered to be acknowledged (RFC 9000, section 13.2.3): however they lie, they fit into
-one packet."""
+"""Ranges of packets that are remembered to be acknowledged (RFC 9000, section 13.2.3); they fit into one packet."""
 
 
 class Arrived(QuicEvent):
@@ -134,6 +136,7 @@ class Receiving(Sending):
     def _elsewhere(self) -> None:
         """Aioquic has read frames: its events keep their place, and streams may be over that nobody has looked at."""
         self._latest.clear()
+        del self._network_paths[MOST_PATHS:]
         for space in self._loss.spaces:
             while len(space.ack_queue) > MOST_RANGES:
                 space.ack_queue.shift()
@@ -260,6 +263,7 @@ class Receiving(Sending):
             event = receiver.handle_frame(QuicStreamFrame(content[at:stop], over, offset))
         except FinalSizeError as error:
             raise QuicConnectionError(QuicErrorCode.FINAL_SIZE_ERROR, kind, str(error)) from None
+        checked(receiver, kind)
         if event is not None:
             self._take(stream, stream_id, event.data, event.end_stream)
         return stop

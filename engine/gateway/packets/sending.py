@@ -8,6 +8,7 @@ whether all of it is still there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -15,20 +16,25 @@ from aioquic.quic.connection import QuicConnectionState
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicSentPacket
+from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
 from aimds.gateway.packets.answer import Answer
+from aimds.gateway.packets.pacing import LONGEST_PAUSE_S, Pacer
 from aimds.gateway.packets.streams import Streams
 from aimds.gateway.packets.wire import SMALL, acknowledgement, varint
 
 LEAST_FRAME: Final = 32
 """Bytes of a packet below which no piece of a stream is put into it."""
 TAG: Final = 16
-LONGEST_PAUSE_S: Final = 1e-3
-"""Between packets that are sent at a pace."""
 PROBES: Final = 3
+MOST_ACKED: Final = 64
+"""Ranges of packets that one acknowledgement may tell of: each packet under way is looked for in all of them, and those
+of long ago have been told before."""
+MOST_LIGHT: Final = 64
+"""Packets of acknowledgements alone that are remembered until they are acknowledged themselves, which nobody has to."""
 ONE_RTT, CONNECTED, ACKED = Epoch.ONE_RTT, QuicConnectionState.CONNECTED, QuicDeliveryState.ACKED
 
 
@@ -40,6 +46,7 @@ class Sending(Streams, ABC):
         """There may be connection ids that the other end has not been told."""
         self._found: tuple[QuicPacketSpace, CryptoPair] | None = None
         super().__init__(**options)
+        self._loss._pacer = Pacer(max_datagram_size=self._max_datagram_size)
         lost = self._loss._on_packets_lost
 
         def on_packets_lost(*, now: float, packets: Iterable[QuicSentPacket], space: Any) -> None:
@@ -52,6 +59,26 @@ class Sending(Streams, ABC):
                 self._unsaid = True
 
         self._loss._on_packets_lost = on_packets_lost  # type: ignore[method-assign]
+        sent, light = self._loss.on_packet_sent, deque[int]()
+        self._sent = sent
+        """Told of packets that are in flight."""
+
+        def on_packet_sent(*, packet: QuicSentPacket, space: QuicPacketSpace) -> None:
+            sent(packet=packet, space=space)
+            if not packet.in_flight and packet.epoch is ONE_RTT:
+                light.append(packet.packet_number)
+                if len(light) > MOST_LIGHT:
+                    space.sent_packets.pop(light.popleft(), None)
+
+        self._loss.on_packet_sent = on_packet_sent  # type: ignore[method-assign]
+        acked = self._loss.on_ack_received
+
+        def on_ack_received(*, ack_rangeset: RangeSet, **how: Any) -> None:
+            while len(ack_rangeset) > MOST_ACKED:
+                ack_rangeset.shift()
+            acked(ack_rangeset=ack_rangeset, **how)
+
+        self._loss.on_ack_received = on_ack_received  # type: ignore[method-assign]
 
     def is_silent(self, since: float) -> bool:
         """Whether no packet has come ``since`` then, and the last `PROBES` were not answered (RFC 9002, 6.2)."""
@@ -146,9 +173,11 @@ class Sending(Streams, ABC):
             packet = QuicSentPacket(
                 ONE_RTT, in_flight, eliciting, False, number, QuicPacketType.ONE_RTT, now, len(data), handlers
             )
-            loss.on_packet_sent(packet=packet, space=space)
             if in_flight:
+                self._sent(packet=packet, space=space)
                 room -= len(data)
+            else:
+                loss.on_packet_sent(packet=packet, space=space)
             path.bytes_sent += len(data)
             out.append((data, path.addr))
             if every is not None:

@@ -6,12 +6,26 @@ whether all of it is still there.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from aioquic.quic.connection import QuicConnection
-from aioquic.quic.stream import QuicStream
+from aioquic.quic.connection import QuicConnection, QuicConnectionError
+from aioquic.quic.packet import QuicErrorCode
+from aioquic.quic.stream import QuicStream, QuicStreamReceiver
 
 from aimds.gateway.packets.answer import Answer
+
+MOST_GAPS: Final = 256
+"""In what has come of a stream: aioquic comes by all of them for each frame, and a byte can make one."""
+
+
+def checked(receiver: QuicStreamReceiver, kind: int, code: int = QuicErrorCode.INTERNAL_ERROR) -> None:
+    """Whether what has come to ``receiver`` with a frame of ``kind`` has few gaps.
+
+    Raises:
+        QuicConnectionError: it has more than packets that are lost and overtaken leave.
+    """
+    if len(receiver._ranges) > MOST_GAPS:
+        raise QuicConnectionError(code, kind, "Too many gaps in a stream")
 
 
 class Streams(QuicConnection):
@@ -64,6 +78,18 @@ class Streams(QuicConnection):
     def _handle_reset_stream_frame(self, context: Any, frame_type: int, buf: Any) -> None:
         super()._handle_reset_stream_frame(context, frame_type, buf)
         self._broken(self._events[-1].stream_id)  # type: ignore[attr-defined]
+
+    def _handle_stream_frame(self, context: Any, frame_type: int, buf: Any) -> None:
+        start = buf.tell()
+        stream_id = buf.pull_uint_var()
+        buf.seek(start)
+        super()._handle_stream_frame(context, frame_type, buf)
+        if stream_id in self._streams:
+            checked(self._streams[stream_id].receiver, frame_type)
+
+    def _handle_crypto_frame(self, context: Any, frame_type: int, buf: Any) -> None:
+        super()._handle_crypto_frame(context, frame_type, buf)
+        checked(self._crypto_streams[context.epoch].receiver, frame_type, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED)
 
     def takes_more(self, stream_id: int) -> bool:
         """Whether a stream is there, its end was not written, and nobody has broken it off."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aioquic.h3.connection import ErrorCode, H3Connection, ProtocolError
+from aioquic.h3.connection import ErrorCode, ProtocolError
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.events import (
     ConnectionTerminated,
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from aimds.gateway.datagrams import Address
 from aimds.gateway.identity import Peer
 from aimds.gateway.packets import heads
+from aimds.gateway.packets.bounded import Bounded
 from aimds.gateway.packets.credit import Quic
 from aimds.gateway.packets.end import End
 from aimds.gateway.packets.receiving import Arrived
@@ -29,6 +30,10 @@ from aimds.gateway.server.requests import Opening, Request, Requests
 
 SEND_BUFFER = 256 << 10
 """Bytes of an answer that aioquic may hold, sent or not, until they are acknowledged."""
+LITTLE_SEND_BUFFER, MOST_BUFFERS = 32 << 10, 32
+"""As much where more streams than so many have something to send or to be acknowledged."""
+MOST_UNSENT = 8 << 20
+"""Bytes of all answers of a connection that may wait for its reader, beside a little of each."""
 DATA = b"\0"
 """Type of a frame (RFC 9114, section 7.2.1)."""
 
@@ -44,13 +49,15 @@ class Connection(End):
         super().__init__(quic)
         self._service, self._address, self._completed = service, address, completed
         self._requests: dict[int, Request] = {}
-        self._http: H3Connection | None = None
+        self._http: Bounded | None = None
         self._reader: Requests | None = None
         self._due: set[int] = set()
         self._came: dict[int, Request] = {}
         """Requests with something that was not handed on yet."""
         self._full: set[int] = set()
         """Streams whose answer waits for room."""
+        self._unread: dict[int, int] = {}
+        """Bytes that aioquic keeps of streams: of a frame that is not whole, or behind a head that waits."""
         self._peer: Peer | None = None
         self._connections = service.metrics.connections.labels("quic")
         self._counted = self._over = False
@@ -65,7 +72,7 @@ class Connection(End):
     def quic_event_received(self, event: QuicEvent) -> None:
         """Take in what the connection tells."""
         if isinstance(event, ProtocolNegotiated):
-            self._http = H3Connection(self._quic)
+            self._http = Bounded(self._quic)
             self._reader = Requests(self._http)
             self.quic.arrived = self._arrived
             self._counted = True
@@ -92,6 +99,7 @@ class Connection(End):
         elif self._http is not None:
             for found in self._http.handle_event(event):
                 self._take(found)
+            self._weigh()
 
     def _arrived(self, event: Arrived) -> None:
         stream_id, over = event.stream_id, event.over
@@ -122,6 +130,19 @@ class Connection(End):
             reader.close(error)
         for one in found:
             self._take(one)
+        if self._unread or stream_id in http._stream:
+            self._weigh(stream_id)
+
+    def _weigh(self, *more: int) -> None:
+        """Count what aioquic keeps of requests as held, so that no credit is given for it."""
+        assert self._http is not None
+        for stream_id in {*self._unread, *more}:
+            stream = self._http._stream.get(stream_id)
+            size = 0 if stream is None or self.quic.is_forgotten(stream_id) else len(stream.buffer)
+            if change := size - self._unread.pop(stream_id, 0):
+                self.quic.hold(stream_id, change)
+            if size:
+                self._unread[stream_id] = size
 
     def _hold(self, stream_id: int, request: Request, size: int) -> None:
         if size:
@@ -156,9 +177,14 @@ class Connection(End):
         exchange = self._service.open(head.method, head.target, head.headers, self._who(), now, head.read)
         request = self._requests[stream_id] = Request(exchange, head.size, plain=plain)
         exchange.wake = lambda: self._wake(stream_id)
+        exchange.has_share = self._has_share
         if exchange.status or exchange.ended:
             self._wake(stream_id)
         return request
+
+    def _has_share(self) -> bool:
+        exchanges = [request.exchange for request in self._requests.values()]
+        return sum(one.unsent + one.expected for one in exchanges) < MOST_UNSENT
 
     def _who(self) -> Peer:
         if self._peer is None:
@@ -210,7 +236,8 @@ class Connection(End):
         if exchange.status and not request.begun:
             request.begun = True
             parts.append(heads.head(exchange.status, tuple(exchange.headers)))
-        room = SEND_BUFFER - quic.unsent(stream_id)
+        room = SEND_BUFFER if len(self._quic._streams) <= MOST_BUFFERS else LITTLE_SEND_BUFFER
+        room -= quic.unsent(stream_id)
         while exchange.unsent and room > 0:
             content = exchange.take(PORTION)
             parts += (DATA, varint(len(content)), content)
@@ -218,8 +245,11 @@ class Connection(End):
             if not exchange.ended or exchange.unsent:
                 exchange.sent(self._loop.time())
         over = exchange.ended and not exchange.unsent
-        quic.send_stream_data(stream_id, b"".join(parts), over)
+        quic.send_stream_data(stream_id, b"".join(parts), over and not exchange.broken)
         if over:
+            if exchange.broken:
+                # Its end would look like that of a whole answer (RFC 9114, section 4.1).
+                self._quic.reset_stream(stream_id, ErrorCode.H3_INTERNAL_ERROR)
             self._finish(stream_id)
             return
         if exchange.unsent:
@@ -243,12 +273,14 @@ class Connection(End):
         elif not stream_id & 3 and self.quic.forget(stream_id):
             # Its head did not come, or not all of it: whatever of it comes late begins no request.
             self.quic.cancel(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
+            self._unread.pop(stream_id, None)
             if self._reader is not None:
                 self._reader.finish(stream_id)
 
     def _forget(self, stream_id: int, request: Request) -> None:
         self._came.pop(stream_id, None)
         self._full.discard(stream_id)
+        self._unread.pop(stream_id, None)
         if not request.plain and self._reader is not None:
             self._reader.finish(stream_id)
         self.quic.forget(stream_id)

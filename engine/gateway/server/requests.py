@@ -180,7 +180,9 @@ class Requests:
         """The request is over: what aioquic has of its stream goes, but for a head that waits for the table, for which
         aioquic would look."""
         stream = self._http._stream.get(stream_id)
-        if stream is not None and not stream.blocked:
+        if stream is not None and stream.blocked:
+            stream.buffer = b""
+        elif stream is not None:
             del self._http._stream[stream_id]
 
     def close(self, error: ProtocolError) -> None:

@@ -1,0 +1,97 @@
+"""HTTP/3 as aioquic reads it, with bounds on what the other end may have it keep.
+
+aioquic collects each frame but DATA until it is whole, whatever size it states, and gives out a head however often it
+repeats an entry of the table.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aioquic.h3.connection import ErrorCode, H3Connection, ProtocolError
+from aioquic.h3.events import H3Event, Headers
+from aioquic.quic.events import StreamDataReceived
+
+from aimds.gateway.headers import FIELD_BYTES, MAX_HEADER_BYTES
+
+MOST_FRAME_BYTES: Final = 2 * MAX_HEADER_BYTES
+"""Of a frame that is no DATA: so that a head that is only somewhat too large is told so."""
+MOST_LINES: Final = MAX_HEADER_BYTES // FIELD_BYTES
+"""Of a head: more of them are too large, however short they are."""
+
+
+class Excess(ProtocolError):
+    """The other end makes more work than it needs (RFC 9114, section 8.1)."""
+
+    error_code = ErrorCode.H3_EXCESSIVE_LOAD
+
+
+class Bounded(H3Connection):
+    """As in aioquic; a connection on which more is kept than a frame may have is closed."""
+
+    def _receive_stream_data(self, event: StreamDataReceived) -> list[H3Event]:
+        found = super()._receive_stream_data(event)
+        stream = self._stream.get(event.stream_id)
+        # What waits for the table counts as held, since bodies may be behind it.
+        if stream is not None and not stream.blocked and len(stream.buffer) > MOST_FRAME_BYTES:
+            raise Excess("a frame is too large")
+        return found
+
+    def _decode_headers(self, stream_id: int, frame_data: bytes | None) -> Headers:
+        if frame_data is not None:
+            if len(frame_data) > MOST_FRAME_BYTES:
+                raise Excess("a head is too large")
+            # A byte may stand for an entry of 4,096 in the table, and for a hundred in the static one.
+            if frame_data[:1] > b"\0" and more_lines(frame_data, MOST_LINES):
+                raise Excess("a head has too many lines")
+        return super()._decode_headers(stream_id, frame_data)
+
+
+def more_lines(block: bytes, most: int) -> bool:
+    """Whether a head encoded as ``block`` (RFC 9204, section 4.5) has more than ``most`` lines; one that is damaged has
+    as many as can be read."""
+    count = 0
+    try:
+        _, at = prefixed(block, 0, 8)
+        _, at = prefixed(block, at, 7)
+        while at < len(block) and count <= most:
+            first = block[at]
+            if first & 0x80:
+                _, at = prefixed(block, at, 6)
+            elif first & 0x40:
+                _, at = prefixed(block, at, 4)
+                at = _after(block, at, 7)
+            elif first & 0x20:
+                at = _after(block, _after(block, at, 3), 7)
+            elif first & 0x10:
+                _, at = prefixed(block, at, 4)
+            else:
+                _, at = prefixed(block, at, 3)
+                at = _after(block, at, 7)
+            count += 1
+    except IndexError:
+        pass
+    return count > most
+
+
+def prefixed(block: bytes, at: int, bits: int) -> tuple[int, int]:
+    """The number with a prefix of ``bits`` bits (RFC 7541, section 5.1) that begins ``at``, and where it ends.
+
+    Raises:
+        IndexError: ``block`` ends before.
+    """
+    most = (1 << bits) - 1
+    value, at, shift = block[at] & most, at + 1, 0
+    if value < most:
+        return value, at
+    while True:
+        value += (block[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if block[at - 1] < 128:
+            return value, at
+
+
+def _after(block: bytes, at: int, bits: int) -> int:
+    """Where the string that begins ``at`` ends."""
+    size, at = prefixed(block, at, bits)
+    return at + size
