@@ -53,4 +53,4 @@ class UnderWay:
 
 
 def _name(identity: Identity | None) -> str:
-    return "" if identity is None else identity.name
+    return "" if identity is None else f"{identity.kind}:{identity.name}"

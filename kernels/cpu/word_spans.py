@@ -91,8 +91,8 @@ def _spans(
 @register("word_spans", "cpu")
 def word_spans(values: Bytes, offsets: Offsets, *, threads: int) -> tuple[Offsets, Ints, Ints, Bytes]:
     def part(first: int, last: int) -> tuple[Offsets, Ints, Ints, Bytes]:
-        # A word of one byte needs one more beside it, but for the last of its row.
-        room = (int(offsets[last] - offsets[first]) + last - first) // 2
+        # A word of one byte has one more beside it, but for the last and one before a character cut off at the end.
+        room = int(offsets[last] - offsets[first]) // 2 + last - first
         word_offsets = np.empty(last - first + 1, np.int64)
         starts, ends, kinds = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.uint8)
         n = _spans(values, offsets, first, last, word_offsets, starts, ends, kinds)

@@ -23,17 +23,19 @@ from quic import Client, Running, body, running
 from test_packets import REQUEST, data, head_of, only
 
 from aimds.gateway import under_way
-from aimds.gateway.exchange import LITTLE_UNSENT
+from aimds.gateway.exchange import LITTLE_UNSENT, Exchange
 from aimds.gateway.headers import Head
 from aimds.gateway.identity import Identity
 from aimds.gateway.lines import PORTION
 from aimds.gateway.packets import heads
-from aimds.gateway.packets.bounded import MOST_FRAME_BYTES, MOST_LINES, Excess, more_lines
+from aimds.gateway.packets.bounded import MOST_FRAME_BYTES, MOST_LINES, Excess, more_lines, prefixed
 from aimds.gateway.packets.credit import STREAM_WINDOW, STREAMS
 from aimds.gateway.packets.receiving import MOST_PATHS
 from aimds.gateway.packets.sending import MOST_ACKED, MOST_LIGHT
 from aimds.gateway.packets.streams import MOST_GAPS
+from aimds.gateway.packets.wire import MOST
 from aimds.gateway.pieces import Limits
+from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Hooks
 from aimds.gateway.server import connection
 from aimds.gateway.settings import Settings
@@ -166,6 +168,16 @@ def test_lines_of_a_head_are_counted_as_they_are_decoded(first: Any, second: Any
         assert not more_lines(block, len(lines))
         for stop in range(len(block)):
             assert not more_lines(block[:stop], len(lines))
+
+
+@pytest.mark.parametrize("bits", [3, 4, 6, 7, 8])
+def test_a_number_of_a_head_is_read_up_to_62_bits_and_no_further(bits: int) -> None:
+    longest = heads._prefixed(0, bits, MOST)
+    assert prefixed(longest, 0, bits) == (MOST, len(longest))
+    endless = bytes([(1 << bits) - 1]) + b"\xff" * 9
+    for rest in (b"", b"\0", b"\xff" * 100 + b"\0"):
+        with pytest.raises(IndexError):
+            prefixed(endless + rest, 0, bits)
 
 
 def test_what_waits_behind_a_head_for_the_table_has_no_credit_and_is_read_in_the_end() -> None:
@@ -425,6 +437,18 @@ def test_who_opens_very_many_requests_leaves_room_for_others(monkeypatch: pytest
             assert (await client.ask("/v1/screen?who=many", body("a")))["status"] == 200
 
     running(test, access=ByQuery())
+
+
+def test_who_has_the_name_of_another_and_shows_something_else_for_it_takes_none_of_its_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(under_way, "MOST_OF_ONE", 1)
+    opened = under_way.UnderWay()
+    by_token, by_key = (Identity("a", "acme", frozenset({"screen"}), kind) for kind in ("jwt", "key"))
+    opened.add(Exchange(), by_token)
+    opened.check(by_key)
+    with pytest.raises(Problem, match="1 requests of a are open"):
+        opened.check(by_token)
 
 
 def test_an_answer_that_breaks_off_does_not_end_like_a_whole_one() -> None:

@@ -36,6 +36,12 @@ def test_a_row_depends_neither_on_its_neighbours_nor_on_threads():
         assert all(np.array_equal(many[part], one) for many, one in zip(whole[1:], alone[1:], strict=True))
 
 
+@pytest.mark.parametrize("rows", [[b"a\xe4"], [b"a b\xf0\xa0"], [b"a\xe4"] * 1000])
+def test_a_character_cut_off_at_the_end_is_a_word_beside_the_one_before(rows):
+    check(rows)
+    assert kernels.word_spans(*naive.ragged(rows, np.uint8))[0][1] == len(rows[0].split()) + 1
+
+
 def test_a_stretch_of_a_script_without_spaces_is_a_word_and_a_full_stop_parts_sentences():
     _, starts, ends, kinds = kernels.word_spans(*naive.ragged(["ab 忽略-c. d".encode()], np.uint8))
     assert starts.tolist() == [0, 3, 10, 13]

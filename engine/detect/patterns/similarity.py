@@ -42,16 +42,15 @@ MAX_REACH = 0.6
 class Index:
     """All tables of a bank of P patterns, immutable.
 
-    ``words``: numbers of each pattern's words; ``weights``: their weights. ``total`` int64 (P,): cost of a pattern of
-    which nothing matches. ``keys``, ``ids``: vocabulary; ``row_of`` int32: token row of a word, -1 to skip. ``near``:
-    per token row, which pattern words are near, at which cost: offsets int64, words int32, costs int32; ``post_*``: the
-    places it makes cheaper, and by how much. ``place_from`` int64 (P+1,): the places of each pattern;
-    ``place_pattern``, ``place_word``, ``heavy``: pattern and word of a place, and whether it is heavy; ``heavy_need``
-    int32 (P,): heavy words that a match holds.
+    ``words``: numbers of each pattern's words. ``total`` int64 (P,): cost of a pattern of which nothing matches.
+    ``keys``, ``ids``: vocabulary; ``row_of`` int32: token row of a word, -1 to skip. ``near``: per token row, which
+    pattern words are near, at which cost: offsets int64, words int32, costs int32; ``post_*``: the places it makes
+    cheaper, and by how much. ``place_from`` int64 (P+1,): the places of each pattern; ``place_pattern``,
+    ``place_word``, ``heavy``: pattern and word of a place, and whether it is heavy; ``heavy_need`` int32 (P,): heavy
+    words that a match holds.
     """
 
     words: tuple[Ints, ...]
-    weights: tuple[F32, ...]
     total: Offsets
     keys: npt.NDArray[np.uint64]
     ids: Ints
@@ -105,7 +104,6 @@ class Index:
         heavy = [_heavy(w) for w in weights]
         return cls(
             words,
-            weights,
             total,
             keys,
             ids,

@@ -18,6 +18,8 @@ MOST_FRAME_BYTES: Final = 2 * MAX_HEADER_BYTES
 """Of a frame that is no DATA: so that a head that is only somewhat too large is told so."""
 MOST_LINES: Final = MAX_HEADER_BYTES // FIELD_BYTES
 """Of a head: more of them are too large, however short they are."""
+MOST_BITS: Final = 62
+"""Of a number in a head (RFC 9204, section 4.1.1): to read one as long as its head takes the square of its bytes."""
 
 
 class Excess(ProtocolError):
@@ -78,17 +80,18 @@ def prefixed(block: bytes, at: int, bits: int) -> tuple[int, int]:
     """The number with a prefix of ``bits`` bits (RFC 7541, section 5.1) that begins ``at``, and where it ends.
 
     Raises:
-        IndexError: ``block`` ends before.
+        IndexError: ``block`` ends before, or the number is longer than MOST_BITS.
     """
     most = (1 << bits) - 1
-    value, at, shift = block[at] & most, at + 1, 0
+    value, at = block[at] & most, at + 1
     if value < most:
         return value, at
-    while True:
+    for shift in range(0, MOST_BITS, 7):
         value += (block[at] & 127) << shift
-        at, shift = at + 1, shift + 7
+        at += 1
         if block[at - 1] < 128:
             return value, at
+    raise IndexError(at)
 
 
 def _after(block: bytes, at: int, bits: int) -> int:

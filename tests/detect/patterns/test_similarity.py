@@ -155,7 +155,8 @@ def confirmed(tokens: npt.NDArray[np.int32], pattern: int) -> bool:
         known = zip(near_words[low:high].tolist(), costs[low:high].tolist(), strict=True)
         near = [(cost, words.index(word), word) for word, cost in known if word in words]
         found.append(min(near)[2] if near else -1)
-    wanted = [word for word, weight in zip(words, INDEX.weights[pattern], strict=True) if weight >= HEAVY]
+    weights = [weight for word in split([PATTERNS[pattern].encode()])[0] if (weight := LEXICON.weight(word)) > 0]
+    wanted = [word for word, weight in zip(words, weights, strict=True) if weight >= HEAVY]
     common = np.zeros((len(found) + 1, len(wanted) + 1), np.int64)
     for i, a in enumerate(found):
         for j, b in enumerate(wanted):
