@@ -8,7 +8,7 @@ keeps the machine code on disk. Arguments that do not fit raise `KernelError` na
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,9 @@ import numpy.typing as npt
 from aimds.errors import KernelError
 from aimds.kernels import ragged, registry, spec
 from aimds.kernels.registry import backend, names
-from aimds.kernels.stems import build as build_stems
+
+if TYPE_CHECKING:
+    from aimds.kernels.stems import Stems
 
 __all__ = [
     "add_norm",
@@ -318,6 +320,25 @@ def concepts(
         raise KernelError("concepts", "main", f"{main} is none of {languages} languages")
     found = _dispatch("concepts", arguments, threads=threads)
     return cast("tuple[npt.NDArray[np.int16], U8, I32, I32, I64]", found)
+
+
+def build_stems(
+    langs: U8,
+    concepts: U8,
+    part_from: I32,
+    parts: I32,
+    pool: U8,
+    clitics: I32,
+) -> Stems:
+    """The table of E entries for `concepts`, as `aimds.kernels.stems.build`, which says what raises.
+
+    Args:
+        langs, concepts: uint8 (E,), language and concept of each entry. part_from, parts, pool, clitics: as in
+        `aimds.kernels.stems.Stems`.
+    """
+    from aimds.kernels import stems
+
+    return stems.build(langs, concepts, part_from, parts, pool, clitics)
 
 
 def concept_pairs(concept: U8, concept_offsets: I64, reach: int, *, threads: int = 1) -> tuple[I64, I32, F32]:

@@ -122,7 +122,8 @@ def _title(verdict: Verdict, threat: Threat) -> str:
 
 def _severity(verdict: Verdict, severity: float) -> str:
     # A type's impact bounds it, so that what is certain may be of low severity.
-    most = f" of at most {get(verdict.threat_type).impact:.2f}" if verdict.threat_type in CODES else ""
+    impact = get(verdict.threat_type).impact if verdict.threat_type in CODES else 0.0
+    most = f" of at most {impact:.2f}" if impact else ""
     return f"severity {severity:.2f}{most} ({severity_word(severity)})"
 
 

@@ -332,3 +332,8 @@ def test_a_row_that_its_session_raised_says_what_raised_it() -> None:
     assert "session score 0.970" in told
     assert "sessions  sessions.rise  –  0.97  the turns of the session become ever more unusual" in told
     assert "Nothing found in the text, but in its session" in shown(verdict(**changed), "And now?")
+
+
+def test_a_row_without_a_threat_has_no_most_that_its_severity_could_be() -> None:
+    told = shown(verdict(action="flag", threat_type="none", severity=0.0, status="partial", evidence=[]), "And now?")
+    assert "severity 0.00 (low)" in told
