@@ -13,7 +13,7 @@ from aimds.detect import deep
 from aimds.jobs.deep import graph
 
 PLACES = 200
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"), "ignore", "all", "rules", "hello", "."]  # fmt: skip
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"), "ignore", "all", "rules", "hello", "."]  # fmt: skip
 
 
 @dataclass(frozen=True)

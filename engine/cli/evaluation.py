@@ -13,7 +13,7 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from aimds.cli import terminal
-from aimds.jobs.evaluate.card import profiles, size
+from aimds.jobs.evaluate.card import mean_detection, profiles, size
 from aimds.jobs.evaluate.points import SHIPPED
 from aimds.printable import counted, visible
 
@@ -142,7 +142,8 @@ def _out_of_fold(console: Console, result: Result) -> None:
         add(row["source"], "attack" if row["label"] else "benign", f"{size(row):,}", row)
     table.add_section()
     macro = report["macro"]
-    add(f"mean over {macro['sources']} sources", "attack", "", macro["detection"])
+    sources, detection = mean_detection(macro)
+    add(f"mean over {sources} sources", "attack", "", detection)
     add("ordinary traffic, weighted", "benign", "", macro["false_alarms"])
     console.print(terminal.uncut(table))
     if report["ablation"]:

@@ -41,6 +41,15 @@ def profiles(rates: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return nested or {"fast": {name: value for name, value in rates.items() if name.startswith("0.")}}
 
 
+def mean_detection(macro: Mapping[str, Any]) -> tuple[int, dict[str, dict[str, float]]]:
+    """Number of sources, and the mean share of attacks found in them, profile → p-value → rate: those that the encoder
+    judged, or ``fast`` over all where it judged none."""
+    if macro.get("detection"):
+        return int(macro.get("sources", 0)), profiles(macro["detection"])
+    whole = macro.get(ALL, {})
+    return int(whole.get("sources", 0)), {name: value for name, value in whole.items() if name in PROFILES}
+
+
 def size(row: Mapping[str, Any]) -> int:
     """The rows that the rates of `profiles` are shares of: those that every profile judged, else all."""
     return int(row.get("judged") or row["n"])

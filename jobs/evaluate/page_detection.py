@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aimds.jobs.evaluate import plots
-from aimds.jobs.evaluate.card import profiles, size
+from aimds.jobs.evaluate.card import mean_detection, profiles, size
 from aimds.jobs.evaluate.plots import Share
 from aimds.jobs.evaluate.shortfalls import NOMINAL, stage_name, title
 from aimds.jobs.intervals import clopper_pearson
@@ -158,10 +158,9 @@ def _other(row: Row, profile: str) -> str:
 
 def _means(macro: Row) -> list[tuple[str, str]]:
     out = []
-    words = {"detection": f"found, mean of {macro.get('sources', 0)} sources", "false_alarms": "benign traffic flagged"}
-    for measure, told in words.items():
-        rates = macro.get(measure) or {}
-        by_profile = rates if any(isinstance(value, Mapping) for value in rates.values()) else {"": rates}
+    sources, detection = mean_detection(macro)
+    alarms = profiles(macro.get("false_alarms") or {})
+    for told, by_profile in ((f"found, mean of {sources} sources", detection), ("benign traffic flagged", alarms)):
         for profile, values in by_profile.items():
             said = ", ".join(f"{percent(value, 1)} at p ≤ {p}" for p, value in values.items())
             if said:

@@ -100,7 +100,7 @@ def _fit(rows: Path, pretrained: Path, mask: int, config: TrainConfig, kept: Fol
                 config.rate,
                 config.batch_tokens,
                 config.seed,
-                order=place,
+                order=config.seed * config.deep_fits + place,
                 hidden=config.deep_hidden if place % 2 else 0.0,
                 mask=mask,
             )

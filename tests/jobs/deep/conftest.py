@@ -5,6 +5,8 @@ from pathlib import Path
 import encoder_file
 import pytest
 
+PIECES = [*encoder_file.PIECES, "[MASK]"]
+
 
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -18,7 +20,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return torch.randn(*shape, generator=draw) * 0.05
 
     weights = {
-        "embeddings.word_embeddings.weight": random(len(encoder_file.PIECES), WIDTH),
+        "embeddings.word_embeddings.weight": random(len(PIECES), WIDTH),
         "embeddings.position_embeddings.weight": random(200, WIDTH),
         "embeddings.token_type_embeddings.weight": random(2, WIDTH),
     }
@@ -32,5 +34,5 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         weights |= {f"{name}.weight": 1 + random(WIDTH), f"{name}.bias": random(WIDTH)}
     file = tmp_path_factory.mktemp("pretrained") / "model.safetensors"
     save_file(weights, str(file))
-    (file.parent / "vocab.txt").write_text("\n".join(encoder_file.PIECES) + "\n")
+    (file.parent / "vocab.txt").write_text("\n".join(PIECES) + "\n")
     return file

@@ -13,10 +13,20 @@ from aimds.jobs.evaluate import card
 
 def test_the_shipped_model_says_what_its_training_measured() -> None:
     report = card.out_of_fold()
-    assert report["macro"]["sources"] > 0
+    sources, found = card.mean_detection(report["macro"])
+    assert sources > 0
     assert report["sources"]
     assert isinstance(report["ablation"], list)
-    assert 0 < card.profiles(report["macro"]["detection"])["fast"]["0.01"] < 1
+    assert 0 < found["fast"]["0.01"] < 1
+
+
+def test_a_mean_is_of_what_the_encoder_judged_or_of_all_without_it() -> None:
+    every = {"sources": 18, "fast": {"0.01": 0.75}}
+    judged = {"sources": 5, "detection": {"fast": {"0.01": 0.5}, "full": {"0.01": 1.0}}, "all": every}
+    assert card.mean_detection(judged) == (5, judged["detection"])
+    assert card.mean_detection({"sources": 0, "detection": {}, "all": every}) == (18, {"fast": {"0.01": 0.75}})
+    assert card.mean_detection({"sources": 3, "detection": {"0.01": 0.5}}) == (3, {"fast": {"0.01": 0.5}})
+    assert card.mean_detection({}) == (0, {})
 
 
 def test_rates_are_read_with_and_without_profiles() -> None:
