@@ -80,11 +80,11 @@ def render(card: dict[str, Any]) -> str:
             "in attacks of sources it never saw is not in this card.",
         ]
     if judged_deep and "fast" in macro["all"]:
-        found = macro["all"]["fast"]
+        whole = macro["all"]["fast"]
         lines += [
             "",
-            f"Profile `fast` over all {macro['all']['sources']} such sources: {100 * found['0.01']:.1f} % at p ≤ 0.01,",
-            f"{100 * found['0.001']:.1f} % at p ≤ 0.001.",
+            f"Profile `fast` over all {macro['all']['sources']} such sources: {100 * whole['0.01']:.1f} % at p ≤ 0.01,",
+            f"{100 * whole['0.001']:.1f} % at p ≤ 0.001.",
         ]
     lines += [
         "",

@@ -13,15 +13,12 @@ import numpy.typing as npt
 from numba import njit
 
 from aimds.errors import KernelError
+from aimds.kernels.hashing import FNV_BASIS, FNV_PRIME, HALF, MIX
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
 Words = npt.NDArray[np.uint64]
 
-FNV_BASIS: Final = np.uint64(0xCBF29CE484222325)
-FNV_PRIME: Final = np.uint64(0x100000001B3)
-MIX: Final = np.uint64(0xFF51AFD7ED558CCD)
-HALF: Final = np.uint64(32)
 WHOLE, BEGINS, LATER = 0, 1, 2
 """How a part of an entry meets a word: as the whole of it, or as its beginning; with LATER added, some words on."""
 IS_BEGINNING, HAS_MORE, MORE_LATER, NEXT = 1 << 16, 1 << 17, 1 << 18, 19

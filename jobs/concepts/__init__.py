@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from aimds.detect.concepts import lexicon
-from aimds.detect.concepts.lexicon import LONE, MAIN, Lexicon
+from aimds.detect.concepts.lexicon import MAIN, Lexicon
 from aimds.detect.normalize.fold import fold
 from aimds.detect.normalize.vocabulary import Vocabulary
 from aimds.errors import ArtefactError
+from aimds.kernels.pairs import LONE
 
 _TABLES = ("lang", "words")
 _SETTINGS = ("prefixes", "common")

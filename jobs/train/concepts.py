@@ -15,12 +15,12 @@ from aimds.detect import fusion, tail
 from aimds.detect.classifier import ATTACK, FIRST_TYPE, quantise
 from aimds.detect.concepts import Concepts
 from aimds.detect.concepts import heads as joining
-from aimds.detect.concepts.heads import FEATURES
 from aimds.detect.concepts.lexicon import Found, Lexicon
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.train import heads, tails, work
 from aimds.jobs.train.config import TrainConfig
 from aimds.jobs.train.windows import Chunk, Features, weighted
+from aimds.kernels.pairs import FEATURES
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]

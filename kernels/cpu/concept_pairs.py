@@ -9,14 +9,13 @@ import numpy.typing as npt
 
 from aimds.kernels import ragged
 from aimds.kernels.cpu.jit import F32, I32, I64, U8, compiled, reads, writes
+from aimds.kernels.pairs import FEATURES, LONE
 from aimds.kernels.registry import register
 
 Offsets = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.float32]
 
-LONE: Final = 255
-FEATURES: Final = 1 << 16
 SPREAD: Final = np.uint32(0x9E3779B1)
 
 

@@ -7,19 +7,22 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from aimds.kernels.cpu.jit import I16, I32, I64, U8, U64, compiled, lean, reads, writes
+from aimds.kernels.cpu.word_spans import DENSE, LINKED
+from aimds.kernels.hashing import FNV_BASIS, FNV_PRIME, HALF, MIX
+from aimds.kernels.stems import (
+    ENDS,
+    GOES_ON,
+    HAS_MORE,
+    IS_BEGINNING,
+    LATER,
+    MORE_LATER,
+    NEXT,
+    SIEVE_SHIFT,
+    Stems,
+)
 
-# What aimds.kernels.stems builds the table with; see there.
-FNV_BASIS: Final = np.uint64(0xCBF29CE484222325)
-FNV_PRIME: Final = np.uint64(0x100000001B3)
-MIX: Final = np.uint64(0xFF51AFD7ED558CCD)
-HALF: Final = np.uint64(32)
 LONGEST: Final = 48
 MOST_BETWEEN: Final = 5
-IS_BEGINNING, HAS_MORE, MORE_LATER, NEXT = 1 << 16, 1 << 17, 1 << 18, 19
-SIEVE_SHIFT: Final = np.uint64(44)
-GOES_ON, ENDS = np.uint64(1), np.uint64(2)
-# Bits of a word, as word_spans gives them.
-DENSE, LINKED = 1, 2
 LOW5, FIVE = np.uint64(31), np.uint64(5)
 ONE, NONE, ALL = np.uint64(1), np.uint64(0), np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -28,19 +31,6 @@ class _Spans(NamedTuple):
     starts: Any
     ends: Any
     kinds: Any
-
-
-class _Stems(NamedTuple):
-    keys: Any
-    heads: Any
-    sieve: Any
-    spoken: Any
-    group_from: Any
-    facts: Any
-    part_from: Any
-    parts: Any
-    pool: Any
-    clitics: Any
 
 
 @lean
@@ -52,8 +42,8 @@ def _followed(row: Any, at: Any, word: Any, stop: Any, spans: Any, stems: Any, e
     for k in range(stems.part_from[entry] + 1, stems.part_from[entry + 1]):
         low, how = stems.parts[k, 0], stems.parts[k, 2]
         size = stems.parts[k, 1] - low
-        parted |= how >= 2
-        passed = MOST_BETWEEN if how >= 2 else 0
+        parted |= how >= LATER
+        passed = MOST_BETWEEN if how >= LATER else 0
         while True:
             if not inside:
                 word += 1
@@ -259,7 +249,7 @@ def read(
     concept_offsets: Any,  # int64 (last_row - first_row + 1,)
 ) -> Any:
     spans = _Spans(starts, ends, kinds)
-    stems = _Stems(keys, heads, sieve, spoken, group_from, facts, part_from, parts, pool, clitics)
+    stems = Stems(keys, heads, sieve, spoken, group_from, facts, part_from, parts, pool, clitics)
     n = np.int64(0)
     concept_offsets[0] = 0
     for r in range(first_row, last_row):

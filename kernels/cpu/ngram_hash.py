@@ -12,6 +12,7 @@ from numba import types
 from aimds.kernels import ragged, words
 from aimds.kernels.cpu.bits import trailing_zeros
 from aimds.kernels.cpu.jit import F32, I32, I64, U8, U64, compiled, reads, writes
+from aimds.kernels.hashing import FNV_BASIS, FNV_PRIME
 from aimds.kernels.registry import register
 
 Bytes = npt.NDArray[np.uint8]
@@ -25,8 +26,6 @@ GRAM4: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 GRAM5: Final = np.uint64(0x165667B19E3779F9)
 WORD1: Final = np.uint64(0xD6E8FEB86659FD93)
 WORD2: Final = np.uint64(0xA0761D6478BD642F)
-FNV_BASIS: Final = np.uint64(0xCBF29CE484222325)
-FNV_PRIME: Final = np.uint64(0x100000001B3)
 ONE: Final = np.uint64(1)
 SIX: Final = np.uint64(6)
 EIGHT: Final = np.uint64(8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +13,12 @@ from numba import types
 from aimds.errors import KernelError
 from aimds.kernels import ragged, words
 from aimds.kernels.cpu.jit import I32, I64, U8, U64, compiled, reads, writes
+from aimds.kernels.hashing import FNV_BASIS, FNV_PRIME, HALF, MIX
 from aimds.kernels.registry import register
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
-
-FNV_BASIS: Final = np.uint64(0xCBF29CE484222325)
-FNV_PRIME: Final = np.uint64(0x100000001B3)
-MIX: Final = np.uint64(0xFF51AFD7ED558CCD)
-HALF: Final = np.uint64(32)
 
 
 @compiled(I64(reads(U8), reads(I64), I64, I64, reads(U8), I64, writes(U64), writes(I64), writes(I32), writes(I32)))

@@ -102,6 +102,14 @@ class Client(QuicConnectionProtocol):
         await self.until(lambda: self.answers.get(stream, {}).get("over") or self.ended)
         return self.answers.get(stream, {})
 
+    def acknowledge_nothing(self) -> None:
+        """Send no acknowledgement from here on."""
+
+        def silent(builder: Any, space: Any, now: float) -> None:
+            space.ack_at = None
+
+        self._quic._write_ack_frame = silent  # type: ignore[method-assign]
+
     async def ask(self, target: str, content: bytes = b"", **more: Any) -> dict[str, Any]:
         return await self.answer(self.begin(target, content, **more))
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from aimds import kernels
 from aimds.detect.concepts.lexicon import MAIN, Arrays, Lexicon
+from aimds.kernels.pairs import FEATURES
 from aimds.kernels.placement import HOST, Place
 
 F32 = npt.NDArray[np.float32]
@@ -18,8 +19,6 @@ Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int64]
 Langs = npt.NDArray[np.int16]
 
-FEATURES = 1 << 16
-"""Those of `kernels.concept_pairs`."""
 REACH = 8
 """Concepts that stand farther apart make no pair."""
 FEWEST = 2

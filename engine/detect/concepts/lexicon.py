@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from aimds import kernels
 from aimds.errors import KernelError
+from aimds.kernels.pairs import LONE
 from aimds.kernels.placement import HOST, Place
 from aimds.kernels.stems import BEGINS, LATER, MOST_LANGUAGES, WHOLE, Stems
 
@@ -19,8 +20,6 @@ MAIN = "en"
 """The language that a window is of where its words are as much of this as of another."""
 LEAST_PERCENT = 12
 """Of the words of a window that must be known, for it to be of a language at all."""
-LONE = 255
-"""Stands for the second concept in the feature of a concept alone, so no concept has this number."""
 _STORED = ("part_from", "parts", "pool", "clitics")
 
 

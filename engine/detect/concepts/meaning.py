@@ -8,8 +8,9 @@ import numpy as np
 
 from aimds import kernels
 from aimds.detect.concepts.heads import REACH, Concepts
-from aimds.detect.concepts.lexicon import LONE, MAIN
+from aimds.detect.concepts.lexicon import MAIN
 from aimds.detect.normalize import normalize
+from aimds.kernels.pairs import LONE
 
 MOST_PAIRS = 2
 

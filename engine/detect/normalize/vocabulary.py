@@ -18,6 +18,7 @@ from numba import njit
 
 from aimds import data
 from aimds.errors import ArtefactError
+from aimds.kernels.hashing import FNV_BASIS, FNV_PRIME
 
 Hashes = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
@@ -33,8 +34,6 @@ MIN_ROWS_SHORT = {1: 400, 2: 60, 3: 15}
 MAX_WORDS = 110_000
 """Keeps the artefact below 1 MB: nine bytes a word."""
 
-FNV_BASIS = np.uint64(0xCBF29CE484222325)
-FNV_PRIME = np.uint64(0x100000001B3)
 LETTER_NATS = 2.6
 """Cost of one letter of noise. Below ln 26 = 3.26, since what is not English is not uniform either."""
 UNKNOWN_NATS = 2.0

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from aimds.detect.concepts import Concepts, heads
-from aimds.detect.concepts.heads import FEATURES
-from aimds.detect.concepts.lexicon import LONE, compiled
+from aimds.detect.concepts.lexicon import compiled
+from aimds.kernels.pairs import FEATURES, LONE
 
 HEADS = 4
 FIRST_TYPE = 3

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from aimds import kernels
-from aimds.detect.concepts.lexicon import LONE, Found, Lexicon, compiled
+from aimds.detect.concepts.lexicon import Found, Lexicon, compiled
+from aimds.kernels.pairs import LONE
 
 NAMES = ("ignore", "rule", "all", "disable", "system", "bare minimum")
 LISTS: dict[str, dict[str, str]] = {

@@ -3,9 +3,9 @@
 import numpy as np
 
 from aimds.detect.concepts import Concepts
-from aimds.detect.concepts.heads import FEATURES
 from aimds.detect.concepts.lexicon import compiled
 from aimds.detect.concepts.meaning import meaning
+from aimds.kernels.pairs import FEATURES
 
 
 def concepts() -> Concepts:
