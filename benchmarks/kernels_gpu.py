@@ -137,7 +137,7 @@ def measure(case: Case) -> dict[str, Any]:
 def encoder() -> deep.Deep:
     """An encoder of the sizes that are trained, its weights random, its words w0, w1, …"""
     rng = np.random.default_rng(0)
-    pieces = [deep.CLS, deep.SEP, deep.UNKNOWN, *(f"w{k}" for k in range(2000))]
+    pieces = [deep.CLS, deep.SEP, deep.UNKNOWN, *(f"\u2581w{k}" for k in range(2000))]
 
     def draw(*shape: int) -> Any:
         return rng.normal(0, 0.05, shape).astype(np.float32)
@@ -153,7 +153,7 @@ def encoder() -> deep.Deep:
     weights |= {f"{name}.bias": draw(shape[1]) for name, shape in dense.items()}
     shapes = {name: array.shape for name, array in weights.items()}
     skeleton = graph.build(shapes, layers=LAYERS, heads=HEADS, classes=len(deep.CLASSES))
-    tokenizer = deep.Tokenizer("\n".join(pieces).encode())
+    tokenizer = deep.Tokenizer("\n".join(pieces).encode(), np.full(len(pieces), -8.0, np.float32))
     card = {"layers": LAYERS, "heads": HEADS}
     return deep.Deep(deep.quantised(weights), skeleton, tokenizer, card, "random")
 

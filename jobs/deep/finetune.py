@@ -70,7 +70,7 @@ class Settings:
 
 
 def finetune(rows_file: Path, pretrained: Path, out: Path, settings: Settings, *, threads: int) -> None:
-    """Fit on the rows of ``rows_file``; the weights go to ``out``.
+    """Fit on the rows of ``rows_file`` from the weights in ``pretrained``; the weights go to ``out``.
 
     A checkpoint lies beside ``out`` until the run is done; the same call goes on from it.
     """
@@ -84,7 +84,8 @@ def finetune(rows_file: Path, pretrained: Path, out: Path, settings: Settings, *
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(settings.seed)
-    model = Encoder(pretrained, layers=settings.layers)
+    with np.load(pretrained, allow_pickle=False) as arrays:
+        model = Encoder({name: arrays[name] for name in arrays.files}, layers=settings.layers)
     head = [p for name, p in model.named_parameters() if name.startswith("head.")]
     body = [p for name, p in model.named_parameters() if not name.startswith("head.") and p.requires_grad]
     optimiser = torch.optim.AdamW(

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from aimds.detect.deep import MAX_TOKENS, Tokenizer
+from aimds.detect.deep import Tokenizer, texts_of
 from aimds.jobs.corpus import Corpus
+from aimds.jobs.deep import shapes
 from aimds.jobs.deep.finetune import Rows
 from aimds.jobs.train.windows import Chunk
 from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
@@ -94,10 +95,11 @@ def select(
     for chunk in chunks:
         # In the order of the rows, which is not that of the windows: those of decoded views come last in a chunk.
         mine = window[(window >= first) & (window < first + len(chunk.pieces))] - first
-        values, offsets = chunk.pieces.take(mine)
-        texts += [values[offsets[k] : offsets[k + 1]].tobytes().decode("utf-8", "replace") for k in range(len(mine))]
+        texts += texts_of(*chunk.pieces.take(mine))
         first += len(chunk.pieces)
-    ids = [parts[0][:MAX_TOKENS] for parts in tokenizer.encode(texts)]
+    shaped, of = shapes.more(texts, label[chosen] == BENIGN, rng)
+    chosen = np.concatenate([chosen, chosen[of]])
+    ids = [parts[0] for parts in tokenizer.encode([*texts, *shaped])]
     starts = np.zeros(len(ids) + 1, np.int64)
     np.cumsum([len(part) for part in ids], out=starts[1:])
     return Rows(

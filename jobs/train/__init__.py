@@ -31,6 +31,7 @@ from aimds.jobs import corpus as corpora
 from aimds.jobs import model_card
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.deep import selection
+from aimds.jobs.deep.pretrained import FILE
 from aimds.jobs.train import concepts, encoder, heads, outcome, synthesis, tails, windows, work
 from aimds.jobs.train.config import FEWEST_BENIGN, TrainConfig
 from aimds.printable import counted
@@ -65,7 +66,7 @@ def train(
     Args:
         folder: where finished parts are kept until the whole is done, in a folder of their own; another corpus, config
             or pretrained encoder starts anew there.
-        pretrained: folder of the pretrained encoder (model.safetensors, vocab.txt); needed unless ``layers`` is 0.
+        pretrained: folder of the pretrained encoder (`aimds.jobs.deep.pretrained`); needed unless ``layers`` is 0.
 
     Raises:
         ConfigError: an encoder is wanted and ``pretrained`` is not given.
@@ -90,7 +91,7 @@ def train(
     corpus, fold = corpus.take(order), fold[order]
     public = ~synthesis.is_own(corpus.source)
     used = pretrained if config.layers else None
-    files = [used / name for name in (encoder.WEIGHTS, encoder.VOCABULARY)] if used else []
+    files = [used / FILE] if used else []
     kept = work.Folder(folder, corpus, config, files)
     say(f"{counted(len(corpus), 'text')} of {len(sources)} public sources and our own; normalising, matching")
     bank, chunks = windows.chunks(corpus, fold, rules, config)
@@ -115,9 +116,7 @@ def train(
     stages = windows.stage_scores(chunks, detector, logits)
     deep = None
     if config.layers and pretrained is not None:
-        deep, stages.deep = encoder.train(
-            corpus, fold, public, chunks, logits, stages.untrusted, config, pretrained, kept, say
-        )
+        deep, stages.deep = encoder.train(corpus, fold, public, chunks, logits, stages, config, pretrained, kept, say)
 
     calibrated = dataclasses.replace(empty, tails=tails.fit(corpus, public, stages, config))
     stages = windows.with_tails(chunks, dataclasses.replace(detector, classifier=calibrated), logits, stages)

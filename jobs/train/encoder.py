@@ -16,9 +16,9 @@ from aimds import data
 from aimds.detect import deep, gray
 from aimds.detect.classifier import ATTACK
 from aimds.detect.deep import Deep, Tokenizer
-from aimds.errors import ArtefactError
+from aimds.detect.fusion import StageScores
 from aimds.jobs.corpus import Corpus
-from aimds.jobs.deep import graph, selection
+from aimds.jobs.deep import graph, pretrained, selection
 from aimds.jobs.deep.finetune import Rows, Settings, average, finetune
 from aimds.jobs.train.config import TrainConfig
 from aimds.jobs.train.windows import Chunk
@@ -28,10 +28,9 @@ from aimds.printable import counted
 F32 = npt.NDArray[np.float32]
 Say = Callable[[str], None]
 
-WEIGHTS, VOCABULARY = "model.safetensors", "vocab.txt"
-MASK = "[MASK]"
 HEADS = 12
 FIT = "deep"
+BEGINNING, PIECES = "pretrained", "pieces"
 BATCH_WINDOWS = 2048
 
 
@@ -41,9 +40,9 @@ def train(
     public: npt.NDArray[np.bool_],
     chunks: list[Chunk],
     logits: F32,
-    untrusted: npt.NDArray[np.bool_],
+    stages: StageScores,
     config: TrainConfig,
-    pretrained: Path,
+    folder: Path,
     kept: Folder,
     say: Say,
 ) -> tuple[bytes, F32]:
@@ -51,15 +50,13 @@ def train(
 
     Args:
         logits: float32 (W, H), the linear heads' out-of-fold scores of all windows of ``chunks``.
+        stages: what the other stages say of the rows.
+        folder: where the file of the pretrained encoder is.
 
     Raises:
-        ArtefactError: ``pretrained`` lacks a file.
+        ArtefactError: its file is not there, or none of its kind.
     """
-    for name in (WEIGHTS, VOCABULARY):
-        if not (pretrained / name).is_file():
-            raise ArtefactError(pretrained / name, "no such file; name the folder of the pretrained encoder")
-    vocabulary = "\n".join((pretrained / VOCABULARY).read_text("utf-8").split("\n")[:-1]).encode()
-    tokenizer = Tokenizer(vocabulary)
+    tokenizer = _begun(folder, chunks, config, kept)
     rng = np.random.default_rng(config.seed + 1)
     aside = selection.aside(corpus, fold, config.deep_aside, public, config.deep_judged, rng)
     rows_file = kept.file("rows")
@@ -70,22 +67,41 @@ def train(
         selection.select(corpus, fold < 0, public, ~aside, chunks, attack, measure, tokenizer, rng).write(rows_file)
     rows = Rows.read(rows_file)
     say(f"encoder: {len(rows.label):,} windows, {len(rows.tokens):,} word pieces")
-    _fit(rows_file, pretrained / WEIGHTS, vocabulary.decode().split("\n").index(MASK), config, kept)
+    _fit(rows_file, tokenizer, config, kept)
     card = {"format": deep.FORMAT, "classes": list(deep.CLASSES), "layers": config.layers, "heads": HEADS}
-    packed = _pack(kept, vocabulary, card, config.layers)
+    packed = _pack(kept, tokenizer, card, config.layers)
     margins = kept.load("margins")
     if margins is None:
         margin = np.full(len(corpus), -np.inf, np.float32)
         mine = _asked(corpus, public & aside, config)
         say(f"encoder: judging {counted(len(mine), 'text')} it never saw")
-        margin[mine] = _scores(Deep.unpack(FIT, packed), chunks, logits, mine, untrusted)
+        margin[mine] = _scores(Deep.unpack(FIT, packed), chunks, logits, mine, stages)
         kept.save("margins", {"margin": margin})
     else:
         margin = margins["margin"]
     return packed, margin
 
 
-def _fit(rows: Path, pretrained: Path, mask: int, config: TrainConfig, kept: Folder) -> None:
+def _begun(folder: Path, chunks: list[Chunk], config: TrainConfig, kept: Folder) -> Tokenizer:
+    # The pieces that the text of ``chunks`` needs, and the weights that every fit begins with.
+    pieces = kept.load(PIECES)
+    if pieces is None:
+        original = pretrained.Pretrained.read(folder / pretrained.FILE)
+        everything, counts = original.tokenizer(), np.zeros(len(original.pieces), np.int64)
+        for chunk in chunks:
+            texts = deep.texts_of(*chunk.pieces.take(np.arange(len(chunk.pieces))))
+            for ids in everything.pieces(texts):
+                np.add.at(counts, ids, 1)
+        chosen = original.vocabulary(counts)
+        kept.save(BEGINNING, original.weights(chosen, range(config.layers)))
+        tokenizer = original.tokenizer(chosen)
+        vocabulary = np.frombuffer(tokenizer.vocabulary, np.uint8)
+        kept.save(PIECES, {"vocabulary": vocabulary, "scores": tokenizer.scores})
+        return tokenizer
+    return Tokenizer(pieces["vocabulary"].tobytes(), pieces["scores"])
+
+
+def _fit(rows: Path, tokenizer: Tokenizer, config: TrainConfig, kept: Folder) -> None:
     # Fits from one beginning run side by side, a process each, and share the threads; what ships is their mean.
     fits = [kept.file(f"{FIT}-{place}") for place in range(config.deep_fits)]
     threads = max((os.cpu_count() or 1) // config.deep_fits, 1)
@@ -102,9 +118,9 @@ def _fit(rows: Path, pretrained: Path, mask: int, config: TrainConfig, kept: Fol
                 config.seed,
                 order=config.seed * config.deep_fits + place,
                 hidden=config.deep_hidden if place % 2 else 0.0,
-                mask=mask,
+                mask=tokenizer.vocabulary.decode().split("\n").index(pretrained.MASK),
             )
-            jobs.append(pool.submit(finetune, rows, pretrained, file, settings, threads=threads))
+            jobs.append(pool.submit(finetune, rows, kept.file(BEGINNING), file, settings, threads=threads))
         for job in jobs:
             job.result()
     average(fits, kept.file(FIT))
@@ -120,26 +136,25 @@ def _asked(corpus: Corpus, unseen: npt.NDArray[np.bool_], config: TrainConfig) -
     return np.sort(np.concatenate([attacks, benign]))
 
 
-def _scores(
-    encoder: Deep, chunks: list[Chunk], logits: F32, rows: npt.NDArray[np.int64], untrusted: npt.NDArray[np.bool_]
-) -> F32:
-    out = np.full(len(untrusted), -np.inf, np.float32)
+def _scores(encoder: Deep, chunks: list[Chunk], logits: F32, rows: npt.NDArray[np.int64], stages: StageScores) -> F32:
+    out = np.full(len(stages.untrusted), -np.inf, np.float32)
     first = 0
     for chunk in chunks:
         last = first + len(chunk.pieces)
         mine = rows[(rows >= chunk.first_row) & (rows < chunk.first_row + len(chunk.channels))] - chunk.first_row
-        here = untrusted[chunk.first_row : chunk.first_row + len(chunk.channels)]
-        window = gray.windows(chunk.pieces, logits[first:last], mine, here)
+        these = slice(chunk.first_row, chunk.first_row + len(chunk.channels))
+        untrusted, units, said = stages.untrusted[these], stages.units[these], logits[first:last]
+        marked = gray.marked(chunk.views, chunk.pieces, said, chunk.matches.margin, chunk.found, mine)
+        window = gray.windows(chunk.pieces, said, mine, untrusted, marked)
         for start in range(0, len(window), BATCH_WINDOWS):
             part = window[start : start + BATCH_WINDOWS]
-            owner = chunk.pieces.row[part]
-            margin = encoder.score(*chunk.pieces.take(part), here[owner], threads=os.cpu_count() or 1)[:, 0]
-            np.maximum.at(out, owner + chunk.first_row, margin)
+            margin = gray.judge(encoder, chunk.pieces, part, untrusted, units, threads=os.cpu_count() or 1)
+            np.maximum.at(out, chunk.pieces.row[part] + chunk.first_row, margin)
         first = last
     return out[rows]
 
 
-def _pack(kept: Folder, vocabulary: bytes, card: dict[str, object], layers: int) -> bytes:
+def _pack(kept: Folder, tokenizer: Tokenizer, card: dict[str, object], layers: int) -> bytes:
     weights = kept.load(FIT)
     assert weights is not None
     shapes = {key: array.shape for key, array in weights.items()}
@@ -147,7 +162,8 @@ def _pack(kept: Folder, vocabulary: bytes, card: dict[str, object], layers: int)
     arrays = {
         **deep.quantised(weights),
         "graph": np.frombuffer(skeleton, np.uint8),
-        "vocabulary": np.frombuffer(vocabulary, np.uint8),
+        "vocabulary": np.frombuffer(tokenizer.vocabulary, np.uint8),
+        "piece.scores": tokenizer.scores,
         "card": np.frombuffer(json.dumps(card, sort_keys=True).encode(), np.uint8),
     }
     return data.pack(arrays)

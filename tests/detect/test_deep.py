@@ -118,7 +118,7 @@ def test_a_window_with_many_pieces_is_judged_in_overlapping_parts(encoder: Deep)
     for one, other in itertools.pairwise(inner):
         assert one[-deep.OVERLAP_TOKENS :] == other[: deep.OVERLAP_TOKENS]
     joined = inner[0] + [piece for part in inner[1:] for piece in part[deep.OVERLAP_TOKENS :]]
-    alone = Tokenizer(encoder.tokenizer.vocabulary)
+    alone = Tokenizer(encoder.tokenizer.vocabulary, encoder.tokenizer.scores)
     assert joined == alone._pieces.encode("x" * 90 + " y" * 400, add_special_tokens=False).ids
 
 
@@ -157,7 +157,7 @@ def test_weights_in_force_outlive_what_they_were_made_of(encoder: Deep) -> None:
 
 def test_a_damaged_or_foreign_file_is_refused() -> None:
     arrays = encoder_file.arrays()
-    for name in ("card", "graph", "vocabulary", "word", "word.scale"):
+    for name in ("card", "graph", "vocabulary", "piece.scores", "word", "word.scale"):
         with pytest.raises(ArtefactError, match=name):
             Deep.unpack("deep.npz", data.pack({key: value for key, value in arrays.items() if key != name}))
     other = np.frombuffer(json.dumps({"format": 99}).encode(), np.uint8)
@@ -179,9 +179,10 @@ def test_a_damaged_or_foreign_file_is_refused() -> None:
         ("card", b"[1, 2]", "no JSON object"),
         ("card", b"{", "no JSON"),
         ("card", b'{"format": 2, "classes": 3}', "format 2"),
-        ("vocabulary", b"[CLS]\n[SEP]\n[UNK]\n\xff", "no UTF-8"),
-        ("vocabulary", b"[CLS]\n[UNK]\nhello", r"without \[SEP\]"),
-        ("vocabulary", b"", r"without \[CLS\], \[SEP\], \[UNK\]"),
+        ("vocabulary", b"<s>\n</s>\n<unk>\n\xff", "no UTF-8"),
+        ("vocabulary", b"<s>\n<unk>\nhello", "without </s>"),
+        ("vocabulary", b"", "without </s>, <s>, <unk>"),
+        ("vocabulary", b"<s>\n</s>\n<unk>\nhello", "one finite score"),
     ],
 )
 def test_a_card_or_vocabulary_that_cannot_be_is_refused_by_the_name_of_the_file(

@@ -20,7 +20,7 @@ from aimds.jobs.deep.finetune import Rows
 from aimds.jobs.deep.selection import ATTACK, BENIGN, HARMFUL, Measure
 from aimds.jobs.train.windows import Chunk
 
-TOKENIZER = Tokenizer("\n".join(encoder_file.PIECES).encode())
+TOKENIZER = Tokenizer("\n".join(encoder_file.PIECES).encode(), encoder_file.SCORES)
 ALL = Measure(attacks=100, benign=100, harmful=100, own=100)
 THREATS = {BENIGN: "none", ATTACK: "jailbreak", HARMFUL: "harmful_request"}
 # A text whose encoding is undone has a window of the decoded view, which comes after those of all other rows.
@@ -56,7 +56,7 @@ def select(seen: np.ndarray, measure: Measure = ALL, attack: np.ndarray | None =
 
 
 def first_letters(rows: Rows) -> list[str]:
-    return [encoder_file.PIECES[rows.tokens[start + 1]] for start in rows.offsets[:-1].tolist()]
+    return [encoder_file.PIECES[rows.tokens[start + 1]].strip("\u2581") for start in rows.offsets[:-1].tolist()]
 
 
 def test_windows_of_decoded_views_come_after_the_rows_that_follow() -> None:
