@@ -33,9 +33,9 @@ class Place(Protocol):
     @property
     def number(self) -> int: ...
 
-    def each(self, work: Callable[[int, int], T], offsets: Offsets, value_bytes: int) -> list[T]:
-        """``work(first, last)`` over runs of rows that fit the memory, if each value takes ``value_bytes``; the answers
-        come in row order. Rows: B = len(``offsets``) - 1.
+    def each(self, work: Callable[[int, int], T], offsets: Offsets, value_bytes: int, row_bytes: int = 0) -> list[T]:
+        """``work(first, last)`` over runs of rows that fit the memory, if each value takes ``value_bytes`` and each row
+        ``row_bytes`` beside its values; the answers come in row order. Rows: B = len(``offsets``) - 1.
 
         Raises:
             BackendError: the memory does not even hold a single row.
@@ -60,7 +60,7 @@ class Host:
     backend = "cpu"
     number = 0
 
-    def each(self, work: Callable[[int, int], T], offsets: Offsets, value_bytes: int) -> list[T]:
+    def each(self, work: Callable[[int, int], T], offsets: Offsets, value_bytes: int, row_bytes: int = 0) -> list[T]:
         return [work(0, len(offsets) - 1)]
 
     def put(self, array: Array) -> Any:

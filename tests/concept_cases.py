@@ -1,8 +1,12 @@
-"""A small lexicon of four languages and texts in its words: for the kernels word_spans, concepts and concept_pairs."""
+"""A small lexicon of four languages and rows to draw in its words: for the kernels word_spans, concepts and
+concept_pairs, on the CPU and on the host shim."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
 
 from aimds import kernels
 from aimds.detect.concepts.lexicon import LEAST_PERCENT, Lexicon, compiled
@@ -51,6 +55,17 @@ def lexicon() -> Lexicon:
 def texts(count: int, rng: Any, most: int = 40) -> list[str]:
     """Texts of less than ``most`` pieces each."""
     return ["".join(rng.choice(PIECES, rng.integers(0, most))) for _ in range(count)]
+
+
+def rows(count: int, seed: int) -> list[bytes]:
+    """``count`` of these texts as rows, drawn with ``seed``."""
+    return [text.encode() for text in texts(count, np.random.default_rng(seed))]
+
+
+IN_WORDS = st.lists(st.lists(st.sampled_from(PIECES), max_size=30).map(lambda one: "".join(one).encode()), max_size=4)
+"""Rows of PIECES, for `hypothesis.given`; ANY_BYTES are rows of anything, ANY_CONCEPTS of concepts."""
+ANY_BYTES = st.lists(st.one_of(st.binary(max_size=80), st.text(max_size=40).map(str.encode)), max_size=6)
+ANY_CONCEPTS = st.lists(st.lists(st.integers(0, 254), max_size=30), max_size=5)
 
 
 def concepts(values: Any, offsets: Any) -> tuple[Any, ...]:

@@ -148,6 +148,10 @@ def _print(result: Result, page: Path) -> None:
     def say(line: str) -> None:
         console.print(line, markup=False)
 
+    if found.skipped and not found.rows:
+        say(f"nothing could be read: nothing was compared; page {visible(str(page), LINE)}")
+        print_skipped(found.skipped, str(page))
+        return
     say(
         f"{counted(found.rows, 'row')}, {counted(found.candidates, 'candidate')} ({found.chosen_by}), "
         f"{counted(found.texts, 'different text')}; "
@@ -184,7 +188,7 @@ def _print(result: Result, page: Path) -> None:
         )
     elif drafted:
         say("--signatures DIR writes the drafts; nothing was installed")
-    print_skipped(found.skipped, str(result.output.parent / "verdicts"))
+    print_skipped(found.skipped, str(page))
 
 
 def _day(at: datetime | None) -> str:

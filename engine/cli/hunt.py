@@ -156,6 +156,10 @@ def _print(result: Result, page: Path) -> None:
     def say(line: str) -> None:
         console.print(line, markup=False)
 
+    if run.skipped and not found.rows:
+        say(f"nothing could be read: nothing was searched; page {visible(str(page), LINE)}")
+        print_skipped(run.skipped, f"{run.output}/_skipped.json")
+        return
     if run.nothing_to_do and run.outputs:
         say(f"nothing to do: all hits are there already, in {visible(run.output, LINE)}")
     else:
@@ -187,7 +191,7 @@ def _print(result: Result, page: Path) -> None:
             f"broke on it"
         )
     say(f"hits in {visible(run.output, LINE)}, page {visible(str(page), LINE)}")
-    print_skipped(run.skipped, run.output)
+    print_skipped(run.skipped, f"{run.output}/_skipped.json")
 
 
 def _some(holders: Holders, name: str) -> str:

@@ -41,15 +41,20 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def print_skipped(skipped: list[Skip], output: str) -> None:
-    """Say on stderr what could not be read, and where the list of it is."""
+def print_skipped(skipped: list[Skip], listed: str, anew: str = "--overwrite") -> None:
+    """Say on stderr what could not be read, that it is ``listed`` in a file, and what to do; ``anew`` makes what was
+    done with gaps be done again."""
+    from aimds.jobs.scan.summary import way_out
+    from aimds.printable import LINE, visible
+
     for skip in skipped:
         where = ""
         if skip.first_row is not None and skip.rows is not None:
             where = f" rows {skip.first_row:,} to {skip.first_row + skip.rows - 1:,}"
-        print(f"skipped: {skip.file}{where}: {skip.error}", file=sys.stderr)
+        print(visible(f"skipped: {skip.file}{where}: {skip.error}", LINE), file=sys.stderr)
     if skipped:
-        print(f"{len(skipped)} skipped, listed in {output}/_skipped.json", file=sys.stderr)
+        print(f"{len(skipped):,} skipped, listed in {listed}", file=sys.stderr)
+        print(f"to go on: {way_out(skipped, anew)}", file=sys.stderr)
 
 
 def print_timings(stages: dict[str, float], rows: int, run_s: float) -> None:

@@ -160,7 +160,7 @@ def _screen(
     factory = Factory("aimds.jobs.scan.shipped:screener", {"profile": profile, **policy})
     with interruptible(f"what is finished is kept in {folder}"):
         summary = Scan(config, factory).run(progress(quiet))
-    print_skipped(summary.skipped, summary.output)
+    print_skipped(summary.skipped, f"{summary.output}/_skipped.json", "another folder for --screen-to")
     return bool(summary.skipped)
 
 

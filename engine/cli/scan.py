@@ -239,7 +239,9 @@ def _print(summary: Summary) -> None:
     from aimds.cli import terminal
 
     console = terminal.console(soft_wrap=True)
-    if summary.nothing_to_do and summary.outputs:
+    if summary.nothing_read:
+        console.print(f"nothing could be read: no verdicts were written to {summary.output}", markup=False)
+    elif summary.nothing_to_do and summary.outputs:
         console.print(f"nothing to do: all verdicts are there already, in {summary.output}", markup=False)
     else:
         resumed = (
@@ -272,4 +274,4 @@ def _print(summary: Summary) -> None:
         console.print(
             f"{counted(unjudged, 'row')} could not be judged, or not in full: see the columns status and error"
         )
-    print_skipped(summary.skipped, summary.output)
+    print_skipped(summary.skipped, f"{summary.output}/_skipped.json")

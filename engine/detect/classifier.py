@@ -17,11 +17,12 @@ import numpy.typing as npt
 
 from aimds import data, kernels
 from aimds.detect.concepts import Concepts
-from aimds.detect.concepts.heads import Said
+from aimds.detect.concepts.heads import REACH, Said
 from aimds.detect.features import Windows
 from aimds.detect.tail import Tail
 from aimds.errors import ArtefactError
 from aimds.kernels.placement import HOST, Place, joined
+from aimds.kernels.room import Room, of_concepts, of_ngrams
 from aimds.taxonomy import CODES
 
 F32 = npt.NDArray[np.float32]
@@ -35,8 +36,6 @@ TAILS = ("attack", "attack.untrusted", "indirect", "harmful", "patterns", "rules
 """Scores with a benign distribution in every model."""
 DEEP_TAILS = ("joint", "joint.untrusted")
 """The same, in a model whose training included the encoder."""
-FEATURE_BYTES = 64
-"""Memory that `kernels.ngram_hash` takes for a byte of text, with what is made of it."""
 CONCEPTS = "concepts."
 """Begins the names of the arrays of the heads over concepts."""
 TYPE_CODES = np.array([CODES[name] for name in TYPES], np.int8)
@@ -82,7 +81,14 @@ class Classifier:
             ngrams, *said = place.fetch(logits, *self.concepts.said(*batch, threads=threads, place=place))
             return self.concepts.joined(ngrams, Said(*said), FIRST_TYPE)
 
-        return joined(place.each(part, offsets, FEATURE_BYTES))
+        return joined(place.each(part, offsets, *self._room))
+
+    @property
+    def _room(self) -> Room:
+        # Logits of the n-grams, and scores of the concepts.
+        made = 2 * self.bias.nbytes
+        room = of_ngrams(self.bits, made)
+        return room if self.concepts is None else room.or_else(of_concepts(REACH, made))
 
     def _of_ngrams(self, values: Any, offsets: Any, threads: int, place: Place) -> Any:
         # Their features are the largest arrays there are, and are let go here.

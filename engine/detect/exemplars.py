@@ -17,12 +17,13 @@ import numpy.typing as npt
 
 from aimds import kernels
 from aimds.detect import tail
-from aimds.detect.classifier import FEATURE_BYTES, Classifier
+from aimds.detect.classifier import Classifier
 from aimds.detect.features import Windows
 from aimds.detect.reference import Grams, Reference, grams, weights
 from aimds.detect.tail import Tail
 from aimds.errors import ConfigError
 from aimds.kernels.placement import HOST, Place, joined
+from aimds.kernels.room import of_ngrams
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -230,7 +231,9 @@ class Exemplars:
             benign = [bank.nearest(features, self.idf, 1, place=place)[0] for bank in self._benign]
             return place.fetch(*near, *benign)
 
-        near, nearest, *benign = map(joined, zip(*place.each(part, pieces.offsets, FEATURE_BYTES), strict=True))
+        # A score and whose it is, from each bank.
+        room = of_ngrams(self.bits, 8 * (1 + len(self._benign)))
+        near, nearest, *benign = map(joined, zip(*place.each(part, pieces.offsets, *room), strict=True))
         contrast = near - np.maximum.reduce(benign)
         return np.where(near >= LEAST, contrast, np.float32(NOTHING)), nearest
 

@@ -6,6 +6,7 @@ A URL is anything pyarrow's ``FileSystem.from_uri`` takes (``file://``, ``s3://`
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import glob
 import hashlib
@@ -30,7 +31,8 @@ _TAIL_BYTES = 1 << 16
 class Source:
     """One input file. ``uri`` is empty for local files; ``path`` is the path inside the file system of ``uri``.
 
-    ``asked_for``: it was named itself, not found in a folder or by a glob.
+    ``asked_for``: it was named itself, not found in a folder or by a glob. ``problem``: why it cannot be opened, where
+    that is known: a folder whose files nobody can tell.
     """
 
     path: str
@@ -38,6 +40,7 @@ class Source:
     name: str
     kind: str
     asked_for: bool = True
+    problem: str = ""
 
     @property
     def label(self) -> str:
@@ -50,6 +53,7 @@ class Source:
         Raises:
             OSError: it cannot be opened.
         """
+        self._check()
         return _system(self.uri)[0].open_input_file(self.path)
 
     def identity(self) -> dict[str, Any]:
@@ -60,6 +64,7 @@ class Source:
         Raises:
             OSError: it cannot be read.
         """
+        self._check()
         info = _system(self.uri)[0].get_file_info(self.path)
         if info.type != pafs.FileType.File:
             raise FileNotFoundError(f"no such file: {self.label}")
@@ -69,6 +74,10 @@ class Source:
             tail = hashlib.sha256(file.read(_TAIL_BYTES)).hexdigest()[:32]
         return {"size": size, "mtime_ns": info.mtime_ns, "tail": tail}
 
+    def _check(self) -> None:
+        if self.problem:
+            raise OSError(self.problem)
+
 
 @dataclass(frozen=True, slots=True)
 class _Found:
@@ -76,6 +85,7 @@ class _Found:
     uri: str
     base: str
     asked_for: bool
+    problem: str = ""
 
 
 def _system(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -89,7 +99,7 @@ def _system(uri: str) -> tuple[pafs.FileSystem, str]:
 
 def discover(patterns: Iterable[str], output: Path) -> list[Source]:
     """The files behind ``patterns``, in a stable order, each once; folders and globs leave out what a scan wrote, and
-    folders the verdicts of other scans below them.
+    folders the verdicts of other scans below them. A folder that cannot be listed is a source with a ``problem``.
 
     Names are paths below the deepest folder that holds all inputs, so files of one name in two folders stay apart.
 
@@ -118,11 +128,14 @@ def _is_output(path: str, folder: str) -> bool:
 def _local(pattern: str) -> Iterator[_Found]:
     if os.path.isdir(pattern):
         root = os.path.abspath(pattern)
-        for folder, folders, files in os.walk(root):
+        locked: list[OSError] = []
+        for folder, folders, files in os.walk(root, onerror=locked.append):
             folders[:] = sorted(name for name in folders if _holds_logs(os.path.join(folder, name)))
             for name in sorted(files):
                 if name.endswith(SUFFIXES) and not name.startswith((".", "_")):
                     yield _Found(os.path.join(folder, name), "", root, False)
+        for error in locked:
+            yield _Found(str(error.filename), "", root, False, error.strerror or str(error))
     elif os.path.exists(pattern):
         path = os.path.abspath(pattern)
         yield _Found(path, "", os.path.dirname(path), True)
@@ -131,8 +144,31 @@ def _local(pattern: str) -> Iterator[_Found]:
         for match in sorted(glob.glob(pattern, recursive=True)):
             if os.path.isfile(match):
                 yield _Found(os.path.abspath(match), "", base, False)
+        for folder in _locked(pattern):
+            yield _Found(os.path.abspath(folder), "", base, False, os.strerror(errno.EACCES))
     else:
-        raise DataError(pattern, "no such file or folder")
+        raise DataError(pattern, _missing(pattern))
+
+
+def _missing(path: str) -> str:
+    try:
+        os.stat(path)
+    except PermissionError as error:
+        return f"cannot be opened: {error.strerror}"
+    except (OSError, ValueError):
+        pass
+    return "no such file or folder"
+
+
+def _locked(pattern: str) -> Iterator[str]:
+    """The folders in which ``pattern`` would have looked for files, but may not."""
+    above, name = os.path.split(pattern)
+    if glob.has_magic(above):
+        yield from _locked(above)
+    needed = os.X_OK | (os.R_OK if glob.has_magic(name) or above.endswith("**") else 0)
+    for folder in glob.glob(os.path.join(above, ""), recursive=True) if above else ["."]:
+        if not os.access(folder, needed):
+            yield folder
 
 
 def _holds_logs(folder: str) -> bool:
@@ -201,13 +237,16 @@ def _named(found: list[_Found]) -> Iterator[Source]:
         for match in group:
             name = os.path.relpath(match.path, root)
             kind = KINDS.get(os.path.splitext(name)[1].lower(), "parquet")
-            yield Source(match.path, match.uri, name if kind == "parquet" else name + ".parquet", kind, match.asked_for)
+            output = name if kind == "parquet" else name + ".parquet"
+            yield Source(match.path, match.uri, output, kind, match.asked_for, match.problem)
 
 
 def _check_outputs(sources: list[Source], output: Path) -> None:
     seen: dict[str, Source] = {}
     inputs = {os.path.realpath(source.path) for source in sources if not source.uri}
     for source in sources:
+        if source.problem:
+            continue
         if source.name in seen:
             raise DataError(
                 source.label, f"would be written to the same file as {seen[source.name].label}: {source.name}"

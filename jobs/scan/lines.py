@@ -95,7 +95,11 @@ class LineTable:
         if not self._header and not sample:
             raise ReadError(source.label, _binary(source) or f"holds no {source.kind} record")
         names = self._header or list(dict.fromkeys(name for fields in sample for name in fields))
-        self.schema = pa.schema([_field(name, [fields.get(name) for fields in sample]) for name in names])
+        try:
+            self.schema = pa.schema([_field(name, [fields.get(name) for fields in sample]) for name in names])
+        except UnicodeEncodeError as error:
+            problem = _binary(source) or "the name of a column is not UTF-8 text; is the file in another encoding?"
+            raise ReadError(source.label, problem) from error
 
     def layout(self, unit_rows: int) -> list[Group]:
         rows, offsets = 0, [self._first]

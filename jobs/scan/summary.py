@@ -45,13 +45,28 @@ class Summary:
     nothing_to_do: bool = False
     stages: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def nothing_read(self) -> bool:
+        """Whether no row of any input could be read, of a job whose outputs have a row for each."""
+        return bool(self.skipped) and not self.rows
+
     def to_json(self) -> dict[str, Any]:
         """As a JSON value, names in a stable order."""
-        value = asdict(self)
+        value = asdict(self) | {"nothing_read": self.nothing_read, "way_out": way_out(self.skipped)}
         value["stages"] = {name: round(seconds, 3) for name, seconds in self.stages.items()}
         for key in ("actions", "threats", "statuses", "violations", "unfollowed"):
             value[key] = dict(sorted(value[key].items(), key=lambda item: (-item[1], item[0])))
         return value
+
+
+def way_out(skipped: list[Skip], anew: str = "--overwrite") -> str:
+    """What to do about what was skipped, "" where nothing was; ``anew`` makes a file with gaps be read again."""
+    if not skipped:
+        return ""
+    gaps = f" with {anew}" if any(skip.row_group is not None for skip in skipped) else ""
+    files = any(skip.row_group is None for skip in skipped)
+    kinds = " (files called .jsonl, .ndjson or .csv are read as these, all others as Parquet)" if files else ""
+    return f"make what was skipped readable, or leave it out, and run the same command again{gaps}{kinds}"
 
 
 @dataclass(frozen=True, slots=True)

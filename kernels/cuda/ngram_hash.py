@@ -8,9 +8,8 @@ import numpy as np
 
 from aimds.kernels.cuda.launch import Device, Launch
 from aimds.kernels.cuda.module import on_device
+from aimds.kernels.room import WINDOW_BITS
 
-WINDOW_BITS: Final = 18
-"""log2 of the features that a block keeps in shared memory; more are more items a row."""
 THREADS: Final = 256
 MOST_BLOCKS: Final = 1 << 16
 

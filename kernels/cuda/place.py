@@ -82,11 +82,11 @@ class OnGpu:
     def number(self) -> int:
         return self._memory.number
 
-    def each(self, work: Callable[[int, int], T], offsets: Offsets, value_bytes: int) -> list[T]:
+    def each(self, work: Callable[[int, int], T], offsets: Offsets, value_bytes: int, row_bytes: int = 0) -> list[T]:
         with self._memory.present():
-            needed = int(offsets[-1] - offsets[0]) * value_bytes
+            needed = (offsets - offsets[0]) * value_bytes + np.arange(len(offsets)) * row_bytes
             budget = max(self._memory.free_bytes() // SHARE, 1)
-            runs = ragged.split(offsets, -(-needed // budget)) or [(0, 0)]
+            runs = ragged.split(needed, -(-int(needed[-1]) // budget)) or [(0, 0)]
             return [found for run in runs for found in self._fitted(work, offsets, *run)]
 
     def _fitted(self, work: Callable[[int, int], T], offsets: Offsets, first: int, last: int) -> list[T]:

@@ -1,9 +1,8 @@
 // The table of aimds.kernels.stems, the words of a row, and where an entry ends that begins in one of these.
 #pragma once
 
-#include "common.cuh"
+#include "hashing.cuh"
 
-constexpr u64 FNV_BASIS = 0xCBF29CE484222325ull, FNV_PRIME = 0x100000001B3ull, MIX = 0xFF51AFD7ED558CCDull;
 constexpr int LONGEST = 48;      // bytes of the longest stem
 constexpr int MOST_BETWEEN = 5;  // words that may stand before a part that comes later
 constexpr int BEGINS = 1, LATER = 2;
@@ -80,10 +79,8 @@ struct Stems {
         const bool dense = words.kinds[word] & DENSE;
         u64 hash = FNV_BASIS;
         for (int at = begin; at < last;) {
-            hash = (hash ^ words.row[at++]) * FNV_PRIME;
-            u64 key = (hash ^ hash >> 32) * MIX;
-            key ^= key >> 32;
-            const u64 bit = key >> SIEVE_SHIFT, known = sieve[bit >> 5] >> ((bit & 31) << 1);
+            hash = with_byte(hash, words.row[at++]);
+            const u64 key = mixed(hash), bit = key >> SIEVE_SHIFT, known = sieve[bit >> 5] >> ((bit & 31) << 1);
             if (!(known & GOES_ON)) return;
             if (!(known & ENDS) || (at < end && (words.row[at] & 0xC0) == 0x80)) continue;
             const int found = group(key);

@@ -12,7 +12,6 @@
 
 constexpr int WARPS = 4;
 constexpr i64 SEGMENT = 4096;
-constexpr u64 MIX = 0xFF51AFD7ED558CCDull;
 
 struct Segment {
     Row row;
@@ -70,10 +69,9 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 8)
         while (queued >= 32 || (queued && chunk + 32 >= segment.end)) {
             if (int(lane) < queued && (!max_tokens || nth + lane < max_tokens)) {
                 i64 end = queue[lane];
-                u64 hash = segment.row.hash(end);
-                hash = (hash ^ hash >> 32) * MIX;
+                const u64 hash = mixed(segment.row.hash(end));
                 const i64 out = row_starts[r] + nth + lane;
-                tokens[out] = look_up(hash ^ hash >> 32, keys, ids, u64(slots) - 1, *unknown);
+                tokens[out] = look_up(hash, keys, ids, u64(slots) - 1, *unknown);
                 starts[out] = queue[lane];
                 ends[out] = int(end);
             }

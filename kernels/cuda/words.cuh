@@ -1,10 +1,9 @@
 // The word rule of kernels/words.py, and the hash of a word, for one row of folded text.
 #pragma once
 
-#include "common.cuh"
+#include "hashing.cuh"
 
 constexpr u32 SPACE = 32;
-constexpr u64 FNV_BASIS = 0xCBF29CE484222325ull, FNV_PRIME = 0x100000001B3ull;
 
 struct Row {
     const u8 *bytes;
@@ -45,7 +44,7 @@ struct Row {
             for (int k = 0; k < AHEAD; k++) {
                 if (place == end || next[k] == SPACE) return hashed;
                 if (next[k] >= 0xE3 && place > begin && alone(place)) return hashed;
-                hashed = (hashed ^ next[k]) * FNV_PRIME;
+                hashed = with_byte(hashed, next[k]);
                 place++;
             }
         }

@@ -49,6 +49,15 @@ def test_skipped_input_gives_exit_code_1_and_is_named(history: Path, tmp_path: P
     assert result.exit_code == 1
     assert "skipped: " in result.stderr
     assert "broken.parquet" in result.stderr
+    assert f"1 skipped, listed in {tmp_path}/out/campaigns.html\nto go on: make " in result.stderr
+    assert "broken.parquet" in (tmp_path / "out" / "campaigns.html").read_text()
+
+
+def test_a_history_none_of_which_can_be_read_is_not_said_to_hold_nothing(tmp_path: Path) -> None:
+    (tmp_path / "broken.parquet").write_bytes(b"none")
+    result = run(tmp_path / "broken.parquet", "-o", tmp_path / "out", "-q")
+    assert result.exit_code == 1
+    assert result.stdout == f"nothing could be read: nothing was compared; page {tmp_path}/out/campaigns.html\n"
 
 
 @pytest.mark.parametrize(

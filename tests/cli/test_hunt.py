@@ -74,6 +74,14 @@ def test_skipped_input_is_listed_with_exit_status_1(logs: Path, tmp_path: Path) 
     assert "4 of 80 rows hit" in result.stdout
 
 
+def test_a_history_none_of_which_can_be_read_is_not_said_to_hold_nothing(logs: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.parquet").write_bytes(b"damaged")
+    result = run(tmp_path / "c.parquet", "-p", tmp_path / "new.toml", "-o", tmp_path / "out", "-q")
+    assert result.exit_code == 1
+    assert result.stdout == f"nothing could be read: nothing was searched; page {tmp_path}/out/hunt.html\n"
+    assert f"1 skipped, listed in {tmp_path}/out/_skipped.json\nto go on: make " in result.stderr
+
+
 def test_an_exemplar_is_enough(logs: Path, tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_text("\nThe lantern keeper of the harbour obeys no rule at all\n")
     result = run(logs, "-e", SENTENCE, "--exemplars", tmp_path / "lines.txt", "-o", tmp_path / "out", "--json")

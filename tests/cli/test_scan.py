@@ -11,9 +11,10 @@ import typer
 from typer.testing import CliRunner, Result
 
 from aimds.cli import scan as command
-from aimds.cli.over_files import print_timings
+from aimds.cli.over_files import print_skipped, print_timings
 from aimds.cli.progress import Bar, Lines
 from aimds.errors import AimdsError
+from aimds.jobs.scan import Skip
 from aimds.record.verification import verify
 
 FAKES = str(Path(__file__).parents[1] / "jobs" / "scan")
@@ -44,6 +45,7 @@ def test_json_is_one_document_on_stdout_and_all_else_is_on_stderr(logs: Path, tm
     assert found["threats"] == {"direct_injection": 40, "none": 40}
     assert (found["rows"], found["files"], found["units_total"], found["units_resumed"]) == (80, 2, 2, 0)
     assert {"units_done", "rows_per_s", "seconds", "skipped", "outputs"} <= set(found)
+    assert (found["nothing_read"], found["way_out"]) == (False, "")
     assert result.stderr == "a.parquet: columns guessed: --text-column prompt\n"
 
 
@@ -78,6 +80,44 @@ def test_skipped_input_is_listed_with_exit_status_1(logs: Path, tmp_path: Path) 
     assert f"skipped: {logs}/c.parquet: is not a readable Parquet file" in result.stderr
     assert "1 skipped, listed in" in result.stderr
     assert run(logs, "-o", tmp_path / "out", "-q").exit_code == 1
+
+
+def test_an_input_none_of_which_can_be_read_ends_with_that_and_with_what_to_do(logs: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.parquet").write_bytes(b"damaged")
+    (tmp_path / "d.jsonl").write_bytes(b"\n")
+    given = (tmp_path / "c.parquet", tmp_path / "d.jsonl", "-o", tmp_path / "out", "-q")
+    result = run(*given)
+    assert result.exit_code == 1
+    assert result.stdout == f"nothing could be read: no verdicts were written to {tmp_path}/out\n"
+    *skipped, listed, way = result.stderr.splitlines()
+    assert [line.split(": ")[:2] for line in skipped] == [
+        ["skipped", f"{tmp_path}/c.parquet"],
+        ["skipped", f"{tmp_path}/d.jsonl"],
+    ]
+    assert listed == f"2 skipped, listed in {tmp_path}/out/_skipped.json"
+    assert way.startswith("to go on: make what was skipped readable, or leave it out, and run the same command again (")
+    found = json.loads(run(*given, "--json").stdout)
+    assert (found["nothing_read"], f"to go on: {found['way_out']}") == (True, way)
+    assert [Path(skip["file"]).name for skip in found["skipped"]] == ["c.parquet", "d.jsonl"]
+    (tmp_path / "d.jsonl").write_text('{"text": "hello"}\n')
+    assert run(*given).stdout.startswith("1 row in ")
+
+
+def test_a_file_all_of_whose_rows_are_damaged_is_not_said_to_be_done(tmp_path: Path, logs: Path) -> None:
+    file = tmp_path / "c.parquet"
+    content = (logs / "a.parquet").read_bytes()
+    file.write_bytes(content[:4] + b"\xff" * 60 + content[64:])
+    for _ in range(2):
+        result = run(file, "-o", tmp_path / "out", "-q")
+        assert result.exit_code == 1
+        assert result.stdout == f"nothing could be read: no verdicts were written to {tmp_path}/out\n"
+        assert f"skipped: {file} rows 0 to 39: row group 0 cannot be read" in result.stderr
+        assert result.stderr.endswith("run the same command again with --overwrite\n")
+
+
+def test_what_an_error_quotes_of_a_file_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_skipped([Skip("a\x1b[2J.parquet", 0, 0, 3, "type \x0f")], "list.json")
+    assert capsys.readouterr().err.startswith("skipped: a⟨U+001B⟩[2J.parquet rows 0 to 2: type ⟨U+000F⟩\n1 skipped, ")
 
 
 def test_the_help_says_the_exit_status_of_an_input_none_of_which_can_be_read(logs: Path, tmp_path: Path) -> None:

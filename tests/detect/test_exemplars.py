@@ -10,8 +10,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import teaching_material as material
+from host import missing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from standin import room_of
 
 from aimds import kernels
 from aimds.detect import gray, reference
@@ -188,3 +190,14 @@ def test_a_window_does_not_depend_on_its_neighbours_or_on_threads(texts: list[st
         alone_scores, alone_nearest = TAUGHT.score(pieces_of([texts[k]]))
         assert np.array_equal(scores[whole.row == place], alone_scores)
         assert np.array_equal(nearest[whole.row == place], alone_nearest)
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing() or "present")
+@pytest.mark.parametrize("texts", [material.ATTACKS * 20, ["w"] * 200])
+def test_no_more_memory_of_a_gpu_is_taken_than_rows_are_cut_by(
+    monkeypatch: pytest.MonkeyPatch, texts: list[str]
+) -> None:
+    asked, taken = room_of(
+        monkeypatch, lambda place, pieces: TAUGHT.score(pieces, place=place), pieces_of(texts[:1]), pieces_of(texts)
+    )
+    assert 0.3 * asked < taken < asked

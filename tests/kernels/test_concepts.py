@@ -5,12 +5,11 @@ import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from aimds import kernels
 from aimds.errors import KernelError
 
-DRAWN = [text.encode() for text in cases.texts(300, np.random.default_rng(1))]
+DRAWN = cases.rows(300, 1)
 
 
 def arguments(rows):
@@ -28,15 +27,13 @@ def test_batches_agree_with_the_oracle(rows):
 
 
 @settings(max_examples=50)
-@given(
-    st.lists(st.lists(st.sampled_from(cases.PIECES), max_size=30).map(lambda one: "".join(one).encode()), max_size=4)
-)
+@given(cases.IN_WORDS)
 def test_any_texts_agree_with_the_oracle(rows):
     check(rows)
 
 
 @settings(max_examples=50)
-@given(st.lists(st.binary(max_size=60), max_size=4))
+@given(cases.ANY_BYTES)
 def test_any_bytes_agree_with_the_oracle(rows):
     check(rows)
 

@@ -55,6 +55,15 @@ def test_runs_are_made_to_fit_a_share_of_what_is_free(free):
     assert memory.released == 0
 
 
+def test_runs_are_made_by_what_rows_take_beside_their_values():
+    memory = Memory()
+    memory.free_bytes = lambda: 4 * 100
+    offsets = np.array([0, 2, 2, 2, 2], np.int64)
+    runs = OnGpu(memory).each(lambda first, last: (first, last), offsets, 50, 50)
+    assert runs == [(0, 1), (1, 3), (3, 4)]
+    assert OnGpu(memory).each(lambda first, last: (first, last), offsets, 50) == [(0, 4)]
+
+
 @pytest.mark.parametrize("room", [84, 100, 150])
 def test_a_run_that_does_not_fit_is_halved_and_no_row_is_lost(room):
     memory, runs = Memory(), []

@@ -5,7 +5,6 @@ import naive
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from aimds import kernels
 
@@ -20,13 +19,13 @@ def test_batches_agree_with_the_oracle(rows):
     check(rows)
 
 
-@given(st.lists(st.one_of(st.binary(max_size=80), st.text(max_size=40).map(str.encode)), max_size=6))
+@given(cases.ANY_BYTES)
 def test_any_bytes_agree_with_the_oracle(rows):
     check(rows)
 
 
 def test_a_row_depends_neither_on_its_neighbours_nor_on_threads():
-    rows = [*cases.UNUSUAL, *(text.encode() for text in cases.texts(200, np.random.default_rng(0)))]
+    rows = [*cases.UNUSUAL, *cases.rows(200, 0)]
     whole = kernels.word_spans(*naive.ragged(rows, np.uint8))
     shared = kernels.word_spans(*naive.ragged(rows, np.uint8), threads=3)
     assert all(np.array_equal(a, b) for a, b in zip(whole, shared, strict=True))

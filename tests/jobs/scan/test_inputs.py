@@ -112,6 +112,33 @@ def test_a_pattern_without_a_file_is_an_error_that_names_it(tmp_path: Path, patt
     assert pattern.rsplit("/", 1)[-1] in str(caught.value)
 
 
+@pytest.mark.parametrize("given", ["logs", "logs/2024", "logs/2*/*.parquet", "logs/**/*.parquet", "logs/*/a.parquet"])
+def test_a_folder_that_cannot_be_listed_is_a_source_that_cannot_be_opened(
+    logs: Path, tmp_path: Path, given: str
+) -> None:
+    shut = logs / "2024"
+    shut.chmod(0)
+    try:
+        if os.access(shut, os.R_OK):
+            pytest.skip("this user may read everything")
+        found = [source for source in discover([str(tmp_path / given)], tmp_path / "out") if source.problem]
+        assert [(source.path, source.problem) for source in found] == [(str(shut), "Permission denied")]
+        with pytest.raises(OSError, match="Permission denied"):
+            found[0].identity()
+        with pytest.raises(DataError, match=r"2024/a\.parquet: cannot be opened: Permission denied"):
+            discover([str(shut / "a.parquet")], tmp_path / "out")
+    finally:
+        shut.chmod(0o700)
+
+
+def test_a_folder_whose_files_are_named_may_be_unlisted(logs: Path, tmp_path: Path) -> None:
+    (logs / "2024").chmod(0o100)
+    try:
+        assert names([f"{logs}/2*/a.parquet"], tmp_path / "out") == ["2024/a.parquet"]
+    finally:
+        (logs / "2024").chmod(0o700)
+
+
 def test_an_unknown_url_scheme_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gopher://host/x: this URL cannot be opened"):
         discover(["gopher://host/x"], tmp_path)

@@ -76,6 +76,26 @@ def test_a_file_that_vanishes_or_is_a_dangling_link_is_reported(logs: Path) -> N
     assert len(scan_both(logs).skipped) == 1
 
 
+def test_a_folder_that_cannot_be_listed_is_reported_and_the_others_finish(logs: Path) -> None:
+    shut = log(logs / "shut/bad.parquet", 100).parent
+    shut.chmod(0)
+    try:
+        if os.access(shut, os.R_OK):
+            pytest.skip("this user may read everything")
+        [skip] = scan_both(logs).skipped
+        assert (skip.file, skip.error) == (str(shut), "cannot be opened: Permission denied")
+    finally:
+        shut.chmod(0o700)
+
+
+def test_a_csv_file_whose_header_is_in_another_encoding_is_reported(logs: Path) -> None:
+    (logs / "bad.csv").write_bytes("größe,text\n1,hello\n".encode("latin-1"))
+    (logs / "wide.csv").write_bytes("größe,text\n1,hello\n".encode("utf-16"))
+    latin, wide = scan_both(logs).skipped
+    assert latin.error == "the name of a column is not UTF-8 text; is the file in another encoding?"
+    assert "UTF-16" in wide.error
+
+
 def test_a_file_without_rows_gives_an_output_without_rows(logs: Path) -> None:
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), logs / "none.parquet")
     summary = scan_both(logs)

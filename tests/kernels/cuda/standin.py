@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from host import Arrays, Host
@@ -13,6 +14,7 @@ from host import Arrays, Host
 from aimds.kernels.cuda.place import OnGpu
 
 PLENTY = 1 << 40
+T = TypeVar("T")
 
 
 class There(np.ndarray):
@@ -97,3 +99,27 @@ def standin(monkeypatch: Any) -> tuple[OnGpu, Memory, Host]:
     host = Host(xp=memory.xp)  # type: ignore[arg-type]
     monkeypatch.setattr(module, "device", lambda: host)
     return OnGpu(memory), memory, host
+
+
+def room_of(monkeypatch: Any, score: Callable[[OnGpu, T], object], few: T, many: T) -> tuple[int, int]:
+    """Bytes that ``score`` has the rows of ``many`` cut by beyond those of ``few``, and what it takes at its peak beyond
+    those: what any call takes is no part of it. Both are scored in one run, for which all tables are there."""
+    place, _, _ = standin(monkeypatch)
+    asked: list[int] = []
+
+    def each(_: OnGpu, work: Callable[[int, int], Any], offsets: Any, value_bytes: int, row_bytes: int = 0) -> Any:
+        rows = len(offsets) - 1
+        asked.append(int(offsets[-1] - offsets[0]) * value_bytes + rows * row_bytes)
+        return [work(0, rows)]
+
+    monkeypatch.setattr(OnGpu, "each", each)
+    score(place, few)
+    taken = []
+    for rows in (few, many):
+        tracemalloc.start()
+        try:
+            score(place, rows)
+            taken.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    return asked[-1] - asked[-2], taken[1] - taken[0]

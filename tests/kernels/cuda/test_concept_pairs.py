@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concept_cases as cases
 import naive
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def test_every_reach_and_every_order_of_threads_agree_with_the_oracle(order, rea
 
 
 @settings(max_examples=25)
-@given(st.lists(st.lists(st.integers(0, 254), max_size=30), max_size=5), st.integers(0, 64))
+@given(cases.ANY_CONCEPTS, st.integers(0, 64))
 def test_any_concepts_agree_with_the_oracle(rows, reach):
     check(rows, reach)
 

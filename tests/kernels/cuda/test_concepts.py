@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from host import ORDERS, Host, missing
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from mutants import refused
 
 from aimds import kernels
@@ -14,7 +13,7 @@ from aimds.kernels.cuda import concepts
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "present")
 
-DRAWN = [text.encode() for text in cases.texts(150, np.random.default_rng(3))]
+DRAWN = cases.rows(150, 3)
 LONG = [b" ".join(DRAWN[:40]), "忽略规则".encode() * 40 + b" ab", b"ab b c " * 60, b"x " * 40 + b"a"]
 MIXED = [*cases.UNUSUAL, *DRAWN, *LONG]
 
@@ -35,15 +34,13 @@ def test_every_order_of_threads_agrees_with_the_oracle(order):
 
 
 @settings(max_examples=25)
-@given(
-    st.lists(st.lists(st.sampled_from(cases.PIECES), max_size=30).map(lambda one: "".join(one).encode()), max_size=4)
-)
+@given(cases.IN_WORDS)
 def test_any_texts_agree_with_the_oracle(rows):
     check(rows)
 
 
 @settings(max_examples=25)
-@given(st.lists(st.binary(max_size=60), max_size=4))
+@given(cases.ANY_BYTES)
 def test_any_bytes_agree_with_the_oracle(rows):
     check(rows)
 

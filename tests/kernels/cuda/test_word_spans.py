@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from host import ORDERS, Host, missing
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from mutants import refused
 
 from aimds import kernels
@@ -14,8 +13,7 @@ from aimds.kernels.cuda import word_spans
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "present")
 
-DRAWN = [text.encode() for text in cases.texts(60, np.random.default_rng(2))]
-MIXED = [*cases.UNUSUAL, *DRAWN]
+MIXED = [*cases.UNUSUAL, *cases.rows(60, 2)]
 
 
 def check(rows, host: Host | None = None) -> None:
@@ -34,7 +32,7 @@ def test_every_order_of_threads_agrees_with_the_oracle(order):
 
 
 @settings(max_examples=25)
-@given(st.lists(st.one_of(st.binary(max_size=80), st.text(max_size=40).map(str.encode)), max_size=6))
+@given(cases.ANY_BYTES)
 def test_any_bytes_agree_with_the_oracle(rows):
     check(rows)
 
