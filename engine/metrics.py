@@ -45,6 +45,15 @@ class Metrics:
             "aimds_threats_by_type", "Rows whose action was not allow, by threat type.", ("threat_type",), registry=r
         )
         self.connections = Gauge("aimds_active_connections", "Open connections.", ("transport",), registry=r)
+        self.closed = Counter(
+            "aimds_connections_closed",
+            "Connections that were refused or closed, by transport and reason.",
+            ("transport", "reason"),
+            registry=r,
+        )
+        self.unread = Counter(
+            "aimds_answers_unread", "Answers that broke off since nobody read them.", ("transport",), registry=r
+        )
         self.exchanges = Gauge("aimds_active_requests", "Requests that are not answered in full.", registry=r)
         self.batch_rows = Histogram("aimds_batch_rows", "Rows in a batch.", buckets=ROWS, registry=r)
         self.batch_seconds = Histogram("aimds_batch_seconds", "Time to screen a batch.", buckets=SECONDS, registry=r)

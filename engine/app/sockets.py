@@ -10,11 +10,13 @@ from typing import Any
 from aimds.app import tls
 from aimds.errors import AimdsError, ConfigError
 from aimds.gateway import datagrams, server
-from aimds.gateway.http import App, Twin, listener
+from aimds.gateway.http import App
 from aimds.gateway.identity import Peer
+from aimds.gateway.places import Places
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
 from aimds.gateway.settings import Settings
+from aimds.gateway.twin import Twin, listener
 
 Front = Callable[[App], Any]
 
@@ -43,6 +45,7 @@ class Sockets:
         self._serving: asyncio.Task[None] | None = None
         self.twin: Twin | None = None
         self.quic: server.Server | None = None
+        self._places = Places(settings.connections_per_address)
         self.port = 0
         """TCP port, once open."""
 
@@ -69,11 +72,17 @@ class Sockets:
             context=self._context,
             counted=counted,
             refused=self._refused,
+            places=self._places,
+            unread_s=settings.unread_s,
+            closed=self._closed,
             grace_s=settings.drain_s,
         )
         # What stands before may pass on answers that have a date of their own.
         self.twin.config.date_header = front is None
         self._serving = asyncio.create_task(self.twin.serve([listening]))
+
+    def _closed(self, reason: str) -> None:
+        self._service.metrics.closed.labels("tcp", reason).inc()
 
     def _refused(self, address: str, reason: str) -> None:
         try:
@@ -108,7 +117,14 @@ class Sockets:
         except OSError as error:
             raise ConfigError("listen", f"{settings.host}:{self.port}", f"free for UDP ({error.strerror})") from error
         asked = settings.certificates is not None
-        self.quic = server.Server(self._service, sock, tls.quic(settings), ask_certificate=asked)
+        self.quic = server.Server(
+            self._service,
+            sock,
+            tls.quic(settings),
+            ask_certificate=asked,
+            places=self._places,
+            unread_s=settings.unread_s,
+        )
         return f'h3=":{self.port}"; ma=3600'
 
     def read(self, settings: Settings) -> server.QuicConfiguration | None:
@@ -129,6 +145,9 @@ class Sockets:
     async def close(self, until: float) -> None:
         """Take no more connections, and wait for those that are open, until ``until`` on the clock at most."""
         if self.quic is not None:
+            # An answer is complete before all of it has been sent.
+            while self.quic.owes() and self._clock() <= until:
+                await asyncio.sleep(0.01)
             self.quic.close()
         if self.twin is None or self._serving is None:
             return

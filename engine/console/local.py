@@ -15,9 +15,10 @@ from aimds.console.site import Answer, Run, Site
 from aimds.errors import ConfigError
 from aimds.gateway.exchange import Exchange, Refused
 from aimds.gateway.headers import Head
-from aimds.gateway.http import App, Twin, listener
+from aimds.gateway.http import App
 from aimds.gateway.identity import Identity, Peer, Route
 from aimds.gateway.problem import Problem
+from aimds.gateway.twin import Twin, listener
 from aimds.respond.review import Queue
 
 HOST = "127.0.0.1"

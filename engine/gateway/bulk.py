@@ -13,7 +13,7 @@ from aimds.gateway.headers import ARROW, NDJSON, Head
 from aimds.gateway.idempotency import Answers, Recording
 from aimds.gateway.identity import Identity
 from aimds.gateway.pieces import ARROW as AS_ARROW
-from aimds.gateway.pieces import Desk, Piece
+from aimds.gateway.pieces import Desk, Piece, portions
 from aimds.gateway.problem import Problem
 from aimds.gateway.rows import Row
 from aimds.gateway.screening import VERDICT_BYTES, Screening, keyed
@@ -84,7 +84,7 @@ class Bulk(Screening):
                 self._lines()
             self._pump(now)
         except Problem as problem:
-            self.refuse(problem)
+            self._fail(problem, now)
 
     def end(self, now: float) -> None:
         """Screen what is left."""
@@ -103,7 +103,15 @@ class Bulk(Screening):
                 self._flush()
             self._pump(now)
         except Problem as problem:
-            self.refuse(problem)
+            self._fail(problem, now)
+
+    def _fail(self, problem: Problem, now: float) -> None:
+        """The body goes wrong here: what came before has its verdicts, if the answer has begun."""
+        if self.status:
+            self.fault, self._over = problem, True
+            self._flush()
+            self._pump(now)
+        self.refuse(problem)
 
     def abort(self, now: float) -> None:
         """Give up what waits; those that came with the same key may come again."""
@@ -115,7 +123,22 @@ class Bulk(Screening):
         """Answer with ``problem``, and so those that came with the same key."""
         if self._recording is not None:
             self._recording.failed(problem)
+        if self.status:
+            self._over = True
+            self._held.clear()
+            if not self._under_way and self.has_room:
+                # Nobody would come by them again.
+                self._ready.clear()
         super().refuse(problem)
+
+    def settle(self) -> None:
+        """Break off where nothing is under way any more."""
+        if not self._ready and not self._under_way:
+            self.break_off()
+
+    def parting(self, problem: Problem) -> bytes:
+        """The last line of an answer that breaks off; in Arrow there is none, but its marker is missing."""
+        return b"" if self._writer is not None else super().parting(problem)
 
     def send(self, content: bytes) -> None:
         """A piece of the answer, recorded where it has a key."""
@@ -132,7 +155,6 @@ class Bulk(Screening):
                 self.refuse(problem)
 
     def _tables(self, batch: pa.RecordBatch) -> None:
-        limits = self.desk.limits
         tenants = batch.column("tenant")
         if self.identity.tenant is not None:
             for name in tenants.drop_null().unique().to_pylist():
@@ -140,17 +162,8 @@ class Bulk(Screening):
             index = batch.schema.get_field_index("tenant")
             own = pa.array([self.identity.tenant] * batch.num_rows, pa.string())
             batch = batch.set_column(index, batch.schema.field(index), own)
-        start, column = 0, batch.column("text")
-        while start < batch.num_rows:
-            rows_left = min(limits.piece_rows, batch.num_rows - start)
-            while rows_left > 1 and column.slice(start, rows_left).nbytes > limits.piece_bytes:
-                rows_left //= 2
-            self._ready.append(
-                Piece(
-                    self.route, self.identity, self.form, *_UNSET, table=batch.slice(start, rows_left), tiers=self.tiers
-                )
-            )
-            start += rows_left
+        for part in portions(batch, self.desk.limits):
+            self._ready.append(Piece(self.route, self.identity, self.form, *_UNSET, table=part, tiers=self.tiers))
 
     def _lines(self) -> None:
         start = 0
@@ -194,6 +207,9 @@ class Bulk(Screening):
         while self._ready and len(self._under_way) < self.desk.limits.window_pieces and self.has_room:
             self._place(self._ready.popleft(), now)
         if self._over and not self._ready and not self._under_way and not self.ended:
+            if self.fault is not None:
+                self.break_off()
+                return
             self._begin()
             if self._writer is not None:
                 self.send(self._writer.end())

@@ -102,7 +102,7 @@ class Failures:
         Raises:
             Problem: ``too-many-failures``, with the time to wait.
         """
-        bucket = self._buckets.get(_source(address))
+        bucket = self._buckets.get(source(address))
         if bucket is None or not self._rate:
             return
         tokens = min(self._burst, bucket.tokens + self._rate * max(0.0, now - bucket.at))
@@ -114,7 +114,7 @@ class Failures:
         """A login from ``address`` failed."""
         if not self._rate:
             return
-        name = _source(address)
+        name = source(address)
         bucket = self._buckets.setdefault(name, _Bucket(self._burst, now))
         self._buckets.move_to_end(name)
         bucket.tokens = min(self._burst, bucket.tokens + self._rate * max(0.0, now - bucket.at)) - 1
@@ -123,7 +123,8 @@ class Failures:
             self._buckets.popitem(last=False)
 
 
-def _source(address: str) -> str:
+def source(address: str) -> str:
+    """What an address is counted as: an IPv6 one as its /64, one that maps IPv4 as that."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -65,6 +65,12 @@ class Lines(Screening):
         self._over = True
         self._pump(now)
 
+    def refuse(self, problem: Problem) -> None:
+        """Take no more lines; those taken are answered."""
+        self._over = True
+        self._held.clear()
+        super().refuse(problem)
+
     def sent(self, now: float) -> None:
         """There is room again."""
         self._pump(now)
@@ -90,7 +96,10 @@ class Lines(Screening):
             self._skipping = True
             self._held.clear()
         if self._over and not self._waiting and not self._held and not self.ended:
-            self.finish()
+            if self.fault is None:
+                self.finish()
+            else:
+                self.break_off()
 
     def _next(self, most: int) -> list[bytes]:
         """Up to ``most`` complete lines."""

@@ -40,7 +40,7 @@ class Response(Screening):
 
     def receive(self, content: bytes, now: float) -> None:
         """More of the response."""
-        if self.ended:
+        if self.ended or self.fault is not None:
             return
         try:
             if self._plain:
@@ -50,11 +50,11 @@ class Response(Screening):
                 self._read()
             self._look(now)
         except Problem as problem:
-            self._break(problem)
+            self.refuse(problem)
 
     def end(self, now: float) -> None:
         """The response is complete."""
-        if self.ended:
+        if self.ended or self.fault is not None:
             return
         try:
             if not self._plain:
@@ -63,7 +63,7 @@ class Response(Screening):
             self._state.end()
             self._look(now)
         except Problem as problem:
-            self._break(problem)
+            self.refuse(problem)
 
     def _read(self) -> None:
         start = 0
@@ -100,7 +100,7 @@ class Response(Screening):
 
         def failed(problem: Problem, now: float) -> None:
             self.jobs.clear()
-            self._break(problem)
+            self.refuse(problem)
 
         piece = Piece(self.route, self.identity, OBJECTS, done, failed, rows=[one])
         self.jobs.add(self.desk.place(piece, now + self.slack_s, self.urgency, now))
@@ -112,13 +112,15 @@ class Response(Screening):
         if self._state.finished:
             self.finish()
             return
+        if self.fault is not None:
+            self.break_off()
+            return
         try:
             self._look(now)
         except Problem as problem:
-            self._break(problem)
+            self.refuse(problem)
         self.wake()
 
-    def _break(self, problem: Problem) -> None:
-        if self.status:
-            self.send(failure(self._ident, problem))
-        self.refuse(problem)
+    def parting(self, problem: Problem) -> bytes:
+        """The last line of an answer that breaks off."""
+        return failure(self._ident, problem)

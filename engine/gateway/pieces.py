@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -124,6 +124,17 @@ class Desk(Protocol):
 
     def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
         """Verdicts with status error for ``batch``."""
+
+
+def portions(batch: pa.RecordBatch, limits: Limits) -> Iterator[pa.RecordBatch]:
+    """``batch`` in parts of up to ``piece_rows`` rows and ``piece_bytes`` of text, but one row at least."""
+    start, column = 0, batch.column("text")
+    while start < batch.num_rows:
+        rows_left = min(limits.piece_rows, batch.num_rows - start)
+        while rows_left > 1 and column.slice(start, rows_left).nbytes > limits.piece_bytes:
+            rows_left //= 2
+        yield batch.slice(start, rows_left)
+        start += rows_left
 
 
 def joined(pieces: Sequence[Piece]) -> pa.RecordBatch:

@@ -25,6 +25,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "too-early": (425, "The request may not be sent in early data"),
     "overloaded": (429, "The deadline cannot be met under the present load"),
     "rate-limited": (429, "This identity sent more than its rate"),
+    "too-many-connections": (429, "Too many connections of this address"),
     "too-many-failures": (429, "Too many requests from this address had no valid identity"),
     "headers-too-large": (431, "The request headers are larger than the limit"),
     "internal": (500, "The request could not be handled"),

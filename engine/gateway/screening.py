@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from aimds.gateway import rows
 from aimds.gateway.batching import Job
@@ -30,6 +31,13 @@ class Screening(Exchange):
         if self.tiers and not desk.has_tiers:
             raise Problem("unprocessable", "route: this gateway has no model tiers to choose from")
         self.jobs: set[Job] = set()
+        self.fault: Problem | None = None
+        """Why the answer breaks off, behind the verdicts of what is under way."""
+
+    @property
+    def wants_data(self) -> bool:
+        """Not where the answer breaks off."""
+        return self.fault is None and super().wants_data
 
     def abort(self, now: float) -> None:
         """Give up what waits."""
@@ -39,11 +47,31 @@ class Screening(Exchange):
         super().abort(now)
 
     def refuse(self, problem: Problem) -> None:
-        """Answer with ``problem``; what waits is given up."""
+        """Answer with ``problem``; what waits is given up. An answer that has begun still gives the verdicts of what is
+        under way, and then says why it breaks off."""
+        if self.status and not self.ended:
+            self.fault = self.fault or problem
+            self.settle()
+            return
         for job in self.jobs:
             self.desk.cancel(job)
         self.jobs.clear()
         super().refuse(problem)
+
+    def settle(self) -> None:
+        """Break off where nothing is under way any more."""
+        if not self.jobs:
+            self.break_off()
+
+    def break_off(self) -> None:
+        """End an answer that has begun with why it is not whole."""
+        if self.fault is not None:
+            self.send(self.parting(self.fault))
+            super().refuse(self.fault)
+
+    def parting(self, problem: Problem) -> bytes:
+        """The last line of an answer that breaks off: it belongs to no row."""
+        return rows.encoded(_told(problem)) + b"\n"
 
     def own(self, one: Row, index: int) -> Row:
         """``one`` with its tenant and id.
@@ -79,6 +107,10 @@ def failure(ident: str, problem: Problem) -> bytes:
 
 def failures(idents: Sequence[str], problem: Problem) -> bytes:
     """The lines for rows that have no verdict, all for the same reason."""
-    told = rows.encoded({"status": "error", "error": str(problem), "problem": problem.document()})
+    told = rows.encoded(_told(problem))
     rest = b"," + told[1:] + b"\n"
     return b"".join([b'{"request_id":' + rows.encoded(ident) + rest for ident in idents])
+
+
+def _told(problem: Problem) -> dict[str, Any]:
+    return {"status": "error", "error": str(problem), "problem": problem.document()}

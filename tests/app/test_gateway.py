@@ -145,7 +145,7 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
 
 
 def test_a_connection_that_sends_no_head_is_closed_and_a_slow_answer_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aimds.gateway.http.HEAD_S", 0.3)
+    monkeypatch.setattr("aimds.gateway.twin.HEAD_S", 0.3)
     slow = Slow()
     with live(screener=slow) as server:
         address = ("127.0.0.1", server.gateway.port)

@@ -24,6 +24,7 @@ from aimds.gateway import certificates, datagrams
 from aimds.gateway.batching import Batcher
 from aimds.gateway.certificates import Issued
 from aimds.gateway.pieces import Limits
+from aimds.gateway.places import Places
 from aimds.gateway.protocol import Hooks, Service
 from aimds.gateway.server import Server, configuration
 from aimds.gateway.worker import Worker
@@ -57,7 +58,8 @@ class Client(QuicConnectionProtocol):
         if isinstance(event, ConnectionTerminated):
             self.ended = event
         if isinstance(event, (StreamReset, StopSendingReceived)):
-            self.answers.setdefault(event.stream_id, {"body": b""})["stopped"] = True
+            name = "broken" if isinstance(event, StreamReset) else "stopped"
+            self.answers.setdefault(event.stream_id, {"body": b""})[name] = True
         for found in self.http.handle_event(event) if self.http is not None else []:
             if isinstance(found, (HeadersReceived, DataReceived)):
                 answer = self.answers.setdefault(found.stream_id, {"body": b""})
@@ -118,10 +120,18 @@ class Running:
     """A service with its server, on the loop of the test."""
 
     def __init__(
-        self, *, screener: Any = None, access: Any = None, offload: bool = True, limits: Limits | None = None
+        self,
+        *,
+        screener: Any = None,
+        access: Any = None,
+        offload: bool = True,
+        limits: Limits | None = None,
+        places: Places | None = None,
+        unread_s: float = 0.0,
     ) -> None:
         self.screener = screener or Fake()
-        self.worker = Worker(self.screener)
+        self.recorded = 0
+        self.worker = Worker(self.screener, record=self._record)
         self.denied: list[dict[str, Any]] = []
         hooks = Hooks(self.worker.work, self.worker.unjudged, self.denied.append)
         self.service = Service(Batcher(), hooks, access=access, limits=limits or Limits(deadline_ms=20_000))
@@ -134,24 +144,37 @@ class Running:
             sock,
             configuration(issued.certificate, issued.key),
             ask_certificate=access is not None,
+            places=places,
+            unread_s=unread_s,
             offload=offload,
         )
+
+    def _record(self, requests: Any, *_: Any) -> None:
+        self.recorded += requests.num_rows
+
+    def counted(self, name: str, **labels: str) -> float:
+        """What the metric ``name`` says."""
+        return self.service.metrics.registry.get_sample_value(name, labels) or 0.0
 
     @asynccontextmanager
     async def client(
         self, issued: Issued | None = None, *, port: int | None = None, **options: Any
     ) -> AsyncIterator[Client]:
-        settings = QuicConfiguration(
-            alpn_protocols=H3_ALPN, server_name="localhost", cadata=ca().certificate, **options
-        )
-        if issued is not None:
-            settings.certificate = x509.load_pem_x509_certificate(issued.certificate)
-            settings.private_key = load_pem_private_key(issued.key, None)  # type: ignore[assignment]
-        at = port or self.port
-        async with connect("127.0.0.1", at, configuration=settings, create_protocol=Client) as client:
-            assert isinstance(client, Client)
-            await client.until(lambda: client.http)
+        async with a_client(port or self.port, issued, **options) as client:
             yield client
+
+
+@asynccontextmanager
+async def a_client(port: int, issued: Issued | None = None, **options: Any) -> AsyncIterator[Client]:
+    """A client, connected to ``port``, with the certificate that was ``issued`` to it."""
+    settings = QuicConfiguration(alpn_protocols=H3_ALPN, server_name="localhost", cadata=ca().certificate, **options)
+    if issued is not None:
+        settings.certificate = x509.load_pem_x509_certificate(issued.certificate)
+        settings.private_key = load_pem_private_key(issued.key, None)  # type: ignore[assignment]
+    async with connect("127.0.0.1", port, configuration=settings, create_protocol=Client) as client:
+        assert isinstance(client, Client)
+        await client.until(lambda: client.http)
+        yield client
 
 
 def running(test: Callable[[Running], Awaitable[None]], **options: Any) -> None:

@@ -37,7 +37,7 @@ from aimds.gateway.packets.wire import MOST
 from aimds.gateway.pieces import Limits
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Hooks
-from aimds.gateway.server import connection
+from aimds.gateway.server import answering, connection
 from aimds.gateway.settings import Settings
 
 HUGE = encode_uint_var(1 << 30)
@@ -374,7 +374,7 @@ def test_answers_that_nobody_reads_share_the_room_of_their_connection(monkeypatc
             assert max(unsent) >= LITTLE_UNSENT
             assert sum(unsent) <= most + count * (LITTLE_UNSENT + piece)
             sent = [server.quic.unsent(stream) for stream in server._requests]
-            assert max(sent) <= connection.LITTLE_SEND_BUFFER + connection.PORTION
+            assert max(sent) <= answering.LITTLE_SEND_BUFFER + answering.PORTION
             assert (await client.ask("/v1/screen", body("a"), method="GET"))["status"] == 405
         await served(one)
 
@@ -429,7 +429,7 @@ def test_who_opens_very_many_requests_leaves_room_for_others(monkeypatch: pytest
                 assert client.answers[stream]["status"] == 200
             client._quic.reset_stream(streams[0], ErrorCode.H3_REQUEST_CANCELLED)
             client.transmit()
-            await client.until(lambda: client.answers[streams[0]].get("stopped"))
+            await client.until(lambda: client.answers[streams[0]].get("broken"))
             assert (await client.ask("/v1/screen?who=many", body("a")))["status"] == 200
 
     running(test, access=ByQuery())
@@ -456,9 +456,11 @@ def test_an_answer_that_breaks_off_does_not_end_like_a_whole_one() -> None:
             assert client.http is not None
             client.http.send_data(stream, b"a" * 5000, False)
             client.transmit()
-            found = await client.until(lambda: client.answers[stream].get("stopped") and client.answers[stream])
+            found = await client.until(lambda: client.answers[stream].get("broken") and client.answers[stream])
             assert not found["over"]
-            assert [json.loads(line)["action"] for line in found["body"].splitlines()] == ["allow", "block"]
+            *verdicts, last = (json.loads(line) for line in found["body"].splitlines())
+            assert [one["action"] for one in verdicts] == ["allow", "block"]
+            assert last["problem"]["status"] == 413
             assert (await client.ask("/v1/screen", body("a")))["status"] == 200
 
     running(test, limits=Limits(deadline_ms=20_000, max_body_bytes=4000))

@@ -42,7 +42,7 @@ class Path(asyncio.DatagramProtocol):
 
 
 class Network:
-    """A relay between a client and a server, seeded; `rebind` gives the client another port towards the server."""
+    """A relay between a client and a server, seeded; `rebind` gives the client another port, or address, towards the server."""
 
     def __init__(self, port: int, loss: float, late: float, seed: int) -> None:
         self._server, self._loss, self._late, self._random = ("127.0.0.1", port), loss, late, Random(seed)
@@ -58,9 +58,9 @@ class Network:
         self._far: list[Path] = []
         await self.rebind()
 
-    async def rebind(self) -> None:
+    async def rebind(self, address: str = "127.0.0.1") -> None:
         loop = asyncio.get_running_loop()
-        _, far = await loop.create_datagram_endpoint(lambda: Path(self, True), local_addr=("127.0.0.1", 0))
+        _, far = await loop.create_datagram_endpoint(lambda: Path(self, True), local_addr=(address, 0))
         self._far.append(far)
 
     @property

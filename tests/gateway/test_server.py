@@ -36,7 +36,7 @@ from aimds.gateway.packets.credit import STREAM_WINDOW, STREAMS, Finished
 from aimds.gateway.pieces import Limits
 from aimds.gateway.protocol import Hooks
 from aimds.gateway.server import Server, configuration
-from aimds.gateway.server.connection import SEND_BUFFER
+from aimds.gateway.server.answering import SEND_BUFFER
 
 
 @pytest.mark.parametrize("offload", [True, False])

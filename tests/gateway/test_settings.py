@@ -16,6 +16,8 @@ WHOLE = """
 host = "0.0.0.0"
 port = 443
 drain_s = 5
+connections_per_address = 50
+unread_s = 7.5
 [tls]
 certificate = "server.pem"
 key = "server.key"
@@ -71,6 +73,7 @@ def written(tmp_path: Path, content: str) -> Path:
 def test_every_key_of_the_file_is_taken(tmp_path: Path) -> None:
     found = load(written(tmp_path, WHOLE)).check()
     assert (found.host, found.port, found.drain_s) == ("0.0.0.0", 443, 5)
+    assert (found.connections_per_address, found.unread_s) == (50, 7.5)
     assert found.certificate == tmp_path / "server.pem"
     assert found.certificates is not None
     assert found.certificates.required
@@ -100,6 +103,8 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
         ("[listen]\nport = 70000", "listen.port"),
         ("[listen]\nport = 1.5", "listen.port"),
         ("[listen]\nprot = 1", "listen.prot"),
+        ("[listen]\nconnections_per_address = -1", "listen.connections_per_address"),
+        ("[listen]\nunread_s = 4000", "listen.unread_s"),
         ("[more]\na = 1", "more"),
         ("[auth.jwt]\nissuer = 'a'\naudience = 'b'\njwks = 'http://plain.example/keys'", "auth.jwt.jwks"),
         ("[auth.jwt]\nissuer = 'a'", "auth.jwt.audience"),

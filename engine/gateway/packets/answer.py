@@ -45,6 +45,22 @@ class Answer(QuicStreamSender):
             return
         self._whole, self._buffer_fin, self.buffer_is_empty = data, len(data), False
 
+    @property
+    def acknowledged(self) -> int:
+        """Bytes of what was written that the other end is known to have."""
+        return self._buffer_start if self._whole is None else self._arrived
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes of what was written that it may not have, sent or not."""
+        return len(self._buffer) if self._whole is None else len(self._whole) - self._arrived
+
+    def reset(self, error_code: int) -> None:
+        """As in aioquic; nothing is kept that will not be sent again."""
+        super().reset(error_code)
+        self._whole = None
+        self._buffer.clear()
+
     def get_frame(self, max_size: int, max_offset: int | None = None) -> QuicStreamFrame | None:
         """As in aioquic."""
         whole, start = self._whole, self._sent

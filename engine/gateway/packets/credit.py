@@ -75,6 +75,12 @@ class Quic(Receiving):
         self._forgotten = Finished()
         self._streams_finished = Finished()  # type: ignore[assignment]
 
+    @property
+    def over(self) -> int:
+        """Requests of which both directions are over."""
+        finished: Finished = self._streams_finished  # type: ignore[assignment]
+        return finished.count(0)
+
     def hold(self, stream_id: int, size: int) -> None:
         """``size`` bytes of a stream are kept until they are wanted; below 0, so many were consumed."""
         self.held[stream_id] = self.held.get(stream_id, 0) + size
@@ -118,8 +124,7 @@ class Quic(Receiving):
         if self._is_client:
             return
         # A request is over when it is answered; its stream stays until that was acknowledged and all of it has come.
-        over: Finished = self._streams_finished  # type: ignore[assignment]
-        wanted = min(self.done, over.count(0) + STREAMS) + STREAMS
+        wanted = min(self.done, self.over + STREAMS) + STREAMS
         if wanted - streams.value >= STREAMS // 4:
             streams.value = wanted
         # Of one-way streams HTTP/3 has three, so none come to those that aioquic grants at the beginning.

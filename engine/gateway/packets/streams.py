@@ -6,6 +6,7 @@ whether all of it is still there.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from aioquic.quic.connection import QuicConnection, QuicConnectionError
@@ -95,6 +96,23 @@ class Streams(QuicConnection):
         """Whether a stream is there, its end was not written, and nobody has broken it off."""
         stream = self._streams.get(stream_id)
         return stream is not None and stream.sender._buffer_fin is None and stream.sender._reset_error_code is None
+
+    def owing(self) -> Iterator[tuple[int, int]]:
+        """Streams of requests of whose answers something is not acknowledged, and how many bytes of each are."""
+        for stream_id, stream in self._streams.items():
+            sender = stream.sender
+            if stream_id & 3 or sender._reset_error_code is not None:
+                continue
+            if type(sender) is Answer:
+                if sender.unacknowledged:
+                    yield stream_id, sender.acknowledged
+            elif sender._buffer:
+                yield stream_id, sender._buffer_start
+
+    def let_go(self) -> None:
+        """The connection is over: nothing of its streams is wanted, and it may itself wait long for the collector."""
+        for some in (self._streams, self._active, self._owed, self._leaving):
+            some.clear()
 
     def cancel(self, stream_id: int, error_code: int) -> None:
         """Break off both directions of a stream, as far as they are not over."""

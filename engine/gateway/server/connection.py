@@ -18,44 +18,42 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from aimds.gateway.datagrams import Address
 from aimds.gateway.identity import Peer
-from aimds.gateway.packets import heads
 from aimds.gateway.packets.bounded import Bounded
 from aimds.gateway.packets.credit import Quic
-from aimds.gateway.packets.end import End
 from aimds.gateway.packets.receiving import Arrived
-from aimds.gateway.packets.wire import varint
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
+from aimds.gateway.server.answering import PORTION, Answering
 from aimds.gateway.server.requests import Opening, Request, Requests
 
-SEND_BUFFER = 256 << 10
-"""Bytes of an answer that aioquic may hold, sent or not, until they are acknowledged."""
-LITTLE_SEND_BUFFER, MOST_BUFFERS = 32 << 10, 32
-"""As much where more streams than so many have something to send or to be acknowledged."""
 MOST_UNSENT = 8 << 20
 """Bytes of all answers of a connection that may wait for its reader, beside a little of each."""
-DATA = b"\0"
-"""Type of a frame (RFC 9114, section 7.2.1)."""
 
 
-PORTION = 64 << 10
-"""Bytes of a body that are handed on at a time, and of an answer."""
+class Connection(Answering):
+    """One client. Everything that it does wrong ends at this connection.
 
+    Args:
+        completed: called once, when the handshake is over or has failed.
+        ended: called once, when the connection is over.
+        unread_s: see `Answering`.
+    """
 
-class Connection(End):
-    """One client. Everything that it does wrong ends at this connection."""
-
-    def __init__(self, quic: Quic, service: Service, address: Address, completed: Callable[[], None]) -> None:
-        super().__init__(quic)
-        self._service, self._address, self._completed = service, address, completed
-        self._requests: dict[int, Request] = {}
+    def __init__(
+        self,
+        quic: Quic,
+        service: Service,
+        address: Address,
+        completed: Callable[[], None],
+        ended: Callable[[], None],
+        unread_s: float,
+    ) -> None:
+        super().__init__(quic, service.metrics, unread_s)
+        self._service, self._address, self._completed, self._ended = service, address, completed, ended
         self._http: Bounded | None = None
         self._reader: Requests | None = None
-        self._due: set[int] = set()
         self._came: dict[int, Request] = {}
         """Requests with something that was not handed on yet."""
-        self._full: set[int] = set()
-        """Streams whose answer waits for room."""
         self._unread: dict[int, int] = {}
         """Bytes that aioquic keeps of streams: of a frame that is not whole, or behind a head that waits."""
         self._peer: Peer | None = None
@@ -79,10 +77,9 @@ class Connection(End):
             self._completed()
             self._connections.inc()
         elif isinstance(event, ConnectionTerminated):
-            for request in self._requests.values():
-                request.exchange.abort(self._loop.time())
-            self._requests.clear()
-            self._came.clear()
+            self._abandon()
+            self._unwatch()
+            self.quic.let_go()
             # They hold heads, and so tokens, while this connection is a cycle that waits for the collector.
             self._http = self._reader = None
             if not self._over:
@@ -91,6 +88,7 @@ class Connection(End):
                     self._connections.dec()
                 else:
                     self._completed()
+                self._ended()
             return
         elif isinstance(event, (StreamReset, StopSendingReceived)):
             self._abort(event.stream_id)
@@ -214,55 +212,11 @@ class Connection(End):
         except Exception as error:  # a body that nobody foresaw ends its own request alone
             exchange.refuse(Problem("internal", f"{type(error).__name__}: {error}"))
 
-    def _wake(self, stream_id: int) -> None:
-        if not self._due:
-            self._loop.call_soon(self._flush)
-        self._due.add(stream_id)
-
-    def _flush(self) -> None:
-        due, self._due = self._due, set()
-        for stream_id in due:
-            request = self._requests.get(stream_id)
-            if request is not None:
-                self._answer(stream_id, request)
-        self.transmit()
-
-    def _answer(self, stream_id: int, request: Request) -> None:
-        exchange, quic = request.exchange, self.quic
-        if not exchange.status and not exchange.ended:
-            self._feed(stream_id, request)
-            return
-        parts: list[bytes] = []
-        if exchange.status and not request.begun:
-            request.begun = True
-            parts.append(heads.head(exchange.status, tuple(exchange.headers)))
-        room = SEND_BUFFER if len(self._quic._streams) <= MOST_BUFFERS else LITTLE_SEND_BUFFER
-        room -= quic.unsent(stream_id)
-        while exchange.unsent and room > 0:
-            content = exchange.take(PORTION)
-            parts += (DATA, varint(len(content)), content)
-            room -= len(content)
-            if not exchange.ended or exchange.unsent:
-                exchange.sent(self._loop.time())
-        over = exchange.ended and not exchange.unsent
-        quic.send_stream_data(stream_id, b"".join(parts), over and not exchange.broken)
-        if over:
-            if exchange.broken:
-                # Its end would look like that of a whole answer (RFC 9114, section 4.1).
-                self._quic.reset_stream(stream_id, ErrorCode.H3_INTERNAL_ERROR)
-            self._finish(stream_id)
-            return
-        if exchange.unsent:
-            self._full.add(stream_id)
-        self._feed(stream_id, request)
-
-    def _finish(self, stream_id: int) -> None:
-        request = self._requests.pop(stream_id)
-        stream = self._quic._streams.get(stream_id)
-        if stream is not None and not stream.receiver.is_finished and not request.over:
-            # The answer is complete, so the rest of the body is of no use (RFC 9114, section 4.1).
-            self._quic.stop_stream(stream_id, ErrorCode.H3_NO_ERROR)
-        self._forget(stream_id, request)
+    def _abandon(self) -> None:
+        for request in self._requests.values():
+            request.exchange.abort(self._loop.time())
+        self._requests.clear()
+        self._came.clear()
 
     def _abort(self, stream_id: int) -> None:
         request = self._requests.pop(stream_id, None)
@@ -284,14 +238,3 @@ class Connection(End):
         if not request.plain and self._reader is not None:
             self._reader.finish(stream_id)
         self.quic.forget(stream_id)
-
-    def more(self) -> None:
-        """Datagrams were taken in: there may be events, and room in what is being sent."""
-        self._process_events()
-        if self._full:
-            full, self._full = self._full, set()
-            for stream_id in full:
-                request = self._requests.get(stream_id)
-                if request is not None:
-                    self._answer(stream_id, request)
-        self.transmit()

@@ -20,6 +20,9 @@ from aioquic.quic.retry import QuicRetryTokenHandler
 
 from aimds.gateway.datagrams import Address, Datagrams
 from aimds.gateway.packets.credit import CONNECTION_WINDOW, STREAM_WINDOW, Quic
+from aimds.gateway.packets.refusing import refusal
+from aimds.gateway.places import Places
+from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
 from aimds.gateway.server.connection import Connection
 
@@ -35,6 +38,8 @@ class Server:
     Args:
         configuration: see `configuration`; `use` puts another in its place.
         ask_certificate: whether clients are asked for a certificate; it is verified where identity is.
+        places: of source addresses; by default each may have as many connections as it likes.
+        unread_s: how long an answer may wait without any of it being taken, 0 for ever.
         offload: False does without GSO and GRO.
     """
 
@@ -45,9 +50,12 @@ class Server:
         configuration: QuicConfiguration,
         *,
         ask_certificate: bool = False,
+        places: Places | None = None,
+        unread_s: float = 0.0,
         offload: bool = True,
     ) -> None:
         self._service, self._configuration, self._ask = service, configuration, ask_certificate
+        self._places, self._unread_s = Places() if places is None else places, unread_s
         self._loop = asyncio.get_running_loop()
         self._known: dict[bytes, Connection] = {}
         """Connections by each of their ids."""
@@ -59,6 +67,10 @@ class Server:
     def use(self, configuration: QuicConfiguration) -> None:
         """New connections see ``configuration``."""
         self._configuration = configuration
+
+    def owes(self) -> bool:
+        """Whether some of an answer that is complete has not arrived, at a client that is still there."""
+        return any(connection.owes() for connection in set(self._known.values()))
 
     def close(self) -> None:
         """Tell all clients that it is over, and close the socket."""
@@ -79,8 +91,9 @@ class Server:
                 long = data[0] & 0x80
                 connection = self._found(data, address) if long else self._known.get(data[1 : 1 + size])
                 if connection is not None:
-                    connection.quic.receive_datagram(data, address, now=now)
+                    # Before what may fail, or one whose first datagram does would have no timeout to run into.
                     touched[id(connection)] = connection
+                    connection.quic.receive_datagram(data, address, now=now)
             except Exception:  # a datagram made to break us is dropped; its connection runs into its own timeout
                 self._service.metrics.denied.labels("datagram").inc()
         for connection in touched.values():
@@ -117,7 +130,7 @@ class Server:
                 original, source = self._retry.validate_token(address, header.token)
             except ValueError:
                 return None
-        elif self.handshakes >= RETRY_AFTER:
+        elif self.handshakes >= RETRY_AFTER or self._places.is_crowded(address[0]):
             # Many that begin and do not go on may have false addresses: have them shown to be true first.
             source = os.urandom(8)
             token = self._retry.create_token(address, header.destination_cid, source)
@@ -130,16 +143,25 @@ class Server:
             )
             self.datagrams.sendto(answer, address)
             return None
+        try:
+            place = self._places.take(address[0])
+        except Problem as problem:
+            self._service.metrics.closed.labels("quic", problem.kind).inc()
+            self.datagrams.sendto(refusal(header, str(problem)), address)
+            return None
         quic = Quic(
             ask_certificate=self._ask,
             configuration=self._configuration,
             original_destination_connection_id=original,
             retry_source_connection_id=source,
         )
-        return self._register(quic, header.destination_cid, address)
+        return self._register(quic, header.destination_cid, address, place)
 
-    def _register(self, quic: Quic, first: bytes, address: Address) -> Connection:
-        connection = Connection(quic, self._service, address, self._completed)
+    def _register(self, quic: Quic, first: bytes, address: Address, place: str) -> Connection:
+        def ended() -> None:
+            self._places.leave(place)
+
+        connection = Connection(quic, self._service, address, self._completed, ended, self._unread_s)
         connection.connection_made(self.datagrams)  # type: ignore[arg-type]
         ids = {first, quic.host_cid}
 

@@ -51,7 +51,10 @@ def _settings(top: Section, base: Path) -> Settings:
     changed: dict[str, Any] = {}
     if top.has("listen"):
         part = top.section("listen")
-        changed |= _texts(part, ("host",)) | _wholes(part, {"port": (0, 65535), "drain_s": (0, 3600)})
+        whole = {"port": (0, 65535), "drain_s": (0, 3600), "connections_per_address": (0, 1 << 31)}
+        changed |= _texts(part, ("host",)) | _wholes(part, whole)
+        if part.has("unread_s"):
+            changed["unread_s"] = part.number("unread_s", 0.0, 3600.0)
         part.end()
     if top.has("tls"):
         part = top.section("tls")
@@ -89,8 +92,8 @@ def _settings(top: Section, base: Path) -> Settings:
         group = part.text("group") if part.has("group") else None
         if group is not None and not (group.isascii() and group.replace("_", "").isalnum()):
             raise ConfigError(part.key("group"), group, "a name of letters, digits and _")
-        whole: dict[str, Any] = _wholes(part, {"least": (1, 4096), "most": (1, 4096), "sessions": (0, MOST_SHARDS)})
-        changed["ray"] = Ray(address, group=group, **whole)
+        counts: dict[str, Any] = _wholes(part, {"least": (1, 4096), "most": (1, 4096), "sessions": (0, MOST_SHARDS)})
+        changed["ray"] = Ray(address, group=group, **counts)
         part.end()
     if top.has("audit"):
         part = top.section("audit")

@@ -12,8 +12,10 @@ from aimds.gateway.identity import Identity
 from aimds.gateway.limits import FAILURES
 from aimds.gateway.output import OutputConfig
 from aimds.gateway.pieces import Limits
+from aimds.gateway.places import CONNECTIONS
 from aimds.gateway.tokens import TokenConfig
 from aimds.gateway.tracing import Tracing
+from aimds.gateway.unread import UNREAD_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ class Settings:
     tiers: Path | None = None
     traces: Tracing | None = None
     drain_s: int = 30
+    connections_per_address: int = CONNECTIONS
+    unread_s: float = UNREAD_S
     insecure: bool = False
 
     @property
