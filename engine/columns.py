@@ -59,24 +59,10 @@ def _map_keys(rows: int) -> pa.DictionaryArray:
     return schema.enum(THREATS, np.tile(SCORED.astype(np.int8), rows))
 
 
-def empty(name: str, rows: int) -> pa.Array:
-    """Column ``name`` of ``rows`` rows without a value: empty lists, or null."""
-    whole = _empty(name, schema.room(rows))
-    return whole if len(whole) == rows else whole.slice(0, rows)
-
-
-@functools.lru_cache(maxsize=256)
-def _empty(name: str, rows: int) -> pa.Array:
-    kind = _TYPES[name]
-    if not pa.types.is_list(kind):
-        return pa.nulls(rows, kind)
-    return pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, np.int32)), pa.array([], kind.value_type))
-
-
 def evidence(rows: int, found: Mapping[int, Sequence[Evidence]]) -> pa.ListArray:
     """The column ``evidence``, from what was ``found`` by row."""
     if not found:
-        return empty("evidence", rows)
+        return schema.empty("evidence", rows)
     flat = [item for row in sorted(found) for item in found[row]]
     columns = [
         pa.array([item.detector for item in flat], pa.string()),
@@ -91,7 +77,7 @@ def evidence(rows: int, found: Mapping[int, Sequence[Evidence]]) -> pa.ListArray
 def spans(rows: int, found: Mapping[int, Sequence[Span]]) -> pa.ListArray:
     """The column ``spans``, from those ``found`` by row."""
     if not found:
-        return empty("spans", rows)
+        return schema.empty("spans", rows)
     flat = [span for row in sorted(found) for span in found[row]]
     columns = [
         _plain(np.array([span.start for span in flat], np.int32), pa.int32()),

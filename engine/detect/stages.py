@@ -253,8 +253,8 @@ class Detector:
         out = Scores(np.empty((len(texts), COLUMNS)))
         numbers, flags = out.numbers, views.flags
         columns = (fused.p_value, fused.p_harmful, fused.score, fused.harmful, fused.severity)
-        unfit, cut, invalid, special = rowwise.fill(
-            columns, fused.threat, fused.scores, views.truncated, flags, _STATES, NOTABLE_P, numbers
+        unfit, cut, invalid, special, null = rowwise.fill(
+            columns, fused.threat, fused.scores, views.truncated, flags, texts.valid, _STATES, NOTABLE_P, numbers
         )
         if cut:
             for place in np.flatnonzero(views.truncated).tolist():
@@ -285,7 +285,7 @@ class Detector:
         failed = []
         if unfit:
             failed.append((np.flatnonzero(~np.isfinite(numbers).all(axis=1)), "a stage gave no finite score"))
-        if not texts.valid.all():
+        if null:
             failed.append((np.flatnonzero(~texts.valid), "text is null"))
         for rows, reason in failed:
             out.put(rows, Scores.failed(len(rows), reason))

@@ -20,6 +20,7 @@ from aimds.detect.normalize.proposals import Text
 from aimds.detect.normalize.spelling import respell
 from aimds.detect.normalize.unwrap import KINDS, Limits, Opened, Unwrapping
 from aimds.detect.normalize.vocabulary import Vocabulary
+from aimds.detect.rowwise import any_bit
 from aimds.errors import KernelError
 
 Bytes = npt.NDArray[np.uint8]
@@ -122,7 +123,7 @@ def normalize(
     enciphered = stretches(folded.values, folded.offsets, vocabulary)
     truncated, masks = enciphered.cut, enciphered.masks
     _add_ascii(masks, candidates(values, offsets), folded.flags, NON_ASCII)
-    foreign = np.flatnonzero(folded.flags & np.uint32(NON_ASCII)) if _any(folded.flags, NON_ASCII) else _NO_ROWS
+    foreign = np.flatnonzero(folded.flags & np.uint32(NON_ASCII)) if any_bit(folded.flags, NON_ASCII) else _NO_ROWS
     kept = folded
     if len(foreign):
         kept = fold(*_taken(values, offsets, foreign), vocabulary, keep_case=True)
@@ -164,14 +165,6 @@ def _add_ascii(masks, tried, flags, foreign):  # type: ignore[no-untyped-def]
     for row in range(len(masks)):
         if not flags[row] & foreign:
             masks[row] |= tried[row]
-
-
-@njit(cache=True, nogil=True)
-def _any(flags, bits):  # type: ignore[no-untyped-def]
-    found = False
-    for row in range(len(flags)):
-        found |= flags[row] & bits != 0
-    return found
 
 
 @njit(cache=True, nogil=True)

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from aimds import data
 from aimds.detect.anchors import Anchors, Hits, lower
@@ -22,6 +21,7 @@ from aimds.detect.normalize import Flag, Views
 from aimds.detect.pii.columns import Columns
 from aimds.detect.pii.conditions import Conditions
 from aimds.detect.pii.identifiers import KINDS, Definitions, Kind, Pattern, parse
+from aimds.detect.rowwise import any_bit
 from aimds.detect.triage import triage
 
 __all__ = ["KINDS", "Kind", "Pii"]
@@ -97,9 +97,9 @@ class Pii:
 
     def _folded(self, views: Views, features: npt.NDArray[np.int32]) -> Iterator[tuple[int, _Found]]:
         # Folding turns full-width digits, soft separators and characters hidden inside a number into plain text.
-        odd = _odd(views.flags, _ODD)
-        if not len(odd):
+        if not any_bit(views.flags, _ODD):
             return
+        odd = np.flatnonzero(views.flags & np.uint32(_ODD))
         lengths = views.offsets[odd + 1] - views.offsets[odd]
         ends = np.zeros(len(odd) + 1, np.int64)
         np.cumsum(lengths, out=ends[1:])
@@ -155,11 +155,6 @@ class Pii:
             if score:
                 used = end
                 yield _Found(start, end, kind, score)
-
-
-@njit(cache=True, nogil=True)
-def _odd(flags, wanted):  # type: ignore[no-untyped-def]
-    return np.flatnonzero(flags & wanted)
 
 
 def _continues(raw: bytes, start: int, end: int) -> bool:

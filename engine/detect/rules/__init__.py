@@ -21,6 +21,7 @@ from aimds import data
 from aimds.detect.anchors import Anchors, Hits
 from aimds.detect.evidence import Evidence
 from aimds.detect.normalize import Views
+from aimds.detect.rowwise import any_bit
 from aimds.detect.rules.grams import BITS, marked, met, program
 from aimds.detect.rules.letters import forms
 from aimds.detect.rules.required import required
@@ -119,9 +120,8 @@ class Rules:
     ) -> Iterator[tuple[int, int, int, int]]:
         values, offsets = texts
         candidates: list[tuple[int, int]] = []
-        flagged = _flagged(views.flags, self._flags)
-        for number, flags in self._flagged if len(flagged) else ():
-            candidates += [(number, row) for row in flagged[views.flags[flagged] & flags != 0].tolist()]
+        for number, flags in self._flagged if any_bit(views.flags, self._flags) else ():
+            candidates += [(number, row) for row in np.flatnonzero(views.flags & np.uint32(flags)).tolist()]
         candidates += [(number, row) for row, number, _ in self._raw.find(values, offsets)[1]]
         for number, row in candidates:
             regex = self._regex[number]
@@ -212,11 +212,6 @@ class _Needs:
             spans[number] = start, len(flat)
         waiting = {number: regex for number, regex in self.unread.items() if number not in numbers}
         return _Needs(waiting, spans, np.array(flat, np.int32))
-
-
-@njit(cache=True, nogil=True)
-def _flagged(flags, wanted):  # type: ignore[no-untyped-def]
-    return np.flatnonzero(flags & wanted)
 
 
 @njit(cache=True, nogil=True)
