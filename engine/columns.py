@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from aimds import schema
 from aimds.detect.evidence import Evidence, Span
+from aimds.packing import packed
 from aimds.schema import VERDICTS
 from aimds.taxonomy import THREATS
 
@@ -65,8 +66,8 @@ def evidence(rows: int, found: Mapping[int, Sequence[Evidence]]) -> pa.ListArray
         return schema.empty("evidence", rows)
     flat = [item for row in sorted(found) for item in found[row]]
     columns = [
-        pa.array([item.detector for item in flat], pa.string()),
-        pa.array([item.pattern_id for item in flat], pa.string()),
+        packed([item.detector.encode() for item in flat], pa.string()),
+        packed([item.pattern_id.encode() for item in flat], pa.string()),
         _plain(np.array([item.start for item in flat], np.int32), pa.int32()),
         _plain(np.array([item.end for item in flat], np.int32), pa.int32()),
         _plain(np.array([item.score for item in flat], np.float32), pa.float32()),
@@ -82,7 +83,7 @@ def spans(rows: int, found: Mapping[int, Sequence[Span]]) -> pa.ListArray:
     columns = [
         _plain(np.array([span.start for span in flat], np.int32), pa.int32()),
         _plain(np.array([span.end for span in flat], np.int32), pa.int32()),
-        pa.array([span.kind for span in flat], pa.string()),
+        packed([span.kind.encode() for span in flat], pa.string()),
     ]
     return _lists("spans", rows, found, columns)
 

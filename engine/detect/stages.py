@@ -173,7 +173,7 @@ class Detector:
         clock("patterns", started)
 
         started = time.perf_counter()
-        logits = self.classifier.logits(pieces, threads=threads, place=place)
+        logits, foreign = self.classifier.read(pieces.values, pieces.offsets, threads=threads, place=place)
         clock("classifier", started)
 
         started = time.perf_counter()
@@ -197,7 +197,9 @@ class Detector:
             clock("deep", started)
 
         started = time.perf_counter()
-        scores = self._collect(texts, views, pieces, matches, found, spans, fused, stages, best, judged, taught)
+        scores = self._collect(
+            texts, views, pieces, matches, found, spans, fused, stages, best, foreign, judged, taught
+        )
         for row in range(len(texts)) if left_out else ():
             scores.lacking(row, left_out.values())
         clock("fusion", started)
@@ -247,6 +249,7 @@ class Detector:
         fused: fusion.Fused,
         stages: fusion.StageScores,
         best: npt.NDArray[np.int64],
+        foreign: npt.NDArray[np.bool_],
         judged: Judged,
         taught: Taught | None,
     ) -> Scores:
@@ -268,7 +271,7 @@ class Detector:
         for item in (
             *found,
             *findings.matched(self.bank, views, pieces, matches),
-            *findings.located(self.classifier, views, pieces, stages, best, notable),
+            *findings.located(self.classifier, views, pieces, stages, best, foreign, notable),
             *findings.seen(self.classifier, views, pieces, stages, judged, fused.p_value),
             *findings.near(self.classifier, self.exemplars, views, pieces, stages, taught),
         ):

@@ -43,7 +43,7 @@ class Tail:
     def p_value(self, scores: npt.ArrayLike, *, nothing: float = np.nan) -> F64:
         """p-values, float64, of ``scores`` of any shape; a higher score never has a higher one. A score of ``nothing``
         or less says that the stage found nothing, and has 1."""
-        x = np.asarray(scores, np.float64)
+        x = np.asarray(scores)
         p: F64 = np.empty(x.shape)
         _p_values(x.ravel(), nothing, self.values, self._log_survival, self.rate, self.shape, self.scale, p.ravel())
         return p
@@ -98,7 +98,7 @@ class Tail:
 def _p_values(scores, nothing, values, log_survival, rate, shape, scale, out):  # type: ignore[no-untyped-def]
     last = len(values) - 1
     for k in range(len(scores)):
-        x = scores[k]
+        x = np.float64(scores[k])
         if x <= nothing:
             out[k] = 1.0
             continue

@@ -65,20 +65,18 @@ class Concepts:
         scores = kernels.linear(*features, weights, scale, idf, bias, threads=threads)
         return Said(scores, found.lang, found.offsets)
 
-    def joined(self, logits: F32, said: Said, first_type: int) -> F32:
-        """``logits`` float32 (W, H) of the n-grams with what was ``said`` of the same windows added; from head
-        ``first_type`` on the heads tell attacks apart."""
+    def foreign(self, said: Said) -> npt.NDArray[np.bool_]:
+        """Which of W windows are judged by what their words mean in another language than English, bool (W,)."""
+        if not len(self.knots):
+            return np.zeros(len(said.lang), np.bool_)
+        return foreign(self.lexicon, said.lang, said.offsets)
+
+    def joined(self, logits: F32, said: Said, foreign: npt.NDArray[np.bool_], first_type: int) -> F32:
+        """``logits`` float32 (W, H) of the n-grams with what was ``said`` of the same windows, and which are
+        ``foreign``, added; from head ``first_type`` on the heads tell attacks apart."""
         scores = np.empty(logits.shape, np.float32)
         _heard(said.scores, said.offsets, FEWEST, SILENT, scores)
-        return join(self._foreign(said.lang, said.offsets), scores, logits, self.knots, first_type)
-
-    def foreign(self, values: Bytes, offsets: Offsets) -> npt.NDArray[np.bool_]:
-        """Which of W folded windows are judged by what their words mean in another language than English, bool (W,)."""
-        found = self.lexicon.read(values, offsets)
-        return self._foreign(found.lang, found.offsets)
-
-    def _foreign(self, lang: Langs, offsets: Offsets) -> npt.NDArray[np.bool_]:
-        return foreign(self.lexicon, lang, offsets) if len(self.knots) else np.zeros(len(lang), np.bool_)
+        return join(foreign, scores, logits, self.knots, first_type)
 
     def arrays(self) -> Arrays:
         """As named arrays; `from_arrays` is the reverse."""

@@ -96,8 +96,9 @@ class Rules:
         # In order of view, so that what stands in the text as written is found before what was decoded.
         hits, pairs = self._folded.find(views.values, views.offsets)
         text, at = b"", -1
+        heard = channels[views.rows].tolist() if pairs else []
         for view, number, first in pairs:
-            if not self._heard(number, int(channels[views.rows[view]])):
+            if not self._heard(number, heard[view]):
                 continue
             regex = self._regex[number]
             if regex is None:
