@@ -93,7 +93,7 @@ VERDICTS = pa.schema(
     ]
 )
 
-_REQUESTED = tuple(REQUESTS)
+_REQUESTED = tuple((field.name, field) for field in REQUESTS)
 """The fields, made into Python objects once."""
 
 FEEDBACK = pa.schema(
@@ -258,15 +258,14 @@ def requests(table: pa.RecordBatch | pa.Table, *, first_row: int = 0) -> pa.Reco
     names = table.schema.names
     if "text" not in names:
         raise SchemaError("text", f"missing; the columns are {', '.join(names) or '(none)'}")
-    for field in _REQUESTED if len(set(names)) < len(names) else ():
-        if names.count(field.name) > 1:
-            raise SchemaError(field.name, f"there are {names.count(field.name)} columns of this name, expected one")
+    for name, _ in _REQUESTED if len(set(names)) < len(names) else ():
+        if names.count(name) > 1:
+            raise SchemaError(name, f"there are {names.count(name)} columns of this name, expected one")
     n = table.num_rows
     arrays = []
-    for field in _REQUESTED:
-        name = field.name
+    for name, field in _REQUESTED:
         if name not in names:
-            arrays.append(_missing(field, n, first_row))
+            arrays.append(_missing(name, n, first_row))
             continue
         column = table.column(name)
         if isinstance(column, pa.ChunkedArray):
@@ -276,16 +275,16 @@ def requests(table: pa.RecordBatch | pa.Table, *, first_row: int = 0) -> pa.Reco
         elif name == "channel":
             arrays.append(_channel_column(column))
         elif name == "request_id" and column.null_count:
-            arrays.append(pc.coalesce(_cast(column, field), _missing(field, n, first_row)))
+            arrays.append(pc.coalesce(_cast(column, field), _missing(name, n, first_row)))
         else:
             arrays.append(_cast(column, field))
     return pa.RecordBatch.from_arrays(arrays, schema=REQUESTS)
 
 
-def _missing(field: pa.Field, n: int, first_row: int) -> pa.Array:
-    if field.name == "request_id":
+def _missing(name: str, n: int, first_row: int) -> pa.Array:
+    if name == "request_id":
         return packed([b"%d" % row for row in range(first_row, first_row + n)], pa.string())
-    return enum(CHANNELS, np.zeros(n, np.int8)) if field.name == "channel" else empty(field.name, n)
+    return enum(CHANNELS, np.zeros(n, np.int8)) if name == "channel" else empty(name, n)
 
 
 def check_verdicts(table: pa.Table | pa.RecordBatch) -> None:

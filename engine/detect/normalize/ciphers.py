@@ -7,7 +7,7 @@ Telephony-alphabet and pig-latin words are counted on the way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -68,8 +68,7 @@ def _alphabet_hashes() -> npt.NDArray[np.uint64]:
 ALPHABET_HASHES = _alphabet_hashes()
 
 
-@dataclass(frozen=True, slots=True)
-class Stretches:
+class Stretches(NamedTuple):
     """H stretches that read like text under a transformation: ``row``, ``kind`` (see `exchanged`), ``start`` and
     ``end`` int32 (H,), bytes relative to the folded row; ``masks`` uint32 (B,) with the bits `NATO`, `PIG_LATIN` and
     `TURNED_SCRIPT`; ``cut`` bool (B,): more were there.

@@ -7,6 +7,7 @@ bytes that came in. A row's views depend on that row only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,8 +57,7 @@ class Decoded:
     ends: Ints
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
+class Views(NamedTuple):
     """V views of B rows; the first B are the rows themselves, in order.
 
     ``rows`` int32 (V,) · ``kinds`` uint8 (V,) into `KINDS` · ``depths`` uint8 (V,), 0 for a row itself · ``values``

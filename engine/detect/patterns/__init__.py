@@ -56,8 +56,7 @@ class Hit(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Matches:
+class Matches(NamedTuple):
     """Matches of W windows.
 
     ``margin`` float32 (W,): best (threshold - distance) / threshold over the patterns, above 0 for a confirmed match, 0

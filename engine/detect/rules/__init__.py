@@ -138,7 +138,7 @@ class Rules:
         for number, native in self._shapes:
             if native == "suffix":
                 torn = suffixes(values, offsets)
-                for row in _at_least(torn[:, 0], SUFFIX_SCORE).tolist():
+                for row in _at_least(torn, SUFFIX_SCORE).tolist():
                     yield number, row, int(torn[row, 1]), int(torn[row, 2])
             else:
                 for row, start, end in repetitions(values, offsets).tolist():
@@ -181,8 +181,8 @@ class _Index:
 
 
 @njit(cache=True, nogil=True)
-def _at_least(scores, least):  # type: ignore[no-untyped-def]
-    return np.flatnonzero(scores >= least)
+def _at_least(torn, least):  # type: ignore[no-untyped-def]
+    return np.flatnonzero(torn[:, 0] >= least)
 
 
 @njit(cache=True, nogil=True)
