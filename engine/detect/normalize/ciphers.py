@@ -81,6 +81,13 @@ class Stretches(NamedTuple):
     masks: npt.NDArray[np.uint32]
     cut: npt.NDArray[np.bool_]
 
+    def of(self, row: int) -> list[tuple[int, int, int]]:
+        """Kind, start and end of those in ``row``."""
+        if not len(self.row):
+            return []
+        low, high = np.searchsorted(self.row, (row, row + 1)).tolist()
+        return list(zip(*(part[low:high].tolist() for part in (self.kind, self.start, self.end)), strict=True))
+
 
 def stretches(values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], vocabulary: Vocabulary) -> Stretches:
     """Enciphered stretches in B rows of folded text, ``values`` uint8 (N,), ``offsets`` int64 (B+1,)."""

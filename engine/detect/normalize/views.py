@@ -38,6 +38,7 @@ judge the encoding instead of what it says. With the bytes that stand behind one
 stands between two encoded runs."""
 UNWRAPPED = int(Flag.TAGS | Flag.VARIATION | Flag.DISGUISE | Flag.LEET)
 """Flags that by themselves call for unwrapping."""
+_ENCODED = np.uint32(Flag.ENCODED)
 _LIMITS = Limits()
 _NO_ROWS = np.zeros(0, np.int64)
 
@@ -138,15 +139,8 @@ def normalize(
         else:
             places = np.arange(len(raw), dtype=np.int32)
             cased = Text(raw, places, places + 1)
-        low, high = np.searchsorted(enciphered.row, [row, row + 1])
-        found = list(
-            zip(
-                *(column[low:high].tolist() for column in (enciphered.kind, enciphered.start, enciphered.end)),
-                strict=True,
-            )
-        )
         work = Unwrapping(limits, vocabulary)
-        work.run(raw, cased, _row(folded, row), flags, int(masks[row]), found)
+        work.run(raw, cased, _row(folded, row), flags, int(masks[row]), enciphered.of(row))
         truncated[row] |= work.truncated
         opened.extend((row, item) for item in work.opened)
     return _assembled(folded, opened, truncated)
@@ -223,7 +217,7 @@ def _assembled(folded: Folded, opened: list[tuple[int, Opened]], truncated: npt.
         starts.append(mapped.starts)
         ends.append(mapped.ends)
         lengths.append(np.diff(view.offsets))
-        folded.flags[row] |= Flag.ENCODED
+        folded.flags[row] |= _ENCODED
     offsets = np.zeros(rows + len(opened) + 1, np.int64)
     np.cumsum(np.concatenate(lengths), out=offsets[1:])
     of_decoded = np.array([row for row, _ in opened], np.int32)
