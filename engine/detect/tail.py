@@ -107,7 +107,7 @@ def _p_values(scores, nothing, values, log_survival, rate, shape, scale, out):  
             factor = np.exp(-excess) if shape == 0 else (1.0 + shape * excess) ** (-1.0 / shape)
             out[k] = max(rate * factor, SMALLEST_P)
         elif x > values[0]:
-            j = min(np.searchsorted(values, x, side="right") - 1, last - 1)
+            j = min(int(np.searchsorted(values, x, side="right")) - 1, last - 1)
             slope = (log_survival[j + 1] - log_survival[j]) / (values[j + 1] - values[j])
             log_p = log_survival[last] if x == values[last] else slope * (x - values[j]) + log_survival[j]
             out[k] = np.exp(log_p)
