@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
@@ -50,6 +51,7 @@ class _Named:
             raise StageError(self._detector, f"{type(error).__name__}: {error}") from error
 
 
+@functools.cache
 def named(detector: str) -> AbstractContextManager[None]:
     """What breaks inside is a `StageError` of ``detector``; what makes it unfit for every text passes as it is."""
     return _Named(detector)
