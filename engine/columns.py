@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from aimds import schema
 from aimds.detect.evidence import Evidence, Span
+from aimds.packing import packed
 from aimds.schema import VERDICTS
 from aimds.taxonomy import THREATS
 
@@ -59,28 +60,14 @@ def _map_keys(rows: int) -> pa.DictionaryArray:
     return schema.enum(THREATS, np.tile(SCORED.astype(np.int8), rows))
 
 
-def empty(name: str, rows: int) -> pa.Array:
-    """Column ``name`` of ``rows`` rows without a value: empty lists, or null."""
-    whole = _empty(name, schema.room(rows))
-    return whole if len(whole) == rows else whole.slice(0, rows)
-
-
-@functools.lru_cache(maxsize=256)
-def _empty(name: str, rows: int) -> pa.Array:
-    kind = _TYPES[name]
-    if not pa.types.is_list(kind):
-        return pa.nulls(rows, kind)
-    return pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, np.int32)), pa.array([], kind.value_type))
-
-
 def evidence(rows: int, found: Mapping[int, Sequence[Evidence]]) -> pa.ListArray:
     """The column ``evidence``, from what was ``found`` by row."""
     if not found:
-        return empty("evidence", rows)
+        return schema.empty("evidence", rows)
     flat = [item for row in sorted(found) for item in found[row]]
     columns = [
-        pa.array([item.detector for item in flat], pa.string()),
-        pa.array([item.pattern_id for item in flat], pa.string()),
+        packed([item.detector.encode() for item in flat], pa.string()),
+        packed([item.pattern_id.encode() for item in flat], pa.string()),
         _plain(np.array([item.start for item in flat], np.int32), pa.int32()),
         _plain(np.array([item.end for item in flat], np.int32), pa.int32()),
         _plain(np.array([item.score for item in flat], np.float32), pa.float32()),
@@ -91,12 +78,12 @@ def evidence(rows: int, found: Mapping[int, Sequence[Evidence]]) -> pa.ListArray
 def spans(rows: int, found: Mapping[int, Sequence[Span]]) -> pa.ListArray:
     """The column ``spans``, from those ``found`` by row."""
     if not found:
-        return empty("spans", rows)
+        return schema.empty("spans", rows)
     flat = [span for row in sorted(found) for span in found[row]]
     columns = [
         _plain(np.array([span.start for span in flat], np.int32), pa.int32()),
         _plain(np.array([span.end for span in flat], np.int32), pa.int32()),
-        pa.array([span.kind for span in flat], pa.string()),
+        packed([span.kind.encode() for span in flat], pa.string()),
     ]
     return _lists("spans", rows, found, columns)
 

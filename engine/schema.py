@@ -93,7 +93,7 @@ VERDICTS = pa.schema(
     ]
 )
 
-_REQUESTED = tuple(REQUESTS)
+_REQUESTED = tuple((field.name, field) for field in REQUESTS)
 """The fields, made into Python objects once."""
 
 FEEDBACK = pa.schema(
@@ -125,9 +125,18 @@ _BINARY_TYPES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binar
 def enum(values: tuple[str, ...], codes: Any) -> pa.DictionaryArray:
     """A dictionary column from int8 ``codes`` into ``values``; those in a numpy array are not looked at."""
     if isinstance(codes, np.ndarray) and codes.dtype == np.int8:
-        buffers = [None, pa.py_buffer(np.ascontiguousarray(codes))]
-        return pa.DictionaryArray.from_buffers(_ENUM, len(codes), buffers, _dictionary(values))
+        return _single(values, codes.tobytes()) if len(codes) == 1 else _column(values, codes)
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), _dictionary(values))
+
+
+@functools.lru_cache(maxsize=1024)
+def _single(values: tuple[str, ...], code: bytes) -> pa.DictionaryArray:
+    return _column(values, np.frombuffer(code, np.int8))
+
+
+def _column(values: tuple[str, ...], codes: np.ndarray[Any, np.dtype[np.int8]]) -> pa.DictionaryArray:
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(codes))]
+    return pa.DictionaryArray.from_buffers(_ENUM, len(codes), buffers, _dictionary(values))
 
 
 @functools.lru_cache(maxsize=256)
@@ -144,6 +153,21 @@ def constant(value: str, n: int) -> pa.DictionaryArray:
 @functools.lru_cache(maxsize=64)
 def _constant(value: str, n: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), _dictionary((value,)))
+
+
+def empty(name: str, n: int) -> pa.Array:
+    """Column ``name`` of REQUESTS or VERDICTS with ``n`` rows without a value: null, or where that may not be an empty
+    list."""
+    whole = _empty(name, room(n))
+    return whole if len(whole) == n else whole.slice(0, n)
+
+
+@functools.lru_cache(maxsize=256)
+def _empty(name: str, n: int) -> pa.Array:
+    field = next(field for field in (*VERDICTS, *REQUESTS) if field.name == name)
+    if field.nullable:
+        return pa.nulls(n, field.type)
+    return pa.ListArray.from_arrays(pa.array(np.zeros(n + 1, np.int32)), pa.array([], field.type.value_type))
 
 
 def room(n: int) -> int:
@@ -234,15 +258,14 @@ def requests(table: pa.RecordBatch | pa.Table, *, first_row: int = 0) -> pa.Reco
     names = table.schema.names
     if "text" not in names:
         raise SchemaError("text", f"missing; the columns are {', '.join(names) or '(none)'}")
-    for field in _REQUESTED if len(set(names)) < len(names) else ():
-        if names.count(field.name) > 1:
-            raise SchemaError(field.name, f"there are {names.count(field.name)} columns of this name, expected one")
+    for name, _ in _REQUESTED if len(set(names)) < len(names) else ():
+        if names.count(name) > 1:
+            raise SchemaError(name, f"there are {names.count(name)} columns of this name, expected one")
     n = table.num_rows
     arrays = []
-    for field in _REQUESTED:
-        name = field.name
+    for name, field in _REQUESTED:
         if name not in names:
-            arrays.append(_missing(field, n, first_row))
+            arrays.append(_missing(name, n, first_row))
             continue
         column = table.column(name)
         if isinstance(column, pa.ChunkedArray):
@@ -252,22 +275,16 @@ def requests(table: pa.RecordBatch | pa.Table, *, first_row: int = 0) -> pa.Reco
         elif name == "channel":
             arrays.append(_channel_column(column))
         elif name == "request_id" and column.null_count:
-            arrays.append(pc.coalesce(_cast(column, field), _missing(field, n, first_row)))
+            arrays.append(pc.coalesce(_cast(column, field), _missing(name, n, first_row)))
         else:
             arrays.append(_cast(column, field))
     return pa.RecordBatch.from_arrays(arrays, schema=REQUESTS)
 
 
-def _missing(field: pa.Field, n: int, first_row: int) -> pa.Array:
-    if field.name == "request_id":
+def _missing(name: str, n: int, first_row: int) -> pa.Array:
+    if name == "request_id":
         return packed([b"%d" % row for row in range(first_row, first_row + n)], pa.string())
-    whole = _absent(field.name, room(n))
-    return whole if len(whole) == n else whole.slice(0, n)
-
-
-@functools.lru_cache(maxsize=64)
-def _absent(name: str, n: int) -> pa.Array:
-    return enum(CHANNELS, np.zeros(n, np.int8)) if name == "channel" else pa.nulls(n, REQUESTS.field(name).type)
+    return enum(CHANNELS, np.zeros(n, np.int8)) if name == "channel" else empty(name, n)
 
 
 def check_verdicts(table: pa.Table | pa.RecordBatch) -> None:

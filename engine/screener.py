@@ -280,7 +280,8 @@ class Screener:
         detector, texts = side.detector, Texts.from_arrow(batch.column("text"))
         channels = batch.column("channel").indices.to_numpy(zero_copy_only=False)
         scores = self._scoring.scores(detector, side.cache, texts, channels)
-        started, today = time.perf_counter(), self._today()
+        started = time.perf_counter()
+        today = self._today() if side.policy.allowlist.entries else None
         out = assembly.verdicts(batch, texts, scores, side.policy, detector.profile, self.backend, side.versions, today)
         self._scoring.spent("respond", started)
         return out

@@ -67,23 +67,24 @@ class Hits:
 class Anchors:
     """A set of literals, found in a batch in one pass.
 
-    With ``words`` an occurrence counts only where no ASCII letter or digit touches it; a literal in ``*`` may go on.
+    Those of ``words``, the last ones, count only where no ASCII letter or digit touches them; one in ``*`` may go on.
     """
 
-    def __init__(self, literals: Iterable[bytes], *, words: bool = False) -> None:
-        self.literals: tuple[bytes, ...] = tuple(sorted(set(literals)))
-        self.index = {literal: i for i, literal in enumerate(self.literals)}
-        bare = [literal[:-1] if words and literal.endswith(b"*") else literal for literal in self.literals]
-        self._open = np.array([not words or literal.endswith(b"*") for literal in self.literals], np.bool_)
-        self._words = words
+    def __init__(self, literals: Iterable[bytes], words: Iterable[bytes] = ()) -> None:
+        anywhere, bounded = sorted(set(literals)), sorted(set(words))
+        self.literals: tuple[bytes, ...] = (*anywhere, *bounded)
+        self._place = {(at >= len(anywhere), literal): at for at, literal in enumerate(self.literals)}
+        bare = [*anywhere, *(word.removesuffix(b"*") for word in bounded)]
+        self._bounded = np.arange(len(bare)) >= len(anywhere)
+        self._open = np.array([literal.endswith(b"*") for literal in self.literals], np.bool_)
         self._longest = max(map(len, bare), default=0)
         # As fast as a DFA over a batch, at a fraction of the memory: over a single text it is the faster one.
         self._machine = BytesAhoCorasick(bare, implementation=Implementation.ContiguousNFA) if bare else None
 
-    def mask(self, literals: Sequence[bytes]) -> npt.NDArray[np.bool_]:
-        """bool (literals,): which of this set are in ``literals``."""
+    def mask(self, literals: Sequence[bytes], *, words: bool = False) -> npt.NDArray[np.bool_]:
+        """bool (literals,): which of this set are in ``literals``, or in those ``words``."""
         out = np.zeros(len(self.literals), np.bool_)
-        out[[self.index[literal] for literal in literals]] = True
+        out[[self._place[words, literal] for literal in literals]] = True
         return out
 
     def find(self, values: U8, offsets: I64) -> Hits:
@@ -106,20 +107,20 @@ class Anchors:
         if not parts:
             return Hits(_NONE, _NONE, _NONE, _NONE)
         if len(parts) == 1:
-            return Hits(*_inside(parts[0], values, offsets, self._words, self._open, _WORD))
+            return Hits(*_inside(parts[0], values, offsets, self._bounded, self._open, _WORD))
         every = np.concatenate(parts)
         # Only across a chunk's border can occurrences come out of order.
         every = every[np.argsort(every[:, 2], kind="stable")]
-        return Hits(*_inside(every, values, offsets, self._words, self._open, _WORD))
+        return Hits(*_inside(every, values, offsets, self._bounded, self._open, _WORD))
 
 
 _NONE = np.zeros(0, np.int64)
 
 
 @njit(cache=True, nogil=True)
-def _inside(found, values, offsets, words, goes_on, word):  # type: ignore[no-untyped-def]
-    # Text, literal, start and end in the text of those occurrences that lie in one text and, where `words`, end at
-    # borders of words. ``found`` int64 (F, 3) holds literals, starts and ends, ends ascending.
+def _inside(found, values, offsets, bounded, goes_on, word):  # type: ignore[no-untyped-def]
+    # Text, literal, start and end in the text of those occurrences that lie in one text and, where the literal is
+    # `bounded`, end at borders of words. ``found`` int64 (F, 3) holds literals, starts and ends, ends ascending.
     out = np.empty((4, len(found)), np.int64)
     kept = 0
     for k in range(len(found)):
@@ -128,10 +129,11 @@ def _inside(found, values, offsets, words, goes_on, word):  # type: ignore[no-un
         first, last = offsets[text], offsets[text + 1]
         if end > last:
             continue
-        if words and start > first and word[values[start - 1]]:
-            continue
-        if words and not goes_on[literal] and end < last and word[values[end]]:
-            continue
+        if bounded[literal]:
+            if start > first and word[values[start - 1]]:
+                continue
+            if not goes_on[literal] and end < last and word[values[end]]:
+                continue
         out[0, kept], out[1, kept], out[2, kept], out[3, kept] = text, literal, start - first, end - first
         kept += 1
     return out[:, :kept]

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from aimds import data, kernels
 from aimds.detect.concepts import Concepts
 from aimds.detect.concepts.heads import REACH, Said
-from aimds.detect.features import Windows
 from aimds.detect.tail import Tail
 from aimds.errors import ArtefactError
 from aimds.kernels.placement import HOST, Place, joined
@@ -26,6 +25,7 @@ from aimds.kernels.room import Room, of_concepts, of_ngrams
 from aimds.taxonomy import CODES
 
 F32 = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
 
 MODEL = "model.npz"
 FORMAT = 1
@@ -64,24 +64,30 @@ class Classifier:
         """Whether there are benign tails for an encoder's scores."""
         return DEEP_TAILS[0] in self.tails
 
-    def logits(self, windows: Windows, *, threads: int = 1, place: Place = HOST) -> F32:
-        """Scores of each window in each head, float32 (W, H)."""
-        return self.score(windows.values, windows.offsets, threads=threads, place=place)
-
     def score(
         self, values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], *, threads: int = 1, place: Place = HOST
     ) -> F32:
         """Scores of ragged folded texts, float32 (W, H)."""
+        return self.read(values, offsets, threads=threads, place=place)[0]
 
-        def part(first: int, last: int) -> F32:
+    def read(
+        self, values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], *, threads: int = 1, place: Place = HOST
+    ) -> tuple[F32, Flags]:
+        """Scores of ragged folded texts in each head, float32 (W, H), and which of them are judged by what their words
+        mean in another language than English, bool (W,)."""
+
+        def part(first: int, last: int) -> tuple[F32, Flags]:
             batch = place.ragged(values, offsets, first, last)
             logits = self._of_ngrams(*batch, threads, place)
             if self.concepts is None:
-                return place.fetch(logits)[0]
-            ngrams, *said = place.fetch(logits, *self.concepts.said(*batch, threads=threads, place=place))
-            return self.concepts.joined(ngrams, Said(*said), FIRST_TYPE)
+                return place.fetch(logits)[0], np.zeros(last - first, np.bool_)
+            ngrams, *heard = place.fetch(logits, *self.concepts.said(*batch, threads=threads, place=place))
+            said = Said(*heard)
+            foreign = self.concepts.foreign(said)
+            return self.concepts.joined(ngrams, said, foreign, FIRST_TYPE), foreign
 
-        return joined(place.each(part, offsets, *self._room))
+        logits, foreign = zip(*place.each(part, offsets, *self._room), strict=True)
+        return joined(logits), joined(foreign)
 
     @property
     def _room(self) -> Room:

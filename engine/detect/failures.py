@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 import numpy as np
 import numpy.typing as npt
 
+from aimds.detect.rowwise import any_above
 from aimds.errors import AimdsError, ArtefactError, BackendError
 from aimds.ids import LONG_ID
 from aimds.schema import STATUSES, UNFOLLOWED
@@ -49,6 +51,7 @@ class _Named:
             raise StageError(self._detector, f"{type(error).__name__}: {error}") from error
 
 
+@functools.cache
 def named(detector: str) -> AbstractContextManager[None]:
     """What breaks inside is a `StageError` of ``detector``; what makes it unfit for every text passes as it is."""
     return _Named(detector)
@@ -79,7 +82,7 @@ def of_error(error: str | None) -> np.uint8:
 
 def failed(status: npt.NDArray[np.integer], errors: Mapping[int, str | None]) -> npt.NDArray[np.uint8]:
     """Bits per row, uint8 (B,), from status codes (B,) and the errors of the rows whose status is not ok."""
-    if not errors and not status.any():
+    if not errors and not any_above(status, _OK):
         return np.zeros(len(status), np.uint8)
     out = np.where(status == _OK, np.uint8(0), EVERY).astype(np.uint8)
     for row in np.flatnonzero(status == _PARTIAL).tolist():

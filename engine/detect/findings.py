@@ -59,10 +59,17 @@ def matched(bank: Bank, views: Views, pieces: Windows, matches: Matches) -> list
 
 
 def located(
-    model: Classifier, views: Views, pieces: Windows, stages: StageScores, best: Rows, rows: Rows
+    model: Classifier,
+    views: Views,
+    pieces: Windows,
+    stages: StageScores,
+    best: Rows,
+    foreign: npt.NDArray[np.bool_],
+    rows: Rows,
 ) -> list[Evidence]:
     """Where the classifier sees the attack in its strongest window ``best`` int64 (B,): the piece of LOCATE_BYTES that
-    scores highest, for those of ``rows`` that it finds unusual by itself."""
+    scores highest, for those of ``rows`` that it finds unusual by itself. ``foreign`` bool (W,): windows that it judged
+    by what their words mean in another language."""
     if not len(rows):
         return []
     p = fusion.by_channel(model.tails, "attack", stages.attack[rows], stages.untrusted[rows])
@@ -75,7 +82,6 @@ def located(
     scores = model.score(values, offsets)[:, ATTACK]
     _, pick = first_best(scores, owner, len(rows))
     strength = fusion.calibrate(model, p)
-    foreign = np.zeros(len(rows), np.bool_) if model.concepts is None else model.concepts.foreign(*pieces.take(chosen))
     out = []
     for k, row in enumerate(rows.tolist()):
         window, piece = int(chosen[k]), int(pick[k])
@@ -84,7 +90,7 @@ def located(
         start, end = views.span(int(pieces.view[window]), low, high)
         threat = THREATS[stages.type_code[row]]
         name = "classifier.decoded" if views.depths[pieces.view[window]] else "classifier"
-        name = f"{name}.concepts" if foreign[k] else name
+        name = f"{name}.concepts" if foreign[window] else name
         out.append(Evidence(row, "classifier", f"{name}.{threat}", threat, start, end, float(strength[k])))
     return out
 

@@ -154,8 +154,8 @@ def stage_p_values(model: Classifier, stages: StageScores) -> dict[str, F64]:
         "attack": by_channel(tails, "attack", stages.attack, stages.untrusted),
         "indirect": tails["indirect"].p_value(stages.indirect),
         "harmful": tails["harmful"].p_value(stages.harmful),
-        "patterns": rowwise.nothing_at(tails["patterns"].p_value(stages.margin), stages.margin, -1.0),
-        "rules": rowwise.nothing_at(tails["rules"].p_value(strongest), strongest, 0.0),
+        "patterns": tails["patterns"].p_value(stages.margin, nothing=-1.0),
+        "rules": tails["rules"].p_value(strongest, nothing=0.0),
     }
     if stages.exemplars is not None:
         alone["exemplars"] = stages.exemplars
@@ -228,7 +228,7 @@ def _shares(exemplars: bool) -> tuple[Mapping[str, float], Mapping[str, float]]:
 def fuse(model: Classifier, stages: StageScores) -> Fused:
     """Fuse the stages of B rows."""
     alone = stage_p_values(model, stages)
-    shared = shares(stages)
+    shared = _shares(stages.exemplars is not None)
     by_type = np.empty((len(stages.attack), len(THREATS)))
     by_type.fill(1.0)
     hits, types = np.nonzero(stages.rules) if rowwise.any_above(stages.rules.ravel(), 0.0) else (_NO_ROWS, _NO_ROWS)
@@ -253,21 +253,14 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
         said = by_type[hits, types]
         _weigh(model.tails, by_type, stages.deep, stages.untrusted)
         by_type[hits, types] = np.minimum(by_type[hits, types], said)
-    known = (NONE, DIRECT, INDIRECT, OBFUSCATION)
-    p_value, threat = _fused(by_type, stages.untrusted, stages.decoded, NOTABLE_P, *known)
-    by_type[:, HARMFUL] = alone["harmful"]
-    scores = calibrate(model, by_type)
-    scores[:, NONE] = 0.0
-    score = calibrate(model, p_value)
-    return Fused(
-        p_value=p_value,
-        p_harmful=alone["harmful"],
-        score=score,
-        scores=scores,
-        harmful=scores[:, HARMFUL].copy(),
-        threat=threat,
-        severity=score * _SEVERE[threat],
-    )
+    rows, kinds = by_type.shape
+    p_value, threat = np.empty(rows), np.zeros(rows, np.int8)
+    (score, harmful, severity), scores = np.empty((3, rows), np.float32), np.empty((rows, kinds), np.float32)
+    _fused(
+        by_type, stages.untrusted, stages.decoded, alone["harmful"], NOTABLE_P, NONE, DIRECT, INDIRECT, OBFUSCATION,
+        HARMFUL, *_calibration(model), _SEVERE, p_value, threat, score, scores, harmful, severity,
+    )  # fmt: skip
+    return Fused(p_value, alone["harmful"], score, scores, harmful, threat, severity)
 
 
 def _weigh(tails: Tails, by_type: F64, deep: F32, untrusted: npt.NDArray[np.bool_]) -> None:
@@ -308,8 +301,11 @@ def _less(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _fused(by_type, untrusted, decoded, notable, none, direct, indirect, obfuscation):  # type: ignore[no-untyped-def]
-    p_value, threat = np.empty(len(by_type)), np.zeros(len(by_type), np.int8)
+def _fused(  # type: ignore[no-untyped-def]
+    by_type, untrusted, decoded, p_harmful, notable, none, direct, indirect, obfuscation,
+    content, slope, intercept, severe, p_value, threat, score, scores, harmful, severity,
+):  # fmt: skip
+    # Fills the columns of `Fused` from the p-values by type; ``threat`` is zero before.
     for row in range(len(by_type)):
         mine = by_type[row]
         # Instructions to the model in tool or document content are indirect injection, whatever their wording.
@@ -329,13 +325,19 @@ def _fused(by_type, untrusted, decoded, notable, none, direct, indirect, obfusca
         if p_value[row] <= notable:
             threat[row] = least
         for code in range(len(mine)):
-            mine[code] = _less(mine[code], 1.0)
-    return p_value, threat
+            p = p_harmful[row] if code == content else _less(mine[code], 1.0)
+            scores[row, code] = 0.0 if code == none else rowwise.rises(p, slope, intercept)
+        score[row], harmful[row] = rowwise.rises(p_value[row], slope, intercept), scores[row, content]
+        severity[row] = score[row] * severe[threat[row]]
 
 
 def calibrate(model: Classifier, p: F64) -> F32:
     """Probability of manipulation, float32, at the prevalence of the card; rises as ``p`` falls."""
-    slope, intercept = model.card["calibration"]["slope"], model.card["calibration"]["intercept"]
     out: F32 = np.empty(p.shape, np.float32)
-    rowwise.logistic(p.ravel(), slope, intercept, out.ravel())
+    rowwise.logistic(p.ravel(), *_calibration(model), out.ravel())
     return out
+
+
+def _calibration(model: Classifier) -> tuple[float, float]:
+    card = model.card["calibration"]
+    return card["slope"], card["intercept"]

@@ -6,7 +6,6 @@ is left out; everything around it is judged as it is, and a text that says to ac
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -128,8 +127,7 @@ def _without(views: Views, spans: npt.NDArray[np.int64]) -> Views:
     def left(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.concatenate([values[bounds[k] : bounds[k + 1]] for k in range(0, len(bounds), 2)])
 
-    return dataclasses.replace(
-        views,
+    return views._replace(
         values=left(views.values),
         offsets=views.offsets - gone[np.searchsorted(spans[:, 1], views.offsets, "right")],
         starts=left(views.starts),

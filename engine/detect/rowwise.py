@@ -19,15 +19,6 @@ def row_highest(scores, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def nothing_at(p, scores, least):  # type: ignore[no-untyped-def]
-    """``p`` float64 (B,), now 1 where the score, float32 (B,), is at most ``least``: the stage found nothing."""
-    for row in range(len(p)):
-        if scores[row] <= least:
-            p[row] = 1.0
-    return p
-
-
-@njit(cache=True, nogil=True)
 def any_above(values, least):  # type: ignore[no-untyped-def]
     """Whether any of ``values`` (B,) is above ``least``."""
     found = False
@@ -37,19 +28,34 @@ def any_above(values, least):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def any_bit(flags, bits):  # type: ignore[no-untyped-def]
+    """Whether any of ``flags`` uint32 (B,) has one of ``bits``."""
+    found = False
+    for k in range(len(flags)):
+        found |= flags[k] & bits != 0
+    return found
+
+
+@njit(cache=True, nogil=True)
 def logistic(p, slope, intercept, out):  # type: ignore[no-untyped-def]
     """The logistic function of ``p`` float64 (B,), its log10 times ``slope`` less ``intercept``, into ``out`` float32
     (B,)."""
     for k in range(len(p)):
-        out[k] = 1.0 / (1.0 + np.exp(slope * np.log10(p[k]) - intercept))
+        out[k] = rises(p[k], slope, intercept)
 
 
 @njit(cache=True, nogil=True)
-def fill(columns, threat, scores, truncated, flags, states, notable, numbers):  # type: ignore[no-untyped-def]
+def rises(p, slope, intercept):  # type: ignore[no-untyped-def]
+    """The logistic function of one ``p``, which rises as ``p`` falls."""
+    return 1.0 / (1.0 + np.exp(slope * np.log10(p) - intercept))
+
+
+@njit(cache=True, nogil=True)
+def fill(columns, threat, scores, truncated, flags, valid, states, notable, numbers):  # type: ignore[no-untyped-def]
     """Writes the columns of `aimds.detect.stages.Scores` into ``numbers``; returns how many rows are not finite, were
-    cut, are not UTF-8, are notable."""
+    cut, are not UTF-8, are notable, are null."""
     places, threat_at, status_at, first, ok, partial, invalid = states
-    unfit = cut = broken = special = 0
+    unfit = cut = broken = special = null = 0
     for row in range(len(numbers)):
         mine = numbers[row]
         mine[places[0]], mine[places[1]] = columns[0][row], columns[1][row]
@@ -66,4 +72,5 @@ def fill(columns, threat, scores, truncated, flags, states, notable, numbers):  
         cut += truncated[row]
         broken += wrong
         special += columns[0][row] <= notable
-    return unfit, cut, broken, special
+        null += not valid[row]
+    return unfit, cut, broken, special, null

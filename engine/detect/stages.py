@@ -173,7 +173,7 @@ class Detector:
         clock("patterns", started)
 
         started = time.perf_counter()
-        logits = self.classifier.logits(pieces, threads=threads, place=place)
+        logits, foreign = self.classifier.read(pieces.values, pieces.offsets, threads=threads, place=place)
         clock("classifier", started)
 
         started = time.perf_counter()
@@ -204,7 +204,9 @@ class Detector:
             clock("deep", started)
 
         started = time.perf_counter()
-        scores = self._collect(texts, views, pieces, matches, found, spans, fused, stages, best, judged, taught)
+        scores = self._collect(
+            texts, views, pieces, matches, found, spans, fused, stages, best, foreign, judged, taught
+        )
         for row in range(len(texts)) if left_out else ():
             scores.lacking(row, left_out.values())
         clock("fusion", started)
@@ -236,14 +238,15 @@ class Detector:
         fused: fusion.Fused,
         stages: fusion.StageScores,
         best: npt.NDArray[np.int64],
+        foreign: npt.NDArray[np.bool_],
         judged: Judged,
         taught: Taught | None,
     ) -> Scores:
         out = Scores(np.empty((len(texts), COLUMNS)))
         numbers, flags = out.numbers, views.flags
         columns = (fused.p_value, fused.p_harmful, fused.score, fused.harmful, fused.severity)
-        unfit, cut, invalid, special = rowwise.fill(
-            columns, fused.threat, fused.scores, views.truncated, flags, _STATES, NOTABLE_P, numbers
+        unfit, cut, invalid, special, null = rowwise.fill(
+            columns, fused.threat, fused.scores, views.truncated, flags, texts.valid, _STATES, NOTABLE_P, numbers
         )
         if cut:
             for place in np.flatnonzero(views.truncated).tolist():
@@ -257,7 +260,7 @@ class Detector:
         for item in (
             *found,
             *findings.matched(self.bank, views, pieces, matches),
-            *findings.located(self.classifier, views, pieces, stages, best, notable),
+            *findings.located(self.classifier, views, pieces, stages, best, foreign, notable),
             *findings.seen(self.classifier, views, pieces, stages, judged, fused.p_value),
             *findings.near(self.classifier, self.exemplars, views, pieces, stages, taught),
         ):
@@ -274,7 +277,7 @@ class Detector:
         failed = []
         if unfit:
             failed.append((np.flatnonzero(~np.isfinite(numbers).all(axis=1)), "a stage gave no finite score"))
-        if not texts.valid.all():
+        if null:
             failed.append((np.flatnonzero(~texts.valid), "text is null"))
         for rows, reason in failed:
             out.put(rows, Scores.failed(len(rows), reason))

@@ -40,11 +40,12 @@ class Tail:
         with np.errstate(divide="ignore", invalid="ignore"):
             object.__setattr__(self, "_log_survival", np.log(self.survival))
 
-    def p_value(self, scores: npt.ArrayLike) -> F64:
-        """p-values, float64, of ``scores`` of any shape; a higher score never has a higher one."""
-        x = np.asarray(scores, np.float64)
+    def p_value(self, scores: npt.ArrayLike, *, nothing: float = np.nan) -> F64:
+        """p-values, float64, of ``scores`` of any shape; a higher score never has a higher one. A score of ``nothing``
+        or less says that the stage found nothing, and has 1."""
+        x = np.asarray(scores)
         p: F64 = np.empty(x.shape)
-        _p_values(x.ravel(), self.values, self._log_survival, self.rate, self.shape, self.scale, p.ravel())
+        _p_values(x.ravel(), nothing, self.values, self._log_survival, self.rate, self.shape, self.scale, p.ravel())
         return p
 
     def quantile(self, p: float) -> float:
@@ -94,16 +95,19 @@ class Tail:
 
 
 @njit(cache=True, nogil=True)
-def _p_values(scores, values, log_survival, rate, shape, scale, out):  # type: ignore[no-untyped-def]
+def _p_values(scores, nothing, values, log_survival, rate, shape, scale, out):  # type: ignore[no-untyped-def]
     last = len(values) - 1
     for k in range(len(scores)):
-        x = scores[k]
+        x = np.float64(scores[k])
+        if x <= nothing:
+            out[k] = 1.0
+            continue
         excess = (x - values[last]) / scale
         if excess > 0:
             factor = np.exp(-excess) if shape == 0 else (1.0 + shape * excess) ** (-1.0 / shape)
             out[k] = max(rate * factor, SMALLEST_P)
         elif x > values[0]:
-            j = min(np.searchsorted(values, x, side="right") - 1, last - 1)
+            j = min(int(np.searchsorted(values, x, side="right")) - 1, last - 1)
             slope = (log_survival[j + 1] - log_survival[j]) / (values[j + 1] - values[j])
             log_p = log_survival[last] if x == values[last] else slope * (x - values[j]) + log_survival[j]
             out[k] = np.exp(log_p)

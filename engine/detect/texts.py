@@ -37,7 +37,9 @@ class Texts:
         offsets = np.frombuffer(offset_buffer, np.int64, n + 1, column.offset * 8)
         data = np.zeros(0, np.uint8) if data_buffer is None else np.frombuffer(data_buffer, np.uint8)
         values = data[offsets[0] : offsets[-1]]
-        whole = cls(values, offsets - offsets[0], np.ones(n, np.bool_))
+        filled = np.empty(n, np.bool_)
+        filled.fill(True)
+        whole = cls(values, offsets - offsets[0], filled)
         if not column.null_count:
             return whole
         # Bytes behind a null slot are undefined in Arrow, so the valid rows are gathered.

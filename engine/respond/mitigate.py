@@ -14,7 +14,7 @@ from aimds.detect.evidence import Span
 from aimds.detect.pii.identifiers import KINDS
 from aimds.detect.texts import Texts
 from aimds.errors import SchemaError
-from aimds.schema import ACTIONS, CHANNELS, UNTRUSTED_CHANNELS
+from aimds.schema import ACTIONS, CHANNELS, UNTRUSTED_CHANNELS, empty
 
 CARD = "CREDIT_CARD"
 LAST_DIGITS = 4
@@ -147,7 +147,7 @@ def mitigated(
         channels = channels.indices.to_numpy(zero_copy_only=False)
     rows = _changed(actions, texts.valid, REDACT, SANDWICH)
     if not len(rows):
-        return pa.nulls(len(texts), pa.large_string())
+        return empty("mitigated_text", len(texts))
     changed = []
     for row in rows.tolist():
         chosen = [(s.start, s.end, s.kind) for s in spans.get(row, ()) if kinds is None or s.kind in kinds]

@@ -95,17 +95,21 @@ class Scored:
                 raise SchemaError(name, f"has shape {shape}, expected {expected}")
         if self.tenant is not None and len(self.tenant) != self.n:
             raise SchemaError("tenant", f"has {len(self.tenant)} rows, expected {self.n}")
-        for name, codes, known in (("channel", self.channel, len(CHANNELS)), ("threat", self.threat, len(THREATS))):
-            bad = _stranger(codes, known)
-            if bad >= 0:
-                raise SchemaError(name, f"has code {codes[bad]}, expected 0 to {known - 1}", row=bad)
+        bad = _stranger(self.channel, len(CHANNELS), self.threat, len(THREATS))
+        if bad >= 0:
+            for name, code, known in (
+                ("channel", self.channel[bad], len(CHANNELS)),
+                ("threat", self.threat[bad], len(THREATS)),
+            ):
+                if not 0 <= code < known:
+                    raise SchemaError(name, f"has code {code}, expected 0 to {known - 1}", row=bad)
 
 
 @njit(cache=True, nogil=True)
-def _stranger(codes, known):  # type: ignore[no-untyped-def]
-    # The first row with a code outside 0 .. known - 1, or -1.
-    for row in range(len(codes)):
-        if not 0 <= codes[row] < known:
+def _stranger(channel, channels, threat, threats):  # type: ignore[no-untyped-def]
+    # The first row with a code outside 0 .. channels - 1 or 0 .. threats - 1, or -1.
+    for row in range(len(channel)):
+        if not (0 <= channel[row] < channels and 0 <= threat[row] < threats):
             return row
     return -1
 

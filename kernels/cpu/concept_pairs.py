@@ -77,7 +77,8 @@ def concept_pairs(
             np.empty(room, np.int32),
             np.empty(room, np.float32),
         )
-        place = np.full(slots, -1, np.int64)
+        place = np.empty(slots, np.int64)
+        place.fill(-1)
         n = _features(concept, concept_offsets, first, last, reach, place, indptr, indices, counts)
         return indptr, indices[:n].copy(), counts[:n].copy()
 

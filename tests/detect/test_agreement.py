@@ -111,7 +111,8 @@ def test_a_classifier_in_training_which_has_no_weights_yet_judges_no_line(screen
     pieces = windows(views)
     found = detector.rules.scan((texts.values, texts.offsets), views, channels)
     assert found
-    args = (views, pieces, detector.classifier.logits(pieces), detector.bank.match(pieces), found, channels)
+    logits = detector.classifier.score(pieces.values, pieces.offsets)
+    args = (views, pieces, logits, detector.bank.match(pieces), found, channels)
     assert combine(detector.bank, bare, *args)[0].contrast is not None
     whole, part = (combine(detector.bank, one, *args)[0] for one in (detector.classifier, bare))
     np.testing.assert_array_equal(whole.attack, part.attack)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from aimds import kernels
 from aimds.detect.concepts.lexicon import MAIN, Arrays, Lexicon
@@ -64,19 +65,18 @@ class Concepts:
         scores = kernels.linear(*features, weights, scale, idf, bias, threads=threads)
         return Said(scores, found.lang, found.offsets)
 
-    def joined(self, logits: F32, said: Said, first_type: int) -> F32:
-        """``logits`` float32 (W, H) of the n-grams with what was ``said`` of the same windows added; from head
-        ``first_type`` on the heads tell attacks apart."""
-        scores = np.where(_few(said.offsets)[:, None], SILENT, said.scores)
-        return join(self._foreign(said.lang, said.offsets), scores, logits, self.knots, first_type)
+    def foreign(self, said: Said) -> npt.NDArray[np.bool_]:
+        """Which of W windows are judged by what their words mean in another language than English, bool (W,)."""
+        if not len(self.knots):
+            return np.zeros(len(said.lang), np.bool_)
+        return foreign(self.lexicon, said.lang, said.offsets)
 
-    def foreign(self, values: Bytes, offsets: Offsets) -> npt.NDArray[np.bool_]:
-        """Which of W folded windows are judged by what their words mean in another language than English, bool (W,)."""
-        found = self.lexicon.read(values, offsets)
-        return self._foreign(found.lang, found.offsets)
-
-    def _foreign(self, lang: Langs, offsets: Offsets) -> npt.NDArray[np.bool_]:
-        return foreign(self.lexicon, lang, offsets) if len(self.knots) else np.zeros(len(lang), np.bool_)
+    def joined(self, logits: F32, said: Said, foreign: npt.NDArray[np.bool_], first_type: int) -> F32:
+        """``logits`` float32 (W, H) of the n-grams with what was ``said`` of the same windows, and which are
+        ``foreign``, added; from head ``first_type`` on the heads tell attacks apart."""
+        scores = np.empty(logits.shape, np.float32)
+        _heard(said.scores, said.offsets, FEWEST, SILENT, scores)
+        return join(foreign, scores, logits, self.knots, first_type)
 
     def arrays(self) -> Arrays:
         """As named arrays; `from_arrays` is the reverse."""
@@ -104,7 +104,8 @@ class Concepts:
 def foreign(lexicon: Lexicon, lang: Langs, offsets: Offsets) -> npt.NDArray[np.bool_]:
     """Which of W windows, of the languages ``lang`` and with the ``offsets`` of their concepts, are in another language
     than English and say something in it, bool (W,)."""
-    out: npt.NDArray[np.bool_] = (lang >= 0) & (lang != lexicon.languages.index(MAIN)) & ~_few(offsets)
+    out = np.empty(len(lang), np.bool_)
+    _in_another(lang, offsets, lexicon.languages.index(MAIN), FEWEST, out)
     return out
 
 
@@ -114,9 +115,9 @@ def join(foreign: npt.NDArray[np.bool_], scores: F32, logits: F32, knots: F32, f
     In English they are added. A ``foreign`` window, bool (W,), gets the attack score of an English one that is as rare
     (``knots``) and its type from both; what it says of the other heads stays.
     """
-    out = (logits + SHARE * scores).astype(np.float32)
-    rows = np.flatnonzero(foreign)
-    if len(rows):
+    out = np.empty(logits.shape, np.float32)
+    if _added(scores, logits, SHARE, foreign, out):
+        rows = np.flatnonzero(foreign)
         both = raw(scores[rows], logits[rows])
         out[rows] = logits[rows]
         out[rows, 0] = mapped(both[:, 0], knots)
@@ -137,5 +138,27 @@ def mapped(scores: F32, knots: F32) -> F32:
     return np.asarray(out + rise * np.maximum(scores - knots[-1, 0], 0.0), np.float32)
 
 
-def _few(offsets: Offsets) -> npt.NDArray[np.bool_]:
-    return offsets[1:] - offsets[:-1] < FEWEST
+@njit(cache=True, nogil=True)
+def _heard(scores, offsets, fewest, silent, out):  # type: ignore[no-untyped-def]
+    # ``scores`` into ``out``, ``silent`` for the windows with fewer concepts than ``fewest``.
+    for w in range(len(scores)):
+        few = offsets[w + 1] - offsets[w] < fewest
+        for head in range(scores.shape[1]):
+            out[w, head] = silent if few else scores[w, head]
+
+
+@njit(cache=True, nogil=True)
+def _in_another(lang, offsets, main, fewest, out):  # type: ignore[no-untyped-def]
+    for w in range(len(lang)):
+        out[w] = lang[w] >= 0 and lang[w] != main and offsets[w + 1] - offsets[w] >= fewest
+
+
+@njit(cache=True, nogil=True)
+def _added(scores, logits, share, foreign, out):  # type: ignore[no-untyped-def]
+    # Fills ``out`` as for English windows; whether any is ``foreign``.
+    some = False
+    for w in range(len(scores)):
+        some |= foreign[w]
+        for head in range(scores.shape[1]):
+            out[w, head] = logits[w, head] + share * scores[w, head]
+    return some

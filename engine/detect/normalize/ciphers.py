@@ -7,7 +7,7 @@ Telephony-alphabet and pig-latin words are counted on the way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -68,8 +68,7 @@ def _alphabet_hashes() -> npt.NDArray[np.uint64]:
 ALPHABET_HASHES = _alphabet_hashes()
 
 
-@dataclass(frozen=True, slots=True)
-class Stretches:
+class Stretches(NamedTuple):
     """H stretches that read like text under a transformation: ``row``, ``kind`` (see `exchanged`), ``start`` and
     ``end`` int32 (H,), bytes relative to the folded row; ``masks`` uint32 (B,) with the bits `NATO`, `PIG_LATIN` and
     `TURNED_SCRIPT`; ``cut`` bool (B,): more were there.
@@ -81,6 +80,13 @@ class Stretches:
     end: npt.NDArray[np.int32]
     masks: npt.NDArray[np.uint32]
     cut: npt.NDArray[np.bool_]
+
+    def of(self, row: int) -> list[tuple[int, int, int]]:
+        """Kind, start and end of those in ``row``."""
+        if not len(self.row):
+            return []
+        low, high = np.searchsorted(self.row, (row, row + 1)).tolist()
+        return list(zip(*(part[low:high].tolist() for part in (self.kind, self.start, self.end)), strict=True))
 
 
 def stretches(values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], vocabulary: Vocabulary) -> Stretches:

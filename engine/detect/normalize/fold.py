@@ -6,7 +6,7 @@ scripts, invisible characters out, whitespace squeezed. Bytes that are not UTF-8
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,8 +42,7 @@ DECORATED_MARKS = 4
 """So many separate diacritics on Latin letters, one for every three letters or more, are decoration, not spelling."""
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+class Folded(NamedTuple):
     """``values`` uint8 (N,) folded text, ``offsets`` int64 (B+1,), ``starts`` and ``ends`` int32 (N,) original byte
     range in the row behind each folded byte, ``flags`` uint32 (B,).
     """

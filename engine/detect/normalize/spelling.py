@@ -11,6 +11,9 @@ from aimds.detect.normalize.leetspeak import undo_leetspeak
 from aimds.detect.normalize.slips import Slips, undo_slips
 from aimds.detect.normalize.spacing import join_letters
 from aimds.detect.normalize.vocabulary import Vocabulary
+from aimds.detect.rowwise import any_bit
+
+_EVERY_FLAG = 0xFFFFFFFF
 
 
 def respell(
@@ -30,7 +33,7 @@ def respell(
         slips: put mistyped words right too; a fragment is not made to read like text by it.
     """
     # ASCII without anything hidden in it has no emoji.
-    plain = not folded.flags.any()
+    plain = not any_bit(folded.flags, _EVERY_FLAG)
     spelt = join_letters(folded if plain else blank_signs(folded, values, offsets), vocabulary)
     read = undo_leetspeak(spelt if plain else part_words(spelt, vocabulary), vocabulary)
     return undo_slips(read, vocabulary, Slips.load()) if slips else read

@@ -7,6 +7,7 @@ bytes that came in. A row's views depend on that row only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from aimds.detect.normalize.proposals import Text
 from aimds.detect.normalize.spelling import respell
 from aimds.detect.normalize.unwrap import KINDS, Limits, Opened, Unwrapping
 from aimds.detect.normalize.vocabulary import Vocabulary
+from aimds.detect.rowwise import any_bit
 from aimds.errors import KernelError
 
 Bytes = npt.NDArray[np.uint8]
@@ -36,6 +38,7 @@ judge the encoding instead of what it says. With the bytes that stand behind one
 stands between two encoded runs."""
 UNWRAPPED = int(Flag.TAGS | Flag.VARIATION | Flag.DISGUISE | Flag.LEET)
 """Flags that by themselves call for unwrapping."""
+_ENCODED = np.uint32(Flag.ENCODED)
 _LIMITS = Limits()
 _NO_ROWS = np.zeros(0, np.int64)
 
@@ -55,8 +58,7 @@ class Decoded:
     ends: Ints
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
+class Views(NamedTuple):
     """V views of B rows; the first B are the rows themselves, in order.
 
     ``rows`` int32 (V,) · ``kinds`` uint8 (V,) into `KINDS` · ``depths`` uint8 (V,), 0 for a row itself · ``values``
@@ -122,7 +124,7 @@ def normalize(
     enciphered = stretches(folded.values, folded.offsets, vocabulary)
     truncated, masks = enciphered.cut, enciphered.masks
     _add_ascii(masks, candidates(values, offsets), folded.flags, NON_ASCII)
-    foreign = np.flatnonzero(folded.flags & np.uint32(NON_ASCII)) if _any(folded.flags, NON_ASCII) else _NO_ROWS
+    foreign = np.flatnonzero(folded.flags & np.uint32(NON_ASCII)) if any_bit(folded.flags, NON_ASCII) else _NO_ROWS
     kept = folded
     if len(foreign):
         kept = fold(*_taken(values, offsets, foreign), vocabulary, keep_case=True)
@@ -137,15 +139,8 @@ def normalize(
         else:
             places = np.arange(len(raw), dtype=np.int32)
             cased = Text(raw, places, places + 1)
-        low, high = np.searchsorted(enciphered.row, [row, row + 1])
-        found = list(
-            zip(
-                *(column[low:high].tolist() for column in (enciphered.kind, enciphered.start, enciphered.end)),
-                strict=True,
-            )
-        )
         work = Unwrapping(limits, vocabulary)
-        work.run(raw, cased, _row(folded, row), flags, int(masks[row]), found)
+        work.run(raw, cased, _row(folded, row), flags, int(masks[row]), enciphered.of(row))
         truncated[row] |= work.truncated
         opened.extend((row, item) for item in work.opened)
     return _assembled(folded, opened, truncated)
@@ -164,14 +159,6 @@ def _add_ascii(masks, tried, flags, foreign):  # type: ignore[no-untyped-def]
     for row in range(len(masks)):
         if not flags[row] & foreign:
             masks[row] |= tried[row]
-
-
-@njit(cache=True, nogil=True)
-def _any(flags, bits):  # type: ignore[no-untyped-def]
-    found = False
-    for row in range(len(flags)):
-        found |= flags[row] & bits != 0
-    return found
 
 
 @njit(cache=True, nogil=True)
@@ -230,7 +217,7 @@ def _assembled(folded: Folded, opened: list[tuple[int, Opened]], truncated: npt.
         starts.append(mapped.starts)
         ends.append(mapped.ends)
         lengths.append(np.diff(view.offsets))
-        folded.flags[row] |= Flag.ENCODED
+        folded.flags[row] |= _ENCODED
     offsets = np.zeros(rows + len(opened) + 1, np.int64)
     np.cumsum(np.concatenate(lengths), out=offsets[1:])
     of_decoded = np.array([row for row, _ in opened], np.int32)

@@ -56,8 +56,7 @@ class Hit(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Matches:
+class Matches(NamedTuple):
     """Matches of W windows.
 
     ``margin`` float32 (W,): best (threshold - distance) / threshold over the patterns, above 0 for a confirmed match, 0
@@ -213,7 +212,9 @@ class Bank:
     def match(self, windows: Windows, *, threads: int = 1, place: Place = HOST) -> Matches:
         """Match W ``windows``, the alignment in ``place``; a window's result depends on that window only."""
         n = len(windows)
-        margin, best = np.full(n, -1.0, np.float32), np.full(n, -1, np.int32)
+        margin, best = np.empty(n, np.float32), np.empty(n, np.int32)
+        margin.fill(-1.0)
+        best.fill(-1)
         survey = self.index.survey(windows.values, windows.offsets, self._need, threads=threads)
         if not len(survey.windows):
             return Matches(margin, best, [])

@@ -5,8 +5,7 @@ slice at once on a GPU. Both give the same integers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +23,7 @@ PAIR_BYTES = 40
 """Memory on a GPU for a token, or for a pair with its result."""
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """What W windows hold that the bank knows. ``tokens`` int32 (T,) without words of weight 0, ``offsets`` int64
     (W+1,), ``starts`` and ``ends`` int32 (T,): bytes in the window. ``windows`` and ``patterns`` int32 (C,): the pairs
     that may match, windows ascending."""
@@ -38,8 +36,7 @@ class Survey:
     patterns: Ints
 
 
-@dataclass(frozen=True, slots=True)
-class Alignment:
+class Alignment(NamedTuple):
     """Alignments of C pairs that may match: ``window`` and ``pattern`` int32 (C,), the normalised ``distance`` float32
     (C,), and ``start`` and ``end`` int32 (C,), first and last token of the stretch, counted in the window."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from aimds import data
 from aimds.detect.anchors import Anchors, Hits, lower
@@ -22,6 +22,7 @@ from aimds.detect.normalize import Flag, Views
 from aimds.detect.pii.columns import Columns
 from aimds.detect.pii.conditions import Conditions
 from aimds.detect.pii.identifiers import KINDS, Definitions, Kind, Pattern, parse
+from aimds.detect.rowwise import any_bit
 from aimds.detect.triage import triage
 
 __all__ = ["KINDS", "Kind", "Pii"]
@@ -50,13 +51,14 @@ class Pii:
         self.version = version
         self.kinds = definitions.kinds
         self.patterns = definitions.patterns
-        self._anchors = Anchors(a.encode() for p in self.patterns for a in p.anchors)
-        self._words = Anchors((w.encode() for words in definitions.contexts.values() for w in words), words=True)
+        contexts = [[w.encode() for w in words] for words in definitions.contexts.values()]
+        anchors = [[a.encode() for a in p.anchors] for p in self.patterns]
+        self._literals = Anchors(chain.from_iterable(anchors), chain.from_iterable(contexts))
         self._groups = {name: i for i, name in enumerate(definitions.contexts)}
-        self._context_masks = [self._words.mask([w.encode() for w in words]) for words in definitions.contexts.values()]
+        self._context_masks = [self._literals.mask(words, words=True) for words in contexts]
         self._conditions = Conditions(
             self.patterns,
-            np.array([self._anchors.mask([a.encode() for a in p.anchors]) for p in self.patterns]),
+            np.array([self._literals.mask(literals) for literals in anchors]),
             np.array(self._context_masks),
             self._groups,
         )
@@ -97,9 +99,9 @@ class Pii:
 
     def _folded(self, views: Views, features: npt.NDArray[np.int32]) -> Iterator[tuple[int, _Found]]:
         # Folding turns full-width digits, soft separators and characters hidden inside a number into plain text.
-        odd = _odd(views.flags, _ODD)
-        if not len(odd):
+        if not any_bit(views.flags, _ODD):
             return
+        odd = np.flatnonzero(views.flags & np.uint32(_ODD))
         lengths = views.offsets[odd + 1] - views.offsets[odd]
         ends = np.zeros(len(odd) + 1, np.int64)
         np.cumsum(lengths, out=ends[1:])
@@ -117,16 +119,15 @@ class Pii:
         self, values: U8, offsets: I64, features: npt.NDArray[np.int32], *, folded: bool
     ) -> Iterator[tuple[int, _Found]]:
         small = values if folded else lower(values)
-        anchored = self._anchors.find(small, offsets)
-        words = self._words.find(small, offsets)
+        hits = self._literals.find(small, offsets)
         tables: dict[int, Columns] = {}
-        for number, text in self._conditions.candidates(features, anchored, words, folded=folded):
+        for number, text in self._conditions.candidates(features, hits, folded=folded):
             raw = values[offsets[text] : offsets[text + 1]].tobytes()
-            for item in self._matches(self.patterns[number], raw, text, words, tables):
+            for item in self._matches(self.patterns[number], raw, text, hits, tables):
                 yield text, item
 
     def _matches(
-        self, pattern: Pattern, raw: bytes, text: int, words: Hits, tables: dict[int, Columns]
+        self, pattern: Pattern, raw: bytes, text: int, hits: Hits, tables: dict[int, Columns]
     ) -> Iterator[_Found]:
         kind = self.kinds[pattern.kind]
         group = 1 if pattern.regex.groups else 0
@@ -144,22 +145,17 @@ class Pii:
                 before = pattern.before if pattern.before >= 0 else len(raw)
                 before = min(before, start - used) if pattern.once else before
                 wanted = self._context_masks[named]
-                near = words.near(text, named, wanted, start, end, before, pattern.after)
+                near = hits.near(text, named, wanted, start, end, before, pattern.after)
                 if not near and b"\n" in raw:
                     columns = tables.setdefault(text, Columns(raw))
                     near = any(
-                        words.near(text, named, wanted, high, high, high - low, 0)
+                        hits.near(text, named, wanted, high, high, high - low, 0)
                         for low, high in columns.headings(start)
                     )
                 score = score if near else (pattern.bare if passed else 0.0)
             if score:
                 used = end
                 yield _Found(start, end, kind, score)
-
-
-@njit(cache=True, nogil=True)
-def _odd(flags, wanted):  # type: ignore[no-untyped-def]
-    return np.flatnonzero(flags & wanted)
 
 
 def _continues(raw: bytes, start: int, end: int) -> bool:

@@ -21,7 +21,7 @@ class Conditions:
     Args:
         patterns: P patterns.
         anchors: bool (P, literals), which literals are anchors of a pattern.
-        contexts: bool (G, words), which words belong to a context.
+        contexts: bool (G, literals), which belong to a context.
         groups: number of each context by name.
     """
 
@@ -39,38 +39,35 @@ class Conditions:
         every = np.ones(len(patterns), np.bool_)
         self._tried = {False: every, True: np.array([p.folded for p in patterns], np.bool_)}
 
-    def candidates(
-        self, features: npt.NDArray[np.int32], anchored: Hits, words: Hits, *, folded: bool
-    ) -> list[tuple[int, int]]:
+    def candidates(self, features: npt.NDArray[np.int32], hits: Hits, *, folded: bool) -> list[tuple[int, int]]:
         """Pairs of a pattern and a text worth trying, in order of pattern and text.
 
         Args:
             features: int32 (B, FEATURES) from `aimds.detect.triage.triage`.
-            anchored, words: hits of the anchors and of the words in the same texts.
+            hits: of the literals in the same texts.
             folded: only patterns that are tried on folded text.
         """
         tried = self._tried[folded]
-        hits = (anchored.text, anchored.literal, words.text, words.literal)
-        return [(number, text) for number, text in _able(features, tried, *self._table, *hits).tolist()]
+        return [
+            (number, text) for number, text in _able(features, tried, *self._table, hits.text, hits.literal).tolist()
+        ]
 
 
 @njit(cache=True, nogil=True)
 def _able(  # type: ignore[no-untyped-def]
-    features, tried, needs, bounds, has_anchors, context, anchors, contexts, a_text, a_literal, w_text, w_literal
+    features, tried, needs, bounds, has_anchors, context, anchors, contexts, hit_text, hit_literal
 ):
     # Pattern and text of each pair, int64 (C, 2). A pattern without anchor and context is tried where the text has any
     # of the features.
     patterns, texts = len(bounds) - 1, len(features)
     anchored = np.zeros((patterns, texts), np.bool_)
     named = np.zeros((contexts.shape[1], texts), np.bool_)
-    for k in range(len(a_text)):
+    for k in range(len(hit_text)):
+        text, literal = hit_text[k], hit_literal[k]
         for p in range(patterns):
-            if anchors[a_literal[k], p]:
-                anchored[p, a_text[k]] = True
-    for k in range(len(w_text)):
+            anchored[p, text] |= anchors[literal, p]
         for g in range(contexts.shape[1]):
-            if contexts[w_literal[k], g]:
-                named[g, w_text[k]] = True
+            named[g, text] |= contexts[literal, g]
     some = np.zeros(texts, np.bool_)
     for t in range(texts):
         for f in range(features.shape[1]):

@@ -7,7 +7,6 @@ regular expressions run only on views that hold one, and the words that the expr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import reduce
 from hashlib import sha256
 from operator import or_
@@ -21,6 +20,7 @@ from aimds import data
 from aimds.detect.anchors import Anchors, Hits
 from aimds.detect.evidence import Evidence
 from aimds.detect.normalize import Views
+from aimds.detect.rowwise import any_bit
 from aimds.detect.rules.grams import BITS, marked, met, program
 from aimds.detect.rules.letters import forms
 from aimds.detect.rules.required import required
@@ -35,11 +35,6 @@ SUFFIX_SCORE = 9
 """Least score of `aimds.detect.rules.shape.suffixes` that counts."""
 ENCODED_SCORE = 0.7
 """Least score of a signature in a decoded view that makes the encoding itself evidence."""
-
-ROWS_A_READING = 16
-"""Texts of a batch for each expression whose requirements are read on it: none where few texts would wait for it."""
-WAITS_A_READING = 256
-"""Smaller batches that met an unread expression until one of them reads it: rare enough to leave their p99 alone."""
 
 _BEFORE_A_SENTENCE = frozenset(b" \t\r\n.,:;?)>")
 _UNTRUSTED = tuple(CHANNELS.index(name) for name in UNTRUSTED_CHANNELS)
@@ -101,8 +96,9 @@ class Rules:
         # In order of view, so that what stands in the text as written is found before what was decoded.
         hits, pairs = self._folded.find(views.values, views.offsets)
         text, at = b"", -1
+        heard = channels[views.rows].tolist() if pairs else []
         for view, number, first in pairs:
-            if not self._heard(number, int(channels[views.rows[view]])):
+            if not self._heard(number, heard[view]):
                 continue
             regex = self._regex[number]
             if regex is None:
@@ -119,9 +115,8 @@ class Rules:
     ) -> Iterator[tuple[int, int, int, int]]:
         values, offsets = texts
         candidates: list[tuple[int, int]] = []
-        flagged = _flagged(views.flags, self._flags)
-        for number, flags in self._flagged if len(flagged) else ():
-            candidates += [(number, row) for row in flagged[views.flags[flagged] & flags != 0].tolist()]
+        for number, flags in self._flagged if any_bit(views.flags, self._flags) else ():
+            candidates += [(number, row) for row in np.flatnonzero(views.flags & np.uint32(flags)).tolist()]
         candidates += [(number, row) for row, number, _ in self._raw.find(values, offsets)[1]]
         for number, row in candidates:
             regex = self._regex[number]
@@ -143,7 +138,7 @@ class Rules:
         for number, native in self._shapes:
             if native == "suffix":
                 torn = suffixes(values, offsets)
-                for row in _at_least(torn[:, 0], SUFFIX_SCORE).tolist():
+                for row in _at_least(torn, SUFFIX_SCORE).tolist():
                     yield number, row, int(torn[row, 1]), int(torn[row, 2])
             else:
                 for row, start, end in repetitions(values, offsets).tolist():
@@ -163,15 +158,15 @@ class _Index:
         listed = [sorted(set(owners[literal])) for literal in self._anchors.literals]
         self._bounds = np.cumsum([0, *map(len, listed)], dtype=np.int64)
         self._numbers = np.array([n for x in listed for n in x], np.int64)
-        # What an expression requires is read when an anchor of it is first met: many never are. A thread puts a whole
-        # new state in the place of the old one; what two of them read at once, one of them may have to read again. Of
-        # small batches hardly any waits for that: in the others the regular expression is simply tried.
-        self._waits = 0
-        self._needs = _Needs(
-            {number: s.regex for number, s in rows if s.regex and folded},
-            np.zeros((1 + max((number for number, _ in rows), default=0), 2), np.int32),
-            np.zeros(0, np.int32),
-        )
+        # What the expressions require is a `program` of all, and each one's place in it.
+        self._spans = np.zeros((1 + max((number for number, _ in rows), default=0), 2), np.int32)
+        flat: list[int] = []
+        for number, signature in rows:
+            if signature.regex and folded:
+                start = len(flat)
+                flat += program(required(signature.regex))
+                self._spans[number] = start, len(flat)
+        self._flat = np.array(flat, np.int32)
 
     def find(self, values: U8, offsets: I64) -> tuple[Hits, list[list[int]]]:
         """Hits, and text, signature and index of the first hit of each pair of these, in order of both.
@@ -181,47 +176,13 @@ class _Index:
         hits = self._anchors.find(values, offsets)
         if not len(hits.text):
             return hits, []
-        pairs = _first(hits.text, hits.literal, self._bounds, self._numbers)
-        needs = self._needs
-        able: list[list[int]] = _able(pairs, values, offsets, needs.spans, needs.flat).tolist()
-        met = {number for _, number, _ in able if number in needs.unread}
-        most = (len(offsets) - 1) // ROWS_A_READING
-        if met and not most:
-            self._waits += 1
-            most = int(self._waits % WAITS_A_READING == 0)
-        few = set(sorted(met)[:most])
-        if few:
-            needs = self._needs = needs.read(few)
-            able = _able(np.array(able, np.int64), values, offsets, needs.spans, needs.flat).tolist()
-        return hits, able
-
-
-@dataclass(frozen=True, slots=True)
-class _Needs:
-    """What the expressions of signatures require: a `program` of all, each one's place, int32 (S, 2), and who waits."""
-
-    unread: dict[int, str]
-    spans: npt.NDArray[np.int32]
-    flat: npt.NDArray[np.int32]
-
-    def read(self, numbers: set[int]) -> _Needs:
-        spans, flat = self.spans.copy(), self.flat.tolist()
-        for number in sorted(numbers):
-            start = len(flat)
-            flat += program(required(self.unread[number]))
-            spans[number] = start, len(flat)
-        waiting = {number: regex for number, regex in self.unread.items() if number not in numbers}
-        return _Needs(waiting, spans, np.array(flat, np.int32))
+        able = _able(hits.text, hits.literal, self._bounds, self._numbers, values, offsets, self._spans, self._flat)
+        return hits, able.tolist()
 
 
 @njit(cache=True, nogil=True)
-def _flagged(flags, wanted):  # type: ignore[no-untyped-def]
-    return np.flatnonzero(flags & wanted)
-
-
-@njit(cache=True, nogil=True)
-def _at_least(scores, least):  # type: ignore[no-untyped-def]
-    return np.flatnonzero(scores >= least)
+def _at_least(torn, least):  # type: ignore[no-untyped-def]
+    return np.flatnonzero(torn[:, 0] >= least)
 
 
 @njit(cache=True, nogil=True)
@@ -251,17 +212,18 @@ def _first(text, literal, bounds, numbers):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _able(pairs, values, offsets, spans, flat):  # type: ignore[no-untyped-def]
-    # Those pairs whose text may hold what the signature requires.
+def _able(text, literal, bounds, numbers, values, offsets, spans, flat):  # type: ignore[no-untyped-def]
+    # Those pairs of `_first` whose text may hold what the signature requires.
+    pairs = _first(text, literal, bounds, numbers)
     table = np.empty(BITS // 64, np.uint64)
     at = -1
     kept = 0
     for k in range(len(pairs)):
-        text, number = pairs[k, 0], pairs[k, 1]
+        owner, number = pairs[k, 0], pairs[k, 1]
         if spans[number, 0] < spans[number, 1]:
-            if text != at:
-                marked(table, values, offsets[text], offsets[text + 1])
-                at = text
+            if owner != at:
+                marked(table, values, offsets[owner], offsets[owner + 1])
+                at = owner
             if not met(table, flat, spans[number, 0], spans[number, 1]):
                 continue
         pairs[kept] = pairs[k]

@@ -25,8 +25,8 @@ def _slot(key: int) -> int:
 def _pieces(literal: bytes) -> list[int]:
     # Four bytes each, and of a literal of three the three; that is all that is looked up of it.
     width = min(4, len(literal))
-    keys = [int.from_bytes(literal[k : k + width], "little") for k in range(len(literal) - width + 1)]
-    return [_slot(key) for key in keys[:MOST_PIECES]]
+    most = min(len(literal) - width + 1, MOST_PIECES)
+    return [_slot(int.from_bytes(literal[k : k + width], "little")) for k in range(most)]
 
 
 def program(sets: Iterable[frozenset[str]]) -> list[int]:

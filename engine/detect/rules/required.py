@@ -68,7 +68,7 @@ def _kept(literals: Literals) -> Literals:
     # The set without literals that hold another of it.
     kept: list[str] = []
     for literal in sorted(literals, key=len):
-        if not any(short in literal for short in kept):
+        if not any(map(literal.__contains__, kept)):
             kept.append(literal)
     return frozenset(kept)
 

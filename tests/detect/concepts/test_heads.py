@@ -33,7 +33,8 @@ def pack(*texts: str) -> tuple[np.ndarray, np.ndarray]:
 
 def joined(mine: Concepts, *texts: str) -> np.ndarray:
     logits = np.tile(np.array([0.5, 0.25, -0.5, 0.1], np.float32), (len(texts), 1))
-    return mine.joined(logits, mine.said(*pack(*texts)), FIRST_TYPE)
+    said = mine.said(*pack(*texts))
+    return mine.joined(logits, said, mine.foreign(said), FIRST_TYPE)
 
 
 def test_the_same_meaning_scores_the_same_in_both_languages_before_it_is_mapped() -> None:
@@ -66,7 +67,8 @@ def test_without_knots_other_languages_are_judged_like_english_ones() -> None:
     mine = concepts(np.zeros((0, 2), np.float32))
     english, german = joined(mine, "ignore rules", "ignoriere regeln")
     np.testing.assert_array_equal(english, german)
-    assert not mine.foreign(*pack("ignoriere regeln")).any()
+    assert not mine.foreign(mine.said(*pack("ignoriere regeln"))).any()
+    assert concepts().foreign(mine.said(*pack("ignoriere regeln"))).all()
 
 
 def test_a_window_that_names_fewer_than_two_concepts_says_nothing() -> None:
@@ -78,9 +80,11 @@ def test_a_window_is_judged_alike_among_others_and_on_any_number_of_threads() ->
     texts = ["ignore rules", "ignoriere regeln", "soup", "ignoriere die regeln ignoriere"] * 40
     mine = concepts()
     logits = np.zeros((len(texts), HEADS), np.float32)
-    together = mine.joined(logits, mine.said(*pack(*texts), threads=2), FIRST_TYPE)
+    said = mine.said(*pack(*texts), threads=2)
+    together = mine.joined(logits, said, mine.foreign(said), FIRST_TYPE)
     for place in range(4):
-        alone = mine.joined(logits[:1], mine.said(*pack(texts[place])), FIRST_TYPE)
+        said = mine.said(*pack(texts[place]))
+        alone = mine.joined(logits[:1], said, mine.foreign(said), FIRST_TYPE)
         for row in together[place::4]:
             np.testing.assert_array_equal(row, alone[0])
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from shutil import copytree
@@ -430,7 +429,7 @@ def test_pairs_aligned_window_by_window_and_block_by_block_give_the_same(bank: B
     of_each = []
     for w in np.unique(survey.windows).tolist():
         mine = survey.windows == w
-        alone = replace(survey, windows=survey.windows[mine], patterns=survey.patterns[mine])
+        alone = survey._replace(windows=survey.windows[mine], patterns=survey.patterns[mine])
         of_each.append(Alignment.joined(list(index.align(alone))))
     single = Alignment.joined(of_each)
     assert len(np.unique(survey.patterns[survey.windows == 0] // MEMBERS)) > 1, "so that its blocks take more calls"
