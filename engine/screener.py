@@ -111,7 +111,8 @@ class Screener:
         """A screener with the shipped signatures, patterns, model and policy.
 
         Args:
-            profile: ``fast`` (no encoder), ``cascade`` (the encoder judges the gray zone) or ``full`` (every text).
+            profile: ``fast`` (no encoder), ``cascade`` (the encoder judges the gray zone) or ``full`` (all that is not
+                certain).
                 With a model that was trained without an encoder, ``cascade`` runs as ``fast`` and its verdicts say so.
             gray: p-value at which the gray zone of ``cascade`` begins.
             policy: instead of the shipped one.

@@ -38,7 +38,7 @@ SHARES = {"attack": 0.4, "patterns": 0.2, "rules": 0.4}
 """Shares of the false-alarm budget for text in trusted channels; they sum to 1."""
 UNTRUSTED_SHARES = {"attack": 0.2, "indirect": 0.2, "patterns": 0.2, "rules": 0.4}
 """The same for tool and document content, where the head for planted instructions joins in."""
-DEEP_WEIGHT = 0.75
+DEEP_WEIGHT = 1.0
 """What the encoder's margin counts beside -ln p of the stages before it, both in nats (docs/design/0004)."""
 EXEMPLAR_SHARE = 0.2
 """What exemplars may spend once some have been taught; the others then share the rest."""

@@ -1,7 +1,7 @@
 """Which texts, and which windows of them, the deep stage judges.
 
 In profile ``cascade`` it sees the gray zone: texts that the stages before it find unusual, but not so much that they
-are certain to be blocked. In ``full`` it sees every text. Of a long text it sees the windows with the strongest
+are certain. In ``full`` it sees every text that is not. Of a long text it sees the windows with the strongest
 signature, with the nearest pattern and those the linear heads rank highest, cut into paragraphs: what is planted in a
 document is a small part of any window of it.
 """
@@ -31,7 +31,7 @@ Rows = npt.NDArray[np.int64]
 PROFILES = ("fast", "cascade", "full")
 GRAY = 0.2
 """Texts with a p-value up to this are in the gray zone, where nothing else is said."""
-CERTAIN = 1e-4
+CERTAIN = 5e-4
 """Texts with a p-value up to this are certain without the deep stage."""
 MAX_WINDOWS = 4
 """Windows of one text the deep stage sees."""
@@ -42,9 +42,9 @@ _NONE = np.zeros(0, np.int64)
 
 def rows(profile: str, p_value: F64, gray: float) -> Rows:
     """Rows the deep stage judges, ascending, from the fused ``p_value`` float64 (B,) of the stages before it."""
-    if profile == "full":
-        return np.arange(len(p_value))
-    return np.flatnonzero((p_value <= gray) & (p_value > CERTAIN)) if profile == "cascade" else np.zeros(0, np.int64)
+    if profile == "fast":
+        return _NONE
+    return np.flatnonzero((p_value > CERTAIN) & (p_value <= (gray if profile == "cascade" else 1.0)))
 
 
 def windows(pieces: Windows, logits: F32, chosen: Rows, untrusted: npt.NDArray[np.bool_], marked: Rows = _NONE) -> Rows:
