@@ -40,9 +40,6 @@ UNTRUSTED_SHARES = {"attack": 0.2, "indirect": 0.2, "patterns": 0.2, "rules": 0.
 """The same for tool and document content, where the head for planted instructions joins in."""
 DEEP_WEIGHT = 1.0
 """What the encoder's margin counts beside -ln p of the stages before it, both in nats (docs/design/0004)."""
-DEEP_UNITS = 3.0
-"""What the encoder says of a longer text is held to the highest of at most so many ordinary ones: it sees the four
-windows of it that stand out most, by paragraph (docs/design/0007)."""
 EXEMPLAR_SHARE = 0.2
 """What exemplars may spend once some have been taught; the others then share the rest."""
 UNIT_WINDOWS = 9
@@ -254,7 +251,7 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
         certain = stages.rules[hits, types] >= np.float32(CERTAIN)
         hits, types = hits[certain], types[certain]
         said = by_type[hits, types]
-        _weigh(model.tails, by_type, stages.deep, stages)
+        _weigh(model.tails, by_type, stages.deep, stages.untrusted)
         by_type[hits, types] = np.minimum(by_type[hits, types], said)
     rows, kinds = by_type.shape
     p_value, threat = np.empty(rows), np.zeros(rows, np.int8)
@@ -266,15 +263,14 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
     return Fused(p_value, alone["harmful"], score, scores, harmful, threat, severity)
 
 
-def _weigh(tails: Tails, by_type: F64, deep: F32, stages: StageScores) -> None:
+def _weigh(tails: Tails, by_type: F64, deep: F32, untrusted: npt.NDArray[np.bool_]) -> None:
     # The p-values of all types of a row move together, so that the least becomes that of the sum.
     seen = np.flatnonzero(np.isfinite(deep))
     kinds = np.minimum(by_type[seen], 1.0)
     # What is not a number stays, wherever it stands, so that a stage that broke is seen.
     kinds[~np.isnan(kinds[:, NONE]), NONE] = 1.0
     before = kinds.min(axis=1)
-    after = by_channel(tails, "joint", joint(before, deep[seen]), stages.untrusted[seen])
-    after = of_highest(after, np.minimum(stages.units[seen], DEEP_UNITS))
+    after = by_channel(tails, "joint", joint(before, deep[seen]), untrusted[seen])
     by_type[seen] = kinds * (after / np.maximum(before, SMALLEST_P))[:, None]
 
 

@@ -282,15 +282,3 @@ def test_a_batch_without_a_long_text_is_judged_as_one_with() -> None:
     beside = fusion.fuse(MODEL, stages(2, attack=np.array([3.0, 1.0], np.float32), units=np.array([1.0, 9.0]), **two))
     assert alone.p_value[0] == beside.p_value[0]
     assert alone.threat[0] == beside.threat[0]
-
-
-def test_what_the_encoder_says_of_a_long_text_is_held_to_a_few_ordinary_ones() -> None:
-    units = np.array([1.0, 2.0, fusion.DEEP_UNITS, 60.0])
-    rows = stages(4, attack=np.full(4, 3, np.float32), units=units)
-    before = fusion.fuse(WITH_ENCODER, rows).p_value
-    after = fusion.fuse(WITH_ENCODER, dataclasses.replace(rows, deep=np.full(4, 2, np.float32))).p_value
-    tails = WITH_ENCODER.tails
-    alone = fusion.by_channel(tails, "joint", fusion.joint(before, np.full(4, 2, np.float32)), rows.untrusted)
-    assert after == pytest.approx(1.0 - (1.0 - alone) ** np.minimum(units, fusion.DEEP_UNITS))
-    assert after[0] == pytest.approx(alone[0])
-    assert after[3] > alone[3]
