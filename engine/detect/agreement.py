@@ -23,6 +23,7 @@ from aimds.detect.tail import Tail
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int32]
 Again = Callable[[npt.NDArray[np.uint8], Rows, Rows], F64]
 """p-value of reading like an attack of the texts ``values``, ``offsets`` of the rows ``owner``."""
 
@@ -86,8 +87,8 @@ def product_of_three(p: F64, q: F64, r: F64) -> F64:
         return np.where(product == 0.0, product, np.minimum(product * (1.0 + log + log * log / 2.0), 1.0))
 
 
-def spans(views: Views, pieces: Windows, chosen: Rows) -> tuple[Rows, Rows]:
-    """Where the windows ``chosen`` int64 (K,) lie in the texts as sent, in bytes: int64 (K,) each, the end excluded."""
+def spans(views: Views, pieces: Windows, chosen: Rows) -> tuple[Places, Places]:
+    """Where the windows ``chosen`` int64 (K,) lie in the texts as sent, in bytes: int32 (K,) each, the end excluded."""
     first, last = _folded(views, pieces, chosen)
     return views.starts[first], views.ends[last - 1]
 
@@ -97,7 +98,7 @@ def _folded(views: Views, pieces: Windows, chosen: Rows) -> tuple[Rows, Rows]:
     return first, first + np.maximum(pieces.offsets[chosen + 1] - pieces.offsets[chosen], 1)
 
 
-def signed(row: npt.NDArray[np.int32], start: Rows, end: Rows, found: Sequence[Evidence]) -> tuple[F32, Rows]:
+def signed(row: Places, start: Places, end: Places, found: Sequence[Evidence]) -> tuple[F32, Rows]:
     """The strength float32 (K,) of the strongest signature that overlaps each of K windows in the text as sent, 0 for
     none, and its place in ``found``, int64 (K,), -1 for none.
 
