@@ -20,6 +20,12 @@ from aimds.jobs.deep.finetune import Rows
 from aimds.jobs.deep.selection import ATTACK, BENIGN, HARMFUL, Measure
 from aimds.jobs.train.windows import Chunk
 
+@pytest.fixture(autouse=True)
+def as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Windows in other shapes have tests of their own.
+    monkeypatch.setattr(selection.shapes, "more", lambda texts, harmless, rng: ([], np.zeros(0, np.int64)))
+
+
 TOKENIZER = Tokenizer("\n".join(encoder_file.PIECES).encode(), encoder_file.SCORES)
 ALL = Measure(attacks=100, benign=100, harmful=100, own=100)
 THREATS = {BENIGN: "none", ATTACK: "jailbreak", HARMFUL: "harmful_request"}
