@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from aimds.detect import agreement
 from aimds.detect.classifier import ATTACK, INDIRECT
 from aimds.detect.evidence import Evidence
 from aimds.detect.features import Windows
@@ -72,8 +73,6 @@ def marked(views: Views, pieces: Windows, logits: F32, margin: F32, found: Seque
     mine = np.flatnonzero(np.isin(row, np.intersect1d(chosen, many)))
     if not len(mine):
         return _NONE
-    from aimds.detect import agreement  # loads a compiler, which a process that only hands out work does without
-
     strength, _ = agreement.signed(row[mine], *agreement.spans(views, pieces, mine), found)
     best = []
     for score, nothing in ((strength, 0.0), (margin[mine], -1.0)):

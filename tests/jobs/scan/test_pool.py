@@ -35,13 +35,13 @@ def test_workers_are_numbered_so_that_each_takes_a_gpu(monkeypatch):
         pool.close()
 
 
-def test_a_process_that_only_hands_out_work_holds_no_encoder(tmp_path):
+def test_a_process_that_only_hands_out_work_holds_neither_compiler_nor_kernels(tmp_path):
     log(tmp_path / "a.parquet", 60)
     given = f"Path({str(tmp_path / 'a.parquet')!r}), Path({str(tmp_path / 'out')!r}), workers=2"
     code = (
         "import sys; from pathlib import Path; from scan_data import scan; "
         f"summary = scan({given}); "
-        "print(summary.rows, *sorted(sys.modules.keys() & {'onnxruntime', 'polars'}))"
+        "print(summary.rows, *sorted(sys.modules.keys() & {'numba', 'scipy', 'onnxruntime', 'polars'}))"
     )
     path = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(
