@@ -108,6 +108,15 @@ PANELS: tuple[Panel, ...] = (
         ((f"sum by (reason) (rate(aimds_denied_total{OVER}))", "{{reason}}"),),
     ),
     (
+        "Cut off",
+        "1/s",
+        "Connections refused or closed, and answers that broke off since nobody read them.",
+        (
+            (f"sum by (reason) (rate(aimds_connections_closed_total{OVER}))", "connections, {{reason}}"),
+            (f"sum(rate(aimds_answers_unread_total{OVER}))", "answers unread"),
+        ),
+    ),
+    (
         "Follow-up deadlines missed",
         "1/s",
         "By class, when work began and when it ended late. Anything but nothing in critical is worth a look.",

@@ -51,7 +51,8 @@ class Figures:
     """A window of ``seconds``. Rates are a second, shares in [0, 1], None where nothing came to be judged.
 
     ``failed``: the share of rows offered that got no verdict, shed ones and those with status error · ``requests`` by
-    status · ``violations``, ``sessions_not_judged``: of policies over sessions · ``follow_ups`` by event. How many in
+    status · ``closed_per_s``: connections that were refused or closed by us, by reason · ``unread_per_s``: answers that
+    broke off since nobody read them · ``violations``, ``sessions_not_judged``: of policies over sessions · ``follow_ups`` by event. How many in
     all: ``drift_alarms``, ``shard_calls_failed`` by method, ``follow_ups_late`` by where it was seen,
     ``follow_up_errors`` by work. How it is now:
     ``queue``, ``connections``, ``open_requests``, ``sessions_held``, ``review_items``, ``follow_ups_waiting``.
@@ -76,6 +77,8 @@ class Figures:
     shed_per_s: dict[str, float]
     not_judged_per_s: float
     denied_per_s: dict[str, float]
+    closed_per_s: dict[str, float]
+    unread_per_s: float
     requests_per_s: dict[str, float]
     handed_on_per_s: dict[str, float]
     review_per_s: dict[str, float]
@@ -131,6 +134,8 @@ def figures(window: Window) -> Figures:
         shed_per_s=window.rates("aimds_shed_rows_total", "reason"),
         not_judged_per_s=window.rate("aimds_rows_not_judged_total"),
         denied_per_s=window.rates("aimds_denied_total", "reason"),
+        closed_per_s=window.rates("aimds_connections_closed_total", "reason"),
+        unread_per_s=window.rate("aimds_answers_unread_total"),
         requests_per_s=_requests(window),
         handed_on_per_s=window.rates("aimds_rows_handed_on", "to"),
         review_per_s=window.rates("aimds_review_rows_total", "outcome"),

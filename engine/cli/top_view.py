@@ -100,6 +100,8 @@ def _summary(found: Figures, trend: Sequence[float], names: frozenset[str], asci
     table.add_row("no verdict", Text(_listed(shed) or "none", style="red" if any(shed.values()) else ""))
     denied = Text(_listed(found.denied_per_s) or "none", style="yellow" if "AimdsDeniedBurst" in names else "")
     table.add_row("denied", denied)
+    if closed := _listed({**found.closed_per_s, "answers unread": found.unread_per_s}):
+        table.add_row("cut off", closed)
     table.add_row("answers", _listed(found.requests_per_s) or "none")
     people = (
         ("held", _listed(found.sessions_held, "{:,.0f}")),

@@ -388,6 +388,26 @@ def test_eighty_columns_and_two_dozen_lines_hold_it_all() -> None:
     assert "\x1b" not in text
 
 
+def test_what_is_cut_off_is_shown_by_reason_and_nothing_where_nothing_is() -> None:
+    gateway = Gateway()
+    watch = gateway.watch()
+    watch.poll()
+    assert "cut off" not in drawn(_after(gateway, watch))
+    gateway.metrics.closed.labels("quic", "unread").inc(4)
+    gateway.metrics.closed.labels("tcp", "unread").inc(2)
+    gateway.metrics.unread.labels("quic").inc(10)
+    shown = _after(gateway, watch)
+    assert shown.figures.closed_per_s == {"unread": 3.0}
+    assert shown.figures.unread_per_s == 5.0
+    [line] = [line for line in drawn(shown).splitlines() if "cut off" in line]
+    assert line.split("cut off")[1].split(", ")[1].strip() == "unread 3.0/s"
+
+
+def _after(gateway: Gateway, watch: Watch) -> Shown:
+    gateway.now += 2.0
+    return watch.poll()
+
+
 def test_without_block_characters_bars_are_plain() -> None:
     assert drawn(_busy(), ascii_only=True).isascii()
 
