@@ -52,10 +52,10 @@ class Figures:
 
     ``failed``: the share of rows offered that got no verdict, shed ones and those with status error · ``requests`` by
     status · ``closed_per_s``: connections that were refused or closed by us, by reason · ``unread_per_s``: answers that
-    broke off since nobody read them · ``violations``, ``sessions_not_judged``: of policies over sessions · ``follow_ups`` by event. How many in
-    all: ``drift_alarms``, ``shard_calls_failed`` by method, ``follow_ups_late`` by where it was seen,
-    ``follow_up_errors`` by work. How it is now:
-    ``queue``, ``connections``, ``open_requests``, ``sessions_held``, ``review_items``, ``follow_ups_waiting``.
+    broke off since nobody read them · ``violations``, ``sessions_not_judged``: of policies over sessions ·
+    ``follow_ups`` by event. How many in all: ``drift_alarms``, ``shard_calls_failed`` by method, ``follow_ups_late`` by
+    where it was seen, ``follow_up_errors`` by work. How it is now: ``queue``, ``connections``, ``open_requests``,
+    ``sessions_held``, ``review_items``, ``follow_ups_waiting``.
     """
 
     seconds: float

@@ -61,7 +61,7 @@ def strongest(
     known = np.where(margin <= -1.0, 1.0, tails["patterns"].p_value(margin))
     owner = pieces.row[chosen]
     first, last = _folded(views, pieces, chosen)
-    start, end = spans(views, pieces, chosen)
+    start, end = views.starts[first], views.ends[last - 1]
     strength, which = signed(owner, start, end, found)
     ruled = np.where(strength <= 0.0, 1.0, tails["rules"].p_value(strength))
     marked = np.flatnonzero(which >= 0)

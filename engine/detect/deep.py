@@ -54,7 +54,7 @@ class Tokenizer:
         ids = {piece: place for place, piece in enumerate(pieces)}
         self._first, self._last = ids[CLS], ids[SEP]
         weighed = list(zip(pieces, scores.tolist(), strict=True))
-        self._pieces = Pieces(models.Unigram(weighed, unk_id=ids[UNKNOWN], byte_fallback=False))
+        self._pieces = Pieces(models.Unigram(weighed, unk_id=ids[UNKNOWN]))
         words = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
         self._pieces.pre_tokenizer = pre_tokenizers.Sequence(words)
 

@@ -114,6 +114,8 @@ def paragraphs(
 
     ``values`` uint8 and ``offsets`` int64 (W+1,) are the windows, ``long`` bool (W,) tells which are of a long text.
     """
+    if not long.any():
+        return values, offsets, np.arange(len(long))
     parts, owner = [], []
     for place, whole in enumerate(long.tolist()):
         text = values[offsets[place] : offsets[place + 1]].tobytes()

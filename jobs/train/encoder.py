@@ -107,6 +107,7 @@ def _fit(rows: Path, tokenizer: Tokenizer, config: TrainConfig, kept: Folder) ->
     threads = max((os.cpu_count() or 1) // config.deep_fits, 1)
     if kept.file(FIT).exists():
         return
+    mask = tokenizer.vocabulary.decode().split("\n").index(pretrained.MASK)
     with ProcessPoolExecutor(config.deep_fits, multiprocessing.get_context("spawn")) as pool:
         jobs = []
         for place, file in enumerate(fits):
@@ -118,7 +119,7 @@ def _fit(rows: Path, tokenizer: Tokenizer, config: TrainConfig, kept: Folder) ->
                 config.seed,
                 order=config.seed * config.deep_fits + place,
                 hidden=config.deep_hidden if place % 2 else 0.0,
-                mask=tokenizer.vocabulary.decode().split("\n").index(pretrained.MASK),
+                mask=mask,
             )
             jobs.append(pool.submit(finetune, rows, kept.file(BEGINNING), file, settings, threads=threads))
         for job in jobs:

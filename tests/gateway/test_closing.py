@@ -52,14 +52,20 @@ def told(lines: list[dict[str, Any]], status: int) -> list[dict[str, Any]]:
     return lines[:-1]
 
 
+async def goes_wrong(client: Client) -> int:
+    """The stream of 60 rows, of whose answer the client reads no more than the beginning, with a line too long behind."""
+    grants_nothing(client)
+    stream = client.begin("/v1/screen/batch", many(60), end=False, kind=LINES)
+    await client.until(lambda: client.answers.get(stream, {}).get("body"))
+    write(client, stream, b"a" * 5000)
+    return stream
+
+
 def test_verdicts_that_wait_for_credit_reach_the_client_before_the_answer_breaks_off() -> None:
     async def test(one: Running) -> None:
         async with one.client(max_stream_data=2000) as client:
             grant = client._quic._write_stream_limits
-            grants_nothing(client)
-            stream = client.begin("/v1/screen/batch", many(60), end=False, kind=LINES)
-            await client.until(lambda: client.answers.get(stream, {}).get("body"))
-            write(client, stream, b"a" * 5000)
+            stream = await goes_wrong(client)
             server = only(one)
             async with asyncio.timeout(20):
                 while server._requests:
@@ -139,10 +145,7 @@ def test_the_verdicts_on_a_response_whose_deadline_passes_arrive_before_it_break
 def test_a_client_that_wants_no_more_of_an_answer_that_breaks_off_is_not_waited_for() -> None:
     async def test(one: Running) -> None:
         async with one.client(max_stream_data=2000) as client:
-            grants_nothing(client)
-            stream = client.begin("/v1/screen/batch", many(60), end=False, kind=LINES)
-            await client.until(lambda: client.answers.get(stream, {}).get("body"))
-            write(client, stream, b"a" * 5000)
+            stream = await goes_wrong(client)
             server = only(one)
             async with asyncio.timeout(20):
                 while not server._breaking:

@@ -73,11 +73,14 @@ class Answering(End, ABC):
 
     def _flush(self) -> None:
         due, self._due = self._due, set()
-        for stream_id in due:
+        self._answer_all(due)
+        self.transmit()
+
+    def _answer_all(self, streams: set[int]) -> None:
+        for stream_id in streams:
             request = self._requests.get(stream_id)
             if request is not None:
                 self._answer(stream_id, request)
-        self.transmit()
 
     def _answer(self, stream_id: int, request: Request) -> None:
         exchange, quic = request.exchange, self.quic
@@ -164,8 +167,5 @@ class Answering(End, ABC):
             self._break_off()
         if self._full:
             full, self._full = self._full, set()
-            for stream_id in full:
-                request = self._requests.get(stream_id)
-                if request is not None:
-                    self._answer(stream_id, request)
+            self._answer_all(full)
         self.transmit()
