@@ -58,7 +58,7 @@ demo: $(VENV)/.stamp
 
 # A file's tests stay together, so that what they share is made once.
 test: $(VENV)/.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(CLUSTER:%=--ignore=%) --ignore=$(SNIPPETS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 $(CLUSTER:%=--ignore=%) --ignore=$(SNIPPETS) $(ARGS)
 
 # Every command and snippet of README and docs/, page by page: some minutes.
 test-docs: $(VENV)/.stamp

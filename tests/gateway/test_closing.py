@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import http.client
+import io
 import json
+import select
 import socket
-import threading
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -221,11 +222,36 @@ def test_a_batch_that_goes_wrong_before_its_first_verdict_is_refused_as_a_whole(
     assert desk.service.batcher.queued_rows == 0
 
 
-def send_on(sock: socket.socket) -> None:
-    """Send until that is no longer possible."""
-    with contextlib.suppress(OSError):
-        while True:
-            sock.sendall(b"a" * 16_384)
+class Read:
+    """What came over a connection, as ``http.client`` reads it."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        return io.BytesIO(self._content)
+
+
+def send_on(sock: socket.socket) -> Read:
+    """What comes while one goes on sending, until both have ended. One thread: an encrypted socket serves no two."""
+    sock.setblocking(False)
+    content, reads, sends = bytearray(), True, True
+    again = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+    while reads:
+        assert select.select([sock], [sock] if sends else [], [], 20)[0:2] != ([], []), "nothing moved for 20 s"
+        try:
+            sends = sends and bool(sock.send(b"a" * 16_384))
+        except again:
+            pass
+        except OSError:
+            sends = False
+        try:
+            while piece := sock.recv(65_536):
+                content += piece
+            reads = False
+        except again:
+            pass
+    return Read(bytes(content))
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
@@ -252,13 +278,10 @@ def test_over_tcp_all_that_was_judged_arrives_although_the_client_goes_on_sendin
         sock.sendall(b"a" * 5000)
         one.call(until(lambda: exchange.ended))
         # All the while: that the gateway closes with something unread must not take back what it has sent.
-        going_on = threading.Thread(target=send_on, args=(sock,))
-        going_on.start()
-        answer = http.client.HTTPResponse(sock)
+        answer = http.client.HTTPResponse(send_on(sock))  # type: ignore[arg-type]
         answer.begin()
         with pytest.raises(http.client.IncompleteRead) as broken:
             answer.read()
-        going_on.join()
         lines = [json.loads(line) for line in broken.value.partial.splitlines()]
         assert [one["request_id"] for one in told(lines, 413)] == [str(i) for i in range(count)]
         one.call(until(lambda: not one.gateway.sockets.twin.server_state.connections))
