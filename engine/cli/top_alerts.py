@@ -18,6 +18,7 @@ FAST_BURN, SLOW_BURN = 14.4, 6.0
 FAILED_BUDGET, SLOW_BUDGET = 0.001, 0.01
 QUEUE_ROWS = 512.0
 DENIED_PER_S = 5.0
+CLOSED_PER_S = 1.0
 LATE = 0.05
 WAVE_TIMES, WAVE_PER_S = 5.0, 0.5
 WAVE_ROWS = 1000.0
@@ -44,7 +45,7 @@ def alerts(samples: Sequence[Sample]) -> list[Alert]:
     if len(recent) < 2:
         recent = list(samples[-2:])
     window = Window(recent[0], recent[-1])
-    return [*_objectives(window), *_queue(recent), *_denied(window), *_upkeep(window), *_wave(samples[0], window)]
+    return [*_objectives(window), *_queue(recent), *_refused(window), *_upkeep(window), *_wave(samples[0], window)]
 
 
 def _objectives(window: Window) -> Iterator[Alert]:
@@ -66,11 +67,15 @@ def _queue(samples: Sequence[Sample]) -> Iterator[Alert]:
         yield Alert("AimdsQueueGrows", TICKET, waiting, QUEUE_ROWS, f"{waiting:,.0f} rows are waiting", "Slow")
 
 
-def _denied(window: Window) -> Iterator[Alert]:
+def _refused(window: Window) -> Iterator[Alert]:
     for reason, rate in sorted(window.rates("aimds_denied_total", "reason").items()):
         if rate > DENIED_PER_S:
             told = f"{rate:,.1f} requests a second are denied for {reason}"
             yield Alert("AimdsDeniedBurst", TICKET, rate, DENIED_PER_S, told, "Denials")
+    for reason, rate in sorted(window.rates("aimds_connections_closed_total", "reason").items()):
+        if rate > CLOSED_PER_S:
+            told = f"{rate:,.1f} connections a second are cut off for {reason}"
+            yield Alert("AimdsConnectionsCutOff", TICKET, rate, CLOSED_PER_S, told, "Connections cut off")
 
 
 def _upkeep(window: Window) -> Iterator[Alert]:

@@ -208,6 +208,7 @@ def test_thresholds_are_those_of_the_shipped_rules() -> None:
         ("AimdsSlow", "page", f"ratio5m > {fast:g} * {top_alerts.SLOW_BUDGET:g} "),
         ("AimdsQueueGrows", "ticket", f"min_over_time(aimds_queue_rows[5m]) > {top_alerts.QUEUE_ROWS:g}\n"),
         ("AimdsDeniedBurst", "ticket", f"rate(aimds_denied_total[5m])) > {top_alerts.DENIED_PER_S:g}\n"),
+        ("AimdsConnectionsCutOff", "ticket", f"rate(aimds_connections_closed_total[5m])) > {top_alerts.CLOSED_PER_S:g}\n"),
         ("AimdsFollowUpsLate", "ticket", f'level=~"{"|".join(top_figures.URGENT)}"}}[5m])) > {top_alerts.LATE:g}\n'),
         ("AimdsFollowUpsFail", "ticket", "(increase(aimds_follow_up_errors_total[15m])) > 0\n"),
         ("AimdsReviewOverdue", "ticket", 'max(aimds_review_items{state="overdue"}) > 0\n'),
@@ -240,6 +241,13 @@ def _late(gateway: Gateway) -> None:
         gateway.metrics.latency.labels("screen").observe(0.2 if i < 15 else 0.01)
 
 
+def _cut_off(gateway: Gateway, quic: int, tcp: int) -> None:
+    # Over both transports together, each reason for itself.
+    gateway.metrics.closed.labels("quic", "unread").inc(quic)
+    gateway.metrics.closed.labels("tcp", "unread").inc(tcp)
+    gateway.metrics.closed.labels("tcp", "too-many-connections").inc(9)
+
+
 def _behind(gateway: Gateway) -> None:
     for level in ("high", "low"):
         gateway.metrics.follow_ups.labels(level, "completed").inc(100)
@@ -258,6 +266,8 @@ def _behind(gateway: Gateway) -> None:
         (_queue, []),
         (lambda gateway: gateway.metrics.denied.labels("forbidden").inc(51), ["AimdsDeniedBurst"]),
         (lambda gateway: gateway.metrics.denied.labels("forbidden").inc(50), []),
+        (lambda gateway: _cut_off(gateway, 6, 5), ["AimdsConnectionsCutOff"]),
+        (lambda gateway: _cut_off(gateway, 5, 5), []),
         (_behind, ["AimdsFollowUpsLate"]),
         (lambda gateway: gateway.metrics.follow_up_errors.labels("audit").inc(), ["AimdsFollowUpsFail"]),
         (lambda gateway: gateway.metrics.review_open.labels("overdue").set(1), ["AimdsReviewOverdue"]),
@@ -393,14 +403,14 @@ def test_what_is_cut_off_is_shown_by_reason_and_nothing_where_nothing_is() -> No
     watch = gateway.watch()
     watch.poll()
     assert "cut off" not in drawn(_after(gateway, watch))
-    gateway.metrics.closed.labels("quic", "unread").inc(4)
-    gateway.metrics.closed.labels("tcp", "unread").inc(2)
+    gateway.metrics.closed.labels("quic", "unread").inc(1)
+    gateway.metrics.closed.labels("tcp", "unread").inc(1)
     gateway.metrics.unread.labels("quic").inc(10)
     shown = _after(gateway, watch)
-    assert shown.figures.closed_per_s == {"unread": 3.0}
+    assert shown.figures.closed_per_s == {"unread": 1.0}
     assert shown.figures.unread_per_s == 5.0
     [line] = [line for line in drawn(shown).splitlines() if "cut off" in line]
-    assert line.split("cut off")[1].split(", ")[1].strip() == "unread 3.0/s"
+    assert line.split("cut off")[1].split(", ")[1].strip() == "unread 1.0/s"
 
 
 def _after(gateway: Gateway, watch: Watch) -> Shown:
