@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
+from typing import NoReturn
 
 import polars as pl
 import pyarrow as pa
@@ -40,19 +42,19 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
     Hidden files and folders and those whose name begins with ``_`` are left out of a folder's or glob's list.
 
     Raises:
-        DataError: a path or glob names nothing.
+        DataError: a path or glob names nothing, or a folder below one cannot be listed: what is in it would be missing.
     """
     found: dict[Path, None] = {}
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            hits = [hit for hit in sorted(path.rglob("*.parquet")) if _shown(hit.relative_to(path)) and hit.is_file()]
+            hits = [hit for hit in sorted(_below(path)) if hit.is_file()]
             if not hits:
                 raise DataError(given, "this folder holds no .parquet file")
         elif path.exists():
             hits = [path]
         elif has_magic(str(given)):
-            hits = [Path(hit) for hit in sorted(glob(str(given), recursive=True)) if _shown(Path(Path(hit).name))]
+            hits = [Path(hit) for hit in sorted(glob(str(given), recursive=True)) if _shown(Path(hit).name)]
             if not hits:
                 raise DataError(given, "no file matches")
         else:
@@ -61,8 +63,18 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
     return list(found)
 
 
-def _shown(path: Path) -> bool:
-    return not any(part.startswith((".", "_")) for part in path.parts)
+def _below(folder: Path) -> Iterator[Path]:
+    for top, folders, files in os.walk(folder, onerror=_unlisted):
+        folders[:] = [name for name in folders if _shown(name)]
+        yield from (Path(top, name) for name in files if name.endswith(".parquet") and _shown(name))
+
+
+def _unlisted(error: OSError) -> NoReturn:
+    raise DataError(error.filename, f"this folder cannot be listed: {error.strerror}") from error
+
+
+def _shown(name: str) -> bool:
+    return not name.startswith((".", "_"))
 
 
 def open_all(paths: Sequence[str | Path]) -> list[VerdictFile]:

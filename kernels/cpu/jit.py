@@ -14,7 +14,8 @@ def compiled(*signatures: Any, **options: Any) -> Any:
     """Decorator: compile for ``signatures``, without the GIL, machine code kept on disk.
 
     numba finds out by the time stamp of the function's own file whether the code on disk is still good. So a compiled
-    function calls none of another module (but the operations of bits.py) and takes no constant from another module.
+    function calls none of another module, but the operations of bits.py. Constants of a format that are shared with the
+    CUDA side (hashing, stems, pairs) are compiled in: whoever changes one runs ``make clean``.
     """
     return njit(list(signatures), cache=True, nogil=True, **options)
 

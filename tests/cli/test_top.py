@@ -208,7 +208,11 @@ def test_thresholds_are_those_of_the_shipped_rules() -> None:
         ("AimdsSlow", "page", f"ratio5m > {fast:g} * {top_alerts.SLOW_BUDGET:g} "),
         ("AimdsQueueGrows", "ticket", f"min_over_time(aimds_queue_rows[5m]) > {top_alerts.QUEUE_ROWS:g}\n"),
         ("AimdsDeniedBurst", "ticket", f"rate(aimds_denied_total[5m])) > {top_alerts.DENIED_PER_S:g}\n"),
-        ("AimdsConnectionsCutOff", "ticket", f"rate(aimds_connections_closed_total[5m])) > {top_alerts.CLOSED_PER_S:g}\n"),
+        (
+            "AimdsConnectionsCutOff",
+            "ticket",
+            f"rate(aimds_connections_closed_total[5m])) > {top_alerts.CLOSED_PER_S:g}\n",
+        ),
         ("AimdsFollowUpsLate", "ticket", f'level=~"{"|".join(top_figures.URGENT)}"}}[5m])) > {top_alerts.LATE:g}\n'),
         ("AimdsFollowUpsFail", "ticket", "(increase(aimds_follow_up_errors_total[15m])) > 0\n"),
         ("AimdsReviewOverdue", "ticket", 'max(aimds_review_items{state="overdue"}) > 0\n'),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections import Counter
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -17,7 +19,7 @@ import verdict_factory as factory
 from aimds.errors import DataError, SchemaError
 from aimds.jobs.report import report, session_risk
 from aimds.jobs.report.tally import tally
-from aimds.jobs.report.verdict_files import open_all
+from aimds.jobs.report.verdict_files import find, open_all
 from aimds.printable import hidden
 
 AT = datetime(2025, 3, 10, 9, tzinfo=UTC)
@@ -409,6 +411,27 @@ def test_sessions_of_one_name_in_two_tenants_are_two(tmp_path: Path) -> None:
     source = factory.write(tmp_path / "v.parquet", rows)
     found = {(risk.tenant, risk.session_id): risk.turns for risk in tally([source]).risks}
     assert found == {("a", "s"): 2, ("b", "s"): 1, (None, "s"): 1}
+
+
+def test_verdicts_in_a_folder_that_cannot_be_listed_are_not_left_out_silently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("a/b", "_old", ".aimds"):
+        (tmp_path / folder).mkdir(parents=True)
+    inside = factory.write(tmp_path / "a/b/v.parquet", [factory.attack(0)])
+    for aside in ("_old/v.parquet", ".aimds/v.parquet", "a/_v.parquet"):
+        factory.write(tmp_path / aside, [factory.attack(1)])
+    assert find([tmp_path]) == [inside]
+    listed = os.scandir
+
+    def scandir(path: str) -> Any:
+        if path == str(inside.parent):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"a/b: this folder cannot be listed: Permission denied"):
+        find([tmp_path])
 
 
 def test_bad_input_names_the_file_and_the_column(tmp_path: Path) -> None:
