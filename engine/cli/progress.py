@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from aimds.printable import LINE, visible
+
 if TYPE_CHECKING:
     from aimds.jobs.scan.progress import Progress
 
@@ -34,8 +36,8 @@ class Bar:
         self._task: Any = None
 
     def note(self, text: str) -> None:
-        """Print above the bar."""
-        (self._bar.console if self._bar else self._console).print(text, markup=False)
+        """Print above the bar, with what a file's name hides written out."""
+        (self._bar.console if self._bar else self._console).print(visible(text, LINE), markup=False)
 
     def begin(self, rows_total: int, rows_done: int) -> None:
         """Draw the bar."""
@@ -85,8 +87,8 @@ class Lines:
         self._began = self._said = 0.0
 
     def note(self, text: str) -> None:
-        """Print the note."""
-        print(text, file=sys.stderr, flush=True)
+        """Print the note, with what a file's name hides written out."""
+        print(visible(text, LINE), file=sys.stderr, flush=True)
 
     def begin(self, rows_total: int, rows_done: int) -> None:
         """Start the clock."""

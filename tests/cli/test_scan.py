@@ -82,6 +82,15 @@ def test_skipped_input_is_listed_with_exit_status_1(logs: Path, tmp_path: Path) 
     assert run(logs, "-o", tmp_path / "out", "-q").exit_code == 1
 
 
+def test_what_a_file_name_hides_is_written_out_while_a_scan_runs(tmp_path: Path) -> None:
+    (tmp_path / "c\x1b[2J\u202e.jsonl").write_text('{"prompt": "hello"}\n')
+    result = run(tmp_path, "-o", tmp_path / "out")
+    assert "\x1b" not in result.stderr
+    assert "\u202e" not in result.stderr
+    (note,) = [line for line in result.stderr.splitlines() if "columns guessed" in line and ".jsonl" in line]
+    assert note.startswith("c⟨U+001B⟩[2J⟨U+202E⟩.jsonl.parquet: ")
+
+
 def test_an_input_none_of_which_can_be_read_ends_with_that_and_with_what_to_do(logs: Path, tmp_path: Path) -> None:
     (tmp_path / "c.parquet").write_bytes(b"damaged")
     (tmp_path / "d.jsonl").write_bytes(b"\n")
