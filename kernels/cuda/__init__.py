@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+from typing import Final
+
+LEAST: Final = 8
+"""Major number of the oldest architecture with the instructions that the kernels use: reductions over a warp."""
 
 
 @functools.cache
@@ -16,7 +20,20 @@ def problem() -> str:
         devices = runtime.getDeviceCount()
     except runtime.CUDARuntimeError as error:
         return f"the CUDA driver gives no device ({error})"
-    return "" if devices else "there is no CUDA device"
+    if not devices:
+        return "there is no CUDA device"
+    for number in range(devices):
+        told = runtime.getDeviceProperties(number)
+        if told["major"] < LEAST:
+            return f"GPU {number} is sm_{told['major']}{told['minor']}, the kernels need sm_{LEAST}0 or later"
+    try:
+        from cupy.cuda import nvrtc
+
+        nvrtc.getVersion()
+    except (ImportError, RuntimeError) as error:
+        where = "the CUDA toolkit has it, and so has the extra ctk of cupy"
+        return f"NVRTC, which compiles the kernels, cannot be loaded ({error}); {where}"
+    return ""
 
 
 def devices() -> tuple[str, ...]:

@@ -20,6 +20,12 @@ from aimds.kernels.cuda.launch import Device, Launch
 from aimds.kernels.registry import register
 
 OPTIONS: Final = ("-std=c++17", "-default-device")
+UNASKED_SHARED: Final = 32 << 10
+"""Bytes of dynamic shared memory that a launch takes without asking: what is static counts towards the 48 KiB too."""
+MOST_SHARED: Final = 96 << 10
+"""What is asked for past that; no launch takes more."""
+_WHOLE: Final = "2"
+"""Of the files that are kept; those of the first kind lack a byte."""
 Run = Callable[..., Any]
 
 
@@ -60,9 +66,14 @@ class Gpu:
 
     def launch(self, launch: Launch, *arguments: Any) -> None:
         """Queue the kernel; it runs after what was queued on the stream before."""
-        function = _function(self.xp.cuda.Device().id, launch.stem, launch.defines, launch.kernel)
-        if launch.shared > _DEFAULT_SHARED:
-            function.max_dynamic_shared_size_bytes = launch.shared
+        here = self.xp.cuda.Device().id
+        for one in arguments:
+            if isinstance(one, self.xp.ndarray) and one.device.id != here:
+                raise BackendError("cuda", f"an array lies on GPU {one.device.id}, the present one is {here}")
+        function = _function(here, launch.stem, launch.defines, launch.kernel)
+        if launch.shared > UNASKED_SHARED:
+            # Always the same: threads share the function, and none must take from another what it is about to use.
+            function.max_dynamic_shared_size_bytes = MOST_SHARED
         function(launch.grid, launch.block, arguments, shared_mem=launch.shared)
 
     def multiply(self, rows: Any, matrix: Any, product: Any) -> None:
@@ -77,9 +88,6 @@ class Gpu:
             where = "the CUDA toolkit has it, and so has the extra ctk of cupy"
             raise BackendError("cuda", f"cuBLAS cannot be loaded ({error}); {where}") from error
         cublas.gemm("N", "N", rows, matrix, out=product)
-
-
-_DEFAULT_SHARED: Final = 48 << 10
 
 
 @functools.cache
@@ -123,7 +131,7 @@ def cubin(stem: str, defines: tuple[tuple[str, int], ...], architecture: str, fo
 
     text = source.text(stem, defines)
     version = ".".join(map(str, nvrtc.getVersion()))
-    key = hashlib.sha256("\0".join((text, *OPTIONS, version)).encode()).hexdigest()[:32]
+    key = hashlib.sha256("\0".join((text, *OPTIONS, version, _WHOLE)).encode()).hexdigest()[:32]
     path = folder / f"{stem}-sm_{architecture}-{key}.cubin"
     if not path.exists():
         code = _compiled(f"{stem}.cu", text, architecture)
@@ -140,7 +148,8 @@ def _compiled(name: str, text: str, architecture: str) -> bytes:
     program = nvrtc.createProgram(text, name, (), ())
     try:
         nvrtc.compileProgram(program, (*OPTIONS, f"-arch=sm_{architecture}"))
-        return bytes(nvrtc.getCUBIN(program))
+        # cupy takes off the last byte, for a NUL that a cubin has not; as NVRTC's own end, that byte is zero.
+        return bytes(nvrtc.getCUBIN(program)) + b"\0"
     except nvrtc.NVRTCError as error:
         log = str(nvrtc.getProgramLog(program)).strip()
         raise BackendError("cuda", f"{name} does not compile for sm_{architecture}: {error} {log}") from error

@@ -24,6 +24,7 @@ T = TypeVar("T")
 Array = npt.NDArray[Any]
 Offsets = npt.NDArray[np.int64]
 
+_OUT_OF_MEMORY: Final = 2
 SHARE: Final = 4
 """A run takes at most this part of what is free: other workers may share the GPU."""
 
@@ -151,6 +152,19 @@ def _tried(work: Callable[[int, int], T], first: int, last: int) -> list[T] | No
         return [work(first, last)]
     except MemoryError:
         return None
+    except RuntimeError as error:
+        if not type(error).__module__.startswith("cupy"):
+            raise
+        if _is_full(error):
+            return None
+        # An error of the device stays with the process: each later call fails as well, whatever its rows.
+        raise BackendError("cuda", f"{type(error).__name__}: {error}; the process has to be started anew") from error
+
+
+def _is_full(error: RuntimeError) -> bool:
+    # What is taken beside cupy's pool: by cuBLAS for itself (not initialised, allocation failed), a module, a launch.
+    kind, status = type(error).__name__, getattr(error, "status", None)
+    return status in (1, 3) if kind == "CUBLASError" else kind.startswith("CUDA") and status == _OUT_OF_MEMORY
 
 
 def place(worker: int) -> OnGpu:

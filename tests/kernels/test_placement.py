@@ -198,3 +198,46 @@ def test_the_stand_in_refuses_functions_of_the_host(monkeypatch):
     place, _, _ = standin(monkeypatch)
     with pytest.raises(TypeError, match="copies an array from the GPU"):
         np.concatenate([place.put(VALUES)])
+
+
+def error_of_cupy(kind, status):
+    """As cupy raises it: a RuntimeError of a module of its own, with a number."""
+    error = type(kind, (RuntimeError,), {"__module__": "cupy_backends.cuda.api.runtime"})("told")
+    error.status = status
+    return error
+
+
+@pytest.mark.parametrize(("kind", "status"), [("CUDADriverError", 2), ("CUDARuntimeError", 2), ("CUBLASError", 1)])
+def test_memory_that_ran_out_beside_the_pool_halves_the_run_as_well(kind, status):
+    memory = Memory()
+
+    def work(first, last):
+        if last - first > 2:
+            raise error_of_cupy(kind, status)
+        return (first, last)
+
+    runs = OnGpu(memory).each(work, OFFSETS, 8)
+    assert [low for low, _ in runs] == [0, *(high for _, high in runs[:-1])]
+    assert memory.released >= 1
+
+
+@pytest.mark.parametrize(("kind", "status"), [("CUDARuntimeError", 700), ("CUDADriverError", 1), ("CUBLASError", 13)])
+def test_an_error_of_the_device_is_no_fault_of_a_row(kind, status):
+    asked = []
+
+    def work(first, last):
+        asked.append((first, last))
+        raise error_of_cupy(kind, status)
+
+    with pytest.raises(BackendError, match=f"{kind}: told; the process has to be started anew"):
+        OnGpu(Memory()).each(work, OFFSETS, 8)
+    assert asked == [(0, 5)]
+
+
+def test_an_error_that_is_none_of_the_device_stays_what_it_is():
+    def work(first, last):
+        raise RuntimeError("a stage broke")
+
+    with pytest.raises(RuntimeError, match="a stage broke") as caught:
+        OnGpu(Memory()).each(work, OFFSETS, 8)
+    assert not isinstance(caught.value, BackendError)

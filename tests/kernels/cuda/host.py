@@ -27,7 +27,7 @@ import pytest
 
 from aimds import kernels
 from aimds.kernels.cuda.launch import Launch
-from aimds.kernels.cuda.module import device
+from aimds.kernels.cuda.module import MOST_SHARED, UNASKED_SHARED, device
 from aimds.kernels.cuda.source import preamble
 from aimds.kernels.cuda.source import text as whole_text
 
@@ -39,6 +39,7 @@ CHECKS = "bounds,shift,signed-integer-overflow,alignment,integer-divide-by-zero"
 FLAGS = (
     *("-std=gnu++17", "-O1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-strict-aliasing"),
     *(f"-fsanitize={CHECKS}", "-fsanitize-undefined-trap-on-error", "-w"),
+    *(f"-DUNASKED_SHARED={UNASKED_SHARED}", f"-DASKED_SHARED={MOST_SHARED}"),
 )
 PREPROCESS = (
     "-E",

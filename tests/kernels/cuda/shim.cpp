@@ -26,7 +26,8 @@ namespace {
 
 constexpr unsigned char POISON = 0xA5;
 constexpr size_t STACK = 128 << 10, PAGE = 4096, ALIGNED = 16, GUARD = 1 << 20;
-constexpr size_t MOST_SHARED = 227 << 10;
+// A block has so much without asking, and so much at most; host.py says what the module asks for, and from where on.
+constexpr size_t DEFAULT_SHARED = 48 << 10, MOST_SHARED = 227 << 10;
 
 #if defined(__x86_64__) && !defined(SHIM_UCONTEXT)
 using Context = void *;
@@ -337,7 +338,11 @@ const char *launch(Call call, size_t count, void **values, const long long *byte
     if (!size || size > 1024 || block_size.z > 64) return "a block holds 1 to 1024 threads, at most 64 along z";
     if (!grid_size.x || !grid_size.y || !grid_size.z) return "the grid is empty";
     if (grid_size.x > 0x7FFFFFFFu || grid_size.y > 65535 || grid_size.z > 65535) return "the grid is too large";
-    if (shared > MOST_SHARED) return "more shared memory than a block can have";
+    // What is static in any kernel of the file; without dynamic memory a compiler sees to the bound.
+    const size_t fixed = shared && __start_shim_shared ? size_t(__stop_shim_shared - __start_shim_shared) : 0;
+    if (shared > ASKED_SHARED) return "more dynamic shared memory than is asked for";
+    if (fixed + shared > MOST_SHARED) return "more shared memory than a block can have";
+    if (shared <= UNASKED_SHARED && fixed + shared > DEFAULT_SHARED) return "more shared memory than a block has unasked";
     threads.resize(size);
     shared_memory.resize(shared);
     dynamic_shared = shared_memory.data();

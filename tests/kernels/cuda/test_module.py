@@ -15,6 +15,7 @@ from aimds import kernels
 from aimds.errors import BackendError, KernelError
 from aimds.kernels import cuda, registry
 from aimds.kernels.cuda import module, source
+from aimds.kernels.cuda.launch import Launch
 
 CUPY = importlib.util.find_spec("cupy") is not None
 needs_compiler = pytest.mark.skipif(bool(missing()), reason=missing() or "present")
@@ -157,3 +158,89 @@ def test_a_gpu_without_cublas_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace())
     with pytest.raises(BackendError, match="cuBLAS cannot be loaded"):
         module.Gpu().multiply(None, None, None)
+
+
+class Function:
+    """Stands for a kernel that cupy has loaded, and keeps what it is asked."""
+
+    def __init__(self):
+        self.most = 0
+        self.launched = []
+
+    @property
+    def max_dynamic_shared_size_bytes(self):
+        raise AssertionError("is only set")
+
+    @max_dynamic_shared_size_bytes.setter
+    def max_dynamic_shared_size_bytes(self, value):
+        self.most = value
+
+    def __call__(self, grid, block, arguments, shared_mem):
+        self.launched.append(shared_mem)
+
+
+@pytest.fixture
+def function(monkeypatch):
+    found = Function()
+    gpu = SimpleNamespace(Device=lambda: SimpleNamespace(id=0))
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=gpu, ndarray=Elsewhere))
+    monkeypatch.setattr(module, "_function", lambda *_: found)
+    return found
+
+
+@pytest.mark.parametrize(("shared", "most"), [(0, 0), (32 << 10, 0), ((32 << 10) + 4, 96 << 10), (49_100, 96 << 10)])
+def test_shared_memory_is_asked_for_before_static_memory_fills_what_a_block_has(function, shared, most):
+    module.Gpu().launch(Launch("t", "t", (1, 1, 1), (32, 1, 1), shared))
+    assert (function.most, function.launched) == (most, [shared])
+
+
+class Elsewhere:
+    device = SimpleNamespace(id=1)
+
+
+def test_an_array_on_another_gpu_is_refused_before_the_kernel_touches_it(function):
+    there = Elsewhere()
+    with pytest.raises(BackendError, match="an array lies on GPU 1, the present one is 0"):
+        module.Gpu().launch(Launch("t", "t", (1, 1, 1), (32, 1, 1)), np.int32(1), there)
+    assert function.launched == []
+
+
+class CUDARuntimeError(RuntimeError):
+    pass
+
+
+def machine(monkeypatch, *, devices, major=9, nvrtc=None):
+    """A machine with cupy and ``devices`` GPUs of one kind, and an NVRTC whose version is asked with ``nvrtc``."""
+    told = {"major": major, "minor": 5}
+    runtime = SimpleNamespace(
+        getDeviceCount=lambda: devices, getDeviceProperties=lambda _: told, CUDARuntimeError=CUDARuntimeError
+    )
+    compiler = SimpleNamespace(getVersion=nvrtc or (lambda: (13, 0)))
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "cupy.cuda", SimpleNamespace(runtime=runtime, nvrtc=compiler))
+    return cuda.problem.__wrapped__()
+
+
+def lacking():
+    raise RuntimeError("CuPy failed to load libnvrtc.so.13")
+
+
+def test_a_machine_that_cannot_run_the_kernels_says_why(monkeypatch):
+    assert machine(monkeypatch, devices=2) == ""
+    assert machine(monkeypatch, devices=0) == "there is no CUDA device"
+    assert machine(monkeypatch, devices=1, major=7) == "GPU 0 is sm_75, the kernels need sm_80 or later"
+    without = machine(monkeypatch, devices=1, nvrtc=lacking)
+    assert "NVRTC, which compiles the kernels, cannot be loaded (CuPy failed to load libnvrtc.so.13)" in without
+
+
+def test_machine_code_has_the_byte_that_cupy_takes_off(monkeypatch):
+    nvrtc = SimpleNamespace(
+        NVRTCError=ValueError,
+        createProgram=lambda *_: 1,
+        compileProgram=lambda *_: None,
+        getCUBIN=lambda _: b"\x7fELF code",
+        destroyProgram=lambda _: None,
+    )
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "cupy.cuda", SimpleNamespace(nvrtc=nvrtc))
+    assert module._compiled("t.cu", "", "90") == b"\x7fELF code\0"
