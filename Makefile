@@ -76,7 +76,7 @@ test-cuda-host: $(VENV)/.stamp
 # those of CUB and Thrust, which cupy sorts and sums with, read what they need not have written.
 OTHERS = --kernel-regex-exclude kernel_substring=cub --kernel-regex-exclude kernel_substring=thrust
 test-gpu: $(VENV)/.stamp
-	@$(BIN)/python -c 'import cupy' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,gpu]'
+	@$(BIN)/python -c 'import cupy' 2>/dev/null || ! nvidia-smi -L >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,gpu]'
 	@$(BIN)/python -c 'import sys; from aimds.kernels.cuda import problem; sys.exit("no GPU here: " + problem() if problem() else 0)'
 	CUDA_HOST=gpu $(BIN)/python -m pytest tests/kernels/cuda tests/kernels/test_placement.py tests/detect/test_encoder.py tests/test_screener_on_gpu.py \
 		--ignore=tests/kernels/cuda/test_compile.py -k 'not noticed and not test_shim' $(ARGS)

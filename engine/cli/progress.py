@@ -31,7 +31,7 @@ class Bar:
         from rich.console import Console
 
         self._doing = doing
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         self._bar: Any = None
         self._task: Any = None
 

@@ -101,7 +101,7 @@ def _summary(found: Figures, trend: Sequence[float], names: frozenset[str], asci
     denied = Text(_listed(found.denied_per_s) or "none", style="yellow" if "AimdsDeniedBurst" in names else "")
     table.add_row("denied", denied)
     if closed := _listed({**found.closed_per_s, "answers unread": found.unread_per_s}):
-        table.add_row("cut off", closed)
+        table.add_row("cut off", Text(closed, style="yellow" if "AimdsConnectionsCutOff" in names else ""))
     table.add_row("answers", _listed(found.requests_per_s) or "none")
     people = (
         ("held", _listed(found.sessions_held, "{:,.0f}")),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
@@ -15,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aimds.errors import DataError, SchemaError
+from aimds.jobs.scan.inputs import locked
 from aimds.moments import YEARS_S, outside_years
 from aimds.schema import VERDICTS
 
@@ -48,12 +51,14 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            hits = [hit for hit in sorted(_below(path)) if hit.is_file()]
+            hits = [hit for hit in sorted(_below(path)) if _is_file(hit)]
             if not hits:
                 raise DataError(given, "this folder holds no .parquet file")
         elif path.exists():
             hits = [path]
         elif has_magic(str(given)):
+            for folder in locked(str(given)):
+                _unlisted(PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder))
             hits = [Path(hit) for hit in sorted(glob(str(given), recursive=True)) if _shown(Path(hit).name)]
             if not hits:
                 raise DataError(given, "no file matches")
@@ -71,6 +76,15 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def _unlisted(error: OSError) -> NoReturn:
     raise DataError(error.filename, f"this folder cannot be listed: {error.strerror}") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False  # a link to nothing, or gone
+    except OSError as error:
+        raise DataError(path, f"cannot be looked at: {error.strerror}") from error
 
 
 def _shown(name: str) -> bool:

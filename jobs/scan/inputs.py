@@ -128,13 +128,13 @@ def _is_output(path: str, folder: str) -> bool:
 def _local(pattern: str) -> Iterator[_Found]:
     if os.path.isdir(pattern):
         root = os.path.abspath(pattern)
-        locked: list[OSError] = []
-        for folder, folders, files in os.walk(root, onerror=locked.append):
+        shut: list[OSError] = []
+        for folder, folders, files in os.walk(root, onerror=shut.append):
             folders[:] = sorted(name for name in folders if _holds_logs(os.path.join(folder, name)))
             for name in sorted(files):
                 if name.endswith(SUFFIXES) and not name.startswith((".", "_")):
                     yield _Found(os.path.join(folder, name), "", root, False)
-        for error in locked:
+        for error in shut:
             yield _Found(str(error.filename), "", root, False, error.strerror or str(error))
     elif os.path.exists(pattern):
         path = os.path.abspath(pattern)
@@ -144,7 +144,7 @@ def _local(pattern: str) -> Iterator[_Found]:
         for match in sorted(glob.glob(pattern, recursive=True)):
             if os.path.isfile(match):
                 yield _Found(os.path.abspath(match), "", base, False)
-        for folder in _locked(pattern):
+        for folder in locked(pattern):
             yield _Found(os.path.abspath(folder), "", base, False, os.strerror(errno.EACCES))
     else:
         raise DataError(pattern, _missing(pattern))
@@ -160,11 +160,11 @@ def _missing(path: str) -> str:
     return "no such file or folder"
 
 
-def _locked(pattern: str) -> Iterator[str]:
-    """The folders in which ``pattern`` would have looked for files, but may not."""
+def locked(pattern: str) -> Iterator[str]:
+    """The folders in which ``pattern``, with magic signs in it, would have looked for files, but may not."""
     above, name = os.path.split(pattern)
     if glob.has_magic(above):
-        yield from _locked(above)
+        yield from locked(above)
     needed = os.X_OK | (os.R_OK if glob.has_magic(name) or above.endswith("**") else 0)
     for folder in glob.glob(os.path.join(above, ""), recursive=True) if above else ["."]:
         if not os.access(folder, needed):

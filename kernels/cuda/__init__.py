@@ -17,21 +17,20 @@ def problem() -> str:
     except ImportError as error:
         return f"cupy cannot be imported ({error}); the extra gpu installs it"
     try:
-        devices = runtime.getDeviceCount()
+        told = [runtime.getDeviceProperties(number) for number in range(runtime.getDeviceCount())]
     except runtime.CUDARuntimeError as error:
         return f"the CUDA driver gives no device ({error})"
-    if not devices:
+    if not told:
         return "there is no CUDA device"
-    for number in range(devices):
-        told = runtime.getDeviceProperties(number)
-        if told["major"] < LEAST:
-            return f"GPU {number} is sm_{told['major']}{told['minor']}, the kernels need sm_{LEAST}0 or later"
+    for number, one in enumerate(told):
+        if one["major"] < LEAST:
+            return f"GPU {number} is sm_{one['major']}{one['minor']}, the kernels need sm_{LEAST}0 or later"
     try:
         from cupy.cuda import nvrtc
 
         nvrtc.getVersion()
     except (ImportError, RuntimeError) as error:
-        where = "the CUDA toolkit has it, and so has the extra ctk of cupy"
+        where = "the CUDA toolkit has it, and the extra gpu brings it"
         return f"NVRTC, which compiles the kernels, cannot be loaded ({error}); {where}"
     return ""
 

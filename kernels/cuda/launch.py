@@ -11,12 +11,19 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from aimds.errors import KernelError
+
 WARP: Final = 32
 """Threads that run in lockstep."""
 THREADS: Final = 128
 """Threads of a block of the kernels whose threads do not share anything."""
 ROOM_BYTES: Final = 1 << 28
 """Most bytes of a table that a kernel makes for itself; past that the work is done in parts."""
+
+UNASKED_SHARED: Final = 32 << 10
+"""Bytes of dynamic shared memory that a launch takes without asking: what is static counts towards the 48 KiB too."""
+MOST_SHARED: Final = 96 << 10
+"""What is asked for past that, and the most a launch may take: two blocks then fit a multiprocessor of sm_90."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,11 @@ class Launch:
     block: tuple[int, int, int]
     shared: int = 0
     defines: tuple[tuple[str, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.shared > MOST_SHARED:
+            problem = f"{self.shared:,} bytes of shared memory, a block has at most {MOST_SHARED:,}"
+            raise KernelError(self.kernel, "shared", problem)
 
 
 class Device(Protocol):

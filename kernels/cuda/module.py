@@ -16,14 +16,10 @@ from typing import Any, Final
 
 from aimds.errors import BackendError
 from aimds.kernels.cuda import problem, source
-from aimds.kernels.cuda.launch import Device, Launch
+from aimds.kernels.cuda.launch import MOST_SHARED, UNASKED_SHARED, Device, Launch
 from aimds.kernels.registry import register
 
 OPTIONS: Final = ("-std=c++17", "-default-device")
-UNASKED_SHARED: Final = 32 << 10
-"""Bytes of dynamic shared memory that a launch takes without asking: what is static counts towards the 48 KiB too."""
-MOST_SHARED: Final = 96 << 10
-"""What is asked for past that; no launch takes more."""
 _WHOLE: Final = "2"
 """Of the files that are kept; those of the first kind lack a byte."""
 Run = Callable[..., Any]
@@ -85,7 +81,7 @@ class Gpu:
         try:
             from cupy import cublas
         except ImportError as error:
-            where = "the CUDA toolkit has it, and so has the extra ctk of cupy"
+            where = "the CUDA toolkit has it, and the extra gpu brings it"
             raise BackendError("cuda", f"cuBLAS cannot be loaded ({error}); {where}") from error
         cublas.gemm("N", "N", rows, matrix, out=product)
 

@@ -6,13 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from aimds.kernels.cuda.launch import ROOM_BYTES, Device, Launch
+from aimds.kernels.cuda.launch import MOST_SHARED, ROOM_BYTES, Device, Launch
 from aimds.kernels.cuda.module import on_device
 
 THREADS: Final = 256
 SUM_BYTES: Final = 8
-MOST_SHARED: Final = 96 << 10
-"""Bytes of sums that a block keeps in shared memory: two blocks then fit a multiprocessor of sm_90."""
 MOST_BLOCKS: Final = 1 << 16
 
 

@@ -93,7 +93,7 @@ class OnGpu:
     def _fitted(self, work: Callable[[int, int], T], offsets: Offsets, first: int, last: int) -> list[T]:
         # A failed run is left before the next one begins: its exception holds the arrays that filled the memory.
         found = _tried(work, first, last)
-        if found is not None:
+        if not isinstance(found, str):
             return found
         self._memory.release()
         if last - first > 1:
@@ -102,9 +102,9 @@ class OnGpu:
                 halves = [(0, (last - first) // 2), ((last - first) // 2, last - first)]
             return [one for low, high in halves for one in self._fitted(work, offsets, first + low, first + high)]
         found = _tried(work, first, last)
-        if found is None:
-            free = f"{self._memory.free_bytes():,} bytes are free"
-            raise BackendError("cuda", f"the memory of GPU {self.number} is full: a single row does not fit, {free}")
+        if isinstance(found, str):
+            told = f"a single row does not fit ({found}), {self._memory.free_bytes():,} bytes are free"
+            raise BackendError("cuda", f"the memory of GPU {self.number} is full: {told}")
         return found
 
     def put(self, array: Array) -> Any:
@@ -147,16 +147,17 @@ class OnGpu:
         return tuple(out)
 
 
-def _tried(work: Callable[[int, int], T], first: int, last: int) -> list[T] | None:
+def _tried(work: Callable[[int, int], T], first: int, last: int) -> list[T] | str:
+    # What was found, or which error said that memory is full.
     try:
         return [work(first, last)]
-    except MemoryError:
-        return None
+    except MemoryError as error:
+        return type(error).__name__
     except RuntimeError as error:
         if not type(error).__module__.startswith("cupy"):
             raise
         if _is_full(error):
-            return None
+            return f"{type(error).__name__}: {error}"
         # An error of the device stays with the process: each later call fails as well, whatever its rows.
         raise BackendError("cuda", f"{type(error).__name__}: {error}; the process has to be started anew") from error
 

@@ -9,6 +9,7 @@ import json
 import select
 import socket
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -236,8 +237,10 @@ def send_on(sock: socket.socket) -> Read:
     """What comes while one goes on sending, until both have ended. One thread: an encrypted socket serves no two."""
     sock.setblocking(False)
     content, reads, sends = bytearray(), True, True
+    until = time.monotonic() + 60.0
     again = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
     while reads:
+        assert time.monotonic() < until, "it goes on for 60 s"
         assert select.select([sock], [sock] if sends else [], [], 20)[0:2] != ([], []), "nothing moved for 20 s"
         try:
             sends = sends and bool(sock.send(b"a" * 16_384))

@@ -434,6 +434,27 @@ def test_verdicts_in_a_folder_that_cannot_be_listed_are_not_left_out_silently(
         find([tmp_path])
 
 
+def test_verdicts_that_may_not_be_looked_at_are_not_left_out_silently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    file = factory.write(tmp_path / "a/v.parquet", [factory.attack(0)])
+    looked = Path.stat
+
+    def stat(path: Path, **options: Any) -> Any:
+        if path == file:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return looked(path, **options)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(Path, "stat", stat)
+        with pytest.raises(DataError, match=r"a/v\.parquet: cannot be looked at: Permission denied"):
+            find([tmp_path])
+    monkeypatch.setattr(os, "access", lambda path, mode: not os.path.samefile(path, file.parent))
+    with pytest.raises(DataError, match=r"/a/?: this folder cannot be listed: Permission denied"):
+        find([tmp_path / "**/*.parquet"])
+
+
 def test_bad_input_names_the_file_and_the_column(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         tally([tmp_path / "absent.parquet"])

@@ -26,8 +26,8 @@ import numpy as np
 import pytest
 
 from aimds import kernels
-from aimds.kernels.cuda.launch import Launch
-from aimds.kernels.cuda.module import MOST_SHARED, UNASKED_SHARED, device
+from aimds.kernels.cuda.launch import MOST_SHARED, UNASKED_SHARED, Launch
+from aimds.kernels.cuda.module import device
 from aimds.kernels.cuda.source import preamble
 from aimds.kernels.cuda.source import text as whole_text
 

@@ -244,3 +244,8 @@ def test_machine_code_has_the_byte_that_cupy_takes_off(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "cupy.cuda", SimpleNamespace(nvrtc=nvrtc))
     assert module._compiled("t.cu", "", "90") == b"\x7fELF code\0"
+
+
+def test_a_launch_that_needs_more_shared_memory_than_a_block_has_names_the_kernel():
+    with pytest.raises(KernelError, match=r"pooled\(shared\): 98,308 bytes of shared memory"):
+        Launch("t", "pooled", (1, 1, 1), (32, 1, 1), (96 << 10) + 4)
