@@ -42,7 +42,8 @@ def render(card: dict[str, Any]) -> str:
     judged_deep = with_deep and macro["sources"] > 0
     sources = macro["sources"] if judged_deep else macro["all"]["sources"]
     found = macro["detection"] if judged_deep else macro["all"]
-    deep = f", and an encoder of {config['layers']} transformer layers ({BASE})" if with_deep else ""
+    base = f"{BASE}{_further(card)}"
+    deep = f", and an encoder of {config['layers']} transformer layers ({base})" if with_deep else ""
     lines = [
         "# Model card",
         "",
@@ -138,6 +139,17 @@ def render(card: dict[str, Any]) -> str:
 def _at_rates(row: dict[str, Any]) -> str:
     found = row["detection"]
     return f"| {row['stages']} | {100 * found['0.01']:.1f} | {100 * found['0.001']:.1f} |"
+
+
+def _further(card: dict[str, Any]) -> str:
+    if not card.get("deep_from"):
+        return ""
+    put_aside = (
+        "which was kept from the same benign text"
+        if card["deep_same_aside"]
+        else "which may have seen some of the benign text that false alarms are counted on"
+    )
+    return f"; it learnt further from encoder {card['deep_from']}, {put_aside}"
 
 
 def _meaning(card: dict[str, Any]) -> str:

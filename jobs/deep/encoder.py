@@ -45,7 +45,7 @@ class Encoder(nn.Module):
     """``layers`` layers and a head.
 
     Args:
-        pretrained: the weights it begins with, but for the head, named and turned as `arrays` gives them.
+        pretrained: the weights it begins with, named and turned as `arrays` gives them; without a head a new one.
     """
 
     def __init__(self, pretrained: Mapping[str, F32], *, layers: int) -> None:
@@ -59,7 +59,7 @@ class Encoder(nn.Module):
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         head = {f"head.{part}": getattr(self.head, part).detach().numpy().T for part in ("weight", "bias")}
-        self.restore({**pretrained, **head})
+        self.restore({**head, **pretrained})
 
     def forward(self, ids: Tensor, mask: Tensor, untrusted: Tensor) -> Tensor:
         """Logits (B, classes) of ``ids`` int64 (B, T), where ``mask`` bool (B, T), of channels int64 (B,)."""

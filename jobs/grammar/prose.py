@@ -18,6 +18,10 @@ from aimds.jobs.grammar.sample import Sample
 from aimds.jobs.grammar.surface import noised, tidy
 
 _KINDS = ("questions", "requests", "statements")
+TASKS = "tasks"
+"""What some languages have besides: requests that bring their material, code or steps, which reads like orders."""
+_TASKS = 0.35
+"""Share of them among the texts of such a language."""
 _UNSPACED = ("zh", "ja")
 """Languages whose sentences stand beside each other without a blank."""
 _MOST_STATEMENTS = 6
@@ -37,7 +41,9 @@ class Prose:
         return self.language.lang
 
     def text(self, rng: np.random.Generator) -> str:
-        """A question, a request, or up to six statements, in the spelling of somebody who types it."""
+        """A question, a request, a task or up to six statements, in the spelling of somebody who types it."""
+        if TASKS in self.kinds and rng.random() < _TASKS:
+            return noised(tidy(self.language.expand(self._some(TASKS, 1, rng)[0], rng)), self.lang, rng)
         drawn = rng.random()
         if drawn < 0.5:
             templates = self._some("statements", int(rng.integers(1, _MOST_STATEMENTS + 1)), rng)
@@ -77,7 +83,8 @@ def parse(content: bytes, path: str) -> Prose:
         ArtefactError: bad TOML, a missing or misshapen entry, an unknown or cyclic slot; names ``path`` and the entry.
     """
     table, lang, slots = opened(content, path)
-    kinds = {kind: texts_of(table.get(kind), path, kind) for kind in _KINDS}
+    named = [*_KINDS, TASKS] if TASKS in table else _KINDS
+    kinds = {kind: texts_of(table.get(kind), path, kind) for kind in named}
     for kind, templates in kinds.items():
         for template in templates:
             check_slots(template, slots, path, kind)

@@ -19,19 +19,19 @@ import numpy.typing as npt
 from aimds import data
 from aimds.detect import fusion
 from aimds.detect.classifier import HEADS, MODEL, Classifier, quantise
-from aimds.detect.deep import DEEP
+from aimds.detect.deep import DEEP, Deep
 from aimds.detect.patterns import Bank, thresholds
 from aimds.detect.pii import Pii
 from aimds.detect.reference import REFERENCE, Reference
 from aimds.detect.rules import Rules
 from aimds.detect.stages import Detector
-from aimds.errors import ConfigError, DataError
+from aimds.errors import ArtefactError, ConfigError, DataError
 from aimds.jobs import concepts as lists
 from aimds.jobs import corpus as corpora
 from aimds.jobs import model_card
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.deep import selection
-from aimds.jobs.deep.pretrained import FILE
+from aimds.jobs.deep.pretrained import MASK, file_of
 from aimds.jobs.train import concepts, encoder, heads, outcome, synthesis, tails, windows, work
 from aimds.jobs.train.config import FEWEST_BENIGN, TrainConfig
 from aimds.printable import counted
@@ -66,15 +66,19 @@ def train(
     Args:
         folder: where finished parts are kept until the whole is done, in a folder of their own; another corpus, config
             or pretrained encoder starts anew there.
-        pretrained: folder of the pretrained encoder (`aimds.jobs.deep.pretrained`); needed unless ``layers`` is 0.
+        pretrained: folder of the pretrained encoder (`aimds.jobs.deep.pretrained`) or of an earlier model, whose
+            encoder learns further; needed unless ``layers`` is 0. Where it put other text aside than is put aside now,
+            it may have learnt from some of that, and the card says so.
 
     Raises:
-        ConfigError: an encoder is wanted and ``pretrained`` is not given.
-        ArtefactError: ``pretrained`` lacks a file.
+        ConfigError: an encoder is wanted and ``pretrained`` is not given, or has another number of layers.
+        ArtefactError: ``pretrained`` lacks a file, or holds an encoder that cannot learn further.
         DataError: the corpus lacks attacks that manipulate or benign text, or has fewer sources than folds.
     """
     if config.layers and pretrained is None:
         raise ConfigError("pretrained", None, "a folder with the pretrained encoder, or layers = 0 for no deep stage")
+    used = pretrained if config.layers else None
+    earlier = _earlier(used, config)
     sources = np.unique(corpus.source.astype(str))
     if len(sources) < config.folds:
         raise DataError(corpus.name, f"has {len(sources)} sources; leave-sources-out needs at least {config.folds}")
@@ -90,8 +94,7 @@ def train(
     order = np.argsort(fold, kind="stable")
     corpus, fold = corpus.take(order), fold[order]
     public = ~synthesis.is_own(corpus.source)
-    used = pretrained if config.layers else None
-    files = [used / FILE] if used else []
+    files = [file_of(used)] if used else []
     kept = work.Folder(folder, corpus, config, files)
     say(f"{counted(len(corpus), 'text')} of {len(sources)} public sources and our own; normalising, matching")
     bank, chunks = windows.chunks(corpus, fold, rules, config)
@@ -133,8 +136,25 @@ def train(
 
     int8, scale = quantise(final.weights)
     card = outcome.card(corpus, config, calibration, report, bank, rules) | {"concepts": seen.lexicon.counts()}
+    if earlier and deep is not None:
+        same = earlier.card.get("aside") == Deep.unpack(DEEP, deep).card["aside"]
+        card["deep_from"], card["deep_same_aside"] = earlier.version, same
+        if not same:
+            say("the earlier encoder may have learnt from text that was put aside now: its figures may be too good")
     model = dataclasses.replace(calibrated, weights=int8, scale=scale, bias=final.bias, card=card, concepts=meaning)
     return Trained(model, bank, _reference(corpus, public, model, config), deep)
+
+
+def _earlier(folder: Path | None, config: TrainConfig) -> Deep | None:
+    if folder is None or (file := file_of(folder)).name != DEEP:
+        return None
+    found = Deep.load(file)
+    layers = found.card.get("layers")
+    if layers != config.layers:
+        raise ConfigError("layers", config.layers, f"{layers}, as the encoder in {folder} has")
+    if MASK not in found.tokenizer.vocabulary.decode().split("\n"):
+        raise ArtefactError(file, f"has a vocabulary without {MASK}; it cannot learn further")
+    return found
 
 
 def write(trained: Trained, folder: Path) -> None:

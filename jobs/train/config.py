@@ -100,6 +100,8 @@ class TrainConfig:
             raise ConfigError("deep_aside", self.deep_aside, f"0 to folds - 1 = {self.folds - 1}")
         if not 0 <= self.deep_hidden < 1:
             raise ConfigError("deep_hidden", self.deep_hidden, "a share from 0 to below 1")
+        if not 0 < self.rate < 1:
+            raise ConfigError("rate", self.rate, "a number between 0 and 1")
         if not 0 < self.prevalence < 1:
             raise ConfigError("prevalence", self.prevalence, "a share between 0 and 1")
         if not 0 <= self.hard_share < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ from aimds.detect.fusion import StageScores
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.deep import graph, pretrained, selection
 from aimds.jobs.deep.finetune import Rows, Settings, average, finetune
+from aimds.jobs.scan.worker import die_with_parent
 from aimds.jobs.train.config import TrainConfig
 from aimds.jobs.train.windows import Chunk
 from aimds.jobs.train.work import Folder
@@ -51,7 +53,7 @@ def train(
     Args:
         logits: float32 (W, H), the linear heads' out-of-fold scores of all windows of ``chunks``.
         stages: what the other stages say of the rows.
-        folder: where the file of the pretrained encoder is.
+        folder: where the file of the pretrained encoder is, or that of an earlier one.
 
     Raises:
         ArtefactError: its file is not there, or none of its kind.
@@ -68,7 +70,13 @@ def train(
     rows = Rows.read(rows_file)
     say(f"encoder: {len(rows.label):,} windows, {len(rows.tokens):,} word pieces")
     _fit(rows_file, tokenizer, config, kept)
-    card = {"format": deep.FORMAT, "classes": list(deep.CLASSES), "layers": config.layers, "heads": HEADS}
+    card = {
+        "format": deep.FORMAT,
+        "classes": list(deep.CLASSES),
+        "layers": config.layers,
+        "heads": HEADS,
+        "aside": digest(corpus, public & aside),
+    }
     packed = _pack(kept, tokenizer, card, config.layers)
     margins = kept.load("margins")
     if margins is None:
@@ -83,8 +91,13 @@ def train(
 
 
 def _begun(folder: Path, chunks: list[Chunk], config: TrainConfig, kept: Folder) -> Tokenizer:
-    # The pieces that the text of ``chunks`` needs, and the weights that every fit begins with.
+    # The pieces that the text of ``chunks`` needs, or those of an earlier encoder, and the weights fits begin with.
     pieces = kept.load(PIECES)
+    if pieces is None and (file := pretrained.file_of(folder)).name == deep.DEEP:
+        earlier = Deep.load(file)
+        kept.save(BEGINNING, earlier.weights)
+        _keep(earlier.tokenizer, kept)
+        return earlier.tokenizer
     if pieces is None:
         original = pretrained.Pretrained.read(folder / pretrained.FILE)
         everything, counts = original.tokenizer(), np.zeros(len(original.pieces), np.int64)
@@ -95,10 +108,14 @@ def _begun(folder: Path, chunks: list[Chunk], config: TrainConfig, kept: Folder)
         chosen = original.vocabulary(counts)
         kept.save(BEGINNING, original.weights(chosen, range(config.layers)))
         tokenizer = original.tokenizer(chosen)
-        vocabulary = np.frombuffer(tokenizer.vocabulary, np.uint8)
-        kept.save(PIECES, {"vocabulary": vocabulary, "scores": tokenizer.scores})
+        _keep(tokenizer, kept)
         return tokenizer
     return Tokenizer(pieces["vocabulary"].tobytes(), pieces["scores"])
+
+
+def _keep(tokenizer: Tokenizer, kept: Folder) -> None:
+    vocabulary = np.frombuffer(tokenizer.vocabulary, np.uint8)
+    kept.save(PIECES, {"vocabulary": vocabulary, "scores": tokenizer.scores})
 
 
 def _fit(rows: Path, tokenizer: Tokenizer, config: TrainConfig, kept: Folder) -> None:
@@ -108,7 +125,7 @@ def _fit(rows: Path, tokenizer: Tokenizer, config: TrainConfig, kept: Folder) ->
     if kept.file(FIT).exists():
         return
     mask = tokenizer.vocabulary.decode().split("\n").index(pretrained.MASK)
-    with ProcessPoolExecutor(config.deep_fits, multiprocessing.get_context("spawn")) as pool:
+    with processes(config.deep_fits) as pool:
         jobs = []
         for place, file in enumerate(fits):
             settings = Settings(
@@ -125,6 +142,19 @@ def _fit(rows: Path, tokenizer: Tokenizer, config: TrainConfig, kept: Folder) ->
         for job in jobs:
             job.result()
     average(fits, kept.file(FIT))
+
+
+def digest(corpus: Corpus, rows: npt.NDArray[np.bool_]) -> str:
+    """Which texts ``rows`` bool (N,) are, in any order: 16 signs that are equal for the same texts."""
+    found = sorted(hashlib.sha256(corpus.texts.raw(int(row))).digest() for row in np.flatnonzero(rows))
+    return hashlib.sha256(b"".join(found)).hexdigest()[:16]
+
+
+def processes(count: int) -> ProcessPoolExecutor:
+    """``count`` processes, begun anew and not forked, that end with this one, however it ends."""
+    return ProcessPoolExecutor(
+        count, multiprocessing.get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)
+    )
 
 
 def _asked(corpus: Corpus, unseen: npt.NDArray[np.bool_], config: TrainConfig) -> npt.NDArray[np.int64]:

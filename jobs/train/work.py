@@ -99,5 +99,5 @@ def _sha256(file: Path) -> str:
         with file.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
-        problem = f"cannot be read: {error.strerror}; name the folder of the pretrained encoder"
+        problem = f"cannot be read: {error.strerror}; name its folder, or that of a model with an encoder"
         raise ArtefactError(file, problem) from error

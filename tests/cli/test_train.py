@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from aimds.cli import train as command
+from aimds.errors import ConfigError
 from aimds.jobs import corpus
 from aimds.jobs import train as job
 from aimds.jobs.train.work import PARTS
@@ -78,3 +79,9 @@ def test_without_options_the_model_is_that_of_the_default_config(
     monkeypatch.setattr(job, "train", noted)
     run(app)
     assert seen == [job.TrainConfig()]
+
+
+def test_an_encoder_to_learn_further_without_layers_is_refused(app: typer.Typer) -> None:
+    done = CliRunner().invoke(app, ["train", "own.parquet", "--pretrained", "."])
+    assert isinstance(done.exception, ConfigError)
+    assert str(done.exception).startswith("layers = 0: expected the layers of the encoder that --pretrained names")

@@ -12,6 +12,7 @@ from aimds.errors import ArtefactError, ConfigError
 from aimds.jobs.grammar import prose
 from aimds.jobs.grammar.language import pieces
 from aimds.jobs.grammar.prose import Prose, ordinary, parse
+from aimds.jobs.grammar.surface import tidy
 from aimds.schema import CHANNELS
 
 FILE = """
@@ -34,6 +35,8 @@ def test_every_language_has_many_sentences_of_each_kind_and_none_twice(languages
     for one in languages:
         for kind, least in (("questions", 20), ("requests", 12), ("statements", 20)):
             assert len(set(one.kinds[kind])) == len(one.kinds[kind]) >= least, (one.lang, kind)
+        tasks = one.kinds.get(prose.TASKS)
+        assert tasks is None or len(set(tasks)) == len(tasks) >= 10, one.lang
 
 
 def test_no_slot_is_unused_or_left_in_a_text(languages: tuple[Prose, ...]) -> None:
@@ -47,6 +50,21 @@ def test_no_slot_is_unused_or_left_in_a_text(languages: tuple[Prose, ...]) -> No
         texts = [one.text(rng) for _ in range(50)]
         assert not any(f"{{{slot}}}" in text for text in texts for slot in used)
         assert all(text.strip() for text in texts)
+
+
+def test_a_third_of_the_texts_are_tasks_where_a_language_has_them() -> None:
+    one = parse((FILE.replace("[slots]", 'tasks = ["Sort this: {place}"]\n[slots]')).encode(), "xx.toml")
+    rng = np.random.default_rng(0)
+    texts = [one.text(rng) for _ in range(2000)]
+    share = sum("sort this" in text.lower() for text in texts) / len(texts)
+    assert 0.30 < share < 0.40
+    assert not any("sort this" in parse(FILE.encode(), "xx.toml").text(rng).lower() for _ in range(50))
+
+
+def test_the_code_in_tasks_is_left_as_it_is(languages: tuple[Prose, ...]) -> None:
+    for one in languages:
+        for snippet in one.language.slots.get("snippet", ()):
+            assert tidy(snippet) == snippet, one.lang
 
 
 def test_each_language_gives_thousands_of_texts(languages: tuple[Prose, ...]) -> None:
@@ -89,9 +107,12 @@ def test_a_file_that_cannot_be_used_is_named_with_its_entry(wrong: str, names: s
     assert names in str(caught.value)
 
 
-def test_ordinary_english_holds_no_signature_beyond_doubt(languages: tuple[Prose, ...]) -> None:
+def test_ordinary_english_and_tasks_hold_no_signature_beyond_doubt(languages: tuple[Prose, ...]) -> None:
     english = tuple(one for one in languages if one.lang == "en")
-    texts = [sample.text.encode() for sample in ordinary(np.random.default_rng(2), 1500, english)]
+    rng = np.random.default_rng(2)
+    texts = [sample.text.encode() for sample in ordinary(rng, 1500, english)]
+    for one in languages:
+        texts += [one.language.expand(task, rng).encode() for task in one.kinds.get(prose.TASKS, ()) for _ in range(4)]
     values = np.frombuffer(b"".join(texts), np.uint8)
     offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64)
     for channel in (CHANNELS.index("user"), CHANNELS.index("document")):

@@ -11,6 +11,7 @@ pytest.importorskip("torch", reason="torch is not installed; make test-train ins
 
 from aimds import Screener
 from aimds.detect.deep import Deep
+from aimds.errors import ConfigError
 from aimds.jobs import corpus, model_card, train
 from aimds.jobs.deep.finetune import Rows
 from aimds.jobs.train import work
@@ -89,3 +90,35 @@ def test_a_training_taken_up_again_ends_with_the_same_encoder(
     again = train.train(labelled, CONFIG, folder / "work", pretrained=download)
     assert again.deep == trained.deep
     assert again.model.tails.keys() == trained.model.tails.keys()
+
+
+def test_an_earlier_encoder_learns_further_with_its_own_pieces(
+    shipped: tuple[Path, train.Trained], tmp_path: Path
+) -> None:
+    folder, earlier = shipped
+    assert earlier.deep is not None
+    config = dataclasses.replace(CONFIG, deep_steps=1, deep_fits=1, rate=1e-9, deep_attacks=900)
+    further = run(tmp_path, config, folder / "model")
+    assert further.deep is not None
+    first, last = (Deep.unpack("deep.npz", content) for content in (earlier.deep, further.deep))
+    assert last.tokenizer.vocabulary == first.tokenizer.vocabulary
+    for name, array in first.weights.items():
+        assert np.allclose(array, last.weights[name], atol=np.abs(array).max() / 100), name
+    page = model_card.render(further.model.card)
+    assert f"learnt further from encoder {first.version}, which was kept from the same benign text" in page
+    assert "learnt further" not in model_card.render(earlier.model.card)
+
+
+def test_an_earlier_encoder_of_other_layers_is_refused(shipped: tuple[Path, train.Trained], tmp_path: Path) -> None:
+    folder, _ = shipped
+    with pytest.raises(ConfigError, match="layers = 2: expected 1, as the encoder in"):
+        run(tmp_path, dataclasses.replace(CONFIG, layers=2), folder / "model")
+
+
+def test_a_card_says_where_the_earlier_encoder_may_have_seen_what_is_put_aside(
+    shipped: tuple[Path, train.Trained], tmp_path: Path
+) -> None:
+    folder, _ = shipped
+    config = dataclasses.replace(CONFIG, deep_steps=1, deep_fits=1, seed=1)
+    page = model_card.render(run(tmp_path, config, folder / "model").model.card)
+    assert "which may have seen some of the benign text that false alarms are counted on" in page

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import encoder_file
 import numpy as np
@@ -66,6 +67,16 @@ def test_a_run_taken_up_at_a_checkpoint_ends_with_the_same_weights(
     for name, array in whole.items():
         assert np.array_equal(again[name], array), name
     assert not (tmp_path / "torn.partial.npz").exists()
+
+
+@pytest.mark.parametrize(("able", "short"), [({"amx_bf16": True}, True), ({"avx2": True}, False), (None, False)])
+def test_products_are_short_where_the_processor_has_them(
+    monkeypatch: pytest.MonkeyPatch, able: dict[str, bool] | None, short: bool
+) -> None:
+    monkeypatch.setattr(
+        torch, "cpu", SimpleNamespace() if able is None else SimpleNamespace(get_capabilities=lambda: able)
+    )
+    assert finetune.short_products() is short
 
 
 def test_a_row_that_is_labelled_otherwise_changes_the_weights(rows: Path, pretrained: Path, tmp_path: Path) -> None:
