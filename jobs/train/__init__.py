@@ -147,6 +147,8 @@ def train(
 
 def _earlier(folder: Path | None, config: TrainConfig) -> Deep | None:
     if folder is None or (file := file_of(folder)).name != DEEP:
+        if folder is not None and not config.deep_steps:
+            raise ConfigError("deep_steps", 0, "at least 1: there is no earlier encoder to keep")
         return None
     found = Deep.load(file)
     layers = found.card.get("layers")

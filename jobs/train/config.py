@@ -14,7 +14,7 @@ LEAST = {
     "rounds": 1,
     "max_epochs": 1,
     "deep_fits": 1,
-    "deep_steps": 1,
+    "deep_steps": 0,
     "calibration_rows": 1,
     "reference_texts": FEWEST_BENIGN,
 }
@@ -42,7 +42,8 @@ class TrainConfig:
     sources, 0 to ``folds`` - 1, whose benign text it never sees, to be calibrated on · ``deep_judged``: whether it
     never sees their attacks either, to be judged on them · ``deep_attacks``, ``deep_benign``, ``deep_harmful``: rows of
     public sources it learns from · ``deep_own``: rows of our own that carry public text, beside all that stand alone ·
-    ``deep_fits`` from one beginning whose mean it is · ``deep_steps`` each takes · ``deep_hidden``: share of the word
+    ``deep_fits`` from one beginning whose mean it is · ``deep_steps`` each takes, 0 to
+    keep an earlier encoder as it is · ``deep_hidden``: share of the word
     pieces that are hidden from every second fit · ``rate``: highest learning rate · ``batch_tokens`` of a batch ·
     ``calibration_rows``: benign rows it never saw that it is calibrated on.
 

@@ -62,14 +62,17 @@ def train(
     rng = np.random.default_rng(config.seed + 1)
     aside = selection.aside(corpus, fold, config.deep_aside, public, config.deep_judged, rng)
     rows_file = kept.file("rows")
-    if not rows_file.exists():
+    if not config.deep_steps:
+        average([kept.file(BEGINNING)], kept.file(FIT))
+    elif not rows_file.exists():
         measure = selection.Measure(config.deep_attacks, config.deep_benign, config.deep_harmful, config.deep_own)
         rng = np.random.default_rng(config.seed + 2)
         attack = logits[:, ATTACK]
         selection.select(corpus, fold < 0, public, ~aside, chunks, attack, measure, tokenizer, rng).write(rows_file)
-    rows = Rows.read(rows_file)
-    say(f"encoder: {len(rows.label):,} windows, {len(rows.tokens):,} word pieces")
-    _fit(rows_file, tokenizer, config, kept)
+    if config.deep_steps:
+        rows = Rows.read(rows_file)
+        say(f"encoder: {len(rows.label):,} windows, {len(rows.tokens):,} word pieces")
+        _fit(rows_file, tokenizer, config, kept)
     card = {
         "format": deep.FORMAT,
         "classes": list(deep.CLASSES),

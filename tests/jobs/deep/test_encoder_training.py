@@ -122,3 +122,20 @@ def test_a_card_says_where_the_earlier_encoder_may_have_seen_what_is_put_aside(
     config = dataclasses.replace(CONFIG, deep_steps=1, deep_fits=1, seed=1)
     page = model_card.render(run(tmp_path, config, folder / "model").model.card)
     assert "which may have seen some of the benign text that false alarms are counted on" in page
+
+
+def test_an_earlier_encoder_can_be_kept_as_it_is(shipped: tuple[Path, train.Trained], tmp_path: Path) -> None:
+    folder, earlier = shipped
+    assert earlier.deep is not None
+    config = dataclasses.replace(CONFIG, deep_steps=0)
+    kept = run(tmp_path, config, folder / "model")
+    assert kept.deep is not None
+    first, last = (Deep.unpack("deep.npz", content) for content in (earlier.deep, kept.deep))
+    for name, array in first.arrays.items():
+        assert np.allclose(array.astype(np.float32), last.arrays[name].astype(np.float32), rtol=1e-6), name
+    assert f"it is, weights unchanged, encoder {first.version}, which was kept" in model_card.render(kept.model.card)
+
+
+def test_without_an_earlier_encoder_there_is_none_to_keep(download: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="deep_steps = 0: expected at least 1: there is no earlier encoder to keep"):
+        run(tmp_path, dataclasses.replace(CONFIG, deep_steps=0), download)

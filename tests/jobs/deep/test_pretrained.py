@@ -62,7 +62,7 @@ def test_the_tokenizer_of_some_pieces_cuts_text_into_these_alone(
 
 
 def test_another_or_a_damaged_file_is_refused(download: Path, tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match="name the folder"):
+    with pytest.raises(ArtefactError, match="name its folder"):
         Pretrained.read(tmp_path / FILE)
     content = (download / FILE).read_bytes()
     for body, problem in ((b"GGUF" + content[4:], "no encoder"), (content[:600], "damaged")):
