@@ -1,6 +1,6 @@
 """Latency against offered load: `python -m benchmarks.offered --svg FILE`; a JSON line a rate, as of `aimds load`.
 
-`aimds serve` with profile ``fast``, no cache, and the generator of `aimds load` on the same machine: requests go out at
+`aimds serve` without a cache, and the generator of `aimds load` on the same machine: requests go out at
 their times whether or not earlier ones were answered, and wait from those times on (no coordinated omission). Beside
 them stands processor time of gateway and judge a verdict, which other work on the machine changes less than latencies.
 """
@@ -21,6 +21,7 @@ from typing import Any
 
 from aimds.gateway.client import AsyncClient
 from aimds.gateway.load import measure
+from aimds.schema import PROFILES
 from benchmarks.served import Served, served
 
 RATES = (50.0, 100.0, 200.0, 400.0, 600.0, 800.0, 1000.0, 1500.0, 2000.0)
@@ -101,10 +102,11 @@ def main() -> int:
     parser.add_argument("--rate", type=float, action="append", help="requests a second, repeatable")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each rate is kept up")
     parser.add_argument("--workers", type=int, default=1, help="processes that judge")
+    parser.add_argument("--profile", choices=PROFILES, default="fast")
     parser.add_argument("--svg", type=Path, metavar="FILE")
     options = parser.parse_args()
     rates = options.rate or RATES
-    with served(options.workers) as where:
+    with served(options.workers, profile=options.profile) as where:
         streamed = asyncio.run(sweep(where, rates, options.seconds, single=False))
         alone = asyncio.run(sweep(where, [one for one in rates if one <= 1000], options.seconds, single=True))
     if options.svg:

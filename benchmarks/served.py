@@ -29,7 +29,7 @@ client_ca = "ca.pem"
 tenant = "bench"
 roles = ["screen", "metrics"]
 [screening]
-profile = "fast"
+profile = "{profile}"
 cache_bytes = 0
 workers = {workers}
 """
@@ -54,8 +54,8 @@ class Served:
 
 
 @contextmanager
-def served(workers: int, watched: Path | None = None) -> Iterator[Served]:
-    """A gateway on a free port of loopback, profile ``fast``, no cache; it is drained at the end.
+def served(workers: int, watched: Path | None = None, profile: str = "fast") -> Iterator[Served]:
+    """A gateway on a free port of loopback, no cache; it is drained at the end.
 
     With ``watched`` what it holds is noted there, as `benchmarks.watched` does.
     """
@@ -65,7 +65,7 @@ def served(workers: int, watched: Path | None = None) -> Iterator[Served]:
         certificates.write(folder, "ca", ca)
         certificates.write(folder, "server", certificates.issue(ca, "server", ["127.0.0.1"], now))
         certificates.write(folder, "client", certificates.issue(ca, "client", ["bench.example"], now, client=True))
-        (folder / "aimds.toml").write_text(SETTINGS.format(workers=workers), "utf-8")
+        (folder / "aimds.toml").write_text(SETTINGS.format(workers=workers, profile=profile), "utf-8")
         program = ["aimds"] if watched is None else ["benchmarks.watched", str(watched)]
         command = [sys.executable, "-m", *program, "serve", "-c", str(folder / "aimds.toml")]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ})
