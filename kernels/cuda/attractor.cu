@@ -215,7 +215,8 @@ __device__ __forceinline__ void period(i64 n, const double *misses, double *out)
     out[11] = double(first), out[12] = least;
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+// Six blocks fit a multiprocessor: 80 registers a thread, where ptxas alone takes 64 for sm_100 and spills.
+extern "C" __global__ void __launch_bounds__(128, 6)
     attractor(const double *values, const long long *offsets, long long rows, long long longest, int dim, long long lag,
               long long separation, long long horizon, long long skip, int radius, int angles, int parts, const double *waves, double *floats,
               long long width, int *ints, double *features) {
