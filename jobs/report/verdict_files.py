@@ -58,7 +58,7 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
             hits = [path]
         elif has_magic(str(given)):
             for folder in locked(str(given)):
-                _unlisted(PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder))
+                raise DataError(folder, f"this folder cannot be listed: {os.strerror(errno.EACCES)}")
             hits = [Path(hit) for hit in sorted(glob(str(given), recursive=True)) if _shown(Path(hit).name)]
             if not hits:
                 raise DataError(given, "no file matches")

@@ -117,9 +117,11 @@ def train(
     )
     detector = Detector(rules, Pii.load(), bank, empty)
     stages = windows.stage_scores(chunks, detector, logits)
-    deep = None
-    if config.layers and pretrained is not None:
-        deep, stages.deep = encoder.train(corpus, fold, public, chunks, logits, stages, config, pretrained, kept, say)
+    deep, put_aside = None, ""
+    if used:
+        deep, stages.deep, put_aside = encoder.train(
+            corpus, fold, public, chunks, logits, stages, config, used, earlier, kept, say
+        )
 
     calibrated = dataclasses.replace(empty, tails=tails.fit(corpus, public, stages, config))
     stages = windows.with_tails(chunks, dataclasses.replace(detector, classifier=calibrated), logits, stages)
@@ -136,8 +138,8 @@ def train(
 
     int8, scale = quantise(final.weights)
     card = outcome.card(corpus, config, calibration, report, bank, rules) | {"concepts": seen.lexicon.counts()}
-    if earlier and deep is not None:
-        same = earlier.card.get("aside") == Deep.unpack(DEEP, deep).card["aside"]
+    if earlier:
+        same = earlier.card.get("aside") == put_aside
         card["deep_from"], card["deep_same_aside"] = earlier.version, same
         if not same:
             say("the earlier encoder may have learnt from text that was put aside now: its figures may be too good")

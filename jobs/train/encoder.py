@@ -45,40 +45,44 @@ def train(
     stages: StageScores,
     config: TrainConfig,
     folder: Path,
+    earlier: Deep | None,
     kept: Folder,
     say: Say,
-) -> tuple[bytes, F32]:
-    """The bytes of ``deep.npz``, and margins of public rows it never saw, float32 (N,), -inf for all others.
+) -> tuple[bytes, F32, str]:
+    """The bytes of ``deep.npz``, margins of public rows it never saw, float32 (N,), -inf for all others, and the
+    `digest` of these rows.
 
     Args:
         logits: float32 (W, H), the linear heads' out-of-fold scores of all windows of ``chunks``.
         stages: what the other stages say of the rows.
-        folder: where the file of the pretrained encoder is, or that of an earlier one.
+        folder: where the file of the pretrained encoder is; not looked into where there is an ``earlier`` one.
 
     Raises:
         ArtefactError: its file is not there, or none of its kind.
     """
-    tokenizer = _begun(folder, chunks, config, kept)
+    tokenizer = _begun(folder, earlier, chunks, config, kept)
     rng = np.random.default_rng(config.seed + 1)
     aside = selection.aside(corpus, fold, config.deep_aside, public, config.deep_judged, rng)
-    rows_file = kept.file("rows")
-    if not config.deep_steps:
-        average([kept.file(BEGINNING)], kept.file(FIT))
-    elif not rows_file.exists():
-        measure = selection.Measure(config.deep_attacks, config.deep_benign, config.deep_harmful, config.deep_own)
-        rng = np.random.default_rng(config.seed + 2)
-        attack = logits[:, ATTACK]
-        selection.select(corpus, fold < 0, public, ~aside, chunks, attack, measure, tokenizer, rng).write(rows_file)
     if config.deep_steps:
+        rows_file = kept.file("rows")
+        if not rows_file.exists():
+            measure = selection.Measure(config.deep_attacks, config.deep_benign, config.deep_harmful, config.deep_own)
+            rng = np.random.default_rng(config.seed + 2)
+            attack = logits[:, ATTACK]
+            rows = selection.select(corpus, fold < 0, public, ~aside, chunks, attack, measure, tokenizer, rng)
+            rows.write(rows_file)
         rows = Rows.read(rows_file)
         say(f"encoder: {len(rows.label):,} windows, {len(rows.tokens):,} word pieces")
         _fit(rows_file, tokenizer, config, kept)
+    else:
+        average([kept.file(BEGINNING)], kept.file(FIT))
+    put_aside = digest(corpus, public & aside)
     card = {
         "format": deep.FORMAT,
         "classes": list(deep.CLASSES),
         "layers": config.layers,
         "heads": HEADS,
-        "aside": digest(corpus, public & aside),
+        "aside": put_aside,
     }
     packed = _pack(kept, tokenizer, card, config.layers)
     margins = kept.load("margins")
@@ -90,14 +94,13 @@ def train(
         kept.save("margins", {"margin": margin})
     else:
         margin = margins["margin"]
-    return packed, margin
+    return packed, margin, put_aside
 
 
-def _begun(folder: Path, chunks: list[Chunk], config: TrainConfig, kept: Folder) -> Tokenizer:
+def _begun(folder: Path, earlier: Deep | None, chunks: list[Chunk], config: TrainConfig, kept: Folder) -> Tokenizer:
     # The pieces that the text of ``chunks`` needs, or those of an earlier encoder, and the weights fits begin with.
     pieces = kept.load(PIECES)
-    if pieces is None and (file := pretrained.file_of(folder)).name == deep.DEEP:
-        earlier = Deep.load(file)
+    if pieces is None and earlier:
         kept.save(BEGINNING, earlier.weights)
         _keep(earlier.tokenizer, kept)
         return earlier.tokenizer

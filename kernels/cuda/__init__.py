@@ -8,6 +8,9 @@ from typing import Final
 LEAST: Final = 8
 """Major number of the oldest architecture with the instructions that the kernels use: reductions over a warp."""
 
+TOOLKIT: Final = "the CUDA toolkit has it, and the extra gpu brings it"
+"""Where a library of CUDA is found that cannot be loaded."""
+
 
 @functools.cache
 def problem() -> str:
@@ -30,8 +33,7 @@ def problem() -> str:
 
         nvrtc.getVersion()
     except (ImportError, RuntimeError) as error:
-        where = "the CUDA toolkit has it, and the extra gpu brings it"
-        return f"NVRTC, which compiles the kernels, cannot be loaded ({error}); {where}"
+        return f"NVRTC, which compiles the kernels, cannot be loaded ({error}); {TOOLKIT}"
     return ""
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aimds.errors import BackendError
-from aimds.kernels.cuda import problem, source
+from aimds.kernels.cuda import TOOLKIT, problem, source
 from aimds.kernels.cuda.launch import MOST_SHARED, UNASKED_SHARED, Device, Launch
 from aimds.kernels.registry import register
 
@@ -81,8 +81,7 @@ class Gpu:
         try:
             from cupy import cublas
         except ImportError as error:
-            where = "the CUDA toolkit has it, and the extra gpu brings it"
-            raise BackendError("cuda", f"cuBLAS cannot be loaded ({error}); {where}") from error
+            raise BackendError("cuda", f"cuBLAS cannot be loaded ({error}); {TOOLKIT}") from error
         cublas.gemm("N", "N", rows, matrix, out=product)
 
 
