@@ -144,7 +144,7 @@ def _at_rates(row: dict[str, Any]) -> str:
 def _further(card: dict[str, Any]) -> str:
     if not card.get("deep_from"):
         return ""
-    how = "learnt further from" if card["config"]["deep_steps"] else "is, weights unchanged,"
+    how = "learnt further from" if card["config"]["deep_steps"] else "has, below its head, the weights of"
     put_aside = (
         "which was kept from the same benign text"
         if card["deep_same_aside"]

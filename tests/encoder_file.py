@@ -20,16 +20,17 @@ SCORES = (-3.0 - np.arange(len(PIECES)) / 1000).astype(np.float32)
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes of an encoder, and the spread of its weights."""
+    """Sizes of an encoder, the last layers that its head sees, and the spread of its weights."""
 
     width: int = 24
     heads: int = 2
     hidden: int = 40
+    pooled: int = 2
     spread: float = 0.3
 
 
 TINY = Layout()
-TRAINED = Layout(384, 12, 1536, 0.05)
+TRAINED = Layout(384, 12, 1536, 5, 0.05)
 """The sizes of an encoder that `aimds train` makes."""
 
 
@@ -57,7 +58,7 @@ def weights(layers: int = 2, seed: int = 0, layout: Layout = TINY) -> dict[str, 
         dense(f"{at}.up", width, hidden)
         dense(f"{at}.down", hidden, width)
         norm(f"{at}.norm2")
-    dense("head", width, len(deep.CLASSES))
+    dense("head", min(layout.pooled, layers) * width, len(deep.CLASSES))
     return out
 
 
@@ -66,7 +67,7 @@ def arrays(layers: int = 2, seed: int = 0, layout: Layout = TINY) -> dict[str, n
     chosen = weights(layers, seed, layout)
     shapes = {name: array.shape for name, array in chosen.items()}
     card = {"format": deep.FORMAT, "classes": list(deep.CLASSES), "layers": layers, "heads": layout.heads}
-    skeleton = graph.build(shapes, layers=layers, heads=layout.heads, classes=len(deep.CLASSES))
+    skeleton = graph.build(shapes, layers=layers, heads=layout.heads)
     return {
         **deep.quantised(chosen),
         "graph": np.frombuffer(skeleton, np.uint8),

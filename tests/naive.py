@@ -709,7 +709,8 @@ def pooled_logits(states: Any, offsets: Any, weights: Any, bias: Any) -> Any:
 
 
 def encoder(weights, ids, untrusted, layers, heads):
-    """Logits float64 (classes,) of one text through a BERT encoder, straight from Devlin et al. 2019."""
+    """Logits float64 (classes,) of one text through a BERT encoder, straight from Devlin et al. 2019, its head over the
+    mean states after each of as many last layers as it has rows for."""
 
     def norm(x, name):
         out = []
@@ -730,6 +731,7 @@ def encoder(weights, ids, untrusted, layers, heads):
     x = norm(x, "norm")
     width = x.shape[1]
     size = width // heads
+    means = []
     for layer in range(layers):
         at = f"layer.{layer}"
         joined = dense(x, f"{at}.qkv")
@@ -747,4 +749,6 @@ def encoder(weights, ids, untrusted, layers, heads):
         raised = dense(x, f"{at}.up")
         active = np.array([[0.5 * v * (1.0 + math.erf(v / math.sqrt(2.0))) for v in row] for row in raised])
         x = norm(x + dense(active, f"{at}.down"), f"{at}.norm2")
-    return dense(x.mean(axis=0)[None], "head")[0]
+        means.append(x.mean(axis=0))
+    seen = len(weights["head.weight"]) // width
+    return dense(np.concatenate(means[layers - seen :])[None], "head")[0]

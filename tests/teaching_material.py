@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 
+import encoder_file
 import numpy as np
 
 from aimds.detect.classifier import HEADS, Classifier
+from aimds.detect.deep import Deep
 from aimds.detect.reference import Reference
 
 ATTACKS = [
@@ -46,6 +48,12 @@ def classifier(bits: int = 16, idf: float = 6.0) -> Classifier:
     )
 
 
-def reference(features: Classifier) -> Reference:
+def encoder(seed: int = 0) -> Deep:
+    """An encoder with random weights, wide enough that its states tell one text from another."""
+    layout = encoder_file.Layout(96, 4, 64, 3, 0.1)
+    return Deep.unpack("deep.npz", encoder_file.content(3, seed, layout))
+
+
+def reference(features: Classifier, deep: Deep | None = None) -> Reference:
     """Ordinary text of our own."""
-    return Reference.of(BENIGN, features, beside=60)
+    return Reference.of(BENIGN, features, deep, beside=60)

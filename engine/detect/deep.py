@@ -1,6 +1,7 @@
 """The deep stage: a small pretrained encoder, fine-tuned, that judges windows of text one at a time.
 
-A window goes through the encoder alone and unpadded, on one thread, so its score depends on nothing beside it; several
+Its head is linear over the mean states of a window after each of the last layers, end to end (docs/design/0014). A
+window goes through the encoder alone and unpadded, on one thread, so its score depends on nothing beside it; several
 windows run side by side on several threads. Word pieces: a unigram language model, Kudo 2018 (arXiv 1804.10959).
 """
 
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +29,14 @@ from aimds.kernels.placement import HOST, Place, joined
 F32 = npt.NDArray[np.float32]
 
 DEEP = "deep.npz"
-FORMAT = 3
+FORMAT = 4
 CLASSES = ("benign", "attack", "harmful")
 MAX_TOKENS = 160
 """Word pieces the encoder sees at once, its two marks included; a window with more is judged in parts."""
 OVERLAP_TOKENS = 32
 CLS, SEP, UNKNOWN = "<s>", "</s>", "<unk>"
 _TABLE = ("word", "word.scale")
+_HEAD = ("head.weight", "head.bias")
 
 
 class Tokenizer:
@@ -72,6 +74,13 @@ class Tokenizer:
         return out
 
 
+class Column(NamedTuple):
+    """A linear score over what `Deep.pooled` gives: ``weight`` float32 (layers * width,) and ``bias``."""
+
+    weight: F32
+    bias: float
+
+
 @dataclass(frozen=True)
 class Deep:
     """The encoder with its weights as kept (``arrays``), its graph and its tokenizer; `load` reads the artefact."""
@@ -99,7 +108,7 @@ class Deep:
     def unpack(cls, name: str, content: bytes) -> Deep:
         """The encoder in the bytes of an ``.npz`` file."""
         arrays = data.unpack(name, content)
-        missing = [key for key in ("card", "graph", "vocabulary", "piece.scores", *_TABLE) if key not in arrays]
+        missing = [key for key in ("card", "graph", "vocabulary", "piece.scores", *_TABLE, *_HEAD) if key not in arrays]
         if missing:
             raise ArtefactError(name, f"has no {', '.join(missing)}; it is not an encoder file")
         try:
@@ -121,10 +130,18 @@ class Deep:
             raise ArtefactError(name, f"has a vocabulary without {', '.join(sorted(lacking))}")
         if scores.shape != (len(pieces),) or len(pieces) != len(arrays["word"]) or not np.isfinite(scores).all():
             raise ArtefactError(name, "has not one finite score and one row of its table for each word piece")
+        weight, bias = (arrays[key] for key in _HEAD)
+        if weight.shape != (len(weight), len(CLASSES)) or len(weight) % arrays["word"].shape[1] or bias.shape != (3,):
+            raise ArtefactError(name, "has a head that does not fit the states of whole layers")
         for key, array in arrays.items():
             if array.dtype != np.int8 and not np.isfinite(array.astype(np.float32)).all():
                 raise ArtefactError(name, f"its array {key!r} holds a value that is not finite")
         return cls(arrays, graph, Tokenizer(vocabulary, scores), card, hashlib.sha256(content).hexdigest()[:12])
+
+    @cached_property
+    def remembered(self) -> dict[str, Any]:
+        """What was made of texts that were taught, for `aimds.detect.probe.remembered`."""
+        return {}
 
     @cached_property
     def weights(self) -> dict[str, F32]:
@@ -139,7 +156,7 @@ class Deep:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # The session copies these values and packs the matrices anew, so they may go as soon as it is made.
-        weights = dequantised({name: array for name, array in self.arrays.items() if name not in _TABLE})
+        weights = dequantised({name: array for name, array in self.arrays.items() if name not in (*_TABLE, *_HEAD)})
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), values)
         try:
@@ -158,6 +175,7 @@ class Deep:
         offsets: npt.NDArray[np.int64],
         untrusted: npt.NDArray[np.bool_],
         *,
+        more: Column | None = None,
         threads: int = 1,
         place: Place = HOST,
     ) -> F32:
@@ -166,6 +184,7 @@ class Deep:
         Args:
             values, offsets: folded text of the windows, uint8 (N,) and int64 (W+1,).
             untrusted: bool (W,), whether the window is tool or document text.
+            more: one more linear score over what `pooled` gives, which then is a third column.
             place: on a GPU the encoder runs by kernels of our own, its weights resident, elsewhere by onnxruntime.
         """
         texts = texts_of(values, offsets)
@@ -173,25 +192,47 @@ class Deep:
         owner = [window for window, split in enumerate(parts) for _ in split]
         flat = [part for split in parts for part in split]
         if place.backend == "cuda":
-            return _highest(self._on_gpu(flat, untrusted[owner], place), owner, len(texts))
+            return _highest(self._on_gpu(flat, untrusted[owner], place, more), owner, len(texts))
+        logits = self.logits(self.pooled(flat, untrusted[owner], threads=threads), more)
+        return _highest(logits, owner, len(texts))
+
+    def pooled(self, parts: Sequence[list[int]], untrusted: npt.NDArray[np.bool_], *, threads: int = 1) -> F32:
+        """What the head sees of P ``parts`` that `Tokenizer.encode` gave, on the CPU: the mean of their states after
+        each of the layers, end to end, float32 (P, layers * width)."""
         session = self._session
 
-        def run(k: int) -> npt.NDArray[np.float32]:
-            given = {"words": self._words(flat[k]), "untrusted": np.array([untrusted[owner[k]]], np.int64)}
-            logits: npt.NDArray[np.float32] = session.run(None, given)[0][0]
-            return logits
+        def run(k: int) -> F32:
+            given = {"words": self._words(parts[k]), "untrusted": np.array([untrusted[k]], np.int64)}
+            states: F32 = session.run(None, given)[0][0]
+            return states
 
-        if threads > 1 and len(flat) > 1:
+        if threads > 1 and len(parts) > 1:
             with ThreadPoolExecutor(max_workers=threads) as pool:
-                logits = list(pool.map(run, range(len(flat))))
+                found = list(pool.map(run, range(len(parts))))
         else:
-            logits = [run(k) for k in range(len(flat))]
-        return _highest(np.array(logits, np.float32).reshape(len(flat), len(CLASSES)), owner, len(texts))
+            found = [run(k) for k in range(len(parts))]
+        return np.array(found, np.float32).reshape(len(parts), len(self.arrays["head.weight"]))
 
-    def _on_gpu(self, parts: list[list[int]], untrusted: npt.NDArray[np.bool_], place: Place) -> F32:
+    def logits(self, pooled: F32, more: Column | None = None) -> F32:
+        """Logits float32 (P, classes) of the states that `pooled` gave; ``more`` is one more column."""
+        # One row after another: the sums of a product depend on how many rows it has.
+        weight, bias = (array.astype(np.float64) for array in self._head(more))
+        rows = [row.astype(np.float64) @ weight + bias for row in pooled]
+        return np.array(rows, np.float32).reshape(len(pooled), len(bias))
+
+    def _head(self, more: Column | None) -> tuple[F32, F32]:
+        weight, bias = (self.arrays[key].astype(np.float32) for key in _HEAD)
+        if more is None:
+            return weight, bias
+        return np.column_stack([weight, more.weight]), np.append(bias, np.float32(more.bias))
+
+    def _on_gpu(
+        self, parts: list[list[int]], untrusted: npt.NDArray[np.bool_], place: Place, more: Column | None
+    ) -> F32:
         """Logits float32 (P, classes) of ``parts``, as many at once as the memory of ``place`` holds."""
+        weight, bias = self._head(more)
         if not parts:
-            return np.zeros((0, len(CLASSES)), np.float32)
+            return np.zeros((0, len(bias)), np.float32)
         layers, heads = (self._count(key) for key in ("layers", "heads"))
         names = encoder.names(layers)
         lacking = [name for name in names if name not in self.weights]
@@ -202,6 +243,8 @@ class Deep:
 
         def run(first: int, last: int) -> F32:
             there = dict(zip(names, place.resident(*(self.weights[name] for name in names)), strict=True))
+            if more is not None:
+                there |= zip(_HEAD, (place.put(np.ascontiguousarray(weight)), place.put(bias)), strict=True)
             batch = place.ragged(tokens, offsets, first, last)
             found = encoder.forward(there, *batch, place.put(kinds[first:last]), layers=layers, heads=heads)
             return place.fetch(found)[0]
@@ -216,12 +259,14 @@ class Deep:
 
 
 def _highest(logits: F32, owner: list[int], windows: int) -> F32:
-    """Margins float32 (W, 2) of windows, of a window with several parts the highest."""
+    """Margins float32 (W, 2) of windows, then further columns as they are; of several parts of a window the highest."""
     if not np.isfinite(logits).all():
         raise KernelError("deep", "logits", "the encoder gave a score that is not finite")
-    out = np.full((windows, 2), -np.inf, np.float32)
+    classes = len(CLASSES)
+    found = np.concatenate([margins(logits[:, :classes]), logits[:, classes:]], axis=1)
+    out = np.full((windows, found.shape[1]), -np.inf, np.float32)
     if owner:
-        np.maximum.at(out, np.array(owner), margins(logits))
+        np.maximum.at(out, np.array(owner), found)
     return out
 
 

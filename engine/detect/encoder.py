@@ -1,8 +1,8 @@
 """The encoder's way from word pieces to logits by kernels, where its weights live: what the deep stage does on a GPU.
 
 The tokens of all windows lie end to end, none is filled up. Layout: BERT (Devlin et al. 2019,
-doi:10.18653/v1/N19-1423) with the three projections of attention in one product and mean pooling at the end, as the
-graph that onnxruntime is given on the CPU.
+doi:10.18653/v1/N19-1423) with the three projections of attention in one product; the head takes the mean states after
+each of the last layers. The graph that onnxruntime is given on the CPU has the same.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def forward(
     """Logits float32 (W, classes) of W windows; all arrays live on one machine, and so do the logits.
 
     Args:
-        weights: float32 arrays by `names`, matrices as (in, out).
+        weights: float32 arrays by `names`, matrices as (in, out); the head's as (K * width, classes),
+            for the last K layers.
         tokens, offsets: word pieces int32 (N,) and int64 (W+1,). kinds: int32 (W,), 1 for tool or document text.
 
     Raises:
@@ -60,9 +61,17 @@ def forward(
 
     tables = weights["word"], weights["position"], weights["channel"], *norm("norm")
     states = kernels.embed(tokens, offsets, kinds, *tables, threads=threads)
+    weight, bias = norm("head")
+    width = weights["word"].shape[1]
+    unpooled, logits = layers - len(weight) // width, None
     for layer in range(layers):
         at = f"layer.{layer}"
         # What a step leaves has no name here: it is freed as soon as it was added.
         states = added(states, attended(states, f"{at}.qkv"), f"{at}.out", f"{at}.norm1")
         states = added(states, activated(states, f"{at}.up"), f"{at}.down", f"{at}.norm2")
-    return kernels.pooled_logits(states, offsets, *norm("head"), threads=threads)
+        if layer >= unpooled:
+            rows = slice((layer - unpooled) * width, (layer - unpooled + 1) * width)
+            share = bias if logits is None else 0 * bias
+            found = kernels.pooled_logits(states, offsets, weight[rows], share, threads=threads)
+            logits = found if logits is None else logits + found
+    return logits

@@ -25,17 +25,17 @@ LOCATE_BYTES = 120
 
 
 class Judged(NamedTuple):
-    """Windows the encoder saw, int64 (D,), the attack margin of each, float32 (D,), and the p-values of all rows before
-    it looked, float64 (B,)."""
+    """Windows the encoder saw, int64 (D,), what it said of each as `gray.judge` gives it, float32 (D, 1) or (D, 2), and
+    the p-values of all rows before it looked, float64 (B,)."""
 
     window: Rows
-    margin: F32
+    said: F32
     before: F64
 
     @classmethod
     def none(cls) -> Judged:
         """No window at all."""
-        return cls(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0))
+        return cls(np.zeros(0, np.int64), np.zeros((0, 1), np.float32), np.zeros(0))
 
 
 class Taught(NamedTuple):
@@ -96,20 +96,25 @@ def located(
 
 
 def seen(
-    model: Classifier, views: Views, pieces: Windows, stages: StageScores, judged: Judged, p_value: F64
+    model: Classifier, views: Views, pieces: Windows, stages: StageScores, judged: Judged, fused: fusion.Fused
 ) -> list[Evidence]:
-    """The window in which the encoder finds most, for each row that it makes more unusual and that is notable then, by
-    the fused ``p_value`` float64 (B,)."""
+    """The window in which the encoder finds most, for each row that it makes more unusual and that is notable then;
+    where likeness to taught attacks decided, the window most like them."""
+    p_value = fused.p_value
     if not len(judged.window):
         return []
     rows = np.flatnonzero((p_value <= NOTABLE_P) & (p_value < judged.before))
-    _, best = first_best(judged.margin, pieces.row[judged.window], len(p_value))
+    _, best = first_best(judged.said[:, 0], pieces.row[judged.window], len(p_value))
+    liked = fused.liked
+    if liked is not None:
+        best = np.where(liked, first_best(judged.said[:, 1], pieces.row[judged.window], len(p_value))[1], best)
     strength = fusion.calibrate(model, p_value[rows])
     out = []
     for k, row in enumerate(rows.tolist()):
         threat = THREATS[stages.type_code[row]]
         start, end = _whole(views, pieces, int(judged.window[best[row]]))
-        out.append(Evidence(row, "deep", f"deep.{threat}", threat, start, end, float(strength[k])))
+        name = f"deep.taught.{threat}" if liked is not None and liked[row] else f"deep.{threat}"
+        out.append(Evidence(row, "deep", name, threat, start, end, float(strength[k])))
     return out
 
 

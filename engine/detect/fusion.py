@@ -9,7 +9,8 @@ takes the highest score of a text's windows, and a long text has many: its p-val
 ordinary texts (Šidák 1967), and up to 0.7 of its budget goes to what the stages find together in one place, and to how
 far that place stands out from the rest of the text. Where the encoder looks, its margin is added to -ln of the p-value
 of all others, and the sum has a benign tail of its own: it takes suspicion away as well as adding to it, but for that
-of a signature that leaves no reasonable doubt. The score is a logistic function of -log10 of that p-value.
+of a signature that leaves no reasonable doubt. What it makes of taught attacks counts together with all that, as
+exemplars do. The score is a logistic function of -log10 of that p-value.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ DEEP_WEIGHT = 1.0
 """What the encoder's margin counts beside -ln p of the stages before it, both in nats (docs/design/0004)."""
 EXEMPLAR_SHARE = 0.2
 """What exemplars may spend once some have been taught; the others then share the rest."""
+PROBE_SHARE = 0.2
+"""What likeness to taught attacks in the eyes of the encoder may spend where it looks at texts of ordinary length
+(docs/design/0014)."""
 UNIT_WINDOWS = 9
 """Windows of a text of 2,000 bytes; up to there a text counts as one (docs/design/0007)."""
 LOCAL_SHARE = 0.15
@@ -71,10 +75,12 @@ class StageScores:
     is in a decoded view and the text as written shows nothing of it · ``untrusted`` bool (B,): tool or document text ·
     ``deep`` float32 (B,): attack margin of the encoder, -inf where it did not look, None in a profile without it ·
     ``exemplars`` float64 (B,): p-value of being that much nearer to taught attacks than to benign text, None if nothing
-    was taught · ``units`` float64 (B,): how many texts of ordinary length the row is as long as (UNIT_WINDOWS), at
-    least 1 · ``local`` float64 (B,): p-value of what the stages find together in one window, ``contrast`` float64 (B,):
-    of its standing out from the rest of the row, and ``local_code`` int8 (B,): that window's type; for rows longer than
-    one (`aimds.detect.agreement`), None before there are tails.
+    was taught · ``probe`` float64 (B,): the same in the states of the encoder, 1 where it did not look, None if nothing
+    was taught or nothing looks; it has no say in texts longer than one · ``units`` float64 (B,): how many texts of
+    ordinary length the row is as long as (UNIT_WINDOWS), at least 1 · ``local`` float64 (B,): p-value of what the
+    stages find together in one window, ``contrast`` float64 (B,): of its standing out from the rest of the row, and
+    ``local_code`` int8 (B,): that window's type; for rows longer than one (`aimds.detect.agreement`), None before there
+    are tails.
     """
 
     attack: F32
@@ -89,6 +95,7 @@ class StageScores:
     units: F64
     deep: F32 | None = None
     exemplars: F64 | None = None
+    probe: F64 | None = None
     local: F64 | None = None
     contrast: F64 | None = None
     local_code: Codes | None = None
@@ -97,7 +104,8 @@ class StageScores:
 @dataclass(slots=True)
 class Fused:
     """Per row: ``p_value`` float64 (B,), ``p_harmful`` float64 (B,), ``score`` float32 (B,), ``scores`` float32 (B, T),
-    ``harmful`` float32 (B,), ``threat`` int8 (B,), ``severity`` float32 (B,)."""
+    ``harmful`` float32 (B,), ``threat`` int8 (B,), ``severity`` float32 (B,); ``liked`` bool (B,), whether likeness to
+    taught attacks decided, None without a probe."""
 
     p_value: F64
     p_harmful: F64
@@ -106,6 +114,7 @@ class Fused:
     harmful: F32
     threat: Codes
     severity: F32
+    liked: npt.NDArray[np.bool_] | None = None
 
 
 def joint(p_value: F64, margin: F32) -> F32:
@@ -247,11 +256,14 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
         _spend(by_type, alone[stage], code, shared[0].get(stage, 0.0), shared[1].get(stage, 0.0), stages.untrusted)
     if stages.local_code is not None and "local" in alone:  # absent where no row is longer than one text
         _spend(by_type, alone["local"], stages.local_code, 1.0, 1.0, stages.untrusted)
+    liked = None
     if stages.deep is not None:
         certain = stages.rules[hits, types] >= np.float32(CERTAIN)
         hits, types = hits[certain], types[certain]
         said = by_type[hits, types]
         _weigh(model.tails, by_type, stages.deep, stages.untrusted)
+        if stages.probe is not None:
+            liked = _liken(by_type, np.isfinite(stages.deep) & (stages.units <= 1.0), stages.probe)
         by_type[hits, types] = np.minimum(by_type[hits, types], said)
     rows, kinds = by_type.shape
     p_value, threat = np.empty(rows), np.zeros(rows, np.int8)
@@ -260,7 +272,7 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
         by_type, stages.untrusted, stages.decoded, alone["harmful"], NOTABLE_P, NONE, DIRECT, INDIRECT, OBFUSCATION,
         HARMFUL, *_calibration(model), _SEVERE, p_value, threat, score, scores, harmful, severity,
     )  # fmt: skip
-    return Fused(p_value, alone["harmful"], score, scores, harmful, threat, severity)
+    return Fused(p_value, alone["harmful"], score, scores, harmful, threat, severity, liked)
 
 
 def _weigh(tails: Tails, by_type: F64, deep: F32, untrusted: npt.NDArray[np.bool_]) -> None:
@@ -272,6 +284,19 @@ def _weigh(tails: Tails, by_type: F64, deep: F32, untrusted: npt.NDArray[np.bool
     before = kinds.min(axis=1)
     after = by_channel(tails, "joint", joint(before, deep[seen]), untrusted[seen])
     by_type[seen] = kinds * (after / np.maximum(before, SMALLEST_P))[:, None]
+
+
+def _liken(by_type: F64, asked: npt.NDArray[np.bool_], probe: F64) -> npt.NDArray[np.bool_]:
+    # As exemplars: the smaller of what a row has without the probe and of both together, each from its share. Returns
+    # the rows whose p-value comes from both.
+    rows = np.flatnonzero(asked)
+    least = by_type[rows].min(axis=1)
+    before = np.minimum(least, 1.0)
+    alone, both = before / (1.0 - PROBE_SHARE), together(probe[rows], before) / PROBE_SHARE
+    by_type[rows] *= (np.minimum(alone, both) / np.maximum(least, SMALLEST_P))[:, None]
+    liked = np.zeros(len(by_type), np.bool_)
+    liked[rows] = both < alone
+    return liked
 
 
 def _indirect(rows: int) -> Codes:

@@ -22,7 +22,7 @@ from aimds.detect.normalize import Views
 from aimds.kernels.placement import HOST, Place
 
 if TYPE_CHECKING:
-    from aimds.detect.deep import Deep
+    from aimds.detect.deep import Column, Deep
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -91,20 +91,23 @@ def judge(
     untrusted: npt.NDArray[np.bool_],
     units: F64,
     *,
+    more: Column | None = None,
     threads: int = 1,
     place: Place = HOST,
 ) -> F32:
-    """What ``deep`` makes of the windows ``chosen`` int64 (D,): the attack margin of each, float32 (D,).
+    """What ``deep`` makes of the windows ``chosen`` int64 (D,): float32 (D, 1), the attack margin of each, or (D, 2)
+    with what ``more`` gives beside it.
 
     ``untrusted`` bool (B,) and ``units`` float64 (B,) are of all rows: those longer than one text are judged by
-    paragraph, and the margin of a window is the highest of its own.
+    paragraph, and a window has the highest of its own.
     """
     row = pieces.row[chosen]
     values, offsets, owner = paragraphs(*pieces.take(chosen), units[row] > 1.0)
-    found = deep.score(values, offsets, untrusted[row[owner]], threads=threads, place=place)[:, 0]
-    margin = np.full(len(chosen), -np.inf, np.float32)
-    np.maximum.at(margin, owner, found)
-    return margin
+    found = deep.score(values, offsets, untrusted[row[owner]], more=more, threads=threads, place=place)
+    found = np.delete(found, 1, axis=1)  # harmful requests are not judged here
+    highest = np.full((len(chosen), found.shape[1]), -np.inf, np.float32)
+    np.maximum.at(highest, owner, found)
+    return highest
 
 
 def paragraphs(

@@ -1,4 +1,5 @@
-"""Ordinary text as hashed n-grams, without a word of it: what taught attacks are held against and calibrated on."""
+"""Ordinary text as hashed n-grams and states of the encoder, without a word of it: what taught attacks are held against
+and calibrated on."""
 
 from __future__ import annotations
 
@@ -13,8 +14,10 @@ import numpy.typing as npt
 
 from aimds import data, kernels
 from aimds.detect.classifier import ATTACK, Classifier
+from aimds.detect.deep import Deep
 from aimds.detect.features import windows
 from aimds.detect.normalize import normalize
+from aimds.detect.probe import States
 from aimds.errors import ArtefactError
 
 F32 = npt.NDArray[np.float32]
@@ -22,7 +25,7 @@ Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 
 REFERENCE = "reference.npz"
-FORMAT = 1
+FORMAT = 2
 WINDOWS = 4
 """Windows kept of a text, those with the highest attack score, as `gray.windows` chooses them of what is judged."""
 LEAST_IDF = 4.0
@@ -89,25 +92,38 @@ def grams(texts: Sequence[str], features: Classifier, *, most: int) -> Grams:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """N ordinary texts: ``grams`` of their windows, 2 ** ``bits`` features. The first ``beside`` texts speak against a
-    match, the others say how high ordinary text scores."""
+    """N ordinary texts: ``grams`` of their windows, 2 ** ``bits`` features, and their ``states``, of no part of a text
+    where the model has no encoder. The first ``beside`` texts speak against a match, of states the first half; the
+    others say how high ordinary text scores."""
 
     grams: Grams
+    states: States
     texts: int
     beside: int
     bits: int
     version: str
 
     @classmethod
-    def of(cls, texts: Sequence[str], features: Classifier, *, beside: int = 200) -> Reference:
-        """The reference of benign ``texts`` in random order, as many sources as there are.
+    def of(
+        cls,
+        texts: Sequence[str],
+        features: Classifier,
+        deep: Deep | None = None,
+        *,
+        beside: int = 200,
+        threads: int = 1,
+    ) -> Reference:
+        """The reference of benign ``texts`` in random order, as many sources as there are, best such that ``deep``
+        never saw.
 
         Raises:
             ValueError: fewer than 50 texts would be left to calibrate on.
         """
         if len(texts) - beside < 50:
             raise ValueError(f"{len(texts)} texts, at least {beside + 50} are needed")
-        made = cls(grams(texts, features, most=WINDOWS), len(texts), beside, features.bits, "")
+        names = [f"reference.{k}" for k in range(len(texts))]
+        seen = States.none() if deep is None else States.of(names, texts, features, deep, threads=threads)
+        made = cls(grams(texts, features, most=WINDOWS), seen, len(texts), beside, features.bits, "")
         return cls.unpack(REFERENCE, made.pack())
 
     @classmethod
@@ -127,6 +143,7 @@ class Reference:
         """The bytes of an ``.npz`` file; `unpack` is the reverse."""
         steps = np.diff(self.grams.indices, prepend=np.int32(0))
         filled = np.diff(self.grams.indptr) > 0
+        scale = np.maximum(np.abs(self.states.values).max(axis=(0, 1), initial=0), 1e-6).astype(np.float32) / 127
         steps[self.grams.indptr[:-1][filled]] = self.grams.indices[self.grams.indptr[:-1][filled]]
         return data.pack(
             {
@@ -135,6 +152,10 @@ class Reference:
                 "sizes": np.diff(self.grams.indptr).astype(np.uint16),
                 "steps": steps.astype(np.int32),
                 "counts": np.minimum(self.grams.counts, 255).astype(np.uint8),
+                "states": np.rint(self.states.values / scale).astype(np.int8),
+                "states.scale": scale,
+                "states.owner": self.states.owner,
+                "encoder": np.frombuffer(self.states.version.encode(), np.uint8),
             }
         )
 
@@ -146,7 +167,9 @@ class Reference:
             ArtefactError: damaged, or of another format.
         """
         arrays = data.unpack(name, content)
-        kinds = {"head": np.int32, "row": np.int32, "sizes": np.uint16, "steps": np.int32, "counts": np.uint8}
+        kinds = {"head": np.int32, "row": np.int32, "sizes": np.uint16, "steps": np.int32, "counts": np.uint8} | {
+            "states": np.int8, "states.scale": np.float32, "states.owner": np.int32, "encoder": np.uint8
+        }  # fmt: skip
         if {key: array.dtype for key, array in arrays.items()} != {key: np.dtype(kind) for key, kind in kinds.items()}:
             raise ArtefactError(name, f"holds {', '.join(sorted(arrays))}, expected {', '.join(sorted(kinds))}")
         head, row = arrays["head"].astype(np.int64).tolist(), arrays["row"].astype(np.int32)
@@ -162,5 +185,17 @@ class Reference:
         ascending = len(row) == 0 or (row[0] >= 0 and row[-1] < texts and bool((np.diff(row) >= 0).all()))
         if not (ascending and 10 <= bits <= 24 and ((indices >= 0) & (indices < 1 << bits)).all() and counts.all()):
             raise ArtefactError(name, "holds a value that cannot be")
+        held, owner = arrays["states"].astype(np.float32), arrays["states.owner"].astype(np.int32)
+        scale, encoder = (
+            arrays["states.scale"].astype(np.float32),
+            arrays["encoder"].tobytes().decode("ascii", "replace"),
+        )
+        if scale.ndim != 1 or held.shape[-1:] != scale.shape:
+            raise ArtefactError(name, "its states do not fit its texts")
+        names = tuple(f"reference.{k}" for k in range(texts if encoder else 0))
+        with np.errstate(over="ignore"):
+            states = States(names, (held * scale).astype(np.float16), owner, encoder)
+        if not states.is_sound():
+            raise ArtefactError(name, "its states do not fit its texts")
         version = hashlib.sha256(content).hexdigest()[:12]
-        return cls(Grams(indptr, indices.astype(np.int32), counts, row), texts, beside, bits, version)
+        return cls(Grams(indptr, indices.astype(np.int32), counts, row), states, texts, beside, bits, version)

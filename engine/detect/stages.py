@@ -21,6 +21,7 @@ from aimds.detect.mentions import unmentioned
 from aimds.detect.normalize import Flag, Views, normalize
 from aimds.detect.patterns import Bank, Matches
 from aimds.detect.pii import Pii
+from aimds.detect.probe import Probe
 from aimds.detect.rules import Rules
 from aimds.detect.script import scripts
 from aimds.detect.strongest import combine
@@ -101,7 +102,7 @@ class Detector:
     """All stages with their artefacts; immutable, so that a batch sees one version of each.
 
     ``profile`` is one of `gray.PROFILES`; all but ``fast`` need ``deep``. ``gray`` is where the gray zone of
-    ``cascade`` begins, as a p-value. ``exemplars`` is what it was taught.
+    ``cascade`` begins, as a p-value. ``exemplars`` is what it was taught, ``probe`` what ``deep`` makes of that.
     """
 
     rules: Rules
@@ -112,6 +113,7 @@ class Detector:
     profile: str = "fast"
     gray: float = gray.GRAY
     exemplars: Exemplars = field(default_factory=Exemplars.empty)
+    probe: Probe | None = None
 
     @property
     def model_version(self) -> str:
@@ -121,8 +123,10 @@ class Detector:
 
     @property
     def signature_version(self) -> str:
-        """Changes whenever a signature, a kind of personal data, a pattern, its threshold or an exemplar does."""
-        parts = (self.rules.version, self.pii.version, self.bank.version, self.exemplars.version)
+        """Changes whenever a signature, a kind of personal data, a pattern, its threshold, an exemplar or the probe
+        does."""
+        parts = [self.rules.version, self.pii.version, self.bank.version, self.exemplars.version]
+        parts += [] if self.probe is None else [self.probe.version]
         return hashlib.sha256("+".join(parts).encode() + self.bank.limits.tobytes()).hexdigest()[:12]
 
     def score(
@@ -195,11 +199,15 @@ class Detector:
                 rows = rows[texts.valid[rows]]
                 marked = gray.marked(views, pieces, logits, matches.margin, found, rows)
                 window = gray.windows(pieces, logits, rows, stages.untrusted, marked)
-                margin = gray.judge(
-                    self.deep, pieces, window, stages.untrusted, stages.units, threads=threads, place=place
+                more = None if self.probe is None else self.probe.column(self.deep)
+                said = gray.judge(
+                    self.deep, pieces, window, stages.untrusted, stages.units, more=more, threads=threads, place=place
                 )
-                judged = Judged(window, margin, fused.p_value)
-            stages.deep = highest(judged.margin, pieces.row[judged.window], len(texts))
+                judged = Judged(window, said, fused.p_value)
+            owner = pieces.row[window]
+            stages.deep = highest(said[:, 0], owner, len(texts))
+            if self.probe is not None and more is not None:
+                stages.probe = self.probe.p_value(highest(said[:, 1], owner, len(texts)), stages.untrusted)
             fused = calibration.fuse(self.classifier, stages, script)
             clock("deep", started)
 
@@ -261,7 +269,7 @@ class Detector:
             *found,
             *findings.matched(self.bank, views, pieces, matches),
             *findings.located(self.classifier, views, pieces, stages, best, foreign, notable),
-            *findings.seen(self.classifier, views, pieces, stages, judged, fused.p_value),
+            *findings.seen(self.classifier, views, pieces, stages, judged, fused),
             *findings.near(self.classifier, self.exemplars, views, pieces, stages, taught),
         ):
             evidence.setdefault(item.row, []).append(item)

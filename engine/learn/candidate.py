@@ -1,10 +1,12 @@
-"""What a round has learnt, as one file: exemplars as hashed n-grams, mined patterns with thresholds, and a card."""
+"""What a round has learnt, as one file: exemplars as hashed n-grams and as states of the encoder, mined patterns with
+thresholds, and a card."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,26 +19,31 @@ from aimds.detect.exemplars import Exemplars, Vectors
 from aimds.detect.patterns import Pattern
 from aimds.detect.patterns.pattern_file import check
 from aimds.detect.patterns.version import MAX_LIMIT
+from aimds.detect.probe import Probe, States
 from aimds.detect.stages import Detector
+from aimds.detect.tail import Tail
 from aimds.errors import ArtefactError, ConfigError
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
-FORMAT = 1
+FORMAT = 2
 _PATTERN = ("id", "threat", "severity", "lang", "note", "text", "limit")
 _VECTORS = ("indptr", "indices", "values", "owner")
+_SIDES = ("attacks", "benign")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """What one round adds to a detector whose classifier has version ``model``. ``patterns`` with their thresholds;
-    ``attacks`` and ``benign``: exemplars; ``version``: a hash of all that."""
+    ``attacks`` and ``benign``: exemplars; ``probe``: what the encoder makes of these, None where there was none;
+    ``version``: a hash of all that."""
 
     model: str
     bits: int
     attacks: Vectors
     benign: Vectors
     patterns: tuple[tuple[Pattern, float], ...]
+    probe: Probe | None = None
     version: str = ""
 
     @classmethod
@@ -46,13 +53,13 @@ class Candidate:
         limits = zip(after.bank.patterns, after.bank.limits.tolist(), strict=True)
         added = tuple((pattern, limit) for pattern, limit in limits if pattern.id not in known)
         exemplars = after.exemplars
-        return cls(model_of(before), exemplars.bits, exemplars.attacks, exemplars.benign, added)
+        return cls(model_of(before), exemplars.bits, exemplars.attacks, exemplars.benign, added, after.probe)
 
     def apply(self, detector: Detector) -> Detector:
         """``detector`` with this in it.
 
         Raises:
-            ConfigError: it was learnt with another model, or a pattern does not fit the bank.
+            ConfigError: it was learnt with another model or encoder, or a pattern does not fit the bank.
         """
         if self.model != model_of(detector):
             expected = f"what was learnt with model {model_of(detector)}; it belongs to {self.model}: propose again"
@@ -70,7 +77,13 @@ class Candidate:
         made = Exemplars.holding(
             self.attacks, self.benign, features=detector.classifier, reference=detector.exemplars.reference
         )
-        return dataclasses.replace(detector, bank=bank, exemplars=made)
+        probe = None if detector.deep is None else self.probe
+        if probe is not None and detector.deep is not None and probe.attacks.version != detector.deep.version:
+            expected = (
+                f"what was learnt with encoder {detector.deep.version}, not {probe.attacks.version}: propose again"
+            )
+            raise ConfigError("learned", self.version, expected)
+        return dataclasses.replace(detector, bank=bank, exemplars=made, probe=probe)
 
     def pack(self) -> bytes:
         """The bytes of its file; equal candidates have equal bytes. `unpack` is the reverse."""
@@ -82,9 +95,19 @@ class Candidate:
             "attacks": self.attacks.ids,
             "benign": self.benign.ids,
         }
+        probe = self.probe
+        if probe is not None:
+            card |= {"encoder": probe.attacks.version, "bias": probe.bias, "tails": len(probe.tails)}
+            card |= {"states": {"attacks": probe.attacks.ids, "benign": probe.benign.ids}}
         arrays: Arrays = {"card": np.frombuffer(json.dumps(card, sort_keys=True).encode(), np.uint8)}
         for name, vectors in (("attacks", self.attacks), ("benign", self.benign)):
             arrays |= {f"{name}.{part}": getattr(vectors, part) for part in _VECTORS}
+        if probe is not None:
+            arrays["probe.weight"] = probe.weight
+            for name, states in zip(_SIDES, (probe.attacks, probe.benign), strict=True):
+                arrays |= {f"{name}.states": states.values, f"{name}.states.owner": states.owner}
+            for side, fitted in enumerate(probe.tails):
+                arrays |= fitted.arrays(f"probe.{side}")
         return data.pack(arrays)
 
     @classmethod
@@ -103,9 +126,29 @@ class Candidate:
             attacks, benign = (_vectors(name, arrays, prefix, card[prefix], bits) for prefix in ("attacks", "benign"))
             patterns = tuple(_pattern(name, fields) for fields in card["patterns"])
             model = str(card["model"])
-        except (KeyError, TypeError, ValueError) as error:
+            probe = _probe(name, arrays, card) if "encoder" in card else None
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ArtefactError(name, f"is no candidate: {error!r}") from error
-        return cls(model, bits, attacks, benign, patterns, hashlib.sha256(content).hexdigest())
+        return cls(model, bits, attacks, benign, patterns, probe, hashlib.sha256(content).hexdigest())
+
+
+def _states(name: object, arrays: Arrays, side: str, ids: list[str], encoder: str) -> States:
+    values, owner = arrays[f"{side}.states"].astype(np.float16), arrays[f"{side}.states.owner"].astype(np.int32)
+    found = States(tuple(map(str, ids)), values, owner, encoder)
+    if not found.is_sound():
+        raise ArtefactError(name, f"holds states that cannot be: {side}")
+    return found
+
+
+def _probe(name: object, arrays: Arrays, card: Mapping[str, Any]) -> Probe:
+    bad, good = (_states(name, arrays, side, card["states"][side], str(card["encoder"])) for side in _SIDES)
+    weight, bias = arrays["probe.weight"].astype(np.float32), float(card["bias"])
+    tails = tuple(Tail.from_arrays(arrays, f"probe.{side}") for side in range(card["tails"]))
+    widths = {bad.values.shape[2], good.values.shape[2], *weight.shape}
+    sound = weight.ndim == 1 and len(widths) == 1 and bool(np.isfinite(weight).all()) and math.isfinite(bias)
+    if not sound or len(tails) != (2 if len(bad) else 0) or not all(one.is_sound() for one in tails):
+        raise ArtefactError(name, "holds a probe that cannot be")
+    return Probe(bad, good, weight, bias, tails)
 
 
 def model_of(detector: Detector) -> str:

@@ -137,6 +137,7 @@ def propose(
             "exemplars": len(candidate.attacks),
             "benign": len(candidate.benign),
             "patterns": len(candidate.patterns),
+            "states": 0 if candidate.probe is None else len(candidate.probe.attacks),
         },
         "checks": [asdict(check) for check in found],
     }

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from aimds.detect.exemplars import Exemplars
+from aimds.detect.exemplars import WINDOWS, Exemplars, exemplar_id
+from aimds.detect.gray import MAX_WINDOWS
 from aimds.detect.patterns import Bank, Pattern
+from aimds.detect.probe import Probe, States, remembered
 from aimds.detect.stages import Detector
 from aimds.errors import ConfigError
 from aimds.learn.mining import patterns_of
@@ -29,14 +31,15 @@ def teach(
 ) -> Detector:
     """Another detector that also knows these ``attacks``; ``detector`` stays as it is.
 
-    The attacks become exemplars and mined patterns; confirmed ``benign`` texts become exemplars that speak against a
-    match and calibrate the patterns. What is taught twice counts once: a pattern that is known stays as it is.
+    The attacks become exemplars, mined patterns and, where the detector has an encoder, a probe of its states;
+    confirmed ``benign`` texts become exemplars that speak against a match and calibrate the patterns. What is taught
+    twice counts once: a pattern that is known stays as it is.
 
     Args:
         threat: threat type of the mined patterns, or one for each attack.
 
     Raises:
-        ConfigError: nothing to teach, or an unknown ``threat``.
+        ConfigError: nothing to teach, an unknown ``threat``, or a reference that was made with another encoder.
     """
     if not attacks and not benign:
         raise ConfigError("attacks", list(attacks), "at least one confirmed attack or benign text")
@@ -48,7 +51,24 @@ def teach(
     bank = detector.bank
     if new:
         bank = _added(bank, new, benign)
-    return dataclasses.replace(detector, bank=bank, exemplars=detector.exemplars.joined(taught))
+    probe = _probe(detector, taught, attacks, benign)
+    return dataclasses.replace(detector, bank=bank, exemplars=detector.exemplars.joined(taught), probe=probe)
+
+
+def _probe(detector: Detector, taught: Exemplars, attacks: Sequence[str], benign: Sequence[str]) -> Probe | None:
+    # Only texts that are exemplars as well: what has no word that counts says nothing of an attack.
+    deep, reference, before = detector.deep, taught.reference, detector.probe
+    if deep is None or reference is None or not len(reference.states):
+        return before
+
+    def states(texts: Sequence[str], ids: Sequence[str], most: int) -> States:
+        named = {name: text for text in texts if (name := exemplar_id(text)) in ids}
+        return remembered(named, detector.classifier, deep, most)
+
+    bad, good = states(attacks, taught.attacks.ids, WINDOWS), states(benign, taught.benign.ids, MAX_WINDOWS)
+    if before is not None:
+        bad, good = before.attacks.joined(bad), before.benign.joined(good)
+    return Probe.of(bad, good, reference.states)
 
 
 def _mined(

@@ -27,18 +27,20 @@ WARM_UP = 0.06
 SMOOTHING = 0.02
 CHECKPOINT_STEPS = 150
 HEAD_RATE = 10.0
-"""A new head learns so many times faster than the pretrained layers."""
+"""The head, new in every fit, learns so many times faster than the layers below it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """R windows as word pieces: ``tokens`` int32 (N,), ``offsets`` int64 (R+1,), ``label`` int64 (R,) into
-    `aimds.jobs.deep.encoder.CLASSES`, ``untrusted`` bool (R,)."""
+    `aimds.jobs.deep.encoder.CLASSES`, ``untrusted`` bool (R,), ``source`` int32 (R,), the public source that
+    each counts for, -1 where it counts by itself."""
 
     tokens: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     label: npt.NDArray[np.int64]
     untrusted: npt.NDArray[np.bool_]
+    source: npt.NDArray[np.int32]
 
     def write(self, file: Path) -> None:
         """Keep the rows in ``file``."""
@@ -86,11 +88,10 @@ def finetune(rows_file: Path, pretrained: Path, out: Path, settings: Settings, *
     torch.manual_seed(settings.seed)
     with np.load(pretrained, allow_pickle=False) as arrays:
         model = Encoder({name: arrays[name] for name in arrays.files}, layers=settings.layers)
-        head_rate = settings.rate * (1.0 if "head.weight" in arrays else HEAD_RATE)
     head = [p for name, p in model.named_parameters() if name.startswith("head.")]
     body = [p for name, p in model.named_parameters() if not name.startswith("head.") and p.requires_grad]
     optimiser = torch.optim.AdamW(
-        [{"params": body, "base": settings.rate}, {"params": head, "base": head_rate}],
+        [{"params": body, "base": settings.rate}, {"params": head, "base": settings.rate * HEAD_RATE}],
         weight_decay=0.01,
     )
     short = short_products()

@@ -2,7 +2,8 @@
 table come in with each window, so that the table, half of all weights, need not be there as float32.
 
 Operators are of ONNX opset 20 (Gelu, LayerNormalization), the layout is that of BERT (Devlin et al. 2019,
-doi:10.18653/v1/N19-1423) with the three projections of attention in one matrix product and mean pooling at the end.
+doi:10.18653/v1/N19-1423) with the three projections of attention in one matrix product; out come the mean states after
+each of the last layers, which the head is laid over.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ IR_VERSION = 10
 EPSILON = 1e-12
 
 
-def build(shapes: Mapping[str, tuple[int, ...]], *, layers: int, heads: int, classes: int) -> bytes:
-    """The graph: ``words`` float32 (1, T, width) and ``untrusted`` int64 (1,) in, ``logits`` float32 (1, classes) out.
+def build(shapes: Mapping[str, tuple[int, ...]], *, layers: int, heads: int) -> bytes:
+    """The graph: ``words`` float32 (1, T, width) and ``untrusted`` int64 (1,) in, ``pooled`` float32 (1, K * width)
+    out, K layers being what the head has rows for.
 
     Args:
         shapes: name and shape of every weight, float32, as `aimds.jobs.deep.encoder.Encoder.arrays` names them.
     """
     from onnx import TensorProto, helper
 
-    width = shapes["word"][1]
+    width, seen = shapes["word"][1], shapes["head.weight"][0]
     nodes: list[Any] = []
     constants: list[Any] = []
 
@@ -50,6 +52,7 @@ def build(shapes: Mapping[str, tuple[int, ...]], *, layers: int, heads: int, cla
     split = add("Concat", [one, size, ints("split.tail", [3, heads, width // heads])], "split.shape", axis=0)
     joined = add("Concat", [one, size, ints("width", [width])], "joined.shape", axis=0)
     constants.append(helper.make_tensor("scale", TensorProto.FLOAT, [], [(width // heads) ** -0.5]))
+    means: list[str] = []
     for layer in range(layers):
         at = f"layer.{layer}"
         qkv = add("Reshape", [dense(x, f"{at}.qkv", f"{at}.qkv.out"), split], f"{at}.qkv.split")
@@ -68,12 +71,13 @@ def build(shapes: Mapping[str, tuple[int, ...]], *, layers: int, heads: int, cla
         hidden = add("Gelu", [dense(x, f"{at}.up", f"{at}.hidden")], f"{at}.active")
         lowered = dense(hidden, f"{at}.down", f"{at}.lowered")
         x = norm(add("Add", [x, lowered], f"{at}.second"), f"{at}.norm2", f"{at}.z")
-    pooled = add("ReduceMean", [x, one], "pooled", keepdims=0)
-    dense(pooled, "head", "logits")
+        if layers - layer <= seen // width:
+            means.append(add("ReduceMean", [x, one], f"{at}.mean", keepdims=0))
+    add("Concat", means, "pooled", axis=1)
 
     weights_out = []
     for name, shape in shapes.items():
-        if name == "word":
+        if name == "word" or name.startswith("head."):
             continue
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=list(shape))
         tensor.data_location = TensorProto.EXTERNAL
@@ -86,7 +90,7 @@ def build(shapes: Mapping[str, tuple[int, ...]], *, layers: int, heads: int, cla
             helper.make_tensor_value_info("words", TensorProto.FLOAT, [1, "tokens", width]),
             helper.make_tensor_value_info("untrusted", TensorProto.INT64, [1]),
         ],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, classes])],
+        [helper.make_tensor_value_info("pooled", TensorProto.FLOAT, [1, seen])],
         [*weights_out, *constants],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aimds.detect.deep import Tokenizer, texts_of
+from aimds.detect.gray import MAX_WINDOWS
 from aimds.jobs.corpus import Corpus
 from aimds.jobs.deep import shapes
 from aimds.jobs.deep.finetune import Rows
@@ -22,9 +23,10 @@ from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
 BENIGN, ATTACK, HARMFUL = range(3)
 UNTRUSTED = tuple(CHANNELS.index(name) for name in UNTRUSTED_CHANNELS)
 
-
 ASIDE = 8
 """One of so many benign texts of the sources that the encoder learns from is kept from it, for its tails."""
+PER_SOURCE = (300, 350, 150)
+"""Benign texts, attacks and harmful requests of one public source that the head is fitted to (`plain`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,7 @@ def select(
     row = np.concatenate([chunk.pieces.row.astype(np.int64) + chunk.first_row for chunk in chunks])
     highest = np.full(len(corpus), -np.inf, np.float32)
     np.maximum.at(highest, row, attack)
-    harmful = corpus.threat == "harmful_request"
-    label = np.where(harmful, HARMFUL, np.where(corpus.label == 1, ATTACK, BENIGN))
+    label = _classes(corpus)
     benign = np.flatnonzero(public & seen & (label == BENIGN))
     hard = benign[np.argsort(-highest[benign], kind="stable")][: measure.benign // 2]
     rows = [
@@ -89,24 +90,72 @@ def select(
     for kind, size in ((ATTACK, measure.attacks), (HARMFUL, measure.harmful)):
         rows.append(by_source(corpus.source, np.flatnonzero(public & seen & (label == kind)), size, rng))
     chosen = np.sort(np.concatenate(rows))
-    window = _windows(row, attack, chosen, label, rng)
+    # In the order of the rows, which is not that of the windows: those of decoded views come last in a chunk.
+    texts = _texts(chunks, _windows(row, attack, chosen, label, rng))
+    shaped, of = shapes.more(texts, label[chosen] == BENIGN, rng)
+    chosen = np.concatenate([chosen, chosen[of]])
+    return _rows(corpus, chosen, label, [*texts, *shaped], np.full(len(chosen), -1, np.int32), tokenizer)
+
+
+def plain(
+    corpus: Corpus,
+    public: npt.NDArray[np.bool_],
+    seen: npt.NDArray[np.bool_],
+    chunks: list[Chunk],
+    attack: npt.NDArray[np.float32],
+    tokenizer: Tokenizer,
+    rng: np.random.Generator,
+) -> Rows:
+    """Rows of public text as it comes, no source for more than another: up to PER_SOURCE texts of each, of an attack
+    the window that ``attack`` ranks highest, of others as many as the encoder is shown. Arguments as in `select`."""
+    row = np.concatenate([chunk.pieces.row.astype(np.int64) + chunk.first_row for chunk in chunks])
+    label = _classes(corpus)
+    _, names = np.unique(corpus.source.astype(str), return_inverse=True)
+    window = []
+    for kind, most in enumerate(PER_SOURCE):
+        mine = rng.permutation(np.flatnonzero(public & seen & (label == kind)))
+        chosen = np.concatenate([mine[names[mine] == one][:most] for one in np.unique(names[mine])] or [mine])
+        order = np.lexsort((-attack, row))
+        order = order[np.isin(row[order], chosen)]
+        rank = np.arange(len(order)) - np.searchsorted(row[order], row[order])
+        window.append(order[rank < (1 if kind == ATTACK else MAX_WINDOWS)])
+    chosen = np.sort(np.concatenate(window))
+    mine = row[chosen]
+    return _rows(corpus, mine, label, _texts(chunks, chosen), names[mine].astype(np.int32), tokenizer)
+
+
+def _classes(corpus: Corpus) -> npt.NDArray[np.int64]:
+    harmful = corpus.threat == "harmful_request"
+    return np.where(harmful, HARMFUL, np.where(corpus.label == 1, ATTACK, BENIGN)).astype(np.int64)
+
+
+def _texts(chunks: list[Chunk], window: npt.NDArray[np.int64]) -> list[str]:
     texts: list[str] = []
     first = 0
     for chunk in chunks:
-        # In the order of the rows, which is not that of the windows: those of decoded views come last in a chunk.
         mine = window[(window >= first) & (window < first + len(chunk.pieces))] - first
         texts += texts_of(*chunk.pieces.take(mine))
         first += len(chunk.pieces)
-    shaped, of = shapes.more(texts, label[chosen] == BENIGN, rng)
-    chosen = np.concatenate([chosen, chosen[of]])
-    ids = [parts[0] for parts in tokenizer.encode([*texts, *shaped])]
+    return texts
+
+
+def _rows(
+    corpus: Corpus,
+    chosen: npt.NDArray[np.int64],
+    label: npt.NDArray[np.int64],
+    texts: list[str],
+    source: npt.NDArray[np.int32],
+    tokenizer: Tokenizer,
+) -> Rows:
+    ids = [parts[0] for parts in tokenizer.encode(texts)]
     starts = np.zeros(len(ids) + 1, np.int64)
     np.cumsum([len(part) for part in ids], out=starts[1:])
     return Rows(
         tokens=np.array([piece for part in ids for piece in part], np.int32),
         offsets=starts,
-        label=label[chosen].astype(np.int64),
+        label=label[chosen],
         untrusted=np.isin(corpus.channel[chosen], UNTRUSTED),
+        source=source,
     )
 
 

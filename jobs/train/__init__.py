@@ -9,6 +9,7 @@ What takes long is kept in a work folder as soon as it is done, and the same cal
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,9 @@ def train(
         if not same:
             say("the earlier encoder may have learnt from text that was put aside now: its figures may be too good")
     model = dataclasses.replace(calibrated, weights=int8, scale=scale, bias=final.bias, card=card, concepts=meaning)
-    return Trained(model, bank, _reference(corpus, public, model, config), deep)
+    unseen = None if stages.deep is None else np.isfinite(stages.deep)
+    say("ordinary texts, to hold what is taught later against")
+    return Trained(model, bank, _reference(corpus, public, unseen, model, deep, config), deep)
 
 
 def _earlier(folder: Path | None, config: TrainConfig) -> Deep | None:
@@ -174,11 +177,22 @@ def write(trained: Trained, folder: Path) -> None:
     data.write(folder, contents)
 
 
-def _reference(corpus: Corpus, public: npt.NDArray[np.bool_], model: Classifier, config: TrainConfig) -> Reference:
+def _reference(
+    corpus: Corpus,
+    public: npt.NDArray[np.bool_],
+    unseen: npt.NDArray[np.bool_] | None,
+    model: Classifier,
+    deep: bytes | None,
+    config: TrainConfig,
+) -> Reference:
+    # Texts that the encoder never saw, where there are enough.
     rng = np.random.default_rng(config.seed + 3)
     rows = _ordinary(corpus, public, config, rng)
+    if unseen is not None and len(fresh := _ordinary(corpus, public & unseen, config, rng)) >= FEWEST_BENIGN:
+        rows = fresh
     texts = [corpus.texts.raw(int(row)).decode("utf-8", "replace") for row in rng.permutation(rows)]
-    return Reference.of(texts, model)
+    encoder = None if deep is None else Deep.unpack(DEEP, deep)
+    return Reference.of(texts, model, encoder, threads=os.cpu_count() or 1)
 
 
 def _ordinary(

@@ -15,6 +15,7 @@ LEAST = {
     "max_epochs": 1,
     "deep_fits": 1,
     "deep_steps": 0,
+    "deep_pooled": 1,
     "calibration_rows": 1,
     "reference_texts": FEWEST_BENIGN,
 }
@@ -45,6 +46,7 @@ class TrainConfig:
     ``deep_fits`` from one beginning whose mean it is · ``deep_steps`` each takes, 0 to
     keep an earlier encoder as it is · ``deep_hidden``: share of the word
     pieces that are hidden from every second fit · ``rate``: highest learning rate · ``batch_tokens`` of a batch ·
+    ``deep_pooled``: last layers whose mean states the head sees · ``deep_penalty`` on its weights ·
     ``calibration_rows``: benign rows it never saw that it is calibrated on.
 
     Calibration. ``hard_share``: share of benign_hard text in the traffic the tails are calibrated for ·
@@ -78,6 +80,8 @@ class TrainConfig:
     deep_steps: int = 6000
     deep_hidden: float = 0.1
     rate: float = 1e-4
+    deep_pooled: int = 5
+    deep_penalty: float = 0.3
     batch_tokens: int = 2048
     calibration_rows: int = 20_000
     hard_share: float = 0.02
@@ -103,6 +107,8 @@ class TrainConfig:
             raise ConfigError("deep_hidden", self.deep_hidden, "a share from 0 to below 1")
         if not 0 < self.rate < 1:
             raise ConfigError("rate", self.rate, "a number between 0 and 1")
+        if not 0 < self.deep_penalty < 1e6:
+            raise ConfigError("deep_penalty", self.deep_penalty, "a positive number")
         if not 0 < self.prevalence < 1:
             raise ConfigError("prevalence", self.prevalence, "a share between 0 and 1")
         if not 0 <= self.hard_share < 1:

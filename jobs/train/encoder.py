@@ -19,7 +19,7 @@ from aimds.detect.classifier import ATTACK
 from aimds.detect.deep import Deep, Tokenizer
 from aimds.detect.fusion import StageScores
 from aimds.jobs.corpus import Corpus
-from aimds.jobs.deep import graph, pretrained, selection
+from aimds.jobs.deep import graph, head, pretrained, selection
 from aimds.jobs.deep.finetune import Rows, Settings, average, finetune
 from aimds.jobs.scan.worker import die_with_parent
 from aimds.jobs.train.config import TrainConfig
@@ -31,9 +31,11 @@ F32 = npt.NDArray[np.float32]
 Say = Callable[[str], None]
 
 HEADS = 12
-FIT = "deep"
+FIT, HEAD = "deep", "head"
 BEGINNING, PIECES = "pretrained", "pieces"
 BATCH_WINDOWS = 2048
+PART_WINDOWS = 16_384
+"""Windows whose states are kept at once, for a training that goes on after an interruption."""
 
 
 def train(
@@ -63,16 +65,16 @@ def train(
     tokenizer = _begun(folder, earlier, chunks, config, kept)
     rng = np.random.default_rng(config.seed + 1)
     aside = selection.aside(corpus, fold, config.deep_aside, public, config.deep_judged, rng)
+    rows_file = kept.file("rows")
+    if not rows_file.exists():
+        measure = selection.Measure(config.deep_attacks, config.deep_benign, config.deep_harmful, config.deep_own)
+        rng = np.random.default_rng(config.seed + 2)
+        attack = logits[:, ATTACK]
+        rows = selection.select(corpus, fold < 0, public, ~aside, chunks, attack, measure, tokenizer, rng)
+        rows.write(rows_file)
+    rows = Rows.read(rows_file)
+    say(f"encoder: {len(rows.label):,} windows, {len(rows.tokens):,} word pieces")
     if config.deep_steps:
-        rows_file = kept.file("rows")
-        if not rows_file.exists():
-            measure = selection.Measure(config.deep_attacks, config.deep_benign, config.deep_harmful, config.deep_own)
-            rng = np.random.default_rng(config.seed + 2)
-            attack = logits[:, ATTACK]
-            rows = selection.select(corpus, fold < 0, public, ~aside, chunks, attack, measure, tokenizer, rng)
-            rows.write(rows_file)
-        rows = Rows.read(rows_file)
-        say(f"encoder: {len(rows.label):,} windows, {len(rows.tokens):,} word pieces")
         _fit(rows_file, tokenizer, config, kept)
     else:
         average([kept.file(BEGINNING)], kept.file(FIT))
@@ -84,7 +86,14 @@ def train(
         "heads": HEADS,
         "aside": put_aside,
     }
-    packed = _pack(kept, tokenizer, card, config.layers)
+    weights = kept.load(FIT)
+    assert weights is not None
+    plain_file = kept.file("plain")
+    if not plain_file.exists():
+        rng = np.random.default_rng(config.seed + 4)
+        selection.plain(corpus, public, ~aside, chunks, logits[:, ATTACK], tokenizer, rng).write(plain_file)
+    weights |= _head(weights, {"rows": rows, "plain": Rows.read(plain_file)}, tokenizer, card, config, kept, say)
+    packed = _pack(weights, tokenizer, card)
     margins = kept.load("margins")
     if margins is None:
         margin = np.full(len(corpus), -np.inf, np.float32)
@@ -101,7 +110,9 @@ def _begun(folder: Path, earlier: Deep | None, chunks: list[Chunk], config: Trai
     # The pieces that the text of ``chunks`` needs, or those of an earlier encoder, and the weights fits begin with.
     pieces = kept.load(PIECES)
     if pieces is None and earlier:
-        kept.save(BEGINNING, earlier.weights)
+        # The body alone: its head is laid over it again when all else is done.
+        body = {name: array for name, array in earlier.weights.items() if not name.startswith("head.")}
+        kept.save(BEGINNING, body)
         _keep(earlier.tokenizer, kept)
         return earlier.tokenizer
     if pieces is None:
@@ -186,16 +197,52 @@ def _scores(encoder: Deep, chunks: list[Chunk], logits: F32, rows: npt.NDArray[n
         for start in range(0, len(window), BATCH_WINDOWS):
             part = window[start : start + BATCH_WINDOWS]
             margin = gray.judge(encoder, chunk.pieces, part, untrusted, units, threads=os.cpu_count() or 1)
-            np.maximum.at(out, chunk.pieces.row[part] + chunk.first_row, margin)
+            np.maximum.at(out, chunk.pieces.row[part] + chunk.first_row, margin[:, 0])
         first = last
     return out[rows]
 
 
-def _pack(kept: Folder, tokenizer: Tokenizer, card: dict[str, object], layers: int) -> bytes:
-    weights = kept.load(FIT)
-    assert weights is not None
+def _head(
+    weights: dict[str, F32],
+    chosen: dict[str, Rows],
+    tokenizer: Tokenizer,
+    card: dict[str, object],
+    config: TrainConfig,
+    kept: Folder,
+    say: Say,
+) -> dict[str, F32]:
+    # The head over the states of the encoder as it is kept, int8.
+    found = kept.load(HEAD)
+    if found is not None:
+        return found
+    width = weights["word"].shape[1] * min(config.deep_pooled, config.layers)
+    blank = {"head.weight": np.zeros((width, len(deep.CLASSES)), np.float32), "head.bias": np.zeros(3, np.float32)}
+    encoder = Deep.unpack(FIT, _pack({**weights, **blank}, tokenizer, card))
+    states = []
+    for name, rows in chosen.items():
+        for first in range(0, len(rows.label), PART_WINDOWS):
+            part = f"states-{name}-{first // PART_WINDOWS}"
+            found = kept.load(part)
+            if found is None:
+                last = min(first + PART_WINDOWS, len(rows.label))
+                say(f"encoder: states of {name}, windows {first + 1:,} to {last:,}")
+                pieces = [rows.tokens[rows.offsets[k] : rows.offsets[k + 1]].tolist() for k in range(first, last)]
+                pooled = encoder.pooled(pieces, rows.untrusted[first:last], threads=os.cpu_count() or 1)
+                found = {"states": pooled.astype(np.float16)}
+                kept.save(part, found)
+            states.append(found["states"])
+    label, source = (np.concatenate([getattr(rows, key) for rows in chosen.values()]) for key in ("label", "source"))
+    count = head.counts(label, source)
+    fitted = head.fit(np.concatenate(states), label, count, len(deep.CLASSES), config.deep_penalty)
+    kept.save(HEAD, fitted)
+    return fitted
+
+
+def _pack(weights: dict[str, F32], tokenizer: Tokenizer, card: dict[str, object]) -> bytes:
     shapes = {key: array.shape for key, array in weights.items()}
-    skeleton = graph.build(shapes, layers=layers, heads=HEADS, classes=len(deep.CLASSES))
+    layers = card["layers"]
+    assert isinstance(layers, int)
+    skeleton = graph.build(shapes, layers=layers, heads=HEADS)
     arrays = {
         **deep.quantised(weights),
         "graph": np.frombuffer(skeleton, np.uint8),

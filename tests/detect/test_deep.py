@@ -99,7 +99,8 @@ def test_a_wrong_channel_or_layer_count_does_not_pass_for_the_encoder(encoder: D
     other = np.stack([naively(encoder, text, True) for text in TEXTS])
     assert np.abs(found - other).max() > 0.01
     ids = encoder.tokenizer.encode([TEXTS[0]])[0][0]
-    shallow = naive.encoder(encoder.weights, ids, False, 1, encoder_file.TINY.heads)
+    lower = encoder.weights | {"head.weight": encoder.weights["head.weight"][:24]}
+    shallow = naive.encoder(lower, ids, False, 1, encoder_file.TINY.heads)
     assert np.abs(deep.margins(shallow[None].astype(np.float32)) - found[0]).max() > 0.01
 
 
@@ -157,7 +158,7 @@ def test_weights_in_force_outlive_what_they_were_made_of(encoder: Deep) -> None:
 
 def test_a_damaged_or_foreign_file_is_refused() -> None:
     arrays = encoder_file.arrays()
-    for name in ("card", "graph", "vocabulary", "piece.scores", "word", "word.scale"):
+    for name in ("card", "graph", "vocabulary", "piece.scores", "word", "word.scale", "head.bias"):
         with pytest.raises(ArtefactError, match=name):
             Deep.unpack("deep.npz", data.pack({key: value for key, value in arrays.items() if key != name}))
     other = np.frombuffer(json.dumps({"format": 99}).encode(), np.uint8)
@@ -165,6 +166,9 @@ def test_a_damaged_or_foreign_file_is_refused() -> None:
         Deep.unpack("deep.npz", data.pack({**arrays, "card": other}))
     with pytest.raises(ArtefactError, match="not finite"):
         Deep.unpack("deep.npz", data.pack({**arrays, "head.bias": np.full(3, np.nan, np.float32)}))
+    for key, shape in (("head.weight", (47, 3)), ("head.weight", (48, 2)), ("head.bias", (2,))):
+        with pytest.raises(ArtefactError, match="head that does not fit"):
+            Deep.unpack("deep.npz", data.pack({**arrays, key: np.zeros(shape, np.float32)}))
     content = data.pack(arrays)
     with pytest.raises(ArtefactError):
         Deep.unpack("deep.npz", content[: len(content) // 2])

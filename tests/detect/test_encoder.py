@@ -45,9 +45,9 @@ def logits(place: Any, pieces: list[list[int]], kinds: np.ndarray, weights: Any 
     return np.asarray(place.fetch(found)[0])
 
 
-def oracle(pieces: list[list[int]], kinds: np.ndarray, layers: int = LAYERS) -> np.ndarray:
+def oracle(pieces: list[list[int]], kinds: np.ndarray, weights: Any = WEIGHTS, layers: int = LAYERS) -> np.ndarray:
     heads = encoder_file.TINY.heads
-    rows = [naive.encoder(WEIGHTS, one, bool(kind), layers, heads) for one, kind in zip(pieces, kinds, strict=True)]
+    rows = [naive.encoder(weights, one, bool(kind), layers, heads) for one, kind in zip(pieces, kinds, strict=True)]
     return np.array(rows).reshape(len(pieces), 3)
 
 
@@ -57,12 +57,23 @@ def test_logits_on_the_cpu_are_those_of_a_plain_encoder(sizes: str) -> None:
     np.testing.assert_allclose(logits(HOST, *batch), oracle(*batch), atol=1e-4)
 
 
+@pytest.mark.parametrize("pooled", [1, 2, 3])
+def test_the_head_sees_the_mean_states_after_as_many_last_layers_as_it_has_rows_for(pooled: int) -> None:
+    layout = encoder_file.Layout(pooled=pooled)
+    weights, batch = encoder_file.weights(3, layout=layout), windows(SIZES["few big"])
+    expected = oracle(*batch, weights, 3)
+    np.testing.assert_allclose(logits(HOST, *batch, weights, layers=3), expected, atol=1e-4)
+    deep = Deep.unpack("deep.npz", encoder_file.content(3, layout=layout))
+    found = deep.logits(deep.pooled(batch[0], batch[1].astype(bool)))
+    np.testing.assert_allclose(found, oracle(*batch, deep.weights, 3), atol=1e-3)
+
+
 def test_they_are_those_of_the_graph_that_onnxruntime_runs() -> None:
     deep = Deep.unpack("deep.npz", encoder_file.content(LAYERS))
     pieces, kinds = windows(SIZES["few big"])
     for one, kind, found in zip(pieces, kinds, logits(HOST, pieces, kinds, deep.weights), strict=True):
         given = {"words": deep._words(one), "untrusted": np.array([kind], np.int64)}
-        np.testing.assert_allclose(found, deep._session.run(None, given)[0][0], atol=1e-4)
+        np.testing.assert_allclose(found, deep.logits(deep._session.run(None, given)[0])[0], atol=1e-4)
 
 
 @shim
@@ -94,8 +105,8 @@ def test_nothing_comes_back_from_a_gpu_but_logits(monkeypatch) -> None:
     logits(place, *windows(SIZES["few big"]))
     assert back == [3 * 3 * 4]
     ran = [launch.kernel for launch in host.launched]
-    layer = ["attention", "add_norm", "bias_gelu", "add_norm"]
-    assert ran == ["embed", *layer * LAYERS, "pooled_logits"]
+    layer = ["attention", "add_norm", "bias_gelu", "add_norm", "pooled_logits"]
+    assert ran == ["embed", *layer * LAYERS]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +128,7 @@ def test_another_encoder_does_not_pass_for_this_one(wrong) -> None:
 
 def test_weights_that_do_not_fit_are_refused() -> None:
     batch = windows((3,))
-    for name, shape in (("layer.0.up.weight", (23, 40)), ("layer.1.down.bias", (40,)), ("head.weight", (24, 2))):
+    for name, shape in (("layer.0.up.weight", (23, 40)), ("layer.1.down.bias", (40,)), ("head.weight", (48, 2))):
         with pytest.raises(KernelError):
             logits(HOST, *batch, {**WEIGHTS, name: np.zeros(shape, np.float32)})
     with pytest.raises(KernelError, match="at most 64"):
@@ -158,7 +169,7 @@ def test_logits_of_a_real_gpu_are_those_of_the_cpu(trained: Deep, sizes: str) ->
     np.testing.assert_allclose(found, logits(HOST, pieces, kinds, trained.weights, **layout), atol=PARITY)
     for one, kind, ours in zip(pieces, kinds, found, strict=True):
         given = {"words": trained._words(one), "untrusted": np.array([kind], np.int64)}
-        np.testing.assert_allclose(ours, trained._session.run(None, given)[0][0], atol=PARITY)
+        np.testing.assert_allclose(ours, trained.logits(trained._session.run(None, given)[0])[0], atol=PARITY)
 
 
 @pytest.mark.gpu

@@ -8,6 +8,7 @@ import pytest
 
 from aimds.detect import gray
 from aimds.detect.classifier import ATTACK, HEADS, INDIRECT
+from aimds.detect.deep import Column
 from aimds.detect.evidence import Evidence
 from aimds.detect.features import Windows
 from aimds.detect.features import windows as windows_of
@@ -128,9 +129,11 @@ class Longest:
     def __init__(self) -> None:
         self.untrusted: list[bool] = []
 
-    def score(self, values, offsets, untrusted, *, threads, place):  # type: ignore[no-untyped-def]
+    def score(self, values, offsets, untrusted, *, more, threads, place):  # type: ignore[no-untyped-def]
         self.untrusted = untrusted.tolist()
-        return np.stack([np.diff(offsets), -np.diff(offsets)], axis=1).astype(np.float32)
+        size = np.diff(offsets)
+        columns = [size, -size] if more is None else [size, -size, 100 - size]
+        return np.stack(columns, axis=1).astype(np.float32)
 
 
 def test_the_margin_of_a_window_is_the_highest_of_its_paragraphs() -> None:
@@ -142,7 +145,10 @@ def test_the_margin_of_a_window_is_the_highest_of_its_paragraphs() -> None:
     made = Windows(np.frombuffer(raw, np.uint8), offsets, row, row, np.zeros(2, np.int64))
     judge = Longest()
     margin = gray.judge(judge, made, np.array([1, 0]), np.array([True, False]), np.array([2.0, 1.0]))  # type: ignore[arg-type]
-    assert margin.tolist() == [5.0, len(line) + 1.0]
+    assert margin.tolist() == [[5.0], [len(line) + 1.0]]
     assert judge.untrusted == [False, True, True, True]
     whole = gray.judge(judge, made, np.array([1, 0]), np.array([True, False]), np.ones(2))  # type: ignore[arg-type]
-    assert whole.tolist() == [5.0, float(len(texts[0]))]
+    assert whole.tolist() == [[5.0], [float(len(texts[0]))]]
+    column = Column(np.zeros(1, np.float32), 0.0)
+    both = gray.judge(judge, made, np.array([0]), np.array([True, False]), np.array([2.0, 1.0]), more=column)  # type: ignore[arg-type]
+    assert both.tolist() == [[len(line) + 1.0, 100.0 - 3.0]]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimds import data, kernels
+from aimds.detect.probe import States
 from aimds.detect.reference import LEAST_IDF, WINDOWS, Reference, grams, weights
 from aimds.errors import ArtefactError
 
@@ -18,7 +19,12 @@ FEATURES = material.classifier()
 
 
 def test_a_packed_reference_comes_back_whole(tmp_path: Path) -> None:
-    made = material.reference(FEATURES)
+    deep = material.encoder()
+    made = material.reference(FEATURES, deep)
+    states = States.of([""] * len(material.BENIGN), material.BENIGN, FEATURES, deep)
+    assert made.states.version == deep.version
+    assert np.array_equal(made.states.owner, states.owner)
+    assert np.abs(made.states.values - states.values).max() < 0.01 * np.abs(states.values).max()
     direct = grams(material.BENIGN, FEATURES, most=WINDOWS)
     for ours, theirs in zip(made.grams, direct, strict=True):
         assert ours.dtype == theirs.dtype
@@ -95,10 +101,17 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ("counts", lambda a: a.astype(np.float32), "holds"),
         ("steps", lambda a: a * np.int32(1000), "cannot be"),
         ("steps", lambda a: a[:-1], "do not fit"),
+        ("states", lambda a: a[:1], "do not fit"),
+        ("states.scale", lambda a: a * np.float32(np.nan), "do not fit"),
+        ("states.owner", lambda a: a[:-1], "do not fit"),
+        ("states.owner", lambda a: a + np.int32(1), "do not fit"),
+        ("states.owner", lambda a: a[None], "do not fit"),
+        ("states.scale", lambda a: a[:1].reshape(()), "do not fit"),
+        ("states.scale", lambda a: a[:-1], "do not fit"),
     ],
 )
 def test_a_damaged_reference_is_refused(key: str, change: object, problem: str) -> None:
-    arrays = data.unpack("x", material.reference(FEATURES).pack())
+    arrays = data.unpack("x", material.reference(FEATURES, material.encoder()).pack())
     arrays[key] = change(arrays[key])  # type: ignore[operator]
     with pytest.raises(ArtefactError, match=problem):
         Reference.unpack("x", data.pack(arrays))

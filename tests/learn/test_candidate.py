@@ -28,8 +28,11 @@ def untaught() -> Detector:
     bank = Bank.build([OWN], Lexicon.parse(SYNONYMS, data.read_bytes(SYNONYMS)), np.array([0.4], np.float32), "own")
     # Teaching looks at neither rules nor personal data.
     nothing = cast(Any, None)
-    reference = material.reference(FEATURES)
-    return Detector(rules=nothing, pii=nothing, bank=bank, classifier=FEATURES, exemplars=Exemplars.empty(reference))
+    deep = material.encoder()
+    known = Exemplars.empty(material.reference(FEATURES, deep))
+    return Detector(
+        rules=nothing, pii=nothing, bank=bank, classifier=FEATURES, deep=deep, profile="full", exemplars=known
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,11 @@ def test_applied_to_the_detector_it_was_made_from_it_gives_the_taught_one(
     assert np.array_equal(made.bank.limits, taught.bank.limits)
     assert made.exemplars.version == taught.exemplars.version
     assert repr(made.exemplars.tail) == repr(taught.exemplars.tail)
+    assert made.probe is not None
+    assert taught.probe is not None
+    assert np.array_equal(made.probe.weight, taught.probe.weight)
+    assert repr(made.probe.tails) == repr(taught.probe.tails)
+    assert made.probe.version == taught.probe.version
     assert {pattern.threat for pattern in made.bank.patterns} == {"direct_injection", "prompt_leak", "jailbreak"}
 
 
@@ -70,6 +78,38 @@ def test_a_pattern_that_the_bank_has_by_now_stays_as_the_bank_has_it(untaught: D
     assert len(made.bank.patterns) == 2 + len(candidate.patterns) - 1
 
 
+def test_without_an_encoder_there_is_no_probe_and_with_another_it_is_refused(
+    untaught: Detector, candidate: Candidate
+) -> None:
+    bare = dataclasses.replace(untaught, deep=None, profile="fast")
+    assert candidate.apply(bare).probe is None
+    assert teach(bare, material.ATTACKS).probe is None
+    plain = Candidate.between(bare, teach(bare, material.ATTACKS[:3]))
+    assert plain.probe is None
+    assert Candidate.unpack("x", plain.pack()).apply(untaught).probe is None
+    other = material.encoder(seed=1)
+    with pytest.raises(ConfigError, match=other.version):
+        candidate.apply(dataclasses.replace(untaught, deep=other))
+
+
+def test_in_whatever_order_texts_are_taught_the_probe_knows_them_once(untaught: Detector, taught: Detector) -> None:
+    threats = ["prompt_leak", "jailbreak", "prompt_leak"]
+    first = teach(untaught, [], material.BENIGN[:2])
+    later = teach(first, material.ATTACKS[:3], threat=threats)
+    again = teach(later, material.ATTACKS[1:3], material.BENIGN[1:2], threat=threats[1:])
+    for one in (later, again):
+        assert one.probe is not None
+        assert taught.probe is not None
+        assert (one.probe.attacks.ids, one.probe.benign.ids) == (taught.probe.attacks.ids, taught.probe.benign.ids)
+        assert np.allclose(one.probe.weight, taught.probe.weight)
+
+
+def test_a_text_without_a_word_that_counts_teaches_the_probe_nothing(untaught: Detector) -> None:
+    found = teach(untaught, ["", " ", *material.ATTACKS[:1]])
+    assert found.probe is not None
+    assert found.probe.attacks.ids == found.exemplars.attacks.ids
+
+
 def test_another_model_is_refused_and_the_same_one_calibrated_is_not(untaught: Detector, candidate: Candidate) -> None:
     calibrated = dataclasses.replace(FEATURES, version=FEATURES.version + "+own")
     candidate.apply(dataclasses.replace(untaught, classifier=calibrated))
@@ -85,6 +125,15 @@ def test_another_model_is_refused_and_the_same_one_calibrated_is_not(untaught: D
         ("attacks.owner", lambda array: array + 100),
         ("attacks.values", lambda array: array * np.float32(np.nan)),
         ("benign.values", lambda array: array[:-1]),
+        ("attacks.states", lambda array: array * np.float16(np.nan)),
+        ("attacks.states", lambda array: array[:1]),
+        ("benign.states.owner", lambda array: array + 1),
+        ("attacks.states.owner", lambda array: array[::-1]),
+        ("attacks.states.owner", lambda array: array[0]),
+        ("benign.states", lambda array: array[:, :, :-1]),
+        ("probe.weight", lambda array: array[:-1]),
+        ("probe.weight", lambda array: array * np.float32(np.inf)),
+        ("probe.0.tail", lambda array: array * np.float32(np.nan)),
         ("card", lambda array: array[:-2]),
     ],
 )

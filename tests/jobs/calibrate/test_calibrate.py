@@ -194,6 +194,7 @@ class Encoder:
         offsets: np.ndarray,
         untrusted: np.ndarray,
         *,
+        more: None = None,
         threads: int = 1,
         place: Place = HOST,
     ) -> np.ndarray:

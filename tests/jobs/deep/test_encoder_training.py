@@ -103,7 +103,8 @@ def test_an_earlier_encoder_learns_further_with_its_own_pieces(
     first, last = (Deep.unpack("deep.npz", content) for content in (earlier.deep, further.deep))
     assert last.tokenizer.vocabulary == first.tokenizer.vocabulary
     for name, array in first.weights.items():
-        assert np.allclose(array, last.weights[name], atol=np.abs(array).max() / 100), name
+        if not name.startswith("head."):
+            assert np.allclose(array, last.weights[name], atol=np.abs(array).max() / 100), name
     page = model_card.render(further.model.card)
     assert f"learnt further from encoder {first.version}, which was kept from the same benign text" in page
     assert "learnt further" not in model_card.render(earlier.model.card)
@@ -133,7 +134,9 @@ def test_an_earlier_encoder_can_be_kept_as_it_is(shipped: tuple[Path, train.Trai
     first, last = (Deep.unpack("deep.npz", content) for content in (earlier.deep, kept.deep))
     for name, array in first.arrays.items():
         assert np.allclose(array.astype(np.float32), last.arrays[name].astype(np.float32), rtol=1e-6), name
-    assert f"it is, weights unchanged, encoder {first.version}, which was kept" in model_card.render(kept.model.card)
+    assert f"it has, below its head, the weights of encoder {first.version}, which was kept" in model_card.render(
+        kept.model.card
+    )
 
 
 def test_without_an_earlier_encoder_there_is_none_to_keep(download: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokens = rng.integers(4, len(encoder_file.PIECES), offsets[-1]).astype(np.int32)
     label = rng.integers(0, 3, 60).astype(np.int64)
     file = tmp_path_factory.mktemp("rows") / "rows.npz"
-    Rows(tokens, offsets, label, rng.random(60) < 0.3).write(file)
+    Rows(tokens, offsets, label, rng.random(60) < 0.3, np.full(60, -1, np.int32)).write(file)
     return file
 
 
@@ -83,7 +83,7 @@ def test_a_row_that_is_labelled_otherwise_changes_the_weights(rows: Path, pretra
     first = fit(rows, pretrained, tmp_path / "first.npz")
     kept = Rows.read(rows)
     label = np.where(np.arange(len(kept.label)) == 7, (kept.label + 1) % 3, kept.label)
-    Rows(kept.tokens, kept.offsets, label, kept.untrusted).write(tmp_path / "other.npz")
+    dataclasses.replace(kept, label=label).write(tmp_path / "other.npz")
     second = fit(tmp_path / "other.npz", pretrained, tmp_path / "second.npz")
     assert not all(np.array_equal(first[name], second[name]) for name in first)
 
@@ -137,7 +137,7 @@ def test_the_artefact_scores_as_the_fitted_encoder(rows: Path, pretrained: Path,
     model.eval()
     shapes = {name: array.shape for name, array in weights.items()}
     kept = {
-        "graph": np.frombuffer(graph.build(shapes, layers=1, heads=HEADS, classes=3), np.uint8),
+        "graph": np.frombuffer(graph.build(shapes, layers=1, heads=HEADS), np.uint8),
         "vocabulary": np.frombuffer("\n".join(pretrained_file.PIECES).encode(), np.uint8),
         "piece.scores": pretrained_file.SCORES,
         "card": encoder_file.arrays()["card"],

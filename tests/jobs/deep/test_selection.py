@@ -87,6 +87,43 @@ def test_windows_in_other_shapes_follow_with_the_label_and_the_channel_of_their_
     assert np.flatnonzero(rows.untrusted).tolist() == [2, 4, 9, 11]
 
 
+def plain(seen: np.ndarray, public: np.ndarray) -> Rows:
+    one = chunk()
+    scores = np.arange(len(one.pieces), dtype=np.float32)
+    return selection.plain(corpus(), public, seen, [one], scores, TOKENIZER, np.random.default_rng(0))
+
+
+def test_plain_rows_are_public_text_with_its_source_of_attacks_one_window_and_of_others_all() -> None:
+    everybody = np.ones(len(TEXTS), np.bool_)
+    rows = plain(everybody, everybody)
+    found = sorted(
+        zip(first_letters(rows), rows.label.tolist(), rows.source.tolist(), rows.untrusted.tolist(), strict=True)
+    )
+    assert found == [
+        ("a", BENIGN, 0, False),
+        ("b", HARMFUL, 0, True),
+        ("c", BENIGN, 1, False),
+        ("d", ATTACK, 1, False),
+        ("e", BENIGN, 0, False),
+        ("ignore", ATTACK, 0, True),
+        ("ignore", ATTACK, 1, False),
+    ]
+    assert sorted(first_letters(plain(everybody, np.arange(len(TEXTS)) > 4))) == ["d", "e"]
+    assert first_letters(plain(np.arange(len(TEXTS)) == 3, everybody)) == ["c"]
+
+
+def test_of_a_source_no_more_plain_texts_are_taken_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "PER_SOURCE", (1, 1, 0))
+    everybody = np.ones(len(TEXTS), np.bool_)
+    rows = plain(everybody, everybody)
+    assert sorted(zip(rows.label.tolist(), rows.source.tolist(), strict=True)) == [
+        (BENIGN, 0),
+        (BENIGN, 1),
+        (ATTACK, 0),
+        (ATTACK, 1),
+    ]
+
+
 def test_what_is_not_to_be_seen_is_not() -> None:
     rows = select(np.array([True, False, True, True, False, True, False]))
     assert first_letters(rows) == ["a", "b", "c", "d"]
