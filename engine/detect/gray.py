@@ -95,11 +95,12 @@ def judge(
     threads: int = 1,
     place: Place = HOST,
 ) -> F32:
-    """What ``deep`` makes of the windows ``chosen`` int64 (D,): float32 (D, 1), the attack margin of each, or (D, 2)
-    with what ``more`` gives beside it.
+    """What ``deep`` makes of the windows ``chosen`` int64 (D,), all that are judged of their rows: float32 (D, 1), the
+    attack margin of each, or (D, 2) with what ``more`` gives beside it.
 
     ``untrusted`` bool (B,) and ``units`` float64 (B,) are of all rows: those longer than one text are judged by
-    paragraph, and a window has the highest of its own.
+    paragraph, and a window has the highest of its own. Of more parts the highest is higher: from the margins ln of the
+    number of parts that were looked at in the row is taken (Bonferroni's bound, in nats).
     """
     row = pieces.row[chosen]
     values, offsets, owner = paragraphs(*pieces.take(chosen), units[row] > 1.0)
@@ -107,6 +108,7 @@ def judge(
     found = np.delete(found, 1, axis=1)  # harmful requests are not judged here
     highest = np.full((len(chosen), found.shape[1]), -np.inf, np.float32)
     np.maximum.at(highest, owner, found)
+    highest[:, 0] -= np.log(np.maximum(np.bincount(row[owner], minlength=len(units)), 1))[row]
     return highest
 
 

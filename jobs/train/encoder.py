@@ -6,9 +6,10 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -194,12 +195,18 @@ def _scores(encoder: Deep, chunks: list[Chunk], logits: F32, rows: npt.NDArray[n
         untrusted, units, said = stages.untrusted[these], stages.units[these], logits[first:last]
         marked = gray.marked(chunk.views, chunk.pieces, said, chunk.matches.margin, chunk.found, mine)
         window = gray.windows(chunk.pieces, said, mine, untrusted, marked)
-        for start in range(0, len(window), BATCH_WINDOWS):
-            part = window[start : start + BATCH_WINDOWS]
+        for part in _whole_rows(window, chunk.pieces.row[window]):
             margin = gray.judge(encoder, chunk.pieces, part, untrusted, units, threads=os.cpu_count() or 1)
             np.maximum.at(out, chunk.pieces.row[part] + chunk.first_row, margin[:, 0])
         first = last
     return out[rows]
+
+
+def _whole_rows(window: npt.NDArray[np.int64], row: npt.NDArray[np.integer[Any]]) -> Iterator[npt.NDArray[np.int64]]:
+    """``window`` int64 (D,) in runs of about BATCH_WINDOWS that leave the windows of a ``row`` (D,) together."""
+    first = np.flatnonzero(np.diff(row, prepend=-1))
+    run = first // BATCH_WINDOWS
+    yield from np.split(window, first[1:][np.diff(run) > 0]) if len(window) else ()
 
 
 def _head(
