@@ -32,7 +32,7 @@ PENALTY = 2e-5
 """What half the square of a weight costs beside the mean loss of a row, states having length 1 on average."""
 TURNS = 200
 REMEMBERED = 20_000
-"""Texts whose states an encoder keeps for the next time they are taught, some 3 KB each."""
+"""Texts whose states an encoder keeps for the next time they are taught, 1.5 KB a part."""
 SIDES = (False, True)
 """Whether a text is taken for a document's: what the two parts of `States` are."""
 
@@ -162,6 +162,11 @@ class Probe:
         parts = (self.attacks.values, self.benign.values, self.weight, np.float64(self.bias))
         return hashlib.sha256(b"|".join(part.tobytes() for part in parts)).hexdigest()[:12]
 
+    def fits(self, deep: Deep) -> bool:
+        """Whether it is of ``deep``, as the names and sizes say."""
+        where = columns(deep)
+        return self.attacks.version == deep.version and self.weight.shape == (where.stop - where.start,)
+
     def column(self, deep: Deep) -> Column | None:
         """The score as one over all that `Deep.pooled` gives; None where no attack was taught."""
         if not self.tails:
@@ -184,15 +189,17 @@ def remembered(texts: Mapping[str, str], classifier: Classifier, deep: Deep, mos
     of the last REMEMBERED."""
     known = deep.remembered
     keys = {name: f"{name} {most} {classifier.version}" for name in texts}
-    new = [name for name, key in keys.items() if key not in known]
+    found = {name: known.get(key) for name, key in keys.items()}  # another thread may empty it meanwhile
+    new = [name for name, states in found.items() if states is None]
     made = States.of(new, [texts[name] for name in new], classifier, deep, most=most)
-    fresh = {keys[name]: made.texts(k, k + 1) for k, name in enumerate(new)}
-    all_of = {**{key: known[key] for key in keys.values() if key in known}, **fresh}
-    if len(known) + len(fresh) > REMEMBERED:
-        known.clear()
-    known.update(fresh)
+    found |= {name: made.texts(k, k + 1) for k, name in enumerate(new)}
+    known.update({keys[name]: found[name] for name in new})
+    for key in list(known)[: max(len(known) - REMEMBERED, 0)]:
+        known.pop(key, None)
     where = columns(deep)
-    return States.together([all_of[key] for key in keys.values()], where.stop - where.start, deep.version)
+    return States.together(
+        [states for states in found.values() if states is not None], where.stop - where.start, deep.version
+    )
 
 
 def columns(deep: Deep) -> slice:

@@ -172,13 +172,15 @@ class Reference:
         }  # fmt: skip
         if {key: array.dtype for key, array in arrays.items()} != {key: np.dtype(kind) for key, kind in kinds.items()}:
             raise ArtefactError(name, f"holds {', '.join(sorted(arrays))}, expected {', '.join(sorted(kinds))}")
+        if any(arrays[key].ndim != 1 for key in ("head", "row", "sizes", "steps", "counts")):
+            raise ArtefactError(name, "its arrays do not fit each other")
         head, row = arrays["head"].astype(np.int64).tolist(), arrays["row"].astype(np.int32)
         if len(head) != 4 or head[0] != FORMAT:
             raise ArtefactError(name, f"is of format {head[:1]}, this version reads format {FORMAT}")
         _, bits, texts, beside = head
         indptr = np.concatenate([[0], np.cumsum(arrays["sizes"].astype(np.int64))]).astype(np.int64)
         steps, counts = arrays["steps"].astype(np.int64), arrays["counts"].astype(np.float32)
-        if len(indptr) != len(row) + 1 or not indptr[-1] == len(steps) == len(counts) or texts - beside < 50:
+        if len(indptr) != len(row) + 1 or not indptr[-1] == len(steps) == len(counts) or not 0 < beside <= texts - 50:
             raise ArtefactError(name, "its arrays do not fit each other")
         total = np.concatenate([[0], np.cumsum(steps)])
         indices = total[1:] - np.repeat(total[indptr[:-1]], np.diff(indptr))
@@ -190,7 +192,7 @@ class Reference:
             arrays["states.scale"].astype(np.float32),
             arrays["encoder"].tobytes().decode("ascii", "replace"),
         )
-        if scale.ndim != 1 or held.shape[-1:] != scale.shape:
+        if scale.ndim != 1 or held.shape[-1:] != scale.shape or (encoder and not scale.size):
             raise ArtefactError(name, "its states do not fit its texts")
         names = tuple(f"reference.{k}" for k in range(texts if encoder else 0))
         with np.errstate(over="ignore"):

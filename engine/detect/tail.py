@@ -71,6 +71,8 @@ class Tail:
 
     def is_sound(self) -> bool:
         """Whether every number is one a distribution can have."""
+        if self.values.ndim != 1 or self.values.shape != self.survival.shape:
+            return False
         finite = np.isfinite(self.values).all() and np.isfinite([self.rate, self.shape, self.scale]).all()
         falling = len(self.values) > 0 and bool(
             np.all(np.diff(self.values) > 0) and np.all(np.diff(self.survival) <= 0)

@@ -56,7 +56,7 @@ class Candidate:
         return cls(model_of(before), exemplars.bits, exemplars.attacks, exemplars.benign, added, after.probe)
 
     def apply(self, detector: Detector) -> Detector:
-        """``detector`` with this in it.
+        """``detector`` with this in it, beside what it was taught.
 
         Raises:
             ConfigError: it was learnt with another model or encoder, or a pattern does not fit the bank.
@@ -78,12 +78,16 @@ class Candidate:
             self.attacks, self.benign, features=detector.classifier, reference=detector.exemplars.reference
         )
         probe = None if detector.deep is None else self.probe
-        if probe is not None and detector.deep is not None and probe.attacks.version != detector.deep.version:
-            expected = (
-                f"what was learnt with encoder {detector.deep.version}, not {probe.attacks.version}: propose again"
-            )
+        deep = detector.deep
+        if probe is not None and deep is not None and not probe.fits(deep):
+            expected = f"what was learnt with encoder {deep.version}, not {probe.attacks.version}: propose again"
             raise ConfigError("learned", self.version, expected)
-        return dataclasses.replace(detector, bank=bank, exemplars=made, probe=probe)
+        own, reference = detector.probe, made.reference
+        if own is not None and probe is not None and reference is not None:
+            probe = Probe.of(probe.attacks.joined(own.attacks), probe.benign.joined(own.benign), reference.states)
+        # What the detector was taught by itself stays.
+        exemplars = detector.exemplars.joined(made)
+        return dataclasses.replace(detector, bank=bank, exemplars=exemplars, probe=own if probe is None else probe)
 
     def pack(self) -> bytes:
         """The bytes of its file; equal candidates have equal bytes. `unpack` is the reverse."""
@@ -127,7 +131,7 @@ class Candidate:
             patterns = tuple(_pattern(name, fields) for fields in card["patterns"])
             model = str(card["model"])
             probe = _probe(name, arrays, card) if "encoder" in card else None
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, OverflowError, TypeError, ValueError) as error:
             raise ArtefactError(name, f"is no candidate: {error!r}") from error
         return cls(model, bits, attacks, benign, patterns, probe, hashlib.sha256(content).hexdigest())
 

@@ -151,6 +151,16 @@ def test_states_are_remembered_and_those_of_one_text_are_its_own() -> None:
     assert np.array_equal(again.texts(4, 5).values, first.texts(0, 1).values)
 
 
+def test_no_more_texts_are_remembered_than_is_said_the_oldest_going_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "REMEMBERED", 3)
+    encoder = material.encoder()
+    texts = {str(k): text for k, text in enumerate(material.BENIGN[:5])}
+    found = probe.remembered(texts, FEATURES, encoder, 2)
+    assert found.ids == tuple(texts)
+    assert [key.partition(" ")[0] for key in encoder.remembered] == ["2", "3", "4"]
+    assert np.array_equal(probe.remembered(texts, FEATURES, encoder, 2).values, found.values)
+
+
 def said(p: list[float], probed: list[float], asked: list[bool] | None = None) -> tuple[np.ndarray, list[bool]]:
     """Fused p-values of rows whose p is ``p`` for one threat, after the probe, and the rows that it decided."""
     by_type = np.ones((len(p), 4))

@@ -96,6 +96,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ("head", lambda a: a + np.array([1, 0, 0, 0], np.int32), "format"),
         ("head", lambda a: a + np.array([0, -10, 0, 0], np.int32), "cannot be"),
         ("row", lambda a: a[::-1].copy(), "cannot be"),
+        ("head", lambda a: a[0], "do not fit"),
+        ("head", lambda a: a - np.array([0, 0, 0, 65], np.int32), "do not fit"),
         ("row", lambda a: a[1:], "do not fit"),
         ("counts", lambda a: a * np.uint8(0), "cannot be"),
         ("counts", lambda a: a.astype(np.float32), "holds"),

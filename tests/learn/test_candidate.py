@@ -87,6 +87,10 @@ def test_without_an_encoder_there_is_no_probe_and_with_another_it_is_refused(
     plain = Candidate.between(bare, teach(bare, material.ATTACKS[:3]))
     assert plain.probe is None
     assert Candidate.unpack("x", plain.pack()).apply(untaught).probe is None
+    assert candidate.probe is not None
+    narrow = dataclasses.replace(candidate.probe, weight=candidate.probe.weight[:1])
+    with pytest.raises(ConfigError, match="propose again"):
+        dataclasses.replace(candidate, probe=narrow).apply(untaught)
     other = material.encoder(seed=1)
     with pytest.raises(ConfigError, match=other.version):
         candidate.apply(dataclasses.replace(untaught, deep=other))
@@ -102,6 +106,18 @@ def test_in_whatever_order_texts_are_taught_the_probe_knows_them_once(untaught: 
         assert taught.probe is not None
         assert (one.probe.attacks.ids, one.probe.benign.ids) == (taught.probe.attacks.ids, taught.probe.benign.ids)
         assert np.allclose(one.probe.weight, taught.probe.weight)
+
+
+def test_what_a_detector_was_taught_by_itself_stays_beside_a_candidate(
+    untaught: Detector, candidate: Candidate
+) -> None:
+    made = candidate.apply(teach(untaught, material.ATTACKS[3:], material.BENIGN[5:6]))
+    assert made.probe is not None
+    for one in (made.exemplars.attacks, made.probe.attacks):
+        assert len(one) == 4
+    assert len(made.exemplars.benign) == len(made.probe.benign) == 3
+    bare = dataclasses.replace(untaught, deep=None, profile="fast")
+    assert len(candidate.apply(teach(bare, material.ATTACKS[3:])).exemplars.attacks) == 4
 
 
 def test_a_text_without_a_word_that_counts_teaches_the_probe_nothing(untaught: Detector) -> None:
@@ -134,6 +150,9 @@ def test_another_model_is_refused_and_the_same_one_calibrated_is_not(untaught: D
         ("probe.weight", lambda array: array[:-1]),
         ("probe.weight", lambda array: array * np.float32(np.inf)),
         ("probe.0.tail", lambda array: array * np.float32(np.nan)),
+        ("probe.0.tail", lambda array: np.full_like(array, np.inf)),
+        ("probe.0.values", lambda array: np.linspace(0.0, 1.0, 1000)),
+        ("probe.1.values", lambda array: array[None]),
         ("card", lambda array: array[:-2]),
     ],
 )
