@@ -5,13 +5,14 @@ A long text is judged piece by piece, so that an attack in the middle of 100 KB 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from aimds.detect.normalize import Views
+from aimds.detect.normalize import Views, normalize
 
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int64]
@@ -59,6 +60,14 @@ def windows(
         views.values, views.offsets[:-1], views.offsets[1:], window_bytes, stride_bytes, single_bytes
     )
     return Windows(values, offsets, view, views.rows[view], base)
+
+
+def windows_of(texts: Sequence[str]) -> Windows:
+    """The windows of ``texts``, folded and decoded."""
+    encoded = [text.encode("utf-8", "replace") for text in texts]
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(text) for text in encoded], out=offsets[1:])
+    return windows(normalize(np.frombuffer(b"".join(encoded), np.uint8), offsets))
 
 
 def highest(scores: npt.NDArray[np.float32], owner: Ints, rows: int) -> npt.NDArray[np.float32]:

@@ -17,8 +17,7 @@ import numpy.typing as npt
 from aimds.detect import gray, tail
 from aimds.detect.classifier import Classifier
 from aimds.detect.deep import Column, Deep, texts_of
-from aimds.detect.features import highest, windows
-from aimds.detect.normalize import normalize
+from aimds.detect.features import highest, windows_of
 from aimds.detect.tail import Tail
 from aimds.errors import ConfigError
 
@@ -62,10 +61,7 @@ class States:
         threads: int = 1,
     ) -> States:
         """The states of ``texts``: of a long one those of the ``most`` windows with the highest attack score."""
-        encoded = [text.encode("utf-8", "replace") for text in texts]
-        offsets = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum([len(text) for text in encoded], out=offsets[1:])
-        pieces = windows(normalize(np.frombuffer(b"".join(encoded), np.uint8), offsets))
+        pieces = windows_of(texts)
         logits = classifier.score(pieces.values, pieces.offsets)
         chosen = gray.windows(pieces, logits, np.arange(len(texts)), np.zeros(len(texts), np.bool_))
         row = pieces.row[chosen]

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from aimds import data, kernels
 from aimds.detect.classifier import ATTACK, Classifier
 from aimds.detect.deep import Deep
-from aimds.detect.features import windows
-from aimds.detect.normalize import normalize
+from aimds.detect.features import windows_of
 from aimds.detect.probe import States
 from aimds.errors import ArtefactError
 
@@ -68,10 +67,7 @@ def weights(features: Classifier) -> F32:
 def grams(texts: Sequence[str], features: Classifier, *, most: int) -> Grams:
     """N-grams of the ``most`` windows of each text with the highest attack score, those that count; encoded parts are
     decoded."""
-    encoded = [text.encode("utf-8", "replace") for text in texts]
-    offsets = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum([len(text) for text in encoded], out=offsets[1:])
-    pieces = windows(normalize(np.frombuffer(b"".join(encoded), np.uint8), offsets))
+    pieces = windows_of(texts)
     indptr, indices, counts = kernels.ngram_hash(pieces.values, pieces.offsets, bits=features.bits)
     logits = kernels.linear(
         indptr, indices, counts, features.weights, features.scale, features.idf, features.bias

@@ -111,12 +111,12 @@ def plain(
     row = np.concatenate([chunk.pieces.row.astype(np.int64) + chunk.first_row for chunk in chunks])
     label = _classes(corpus)
     _, names = np.unique(corpus.source.astype(str), return_inverse=True)
+    best = np.lexsort((-attack, row))
     window = []
     for kind, most in enumerate(PER_SOURCE):
         mine = rng.permutation(np.flatnonzero(public & seen & (label == kind)))
         chosen = np.concatenate([mine[names[mine] == one][:most] for one in np.unique(names[mine])] or [mine])
-        order = np.lexsort((-attack, row))
-        order = order[np.isin(row[order], chosen)]
+        order = best[np.isin(row[best], chosen)]
         rank = np.arange(len(order)) - np.searchsorted(row[order], row[order])
         window.append(order[rank < (1 if kind == ATTACK else MAX_WINDOWS)])
     chosen = np.sort(np.concatenate(window))
