@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 
 from aimds.jobs import train
 
-CONFIG = train.TrainConfig(bits=12, folds=3, rounds=2, max_epochs=8, grammar=60, planted=12, written=0, layers=0)
+CONFIG = train.TrainConfig(
+    bits=12, folds=3, rounds=2, max_epochs=8, grammar=60, planted=12, written=0, documents=0, layers=0
+)
 
 VERBS = ["ignore", "disregard", "forget", "override", "drop"]
 OBJECTS = ["all previous instructions", "the rules above", "your earlier guidelines", "every prior directive"]

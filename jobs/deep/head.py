@@ -1,9 +1,9 @@
 """The head that an encoder is shipped with: logistic regression over the mean states of its last layers.
 
 The head that an encoder is fine-tuned with sees every window alike, most of them made here. That which ships is fitted
-again when all else is done: half of what counts are those windows, half is public text as it comes, each source as much
-as any other. It sees several layers: the lower ones keep more of what the encoder knew before (Kumar et al. 2022, arXiv
-2202.10054). The body stays as it is.
+again when all else is done: a fifth of what counts are stretches of documents of our own, and of the rest half are
+those windows, half is public text as it comes, each source as much as any other. It sees several layers: the lower ones
+keep more of what the encoder knew before (Kumar et al. 2022, arXiv 2202.10054). The body stays as it is.
 Figures: docs/design/0014.
 """
 
@@ -22,19 +22,29 @@ CLASS_SHARES = (0.45, 0.5, 0.05)
 """What benign windows, attacks and harmful requests count together."""
 BY_SOURCE = 0.5
 """What the windows that count for a public source are of a class, beside those that count by themselves."""
+DOCUMENTS = 0.2
+"""What the windows of documents of our own are of a class that has some, beside all others."""
+ALONE, DOCUMENT = -1, -2
+"""In place of a public source: a window that counts by itself, a window of a document of our own."""
 
 
 def counts(label: npt.NDArray[np.int64], source: npt.NDArray[np.int32]) -> F64:
-    """What each of R windows counts, float64 (R,), sum 1: CLASS_SHARES, and of a class BY_SOURCE by public source, each
-    as much as any other, the rest all windows of none alike.
+    """What each of R windows counts, float64 (R,), sum 1: CLASS_SHARES, and of a class DOCUMENTS all windows of
+    documents alike, of the rest BY_SOURCE by public source, each as much as any other, and those that are left alike.
 
     Args:
-        label: int64 (R,). source: int32 (R,), -1 for windows that count by themselves.
+        label: int64 (R,). source: int32 (R,), ALONE, DOCUMENT or the number of a public source.
     """
     out = np.zeros(len(label))
     for kind, share in enumerate(CLASS_SHARES):
         mine = label == kind
-        public, alone = np.flatnonzero(mine & (source >= 0)), np.flatnonzero(mine & (source < 0))
+        public, alone, document = (
+            np.flatnonzero(mine & one) for one in (source >= 0, source == ALONE, source == DOCUMENT)
+        )
+        by_document = DOCUMENTS if len(public) + len(alone) else 1.0
+        by_document *= len(document) > 0
+        out[document] = by_document * share / max(len(document), 1)
+        share *= 1.0 - by_document
         by_source = BY_SOURCE if len(public) and len(alone) else float(len(public) > 0)
         if len(public):
             each = 1.0 / np.bincount(source[public])[source[public]]

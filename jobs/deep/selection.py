@@ -15,7 +15,7 @@ import numpy.typing as npt
 from aimds.detect.deep import Tokenizer, texts_of
 from aimds.detect.gray import MAX_WINDOWS
 from aimds.jobs.corpus import Corpus
-from aimds.jobs.deep import shapes
+from aimds.jobs.deep import head, shapes
 from aimds.jobs.deep.finetune import Rows
 from aimds.jobs.train.windows import Chunk
 from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
@@ -46,13 +46,16 @@ def aside(
     group: int,
     public: npt.NDArray[np.bool_],
     attacks: bool,
+    counted: npt.NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.bool_]:
     """Rows the encoder never sees, bool (N,): the fold ``group``, and of other public benign text one in ASIDE.
 
-    Unless ``attacks`` the public attacks of the fold are seen all the same: tails need benign text alone.
+    Unless ``attacks`` the public attacks of the fold are seen all the same: tails need benign text alone. There is a
+    draw for each row of ``counted`` bool (N,) alone: those it leaves out, none of them public, change no other's.
     """
-    drawn = rng.random(len(corpus)) < 1.0 / ASIDE
+    drawn = np.zeros(len(corpus), np.bool_)
+    drawn[counted] = rng.random(np.count_nonzero(counted)) < 1.0 / ASIDE
     grouped = (fold == group) & (attacks | ~public | (corpus.label == 0))
     return np.asarray(grouped | (public & (corpus.label == 0) & drawn), np.bool_)
 
@@ -94,20 +97,22 @@ def select(
     texts = _texts(chunks, _windows(row, attack, chosen, label, rng))
     shaped, of = shapes.more(texts, label[chosen] == BENIGN, rng)
     chosen = np.concatenate([chosen, chosen[of]])
-    return _rows(corpus, chosen, label, [*texts, *shaped], np.full(len(chosen), -1, np.int32), tokenizer)
+    return _rows(corpus, chosen, label, [*texts, *shaped], np.full(len(chosen), head.ALONE, np.int32), tokenizer)
 
 
 def plain(
     corpus: Corpus,
     public: npt.NDArray[np.bool_],
+    document: npt.NDArray[np.bool_],
     seen: npt.NDArray[np.bool_],
     chunks: list[Chunk],
     attack: npt.NDArray[np.float32],
     tokenizer: Tokenizer,
     rng: np.random.Generator,
 ) -> Rows:
-    """Rows of public text as it comes, no source for more than another: up to PER_SOURCE texts of each, of an attack
-    the window that ``attack`` ranks highest, of others as many as the encoder is shown. Arguments as in `select`."""
+    """Rows of public text as it comes, no source for more than another: up to PER_SOURCE texts of each, and all of
+    ``document`` bool (N,), the documents of our own. Of an attack it is the window that ``attack`` ranks highest, of
+    others as many as the encoder is shown. Arguments as in `select`."""
     row = np.concatenate([chunk.pieces.row.astype(np.int64) + chunk.first_row for chunk in chunks])
     label = _classes(corpus)
     _, names = np.unique(corpus.source.astype(str), return_inverse=True)
@@ -115,13 +120,15 @@ def plain(
     window = []
     for kind, most in enumerate(PER_SOURCE):
         mine = rng.permutation(np.flatnonzero(public & seen & (label == kind)))
-        chosen = np.concatenate([mine[names[mine] == one][:most] for one in np.unique(names[mine])] or [mine])
+        by_source = [mine[names[mine] == one][:most] for one in np.unique(names[mine])]
+        chosen = np.concatenate([*by_source, np.flatnonzero(document & (label == kind))])
         order = best[np.isin(row[best], chosen)]
         rank = np.arange(len(order)) - np.searchsorted(row[order], row[order])
         window.append(order[rank < (1 if kind == ATTACK else MAX_WINDOWS)])
     chosen = np.sort(np.concatenate(window))
     mine = row[chosen]
-    return _rows(corpus, mine, label, _texts(chunks, chosen), names[mine].astype(np.int32), tokenizer)
+    source = np.where(document, head.DOCUMENT, names)[mine].astype(np.int32)
+    return _rows(corpus, mine, label, _texts(chunks, chosen), source, tokenizer)
 
 
 def _classes(corpus: Corpus) -> npt.NDArray[np.int64]:

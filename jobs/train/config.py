@@ -11,6 +11,7 @@ FEWEST_BENIGN = 250
 LEAVE_OUT = ("source", "row")
 LEAST = {
     "written": 0,
+    "documents": 0,
     "rounds": 1,
     "max_epochs": 1,
     "deep_fits": 1,
@@ -29,8 +30,9 @@ class TrainConfig:
     ``pairs``: times each pattern of the bank stands beside a benign text among the training texts · ``grammar``: texts
     the grammar makes, half of them attacks · ``ordinary``: ordinary texts of our own in other languages ·
     ``everyday``: ordinary English texts of our own with the words of attacks in them · ``written``: times each text
-    that is written out stands among the training texts, first as it is, then varied · ``planted``: documents with and
-    without a planted instruction.
+    that is written out stands among the training texts, first as it is, then varied · ``documents``: stretches of
+    documents of our own, a third of them with an attack in it · ``planted``: public documents with and without a
+    planted instruction.
 
     Folds. ``leave_out``: what out-of-fold scores are made without, ``source`` or ``row``: rows drawn at random show how
     well a model does on more of the same, and calibrate one that is of no use elsewhere.
@@ -61,6 +63,7 @@ class TrainConfig:
     ordinary: int = 8_000
     everyday: int = 2_000
     written: int = 2
+    documents: int = 3000
     planted: int = 4000
     bits: int = 19
     cost: float = 0.5

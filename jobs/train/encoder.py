@@ -23,6 +23,7 @@ from aimds.jobs.corpus import Corpus
 from aimds.jobs.deep import graph, head, pretrained, selection
 from aimds.jobs.deep.finetune import Rows, Settings, average, finetune
 from aimds.jobs.scan.worker import die_with_parent
+from aimds.jobs.train import synthesis
 from aimds.jobs.train.config import TrainConfig
 from aimds.jobs.train.windows import Chunk
 from aimds.jobs.train.work import Folder
@@ -65,7 +66,8 @@ def train(
     """
     tokenizer = _begun(folder, earlier, chunks, config, kept)
     rng = np.random.default_rng(config.seed + 1)
-    aside = selection.aside(corpus, fold, config.deep_aside, public, config.deep_judged, rng)
+    document = synthesis.is_document(corpus.source)
+    aside = selection.aside(corpus, fold, config.deep_aside, public, config.deep_judged, ~document, rng)
     rows_file = kept.file("rows")
     if not rows_file.exists():
         measure = selection.Measure(config.deep_attacks, config.deep_benign, config.deep_harmful, config.deep_own)
@@ -92,7 +94,7 @@ def train(
     plain_file = kept.file("plain")
     if not plain_file.exists():
         rng = np.random.default_rng(config.seed + 4)
-        selection.plain(corpus, public, ~aside, chunks, logits[:, ATTACK], tokenizer, rng).write(plain_file)
+        selection.plain(corpus, public, document, ~aside, chunks, logits[:, ATTACK], tokenizer, rng).write(plain_file)
     weights |= _head(weights, {"rows": rows, "plain": Rows.read(plain_file)}, tokenizer, card, config, kept, say)
     packed = _pack(weights, tokenizer, card)
     margins = kept.load("margins")

@@ -14,7 +14,7 @@ import pyarrow as pa
 from aimds.detect.patterns import Bank
 from aimds.detect.texts import Texts
 from aimds.jobs.corpus import Corpus
-from aimds.jobs.grammar import Grammar, Sample, planted, prose, written
+from aimds.jobs.grammar import Grammar, Sample, documents, planted, prose, written
 from aimds.jobs.train.config import TrainConfig
 from aimds.schema import CHANNELS
 
@@ -29,6 +29,8 @@ SAMPLED = 600
 
 ORDINARY = f"{OWN}ordinary "
 """Names of sources of ordinary text, which quotes no attack."""
+DOCUMENTS = f"{OWN}{documents.FAMILY} "
+"""Names of sources of stretches of our own documents with an attack in them; those without are ordinary text."""
 LOOK_ALIKE = " look-alike"
 """Names of sources of harmless texts that sound like attacks end with this."""
 OTHERS = "other languages"
@@ -47,6 +49,12 @@ def is_ordinary(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
     return np.array([str(name).startswith(ORDINARY) for name in source], np.bool_)
 
 
+def is_document(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Which rows are stretches of documents made here, with or without an attack, bool (N,)."""
+    names = (DOCUMENTS, f"{ORDINARY}{documents.FAMILY} ")
+    return np.array([str(name).startswith(names) for name in source], np.bool_)
+
+
 def is_foreign_look_alike(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
     """Which rows are look-alikes of attacks that were written out in other languages than English, bool (N,)."""
     name = _named(written.FAMILY, OTHERS, 0)
@@ -58,7 +66,8 @@ def with_own(
 ) -> tuple[Corpus, npt.NDArray[np.int64]]:
     """``corpus`` and ``fold`` with the texts made here added.
 
-    Every pattern of ``bank`` and every text that is written out stands alone once, in no fold (-1), the patterns
+    Every pattern of ``bank`` and every text that is written out stands alone once, in no fold (-1), as do
+    ``config.documents`` stretches of documents, the patterns
     ``config.pairs`` times beside a benign text of a fold; what the grammar makes and what varies the texts written out
     is dealt over the folds, whose texts it may carry.
     """
@@ -68,6 +77,9 @@ def with_own(
     ]
     singles = [sample for family in written.load() for sample in family.samples()] if config.written else []
     rows += singles
+    if config.documents:  # with draws of their own, so that all others are the same without them
+        own = np.random.default_rng(config.seed + 5)
+        rows += documents.stretches(own, config.documents, documents.load(), singles)
     folds = [-1] * len(rows)
     lengths = np.diff(corpus.texts.offsets)
     plain = (corpus.label == 0) & (corpus.category == "benign")
@@ -109,8 +121,10 @@ def _source(row: Sample) -> str:
     if row.family == "ordinary":
         return f"{ORDINARY}{row.lang}"
     # The other languages are one source: as twenty of them they would outweigh all public attacks.
-    kind = row.family if row.family in ("bank", "pairs", "planted", written.FAMILY) else "grammar"
     lang = row.lang if row.lang in ("en", "mixed") else OTHERS
+    if row.family == documents.FAMILY:
+        return f"{DOCUMENTS if row.label else f'{ORDINARY}{documents.FAMILY} '}{lang}"
+    kind = row.family if row.family in ("bank", "pairs", "planted", written.FAMILY) else "grammar"
     return _named(kind, lang, row.label)
 
 

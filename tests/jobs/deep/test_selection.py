@@ -15,7 +15,7 @@ from aimds.detect.normalize import normalize
 from aimds.detect.patterns import Matches
 from aimds.detect.texts import Texts
 from aimds.jobs.corpus import Corpus
-from aimds.jobs.deep import selection
+from aimds.jobs.deep import head, selection
 from aimds.jobs.deep.finetune import Rows
 from aimds.jobs.deep.selection import ATTACK, BENIGN, HARMFUL, Measure
 from aimds.jobs.train.windows import Chunk
@@ -87,10 +87,11 @@ def test_windows_in_other_shapes_follow_with_the_label_and_the_channel_of_their_
     assert np.flatnonzero(rows.untrusted).tolist() == [2, 4, 9, 11]
 
 
-def plain(seen: np.ndarray, public: np.ndarray) -> Rows:
+def plain(seen: np.ndarray, public: np.ndarray, document: np.ndarray | None = None) -> Rows:
     one = chunk()
     scores = np.arange(len(one.pieces), dtype=np.float32)
-    return selection.plain(corpus(), public, seen, [one], scores, TOKENIZER, np.random.default_rng(0))
+    ours = np.zeros(len(TEXTS), np.bool_) if document is None else document
+    return selection.plain(corpus(), public, ours, seen, [one], scores, TOKENIZER, np.random.default_rng(0))
 
 
 def test_plain_rows_are_public_text_with_its_source_of_attacks_one_window_and_of_others_all() -> None:
@@ -110,6 +111,17 @@ def test_plain_rows_are_public_text_with_its_source_of_attacks_one_window_and_of
     ]
     assert sorted(first_letters(plain(everybody, np.arange(len(TEXTS)) > 4))) == ["d", "e"]
     assert first_letters(plain(np.arange(len(TEXTS)) == 3, everybody)) == ["c"]
+
+
+def test_documents_of_our_own_are_all_taken_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "PER_SOURCE", (0, 0, 0))
+    document = np.isin(np.arange(len(TEXTS)), (0, 3, 4))
+    rows = plain(~document, ~document, document)
+    assert sorted(zip(first_letters(rows), rows.label.tolist(), rows.source.tolist(), strict=True)) == [
+        ("a", BENIGN, head.DOCUMENT),
+        ("c", BENIGN, head.DOCUMENT),
+        ("ignore", ATTACK, head.DOCUMENT),
+    ]
 
 
 def test_of_a_source_no_more_plain_texts_are_taken_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,13 +165,30 @@ def test_a_group_of_sources_and_an_eighth_of_the_other_benign_text_are_put_aside
     many = Corpus("own", texts, label, words, words, words, np.zeros(8000, np.int8), {})
     fold = np.arange(8000) % 3 - 1
     public = np.arange(8000) % 2 == 0
-    aside = selection.aside(many, fold, group, public, True, np.random.default_rng(0))
+    whole = np.ones(8000, np.bool_)
+    aside = selection.aside(many, fold, group, public, True, whole, np.random.default_rng(0))
     assert aside[fold == group].all()
     elsewhere = fold != group
     assert not aside[elsewhere & (label == 1)].any()
     assert not aside[elsewhere & ~public].any()
     assert 0.09 < aside[elsewhere & public & (label == 0)].mean() < 0.16
-    tails_alone = selection.aside(many, fold, group, public, False, np.random.default_rng(0))
+    tails_alone = selection.aside(many, fold, group, public, False, whole, np.random.default_rng(0))
     differs = aside != tails_alone
     assert np.array_equal(differs, (fold == group) & public & (label == 1))
     assert not tails_alone[differs].any()
+
+
+def test_rows_without_a_draw_change_none_of_the_others() -> None:
+    def corpus(size: int) -> Corpus:
+        texts = Texts.from_arrow(pa.array(["x"] * size, pa.large_string()))
+        words = np.array(["x"] * size, object)
+        return Corpus("own", texts, np.zeros(size, np.int8), words, words, words, np.zeros(size, np.int8), {})
+
+    fold, public = np.arange(500) % 5, np.ones(500, np.bool_)
+    before = selection.aside(corpus(500), fold, 2, public, True, public, np.random.default_rng(0))
+    counted = np.insert(public, [3, 3, 200], False)
+    after = selection.aside(
+        corpus(503), np.insert(fold, [3, 3, 200], -1), 2, counted, True, counted, np.random.default_rng(0)
+    )
+    assert np.array_equal(after[counted], before)
+    assert not after[~counted].any()

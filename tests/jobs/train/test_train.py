@@ -164,6 +164,7 @@ def test_a_corpus_that_cannot_be_learnt_from_is_refused(
         {"deep_hidden": 1.0},
         {"deep_hidden": -0.1},
         {"written": -1},
+        {"documents": -1},
         {"rounds": 0},
         {"max_epochs": 0},
         {"tolerance": 0.0},
@@ -196,6 +197,27 @@ def test_a_text_written_out_stands_alone_once_and_is_then_varied_inside_the_fold
     assert set(joined.source[ours & (joined.label == 1)]) == ({"aimds written en"} if times else set())
     assert set(joined.source[ours & (joined.label == 0)]) == ({"aimds written en look-alike"} if times else set())
     assert set(joined.threat[ours & (joined.label == 1)]) == ({"prompt_leak"} if times else set())
+
+
+def test_stretches_of_documents_stand_in_no_fold_and_change_no_other_text(tmp_path: Path) -> None:
+    labelled = corpus.read(small_corpus.write(tmp_path / "own.parquet"))
+    folds = corpus.folds(labelled.source, labelled.label, CONFIG.folds)
+    bank = Bank.load(calibrated=False)
+    without, fold = synthesis.with_own(labelled, folds, bank, dataclasses.replace(CONFIG, written=1))
+    joined, folds_of = synthesis.with_own(labelled, folds, bank, dataclasses.replace(CONFIG, written=1, documents=60))
+    ours = synthesis.is_document(joined.source)
+    assert ours.sum() == 60
+    assert set(folds_of[ours]) == {-1}
+    names = set(joined.source[ours])
+    assert names == {
+        f"aimds {kind}documents {lang}" for kind in ("", "ordinary ") for lang in ("en", "other languages")
+    }
+    assert set(joined.label[ours & synthesis.is_ordinary(joined.source)]) == {0}
+    assert joined.label[ours].sum() == 20
+    assert not synthesis.is_document(without.source).any()
+    others = np.flatnonzero(~ours)
+    assert [joined.texts.raw(int(row)) for row in others] == [without.texts.raw(row) for row in range(len(without))]
+    assert np.array_equal(folds_of[others], fold)
 
 
 def test_the_model_judges_what_words_mean_and_its_card_says_with_which_lists(
