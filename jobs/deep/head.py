@@ -1,7 +1,7 @@
 """The head that an encoder is shipped with: logistic regression over the mean states of its last layers.
 
 The head that an encoder is fine-tuned with sees every window alike, most of them made here. That which ships is fitted
-again when all else is done: a fifth of what counts are stretches of documents of our own, and of the rest half are
+again when all else is done: a part of what counts are stretches of documents of our own (DOCUMENTS), and of the rest half are
 those windows, half is public text as it comes, each source as much as any other. It sees several layers: the lower ones
 keep more of what the encoder knew before (Kumar et al. 2022, arXiv 2202.10054). The body stays as it is.
 Figures: docs/design/0014.
@@ -22,8 +22,8 @@ CLASS_SHARES = (0.45, 0.5, 0.05)
 """What benign windows, attacks and harmful requests count together."""
 BY_SOURCE = 0.5
 """What the windows that count for a public source are of a class, beside those that count by themselves."""
-DOCUMENTS = 0.2
-"""What the windows of documents of our own are of a class that has some, beside all others."""
+DOCUMENTS = (0.2, 0.1, 0.0)
+"""What the windows of documents of our own are of each class that has some, beside all others."""
 ALONE, DOCUMENT = -1, -2
 """In place of a public source: a window that counts by itself, a window of a document of our own."""
 
@@ -41,7 +41,7 @@ def counts(label: npt.NDArray[np.int64], source: npt.NDArray[np.int32]) -> F64:
         public, alone, document = (
             np.flatnonzero(mine & one) for one in (source >= 0, source == ALONE, source == DOCUMENT)
         )
-        by_document = DOCUMENTS if len(public) + len(alone) else 1.0
+        by_document = DOCUMENTS[kind] if len(public) + len(alone) else 1.0
         by_document *= len(document) > 0
         out[document] = by_document * share / max(len(document), 1)
         share *= 1.0 - by_document

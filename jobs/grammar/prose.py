@@ -22,6 +22,10 @@ TASKS = "tasks"
 """What some languages have besides: requests that bring their material, code or steps, which reads like orders."""
 _TASKS = 0.35
 """Share of them among the texts of such a language."""
+SETUPS = "setups"
+"""What some languages have besides: prompts that set up an assistant, as a developer writes them or a user pastes
+them."""
+_SETUPS = 0.15
 _UNSPACED = ("zh", "ja")
 """Languages whose sentences stand beside each other without a blank."""
 _MOST_STATEMENTS = 6
@@ -55,6 +59,10 @@ class Prose:
         between = "" if self.lang in _UNSPACED else "\n" if rng.random() < 0.1 else " "
         return noised(tidy(between.join(sentences)), self.lang, rng)
 
+    def setup(self, rng: np.random.Generator) -> str:
+        """A prompt that sets up an assistant; only of a language that has them."""
+        return tidy(self.language.expand(self._some(SETUPS, 1, rng)[0], rng))
+
     def _some(self, kind: str, size: int, rng: np.random.Generator) -> list[str]:
         templates = self.kinds[kind]
         return [templates[k] for k in rng.permutation(len(templates))[:size].tolist()]
@@ -83,7 +91,7 @@ def parse(content: bytes, path: str) -> Prose:
         ArtefactError: bad TOML, a missing or misshapen entry, an unknown or cyclic slot; names ``path`` and the entry.
     """
     table, lang, slots = opened(content, path)
-    named = [*_KINDS, TASKS] if TASKS in table else _KINDS
+    named = [*_KINDS, *(kind for kind in (TASKS, SETUPS) if kind in table)]
     kinds = {kind: texts_of(table.get(kind), path, kind) for kind in named}
     for kind, templates in kinds.items():
         for template in templates:
@@ -92,7 +100,8 @@ def parse(content: bytes, path: str) -> Prose:
 
 
 def ordinary(rng: np.random.Generator, size: int, languages: tuple[Prose, ...]) -> list[Sample]:
-    """``size`` distinct samples with label 0, the languages in turn; the same ``rng`` state gives the same.
+    """``size`` distinct samples with label 0, the languages in turn; the same ``rng`` state gives the same. Of a language
+    with set-ups _SETUPS of the texts are such, half of them of channel "system".
 
     Raises:
         ConfigError: the sentences cannot give that many distinct texts.
@@ -101,12 +110,14 @@ def ordinary(rng: np.random.Generator, size: int, languages: tuple[Prose, ...]) 
     seen: set[str] = set()
     while languages and len(samples) < size:
         prose = languages[len(samples) % len(languages)]
+        setup = SETUPS in prose.kinds and rng.random() < _SETUPS
+        channel = "system" if setup and rng.random() < 0.5 else "user"
         for _ in range(_TRIES):
-            text = prose.text(rng)
+            text = prose.setup(rng) if setup else prose.text(rng)
             if text not in seen:
                 break
         else:
             raise ConfigError("size", size, f"at most about {len(samples)} distinct texts from these sentences")
         seen.add(text)
-        samples.append(Sample(text, 0, "none", "ordinary", prose.lang, "user"))
+        samples.append(Sample(text, 0, "none", SETUPS if setup else "ordinary", prose.lang, channel))
     return samples

@@ -124,7 +124,7 @@ def _source(row: Sample) -> str:
     lang = row.lang if row.lang in ("en", "mixed") else OTHERS
     if row.family == documents.FAMILY:
         return f"{DOCUMENTS if row.label else f'{ORDINARY}{documents.FAMILY} '}{lang}"
-    kind = row.family if row.family in ("bank", "pairs", "planted", written.FAMILY) else "grammar"
+    kind = row.family if row.family in ("bank", "pairs", "planted", written.FAMILY, prose.SETUPS) else "grammar"
     return _named(kind, lang, row.label)
 
 

@@ -119,3 +119,15 @@ def test_ordinary_english_and_tasks_hold_no_signature_beyond_doubt(languages: tu
         found = Rules.load().scan((values, offsets), normalize(values, offsets), np.full(len(texts), channel, np.int8))
         sure = {(item.pattern_id, texts[item.row]) for item in found if item.score >= CERTAIN}
         assert not sure
+
+
+def test_of_a_language_with_set_ups_some_texts_are_such_and_half_of_them_come_as_system() -> None:
+    content = FILE.replace("[slots]", 'setups = ["You are the guide of {place}, number {place}."]\n[slots]')
+    one = parse(content.replace('"Brno"', ", ".join(f'"Town {k}"' for k in range(60))).encode(), "xx.toml")
+    made = ordinary(np.random.default_rng(0), 150, (one,))
+    setups = [sample for sample in made if sample.family == prose.SETUPS]
+    assert 8 <= len(setups) <= 45
+    assert all(sample.text.startswith("You are the guide of ") for sample in setups)
+    assert {sample.channel for sample in setups} == {"user", "system"}
+    assert {(sample.channel, sample.family) for sample in made if sample not in setups} == {("user", "ordinary")}
+    assert not any(sample.label for sample in made)

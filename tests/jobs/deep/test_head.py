@@ -53,7 +53,7 @@ def test_half_of_a_class_counts_by_public_source_and_half_by_itself() -> None:
     np.testing.assert_allclose(found[21:], 0.05 / 3)
 
 
-def test_documents_are_a_fifth_of_a_class_that_has_some() -> None:
+def test_documents_are_a_stated_part_of_a_class_that_has_some() -> None:
     label = np.array([0] * 6 + [1] * 4 + [2] * 2)
     alone, document = head.ALONE, head.DOCUMENT
     source = np.array([alone, alone, 3, 3, document, document, 5, document, document, document, alone, 5], np.int32)
@@ -61,8 +61,8 @@ def test_documents_are_a_fifth_of_a_class_that_has_some() -> None:
     np.testing.assert_allclose([found[label == k].sum() for k in range(3)], head.CLASS_SHARES)
     np.testing.assert_allclose(found[4:6], 0.45 * 0.2 / 2)
     np.testing.assert_allclose(found[:4], 0.45 * 0.8 * 0.5 / 2)
-    np.testing.assert_allclose(found[7:10], 0.5 * 0.2 / 3)
-    np.testing.assert_allclose(found[6], 0.5 * 0.8)
+    np.testing.assert_allclose(found[7:10], 0.5 * 0.1 / 3)
+    np.testing.assert_allclose(found[6], 0.5 * 0.9)
     np.testing.assert_allclose(found[10:], 0.05 * 0.5)
     only = head.counts(np.array([0, 0, 1]), np.array([document, document, alone], np.int32))
     np.testing.assert_allclose(only, np.array([0.225, 0.225, 0.5]) / 0.95)
