@@ -1,9 +1,9 @@
 """The head that an encoder is shipped with: logistic regression over the mean states of its last layers.
 
 The head that an encoder is fine-tuned with sees every window alike, most of them made here. That which ships is fitted
-again when all else is done: a part of what counts are stretches of documents of our own (DOCUMENTS), and of the rest half are
-those windows, half is public text as it comes, each source as much as any other. It sees several layers: the lower ones
-keep more of what the encoder knew before (Kumar et al. 2022, arXiv 2202.10054). The body stays as it is.
+again when all else is done: a part of what counts are stretches of documents of our own, and of the rest half are those
+windows, half is public text as it comes, each source as much as any other. It sees several layers: the lower ones keep
+more of what the encoder knew before (Kumar et al. 2022, arXiv 2202.10054). The body stays as it is.
 Figures: docs/design/0014.
 """
 

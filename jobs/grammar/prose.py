@@ -100,8 +100,9 @@ def parse(content: bytes, path: str) -> Prose:
 
 
 def ordinary(rng: np.random.Generator, size: int, languages: tuple[Prose, ...]) -> list[Sample]:
-    """``size`` distinct samples with label 0, the languages in turn; the same ``rng`` state gives the same. Of a language
-    with set-ups _SETUPS of the texts are such, half of them of channel "system".
+    """``size`` distinct samples with label 0, the languages in turn; the same ``rng`` state gives the same.
+
+    Of a language with set-ups _SETUPS of the texts are such, half of them of channel "system".
 
     Raises:
         ConfigError: the sentences cannot give that many distinct texts.
