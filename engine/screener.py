@@ -100,10 +100,10 @@ class Screener:
         profile: str = "cascade",
         gray: float = GRAY,
         policy: Policy | None = None,
-        model: Path | None = None,
-        calibration: Path | None = None,
-        patterns: Path | None = None,
-        learned: Path | None = None,
+        model: Path | str | None = None,
+        calibration: Path | str | None = None,
+        patterns: Path | str | None = None,
+        learned: Path | str | None = None,
         backend: str = "auto",
         threads: int = 1,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
@@ -130,9 +130,10 @@ class Screener:
             ArtefactError: an artefact is missing or damaged.
         """
         place = placement.place(backend)
-        detector = artefacts.detector(profile, gray, model, calibration)
-        store = None if patterns is None else PatternStore.load(patterns)
-        known = None if learned is None else Learned.load(learned)
+        of_model, of_calibration = (None if one is None else Path(one) for one in (model, calibration))
+        detector = artefacts.detector(profile, gray, of_model, of_calibration)
+        store = None if patterns is None else PatternStore.load(Path(patterns))
+        known = None if learned is None else Learned.load(Path(learned))
         policy = policy or Policy.load()
         return cls(detector, policy, store=store, learned=known, threads=threads, cache_bytes=cache_bytes, place=place)
 
