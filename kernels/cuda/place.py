@@ -153,16 +153,20 @@ def _tried(work: Callable[[int, int], T], first: int, last: int) -> list[T] | st
         return [work(first, last)]
     except MemoryError as error:
         return type(error).__name__
-    except RuntimeError as error:
+    except Exception as error:
         if not type(error).__module__.startswith("cupy"):
             raise
+        told = f"{type(error).__name__}: {error}"
         if _is_full(error):
-            return f"{type(error).__name__}: {error}"
-        # An error of the device stays with the process: each later call fails as well, whatever its rows.
-        raise BackendError("cuda", f"{type(error).__name__}: {error}; the process has to be started anew") from error
+            return told
+        if isinstance(error, RuntimeError):
+            # An error of the device stays with the process: each later call fails as well, whatever its rows.
+            told += "; the process has to be started anew"
+        # Else cupy could not compile a kernel of its own: no row is to blame either.
+        raise BackendError("cuda", told) from error
 
 
-def _is_full(error: RuntimeError) -> bool:
+def _is_full(error: Exception) -> bool:
     # What is taken beside cupy's pool: by cuBLAS for itself (not initialised, allocation failed), a module, a launch.
     kind, status = type(error).__name__, getattr(error, "status", None)
     return status in (1, 3) if kind == "CUBLASError" else kind.startswith("CUDA") and status == _OUT_OF_MEMORY

@@ -234,6 +234,19 @@ def test_an_error_of_the_device_is_no_fault_of_a_row(kind, status):
     assert asked == [(0, 5)]
 
 
+def test_a_kernel_of_cupy_that_does_not_compile_is_no_fault_of_a_row():
+    compile_exception = type("CompileException", (Exception,), {"__module__": "cupy.cuda.compiler"})
+    asked = []
+
+    def work(first, last):
+        asked.append((first, last))
+        raise compile_exception("cannot open source file <cuda_fp16.h>")
+
+    with pytest.raises(BackendError, match="CompileException: cannot open source file <cuda_fp16.h>$"):
+        OnGpu(Memory()).each(work, OFFSETS, 8)
+    assert asked == [(0, 5)]
+
+
 def test_an_error_that_is_none_of_the_device_stays_what_it_is():
     def work(first, last):
         raise RuntimeError("a stage broke")
