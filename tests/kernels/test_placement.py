@@ -242,7 +242,7 @@ def test_a_kernel_of_cupy_that_does_not_compile_is_no_fault_of_a_row():
         asked.append((first, last))
         raise compile_exception("cannot open source file <cuda_fp16.h>")
 
-    with pytest.raises(BackendError, match="CompileException: cannot open source file <cuda_fp16.h>$"):
+    with pytest.raises(BackendError, match=r"CompileException: cannot open source file <cuda_fp16\.h>$"):
         OnGpu(Memory()).each(work, OFFSETS, 8)
     assert asked == [(0, 5)]
 
