@@ -38,7 +38,7 @@ class Place(Protocol):
         ``row_bytes`` beside its values; the answers come in row order. Rows: B = len(``offsets``) - 1.
 
         Raises:
-            BackendError: the memory does not even hold a single row.
+            BackendError: the memory does not even hold a single row, or the device failed.
         """
 
     def put(self, array: Array) -> Any:

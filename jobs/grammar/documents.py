@@ -1,4 +1,4 @@
-"""Stretches of ordinary documents of our own writing, as they are and with an attack planted in them.
+"""Stretches of ordinary documents of our own writing: as they are, with a look-alike and with an attack put in.
 
 Licences, manuals, changelogs, source code and notices are full of orders to their reader. Public benign text is mostly
 questions and answers, so a detector that knows that alone takes such documents for attacks. ``documents/*.toml`` ::
@@ -6,7 +6,8 @@ questions and answers, so a detector that knows that alone takes such documents 
     lang = "en"
     documents = ["...", "..."]
 
-Texts stand as they are; braces are literal.
+Texts stand as they are but for blank lines round them; braces are literal. An attack and a look-alike are put in alike,
+in the document's language where there are some, so that neither the seam nor a change of language tells them apart.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ FAMILY = "documents"
 """The family of every sample from here."""
 _LENGTH = (200, 2600)
 """Characters of the shortest and the longest stretch."""
-_PLANTED = 3
-"""One stretch of so many holds an attack."""
-_LONGEST_ATTACK = 400
-_CHANNELS = (("user", 0.4), ("document", 0.4), ("tool", 0.2))
+_LONGEST_PLANTED = 400
+_FEW = 5
+"""A document takes what is put in from all languages where its own has fewer texts."""
+_CHANNELS = ("user", "document", "tool")
+_ODDS = (0.4, 0.4, 0.2)
 _KEYS = {"lang", "documents"}
 _TRIES = 60
 
@@ -81,46 +83,58 @@ def parse(content: bytes, path: str) -> tuple[Document, ...]:
     texts = texts_of(table["documents"], path, "documents")
     if not all(text.strip() for text in texts):
         raise ArtefactError(path, "documents: holds an empty text")
-    return tuple(Document(lang, text.strip()) for text in texts)
+    return tuple(Document(lang, text.strip("\n")) for text in texts)
 
 
 def stretches(
-    rng: np.random.Generator, size: int, documents: Sequence[Document], attacks: Sequence[Sample]
+    rng: np.random.Generator, size: int, documents: Sequence[Document], planted: Sequence[Sample]
 ) -> list[Sample]:
-    """``size`` distinct stretches of ``documents``, each document in turn; every third holds one of ``attacks`` of its
-    channel. Without attacks all are ordinary. The same ``rng`` state gives the same.
+    """``size`` distinct stretches of ``documents``, each document in turn: one as it is, one with a look-alike in it, one
+    with an attack, and so on. The same ``rng`` state gives the same.
+
+    ``planted`` are attacks and look-alikes; those of users and those of tools and documents go where their like come
+    from. Where there are none to choose from, the stretch stays as it is.
 
     Raises:
         ConfigError: there are no documents, or they cannot give that many distinct texts.
     """
     if not len(documents):
         raise ConfigError("documents", [], "at least one text")
-    brief = [one for one in attacks if one.label and len(one.text) <= _LONGEST_ATTACK]
-    planted = [
-        [one for one in brief if (one.channel in UNTRUSTED_CHANNELS) == untrusted] for untrusted in (False, True)
-    ]
-    names, odds = zip(*_CHANNELS, strict=True)
+    choices = _choices(planted)
     samples: list[Sample] = []
     seen: set[str] = set()
     order: list[int] = []
     while len(samples) < size:
         order = order or rng.permutation(len(documents)).tolist()
         document = documents[order.pop()]
-        channel = names[int(rng.choice(len(names), p=odds))]
-        choice = planted[channel in UNTRUSTED_CHANNELS] if len(samples) % _PLANTED == _PLANTED - 1 else []
-        attack = choice[int(rng.integers(len(choice)))] if choice else None
+        channel = _CHANNELS[int(rng.choice(len(_CHANNELS), p=_ODDS))]
+        kind = len(samples) % 3 - 1  # -1 as it is, 0 with a look-alike, 1 with an attack
+        untrusted = channel in UNTRUSTED_CHANNELS
+        choice = choices.get((kind, untrusted, document.lang)) or choices.get((kind, untrusted, "")) or []
+        inside = choice[int(rng.integers(len(choice)))] if choice else None
         for _ in range(_TRIES):
             text = _stretch(document.text, rng)
-            if attack:
-                text = _with(attack.text, text, rng)
-            if text not in seen:
+            if inside:
+                text = _with(inside.text, text, rng)
+            text = text.strip()
+            if text and text not in seen:
                 break
         else:
             raise ConfigError("size", size, f"at most about {len(samples)} distinct stretches of these documents")
         seen.add(text)
-        threat = attack.threat if attack else "none"
-        samples.append(Sample(text, int(attack is not None), threat, FAMILY, document.lang, channel))
+        label, threat = (inside.label, inside.threat) if inside else (0, "none")
+        samples.append(Sample(text, label, threat, FAMILY, document.lang, channel))
     return samples
+
+
+def _choices(planted: Sequence[Sample]) -> dict[tuple[int, bool, str], list[Sample]]:
+    # By label, trust and language; "" holds all languages, for those with hardly any texts.
+    found: dict[tuple[int, bool, str], list[Sample]] = {}
+    for one in planted:
+        if len(one.text) <= _LONGEST_PLANTED:
+            for lang in (one.lang, ""):
+                found.setdefault((one.label, one.channel in UNTRUSTED_CHANNELS, lang), []).append(one)
+    return {key: samples for key, samples in found.items() if not key[2] or len(samples) >= _FEW}
 
 
 def _stretch(text: str, rng: np.random.Generator) -> str:
@@ -133,7 +147,7 @@ def _stretch(text: str, rng: np.random.Generator) -> str:
     return text[start : start + size]
 
 
-def _with(attack: str, text: str, rng: np.random.Generator) -> str:
+def _with(inside: str, text: str, rng: np.random.Generator) -> str:
     cut = break_near(text, int(rng.integers(len(text) + 1)))
     between = separator(rng)
-    return f"{text[:cut].rstrip()}{between}{attack}{between}{text[cut:].lstrip()}".strip()
+    return f"{text[:cut].rstrip()}{between}{inside}{between}{text[cut:].lstrip()}"

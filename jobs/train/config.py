@@ -31,8 +31,8 @@ class TrainConfig:
     the grammar makes, half of them attacks · ``ordinary``: ordinary texts of our own in other languages ·
     ``everyday``: ordinary English texts of our own with the words of attacks in them · ``written``: times each text
     that is written out stands among the training texts, first as it is, then varied · ``documents``: stretches of
-    documents of our own, a third of them with an attack in it · ``planted``: public documents with and without a
-    planted instruction.
+    documents of our own, of which a third hold an attack and a third a look-alike that is written out (none where
+    ``written`` is 0) · ``planted``: public documents with and without a planted instruction.
 
     Folds. ``leave_out``: what out-of-fold scores are made without, ``source`` or ``row``: rows drawn at random show how
     well a model does on more of the same, and calibrate one that is of no use elsewhere.

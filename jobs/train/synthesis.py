@@ -1,4 +1,5 @@
-"""Training texts of our own: what the grammar makes, what is written out, and the patterns of the bank.
+"""Training texts of our own: what the grammar makes, what is written out, stretches of documents, and the patterns of
+the bank.
 
 A pattern beside a benign text teaches that company does not make an attack harmless; two benign texts beside each other
 teach that company does not make one either. Texts that carry a public text stay inside its fold, so nothing held out is
@@ -30,7 +31,8 @@ SAMPLED = 600
 ORDINARY = f"{OWN}ordinary "
 """Names of sources of ordinary text, which quotes no attack."""
 DOCUMENTS = f"{OWN}{documents.FAMILY} "
-"""Names of sources of stretches of our own documents with an attack in them; those without are ordinary text."""
+"""Names of sources of stretches of our own documents with an attack in them; those without are ordinary, or have a
+look-alike in them."""
 LOOK_ALIKE = " look-alike"
 """Names of sources of harmless texts that sound like attacks end with this."""
 OTHERS = "other languages"
@@ -66,10 +68,9 @@ def with_own(
 ) -> tuple[Corpus, npt.NDArray[np.int64]]:
     """``corpus`` and ``fold`` with the texts made here added.
 
-    Every pattern of ``bank`` and every text that is written out stands alone once, in no fold (-1), as do
-    ``config.documents`` stretches of documents, the patterns
-    ``config.pairs`` times beside a benign text of a fold; what the grammar makes and what varies the texts written out
-    is dealt over the folds, whose texts it may carry.
+    Every pattern of ``bank``, every text that is written out and ``config.documents`` stretches of documents stand
+    alone once, in no fold (-1). The patterns stand ``config.pairs`` times beside a benign text of a fold; what the
+    grammar makes and what varies the texts written out is dealt over the folds, whose texts it may carry.
     """
     rng = np.random.default_rng(config.seed)
     rows: list[Sample] = [
@@ -78,8 +79,8 @@ def with_own(
     singles = [sample for family in written.load() for sample in family.samples()] if config.written else []
     rows += singles
     if config.documents:  # with draws of their own, so that all others are the same without them
-        own = np.random.default_rng(config.seed + 5)
-        rows += documents.stretches(own, config.documents, documents.load(), singles)
+        draws = np.random.default_rng(config.seed + 5)
+        rows += documents.stretches(draws, config.documents, documents.load(), singles)
     folds = [-1] * len(rows)
     lengths = np.diff(corpus.texts.offsets)
     plain = (corpus.label == 0) & (corpus.category == "benign")

@@ -162,7 +162,7 @@ def _tried(work: Callable[[int, int], T], first: int, last: int) -> list[T] | st
         if isinstance(error, RuntimeError):
             # An error of the device stays with the process: each later call fails as well, whatever its rows.
             told += "; the process has to be started anew"
-        # Else cupy could not compile a kernel of its own: no row is to blame either.
+        # Else cupy failed by itself, as with a kernel of its own that does not compile: no row is to blame either.
         raise BackendError("cuda", told) from error
 
 

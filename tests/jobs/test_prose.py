@@ -113,7 +113,8 @@ def test_ordinary_english_and_tasks_hold_no_signature_beyond_doubt(languages: tu
     rng = np.random.default_rng(2)
     texts = [sample.text.encode() for sample in ordinary(rng, 1500, english)]
     for one in languages:
-        texts += [one.language.expand(task, rng).encode() for task in one.kinds.get(prose.TASKS, ()) for _ in range(4)]
+        more = [*one.kinds.get(prose.TASKS, ()), *one.kinds.get(prose.SETUPS, ())]
+        texts += [one.language.expand(template, rng).encode() for template in more for _ in range(4)]
     values = np.frombuffer(b"".join(texts), np.uint8)
     offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64)
     for channel in (CHANNELS.index("user"), CHANNELS.index("document")):
