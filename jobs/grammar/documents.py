@@ -89,8 +89,8 @@ def parse(content: bytes, path: str) -> tuple[Document, ...]:
 def stretches(
     rng: np.random.Generator, size: int, documents: Sequence[Document], planted: Sequence[Sample]
 ) -> list[Sample]:
-    """``size`` distinct stretches of ``documents``, each document in turn: one as it is, one with a look-alike in it, one
-    with an attack, and so on. The same ``rng`` state gives the same.
+    """``size`` distinct stretches of ``documents``, each document in turn: as it is, with a look-alike in it, with an
+    attack, and so on. The same ``rng`` state gives the same.
 
     ``planted`` are attacks and look-alikes; those of users and those of tools and documents go where their like come
     from. Where there are none to choose from, the stretch stays as it is.

@@ -60,7 +60,7 @@ def test_benign_traffic_is_calibrated_and_a_screener_takes_the_result(
     assert total["fitted"] + total["judged"] == card["rows"]["different"]
     assert total["flag"]["after"]["hits"] <= total["flag"]["before"]["hits"] + 3
     assert "warning" not in result.stderr
-    shipped, own = (Screener.default(cache_bytes=0, calibration=folder) for folder in (None, out))
+    shipped, own = (Screener.default(cache_bytes=0, calibration=folder) for folder in (None, str(out)))
     assert own.versions["model"].startswith(f"{shipped.detector.classifier.version}+{Calibration.load(out).version}")
     assert own.config_hash != shipped.config_hash
     texts = table["text"].to_pylist()[:300]
