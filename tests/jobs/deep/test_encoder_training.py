@@ -17,7 +17,14 @@ from aimds.jobs.deep.finetune import Rows
 from aimds.jobs.train import work
 
 CONFIG = dataclasses.replace(
-    small_corpus.CONFIG, layers=1, deep_aside=1, deep_attacks=1000, deep_benign=160, deep_own=40, deep_steps=12
+    small_corpus.CONFIG,
+    layers=1,
+    documents=12,
+    deep_aside=1,
+    deep_attacks=1000,
+    deep_benign=160,
+    deep_own=40,
+    deep_steps=12,
 )
 
 
