@@ -111,7 +111,12 @@ def beside(text: str, carrier: str, between: str, rng: np.random.Generator) -> s
         return f"{carrier}{between}{text}"
     if place < 0.7:
         return f"{text}{between}{carrier}"
-    cut = break_near(carrier, int(rng.integers(len(carrier) + 1)))
+    return inside(text, carrier, int(rng.integers(len(carrier) + 1)), between)
+
+
+def inside(text: str, carrier: str, at: int, between: str) -> str:
+    """``text`` inside ``carrier``, where from ``at`` on a sentence or a line ends, with ``between`` on both sides."""
+    cut = break_near(carrier, at)
     return f"{carrier[:cut].rstrip()}{between}{text}{between}{carrier[cut:].lstrip()}".strip()
 
 

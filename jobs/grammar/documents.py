@@ -13,7 +13,6 @@ in the document's language where there are some, so that neither the seam nor a 
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -21,8 +20,8 @@ from importlib import resources
 import numpy as np
 
 from aimds.errors import ArtefactError, ConfigError
-from aimds.jobs.grammar.carrier import break_near, separator
-from aimds.jobs.grammar.language import texts_of
+from aimds.jobs.grammar.carrier import inside, separator
+from aimds.jobs.grammar.language import lang_of, table_of, texts_of
 from aimds.jobs.grammar.sample import Sample
 from aimds.schema import UNTRUSTED_CHANNELS
 
@@ -71,15 +70,10 @@ def parse(content: bytes, path: str) -> tuple[Document, ...]:
     Raises:
         ArtefactError: bad TOML, a missing, unknown or misshapen key, an empty document; the message names ``path``.
     """
-    try:
-        table = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ArtefactError(path, f"is not valid TOML: {error}") from None
+    table = table_of(content, path)
     if set(table) != _KEYS:
         raise ArtefactError(path, f"has {', '.join(sorted(table)) or 'nothing'}, expected {', '.join(sorted(_KEYS))}")
-    lang = table["lang"]
-    if not isinstance(lang, str) or not lang:
-        raise ArtefactError(path, f'lang = {lang!r}: expected a language code such as "en"')
+    lang = lang_of(table, path)
     texts = texts_of(table["documents"], path, "documents")
     if not all(text.strip() for text in texts):
         raise ArtefactError(path, "documents: holds an empty text")
@@ -111,18 +105,18 @@ def stretches(
         kind = len(samples) % 3 - 1  # -1 as it is, 0 with a look-alike, 1 with an attack
         untrusted = channel in UNTRUSTED_CHANNELS
         choice = choices.get((kind, untrusted, document.lang)) or choices.get((kind, untrusted, "")) or []
-        inside = choice[int(rng.integers(len(choice)))] if choice else None
+        chosen = choice[int(rng.integers(len(choice)))] if choice else None
         for _ in range(_TRIES):
             text = _stretch(document.text, rng)
-            if inside:
-                text = _with(inside.text, text, rng)
+            if chosen:
+                text = inside(chosen.text, text, int(rng.integers(len(text) + 1)), separator(rng))
             text = text.strip()
             if text and text not in seen:
                 break
         else:
             raise ConfigError("size", size, f"at most about {len(samples)} distinct stretches of these documents")
         seen.add(text)
-        label, threat = (inside.label, inside.threat) if inside else (0, "none")
+        label, threat = (chosen.label, chosen.threat) if chosen else (0, "none")
         samples.append(Sample(text, label, threat, FAMILY, document.lang, channel))
     return samples
 
@@ -145,9 +139,3 @@ def _stretch(text: str, rng: np.random.Generator) -> str:
         return text
     start = 0 if rng.random() < 1 / 3 else int(rng.integers(len(text) - size + 1))
     return text[start : start + size]
-
-
-def _with(inside: str, text: str, rng: np.random.Generator) -> str:
-    cut = break_near(text, int(rng.integers(len(text) + 1)))
-    between = separator(rng)
-    return f"{text[:cut].rstrip()}{between}{inside}{between}{text[cut:].lstrip()}"

@@ -124,13 +124,8 @@ def opened(content: bytes, path: str) -> tuple[dict[str, Any], str, dict[str, tu
     Raises:
         ArtefactError: bad TOML, no language, a slot that is empty, unknown or cyclic.
     """
-    try:
-        table = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ArtefactError(path, f"is not valid TOML: {error}") from None
-    lang = table.get("lang")
-    if not isinstance(lang, str) or not lang:
-        raise ArtefactError(path, f'lang = {lang!r}: expected a language code such as "en"')
+    table = table_of(content, path)
+    lang = lang_of(table, path)
     raw = table.get("slots", {})
     slots = {name: texts_of(raw[name], path, f"slot {name!r}") for name in raw}
     for name, fragments in slots.items():
@@ -138,6 +133,22 @@ def opened(content: bytes, path: str) -> tuple[dict[str, Any], str, dict[str, tu
             check_slots(fragment, slots, path, f"slot {name!r}")
     check_cycles(slots, path)
     return table, lang, slots
+
+
+def table_of(content: bytes, path: str) -> dict[str, Any]:
+    """The table of a file's ``content``, else an ArtefactError that names ``path``."""
+    try:
+        return tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ArtefactError(path, f"is not valid TOML: {error}") from None
+
+
+def lang_of(table: Mapping[str, object], path: str) -> str:
+    """The language that a file's ``table`` names, else an ArtefactError that names ``path``."""
+    lang = table.get("lang")
+    if not isinstance(lang, str) or not lang:
+        raise ArtefactError(path, f'lang = {lang!r}: expected a language code such as "en"')
+    return lang
 
 
 def _odds(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from aimds.errors import ConfigError
-from aimds.jobs.grammar.carrier import break_near, separator, window
+from aimds.jobs.grammar.carrier import inside, separator, window
 from aimds.jobs.grammar.passages import passage, statement
 from aimds.jobs.grammar.sample import Sample
 
@@ -114,5 +114,4 @@ def _text(label: int, rng: np.random.Generator, documents: Sequence[str], instru
         return f"{document}{between}{sentence}"
     if between.strip():
         between = " "
-    cut = break_near(document, int(rng.integers(len(document) + 1)))
-    return f"{document[:cut].rstrip()}{between}{sentence}{between}{document[cut:].lstrip()}".strip()
+    return inside(sentence, document, int(rng.integers(len(document) + 1)), between)

@@ -16,7 +16,6 @@ its texts are then one family. Texts stand as they are; braces are literal.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -26,7 +25,7 @@ import numpy as np
 from aimds import taxonomy
 from aimds.errors import ArtefactError
 from aimds.jobs.grammar.carrier import carried
-from aimds.jobs.grammar.language import texts_of
+from aimds.jobs.grammar.language import table_of, texts_of
 from aimds.jobs.grammar.sample import Sample
 from aimds.jobs.grammar.surface import noised
 from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
@@ -93,10 +92,7 @@ def parse(content: bytes, path: str) -> tuple[Family, ...]:
         ArtefactError: bad TOML, a missing, unknown or misshapen key, an unknown threat or channel, an empty text; the
             message names ``path`` and the family.
     """
-    try:
-        table = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ArtefactError(path, f"is not valid TOML: {error}") from None
+    table = table_of(content, path)
     entries = table.get("family")
     if set(table) != {"family"} or not isinstance(entries, list):
         raise ArtefactError(path, "expected [[family]] entries and nothing else")

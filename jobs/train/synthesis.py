@@ -29,7 +29,8 @@ SAMPLED = 600
 
 
 ORDINARY = f"{OWN}ordinary "
-"""Names of sources of ordinary text, which quotes no attack."""
+"""Names of sources of ordinary text, which quotes no attack but for the look-alikes in stretches of documents."""
+ORDINARY_DOCUMENTS = f"{ORDINARY}{documents.FAMILY} "
 DOCUMENTS = f"{OWN}{documents.FAMILY} "
 """Names of sources of stretches of our own documents with an attack in them; those without are ordinary, or have a
 look-alike in them."""
@@ -53,8 +54,7 @@ def is_ordinary(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
 
 def is_document(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
     """Which rows are stretches of documents made here, with or without an attack, bool (N,)."""
-    names = (DOCUMENTS, f"{ORDINARY}{documents.FAMILY} ")
-    return np.array([str(name).startswith(names) for name in source], np.bool_)
+    return np.array([str(name).startswith((DOCUMENTS, ORDINARY_DOCUMENTS)) for name in source], np.bool_)
 
 
 def is_foreign_look_alike(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
@@ -124,7 +124,7 @@ def _source(row: Sample) -> str:
     # The other languages are one source: as twenty of them they would outweigh all public attacks.
     lang = row.lang if row.lang in ("en", "mixed") else OTHERS
     if row.family == documents.FAMILY:
-        return f"{DOCUMENTS if row.label else f'{ORDINARY}{documents.FAMILY} '}{lang}"
+        return (DOCUMENTS if row.label else ORDINARY_DOCUMENTS) + lang
     kind = row.family if row.family in ("bank", "pairs", "planted", written.FAMILY, prose.SETUPS) else "grammar"
     return _named(kind, lang, row.label)
 
