@@ -1,9 +1,9 @@
 """The head that an encoder is shipped with: logistic regression over the mean states of its last layers.
 
 The head that an encoder is fine-tuned with sees every window alike, most of them made here. That which ships is fitted
-again when all else is done: a part of what counts are stretches of documents of our own, and of the rest half are those
-windows, half is public text as it comes, each source as much as any other. It sees several layers: the lower ones keep
-more of what the encoder knew before (Kumar et al. 2022, arXiv 2202.10054). The body stays as it is.
+again when all else is done: stated parts of what counts are stretches of documents and tasks of our own, and of the
+rest half are those windows, half is public text as it comes, each source as much as any other. It sees several layers:
+the lower ones keep more of what the encoder knew before (Kumar et al. 2022, arXiv 2202.10054). The body stays as it is.
 Figures: docs/design/0014.
 """
 
@@ -22,34 +22,36 @@ CLASS_SHARES = (0.45, 0.5, 0.05)
 """What benign windows, attacks and harmful requests count together."""
 BY_SOURCE = 0.5
 """What the windows that count for a public source are of a class, beside those that count by themselves."""
-DOCUMENTS = (0.2, 0.1, 0.0)
-"""What the windows of documents of our own are of each class that has some, beside all others."""
-ALONE, DOCUMENT = -1, -2
-"""In place of a public source: a window that counts by itself, a window of a document of our own."""
+ALONE, DOCUMENT, TASK = -1, -2, -3
+"""In place of a public source: a window that counts by itself, one of a document or of a task of our own."""
+PARTS = {DOCUMENT: (0.2, 0.1, 0.0), TASK: (0.1, 0.0, 0.0)}
+"""What the windows of such texts of our own are of each class that has some, beside all others."""
 
 
 def counts(label: npt.NDArray[np.int64], source: npt.NDArray[np.int32]) -> F64:
-    """What each of R windows counts, float64 (R,), sum 1: CLASS_SHARES, and of a class DOCUMENTS all windows of
-    documents alike, of the rest BY_SOURCE by public source, each as much as any other, and those that are left alike.
+    """What each of R windows counts, float64 (R,), sum 1: CLASS_SHARES, and of a class its PARTS, the windows of one
+    alike, of the rest BY_SOURCE by public source, each as much as any other, and those that are left alike.
 
     Args:
-        label: int64 (R,). source: int32 (R,), ALONE, DOCUMENT or the number of a public source.
+        label: int64 (R,). source: int32 (R,), ALONE, one of PARTS or the number of a public source.
     """
     out = np.zeros(len(label))
     for kind, share in enumerate(CLASS_SHARES):
         mine = label == kind
-        public, alone, document = (
-            np.flatnonzero(mine & one) for one in (source >= 0, source == ALONE, source == DOCUMENT)
-        )
-        by_document = DOCUMENTS[kind] if len(public) + len(alone) else 1.0
-        by_document *= len(document) > 0
-        out[document] = by_document * share / max(len(document), 1)
-        share *= 1.0 - by_document
+        public, alone = np.flatnonzero(mine & (source >= 0)), np.flatnonzero(mine & (source == ALONE))
+        rest = 1.0
+        for mark, shares in PARTS.items():
+            part = mine & (source == mark)
+            if part.any():
+                out[part] = shares[kind] / part.sum()
+                rest -= shares[kind]
         by_source = BY_SOURCE if len(public) and len(alone) else float(len(public) > 0)
         if len(public):
             each = 1.0 / np.bincount(source[public])[source[public]]
-            out[public] = by_source * share * each / each.sum()
-        out[alone] = (1.0 - by_source) * share / max(len(alone), 1)
+            out[public] = by_source * rest * each / each.sum()
+        out[alone] = (1.0 - by_source) * rest / max(len(alone), 1)
+        # Where a class is nothing but such parts they are all of it.
+        out[mine] *= share / max(out[mine].sum(), 1e-12)
     total: F64 = out / out.sum()
     return total
 

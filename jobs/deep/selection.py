@@ -103,7 +103,7 @@ def select(
 def plain(
     corpus: Corpus,
     public: npt.NDArray[np.bool_],
-    document: npt.NDArray[np.bool_],
+    part: npt.NDArray[np.int32],
     seen: npt.NDArray[np.bool_],
     chunks: list[Chunk],
     attack: npt.NDArray[np.float32],
@@ -111,8 +111,8 @@ def plain(
     rng: np.random.Generator,
 ) -> Rows:
     """Rows of public text as it comes, no source for more than another: up to PER_SOURCE texts of each, and all of
-    ``document`` bool (N,), the documents of our own. Of an attack it is the window that ``attack`` ranks highest, of
-    others as many as the encoder is shown. Arguments as in `select`."""
+    our own that are a ``part`` int32 (N,) of the head's (`head.PARTS`, 0 for others). Of an attack it is the window
+    that ``attack`` ranks highest, of others as many as the encoder is shown. Other arguments as in `select`."""
     row = np.concatenate([chunk.pieces.row.astype(np.int64) + chunk.first_row for chunk in chunks])
     label = _classes(corpus)
     _, names = np.unique(corpus.source.astype(str), return_inverse=True)
@@ -121,13 +121,13 @@ def plain(
     for kind, most in enumerate(PER_SOURCE):
         mine = rng.permutation(np.flatnonzero(public & seen & (label == kind)))
         by_source = [mine[names[mine] == one][:most] for one in np.unique(names[mine])]
-        chosen = np.concatenate([*by_source, np.flatnonzero(document & (label == kind))])
+        chosen = np.concatenate([*by_source, np.flatnonzero((part < 0) & seen & (label == kind))])
         order = best[np.isin(row[best], chosen)]
         rank = np.arange(len(order)) - np.searchsorted(row[order], row[order])
         window.append(order[rank < (1 if kind == ATTACK else MAX_WINDOWS)])
     chosen = np.sort(np.concatenate(window))
     mine = row[chosen]
-    source = np.where(document, head.DOCUMENT, names)[mine].astype(np.int32)
+    source = np.where(part < 0, part, names)[mine].astype(np.int32)
     return _rows(corpus, mine, label, _texts(chunks, chosen), source, tokenizer)
 
 

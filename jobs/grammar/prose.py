@@ -17,6 +17,7 @@ from aimds.jobs.grammar.language import Language, check_slots, opened, texts_of
 from aimds.jobs.grammar.sample import Sample
 from aimds.jobs.grammar.surface import noised, tidy
 
+ORDINARY = "ordinary"
 _KINDS = ("questions", "requests", "statements")
 TASKS = "tasks"
 """What some languages have besides: requests that bring their material, code or steps, which reads like orders."""
@@ -46,8 +47,13 @@ class Prose:
 
     def text(self, rng: np.random.Generator) -> str:
         """A question, a request, a task or up to six statements, in the spelling of somebody who types it."""
+        return self.drawn(rng)[1]
+
+    def drawn(self, rng: np.random.Generator) -> tuple[str, str]:
+        """The same behind its family, TASKS or ORDINARY."""
         if TASKS in self.kinds and rng.random() < _TASKS:
-            return noised(tidy(self.language.expand(self._some(TASKS, 1, rng)[0], rng)), self.lang, rng)
+            task = self.language.expand(self._some(TASKS, 1, rng)[0], rng)
+            return TASKS, noised(tidy(task), self.lang, rng)
         drawn = rng.random()
         if drawn < 0.5:
             templates = self._some("statements", int(rng.integers(1, _MOST_STATEMENTS + 1)), rng)
@@ -57,11 +63,11 @@ class Prose:
                 templates.insert(int(rng.integers(2)), self._some("statements", 1, rng)[0])
         sentences = [self.language.expand(template, rng) for template in templates]
         between = "" if self.lang in _UNSPACED else "\n" if rng.random() < 0.1 else " "
-        return noised(tidy(between.join(sentences)), self.lang, rng)
+        return ORDINARY, noised(tidy(between.join(sentences)), self.lang, rng)
 
-    def setup(self, rng: np.random.Generator) -> str:
-        """A prompt that sets up an assistant; only of a language that has them."""
-        return tidy(self.language.expand(self._some(SETUPS, 1, rng)[0], rng))
+    def setup(self, rng: np.random.Generator) -> tuple[str, str]:
+        """A prompt that sets up an assistant, behind its family, SETUPS; only of a language that has them."""
+        return SETUPS, tidy(self.language.expand(self._some(SETUPS, 1, rng)[0], rng))
 
     def _some(self, kind: str, size: int, rng: np.random.Generator) -> list[str]:
         templates = self.kinds[kind]
@@ -114,11 +120,11 @@ def ordinary(rng: np.random.Generator, size: int, languages: tuple[Prose, ...]) 
         setup = SETUPS in prose.kinds and rng.random() < _SETUPS
         channel = "system" if setup and rng.random() < 0.5 else "user"
         for _ in range(_TRIES):
-            text = prose.setup(rng) if setup else prose.text(rng)
+            family, text = prose.setup(rng) if setup else prose.drawn(rng)
             if text not in seen:
                 break
         else:
             raise ConfigError("size", size, f"at most about {len(samples)} distinct texts from these sentences")
         seen.add(text)
-        samples.append(Sample(text, 0, "none", SETUPS if setup else "ordinary", prose.lang, channel))
+        samples.append(Sample(text, 0, "none", family, prose.lang, channel))
     return samples

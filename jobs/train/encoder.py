@@ -94,7 +94,9 @@ def train(
     plain_file = kept.file("plain")
     if not plain_file.exists():
         rng = np.random.default_rng(config.seed + 4)
-        selection.plain(corpus, public, document, ~aside, chunks, logits[:, ATTACK], tokenizer, rng).write(plain_file)
+        part = np.where(document, head.DOCUMENT, 0) + np.where(synthesis.is_task(corpus.source), head.TASK, 0)
+        part = part.astype(np.int32)
+        selection.plain(corpus, public, part, ~aside, chunks, logits[:, ATTACK], tokenizer, rng).write(plain_file)
     weights |= _head(weights, {"rows": rows, "plain": Rows.read(plain_file)}, tokenizer, card, config, kept, say)
     packed = _pack(weights, tokenizer, card)
     margins = kept.load("margins")

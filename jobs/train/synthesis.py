@@ -34,6 +34,8 @@ ORDINARY_DOCUMENTS = f"{ORDINARY}{documents.FAMILY} "
 DOCUMENTS = f"{OWN}{documents.FAMILY} "
 """Names of sources of stretches of our own documents with an attack in them; those without are ordinary, or have a
 look-alike in them."""
+TASKS = f"{ORDINARY}{prose.TASKS} "
+"""Names of sources of ordinary requests that bring their material."""
 LOOK_ALIKE = " look-alike"
 """Names of sources of harmless texts that sound like attacks end with this."""
 OTHERS = "other languages"
@@ -55,6 +57,11 @@ def is_ordinary(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
 def is_document(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
     """Which rows are stretches of documents made here, with or without an attack, bool (N,)."""
     return np.array([str(name).startswith((DOCUMENTS, ORDINARY_DOCUMENTS)) for name in source], np.bool_)
+
+
+def is_task(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Which rows are ordinary requests that bring their material, made here, bool (N,)."""
+    return np.array([str(name).startswith(TASKS) for name in source], np.bool_)
 
 
 def is_foreign_look_alike(source: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
@@ -119,10 +126,12 @@ def with_own(
 
 
 def _source(row: Sample) -> str:
-    if row.family == "ordinary":
+    if row.family == prose.ORDINARY:
         return f"{ORDINARY}{row.lang}"
     # The other languages are one source: as twenty of them they would outweigh all public attacks.
     lang = row.lang if row.lang in ("en", "mixed") else OTHERS
+    if row.family == prose.TASKS:
+        return TASKS + lang
     if row.family == documents.FAMILY:
         return (DOCUMENTS if row.label else ORDINARY_DOCUMENTS) + lang
     kind = row.family if row.family in ("bank", "pairs", "planted", written.FAMILY, prose.SETUPS) else "grammar"

@@ -68,6 +68,17 @@ def test_documents_are_a_stated_part_of_a_class_that_has_some() -> None:
     np.testing.assert_allclose(only, np.array([0.225, 0.225, 0.5]) / 0.95)
 
 
+def test_tasks_are_another_part_beside_documents() -> None:
+    label = np.array([0] * 6 + [1])
+    alone, document, task = head.ALONE, head.DOCUMENT, head.TASK
+    found = head.counts(label, np.array([alone, document, task, task, alone, 3, alone], np.int32))
+    np.testing.assert_allclose(found[:6], 0.45 / 0.95 * np.array([0.175, 0.2, 0.05, 0.05, 0.175, 0.35]))
+    without = head.counts(label, np.array([alone, task, task, task, alone, 3, alone], np.int32))
+    np.testing.assert_allclose(without[1:4], 0.45 / 0.95 * 0.1 / 3)
+    only = head.counts(label, np.array([document] * 2 + [task] * 4 + [alone], np.int32))
+    np.testing.assert_allclose(only[:6], 0.45 / 0.95 * np.array([2 / 6, 2 / 6, 1 / 12, 1 / 12, 1 / 12, 1 / 12]))
+
+
 def test_where_a_class_is_missing_the_others_count_all() -> None:
     found = head.counts(np.array([0, 0, 1]), np.array([-1, 0, -1], np.int32))
     np.testing.assert_allclose(found.sum(), 1.0)

@@ -87,10 +87,10 @@ def test_windows_in_other_shapes_follow_with_the_label_and_the_channel_of_their_
     assert np.flatnonzero(rows.untrusted).tolist() == [2, 4, 9, 11]
 
 
-def plain(seen: np.ndarray, public: np.ndarray, document: np.ndarray | None = None) -> Rows:
+def plain(seen: np.ndarray, public: np.ndarray, part: np.ndarray | None = None) -> Rows:
     one = chunk()
     scores = np.arange(len(one.pieces), dtype=np.float32)
-    ours = np.zeros(len(TEXTS), np.bool_) if document is None else document
+    ours = np.zeros(len(TEXTS), np.int32) if part is None else part
     return selection.plain(corpus(), public, ours, seen, [one], scores, TOKENIZER, np.random.default_rng(0))
 
 
@@ -113,13 +113,14 @@ def test_plain_rows_are_public_text_with_its_source_of_attacks_one_window_and_of
     assert first_letters(plain(np.arange(len(TEXTS)) == 3, everybody)) == ["c"]
 
 
-def test_documents_of_our_own_are_all_taken_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_our_own_are_all_taken_but_those_put_aside_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "PER_SOURCE", (0, 0, 0))
-    document = np.isin(np.arange(len(TEXTS)), (0, 3, 4))
-    rows = plain(~document, ~document, document)
+    part = np.zeros(len(TEXTS), np.int32)
+    part[[0, 4]], part[[3, 6]] = head.DOCUMENT, head.TASK
+    rows = plain(np.arange(len(TEXTS)) != 6, part == 0, part)
     assert sorted(zip(first_letters(rows), rows.label.tolist(), rows.source.tolist(), strict=True)) == [
         ("a", BENIGN, head.DOCUMENT),
-        ("c", BENIGN, head.DOCUMENT),
+        ("c", BENIGN, head.TASK),
         ("ignore", ATTACK, head.DOCUMENT),
     ]
 

@@ -266,3 +266,14 @@ def test_thresholds_of_patterns_learn_from_look_alikes_in_other_languages_alone(
         labelled, folds, Bank.load(calibrated=False), dataclasses.replace(CONFIG, written=2)
     )
     assert windows._look_alikes(joined, fold < 0) == ["Warum?"]
+
+
+def test_ordinary_tasks_are_sources_of_their_own_and_ordinary(tmp_path: Path) -> None:
+    labelled = corpus.read(small_corpus.write(tmp_path / "own.parquet"))
+    folds = corpus.folds(labelled.source, labelled.label, CONFIG.folds)
+    config = dataclasses.replace(CONFIG, ordinary=120, everyday=120)
+    joined, _ = synthesis.with_own(labelled, folds, Bank.load(calibrated=False), config)
+    tasks = synthesis.is_task(joined.source)
+    assert set(joined.source[tasks]) == {"aimds ordinary tasks en", "aimds ordinary tasks other languages"}
+    assert synthesis.is_ordinary(joined.source)[tasks].all()
+    assert not joined.label[tasks].any()
