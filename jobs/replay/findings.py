@@ -166,4 +166,5 @@ def _change(change: Change) -> dict[str, Any]:
         "session_to": change.session_action[1],
         "evidence": [str(item["pattern_id"]) for item in one.evidence],
         "excerpt": text,
+        "missing": one.missing,
     }

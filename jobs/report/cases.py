@@ -109,11 +109,7 @@ def excerpted(sample: Sample, *told: str) -> Html:
 
 def _excerpt(sample: Sample) -> Html:
     if sample.pieces is None:
-        return h(
-            "p",
-            "The text is not in these verdicts: scan with --with-text, or name the logs with --requests.",
-            class_="empty",
-        )
+        return h("p", sample.missing, class_="empty")
     parts: list[Child] = []
     for piece in sample.pieces:
         if piece.kind == EVIDENCE:

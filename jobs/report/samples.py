@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,11 +18,15 @@ import pyarrow.parquet as pq
 from aimds.detect.meanings import meanings_as_shipped
 from aimds.errors import DataError
 from aimds.jobs.report.excerpts import EVIDENCE, PII, Mark, Piece, excerpt
-from aimds.jobs.report.verdict_files import DATETIME, VerdictFile, find
+from aimds.jobs.report.verdict_files import DATETIME, VerdictFile, find, stream
+from aimds.jobs.scan import manifest
 from aimds.jobs.scan.columns import Columns, resolve
 from aimds.taxonomy import CODES
 
 EXCERPT_BYTES = 640
+NO_LOGS = "The text is not in these verdicts: scan with --with-text, or name the logs with --requests."
+NO_LOG = "None of the logs named is known to hold this row: name others, or scan with --with-text."
+MANY_LOGS = "More than one row of the logs named may be this one, so none is shown: scan with --with-text."
 _BATCH_BYTES = 32_000_000
 _FIELDS = (
     *(
@@ -42,7 +48,7 @@ _FIELDS = (
 
 @dataclass(slots=True)
 class Sample:
-    """One caught row; ``pieces`` is its excerpt, None where its text is not at hand."""
+    """One caught row; ``pieces`` is its excerpt, None where its text is not at hand, and ``missing`` why it is not."""
 
     file: int
     row: int
@@ -59,6 +65,7 @@ class Sample:
     evidence: list[dict[str, Any]]
     spans: list[dict[str, Any]]
     pieces: list[Piece] | None = field(default=None)
+    missing: str | None = field(default=NO_LOGS)
     means: str | None = field(default=None)
     """What the words in another language that gave it away mean in English."""
 
@@ -67,7 +74,7 @@ class Sample:
         marks = [Mark(item["start"], item["end"], EVIDENCE, str(item["pattern_id"])) for item in self.evidence]
         marks += [Mark(item["start"], item["end"], PII, str(item["kind"])) for item in self.spans]
         pieces = excerpt(text, marks, budget=EXCERPT_BYTES)
-        self.pieces = _masked(pieces) if mask else pieces
+        self.pieces, self.missing = _masked(pieces) if mask else pieces, None
         self.means = next((found.told for found in meanings_as_shipped(self.evidence, text).values()), None)
 
 
@@ -134,8 +141,9 @@ def attach_texts(
 ) -> list[Sample]:
     """``samples`` with their excerpts: from the verdicts' own ``text`` column, else from the logs ``requests``.
 
-    A log is matched by file name and row (a scan keeps both), checked against the request id where the log has one;
-    what is not found so is looked up by request id in all logs. A sample that is found nowhere keeps ``pieces`` None.
+    A log is matched by its path, which a scan keeps below its folder, and row, checked against the request id where the
+    log has one; what fits no log so is looked up by a request id that is there once. A sample that is found nowhere, or
+    more than once, keeps ``pieces`` None: the text of another request must not stand for its own.
 
     Raises:
         DataError: a log cannot be read.
@@ -146,23 +154,70 @@ def attach_texts(
         if wanted and "text" in file.columns:
             for row, text in _rows(file.path, "text", wanted):
                 wanted[row].attach(text, mask=mask)
-    if not requests:
+    textless = [one for one in samples if one.pieces is None]
+    if not requests or not textless:
         return samples
-    logs = [_Log.open(path) for path in find(requests)]
+    # One file may be named in two ways.
+    logs = [_Log.open(path) for path in {path.resolve(): path for path in find(requests)}.values()]
+    for one in textless:
+        one.missing = NO_LOG
+    names = _names([file.path for file in files])
     for index, file in enumerate(files):
-        wanted = {one.row: one for one in samples if one.file == index and one.pieces is None}
-        for log in logs:
-            if wanted and log.path.name == file.path.name and log.rows == file.rows:
-                same = log.ids(wanted)
-                for row, text in _rows(log.path, log.text, wanted):
-                    if same.get(row, wanted[row].request_id) == wanted[row].request_id:
-                        wanted[row].attach(text, mask=mask)
-    by_id = {one.request_id: one for one in samples if one.pieces is None}
-    for log in logs:
-        found = {row: by_id[name] for row, name in log.rows_of(by_id)}
-        for row, text in _rows(log.path, log.text, found):
-            found[row].attach(text, mask=mask)
+        wanted = {one.row: one for one in textless if one.file == index}
+        if wanted:
+            _attach_by_path(wanted, [log for log in logs if log.rows == file.rows and log.ends(names[index])], mask)
+    _attach_by_id([one for one in textless if one.missing == NO_LOG], files, logs, mask)
     return samples
+
+
+def _names(paths: Sequence[Path]) -> list[tuple[str, ...]]:
+    """The parts of each path below the folder of its scan, else below the deepest folder that holds all ``paths``."""
+    whole = [Path(os.path.abspath(path)) for path in paths]
+    shared = Path(os.path.commonpath([path.parent for path in whole]))
+    return [path.relative_to(_scanned_to(path) or shared).parts for path in whole]
+
+
+def _scanned_to(path: Path) -> Path | None:
+    return next((root for root in path.parents if manifest.wrote(root, str(path.relative_to(root)))), None)
+
+
+def _attach_by_path(wanted: dict[int, Sample], logs: Sequence[_Log], mask: bool) -> None:
+    fit: dict[int, list[_Log]] = {}
+    for log in logs:
+        same = log.ids(wanted)
+        for row, one in wanted.items():
+            if same.get(row, one.request_id) == one.request_id:
+                fit.setdefault(row, []).append(log)
+    for row, found in fit.items():
+        if len(found) > 1:
+            wanted[row].missing = MANY_LOGS
+    for log in logs:
+        for row, text in _rows(log.path, log.text, [row for row, found in fit.items() if found == [log]]):
+            wanted[row].attach(text, mask=mask)
+
+
+def _attach_by_id(samples: Sequence[Sample], files: Sequence[VerdictFile], logs: Sequence[_Log], mask: bool) -> None:
+    # A row without an id has its own number for one, which says nothing of other files.
+    by_id = {one.request_id: one for one in samples if one.request_id != str(one.row)}
+    found = [(log, row, name) for log in logs for row, name in log.rows_of(by_id)]
+    in_logs = Counter(name for _, _, name in found)
+    in_verdicts = _occurrences(files, in_logs)
+    unsure = {name for name, times in in_logs.items() if times > 1 or in_verdicts[name] > 1}
+    for one in samples:
+        if one.request_id in unsure:
+            one.missing = MANY_LOGS
+    for log in logs:
+        mine = {row: by_id[name] for of, row, name in found if of is log and name not in unsure}
+        for row, text in _rows(log.path, log.text, mine):
+            mine[row].attach(text, mask=mask)
+
+
+def _occurrences(files: Sequence[VerdictFile], ids: Collection[str]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for file in files if ids else ():
+        for frame in stream(file, ("request_id",)):
+            counts.update(frame["request_id"].filter(frame["request_id"].is_in(list(ids))).to_list())
+    return counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +232,10 @@ class _Log:
         with _parquet(path) as file:
             used = resolve(file.schema_arrow, Columns(), str(path))[0].used()
             return cls(path, file.metadata.num_rows, used["text"], used.get("request_id"))
+
+    def ends(self, name: tuple[str, ...]) -> bool:
+        """Whether its path ends with the parts ``name``."""
+        return Path(os.path.abspath(self.path)).parts[-len(name) :] == name
 
     def ids(self, rows: Iterable[int]) -> dict[int, str]:
         if self.request_id is None:
