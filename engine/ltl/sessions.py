@@ -60,7 +60,7 @@ def sessions(verdicts: pa.Table | pa.RecordBatch, names: Sequence[str], events: 
     """The sessions in ``verdicts``, with the events ``names``; ``events`` list<string> adds events to each row.
 
     Steps go by turn where every row of a session has one, else by time, then by row. A row without a session is a
-    session of its own. A row without a time has that of the row before, the first ones that of the first with a time.
+    session of its own. A row without a time has the latest of the rows before it, the first ones the earliest.
     """
     tenant, tenants = _codes(verdicts.column("tenant"))
     session, ids = _codes(verdicts.column("session_id"))
@@ -132,7 +132,7 @@ def grouped(
     group = np.unique(group, return_inverse=True)[1].ravel()
     counts = np.bincount(group, minlength=0)
     by_turn = (np.bincount(group, turn[1], minlength=len(counts)) == counts)[group]
-    order = np.lexsort((np.arange(n), np.where(time[1], time[0], 0), np.where(by_turn, turn[0], 0), group))
+    order = np.lexsort((np.arange(n), moments(*time, group), np.where(by_turn, turn[0], 0), group))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     times, clocked = _filled(time[0][order], time[1][order], offsets)
     place = np.arange(n) - np.repeat(offsets[:-1], counts)
@@ -145,6 +145,23 @@ def grouped(
         # No time passes in a session of one row.
         clocked | (counts == 1),
     )
+
+
+def moments(time: Ints, known: Flags, group: Ints) -> Ints:
+    """Numbers int64 (N,) to order the rows of each group by time: one without goes with the latest of those before it.
+
+    Args:
+        time, known: int64 (N,) and whether a row has one, bool (N,).
+        group: int64 (N,), numbers from 0.
+    """
+    if known.all():
+        return time
+    n = len(time)
+    rank = np.where(known, np.unique(time, return_inverse=True)[1].ravel() + 1, 0)
+    order = np.argsort(group, kind="stable")
+    latest = np.empty(n, np.int64)
+    latest[order] = np.maximum.accumulate(group[order] * (n + 1) + rank[order]) % (n + 1)
+    return np.where(known, rank, latest)
 
 
 def micros(column: Any) -> Any:

@@ -1,8 +1,8 @@
 """Sessions of a scan: units leave behind what a session needs of each row, the assembly of a file sums it up.
 
-The rows of a session go by turn, else by time, else as they stand; each gets the score of its session as it stands with
-that row, as it would live, and what it moves on where that is asked for. Memory stays bounded: sessions are shared out
-by their hash into passes over the parts of about PASS_ROWS rows.
+The rows of a session go by turn, else by time, else as they stand, one without a time behind those before it; each
+gets the score of its session as it stands with that row, as it would live, and what it moves on where that is asked
+for. Memory stays bounded: sessions are shared out by their hash into passes over the parts of about PASS_ROWS rows.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from aimds.detect.texts import Texts
 from aimds.jobs.scan import parts
 from aimds.jobs.scan.followed import Followed
 from aimds.jobs.scan.joined import TAIL, Joined
+from aimds.ltl.sessions import moments
 from aimds.schema import VERDICTS
 
 MARKS: Final = pa.field("_session_marks", pa.binary(DIMS + 1))
@@ -179,7 +180,7 @@ def judged(kept: Kept, model: SessionModel, types: Codes | None, joins: Joined |
     # By turn where every row of the session has one, else by time.
     has_turn, has_time = given.ordered & 1, given.ordered & 2
     by_turn = (np.bincount(owner, has_turn) == np.bincount(owner))[owner]
-    moment = np.where(by_turn, given.numbers, np.where(has_time > 0, given.times, 0))
+    moment = np.where(by_turn, given.numbers, moments(given.times, has_time > 0, owner))
     order = np.lexsort((np.arange(len(named)), moment, owner))
     group = owner[order]
     begins = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))

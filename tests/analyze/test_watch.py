@@ -113,6 +113,16 @@ def test_live_says_so_of_any_formulas() -> None:
         assert live(Watch(given), rows, events, cut(seed, len(rows))) == offline(given, rows, events), seed
 
 
+def test_rows_without_a_time_are_the_next_steps_live_and_in_the_log() -> None:
+    rng = random.Random(6)
+    for seed in range(20):
+        given = policies(*(random_formula(rng, rng.randrange(1, 4), names=NAMES, past=True) for _ in range(6)))
+        rows, events = talk(seed, 80, 6)
+        for one in rows:
+            one["ts"] = None if rng.random() < 0.3 else one["ts"]
+        assert live(Watch(given), rows, events, cut(seed, len(rows))) == offline(given, rows, events), seed
+
+
 def test_what_rests_is_not_changed_by_time_or_by_steps_without_events() -> None:
     assert rests(parse("G (a -> F b)"))
     assert rests(parse("G (a & O[1us,1min] a -> F[0,1s] b)"))

@@ -171,6 +171,41 @@ def test_sessions_keep_apart_by_tenant_and_go_by_turn_or_time() -> None:
     assert sorted(made.turns.tolist()) == [0, 0, 0, 1, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "order", "times"),
+    [
+        ([0, None, 2], [0, 1, 2], [0, 0, 2]),
+        ([None, 1, None, 2], [0, 1, 2, 3], [1, 1, 1, 2]),
+        ([5, 3, None, 9, 4], [1, 4, 0, 2, 3], [3, 4, 5, 5, 9]),
+        ([None, None], [0, 1], [0, 0]),
+    ],
+)
+def test_a_row_without_a_time_stands_with_the_latest_of_those_before_it(
+    seconds: list[int | None], order: list[int], times: list[int]
+) -> None:
+    given = [None if one is None else START + timedelta(seconds=one) for one in seconds]
+    # Another session lies in between, and all of it is later.
+    late = [row(9, session_id="late", turn=None, ts=START + timedelta(days=k)) for k in range(len(given))]
+    mine = [row(0, session_id="s", turn=None, ts=ts) for ts in given]
+    made = sessions(table([one for pair in zip(late, mine, strict=True) for one in pair]), ["allowed"])
+    place = made.ids.index("s")
+    steps = slice(*made.traces.offsets[place : place + 2].tolist())
+    assert [one // 2 for one in made.rows[steps].tolist()] == order
+    assert made.traces.times is not None
+    first = int(START.timestamp()) * 1_000_000 if any(given) else 0
+    assert [(one - first) // 1_000_000 for one in made.traces.times[steps].tolist()] == times
+
+
+def test_a_tool_that_is_called_without_a_time_breaks_the_policy_all_the_same() -> None:
+    rows = [
+        attack(0, "direct_injection", "flag", session_id="s", turn=None, ts=START, spans=[]),
+        row(0, session_id="s", turn=None, ts=None, channel="tool"),
+        row(0, session_id="s", turn=None, ts=START + timedelta(seconds=2)),
+    ]
+    made = with_violations(table(rows), TracePolicies.load())
+    assert made.column("violations").to_pylist() == [[], ["no_tool_after_injection"], []]
+
+
 def test_a_violation_stands_in_the_row_where_it_became_certain() -> None:
     rows = [
         attack(0, "direct_injection", "flag", session_id="s", turn=0, spans=[]),

@@ -58,6 +58,19 @@ def test_rows_in_any_order_are_followed_by_their_turn(tmp_path: Path) -> None:
     assert scores[0] == scores[1]
 
 
+def test_rows_without_a_time_are_followed_where_they_came_as_live(tmp_path: Path) -> None:
+    table = talks(tmp_path / "a.parquet", sessions=6, turns=12)
+    rng = np.random.default_rng(1)
+    times = [None if rng.random() < 0.4 else 1_700_000_000_000_000 + 1_000_000 * k for k in range(len(table))]
+    columns = {"session_id": table["session_id"], "ts": pa.array(times, pa.timestamp("us", tz="UTC"))}
+    columns |= {"channel": table["role"], "text": table["text"]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    scan(tmp_path / "a.parquet", tmp_path / "out")
+    asked = requests(pa.table(columns))
+    said = Sessions().observe(asked, FakeScreener().screen_batch(asked), 0.0).column("session_score").to_pylist()
+    assert pq.read_table(tmp_path / "out" / "a.parquet")["session_score"].to_pylist() == said
+
+
 @pytest.mark.parametrize("pass_rows", [7, 100])
 def test_the_bytes_do_not_depend_on_passes_units_or_workers(tmp_path: Path, monkeypatch, pass_rows: int) -> None:
     talks(tmp_path / "a.parquet")
