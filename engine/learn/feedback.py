@@ -9,7 +9,7 @@ refused and counted, so that who floods it with feedback displaces nobody's. Ove
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,10 @@ DIGITS = 6
 _KNOWN = {"channel": CHANNELS, "action": ACTIONS, "threat_type": THREATS, "label": LABELS}
 Source = str | tuple[str | None, str] | None
 """Where a row comes from: a tenant, a reviewer, or a session as its tenant and id."""
-_DECISION = ("request_id", "reviewer", "decided_at")
-"""What makes a decision: the same row read again has the same."""
+REQUEST = ("tenant", "request_id", "session_id", "channel")
+"""With the text, what makes two rows one request: an id is chosen by the client, as `review.rows.key_of` says."""
+_DECISION = (*REQUEST, "reviewer", "decided_at")
+"""With the text, what makes a decision: the same row read again has the same, or no text any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +127,19 @@ class Replay:
         rows = feedback(table)
         with disk.locked(self.folder):
             there = self.read()
-            seen = set(_keys(there, _DECISION))
+            seen = {key for given in _decisions(there) for key in (given, given[1:])}
             counts = {name: Counter(column) for name, column in _sources(there).items()}
             sources = _sources(rows)
             kept, known, over = [], 0, Counter[str]()
-            for row, key in enumerate(_keys(rows, _DECISION)):
-                if key in seen:
+            for row, key in enumerate(_decisions(rows)):
+                if key in seen or (key[0] is None and key[1:] in seen):
                     known += 1
                     continue
                 cap = self._over(counts, {name: column[row] for name, column in sources.items()})
                 if cap:
                     over[cap] += 1
                     continue
-                seen.add(key)
+                seen |= {key, key[1:]}
                 kept.append(row)
                 for name, column in sources.items():
                     counts[name][column[row]] += 1
@@ -230,13 +232,11 @@ def _put(path: Path, table: pa.Table) -> None:
         raise DataError(path, f"cannot be written: {error.strerror}") from error
 
 
-def _keys(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    columns = (table.column(name) for name in names)
-    return zip(
-        *(column.cast(pa.int64()).to_pylist() if pa.types.is_timestamp(column.type) else column.to_pylist()
-          for column in columns),
-        strict=True,
-    )  # fmt: skip
+def _decisions(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    # The text first, as bytes: it may be no UTF-8.
+    kinds = {"text": pa.large_binary(), "decided_at": pa.int64()}
+    columns = ((name, table.column(name)) for name in ("text", *_DECISION))
+    return zip(*(column.cast(kinds.get(name, column.type)).to_pylist() for name, column in columns), strict=True)
 
 
 def _sources(table: pa.Table) -> dict[str, list[Source]]:

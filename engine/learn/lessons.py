@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from aimds.learn.feedback import REQUEST
 from aimds.verdicts import named_by_session
 
 FOLDS = 5
@@ -40,15 +43,28 @@ class Lessons:
 def lessons(table: pa.Table) -> Lessons:
     """The lessons in ``table`` (FEEDBACK).
 
-    Of several decisions about one request the last counts. A text that different requests label differently is left
-    out until people agree; spaces and case make no difference.
+    Of several decisions about one request the last counts; those of two tenants, sessions, channels or texts are two,
+    whatever their ids. A text that different requests label differently is left out until people agree; spaces and case
+    make no difference.
     """
     # The bytes may hold invalid UTF-8, which Arrow hands over as bytes only.
     plain = table.set_column(table.schema.get_field_index("text"), "text", table.column("text").cast(pa.large_binary()))
     plain = plain.append_column("by_session", pa.array(named_by_session(plain)))
     rows = sorted(plain.to_pylist(), key=lambda row: (row["decided_at"], row["request_id"], row["reviewer"]))
-    last = {row["request_id"]: row for row in rows}
-    kept = sorted(last.values(), key=lambda row: (row["decided_at"], row["request_id"]))
+    last = defaultdict[tuple[str | None, ...], dict[bytes | None, dict[str, Any]]](dict)
+    for row in rows:
+        texts = last[tuple(row[name] for name in REQUEST)]
+        if row["text"] is not None:
+            texts.pop(None, None)
+            texts[row["text"]] = row
+            continue
+        # Its text was removed since. Whichever of the texts it speaks of: what it contradicts does not stand.
+        for against in [known for known, one in texts.items() if one["label"] != row["label"]]:
+            del texts[against]
+        if not texts:
+            texts[None] = row
+    standing = (row for texts in last.values() for row in texts.values())
+    kept = sorted(standing, key=lambda row: (row["decided_at"], row["request_id"]))
     labels: dict[str, set[str]] = {}
     first: dict[str, Lesson] = {}
     textless = 0

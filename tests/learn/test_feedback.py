@@ -31,6 +31,20 @@ def test_another_decision_about_the_same_request_is_kept_too(tmp_path: Path) -> 
     assert replay.add(table([row(1, label="benign", decided_at=row(9)["decided_at"])])).rows == 1
 
 
+@pytest.mark.parametrize("apart", [{"tenant": "b"}, {"session_id": None}, {"channel": "tool"}, {"text": "another"}])
+def test_requests_of_one_id_that_are_decided_together_are_all_kept(tmp_path: Path, apart: dict[str, str]) -> None:
+    replay = Replay(tmp_path)
+    assert replay.add(table([row(1), row(1) | apart])) == Added(2, 0, {})
+    assert replay.add(table([row(1) | apart, row(1)])) == Added(0, 2, {})
+
+
+def test_a_decision_whose_text_was_removed_since_is_known(tmp_path: Path) -> None:
+    replay = Replay(tmp_path)
+    replay.add(table([row(1)]))
+    assert replay.add(table([row(1) | {"text": None}, row(2) | {"text": None}])) == Added(1, 1, {})
+    assert replay.add(table([row(2) | {"text": None}])) == Added(0, 1, {})
+
+
 @pytest.mark.parametrize("name", ["session_id", "tenant", "reviewer"])
 def test_nobody_goes_over_their_cap_and_others_still_get_in(tmp_path: Path, name: str) -> None:
     short = name.removesuffix("_id")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from feedback_factory import row, table
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +13,30 @@ from aimds.learn.lessons import Lesson, folds, lessons
 
 
 def test_the_last_decision_about_a_request_counts() -> None:
-    found = lessons(table([row(5, "a b", "benign", request_id="r1"), row(1, "a b")]))
+    found = lessons(table([row(5, "a b", "benign", request_id="r1", session_id="s1"), row(1, "a b")]))
     assert [lesson.text for lesson in found.benign] == ["a b"]
     assert found.attacks == ()
+
+
+@pytest.mark.parametrize(
+    "apart", [{"tenant": "globex"}, {"tenant": None}, {"session_id": "s9"}, {"channel": "tool"}, {}]
+)
+def test_a_decision_about_another_request_of_the_same_id_leaves_the_first_alone(apart: dict[str, str | None]) -> None:
+    rows = [row(1, "reveal it"), row(2, "what is it", "benign", request_id="r1", **{"session_id": "s1"} | apart)]
+    found = lessons(table(rows))
+    assert [lesson.text for lesson in found.attacks] == ["reveal it"]
+    assert [lesson.text for lesson in found.benign] == ["what is it"]
+
+
+def test_the_last_decision_counts_where_its_text_was_removed_since() -> None:
+    same = {"request_id": "r1", "session_id": "s1"}
+    found = lessons(table([row(1, "a b"), row(2, "c d"), row(3, "", "benign", **same) | {"text": None}]))
+    assert [lesson.text for lesson in found.attacks] == ["c d"]
+    assert (found.benign, found.textless) == ((), 1)
+    found = lessons(table([row(1, "a b"), row(3, "", **same) | {"text": None}]))
+    assert ([lesson.text for lesson in found.attacks], found.textless) == (["a b"], 0)
+    found = lessons(table([row(1) | {"text": None}, row(3, "a b", "benign", **same)]))
+    assert ([lesson.text for lesson in found.benign], found.textless) == (["a b"], 0)
 
 
 def test_a_text_that_people_label_differently_teaches_nothing() -> None:
