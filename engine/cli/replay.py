@@ -96,8 +96,9 @@ def register(app: typer.Typer) -> None:
             if source.are_verdicts(inputs):
                 raise DataError(inputs[0], "holds verdicts already; leave --screen-to out")
             names = (text, session, tenant, moment, channel)
-            skipped = _screen(inputs, screen_to, names, current, profile, workers or cpus(), quiet)
-            paths = [str(screen_to)]
+            paths, skipped = _screen(inputs, screen_to, names, current, profile, workers or cpus(), quiet)
+            if not paths:
+                raise DataError(inputs[0], "could not be read, and no other log: nothing to replay")
         elif source.are_verdicts(inputs):
             paths = inputs
         else:
@@ -149,8 +150,9 @@ def _screen(
     profile: str,
     workers: int,
     quiet: bool,
-) -> bool:
-    """Screen logs into ``folder``; True where something had to be skipped. Goes on where it was interrupted."""
+) -> tuple[list[str], bool]:
+    """Screen logs into ``folder``; their verdicts, which lie there beside those of earlier runs, and whether something
+    had to be skipped. Goes on where it was interrupted."""
     from aimds.cli.startup import warm_up
     from aimds.jobs.scan import Columns, Factory, Scan, ScanConfig
 
@@ -161,7 +163,7 @@ def _screen(
     with interruptible(f"what is finished is kept in {folder}"):
         summary = Scan(config, factory).run(progress(quiet))
     print_skipped(summary.skipped, f"{summary.output}/_skipped.json", "another folder for --screen-to")
-    return bool(summary.skipped)
+    return [str(one["output"]) for one in summary.outputs], bool(summary.skipped)
 
 
 def _write(findings: Findings, out: Path, title: str) -> None:

@@ -72,6 +72,19 @@ def test_logs_are_screened_first_and_the_policy_in_force_changes_nothing(tmp_pat
     assert changed["samples"][0]["excerpt"][0]["text"].startswith("Ignore")
 
 
+def test_verdicts_of_earlier_logs_in_the_folder_are_not_replayed(tmp_path: Path, loose: Path) -> None:
+    for name, text in zip("ab", ATTACKS, strict=True):
+        pq.write_table(pa.table({"text": [text]}), tmp_path / f"{name}.parquet")
+    common = ("--screen-to", tmp_path / "out", "--profile", "fast", "--workers", "1", "--json", "-q")
+    assert json.loads(run(loose, tmp_path / "a.parquet", *common).stdout)["newly_released"]["rows"] == 1
+    found = json.loads(run(loose, tmp_path / "b.parquet", *common).stdout)
+    assert (found["rows"], found["files"]) == (1, [{"name": "b.parquet", "rows": 1}])
+    (tmp_path / "c.jsonl").write_bytes(b"no line of JSON")
+    error = run(loose, tmp_path / "c.jsonl", *common).exception
+    assert isinstance(error, DataError)
+    assert "nothing to replay" in str(error)
+
+
 def test_logs_without_a_folder_to_screen_them_to_are_refused_with_the_way_out(tmp_path: Path, loose: Path) -> None:
     pq.write_table(pa.table({"text": ATTACKS}), tmp_path / "log.parquet")
     error = run(loose, tmp_path / "log.parquet").exception
