@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 from aimds.detect.meanings import meanings_as_shipped
 from aimds.errors import DataError
 from aimds.jobs.report.excerpts import EVIDENCE, PII, Mark, Piece, excerpt
-from aimds.jobs.report.verdict_files import DATETIME, VerdictFile, find, stream
-from aimds.jobs.scan import manifest
+from aimds.jobs.report.verdict_files import DATETIME, VerdictFile, find, scanned_names, stream
 from aimds.jobs.scan.columns import Columns, resolve
 from aimds.taxonomy import CODES
 
@@ -161,24 +160,15 @@ def attach_texts(
     logs = [_Log.open(path) for path in {path.resolve(): path for path in find(requests)}.values()]
     for one in textless:
         one.missing = NO_LOG
-    names = _names([file.path for file in files])
+    names = scanned_names(files)
     for index, file in enumerate(files):
         wanted = {one.row: one for one in textless if one.file == index}
         if wanted:
-            _attach_by_path(wanted, [log for log in logs if log.rows == file.rows and log.ends(names[index])], mask)
+            _attach_by_path(
+                wanted, [log for log in logs if log.rows == file.rows and log.ends(names[index].parts)], mask
+            )
     _attach_by_id([one for one in textless if one.missing == NO_LOG], files, logs, mask)
     return samples
-
-
-def _names(paths: Sequence[Path]) -> list[tuple[str, ...]]:
-    """The parts of each path below the folder of its scan, else below the deepest folder that holds all ``paths``."""
-    whole = [Path(os.path.abspath(path)) for path in paths]
-    shared = Path(os.path.commonpath([path.parent for path in whole]))
-    return [path.relative_to(_scanned_to(path) or shared).parts for path in whole]
-
-
-def _scanned_to(path: Path) -> Path | None:
-    return next((root for root in path.parents if manifest.wrote(root, str(path.relative_to(root)))), None)
 
 
 def _attach_by_path(wanted: dict[int, Sample], logs: Sequence[_Log], mask: bool) -> None:

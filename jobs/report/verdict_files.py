@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aimds.errors import DataError, SchemaError
+from aimds.jobs.scan import manifest
 from aimds.jobs.scan.inputs import locked
 from aimds.moments import YEARS_S, outside_years
 from aimds.schema import VERDICTS
@@ -118,6 +119,18 @@ def _open(path: Path) -> VerdictFile:
         if index >= 0 and not _fits(schema.field(index).type, field.type):
             raise SchemaError(field.name, f"holds {schema.field(index).type} in {path}, expected {field.type}")
     return VerdictFile(path, rows, frozenset(schema.names))
+
+
+def scanned_names(files: Sequence[VerdictFile]) -> list[Path]:
+    """The path of each file below the folder of its scan, which is the end of that of its log; where no scan is known,
+    below the deepest folder that holds all ``files``."""
+    whole = [Path(os.path.abspath(file.path)) for file in files]
+    shared = Path(os.path.commonpath([path.parent for path in whole]))
+    return [path.relative_to(_scanned_to(path) or shared) for path in whole]
+
+
+def _scanned_to(path: Path) -> Path | None:
+    return next((root for root in path.parents if manifest.wrote(root, str(path.relative_to(root)))), None)
 
 
 def _first_line(error: Exception) -> str:

@@ -66,7 +66,8 @@ def _spelt(name: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Case:
     """A verdict for people to look at. ``text`` is the original, byte for byte; ``ts`` microseconds since 1970, UTC;
-    ``detail`` the columns DETAIL and VERSIONS of the verdict, with offsets in bytes of ``text``."""
+    ``detail`` the columns DETAIL and VERSIONS of the verdict, with offsets in bytes of ``text``; ``source`` the file
+    whose row it is, where nothing else tells it from rows of others."""
 
     request_id: str
     session_id: str | None
@@ -81,6 +82,7 @@ class Case:
     p_value: float | None
     severity: float | None
     detail: Mapping[str, Any]
+    source: str | None = None
 
     @property
     def named_by_session(self) -> bool:
@@ -90,7 +92,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One row of a session, as far as it is drawn beside a case."""
+    """One row of a session, as far as it is drawn beside a case; ``source`` as in `Case`."""
 
     tenant: str | None
     session_id: str
@@ -102,6 +104,7 @@ class Turn:
     threat_type: str
     score: float | None
     text: bytes | None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,11 @@ MAX_TURNS = 500
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """``ids`` of the new items, and how many cases were there already."""
+    """``ids`` of the new items, how many of them have no text, and how many cases were there already."""
 
     ids: tuple[int, ...]
     known: int
+    without_text: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Queue:
 
     def add(self, cases: Iterable[Case], turns: Iterable[Turn], now: datetime, who: str) -> Added:
         """Queue ``cases``, each once for ever, and keep ``turns`` of their sessions beside them."""
-        new, known = [], 0
+        new, known, bare = [], 0, 0
         with self.store.change() as base:
             for case in cases:
                 level = band(case.severity)
@@ -84,10 +85,11 @@ class Queue:
                     continue
                 item = base.insert(_ADD, (key, *_case(case), BANDS.index(level), micros(now), due))
                 new.append(item)
+                bare += case.text is None
                 rows.note(base, item, now, who, "added")
             for turn in turns:
                 base.execute(_ADD_TURN, (rows.key_of(self._key, turn), *_turn(turn), micros(now)))
-        return Added(tuple(new), known)
+        return Added(tuple(new), known, bare)
 
     def get(self, who: Reviewer, item: int) -> Item:
         """The item with the id ``item``.

@@ -15,13 +15,16 @@ _IN_CASE = ("request_id", "session_id", "turn", "tenant", "ts", "channel", "text
 
 
 def key_of(secret: bytes, case: Case | Turn) -> bytes:
-    """What makes two cases the same one: tenant, request, session, turn, channel and text.
+    """What makes two cases the same one: tenant, request, session, turn, channel and text; with a source, its time too.
 
     A request id alone is chosen by the client: two tenants, or two requests of a careless client, may share it. Keyed,
     so that the key of a text that was removed says nothing of it to who has not got this file.
     """
     text = b"" if case.text is None else case.text
+    parts: tuple[str | int | None, ...]
     parts = (case.tenant, case.request_id, case.session_id, case.turn, case.channel)
+    if case.source is not None:
+        parts += (case.source, case.ts)
     head = json.dumps([*parts, case.text is None]).encode()
     return hmac.digest(secret, len(head).to_bytes(8, "big") + head + text, hashlib.sha256)
 
