@@ -78,10 +78,12 @@ class Run:
         make_folder(options.output)
         path = options.output / ATTEMPTS
         stopped = False
-        with guarded(path, "write"), path.open("w", encoding="utf-8") as kept, ExitStack() as stack:
+        with guarded(path, "write"), ExitStack() as stack:
             bare = "" if options.target else stack.enter_context(stub_model.serving())
             where = options.target or stack.enter_context(proxied.serving(bare, options.proxy))
+            # What an earlier run left stands until something answers.
             reach(where)
+            kept = stack.enter_context(path.open("w", encoding="utf-8"))
             try:
                 if options.own:
                     self._take(OWN, self._own(where), kept)

@@ -145,6 +145,14 @@ def test_target_that_is_not_there_is_an_error_before_anything_is_attacked(folder
         Run(Options(folder, target="http://127.0.0.1:9"), now=NOW, say=lambda line: None).run()
 
 
+def test_attempts_of_an_earlier_run_stand_where_nothing_answers(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "attempts.jsonl").write_text("an earlier run\n")
+    with pytest.raises(DataError, match="no chat server answers there"):
+        Run(Options(folder, target="http://127.0.0.1:9"), now=NOW, say=lambda line: None).run()
+    assert (folder / "attempts.jsonl").read_text() == "an earlier run\n"
+
+
 def test_proxy_that_does_not_start_is_an_error_with_what_it_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
