@@ -110,7 +110,7 @@ def read(path: Path, *, terms: str | None = None) -> Corpus:
         table = table.filter(pc.equal(table.column("terms"), terms))
     if not table.num_rows:
         raise DataError(path, "holds no rows" + (f" with terms == {terms!r}" if terms else ""))
-    label = table.column("label").cast(pa.int8()).to_numpy()
+    label = _labels(table.column("label"))
     category = table.column("category").to_numpy().astype(object)
     source = table.column("source").to_numpy().astype(object)
     known = {*THREAT_OF_CATEGORY}
@@ -128,6 +128,14 @@ def read(path: Path, *, terms: str | None = None) -> Corpus:
         licences = dict(zip(source, table.column("license").to_pylist(), strict=True))
     channel = _channels(table, source, threat)
     return Corpus(path.stem, Texts.from_arrow(text), label, category, source, threat, channel, licences)
+
+
+def _labels(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+    values = column.to_pylist()
+    for row, value in enumerate(values):
+        if value not in (0, 1, "0", "1"):
+            raise SchemaError("label", f"is {value!r}, expected 1 for an attack or 0 for benign text", row=row)
+    return np.array([int(value) for value in values], np.int8)
 
 
 def _channels(

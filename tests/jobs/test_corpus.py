@@ -43,6 +43,29 @@ def test_a_missing_column_and_an_unknown_category_are_named(tmp_path: Path) -> N
         corpus.read(write(tmp_path / "y.parquet", category=["benign", "mystery", "jailbreak"]))
 
 
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [
+        ([0, None, 1], "None"),
+        ([0, 2, 1], "2"),
+        ([1, 300, 0], "300"),
+        (["0", "attack", "1"], "'attack'"),
+        ([0.0, 0.5, 1.0], "0.5"),
+        ([0.0, float("nan"), 1.0], "nan"),
+        ([[0], [1], [1]], r"\[0\]"),
+    ],
+)
+def test_a_label_that_is_none_is_named_with_its_row(tmp_path: Path, labels: list[object], named: str) -> None:
+    with pytest.raises(SchemaError, match=rf"'label', row [01]: is {named}, expected 1 for an attack or 0"):
+        corpus.read(write(tmp_path / "x.parquet", label=labels))
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1], ["0", "1", "1"], [0.0, 1.0, 1.0], [False, True, True]])
+def test_labels_may_be_of_any_kind_that_says_0_or_1(tmp_path: Path, labels: list[object]) -> None:
+    label = corpus.read(write(tmp_path / "x.parquet", label=labels)).label
+    assert (label.tolist(), label.dtype) == ([0, 1, 1], np.int8)
+
+
 def test_a_file_that_is_not_parquet_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"no parquet")
     with pytest.raises(DataError, match=r"x\.parquet: cannot be read"):
