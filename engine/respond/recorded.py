@@ -149,8 +149,9 @@ def _optional(verdicts: pa.RecordBatch, name: str) -> pa.Array | None:
 
 
 def _numbers(column: pa.Array, missing: float) -> npt.NDArray[np.float64]:
-    plain = column.cast(pa.float64())
-    return np.asarray(pc.fill_null(plain, missing).to_numpy(zero_copy_only=False), np.float64)
+    # Written by others, a number may be none: that is as good as null.
+    plain = pc.fill_null(column.cast(pa.float64()), missing).to_numpy(zero_copy_only=False)
+    return np.where(np.isnan(plain), missing, plain)
 
 
 def _rows(column: pa.Array) -> npt.NDArray[np.int64]:

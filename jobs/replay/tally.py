@@ -72,6 +72,7 @@ class Tally:
         _count(self._channels, codes(verdicts.column("channel"), CHANNELS, "channel"), kind)
         self._add_tenants(verdicts.column("tenant") if "tenant" in names else None, kind)
         p_value = pc.fill_null(verdicts.column("p_value").cast(pa.float64()), 1.0).to_numpy(zero_copy_only=False)
+        p_value = np.where(np.isnan(p_value), 1.0, p_value)
         place = np.minimum(-np.log10(np.clip(p_value, 1e-300, 1.0)) * BINS_PER_DECADE, P_BINS - 1)
         _count(self._by_p, kind, place.astype(np.int64))
         if "ts" in names:

@@ -211,6 +211,16 @@ def test_damage_in_the_middle_of_a_file_is_an_error_that_names_it(tmp_path: Path
         replay([file], SHIPPED, today=TODAY)
 
 
+def test_a_p_value_that_is_no_number_reads_as_none(tmp_path: Path) -> None:
+    def replayed(p: float | None) -> Findings:
+        rows = [verdict(0, 0.5, "allow"), verdict(1, 1e-5, "flag"), verdict(2, 0.5, "block") | {"p_value": p}]
+        return run(tmp_path, rows)
+
+    none, odd = replayed(None), replayed(float("nan"))
+    assert (odd.transitions, odd.by_p, odd.threats) == (none.transitions, none.by_p, none.threats)
+    assert sum(map(sum, odd.by_p)) == 3
+
+
 def test_times_outside_the_calendar_do_not_stop_a_replay(tmp_path: Path) -> None:
     file = verdict_factory.write(tmp_path / "v.parquet", ROWS)
     table = pq.read_table(file)
