@@ -24,6 +24,11 @@ def upper(hits: int, n: int, confidence: float = CONFIDENCE) -> float:
     return float(betaincinv(hits + 1, n - hits, confidence)) if hits < n else 1.0
 
 
+def in_short(hits: int, n: int) -> str:
+    """``, about 3 / n`` where `upper` is that at 95 %, to 2 in 100: nothing was hit in 100 or more; else nothing."""
+    return f", about 3 / {n:,}" if not hits and n >= 100 else ""
+
+
 def lower(hits: int, n: int, confidence: float = CONFIDENCE) -> float:
     """One-sided lower bound of a share of which ``hits`` of ``n`` were seen; 0 of none."""
     from scipy.special import betaincinv

@@ -103,9 +103,7 @@ def checks(held: dict[str, Any], benign: dict[str, Any], limits: Limits) -> tupl
     for name in ("flag", "block"):
         found, limit, n = benign[name], getattr(limits, name), benign["texts"]
         verb = "flagged" if name == "flag" else "blocked"
-        bound = f"at most {found['added_bound']:.2%} at {CONFIDENCE:.0%} confidence"
-        if not found["added"]:
-            bound += f", which is 3 / {n:,}" if n else ""
+        bound = f"at most {found['added_bound']:.2%} at {CONFIDENCE:.0%} confidence{bounds.in_short(found['added'], n)}"
         words = f"{found['added']:,} of {n:,} benign texts {verb} anew, {bound}; the limit is {limit:.2%}"
         passed = n > 0 and found["added_bound"] <= limit
         if not passed and not found["added"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aimds.learn.bounds import in_short
 from aimds.printable import counted
 
 LIMITS = """\
@@ -21,15 +22,14 @@ LIMITS = """\
 
 
 def statement(at: dict[str, Any], confidence: float) -> str:
-    """One threshold in a sentence: alarms, rate, interval, bound; "no alarm in n rows means at most 3/n" where none."""
+    """One threshold in a sentence: alarms, rate, interval, bound; "about 3 / n" where there was no alarm in many."""
     after = at["after"]
     if not after["n"]:
         return "no row was held back here, so nothing can be said"
-    none = f", which is 3 / {after['n']:,}" if not after["hits"] else ""
     return (
         f"{after['hits']:,} alarms in {after['n']:,} rows held back, {_percent(after['rate'])} "
         f"({_percent(after['low'])}–{_percent(after['high'])}); the rate of false alarms is at most "
-        f"{_percent(after['bound'])} at {confidence:.0%} confidence{none}"
+        f"{_percent(after['bound'])} at {confidence:.0%} confidence{in_short(after['hits'], after['n'])}"
     )
 
 

@@ -31,6 +31,11 @@ def test_a_clear_gain_without_false_alarms_passes_and_says_three_by_n() -> None:
     assert "3 / 2,000" in checks[2].says
 
 
+def test_the_bound_of_few_texts_is_not_said_to_be_three_by_n() -> None:
+    says = found(p(2, 10), p(8, 10), p(0, 5), p(0, 5))[1].says
+    assert "at most 45.07% at 95% confidence; the limit" in says
+
+
 @pytest.mark.parametrize("gained", [0, 1, 4])
 def test_a_gain_that_may_be_chance_does_not_pass(gained: int) -> None:
     check = found(p(0, 10), p(gained, 10), p(0, 2000), p(0, 2000))[0]

@@ -97,7 +97,13 @@ def test_no_alarm_in_n_rows_bounds_the_rate_by_three_over_n() -> None:
     assert at["bound"] == pytest.approx(3 / 3000, rel=0.01)
     text = statement({"after": at}, 0.95)
     assert "0 alarms in 3,000 rows held back" in text
-    assert "at most 0.0998 % at 95% confidence, which is 3 / 3,000" in text
+    assert "at most 0.0998 % at 95% confidence, about 3 / 3,000" in text
+
+
+def test_the_bound_of_few_rows_is_not_said_to_be_three_over_n() -> None:
+    text = statement({"after": job.rate(0, 5)}, 0.95)
+    assert text.endswith("the rate of false alarms is at most 45.1 % at 95% confidence")
+    assert "about" not in statement({"after": job.rate(1, 3000)}, 0.95)
 
 
 def test_trimmed_rows_are_the_rarest_and_no_tail_is_fitted_to_them() -> None:
