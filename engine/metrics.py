@@ -59,7 +59,7 @@ class Metrics:
         self.batch_seconds = Histogram("aimds_batch_seconds", "Time to screen a batch.", buckets=SECONDS, registry=r)
         self.queue_rows = Gauge("aimds_queue_rows", "Rows that wait.", registry=r)
         self.queue_bytes = Gauge("aimds_queue_bytes", "Bytes of text that wait.", registry=r)
-        self.shed = Counter("aimds_shed_rows", "Rows refused or given up, by reason.", ("reason",), registry=r)
+        self.shed = Counter("aimds_shed_rows", "Rows without a verdict, by reason.", ("reason",), registry=r)
         self.errors = Counter("aimds_rows_not_judged", "Rows with status error.", registry=r)
         self.held = Gauge("aimds_sessions_held", "Sessions held, by session action.", ("session_action",), registry=r)
         self.handed = Gauge(

@@ -228,7 +228,7 @@ class Service:
             raise
 
     def shed(self, problem: Problem, n: int) -> None:
-        """Count ``n`` rows that were not even tried, since others like them were refused."""
+        """Count ``n`` rows that have no verdict for ``problem``."""
         self.metrics.shed.labels(problem.kind).inc(n)
 
     def cancel(self, job: Job) -> None:
@@ -259,17 +259,32 @@ class Service:
         # Rows that came together have waited alike.
         waited: dict[tuple[str, float], int] = {}
         for job, found in zip(batch.jobs, judged.answers, strict=True):
+            piece: Piece = job.payload
+            withheld = self._withheld(piece, found)
             if job.cancelled:
                 continue
-            piece: Piece = job.payload
-            alike = piece.route, now - job.arrived
-            waited[alike] = waited.get(alike, 0) + (job.rows if piece.apart else 1)
+            # Where none has a verdict, none has waited for one.
+            if withheld < job.rows:
+                alike = piece.route, now - job.arrived
+                waited[alike] = waited.get(alike, 0) + (job.rows - withheld if piece.apart else 1)
             if isinstance(found, Problem):
                 piece.failed(found, now)
             else:
                 piece.done(found, now)
         for (route, seconds), n in waited.items():
             observed(self.metrics.latency.labels(route), seconds, n)
+
+    def _withheld(self, piece: Piece, found: Any) -> int:
+        """Count the rows of ``piece`` that have a Problem in the place of a verdict; how many these are."""
+        if isinstance(found, Problem):
+            self.shed(found, piece.count)
+            return piece.count
+        if not piece.apart:
+            return 0
+        problems = [one for one in found if isinstance(one, Problem)]
+        for problem in problems:
+            self.shed(problem, 1)
+        return len(problems)
 
     @property
     def open_requests(self) -> int:

@@ -151,6 +151,10 @@ def test_a_line_that_ends_a_process_takes_none_of_those_it_came_with() -> None:
             assert [one["request_id"] for one in found] == [str(i) for i in range(9)]
             assert [one["status"] for one in found] == ["ok"] * 4 + ["error"] + ["ok"] * 4
             assert "process" in found[4]["problem"]["detail"]
+            told = service.metrics.text().decode()
+            assert 'aimds_rows_total{action="allow"} 8.0' in told
+            assert 'aimds_shed_rows_total{reason="internal"} 1.0' in told
+            assert 'aimds_detection_latency_seconds_count{route="stream"} 8.0' in told
         finally:
             worker.close()
             await judges.close()

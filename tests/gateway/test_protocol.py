@@ -12,10 +12,12 @@ from desk import ARROW, ATTACK, BOOM, JSON, NDJSON, Desk, document, documents, f
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aimds.errors import DataError
 from aimds.gateway.batching import BatchConfig, Batcher
 from aimds.gateway.exchange import MAX_UNSENT
 from aimds.gateway.headers import MAX_HEADER_BYTES
 from aimds.gateway.identity import LOCAL, ROUTES, Identity, Peer
+from aimds.gateway.judging import judge
 from aimds.gateway.pieces import Limits
 from aimds.gateway.problem import Problem
 from aimds.schema import VERDICTS
@@ -645,6 +647,33 @@ def test_metrics_count_what_went_through() -> None:
         "aimds_active_requests 0.0",
     ):
         assert line in text
+
+
+@pytest.mark.parametrize("withheld", ["recorded", "carried out"])
+def test_rows_whose_verdicts_are_withheld_are_counted_as_shed_and_have_no_latency(withheld: str) -> None:
+    def full(*_: object) -> Any:
+        raise DataError("audit.log", "cannot be written: No space left on device")
+
+    desk = Desk()
+    one = desk.open("/v1/screen")
+    stream = desk.open("/v1/screen/stream", NDJSON)
+    bulk = desk.open("/v1/screen/batch", NDJSON)
+    feed(desk, one, body())
+    feed(desk, stream, ndjson({"text": "a"}, {"text": "b"}, {"text": "c"}))
+    feed(desk, bulk, ndjson({"text": "a"}, {"text": "b"}))
+    batch = desk.service.poll(desk.now)
+    assert batch is not None
+    pieces = [job.payload for job in batch.jobs]
+    hooks = {"record": full} if withheld == "recorded" else {"respond": full}
+    judged = judge(desk.screener.screen_batch, desk.screener.unjudged, pieces, **hooks)
+    desk.service.complete(batch, judged, desk.now)
+    assert one.status == 500
+    assert [line["problem"]["status"] for line in documents(stream)] == [500] * 3
+    assert [line["status"] for line in documents(bulk)] == ["error"] * 2
+    text = desk.service.metrics.text().decode()
+    assert 'aimds_shed_rows_total{reason="internal"} 6.0' in text
+    assert "aimds_rows_total{" not in text
+    assert "aimds_detection_latency_seconds_count{" not in text
 
 
 def test_the_openapi_document_names_every_route() -> None:
