@@ -164,10 +164,7 @@ class Batcher:
                 full = batch.rows + job.rows > self.config.max_rows or self.time.seconds(batch.work + job.work) > room
                 if batch.jobs and full:
                     break
-                heapq.heappop(tenant.waiting)
-                tenant.work -= job.work
-                job.queued = False
-                self._count(job, -1)
+                self._take(tenant, job)
                 if job.deadline <= now:
                     batch.late.append(job)
                 else:
@@ -187,6 +184,16 @@ class Batcher:
             self._ends.append(now + self.time.seconds(batch.work))
             return batch
         return batch if batch.late else None
+
+    def late(self, now: float) -> list[Job]:
+        """Jobs past their deadline, taken out: for who looks now and then while no slot is free, since `poll` does not.
+        One behind others that are more urgent, and not late yet, is given as much later as urgency is worth."""
+        found = []
+        for tenant in self._tenants.values():
+            while (job := self._head(tenant)) is not None and job.deadline <= now:
+                self._take(tenant, job)
+                found.append(job)
+        return found
 
     def finish(self, batch: Batch, now: float) -> None:
         """``batch`` is done; its slot is free."""
@@ -257,6 +264,12 @@ class Batcher:
             heapq.heappop(tenant.waiting)
             tenant.dead -= 1
         return tenant.waiting[0][2] if tenant.waiting else None
+
+    def _take(self, tenant: _Tenant, head: Job) -> None:
+        heapq.heappop(tenant.waiting)
+        tenant.work -= head.work
+        head.queued = False
+        self._count(head, -1)
 
     def _rest(self, tenant: _Tenant) -> None:
         # Its place is kept, or a tenant that sends one job at a time would always come first.

@@ -242,13 +242,21 @@ class Service:
     def poll(self, now: float) -> Batch | None:
         """The next batch to judge; its late jobs are answered here."""
         while (batch := self.batcher.poll(now)) is not None:
-            for job in batch.late:
-                self.metrics.shed.labels("deadline-exceeded").inc(job.rows)
-                waited = f"it waited {(now - job.arrived) * 1e3:.0f} ms"
-                job.payload.failed(Problem("deadline-exceeded", waited), now)
+            self._too_late(batch.late, now)
             if batch.jobs:
                 return batch
         return None
+
+    def expire(self, now: float) -> None:
+        """Answer jobs that wait past their deadline; for the time in which `poll` gives nothing, since nothing that
+        runs ends."""
+        self._too_late(self.batcher.late(now), now)
+
+    def _too_late(self, jobs: list[Job], now: float) -> None:
+        for job in jobs:
+            problem = Problem("deadline-exceeded", f"it waited {(now - job.arrived) * 1e3:.0f} ms")
+            self.shed(problem, job.rows)
+            job.payload.failed(problem, now)
 
     def complete(self, batch: Batch, judged: Judged, now: float) -> None:
         """Hand the verdicts of ``batch`` to those who wait."""

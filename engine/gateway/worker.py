@@ -22,6 +22,9 @@ from aimds.gateway.rows import Row, batch_of
 from aimds.respond.policy import Policy
 from aimds.screener import Screener
 
+LOOK_S = 0.1
+"""How often it is looked for jobs past their deadline while others are judged."""
+
 
 class Worker:
     """Judges what `Service.poll` gives, on ``slots`` threads; `work` is the hook that the service calls.
@@ -55,6 +58,7 @@ class Worker:
         self._service: Service | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = False
+        self._look_at: asyncio.TimerHandle | None = None
 
     def attach(self, service: Service) -> None:
         """Judge for ``service``, on the running loop."""
@@ -91,6 +95,14 @@ class Worker:
                 continue
             future = self._threads.submit(self._judge, pieces)
             future.add_done_callback(lambda done, batch=batch: _call(loop, self._done, batch, done))  # type: ignore[misc]
+        # What runs may not end for long, and who waits is told in time all the same.
+        if service.batcher.queued_rows and self._look_at is None:
+            self._look_at = loop.call_later(LOOK_S, self._look, service)
+
+    def _look(self, service: Service) -> None:
+        self._look_at = None
+        service.expire(self._clock())
+        self._dispatch()
 
     def _judge(self, pieces: list[Piece]) -> Judged:
         # One screener for the whole batch, whatever a reload does meanwhile.
@@ -166,6 +178,8 @@ class Worker:
 
     def close(self) -> None:
         """End the threads when their batches are done; a batch in another process is given up."""
+        if self._look_at is not None:
+            self._look_at.cancel()
         for task in self._tasks:
             task.cancel()
         self._threads.shutdown(wait=True)

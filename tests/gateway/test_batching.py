@@ -268,6 +268,35 @@ def test_cancelled_jobs_do_not_pile_up() -> None:
     assert len(tenant.waiting) < 100
 
 
+def test_what_passes_its_deadline_while_no_slot_is_free_is_given_out_once() -> None:
+    batcher = Batcher(admission=False)
+    running, early, gone, urgent, late = job(9.0), job(1.0), job(1.0), job(1.1, "b", 0), job(3.0, "b", 7)
+    batcher.submit(running, 0.0)
+    batch = batcher.poll(0.0)
+    assert batch is not None
+    for one in (early, gone, urgent, late):
+        batcher.submit(one, 0.0)
+    batcher.cancel(gone)
+    assert batcher.late(0.9) == []
+    assert batcher.late(1.0) == [early]
+    assert batcher.late(1.5) == [urgent]
+    assert (batcher.queued_rows, batcher.queued_bytes, batcher.queued_work) == (1, 100, late.work)
+    batcher.cancel(early)
+    batcher.finish(batch, 2.0)
+    assert ordered(batcher, 2.0) == [late]
+    assert batcher.waiting_tenants == batcher.queued_rows == 0
+
+
+def test_a_late_job_behind_an_urgent_one_that_is_not_late_is_given_out_soon() -> None:
+    batcher = Batcher(admission=False)
+    batcher.submit(job(9.0), 0.0)
+    batcher.poll(0.0)
+    lazy, urgent = job(1.0, urgency=7), job(1.2, urgency=0)
+    batcher.submit(lazy, 0.0)
+    batcher.submit(urgent, 0.0)
+    assert batcher.late(1.0 + 7 * URGENCY_S) == [urgent, lazy]
+
+
 def test_tenants_that_left_are_forgotten() -> None:
     batcher = Batcher(admission=False)
     for i in range(5 * IDLE_TENANTS):
@@ -313,6 +342,10 @@ def test_counts_are_those_of_the_jobs_that_wait(steps: list[tuple[str, int, floa
         alive.append(one)
         if cancel and alive:
             batcher.cancel(alive.pop(0))
+        if rows % 5 == 0:
+            given = batcher.late(now)
+            assert all(other.deadline <= now for other in given)
+            alive = [other for other in alive if other not in given]
         if rows % 3 == 0 and (batch := batcher.poll(now)) is not None:
             alive = [other for other in alive if other not in batch.jobs and other not in batch.late]
             if batch.jobs:

@@ -78,6 +78,23 @@ def test_a_client_that_leaves_while_its_batch_is_judged_costs_no_neighbour_a_ver
     running(test, screener=screener, limits=Limits(deadline_ms=20_000, piece_rows=256))
 
 
+def test_who_waits_behind_a_batch_that_does_not_end_is_told_at_its_deadline() -> None:
+    screener = Slow()
+
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            hangs = client.begin("/v1/screen", body("hangs"))
+            assert await asyncio.to_thread(screener.entered.wait, 20)
+            waits = client.begin("/v1/screen", body("waits", deadline_ms=500))
+            assert (await client.answer(waits))["status"] == 504
+            assert (one.service.batcher.running, one.service.batcher.queued_rows) == (1, 0)
+            screener.go.set()
+            assert (await client.answer(hangs))["status"] == 200
+        assert screener.batches == [1]
+
+    running(test, screener=screener)
+
+
 def test_a_slow_writer_holds_up_nobody_and_is_answered_in_the_end() -> None:
     async def test(one: Running) -> None:
         async with one.client() as slow, one.client() as other:

@@ -444,6 +444,25 @@ def test_a_request_that_waited_too_long_is_504() -> None:
     assert desk.screener.batches == []
 
 
+def test_what_waits_past_its_deadline_is_504_although_nothing_that_runs_ends() -> None:
+    desk = Desk()
+    first = desk.open("/v1/screen")
+    feed(desk, first, body())
+    assert desk.service.poll(desk.now) is not None
+    one = desk.open("/v1/screen", [*JSON, (b"aimds-deadline-ms", b"500")])
+    stream = desk.open("/v1/screen/stream", NDJSON)
+    bulk = desk.open("/v1/screen/batch", NDJSON)
+    feed(desk, one, body())
+    feed(desk, stream, ndjson({"text": "a"}, {"text": "b"}))
+    bulk.receive(ndjson({"text": "a"}), desk.now)
+    desk.now += 2
+    desk.service.expire(desk.now)
+    assert (first.status, one.status) == (0, 504)
+    assert [line["problem"]["status"] for line in documents(stream)] == [504] * 2
+    assert not bulk.ended
+    assert 'aimds_shed_rows_total{reason="deadline-exceeded"} 3.0' in desk.service.metrics.text().decode()
+
+
 def test_the_same_key_is_screened_once_and_answered_each_time() -> None:
     desk = Desk()
     headers = [*JSON, (b"idempotency-key", b'"k1"')]
