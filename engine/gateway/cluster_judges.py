@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from aimds.actors.scaling import Bounds, Scaling
 from aimds.actors.topology import Share
-from aimds.gateway.frames import Asked, Found, Setup, unpacked
+from aimds.gateway.frames import Found, Setup, unpacked
 from aimds.gateway.judge_cell import BUILD, arguments
 from aimds.gateway.judges import Gone, JudgeError, Judges, Whole
 from aimds.gateway.judging import Judged
@@ -60,6 +60,10 @@ class ClusterJudges(Judges):
         self._looking: asyncio.Task[None] | None = None
 
     @property
+    def ready(self) -> int:
+        return self.hands.ready
+
+    @property
     def versions(self) -> list[dict[str, str]]:
         """What each actor judges with; two kinds while they are being renewed."""
         return list(self.hands.about)
@@ -100,16 +104,11 @@ class ClusterJudges(Judges):
 
     async def _ask(self, parts: list[Any]) -> tuple[Found, pa.RecordBatch | None]:
         _, head, body = parts
-        # A request that is alone may have met an actor that had ended before: it is not to blame at once.
-        tries = 2 if len(msgspec.msgpack.decode(head, type=Asked).counts) == 1 else 1
-        while True:
-            try:
-                answer, verdicts = await self.hands.call("judge", bytes(head), pa.py_buffer(body))
-                break
-            except self._gone:
-                self.restarts, tries = self.hands.restarts, tries - 1
-                if not tries:
-                    raise Gone from None
+        try:
+            answer, verdicts = await self.hands.call("judge", bytes(head), pa.py_buffer(body))
+        except self._gone:
+            self.restarts = self.hands.restarts
+            raise Gone from None
         return msgspec.msgpack.decode(answer, type=Found), unpacked(verdicts)
 
     async def close(self) -> None:

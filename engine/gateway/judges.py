@@ -51,7 +51,7 @@ class Judges:
     """``count`` processes with the screener that ``setup`` describes.
 
     A process that ends takes no verdict with it: the pieces of its batch are judged again, each by itself, and only one
-    that ends a process once more has none. Another process takes its place.
+    that has ended two when it was alone has none. Another process takes its place.
 
     Args:
         command: what is started; another one in tests.
@@ -64,6 +64,11 @@ class Judges:
         self._tasks: set[asyncio.Task[None]] = set()
         self.restarts = 0
         """Processes that ended and were started again."""
+
+    @property
+    def ready(self) -> int:
+        """Those that can be asked, or are at a batch."""
+        return len(self._all)
 
     async def start(self) -> None:
         """Start all of them, and wait until they are ready.
@@ -85,26 +90,51 @@ class Judges:
         except JudgeError:
             await asyncio.gather(*(one.end(now=True) for one in begun))
             raise
-        old, self._all, self._setup, self._idle = self._all, set(begun), setup, asyncio.LifoQueue()
+        # The queue stays: who waits for a process waits for the new ones from here on.
+        old, self._all, self._setup = self._all, set(), setup
+        while not self._idle.empty():
+            self._idle.get_nowait()
         for one in begun:
-            self._idle.put_nowait(one)
+            self._join(one)
         for one in old:
             self._keep(one.end())
+
+    def _join(self, one: _Process) -> None:
+        self._all.add(one)
+        self._idle.put_nowait(one)
+        self._keep(self._watch(one))
+
+    async def _watch(self, one: _Process) -> None:
+        """It may end while nobody asks it for anything."""
+        await one.ended()
+        self._lost(one)
+
+    def _lost(self, one: _Process) -> None:
+        if one in self._all:
+            self._all.remove(one)
+            self._keep(self._revive(one.number))
 
     async def judge(self, pieces: list[Piece], *, whole: bool = False) -> tuple[Judged, Whole]:
         """Verdicts of ``pieces``, and with ``whole`` all of them as a table."""
         batch = joined(pieces)
         asked = Asked([piece.count for piece in pieces], [piece.form for piece in pieces], whole)
-        try:
-            found, verdicts = await self._ask(packed(asked, batch))
-        except TimeoutError:
-            problem = Problem("internal", "no process that judges could be started")
-            return Judged([problem] * len(pieces)), Whole(batch, None)
-        except Gone:
-            if len(pieces) > 1:
-                return await self._singly(pieces, whole)
-            problem = Problem("internal", "the process that judged this ended in the middle")
-            return Judged([problem]), Whole(batch, None)
+        # A request that is alone may have met a process that had ended before: it is not to blame at once.
+        parts, tries = packed(asked, batch), 2 if len(pieces) == 1 else 1
+        while True:
+            try:
+                found, verdicts = await self._ask(parts)
+                break
+            except TimeoutError:
+                problem = Problem("internal", "no process that judges could be started")
+                return Judged([problem] * len(pieces)), Whole(batch, None)
+            except Gone:
+                tries -= 1
+                if tries:
+                    continue
+                if len(pieces) > 1:
+                    return await self._singly(pieces, whole)
+                problem = Problem("internal", "the process that judged this ended in the middle")
+                return Judged([problem]), Whole(batch, None)
         answers, start = [], 0
         for piece, one in zip(pieces, found.answers, strict=True):
             if piece.form == ARROW and verdicts is not None:
@@ -130,25 +160,26 @@ class Judges:
     async def _ask(self, parts: list[Any]) -> tuple[Found, pa.RecordBatch | None]:
         async with asyncio.timeout(WAIT_S):
             one = await self._idle.get()
-        idle = self._idle
+            while one not in self._all:
+                one = await self._idle.get()
         try:
             head, body = await one.ask(parts)
         except (OSError, asyncio.IncompleteReadError):
-            if one in self._all:
-                self._all.discard(one)
-                self._keep(self._revive(one.number))
+            self._lost(one)
             await one.end(now=True)
             raise Gone from None
+        finally:
+            one.release()
         if one in self._all:
-            idle.put_nowait(one)
-        one.release()
+            self._idle.put_nowait(one)
         return msgspec.msgpack.decode(head, type=Found), unpacked(body)
 
     async def _revive(self, number: int) -> None:
-        pause = FIRST_PAUSE_S
-        while True:
+        setup, pause = self._setup, FIRST_PAUSE_S
+        # When all have been replaced meanwhile, so has this one.
+        while setup is self._setup:
             self.restarts += 1
-            one, setup = _Process(self._command, number), self._setup
+            one = _Process(self._command, number)
             try:
                 await one.start(setup)
             except JudgeError:
@@ -156,12 +187,10 @@ class Judges:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
-            if setup is not self._setup:
-                # All were replaced meanwhile.
+            if setup is self._setup:
+                self._join(one)
+            else:
                 await one.end()
-                return
-            self._all.add(one)
-            self._idle.put_nowait(one)
             return
 
     def _keep(self, work: Any) -> None:
@@ -225,6 +254,11 @@ class _Process:
     def release(self) -> None:
         """It is at nothing."""
         self._free.set()
+
+    async def ended(self) -> None:
+        """Wait until it has."""
+        assert self._process is not None
+        await self._process.wait()
 
     async def end(self, *, now: bool = False) -> None:
         """Let it finish what it is at, and end it."""

@@ -1,4 +1,7 @@
-"""A process that judges by looking for ATTACK and loads no screener; DIE ends it, a policy named refused refuses."""
+"""A process that judges by looking for ATTACK and loads no screener; DIE ends it. Its verdicts tell its process id.
+
+A policy named refused refuses; one named once does from the second time on, until its file is removed.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,7 @@ def verdicts(batch: pa.RecordBatch, actions: list[int], status: str) -> pa.Recor
             words = {
                 "threat_type": "direct_injection",
                 "session_action": "none",
+                "profile": str(os.getpid()),
                 "backend": "gpu " + os.environ.get("AIMDS_DEVICE", "any"),
             }
             word = words.get(field.name, "x")
@@ -58,8 +62,11 @@ REPEATED = ("request_id", "session_id", "turn", "tenant", "ts", "channel")
 
 
 def build(screening: Any) -> Fake:
-    if screening.policy is not None and screening.policy.name == "refused":
-        raise ConfigError("policy", str(screening.policy), "another one")
+    policy = screening.policy
+    if policy is not None and (policy.name == "refused" or (policy.name == "once" and policy.exists())):
+        raise ConfigError("policy", str(policy), "another one")
+    if policy is not None and policy.name == "once":
+        policy.touch()
     print("what is printed does not get between the messages")
     return Fake()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -33,9 +35,9 @@ def piece(form: str, *texts: str) -> Piece:
     return Piece("screen", LOCAL, form, lambda *_: None, lambda *_: None, rows=rows)
 
 
-def running(test: Callable[[Judges], Awaitable[None]], count: int = 1) -> None:
+def running(test: Callable[[Judges], Awaitable[None]], count: int = 1, setup: Setup = SETUP) -> None:
     async def run() -> None:
-        judges = Judges(SETUP, count, COMMAND)
+        judges = Judges(setup, count, COMMAND)
         await judges.start()
         try:
             await test(judges)
@@ -45,10 +47,21 @@ def running(test: Callable[[Judges], Awaitable[None]], count: int = 1) -> None:
     asyncio.run(run())
 
 
+async def until(condition: Callable[[], bool], patience_s: float = 60.0) -> None:
+    async with asyncio.timeout(patience_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def pids(judges: Judges, count: int = 1) -> list[int]:
+    """Process ids of ``count`` of them that are free."""
+    found = await asyncio.gather(*(judges.judge([piece(OBJECTS, "a")]) for _ in range(count)))
+    return [int(judged.answers[0][0]["profile"]) for judged, _ in found]
+
+
 def test_each_process_and_its_successor_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     async def taken(judges: Judges) -> list[str]:
-        while judges._idle.qsize() < 2:
-            await asyncio.sleep(0.01)
+        await until(lambda: judges.ready == 2)
         found = await asyncio.gather(*(judges.judge([piece(OBJECTS, "a")]) for _ in range(2)))
         return sorted(judged.answers[0][0]["backend"] for judged, _ in found)
 
@@ -87,9 +100,49 @@ def test_a_process_that_ends_takes_only_the_row_that_ended_it() -> None:
         assert json.loads(third[0])["action"] == "block"
         assert whole.verdicts is not None
         assert whole.verdicts.column("request_id").to_pylist() == ["a-0", f"{ATTACK}-0"]
-        assert judges.restarts == 2
+        # In the batch, by itself, and by itself once more.
+        assert judges.restarts == 3
 
     running(test)
+
+
+def test_who_meets_a_process_that_has_ended_is_judged_by_another() -> None:
+    async def test(judges: Judges) -> None:
+        (pid,) = await pids(judges)
+        os.kill(pid, signal.SIGKILL)
+        judged, _ = await judges.judge([piece(BRIEF, ATTACK)])
+        assert json.loads(judged.answers[0][0])["action"] == "block"
+        assert judges.restarts == 1
+
+    running(test)
+
+
+def test_processes_that_end_while_nobody_asks_them_are_replaced_and_asked_no_more() -> None:
+    async def test(judges: Judges) -> None:
+        for pid in await pids(judges, 2):
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: judges.ready == 0)
+        await until(lambda: judges.ready == 2)
+        judged, _ = await judges.judge([piece(BRIEF, "a"), piece(BRIEF, ATTACK)])
+        assert [json.loads(one[0])["action"] for one in judged.answers] == ["allow", "block"]
+        assert judges.restarts == 2
+
+    running(test, 2)
+
+
+def test_who_waits_for_a_process_is_judged_by_one_that_a_reload_brings(tmp_path: Path) -> None:
+    async def test(judges: Judges) -> None:
+        (pid,) = await pids(judges)
+        os.kill(pid, signal.SIGKILL)
+        waits = asyncio.ensure_future(judges.judge([piece(BRIEF, "a"), piece(BRIEF, ATTACK)]))
+        # The first that was to take its place has been refused.
+        await until(lambda: judges.restarts == 2)
+        await judges.replace(SETUP)
+        judged, _ = await waits
+        assert [json.loads(one[0])["action"] for one in judged.answers] == ["allow", "block"]
+        assert judges.ready == 1
+
+    running(test, setup=Setup(Screening(policy=tmp_path / "once"), ("warm",)))
 
 
 def test_a_setup_that_cannot_be_used_leaves_the_old_processes_at_work() -> None:
