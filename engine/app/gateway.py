@@ -146,6 +146,7 @@ class Gateway:
                 holds.listed,
                 holds.release,
                 lambda: set_gauges(self.metrics, self.responder, told, self._following.follower, self.follow_ups, wall),
+                lambda: self._judging is None or self._judging.judges.ready > 0,
             ),
             access=access,
             limits=settings.limits,

@@ -29,7 +29,7 @@ def at_once(service: Service, route: Route, part: str, head: Head, identity: Ide
         case "metrics":
             return Fixed("metrics", 200, [("content-type", CONTENT_TYPE)], _metrics(service))
         case "ready":
-            ready = service.ready and not service.draining
+            ready = hooks.ready() and not service.draining
             return _json("ready", 200 if ready else 503, {"ready": ready, "draining": service.draining})
         case "openapi":
             return _json("openapi", 200, openapi.document())

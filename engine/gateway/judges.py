@@ -23,6 +23,8 @@ from aimds.kernels import placement
 COMMAND = (sys.executable, "-m", "aimds.gateway.judge_process")
 WAIT_S = 30.0
 """How long a batch waits for a process that is being started again."""
+HUNG_S = 30.0
+"""A process that has been at one batch for so long is ended."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
 END_S = 5.0
 
@@ -36,7 +38,7 @@ class JudgeError(AimdsError):
 
 
 class Gone(Exception):
-    """The process ended in the middle."""
+    """The process ended, or was ended, in the middle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,16 @@ class Whole:
 class Judges:
     """``count`` processes with the screener that ``setup`` describes.
 
-    A process that ends takes no verdict with it: the pieces of its batch are judged again, each by itself, and only one
-    that has ended two when it was alone has none. Another process takes its place.
+    A process that ends, or is ended since it hangs, takes no verdict with it: the pieces of its batch are judged again,
+    each by itself, and only one that has ended two when it was alone has none. Another process takes its place.
 
     Args:
         command: what is started; another one in tests.
+        hung_s: see `HUNG_S`.
     """
 
-    def __init__(self, setup: Setup, count: int, command: Sequence[str] = COMMAND) -> None:
-        self._setup, self._count, self._command = setup, count, tuple(command)
+    def __init__(self, setup: Setup, count: int, command: Sequence[str] = COMMAND, *, hung_s: float = HUNG_S) -> None:
+        self._setup, self._count, self._command, self._hung_s = setup, count, tuple(command), hung_s
         self._idle: asyncio.LifoQueue[_Process] = asyncio.LifoQueue()
         self._all: set[_Process] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -133,7 +136,7 @@ class Judges:
                     continue
                 if len(pieces) > 1:
                     return await self._singly(pieces, whole)
-                problem = Problem("internal", "the process that judged this ended in the middle")
+                problem = Problem("internal", "the process that judged this ended in the middle, or hung")
                 return Judged([problem]), Whole(batch, None)
         answers, start = [], 0
         for piece, one in zip(pieces, found.answers, strict=True):
@@ -163,9 +166,11 @@ class Judges:
             while one not in self._all:
                 one = await self._idle.get()
         try:
-            head, body = await one.ask(parts)
-        except (OSError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(self._hung_s):
+                head, body = await one.ask(parts)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
             self._lost(one)
+            one.kill()
             await one.end(now=True)
             raise Gone from None
         finally:
@@ -255,6 +260,12 @@ class _Process:
         """It is at nothing."""
         self._free.set()
 
+    def kill(self) -> None:
+        """End it, whatever it is at."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
     async def ended(self) -> None:
         """Wait until it has."""
         assert self._process is not None
@@ -274,12 +285,10 @@ class _Process:
             async with asyncio.timeout(END_S):
                 await process.wait()
         except TimeoutError:
-            process.kill()
+            self.kill()
             await process.wait()
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+            self.kill()
 
 
 def _device(number: int) -> str:

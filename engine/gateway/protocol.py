@@ -41,7 +41,8 @@ class Hooks:
     ``work``: there may be a batch to poll · ``unjudged``: verdicts with status error · ``denied``: note a denial ·
     ``reload``: take up changed files, and say what was · ``state``: further members of ``/v1/admin/status`` ·
     ``held``: sessions that are held and that an identity may see · ``release``: let one of a tenant go, for an
-    identity; False where it is not held · ``gauges``: metrics are about to be read.
+    identity; False where it is not held · ``gauges``: metrics are about to be read · ``ready``: there is something to
+    judge with.
     """
 
     work: Callable[[], None]
@@ -52,6 +53,7 @@ class Hooks:
     held: Callable[[Identity], list[dict[str, Any]]] = lambda identity: []
     release: Callable[[str | None, str, Identity], bool] = lambda tenant, session, identity: False
     gauges: Callable[[], None] = lambda: None
+    ready: Callable[[], bool] = lambda: True
 
 
 class Service:
@@ -86,7 +88,6 @@ class Service:
         self.limits, self.output = limits or Limits(), output or OutputConfig()
         self.rates, self.metrics = rates or Rates(), metrics or Metrics()
         self.answers, self.has_tiers = Answers(), has_tiers
-        self.ready = True
         self.draining = False
         self._open = UnderWay()
         self._counters: dict[tuple[str, int], Counter] = {}

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from desk import ATTACK, BOOM, Fake, ndjson
@@ -35,9 +36,9 @@ def piece(form: str, *texts: str) -> Piece:
     return Piece("screen", LOCAL, form, lambda *_: None, lambda *_: None, rows=rows)
 
 
-def running(test: Callable[[Judges], Awaitable[None]], count: int = 1, setup: Setup = SETUP) -> None:
+def running(test: Callable[[Judges], Awaitable[None]], count: int = 1, setup: Setup = SETUP, **more: Any) -> None:
     async def run() -> None:
-        judges = Judges(setup, count, COMMAND)
+        judges = Judges(setup, count, COMMAND, **more)
         await judges.start()
         try:
             await test(judges)
@@ -117,6 +118,19 @@ def test_who_meets_a_process_that_has_ended_is_judged_by_another() -> None:
     running(test)
 
 
+def test_a_process_that_hangs_is_ended_and_its_batch_judged_by_another() -> None:
+    async def test(judges: Judges) -> None:
+        (pid,) = await pids(judges)
+        os.kill(pid, signal.SIGSTOP)
+        judged, _ = await judges.judge([piece(BRIEF, "a"), piece(BRIEF, ATTACK)])
+        assert [json.loads(one[0])["action"] for one in judged.answers] == ["allow", "block"]
+        assert judges.restarts == 1
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    running(test, hung_s=5.0)
+
+
 def test_processes_that_end_while_nobody_asks_them_are_replaced_and_asked_no_more() -> None:
     async def test(judges: Judges) -> None:
         for pid in await pids(judges, 2):
@@ -183,6 +197,26 @@ def test_a_gateway_with_processes_serves_and_records(tmp_path: Path) -> None:
         server.call(server.gateway.reload())
         assert server.screen("and after a reload")[0] == 200
     assert (tmp_path / "audit.log").read_bytes().count(b'"verdict"') == 6
+
+
+def test_a_gateway_is_not_ready_while_nothing_judges(tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    settings = replace(INSECURE, screening=Screening(workers=1, policy=once))
+    with live(settings, judge=COMMAND, warm=("warm",), patience_s=60) as server:
+
+        def becomes(status: int) -> Any:
+            deadline = time.monotonic() + 60
+            while (found := server.ask("GET", "/readyz"))[0] != status:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            return json.loads(found[2])
+
+        assert becomes(200) == {"ready": True, "draining": False}
+        os.kill(int(server.screen("a")[1]["profile"]), signal.SIGKILL)
+        assert becomes(503) == {"ready": False, "draining": False}
+        once.unlink()
+        becomes(200)
+        assert server.screen(ATTACK)[1]["action"] == "block"
 
 
 def test_what_follows_from_held_sessions_reaches_rows_that_other_processes_judged() -> None:
