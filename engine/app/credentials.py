@@ -20,15 +20,16 @@ FETCH_S = 10.0
 
 
 def credentials(
-    settings: Settings, use_keys: Callable[[Jwks], None], *, clock: Callable[[], float], wall: Callable[[], float]
+    settings: Settings, before: Jwks | None = None, *, clock: Callable[[], float], wall: Callable[[], float]
 ) -> Credentials:
     """All that ``settings`` let a sender prove itself with.
 
-    ``use_keys`` is given the key set, to be read again from then on; one at a distance has not been read yet.
+    ``before``: the key set in force. One at the same https address goes on with the keys it has; one at another has
+    been read here, unless there is none to take the place of.
     ``clock``: monotonic seconds; ``wall``: seconds since 1970.
 
     Raises:
-        AimdsError: a file cannot be used.
+        AimdsError: a file cannot be used, or a key set cannot be fetched that is to take the place of another.
     """
     chains, clients, required = None, {}, False
     if settings.certificates is not None:
@@ -36,15 +37,21 @@ def credentials(
         clients, required = settings.certificates.clients, settings.certificates.required
     tokens = None
     if settings.jwt is not None:
-        remote = settings.jwt.jwks.startswith("https://")
-        read = functools.partial(fetch if remote else content, settings.jwt.jwks)
-        jwks = Jwks(read, remote=remote)
-        if not remote:
-            jwks.refresh(clock())
-        use_keys(jwks)
+        jwks = _key_set(settings.jwt.jwks, before, clock)
         tokens = Tokens(settings.jwt.config, jwks, wall)
     keys = None if settings.keys is None else Keys.load(settings.keys)
     return Credentials(chains, clients, tokens, keys, required)
+
+
+def _key_set(source: str, before: Jwks | None, clock: Callable[[], float]) -> Jwks:
+    remote = source.startswith("https://")
+    # The address may not answer just now: nobody is to be locked out by that.
+    if remote and before is not None and before.source == source:
+        return before
+    found = Jwks(functools.partial(fetch if remote else content, source), remote=remote, source=source)
+    if not remote or before is not None:
+        found.refresh(clock())
+    return found
 
 
 def content(path: Path | str) -> bytes:

@@ -99,7 +99,9 @@ class Gateway:
         self._auth: Auth | None = None
         if not settings.insecure:
             failures = Failures(settings.failures_per_minute)
-            self._auth = Auth(self._credentials(settings), settings.admin_allow, wall=wall, failures=failures)
+            found = self._credentials(settings)
+            self._auth = Auth(found, settings.admin_allow, wall=wall, failures=failures)
+            self._upkeep.use_keys(found.key_set)
         access: Access = Everybody() if self._auth is None else self._auth
         self._judging = judging(
             settings,
@@ -167,6 +169,7 @@ class Gateway:
                 following=self._following,
                 tiers=self._tiers,
                 auth=self._auth,
+                upkeep=self._upkeep,
                 judging=self._judging,
                 reviews=self._reviews,
             ),
@@ -186,7 +189,8 @@ class Gateway:
         return found
 
     def _credentials(self, settings: Settings) -> Credentials:
-        return credentials(settings, self._upkeep.use_keys, clock=self._clock, wall=self._wall)
+        before = None if self._auth is None else self._auth.credentials.key_set
+        return credentials(settings, before, clock=self._clock, wall=self._wall)
 
     def _reviewed(self, settings: Settings, access: Access) -> Reviews | None:
         if settings.review is None:

@@ -21,6 +21,7 @@ from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.frames import Setup
 from aimds.gateway.protocol import Service
 from aimds.gateway.settings import Screening, Settings
+from aimds.gateway.upkeep import Upkeep
 from aimds.gateway.worker import Worker
 
 
@@ -29,7 +30,7 @@ class Sources:
     """Where what is new comes from.
 
     ``reread`` gives the settings anew · ``build`` makes the screener · ``warm``: texts that make a process that judges
-    ready to work · ``credentials``: who is let in by them.
+    ready to work · ``credentials``: who is let in by them; reads, and changes nothing that is in force.
     """
 
     reread: Callable[[], Settings]
@@ -48,6 +49,7 @@ class Parts:
     following: Following
     tiers: ModelTiers
     auth: Auth | None
+    upkeep: Upkeep
     judging: Judging | None
     reviews: Reviews | None
 
@@ -96,13 +98,16 @@ class Reloads:
         sources, parts = self._sources, self._parts
         auth, judging, kept = parts.auth, parts.judging, parts.reviews
         at = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="seconds")
+        loop = asyncio.get_running_loop()
         try:
             settings = sources.reread().check()
-            found = None if auth is None or settings.insecure else sources.credentials(settings)
-            screener = await asyncio.get_running_loop().run_in_executor(None, sources.build, settings.screening)
+            found = None
+            if auth is not None and not settings.insecure:
+                found = await loop.run_in_executor(None, sources.credentials, settings)
+            screener = await loop.run_in_executor(None, sources.build, settings.screening)
             actions = None if kept is None else reviews.chosen(settings.screening)
             use = parts.following.renewed(settings)
-            tiers = await asyncio.get_running_loop().run_in_executor(None, parts.tiers.read, settings)
+            tiers = await loop.run_in_executor(None, parts.tiers.read, settings)
             read = parts.sockets.read(settings)
             if judging is not None:
                 await judging.judges.replace(Setup(settings.screening, tuple(sources.warm)))
@@ -113,10 +118,11 @@ class Reloads:
             return
         if found is not None and auth is not None:
             auth.credentials = found
+            parts.upkeep.use_keys(found.key_set)
         parts.worker.replace(screener)
         parts.tiers.use(tiers, parts.worker, parts.service)
         # A reload that is given up goes on here: what is owed is told before the log is closed.
-        self._telling = asyncio.get_running_loop().run_in_executor(None, self._renewed, use)
+        self._telling = loop.run_in_executor(None, self._renewed, use)
         problem = await asyncio.shield(self._telling)
         if kept is not None and actions is not None:
             kept.reviewing.actions = actions

@@ -14,7 +14,7 @@ from aimds.gateway.identity import Identity, Peer, Route
 from aimds.gateway.keys import PREFIX, Keys
 from aimds.gateway.limits import Failures
 from aimds.gateway.problem import Problem
-from aimds.gateway.tokens import Tokens
+from aimds.gateway.tokens import Jwks, Tokens
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -33,6 +33,11 @@ class Credentials:
     tokens: Tokens | None = None
     keys: Keys | None = None
     require_certificate: bool = False
+
+    @property
+    def key_set(self) -> Jwks | None:
+        """The keys that tokens are checked with."""
+        return None if self.tokens is None else self.tokens.keys
 
 
 class Auth:

@@ -86,16 +86,16 @@ class Jwks:
 
     Args:
         read: gives the content; a file is read here and now, an address by who owns the network, see ``remote``.
-        remote: reading takes long, so an unknown id only marks the set as due for `refresh`.
+        remote: reading takes long, so an unknown id only asks for a `refresh`.
+        source: where it is read from, for who compares.
     """
 
-    def __init__(self, read: Callable[[], bytes], *, remote: bool = False) -> None:
-        self._read, self.remote = read, remote
+    def __init__(self, read: Callable[[], bytes], *, remote: bool = False, source: str = "") -> None:
+        self._read, self.remote, self.source = read, remote, source
         self._keys: dict[str, Key] = {}
         self._tried = float("-inf")
-        self.due = True
         self.wanted: Callable[[], None] = lambda: None
-        """Called when an unknown id has made it due."""
+        """Called when an unknown id asks for a `refresh`."""
         self.generation = 0
         """Counts changes of the set."""
 
@@ -105,7 +105,7 @@ class Jwks:
         Raises:
             AimdsError: why it cannot.
         """
-        self._tried, self.due = now, False
+        self._tried = now
         content = self._read()
         if len(content) > MAX_JWKS:
             raise DataError("jwks", f"has {len(content)} bytes, at most {MAX_JWKS} are taken")
@@ -120,7 +120,6 @@ class Jwks:
         if key is not None or now - self._tried < RETRY_S:
             return key
         if self.remote:
-            self.due = True
             self.wanted()
             return None
         try:
@@ -150,7 +149,7 @@ class Tokens:
     """
 
     def __init__(self, config: TokenConfig, keys: Jwks, wall: Callable[[], float]) -> None:
-        self._config, self._keys, self._wall = config, keys, wall
+        self._config, self.keys, self._wall = config, keys, wall
         self._verified: OrderedDict[bytes, tuple[Identity, float, int]] = OrderedDict()
 
     def identity(self, token: str, now: float) -> Identity:
@@ -163,14 +162,14 @@ class Tokens:
             raise Problem("unauthenticated", f"the token has more than {MAX_TOKEN} characters")
         digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         known = self._verified.get(digest)
-        if known is not None and known[1] > self._wall() and known[2] == self._keys.generation:
+        if known is not None and known[1] > self._wall() and known[2] == self.keys.generation:
             return known[0]
         self._verified.pop(digest, None)
         try:
             identity, until = self._check(token, now)
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError) as error:
             raise Problem("unauthenticated", f"the token is not valid: {str(error)[:200]}") from None
-        self._verified[digest] = identity, until, self._keys.generation
+        self._verified[digest] = identity, until, self.keys.generation
         while len(self._verified) > MOST_CACHED:
             self._verified.popitem(last=False)
         return identity
@@ -182,7 +181,7 @@ class Tokens:
         if carried:
             raise ValueError(f"it carries {', '.join(carried)}")
         kid = header.get("kid")
-        key = self._keys.get(kid, now) if isinstance(kid, str) else None
+        key = self.keys.get(kid, now) if isinstance(kid, str) else None
         if key is None:
             raise ValueError(f"no key has the id {str(kid)[:80]!r}")
         if header.get("alg") != key.algorithm:

@@ -162,10 +162,12 @@ class Upkeep:
         if self._audit is not None:
             self._audit.flush()
 
-    def use_keys(self, jwks: Jwks) -> None:
-        """Read ``jwks`` again from now on, when it is time and when it asks."""
-        self._jwks, jwks.wanted = jwks, self._want
-        if jwks.due:
+    def use_keys(self, jwks: Jwks | None) -> None:
+        """Read ``jwks``, the set in force, again from now on: soon, when it is time, and when it asks."""
+        self._jwks = jwks
+        if jwks is not None:
+            jwks.wanted = self._want
+            # One at a distance has not been read yet; of others, keys may have been taken out since.
             self._want()
 
     def _want(self) -> None:

@@ -232,9 +232,10 @@ def test_a_key_set_that_breaks_leaves_the_old_one_in_force() -> None:
 
 def test_a_remote_key_set_is_never_fetched_while_a_request_waits() -> None:
     source = Jwks(lambda: pytest.fail("fetched"), remote=True)
-    source.due = False
+    asked: list[str] = []
+    source.wanted = lambda: asked.append("x")
     assert source.get("x", 100.0) is None
-    assert source.due
+    assert asked == ["x"]
 
 
 def test_a_key_set_gives_only_public_keys_for_our_algorithms() -> None:
