@@ -129,6 +129,9 @@ class Sockets:
 
     def read(self, settings: Settings) -> server.QuicConfiguration | None:
         """What `use` wants of ``settings``; raises DataError where they cannot be used."""
+        if self._context is not None:
+            # Whatever TLS may have against them is found out on a context that nobody uses.
+            tls.context(settings)
         return None if self.quic is None else tls.quic(settings)
 
     def use(self, settings: Settings, read: server.QuicConfiguration | None) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import ssl
+import sys
 import threading
 import time
 import tomllib
@@ -26,7 +27,7 @@ from aimds.errors import AimdsError, ConfigError
 from aimds.gateway import certificates, keys
 from aimds.gateway.http import App
 from aimds.gateway.identity import Identity
-from aimds.gateway.settings import Audit, Certificates, Following, Settings
+from aimds.gateway.settings import Audit, Certificates, Following, Screening, Settings
 from aimds.gateway.sharded import ShardError
 from aimds.record.keys import create_signing_key, load_public_key, public_path
 from aimds.record.verification import verify
@@ -305,6 +306,26 @@ def test_a_reload_takes_up_keys_and_certificates_without_dropping_a_connection(f
         assert status == 200
         assert "keys" in json.loads(told)["last_reload"]["error"]
         connection.close()
+
+
+@pytest.mark.parametrize("name", ["server.pem", "server.key"])
+def test_a_reload_whose_certificate_cannot_be_used_leaves_those_who_judge_as_they_were(folder: Path, name: str) -> None:
+    judge = sys.executable, str(Path(__file__).parents[1] / "gateway" / "fake_judge.py")
+    settings = secure(folder, screening=Screening(workers=1, profile="full"))
+    current = [settings]
+    with live(settings, reread=lambda: current[0], judge=judge, warm=["warm"]) as server:
+        client = trusting(folder, "client")
+        assert server.screen("hello", context=client)[1]["profile"] == "full"
+        # Half of what renews a certificate has happened: it is that of another key.
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes((folder / name.replace("server", "client")).read_bytes())
+        current[0] = dataclasses.replace(settings, screening=Screening(workers=1, profile="fast"))
+        server.call(server.gateway.reload())
+        assert "another certificate" in server.gateway.reloads.last["error"]
+        assert server.screen("hello", context=client)[1]["profile"] == "full"
+        (folder / name).write_bytes(whole)
+        server.call(server.gateway.reload())
+        assert server.screen("hello", context=client)[1]["profile"] == "fast"
 
 
 def test_denials_and_caught_verdicts_are_in_the_audit_log(folder: Path) -> None:

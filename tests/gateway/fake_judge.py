@@ -1,4 +1,5 @@
-"""A process that judges by looking for ATTACK and loads no screener; DIE ends it. Its verdicts tell its process id.
+"""A process that judges by looking for ATTACK and loads no screener; DIE ends it. Its verdicts name the profile that it
+was set up with and, as the version of the engine, its process id.
 
 A policy named refused refuses; one named once does from the second time on, until its file is removed.
 """
@@ -17,6 +18,8 @@ from aimds.schema import ACTIONS, STATUSES, VERDICTS, enum
 
 
 class Fake:
+    profile = "x"
+
     def screen(self, texts: list[str]) -> None:
         assert texts == ["warm"]
 
@@ -26,13 +29,14 @@ class Fake:
             os._exit(3)
         if any("BOOM" in text for text in texts):
             raise ValueError("a kernel broke")
-        return verdicts(batch, [ACTIONS.index("block" if "ATTACK" in text else "allow") for text in texts], "ok")
+        actions = [ACTIONS.index("block" if "ATTACK" in text else "allow") for text in texts]
+        return verdicts(batch, actions, "ok", self.profile)
 
     def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
         return verdicts(batch, [ACTIONS.index("block")] * batch.num_rows, "error")
 
 
-def verdicts(batch: pa.RecordBatch, actions: list[int], status: str) -> pa.RecordBatch:
+def verdicts(batch: pa.RecordBatch, actions: list[int], status: str, profile: str = "x") -> pa.RecordBatch:
     n = batch.num_rows
     columns: list[Any] = []
     for field in VERDICTS:
@@ -48,7 +52,8 @@ def verdicts(batch: pa.RecordBatch, actions: list[int], status: str) -> pa.Recor
             words = {
                 "threat_type": "direct_injection",
                 "session_action": "none",
-                "profile": str(os.getpid()),
+                "profile": profile,
+                "engine_version": str(os.getpid()),
                 "backend": "gpu " + os.environ.get("AIMDS_DEVICE", "any"),
             }
             word = words.get(field.name, "x")
@@ -68,7 +73,9 @@ def build(screening: Any) -> Fake:
     if policy is not None and policy.name == "once":
         policy.touch()
     print("what is printed does not get between the messages")
-    return Fake()
+    made = Fake()
+    made.profile = screening.profile
+    return made
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ async def until(condition: Callable[[], bool], patience_s: float = 60.0) -> None
 async def pids(judges: Judges, count: int = 1) -> list[int]:
     """Process ids of ``count`` of them that are free."""
     found = await asyncio.gather(*(judges.judge([piece(OBJECTS, "a")]) for _ in range(count)))
-    return [int(judged.answers[0][0]["profile"]) for judged, _ in found]
+    return [int(judged.answers[0][0]["engine_version"]) for judged, _ in found]
 
 
 def test_each_process_and_its_successor_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +212,7 @@ def test_a_gateway_is_not_ready_while_nothing_judges(tmp_path: Path) -> None:
             return json.loads(found[2])
 
         assert becomes(200) == {"ready": True, "draining": False}
-        os.kill(int(server.screen("a")[1]["profile"]), signal.SIGKILL)
+        os.kill(int(server.screen("a")[1]["engine_version"]), signal.SIGKILL)
         assert becomes(503) == {"ready": False, "draining": False}
         once.unlink()
         becomes(200)
