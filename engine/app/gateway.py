@@ -149,6 +149,7 @@ class Gateway:
                 holds.release,
                 lambda: set_gauges(self.metrics, self.responder, told, self._following.follower, self.follow_ups, wall),
                 lambda: self._judging is None or self._judging.judges.ready > 0,
+                lambda action: self.policy().playbook.forwards(action),
             ),
             access=access,
             limits=settings.limits,

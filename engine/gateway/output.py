@@ -7,6 +7,7 @@ chunks lies whole in some window, unless it is longer than the look-back. Offset
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +47,20 @@ class Window:
     last: bool
 
 
-class Output:
-    """State of one response. `feed` and `end` take it in, `window` gives what to screen next, `judged` its verdict."""
+def forwards(action: str) -> bool:
+    """Whether the shipped playbook passes on a text with ``action``."""
+    return action not in ("escalate", "block")
 
-    def __init__(self, config: OutputConfig | None = None) -> None:
-        self.config = config or OutputConfig()
+
+class Output:
+    """State of one response. `feed` and `end` take it in, `window` gives what to screen next, `judged` its verdict.
+
+    Args:
+        forwards: whether a text with an action is passed on.
+    """
+
+    def __init__(self, config: OutputConfig | None = None, forwards: Callable[[str], bool] = forwards) -> None:
+        self.config, self._forwards = config or OutputConfig(), forwards
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._tail = b""
         self._tail_start = 0
@@ -62,7 +72,7 @@ class Output:
         self._last: dict[str, Any] = {}
         self._spans: set[tuple[int, int, str]] = set()
         self._seq = 0
-        self._final = False
+        self._final = self._stopped = False
 
     @property
     def unjudged_bytes(self) -> int:
@@ -124,7 +134,7 @@ class Output:
         """The verdict on the response so far, after ``verdict`` on ``window``.
 
         ``judged`` and ``released`` are bytes from the beginning: what has a verdict, and what may be passed on. Once
-        the action is block, nothing more is released.
+        the action is one that is not forwarded, nothing more is released.
         """
         self._waiting = False
         self._judged = window.stop
@@ -139,7 +149,8 @@ class Output:
         if self._worst is None or _rank(verdict) > _rank(self._worst):
             self._worst = verdict
         worst = self._worst
-        if worst["action"] != "block":
+        self._stopped = self._stopped or not self._forwards(worst["action"])
+        if not self._stopped:
             safe = window.stop if window.last else window.stop - self.config.held_bytes
             self._released = max(self._released, safe)
         self._final = window.last
@@ -150,7 +161,7 @@ class Output:
         if not self._ended or self._waiting or self._final or self._judged != self._stop or self._worst is None:
             return None
         self._final = True
-        if self._worst["action"] != "block":
+        if not self._stopped:
             self._released = self._stop
         return self._told(self._last, self._worst, [])
 

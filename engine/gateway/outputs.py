@@ -29,7 +29,7 @@ class Response(Screening):
         self._plain = head.media_type() == TEXT
         self._ident, self._session = head.query.get("request_id", "0"), head.query.get("session_id")
         self._tenant = identity.tenant_of(head.query.get("tenant"))
-        self._state = Output(desk.output)
+        self._state = Output(desk.output, desk.forwards)
         self._held = bytearray()
         self._lines = 0
 

@@ -125,6 +125,9 @@ class Desk(Protocol):
     def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
         """Verdicts with status error for ``batch``."""
 
+    def forwards(self, action: str) -> bool:
+        """Whether a text with ``action`` is passed on."""
+
 
 def portions(batch: pa.RecordBatch, limits: Limits) -> Iterator[pa.RecordBatch]:
     """``batch`` in parts of up to ``piece_rows`` rows and ``piece_bytes`` of text, but one row at least."""

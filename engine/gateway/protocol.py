@@ -24,7 +24,7 @@ from aimds.gateway.identity import LOCAL, Identity, Peer, Route, authorize, rout
 from aimds.gateway.judging import Judged
 from aimds.gateway.limits import Rates
 from aimds.gateway.lines import Lines
-from aimds.gateway.output import OutputConfig
+from aimds.gateway.output import OutputConfig, forwards
 from aimds.gateway.outputs import Response
 from aimds.gateway.pieces import Limits, Piece
 from aimds.gateway.problem import Problem
@@ -43,6 +43,8 @@ class Hooks:
     ``held``: sessions that are held and that an identity may see · ``release``: let one of a tenant go, for an
     identity; False where it is not held · ``gauges``: metrics are about to be read · ``ready``: there is something to
     judge with.
+    identity; False where it is not held · ``gauges``: metrics are about to be read · ``forwards``: whether the playbook
+    passes on a text with an action.
     """
 
     work: Callable[[], None]
@@ -54,6 +56,7 @@ class Hooks:
     release: Callable[[str | None, str, Identity], bool] = lambda tenant, session, identity: False
     gauges: Callable[[], None] = lambda: None
     ready: Callable[[], bool] = lambda: True
+    forwards: Callable[[str], bool] = forwards
 
 
 class Service:
@@ -239,6 +242,10 @@ class Service:
     def unjudged(self, batch: pa.RecordBatch, reason: str) -> pa.RecordBatch:
         """Verdicts with status error for ``batch``."""
         return self.hooks.unjudged(batch, reason)
+
+    def forwards(self, action: str) -> bool:
+        """Whether a text with ``action`` is passed on."""
+        return self.hooks.forwards(action)
 
     def poll(self, now: float) -> Batch | None:
         """The next batch to judge; its late jobs are answered here."""

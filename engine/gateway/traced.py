@@ -181,6 +181,10 @@ class _Desk:
         """Verdicts with status error for ``batch``."""
         return self._service.unjudged(batch, reason)
 
+    def forwards(self, action: str) -> bool:
+        """Whether a text with ``action`` is passed on."""
+        return self._service.forwards(action)
+
 
 class _Told(msgspec.Struct):
     """Of a verdict in JSON, what is counted."""

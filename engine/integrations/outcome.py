@@ -42,7 +42,7 @@ class Outcome:
 
 def passes(policy: Policy, verdict: Mapping[str, Any]) -> bool:
     """Whether the playbook of ``policy`` forwards a text with ``verdict``."""
-    return policy.playbook.steps[verdict["action"]][-1] == "forward"
+    return policy.playbook.forwards(verdict["action"])
 
 
 def spans(policy: Policy, verdict: Mapping[str, Any]) -> Spans:

@@ -46,6 +46,10 @@ class Playbook:
                 raise ConfigError(section.key(name), section.values[name], expected)
         return cls({action: _steps(section.section(action), action) for action in ACTIONS})
 
+    def forwards(self, action: str) -> bool:
+        """Whether a text with ``action`` is passed on."""
+        return self.steps[action][-1] == "forward"
+
     @property
     def session_actions(self) -> npt.NDArray[np.int8]:
         """Code into SESSION_ACTIONS per action code, int8 (A,)."""

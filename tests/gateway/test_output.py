@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from random import Random
 
 import pytest
-from desk import ATTACK, NDJSON, SECRET, Desk, documents, feed, ndjson
+from desk import ATTACK, NDJSON, SECRET, Desk, Fake, documents, feed, ndjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from live import INSECURE, live
 
+from aimds import data
 from aimds.errors import ConfigError
 from aimds.gateway.output import Output, OutputConfig
 from aimds.gateway.problem import Problem
+from aimds.respond.policy import Policy
 
 TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
 
@@ -62,6 +66,27 @@ def test_nothing_is_released_once_the_action_is_block() -> None:
     assert at["released"] <= 500
     assert {one["released"] for one in found if one["seq"] >= at["seq"]} == {at["released"]}
     assert found[-1]["judged"] == len(content)
+
+
+class Escalating(Fake):
+    """What others block waits for a person here, or not, as ``ending`` says."""
+
+    def __init__(self, ending: str) -> None:
+        super().__init__()
+        values = tomllib.loads(data.read_bytes("policy.toml").decode())
+        values["threats"]["default"]["at_block"] = "escalate"
+        values["playbook"]["escalate"]["steps"] = ["audit", "review", ending]
+        self.policy = Policy(values)
+
+
+@pytest.mark.parametrize("ending", ["hold", "refuse", "forward"])
+def test_nothing_is_released_that_the_playbook_does_not_forward(ending: str) -> None:
+    content = b"a" * 500 + ATTACK.encode() + b"b" * 2000
+    with live(INSECURE, Escalating(ending)) as server:
+        _, _, answer = server.ask("POST", "/v1/screen/output", content, content_type="text/plain")
+    last = json.loads(answer.splitlines()[-1])
+    assert (last["action"], last["judged"], last["final"]) == ("escalate", len(content), True)
+    assert last["released"] == len(content) if ending == "forward" else last["released"] <= 500
 
 
 def test_the_beginning_of_an_attack_is_not_released_before_it_is_seen_whole() -> None:
