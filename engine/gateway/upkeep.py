@@ -111,7 +111,10 @@ class Upkeep:
         self._audit.append(kind, body)
         if not self._noted:
             self._noted = True
-            self._follow_ups.hand(FollowUp("audit", self._flush, "high", FLUSH_S, 0.005, aside=True, owed=True))
+            work = FollowUp(
+                "audit", self._flush, "high", FLUSH_S, 0.005, aside=True, owed=True, dropped=self._not_noted
+            )
+            self._follow_ups.hand(work)
 
     def record(self, kind: str, body: dict[str, object]) -> None:
         """Put a record into the audit log, where there is one; it is on the disk when this returns."""
@@ -156,6 +159,13 @@ class Upkeep:
         if found is not None:
             self._say(f"a subject was erased from the audit log: {counted(found.records, 'record')}")
 
+    # What was dropped is never done: the next one to ask has to be heard.
+    def _not_noted(self) -> None:
+        self._noted = False
+
+    def _not_asked(self) -> None:
+        self._asked = False
+
     def _flush(self) -> None:
         # Before and not after: what is noted while the disk works needs a flush of its own.
         self._noted = False
@@ -173,7 +183,7 @@ class Upkeep:
     def _want(self) -> None:
         if not self._asked:
             self._asked = True
-            self._follow_ups.hand(FollowUp("keys", self._refresh, "high", KEYS_S, aside=True))
+            self._follow_ups.hand(FollowUp("keys", self._refresh, "high", KEYS_S, aside=True, dropped=self._not_asked))
 
     def _refresh(self) -> None:
         self._asked = False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
+import threading
 import time
 import tomllib
 from collections.abc import Callable
@@ -19,16 +21,18 @@ from review_cases import case
 
 from aimds import data
 from aimds.errors import DataError
-from aimds.gateway.follow_ups import FollowUps
+from aimds.gateway.follow_ups import FollowUp, FollowUps
 from aimds.gateway.idempotency import KEEP_S, Answers
 from aimds.gateway.settings import Audit, Following, Review
 from aimds.gateway.tokens import Jwks
 from aimds.gateway.upkeep import Upkeep
 from aimds.metrics import Metrics
+from aimds.record.audit import AuditLog
 from aimds.respond.carry_out import Responder
 from aimds.respond.held import Hold
 from aimds.respond.policy import Policy
 from aimds.respond.review import Queue
+from aimds.respond.scheduling import SchedulingConfig
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
@@ -125,6 +129,47 @@ def test_key_set_that_cannot_be_read_is_said_and_stays_in_force() -> None:
     assert said == [
         "the key set cannot be read, the old one stays in force: https://keys.example/: cannot be fetched: no route"
     ]
+
+
+def test_key_set_and_log_for_which_there_was_no_room_are_looked_after_once_there_is(tmp_path: Path) -> None:
+    said: list[str] = []
+    reads: list[float] = []
+    log = AuditLog(tmp_path / "audit.log")
+
+    class Keys(Jwks):
+        def refresh(self, now: float) -> None:
+            reads.append(now)
+
+    async def until(condition: Callable[[], Any]) -> None:
+        for _ in range(5000):
+            if condition():
+                return
+            await asyncio.sleep(0.002)
+        raise AssertionError("never")
+
+    async def test() -> None:
+        follow_ups = FollowUps(Metrics(), config=SchedulingConfig(capacity=1, at_once=1), say=said.append)
+        clocks: dict[str, Any] = {"clock": lambda: 0.0, "wall": lambda: 0.0}
+        upkeep = Upkeep(follow_ups, Metrics(), Responder(), log, say=said.append, **clocks)
+        follow_ups.attach()
+        keys, hangs = Keys(lambda: b"", remote=True), threading.Event()
+        follow_ups.hand(FollowUp("hangs", lambda: hangs.wait(20), aside=True))
+        await until(lambda: follow_ups.worker.running)
+        upkeep.use_keys(keys)
+        upkeep.note("denied", {"reason": "lost"})
+        await until(lambda: len(said) == 2)
+        assert sorted(said) == [f"{name}: lost, 1 pieces of work wait already" for name in ("audit", "keys")]
+        hangs.set()
+        await until(lambda: not follow_ups.worker.running)
+        # As an unknown key id does, and the next denial.
+        keys.wanted()
+        await until(lambda: reads and not follow_ups.worker.running)
+        upkeep.note("denied", {"reason": "kept"})
+        await until(lambda: log.path.exists() and log.path.read_bytes().count(b'"denied"') == 2)
+        await follow_ups.close(asyncio.get_running_loop().time() + 10)
+
+    asyncio.run(test())
+    log.close()
 
 
 def test_items_that_wait_past_their_time_are_a_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
