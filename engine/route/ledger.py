@@ -33,6 +33,7 @@ class Ledger:
     budgets: Budgets
     _spent: dict[str, float] = field(default_factory=dict)
     _period: int | None = None
+    _since: float = 0.0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def use(self, budgets: Budgets) -> None:
@@ -61,8 +62,8 @@ class Ledger:
                 if cost:
                     self._spent[name] = self._spent.get(name, 0.0) + cost
 
-    def settle(self, tenant: str, estimated: float, actual: float, now: float) -> None:
-        """Replace an ``estimated`` cost, booked when the tier was chosen, by the ``actual`` one.
+    def settle(self, tenant: str, estimated: float, actual: float, now: float, *, booked_at: float) -> None:
+        """Replace an ``estimated`` cost, booked at ``booked_at`` when the tier was chosen, by the ``actual`` one.
 
         A call that ends in a later period than it began in is booked in neither: the estimate is gone with its period.
 
@@ -74,13 +75,19 @@ class Ledger:
                 raise ConfigError(name, value, "a finite number from 0 up")
         with self._lock:
             self._turn(now)
-            if tenant in self._spent:
+            if booked_at >= self._since and tenant in self._spent:
                 self._spent[tenant] = max(0.0, self._spent[tenant] + actual - estimated)
 
-    def swap(self, tenant: str, booked: float, other: float, now: float) -> bool:
-        """Book ``other`` instead of ``booked``, for a fallback; False, and nothing done, where the budget lacks it."""
+    def swap(self, tenant: str, booked: float, other: float, now: float, *, booked_at: float) -> bool:
+        """Book ``other`` instead of ``booked``, for a fallback; False, and nothing done, where the budget lacks it.
+
+        Where ``booked_at`` lies in an earlier period, True and nothing done: see `settle`.
+        """
         with self._lock:
-            spent = self.spent(tenant, now) - booked + other
+            self._turn(now)
+            if booked_at < self._since:
+                return True
+            spent = self._spent.get(tenant, 0.0) - booked + other
             if other > booked and spent > self.budgets.of(tenant):
                 return False
             self._spent[tenant] = max(0.0, spent)
@@ -90,5 +97,7 @@ class Ledger:
         period = int(now // self.budgets.period_s)
         # A clock that goes back does not give a tenant its budget again.
         if self._period is None or period > self._period:
+            # Where the length of periods has changed, what counts begins now and not where such a one would have.
+            self._since = now if self._period is None else period * self.budgets.period_s
             self._period = period
             self._spent.clear()

@@ -115,6 +115,20 @@ def test_fallback_that_the_budget_lacks_is_passed_over_and_nothing_stays_booked(
     assert sender.ledger.spent("acme", 0.0) == 0.0
 
 
+def test_call_that_ends_in_the_next_period_changes_nothing_there() -> None:
+    def slow(time: Time) -> dict[str, Fake]:
+        return {"cheap": Fake(time, failing("refused"), takes=20.0), "strong": Fake(time, GOOD)}
+
+    sender, _, time = made(slow, settings={"budget": {"period_s": 110.0, "default": 1.0}})
+    sender.wall = lambda: time.now
+    with sender.ledger.hold(["acme"], 100.0) as held:
+        held.booked[:] = 0.9
+    with sender.ledger.hold(["acme"], 110.0) as held:
+        held.booked[:] = 0.8
+    assert sender.send(job("cheap", "strong", booked=0.9, booked_at=100.0)).tier == "strong"
+    assert sender.ledger.spent("acme", time.now) == 0.8
+
+
 def test_fallback_with_too_small_a_context_or_no_adapter_is_passed_over() -> None:
     sender, _fakes, _ = made(lambda t: {"local": Fake(t, GOOD)})
     with pytest.raises(UnansweredError, match="longer than its context"):

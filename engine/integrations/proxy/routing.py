@@ -61,11 +61,12 @@ class Asked:
 
 @dataclass(slots=True)
 class Sent:
-    """Where a request went: ``tier``, and what was ``booked`` for it on the budget of ``tenant``."""
+    """Where a request went: ``tier``, and what was ``booked`` for it on the budget of ``tenant``, at ``booked_at``."""
 
     tier: Tier
     tenant: str
     booked: float
+    booked_at: float
     by: Routing
 
     def settle(self, answer: Any) -> None:
@@ -75,7 +76,7 @@ class Sent:
         actual = self.booked
         if given is not None and written is not None:
             actual = cost(self.tier, given, written)
-            self.by.router.ledger.settle(self.tenant, self.booked, actual, self.by.wall())
+            self.by.router.ledger.settle(self.tenant, self.booked, actual, self.by.wall(), booked_at=self.booked_at)
         self.by.metrics.routed_cost.labels(self.tier.name).inc(actual)
         self.booked = actual
 
@@ -123,18 +124,19 @@ class Routing:
             Refused: no tier may have it, or the budget is spent.
             UpstreamError: none gives an answer.
         """
-        choice = await asyncio.to_thread(self._choice, asked, tenant)
+        at = self.wall()
+        choice = await asyncio.to_thread(self._choice, asked, tenant, at)
         self.metrics.routed.labels(choice["tier"] or "none", choice["reason"]).inc()
         if choice["tier"] is None:
             raise Refused(_nowhere(choice["reason"]))
         plain = [(name, value) for name, value in headers if name.lower() in PASSED]
         names, booked = [choice["tier"], *choice["fallbacks"]], choice["cost"]
         async with contextlib.AsyncExitStack() as stack:
-            for at, name in enumerate(names):
-                tier, last = self.router.tiers.named(name), at == len(names) - 1
-                if at:
+            for place, name in enumerate(names):
+                tier, last = self.router.tiers.named(name), place == len(names) - 1
+                if place:
                     other = cost(tier, choice["input_tokens"], choice["output_tokens"])
-                    if not self.router.ledger.swap(tenant or "", booked, other, self.wall()):
+                    if not self.router.ledger.swap(tenant or "", booked, other, self.wall(), booked_at=at):
                         continue
                     booked = other
                 # Some servers read keys without case.
@@ -146,27 +148,27 @@ class Routing:
                     answer = await trying.enter_async_context(self._servers[name].ask("POST", PATH, mine, body))
                 except UpstreamError:
                     if last:
-                        self._lost(tenant, booked)
+                        self._lost(tenant, booked, at)
                         raise
                     continue
                 if answer.status in AGAIN and not last:
                     await trying.aclose()
                     continue
                 await stack.enter_async_context(trying)
-                sent = Sent(tier, tenant or "", booked, self)
+                sent = Sent(tier, tenant or "", booked, at, self)
                 if not 200 <= answer.status < 300:
-                    self._lost(tenant, booked)
+                    self._lost(tenant, booked, at)
                     sent.booked = 0.0
                 yield answer, sent
                 return
-            self._lost(tenant, booked)
+            self._lost(tenant, booked, at)
             raise Refused(_nowhere("budget"))
 
-    def _lost(self, tenant: str | None, booked: float) -> None:
+    def _lost(self, tenant: str | None, booked: float, at: float) -> None:
         # Nothing came, so nothing is owed.
-        self.router.ledger.settle(tenant or "", booked, 0.0, self.wall())
+        self.router.ledger.settle(tenant or "", booked, 0.0, self.wall(), booked_at=at)
 
-    def _choice(self, asked: Asked, tenant: str | None) -> dict[str, Any]:
+    def _choice(self, asked: Asked, tenant: str | None, now: float) -> dict[str, Any]:
         row = {
             "request_id": ["r"],
             "tenant": [tenant],
@@ -184,7 +186,7 @@ class Routing:
         private = np.array([_unseen(asked.document)])
         out = np.array([_output(asked.document, self.router.tiers.output_tokens)], np.int64)
         standing = self.router.standing(verdicts, private=private)
-        made = self.router.route(verdicts, now=self.wall(), standing=standing, output_tokens=out)
+        made = self.router.route(verdicts, now=now, standing=standing, output_tokens=out)
         found: dict[str, Any] = made.to_pylist()[0]
         return found
 

@@ -13,6 +13,7 @@ from live import Live
 from stub_model import Asked, Stub, answered, chat, proxied, streamed
 
 from aimds.errors import ConfigError
+from aimds.integrations.proxy.routing import Asked as Screened
 from aimds.integrations.proxy.routing import Routing, _output, _unseen
 from aimds.metrics import Metrics
 from aimds.route.tiers import Tiers
@@ -187,6 +188,27 @@ def test_a_tenant_without_budget_is_refused_and_others_are_not() -> None:
         assert (status, found["error"]["code"]) == (429, "insufficient_quota")
         assert ask(live, chat("hello"), aimds_tenant="rich")[0] == 200
         assert len(stub.asked) == 1
+
+
+def test_an_answer_that_comes_in_the_next_period_gives_nothing_back_there() -> None:
+    async def test() -> None:
+        stub, now = Stub(answered(ANSWER)), [86_399.0]
+        await stub.start()
+        routing = Routing(tiers(stub.port), {"KEY": "k"}, Metrics(), wall=lambda: now[0])
+        asked, ledger = Screened(json.loads(chat("hello")), [], ["hello"]), routing.router.ledger
+        async with routing.ask(asked, "acme", []) as (_, late):
+            now[0] = 86_400.0
+            async with routing.ask(asked, "acme", []) as (_, other):
+                spent = ledger.spent("acme", now[0])
+                assert spent == other.booked > 0
+                late.settle(json.loads(ANSWER))
+                assert ledger.spent("acme", now[0]) == spent
+                other.settle(json.loads(ANSWER))
+                assert ledger.spent("acme", now[0]) == pytest.approx(0.00015)
+        routing.close()
+        await stub.stop()
+
+    asyncio.run(test())
 
 
 def test_a_streamed_answer_is_booked_as_estimated() -> None:
