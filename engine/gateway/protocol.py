@@ -42,9 +42,7 @@ class Hooks:
     ``reload``: take up changed files, and say what was · ``state``: further members of ``/v1/admin/status`` ·
     ``held``: sessions that are held and that an identity may see · ``release``: let one of a tenant go, for an
     identity; False where it is not held · ``gauges``: metrics are about to be read · ``ready``: there is something to
-    judge with.
-    identity; False where it is not held · ``gauges``: metrics are about to be read · ``forwards``: whether the playbook
-    passes on a text with an action.
+    judge with · ``forwards``: whether the playbook passes on a text with an action.
     """
 
     work: Callable[[], None]
