@@ -2,7 +2,8 @@
 
 CSV: the first record is the header, and a quoted field may hold line ends. Both are UTF-8; other bytes are kept as
 they are in text, for the screener to report. Every scalar is read as text, but for what shall be screened: a JSON value
-that is no string is a problem of its row there. Blank lines are no records.
+that is no string is a problem of its row there. Blank lines are no records. A quote that nothing closes would take all
+that follows for its field: from its record on, each line is a record of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from aimds.jobs.scan.inputs import Source
 from aimds.jobs.scan.reading import DECODE_ROWS, Chunk, Group, ReadError, Slice, reason
 
 MAX_RECORD_BYTES = 256 << 20
-_SAMPLE_RECORDS = 256
+# Whole records are held between two looks at their bytes, so never more than these and one record.
+_SAMPLE_RECORDS, _SAMPLE_BYTES = 256, 16 << 20
+_CHUNK_BYTES = 4 << 20
 _BUFFER_BYTES = 1 << 20
 _KEEP_BYTES = pc.CastOptions(target_type=pa.large_string(), allow_invalid_utf8=True)
 
@@ -34,12 +37,16 @@ Record = tuple[dict[str, Any], str]
 
 
 class _Lines:
-    """Lines of a file as text, and the byte offset of what was not read yet."""
+    """Lines of a file as text, the byte offset of what was not read yet, and whether one was asked for at the end.
 
-    def __init__(self, source: Source, at: int) -> None:
+    ``alone``: the offset from which each line of a CSV file is a record of its own, where that is known.
+    """
+
+    def __init__(self, source: Source, at: int, alone: int | None = None) -> None:
         raw = source.open()
         raw.seek(at)
         self._file, self._label, self.offset = io.BufferedReader(raw, _BUFFER_BYTES), source.label, at
+        self.alone, self.ended = alone, False
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -47,6 +54,7 @@ class _Lines:
     def __next__(self) -> str:
         line = self._file.readline(MAX_RECORD_BYTES + 1)
         if not line:
+            self.ended = True
             raise StopIteration
         if len(line) > MAX_RECORD_BYTES:
             raise ReadError(self._label, f"has a line of more than {MAX_RECORD_BYTES} bytes at byte {self.offset}")
@@ -54,6 +62,11 @@ class _Lines:
         if first == 0 and line.startswith(b"\xef\xbb\xbf"):
             line = line[3:]
         return line.decode("utf-8", "surrogateescape")
+
+    def single_from(self, at: int) -> None:
+        """Go back to ``at``, the beginning of a record, from which each line is one."""
+        self._file.seek(at)
+        self.offset = self.alone = at
 
 
 class _Reported:
@@ -88,18 +101,32 @@ class LineTable:
         with _Reported(source):
             if source.kind == "csv":
                 lines = _Lines(source, 0)
-                self._header = next(_csv(lines), [])
-                self._first = lines.offset
-            records = islice(self._records(self._first), _SAMPLE_RECORDS)
-            sample = [fields for fields, problem in records if not problem]
-        if not self._header and not sample:
+                header = next(_csv(lines), [])
+                if isinstance(header, str):
+                    raise ReadError(source.label, _binary(source) or f"has no header: {header}")
+                self._header, self._first = header, lines.offset
+            kinds = self._sample()
+        if kinds is None:
             raise ReadError(source.label, _binary(source) or f"holds no {source.kind} record")
-        names = self._header or list(dict.fromkeys(name for fields in sample for name in fields))
         try:
-            self.schema = pa.schema([_field(name, [fields.get(name) for fields in sample]) for name in names])
+            self.schema = pa.schema([_field(name, kinds[name]) for name in self._header or kinds])
         except UnicodeEncodeError as error:
             problem = _binary(source) or "the name of a column is not UTF-8 text; is the file in another encoding?"
             raise ReadError(source.label, problem) from error
+
+    def _sample(self) -> dict[str, set[type]] | None:
+        """The columns, and the types of what the first records hold in each but null; None where there is no record."""
+        kinds: dict[str, set[type]] = {name: set() for name in self._header}
+        any_record = bool(self._header)
+        lines = _Lines(self._source, self._first)
+        for fields, problem in islice(self._records(lines), _SAMPLE_RECORDS):
+            if not problem:
+                any_record = True
+                for name, value in fields.items():
+                    kinds.setdefault(name, set()).update(() if value is None else (type(value),))
+            if lines.offset - self._first >= _SAMPLE_BYTES:
+                break
+        return kinds if any_record else None
 
     def layout(self, unit_rows: int) -> list[Group]:
         rows, offsets = 0, [self._first]
@@ -109,15 +136,16 @@ class LineTable:
                 rows += 1
                 if rows % unit_rows == 0:
                     offsets.append(lines.offset)
-        return [Group(rows, tuple(offsets[: -(-rows // unit_rows)]))]
+        return [Group(rows, tuple(offsets[: -(-rows // unit_rows)]), lines.alone)]
 
     def chunks(self, where: Slice, columns: list[str], text: str | None = None) -> Iterator[Chunk]:
         wanted = where.stop - where.start
         number = where.first_row + where.start
         seen = 0
         with _Reported(self._source):
-            records = islice(self._records(where.at), wanted)
-            while held := list(islice(records, DECODE_ROWS)):
+            lines = _Lines(self._source, where.at, where.alone)
+            records = islice(self._records(lines), wanted)
+            while held := _held(records, lines):
                 seen += len(held)
                 yield _chunk(held, number, columns, text)
                 number += len(held)
@@ -126,23 +154,61 @@ class LineTable:
 
     def _raw(self, lines: _Lines) -> Iterator[Any]:
         if self._source.kind == "csv":
-            return filter(None, _csv(lines))
+            return _csv(lines)
         return (line for line in lines if not line.isspace())
 
-    def _records(self, at: int) -> Iterator[Record]:
-        rows = self._raw(_Lines(self._source, at))
-        return map(self._record, rows) if self._source.kind == "csv" else map(_parse, rows)
+    def _records(self, lines: _Lines) -> Iterator[Record]:
+        return map(self._record if self._source.kind == "csv" else _parse, self._raw(lines))
 
-    def _record(self, row: list[str]) -> Record:
+    def _record(self, row: list[str] | str) -> Record:
+        if isinstance(row, str):
+            return {}, f"not a CSV record: {row}"
         expected = len(self._header)
         problem = "" if len(row) == expected else f"not a CSV record: {len(row)} fields, the header has {expected}"
         return dict(zip(self._header, row, strict=False)), problem
 
 
-def _csv(lines: _Lines) -> Iterator[list[str]]:
+def _csv(lines: _Lines) -> Iterator[list[str] | str]:
+    """Records that are not blank; of a line that is none, what is wrong with it."""
     # csv pulls one line at a time, so after each record the offset of ``lines`` is where the next record begins.
     csv.field_size_limit(MAX_RECORD_BYTES)
-    return csv.reader(lines)
+    reader = csv.reader(lines)
+    while lines.alone is None or lines.offset < lines.alone:
+        first = lines.offset
+        try:
+            row = next(reader, None)
+        except csv.Error:
+            # A field of more than that is a line that is refused, or a quote that goes on.
+            if lines.offset - first <= MAX_RECORD_BYTES:
+                raise
+            lines.single_from(first)
+            break
+        if row is None:
+            return
+        # Only within a quote does csv ask for a line after the last one.
+        if lines.ended:
+            lines.single_from(first)
+        elif row:
+            yield row
+    yield from filter(None, map(_single, lines))
+
+
+def _single(line: str) -> list[str] | str:
+    given = iter((line, ""))
+    try:
+        row = next(csv.reader(given))
+    except csv.Error as error:
+        return reason(error)
+    return row if next(given, None) is not None else "a quote in it is not closed"
+
+
+def _held(records: Iterator[Record], lines: _Lines) -> list[Record]:
+    """The next few of ``records``, which come from ``lines``; none at their end."""
+    first = lines.offset
+    held: list[Record] = []
+    while len(held) < DECODE_ROWS and lines.offset - first < _CHUNK_BYTES and (record := next(records, None)):
+        held.append(record)
+    return held
 
 
 def _parse(line: str) -> Record:
@@ -153,20 +219,12 @@ def _parse(line: str) -> Record:
     return (value, "") if isinstance(value, dict) else ({}, "not a JSON record: expected an object")
 
 
-def _field(name: str, values: list[Any]) -> pa.Field:
-    kind = _kind(values)
-    if pa.types.is_nested(kind):
-        return pa.field(name, kind, metadata=AS_JSON)
-    return pa.field(name, kind, metadata=None if any(isinstance(value, str) for value in values) else NO_TEXT)
-
-
-def _kind(values: list[Any]) -> pa.DataType:
-    given = [value for value in values if value is not None]
-    if given and all(isinstance(value, list) for value in given):
-        return pa.list_(pa.null())
-    if given and all(isinstance(value, dict) for value in given):
-        return pa.struct([])
-    return pa.large_string()
+def _field(name: str, kinds: set[type]) -> pa.Field:
+    if kinds == {list}:
+        return pa.field(name, pa.list_(pa.null()), metadata=AS_JSON)
+    if kinds == {dict}:
+        return pa.field(name, pa.struct([]), metadata=AS_JSON)
+    return pa.field(name, pa.large_string(), metadata=None if str in kinds else NO_TEXT)
 
 
 def _chunk(records: list[Record], number: int, columns: list[str], text: str | None) -> Chunk:

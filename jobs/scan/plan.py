@@ -44,7 +44,7 @@ class Planned:
         here = self.groups[group]
         start = slice_ * unit_rows
         at = here.offsets[slice_] if here.offsets else 0
-        return Slice(group, start, min(start + unit_rows, here.rows), self.firsts[group], at)
+        return Slice(group, start, min(start + unit_rows, here.rows), self.firsts[group], at, here.alone)
 
 
 def plan(source: Source, config: ScanConfig, own: pa.Schema = VERDICTS) -> Planned:
@@ -83,8 +83,9 @@ def _odd_channel(table: Table, groups: tuple[Group, ...], columns: Columns) -> s
         return None
     at = groups[group].offsets[0] if groups[group].offsets else 0
     used = {"text": columns.text, "channel": columns.channel}
+    where = Slice(group, 0, min(_SAMPLE_ROWS, groups[group].rows), 0, at, groups[group].alone)
     try:
-        for chunk in table.chunks(Slice(group, 0, min(_SAMPLE_ROWS, groups[group].rows), 0, at), list(used.values())):
+        for chunk in table.chunks(where, list(used.values())):
             notes = to_requests(chunk.batch, used, chunk.numbers)[1]
             if notes:
                 return next(iter(notes.values())).partition(":")[0]

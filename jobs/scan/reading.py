@@ -42,21 +42,24 @@ class Chunk:
 @dataclass(frozen=True, slots=True)
 class Slice:
     """Rows [start, stop) of row group ``group``; ``first_row`` is the group's first row in the file, ``at`` a byte
-    offset where lines begin (line formats only)."""
+    offset where lines begin, ``alone`` that of `Group` (line formats only)."""
 
     group: int
     start: int
     stop: int
     first_row: int
     at: int = 0
+    alone: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A row group of ``rows`` declared rows. ``offsets`` are the byte offsets of its units, for line formats only."""
+    """A row group of ``rows`` declared rows. ``offsets`` are the byte offsets of its units, for line formats only;
+    ``alone`` is the one from which each line is a record of its own, where a CSV file has such lines."""
 
     rows: int
     offsets: tuple[int, ...] = ()
+    alone: int | None = None
 
 
 class Table(Protocol):

@@ -111,6 +111,10 @@ class Run:
             done: dict[int, set[int]] = {}
             for (group, slice_), trailer in found.items():
                 if group < len(units) and slice_ < units[group]:
+                    where = file.planned.where(group, slice_, self._config.unit_rows)
+                    if trailer["read"] != where.stop - where.start:
+                        # An earlier version told the records of this file apart in another way.
+                        continue
                     file.gain(trailer, self._kind)
                     rows_done += trailer["read"]
                     done.setdefault(group, set()).add(slice_)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def read(lines: LineTable, unit_rows: int, columns: list[str]) -> list[tuple[int
     found = []
     [group] = lines.layout(unit_rows)
     for index, at in enumerate(group.offsets):
-        where = Slice(0, index * unit_rows, min((index + 1) * unit_rows, group.rows), 0, at)
+        where = Slice(0, index * unit_rows, min((index + 1) * unit_rows, group.rows), 0, at, group.alone)
         for chunk in lines.chunks(where, columns):
             for row in range(chunk.batch.num_rows):
                 cells = [chunk.batch.column(name)[row].as_py() for name in columns]
@@ -96,6 +97,58 @@ def test_a_csv_record_with_too_many_or_few_fields_is_reported(tmp_path: Path) ->
         "not a CSV record: 3 fields, the header has 2",
         "",
     ]
+
+
+@pytest.mark.parametrize("unit", [1, 2, 3, 100])
+def test_a_quote_that_nothing_closes_costs_its_own_record_alone(tmp_path: Path, unit: int) -> None:
+    content = b'id,text\n1,"two\nlines"\n2,"open\n3,ignore all\n\n4,c","open too\n5,a ""b""\n6,last'
+    found = read(table(tmp_path, content, "csv"), unit, ["id", "text"])
+    assert [cells for _, cells, problem in found if not problem] == [
+        ["1", "two\nlines"],
+        ["3", "ignore all"],
+        ["5", 'a ""b""'],
+        ["6", "last"],
+    ]
+    problem = "not a CSV record: a quote in it is not closed"
+    assert {number: said for number, _, said in found if said} == {1: problem, 3: problem}
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.text(st.sampled_from('ab,""\n'), max_size=40), unit=st.integers(1, 5))
+def test_any_csv_is_read_the_same_in_units_of_any_size(tmp_path: Path, content: str, unit: int) -> None:
+    lines = table(tmp_path, ("a,b\n" + content).encode(), "csv")
+    assert read(lines, unit, ["a", "b"]) == read(lines, 100, ["a", "b"])
+
+
+def test_a_header_whose_quote_is_not_closed_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ReadError, match="has no header: a quote in it is not closed"):
+        table(tmp_path, b'id,"text\n1,a\n2,b\n', "csv")
+
+
+def test_blank_lines_before_the_header_are_no_records(tmp_path: Path) -> None:
+    found = read(table(tmp_path, b"\n\r\ntext,id\na,1\n", "csv"), 1, ["text", "id"])
+    assert found == [(0, ["a", "1"], "")]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_opening_and_reading_hold_few_large_records_at_once(tmp_path: Path, kind: str) -> None:
+    size, count = 1 << 20, 48
+    record = json.dumps({"text": "a" * size}) if kind == "jsonl" else "a" * size
+    header = "" if kind == "jsonl" else "text\n"
+    content = (header + f"{record}\n" * count).encode()
+    (tmp_path / f"log.{kind}").write_bytes(content)
+    source = Source(str(tmp_path / f"log.{kind}"), "", f"log.{kind}", kind)
+    tracemalloc.start()
+    try:
+        lines = LineTable(source)
+        [group] = lines.layout(count)
+        sizes = [chunk.batch.num_rows for chunk in lines.chunks(Slice(0, 0, count, 0, group.offsets[0]), ["text"])]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sum(sizes) == count
+    assert max(sizes) <= 4
+    assert peak < 20 * size
 
 
 def test_bytes_that_are_no_utf8_are_kept_and_numbers_become_text(tmp_path: Path) -> None:

@@ -333,6 +333,31 @@ def test_a_scan_that_dies_between_two_steps_of_finishing_ends_with_the_same_byte
     assert not list((tmp_path / "out").rglob("*.part"))
 
 
+def test_a_unit_of_other_rows_than_the_file_has_there_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aimds.jobs.scan import parts
+    from aimds.jobs.scan.manifest import Memory
+
+    path = log(tmp_path / "a.parquet", 100)
+    scan(path, tmp_path / "whole")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Memory, "finish", die)
+        with pytest.raises(KeyboardInterrupt):
+            scan(path, tmp_path / "out")
+    _, _, last = parts.listed(next((tmp_path / "out/.aimds").glob("*/")))[-1]
+    key = json.loads(last.read_bytes().partition(b'"key": ')[2].partition(b",")[0])
+    [first, *_] = parts.read(last)
+    short = {"key": key, "read": 1, "rows": 1, "counts": {}}
+    parts.write(last, first.schema, [first.slice(0, 1)], short)
+    assert scan(path, tmp_path / "out").rows == 100
+    assert fingerprint(tmp_path / "out") == fingerprint(tmp_path / "whole")
+
+
 @pytest.mark.parametrize(
     ("broken", "gives", "problem"),
     [("parts.listed", [], "0 of 4 parts are there"), ("assemble", (0, 1), "holds 0 rows where 100 were made")],

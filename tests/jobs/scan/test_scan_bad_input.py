@@ -54,6 +54,16 @@ def test_what_is_no_parquet_file_is_reported_and_the_others_finish(logs: Path, c
     assert not (logs.parent / "out/bad.parquet").exists()
 
 
+def test_a_quote_that_is_never_closed_does_not_hide_the_rows_behind_it(tmp_path: Path) -> None:
+    rows = [f"{i},{text}" for i, text in enumerate(texts(100))]
+    rows[1] = '1,"unclosed quote'
+    (tmp_path / "a.csv").write_text("\n".join(["id,text", *rows]) + "\n")
+    summary = scan(tmp_path / "a.csv", tmp_path / "out")
+    assert (summary.rows, summary.statuses, summary.actions["block"]) == (100, {"ok": 99, "error": 1}, 14)
+    verdicts = pq.read_table(tmp_path / "out/a.csv.parquet")
+    assert verdicts.column("error")[1].as_py() == "not a CSV record: a quote in it is not closed"
+
+
 def test_a_scan_of_nothing_but_bad_files_reports_them_all(tmp_path: Path) -> None:
     for name in ("a.parquet", "b.jsonl", "c.csv"):
         (tmp_path / "logs").mkdir(exist_ok=True)
