@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from aimds.errors import DataError, SchemaError
 from aimds.jobs.scan import manifest
-from aimds.jobs.scan.inputs import locked
+from aimds.jobs.scan.inputs import PARQUET, folders_below, locked
 from aimds.moments import YEARS_S, outside_years
 from aimds.schema import VERDICTS
 
@@ -43,16 +43,17 @@ class VerdictFile:
 def find(paths: Sequence[str | Path]) -> list[Path]:
     """The Parquet files that ``paths`` (files, folders, globs) name, each once, in the order given, folders sorted.
 
-    Hidden files and folders and those whose name begins with ``_`` are left out of a folder's or glob's list.
+    Hidden files and folders and those whose name begins with ``_`` are left out of a folder's or glob's list; what a
+    scan wrote into a folder belongs to it, whatever it is called.
 
     Raises:
         DataError: a path or glob names nothing, or a folder below one cannot be listed: what is in it would be missing.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            hits = [hit for hit in sorted(_below(path)) if _is_file(hit)]
+            hits = [hit for hit in sorted(set(_below(path))) if _is_file(hit)]
             if not hits:
                 raise DataError(given, "this folder holds no .parquet file")
         elif path.exists():
@@ -65,14 +66,15 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
                 raise DataError(given, "no file matches")
         else:
             raise DataError(given, "no such file or folder")
-        found.update(dict.fromkeys(hits))
-    return list(found)
+        for hit in hits:
+            found.setdefault(os.path.realpath(hit), hit)
+    return list(found.values())
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for top, folders, files in os.walk(folder, onerror=_unlisted):
-        folders[:] = [name for name in folders if _shown(name)]
-        yield from (Path(top, name) for name in files if name.endswith(".parquet") and _shown(name))
+    for top, files in folders_below(str(folder), lambda path: _shown(os.path.basename(path)), _unlisted):
+        yield from (Path(top, name) for name in files if name.lower().endswith(PARQUET) and _shown(name))
+        yield from (Path(top, name) for name in manifest.outputs(Path(top)))
 
 
 def _unlisted(error: OSError) -> NoReturn:

@@ -11,7 +11,7 @@ import fnmatch
 import glob
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from aimds.errors import DataError
 from aimds.jobs.scan import manifest
 
 KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
-SUFFIXES = (".parquet", ".parq", ".pq", *KINDS)
+PARQUET = (".parquet", ".parq", ".pq")
+SUFFIXES = (*PARQUET, *KINDS)
+"""Ends of file names, whatever their case."""
 _TAIL_BYTES = 1 << 16
 
 
@@ -129,11 +131,13 @@ def _local(pattern: str) -> Iterator[_Found]:
     if os.path.isdir(pattern):
         root = os.path.abspath(pattern)
         shut: list[OSError] = []
-        for folder, folders, files in os.walk(root, onerror=shut.append):
-            folders[:] = sorted(name for name in folders if _holds_logs(os.path.join(folder, name)))
+        for folder, files in folders_below(root, _holds_logs, shut.append):
             for name in sorted(files):
-                if name.endswith(SUFFIXES) and not name.startswith((".", "_")):
+                if name.lower().endswith(SUFFIXES) and not name.startswith((".", "_")):
                     yield _Found(os.path.join(folder, name), "", root, False)
+        for name in manifest.outputs(Path(root)):
+            if os.path.isfile(path := os.path.join(root, name)):
+                yield _Found(path, "", root, False)
         for error in shut:
             yield _Found(str(error.filename), "", root, False, error.strerror or str(error))
     elif os.path.exists(pattern):
@@ -148,6 +152,27 @@ def _local(pattern: str) -> Iterator[_Found]:
             yield _Found(os.path.abspath(folder), "", base, False, os.strerror(errno.EACCES))
     else:
         raise DataError(pattern, _missing(pattern))
+
+
+def folders_below(
+    root: str, wanted: Callable[[str], bool], shut: Callable[[OSError], None]
+) -> Iterator[tuple[str, list[str]]]:
+    """``root`` and the ``wanted`` folders below it, also behind links, with the names of their files; each folder once.
+
+    What is behind links comes last: a folder that has a path without a link is found by that.
+    """
+    seen: set[str] = set()
+    tops = [root]
+    for top in tops:
+        for folder, folders, files in os.walk(top, onerror=shut):
+            real = os.path.realpath(folder)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if wanted(os.path.join(folder, name)))
+            tops += [path for name in folders if os.path.islink(path := os.path.join(folder, name))]
+            yield folder, files
 
 
 def _missing(path: str) -> str:
@@ -221,7 +246,7 @@ def _matches(path: str, wanted: str) -> bool:
 
 
 def _plain_data(path: str) -> bool:
-    return path.endswith(SUFFIXES) and not any(part.startswith((".", "_")) for part in path.split("/"))
+    return path.lower().endswith(SUFFIXES) and not any(part.startswith((".", "_")) for part in path.split("/"))
 
 
 def _scheme(uri: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ def _folder(root: Path, name: str) -> Path:
 def wrote(root: Path, name: str) -> bool:
     """Whether ``root``/``name`` is the output of a scan into ``root``, finished or not."""
     return (_folder(root, name) / _INPUT).exists()
+
+
+def outputs(root: Path) -> Iterator[str]:
+    """The names of the outputs, finished or not, of scans into ``root``."""
+    for record in sorted((root / FOLDER).glob(f"*/{_INPUT}")):
+        known = durable.read_json(record)
+        if isinstance(known, dict) and isinstance(known.get("name"), str):
+            yield known["name"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections import Counter
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -15,11 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import verdict_factory as factory
+from scan_data import log, scan
 
 from aimds.errors import DataError, SchemaError
 from aimds.jobs.report import report, session_risk
 from aimds.jobs.report.tally import tally
 from aimds.jobs.report.verdict_files import find, open_all
+from aimds.jobs.scan.inputs import discover
 from aimds.printable import hidden
 
 AT = datetime(2025, 3, 10, 9, tzinfo=UTC)
@@ -411,6 +414,31 @@ def test_sessions_of_one_name_in_two_tenants_are_two(tmp_path: Path) -> None:
     source = factory.write(tmp_path / "v.parquet", rows)
     found = {(risk.tenant, risk.session_id): risk.turns for risk in tally([source]).risks}
     assert found == {("a", "s"): 2, ("b", "s"): 1, (None, "s"): 1}
+
+
+def test_all_that_a_scan_wrote_is_read_whatever_it_is_called(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    for name in ("a.parquet", "b.pq", "C.PARQ", "d.dat", "_e.parquet", "_f/g"):
+        log(folder / name, 10)
+    scan([folder, *(folder / name for name in ("d.dat", "_e.parquet", "_f/g"))], tmp_path / "verdicts")
+    assert tally([tmp_path / "verdicts"]).rows == 60
+    [again] = discover([str(tmp_path / "verdicts/d.dat")], tmp_path / "out")
+    assert again.path in {one.path for one in discover([str(tmp_path / "verdicts")], tmp_path / "out")}
+    # Beside the files of a scan that is not known there, as after a copy.
+    shutil.rmtree(tmp_path / "verdicts/.aimds")
+    assert tally([tmp_path / "verdicts"]).rows == 30
+
+
+def test_verdicts_behind_links_and_by_several_paths_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(tmp_path / "elsewhere/a.parquet", 10)
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all/jan").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/loop").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    assert find(["all"]) == [Path("all/jan/a.parquet")]
+    assert find(["all", tmp_path / "all", "elsewhere/*.parquet", "all/jan/a.parquet"]) == [Path("all/jan/a.parquet")]
 
 
 def test_verdicts_in_a_folder_that_cannot_be_listed_are_not_left_out_silently(

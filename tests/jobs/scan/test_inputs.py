@@ -29,6 +29,33 @@ def test_a_folder_is_searched_but_for_hidden_and_foreign_files(logs: Path, tmp_p
     assert names([f"{logs}/"], tmp_path / "out") == expected
 
 
+def test_a_suffix_may_be_in_capitals(logs: Path, tmp_path: Path) -> None:
+    (logs / "2024/a.parquet").rename(logs / "2024/A.PARQUET")
+    (logs / "B.Jsonl").write_text('{"text": "a"}\n')
+    expected = ["2024/A.PARQUET", "2024/deep/c.parquet", "B.Jsonl.parquet", "a.parquet", "b.parquet"]
+    assert names([logs], tmp_path / "out") == expected
+    assert [s.kind for s in discover([str(logs)], tmp_path / "out")].count("jsonl") == 1
+
+
+def test_folders_behind_links_are_searched_once_and_loops_end(logs: Path, tmp_path: Path) -> None:
+    log(tmp_path / "elsewhere/d.parquet", 1)
+    log(tmp_path / "elsewhere/more/e.parquet", 1)
+    (logs / "jan").symlink_to(tmp_path / "elsewhere")
+    (logs / "2024/again").symlink_to(tmp_path / "elsewhere/more")
+    (logs / "0").symlink_to(logs / "2024")
+    (tmp_path / "elsewhere/loop").symlink_to(tmp_path / "elsewhere")
+    (logs / "2024/up").symlink_to(logs)
+    expected = [
+        "2024/a.parquet",
+        "2024/deep/c.parquet",
+        "a.parquet",
+        "b.parquet",
+        "jan/d.parquet",
+        "jan/more/e.parquet",
+    ]
+    assert names([logs], tmp_path / "out") == expected
+
+
 def test_verdicts_of_an_earlier_scan_below_a_folder_are_left_out_and_found_when_named(
     logs: Path, tmp_path: Path
 ) -> None:
