@@ -7,6 +7,7 @@ one ``OutputError`` that names the path, and never a torn file.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -47,8 +48,9 @@ def writing(path: Path, *, scratch: Path | None = None) -> Iterator[IO[bytes]]:
     Raises:
         OutputError: the operating system refuses a write, the fsync or the rename.
     """
-    # Machines that share the folder may have processes of one number.
-    temporary = (scratch or path.parent) / f".{path.name}.{os.uname().nodename}.{os.getpid()}{TEMPORARY}"
+    # Machines that share the folder may have processes of one number. A name may be as long as names can be.
+    mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    temporary = (scratch or path.parent) / f".{mark}.{os.uname().nodename}.{os.getpid()}{TEMPORARY}"
     done = False
     try:
         with open(temporary, "wb", buffering=1 << 20) as file:
@@ -69,7 +71,9 @@ def writing(path: Path, *, scratch: Path | None = None) -> Iterator[IO[bytes]]:
 def write_json(path: Path, value: Any) -> None:
     """Replace ``path`` by ``value`` as JSON, atomically."""
     with writing(path) as file:
-        file.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+        # What is no character, as in a file name that is not UTF-8, is escaped as JSON does it.
+        file.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def read_json(path: Path) -> Any:

@@ -27,6 +27,7 @@ PARQUET = (".parquet", ".parq", ".pq")
 SUFFIXES = (*PARQUET, *KINDS)
 """Ends of file names, whatever their case."""
 _TAIL_BYTES = 1 << 16
+_NAME_BYTES = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Source:
     """One input file. ``uri`` is empty for local files; ``path`` is the path inside the file system of ``uri``.
 
     ``asked_for``: it was named itself, not found in a folder or by a glob. ``problem``: why it cannot be opened, where
-    that is known: a folder whose files nobody can tell.
+    that is known: a folder whose files nobody can tell, a name that no output can have.
     """
 
     path: str
@@ -263,7 +264,19 @@ def _named(found: list[_Found]) -> Iterator[Source]:
             name = os.path.relpath(match.path, root)
             kind = KINDS.get(os.path.splitext(name)[1].lower(), "parquet")
             output = name if kind == "parquet" else name + ".parquet"
-            yield Source(match.path, match.uri, output, kind, match.asked_for, match.problem)
+            yield Source(
+                match.path, match.uri, output, kind, match.asked_for, match.problem or _unfit(match.path, output)
+            )
+
+
+def _unfit(path: str, output: str) -> str:
+    """Why ``path`` cannot be read, or its ``output`` not be written, for the name alone; "" for neither."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8; give it another one"
+    long = len(os.path.basename(output).encode()) > _NAME_BYTES
+    return f"its output's name would have more than {_NAME_BYTES} bytes" if long else ""
 
 
 def _check_outputs(sources: list[Source], output: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -162,8 +163,10 @@ class Memory:
                     stale.unlink(missing_ok=True)
 
 
-def list_skipped(root: Path, now: set[Path], skipped: list[Skip]) -> None:
-    """Write ``_skipped.json``: what this run skipped, and what earlier runs over other inputs (not in ``now``) skipped.
+def list_skipped(root: Path, now: set[Path], sources: set[str], skipped: list[Skip]) -> None:
+    """Write ``_skipped.json``: what this run skipped, and what earlier runs over other inputs skipped.
+
+    ``now`` are the folders of this run's files, ``sources`` the labels of all its inputs.
 
     Raises:
         OutputError: the operating system refuses.
@@ -173,11 +176,23 @@ def list_skipped(root: Path, now: set[Path], skipped: list[Skip]) -> None:
         if record.parent not in now:
             listed += (durable.read_json(record) or {}).get("skipped", [])
     path = root / SKIPPED
+    # What could not be opened has no record but this list.
+    looked_at = sources | {str(folder) for source in sources for folder in Path(source).parents}
+    before = durable.read_json(path)
+    listed += [one for one in before if _unopened(one, looked_at)] if isinstance(before, list) else []
     if listed:
         durable.write_json(path, listed)
     else:
         with durable.guarded(path, "delete"):
             path.unlink(missing_ok=True)
+
+
+def _unopened(entry: Any, looked_at: set[str]) -> bool:
+    """Whether ``entry`` says of a file or folder that it could not be opened, and nobody has ``looked_at`` it since."""
+    if not isinstance(entry, dict) or entry.get("row_group") is not None:
+        return False
+    label = str(entry.get("file"))
+    return label not in looked_at and ("://" in label or os.path.lexists(label))
 
 
 def refuse(conflicts: list[tuple[Memory, str]]) -> None:

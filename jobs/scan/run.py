@@ -319,5 +319,7 @@ class Run:
                 }
             )
         summary.files = len(self._files)
-        manifest.list_skipped(self._config.output, {file.memory.folder for file in self._files}, summary.skipped)
+        folders = {file.memory.folder for file in self._files}
+        sources = {one.source.label for one in self._planned} | {skip.file for skip in self._unreadable}
+        manifest.list_skipped(self._config.output, folders, sources, summary.skipped)
         return summary, counts

@@ -64,6 +64,43 @@ def test_a_quote_that_is_never_closed_does_not_hide_the_rows_behind_it(tmp_path:
     assert verdicts.column("error")[1].as_py() == "not a CSV record: a quote in it is not closed"
 
 
+def test_a_name_that_no_output_can_have_is_reported_and_the_others_finish(logs: Path) -> None:
+    (logs / os.fsdecode(b"caf\xe9.parquet")).write_bytes((logs / "good.parquet").read_bytes())
+    (logs / ("x" * 249 + ".jsonl")).write_text('{"text": "a"}\n')
+    assert [(Path(skip.file).name[-9:], skip.error) for skip in scan_both(logs).skipped] == [
+        ("\udce9.parquet", "cannot be opened: its name is not UTF-8; give it another one"),
+        ("xxx.jsonl", "cannot be opened: its output's name would have more than 255 bytes"),
+    ]
+
+
+def test_a_file_may_have_the_longest_name_there_is(tmp_path: Path) -> None:
+    path = log(tmp_path / "logs" / ("x" * 247 + ".parquet"), 10)
+    assert scan(path, tmp_path / "out").rows == 10
+    assert [one.name for one in (tmp_path / "out").glob("*.parquet")] == [path.name]
+
+
+def test_what_could_not_be_opened_stays_listed_until_it_is_looked_at_again_or_gone(tmp_path: Path) -> None:
+    out, bad = tmp_path / "out", [tmp_path / "bad/x.parquet", tmp_path / "bad/y.parquet"]
+    good = log(tmp_path / "good/a.parquet", 10)
+    bad[0].parent.mkdir()
+    for path in bad:
+        path.write_bytes(b"nonsense")
+
+    def listed() -> list[str]:
+        path = out / "_skipped.json"
+        return [entry["file"] for entry in json.loads(path.read_text())] if path.exists() else []
+
+    scan(tmp_path / "bad", out)
+    assert scan(good, out).skipped == []
+    assert listed() == [str(path) for path in bad]
+    log(bad[0], 10)
+    assert len(scan(tmp_path / "bad", out).skipped) == 1
+    assert listed() == [str(bad[1])]
+    bad[1].unlink()
+    scan(tmp_path / "bad", out)
+    assert listed() == []
+
+
 def test_a_scan_of_nothing_but_bad_files_reports_them_all(tmp_path: Path) -> None:
     for name in ("a.parquet", "b.jsonl", "c.csv"):
         (tmp_path / "logs").mkdir(exist_ok=True)
