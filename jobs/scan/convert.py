@@ -92,10 +92,14 @@ def _words(array: pa.Array) -> list[str | None]:
 
 def _count(value: str | None) -> int | None:
     try:
-        number = int(value or "")
+        number: float = int(value or "")
     except ValueError:
-        return None
-    return number if abs(number) < 1 << 62 else None
+        # Many a writer makes 1.0 of every whole number in a column where one value is missing.
+        try:
+            number = float(value or "")
+        except ValueError:
+            return None
+    return int(number) if abs(number) < 1 << 62 else None
 
 
 def _as_time(array: pa.Array) -> pa.Array:

@@ -69,6 +69,13 @@ def test_turns_are_whole_numbers_or_null() -> None:
     assert convert("turn", pa.array(["4", "four", "9" * 30, None]))[0] == [4, None, None, None]
 
 
+def test_turns_in_text_are_read_as_those_in_numbers_are() -> None:
+    texts = ["1.0", " 2.7 ", "-3.9", "1e3", "1e300", "nan", "inf", "1.", "9" * 5000, "0x4", "true", ""]
+    expected = [1, 2, -3, 1000, None, None, None, 1, None, None, None, None]
+    assert convert("turn", pa.array(texts))[0] == expected
+    assert convert("turn", pa.array([str(2**61), f"{2**61}.0", f"{2**62}.0"]))[0] == [2**61, 2**61, None]
+
+
 @pytest.mark.parametrize(
     ("array", "expected"),
     [
