@@ -17,11 +17,17 @@ import pyarrow.parquet as pq
 
 from aimds.errors import ConfigError, DataError, SchemaError
 from aimds.jobs.report.verdict_files import find
-from aimds.jobs.scan.columns import Columns, resolve
+from aimds.jobs.scan.columns import Columns
 from aimds.jobs.scan.convert import to_requests
 from aimds.jobs.scan.durable import writing
+from aimds.jobs.scan.inputs import Source
+from aimds.jobs.scan.plan import plan
 from aimds.jobs.scan.progress import Progress
+from aimds.jobs.scan.reading import Slice, gather, open_table
 from aimds.jobs.scan.rows import Screener, screen_except
+from aimds.jobs.scan.screening import too_long
+from aimds.jobs.scan.settings import ScanConfig
+from aimds.jobs.scan.tasks import Limits
 from aimds.respond.violations import noted
 from aimds.route.cache import AnswerCache
 from aimds.route.choices import ANSWERED, CHOICES
@@ -221,11 +227,13 @@ def route_files(
 
 def screened(screener: Screener, requests: pa.RecordBatch) -> pa.Table:
     """Verdicts for ``requests``, with their texts."""
-    return _with_text(screener, requests, {})
+    return _with_text(screener, requests, {}, {})
 
 
-def _with_text(screener: Screener, requests: pa.RecordBatch, notes: dict[int, str]) -> pa.Table:
-    verdicts = pa.Table.from_batches(list(screen_except(screener, requests, {})), VERDICTS)
+def _with_text(
+    screener: Screener, requests: pa.RecordBatch, problems: dict[int, str], notes: dict[int, str]
+) -> pa.Table:
+    verdicts = pa.Table.from_batches(list(screen_except(screener, requests, problems)), VERDICTS)
     whole = noted(verdicts.combine_chunks().to_batches()[0], notes) if requests.num_rows else verdicts
     table = pa.Table.from_batches([whole]) if isinstance(whole, pa.RecordBatch) else whole
     return table.append_column("text", requests.column("text"))
@@ -248,16 +256,13 @@ def _read(file: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _screened(file: Path, columns: Columns, screener: Screener, progress: Progress) -> Iterator[pa.Table]:
-    try:
-        with pq.ParquetFile(file) as parquet:
-            used, notes = resolve(parquet.schema_arrow, columns, str(file))
-            if notes:
-                progress.note(f"{file}: columns guessed: {', '.join(notes)}")
-            wanted, row = used.used(), 0
-            for batch in parquet.iter_batches(batch_size=READ_ROWS, columns=sorted(set(wanted.values()))):
-                numbers = pa.array(np.arange(row, row + batch.num_rows, dtype=np.int64))
-                requests, problems = to_requests(batch, wanted, numbers)
-                row += batch.num_rows
-                yield _with_text(screener, requests, problems)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(file, f"damaged: {str(error).splitlines()[0]}") from error
+    source = Source(str(file), "", file.name, "parquet")
+    one = plan(source, ScanConfig((str(file),), file.parent, columns))
+    if one.notes:
+        progress.note(f"{file}: columns guessed: {', '.join(one.notes)}")
+    limits, table, names = Limits(), open_table(source), list(dict.fromkeys(one.used.values()))
+    for index, group in enumerate(one.groups):
+        chunks = table.chunks(Slice(index, 0, group.rows, one.firsts[index]), names)
+        for chunk in gather(chunks, limits.batch_rows, limits.batch_bytes):
+            requests, notes = to_requests(chunk.batch, one.used, chunk.numbers)
+            yield _with_text(screener, requests, too_long(requests.column("text"), limits), notes)

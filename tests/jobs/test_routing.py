@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fake_screener import FakeScreener
 from routed import HARD, SIMPLE, SPAN, tiers, verdicts
 
 from aimds.errors import ConfigError, DataError, SchemaError
@@ -17,6 +18,14 @@ from aimds.jobs.scan.progress import Silent
 from aimds.route.cache import AnswerCache
 from aimds.route.choices import CHOICES
 from aimds.route.router import Router
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
 
 
 def embed(texts: pa.Array) -> Any:
@@ -88,6 +97,26 @@ def test_verdicts_without_their_texts_say_how_to_keep_them(tmp_path: Path) -> No
     pq.write_table(verdicts({}).drop_columns(["text"]), tmp_path / "a.parquet")
     with pytest.raises(SchemaError, match="--with-text"):
         run([tmp_path / "a.parquet"], routing())
+
+
+def test_logs_are_screened_as_a_scan_does_it(tmp_path: Path) -> None:
+    texts = ["a" * (1 << 20)] * 8 + ["b"] * 2500 + ["c" * ((64 << 20) + 1)]
+    pq.write_table(pa.table({"text": texts, "role": ["admin"] * len(texts)}), tmp_path / "a.parquet")
+    screener, made, notes = FakeScreener(), routing(), Notes()
+    rows = route_files(
+        [tmp_path / "a.parquet"],
+        made,
+        lambda: screener,
+        columns=Columns(),
+        out=tmp_path / "out.parquet",
+        progress=notes,
+    )
+    assert (rows, sum(screener.seen)) == (2509, 2508)
+    assert max(screener.seen) <= 2048
+    assert screener.seen[0] <= 4
+    assert pq.read_table(tmp_path / "out.parquet").column("request_id").to_pylist() == [str(i) for i in range(2509)]
+    [said] = notes.said
+    assert "column 'role' is not used as channel (unknown channel 'admin')" in said
 
 
 def test_file_that_is_no_parquet_is_named_and_nothing_is_written(tmp_path: Path) -> None:
