@@ -24,7 +24,7 @@ from aimds.jobs.scan.inputs import Source
 from aimds.jobs.scan.reading import DECODE_ROWS, Chunk, Group, ReadError, Slice, reason
 
 MAX_RECORD_BYTES = 256 << 20
-# Whole records are held between two looks at their bytes, so never more than these and one record.
+# A record is read whole before its bytes are counted, so both may be passed by one record.
 _SAMPLE_RECORDS, _SAMPLE_BYTES = 256, 16 << 20
 _CHUNK_BYTES = 4 << 20
 _BUFFER_BYTES = 1 << 20
