@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 import test_profiles
 from host import missing
-from standin import standin
+from standin import error_of_cupy, standin
 
 from aimds.detect.patterns import alignment
 from aimds.detect.stages import Detector, Scores
 from aimds.detect.texts import Texts
+from aimds.errors import BackendError
 from aimds.jobs.hunt.sought import sought
 from aimds.jobs.hunt.work import Hunting
 from aimds.kernels import placement
@@ -206,6 +207,20 @@ def test_alignments_of_no_pair_are_none(monkeypatch, screener):
     (found,) = index.align(survey, place=place)
     assert len(found.window) == len(found.distance) == 0
     assert not host.launched
+
+
+def test_a_device_that_does_not_tell_its_memory_is_asked_once_and_no_row_is_blamed(monkeypatch, plain):
+    place, memory, _ = standin(monkeypatch)
+    asked = []
+
+    def fails():
+        asked.append(1)
+        raise error_of_cupy("CUDARuntimeError", 700)
+
+    memory.free_bytes = fails
+    with pytest.raises(BackendError, match="CUDARuntimeError: told"):
+        Screener(plain.detector, plain.policy, place=place, cache_bytes=0).screen_batch(batch())
+    assert len(asked) == 1
 
 
 needs_gpu = pytest.mark.skipif(bool(problem()), reason=f"no GPU here: {problem()}")

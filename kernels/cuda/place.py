@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import numpy as np
@@ -84,7 +84,7 @@ class OnGpu:
         return self._memory.number
 
     def each(self, work: Callable[[int, int], T], offsets: Offsets, value_bytes: int, row_bytes: int = 0) -> list[T]:
-        with self._memory.present():
+        with _no_fault_of_a_row(), self._memory.present():
             needed = (offsets - offsets[0]) * value_bytes + np.arange(len(offsets)) * row_bytes
             budget = max(self._memory.free_bytes() // SHARE, 1)
             runs = ragged.split(needed, -(-int(needed[-1]) // budget)) or [(0, 0)]
@@ -154,12 +154,21 @@ def _tried(work: Callable[[int, int], T], first: int, last: int) -> list[T] | st
     except MemoryError as error:
         return type(error).__name__
     except Exception as error:
+        if not _is_full(error):
+            raise
+        return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _no_fault_of_a_row() -> Iterator[None]:
+    """What cupy raises inside is a BackendError, which passes where what a row does to a stage is looked for."""
+    try:
+        yield
+    except Exception as error:
         if not type(error).__module__.startswith("cupy"):
             raise
         told = f"{type(error).__name__}: {error}"
-        if _is_full(error):
-            return told
-        if isinstance(error, RuntimeError):
+        if isinstance(error, RuntimeError) and not _is_full(error):
             # An error of the device stays with the process: each later call fails as well, whatever its rows.
             told += "; the process has to be started anew"
         # Else cupy failed by itself, as with a kernel of its own that does not compile: no row is to blame either.

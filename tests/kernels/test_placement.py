@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from standin import Memory, There, standin
+from standin import Memory, There, error_of_cupy, standin
 
 from aimds.errors import BackendError, ConfigError
 from aimds.kernels import placement, registry
@@ -200,13 +200,6 @@ def test_the_stand_in_refuses_functions_of_the_host(monkeypatch):
         np.concatenate([place.put(VALUES)])
 
 
-def error_of_cupy(kind, status):
-    """As cupy raises it: a RuntimeError of a module of its own, with a number."""
-    error = type(kind, (RuntimeError,), {"__module__": "cupy_backends.cuda.api.runtime"})("told")
-    error.status = status
-    return error
-
-
 @pytest.mark.parametrize(("kind", "status"), [("CUDADriverError", 2), ("CUDARuntimeError", 2), ("CUBLASError", 1)])
 def test_memory_that_ran_out_beside_the_pool_halves_the_run_as_well(kind, status):
     memory = Memory()
@@ -232,6 +225,30 @@ def test_an_error_of_the_device_is_no_fault_of_a_row(kind, status):
     with pytest.raises(BackendError, match=f"{kind}: told; the process has to be started anew"):
         OnGpu(Memory()).each(work, OFFSETS, 8)
     assert asked == [(0, 5)]
+
+
+@pytest.mark.parametrize("asked", ["present", "free_bytes", "release"])
+def test_a_device_that_fails_beside_the_work_is_no_fault_of_a_row(asked):
+    memory = Memory()
+    memory.xp.failing = 1
+
+    def fails():
+        raise error_of_cupy("CUDARuntimeError", 700)
+
+    setattr(memory, asked, fails)
+    with pytest.raises(BackendError, match="CUDARuntimeError: told; the process has to be started anew"):
+        OnGpu(memory).each(lambda first, last: memory.xp.asarray(VALUES), OFFSETS, 8)
+
+
+def test_a_gpu_too_full_to_begin_on_does_not_ask_for_another_process():
+    memory = Memory()
+
+    def fails():
+        raise error_of_cupy("CUDARuntimeError", 2)
+
+    memory.free_bytes = fails
+    with pytest.raises(BackendError, match=r"CUDARuntimeError: told$"):
+        OnGpu(memory).each(lambda first, last: first, OFFSETS, 8)
 
 
 def test_a_kernel_of_cupy_that_does_not_compile_is_no_fault_of_a_row():

@@ -101,6 +101,13 @@ def standin(monkeypatch: Any) -> tuple[OnGpu, Memory, Host]:
     return OnGpu(memory), memory, host
 
 
+def error_of_cupy(kind: str, status: int) -> Exception:
+    """As cupy raises it: a RuntimeError of a module of its own, with a number."""
+    error = type(kind, (RuntimeError,), {"__module__": "cupy_backends.cuda.api.runtime"})("told")
+    error.status = status  # type: ignore[attr-defined]
+    return error
+
+
 def room_of(monkeypatch: Any, score: Callable[[OnGpu, T], object], few: T, many: T) -> tuple[int, int]:
     """Bytes that ``score`` has the rows of ``many`` cut by beyond those of ``few``, and what it takes at its peak beyond
     those: what any call takes is no part of it. Both are scored in one run, for which all tables are there."""
