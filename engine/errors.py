@@ -50,6 +50,13 @@ class BackendError(AimdsError):
         super().__init__(f"backend {backend!r} is not available: {reason}")
 
 
+class DeviceLost(BackendError):
+    """The device failed, and does so at each later call of this process: another process may be able to use it."""
+
+    def __init__(self, backend: str, reason: str) -> None:
+        super().__init__(backend, f"{reason}; the process has to be started anew")
+
+
 class KernelError(AimdsError):
     """Arguments do not fit a kernel's spec: names the kernel, the argument and the problem."""
 

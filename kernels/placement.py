@@ -38,7 +38,8 @@ class Place(Protocol):
         ``row_bytes`` beside its values; the answers come in row order. Rows: B = len(``offsets``) - 1.
 
         Raises:
-            BackendError: the memory does not even hold a single row, or the device failed.
+            BackendError: the memory does not even hold a single row.
+            DeviceLost: the device failed, and will go on failing in this process.
         """
 
     def put(self, array: Array) -> Any:

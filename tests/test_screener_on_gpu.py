@@ -18,7 +18,7 @@ from standin import error_of_cupy, standin
 from aimds.detect.patterns import alignment
 from aimds.detect.stages import Detector, Scores
 from aimds.detect.texts import Texts
-from aimds.errors import BackendError
+from aimds.errors import DeviceLost
 from aimds.jobs.hunt.sought import sought
 from aimds.jobs.hunt.work import Hunting
 from aimds.kernels import placement
@@ -218,7 +218,7 @@ def test_a_device_that_does_not_tell_its_memory_is_asked_once_and_no_row_is_blam
         raise error_of_cupy("CUDARuntimeError", 700)
 
     memory.free_bytes = fails
-    with pytest.raises(BackendError, match="CUDARuntimeError: told"):
+    with pytest.raises(DeviceLost, match="CUDARuntimeError: told"):
         Screener(plain.detector, plain.policy, place=place, cache_bytes=0).screen_batch(batch())
     assert len(asked) == 1
 

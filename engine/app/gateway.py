@@ -130,6 +130,7 @@ class Gateway:
             ),
             route=self._tiers.routing,
             follower=self._following.follower,
+            say=say,
             clock=clock,
         )
         self._traces = traces(settings.traces, os.environ)
@@ -148,7 +149,7 @@ class Gateway:
                 holds.listed,
                 holds.release,
                 lambda: set_gauges(self.metrics, self.responder, told, self._following.follower, self.follow_ups, wall),
-                lambda: self._judging is None or self._judging.judges.ready > 0,
+                lambda: self.worker.ready and (self._judging is None or self._judging.judges.ready > 0),
                 lambda action: self.policy().playbook.forwards(action),
             ),
             access=access,

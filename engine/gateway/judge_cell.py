@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import msgspec
 import pyarrow as pa
 
 from aimds.actors.cell import found
+from aimds.errors import DeviceLost
 from aimds.gateway.frames import Asked, Setup, unpacked
 from aimds.gateway.judge_process import decoded, judged
 
@@ -42,11 +45,16 @@ class Judge:
         return self._batches
 
     def judge(self, asked: bytes, batch: Any) -> tuple[bytes, pa.Buffer]:
-        """Verdicts of ``batch`` (Arrow IPC) as head and body of the answer."""
+        """Verdicts of ``batch`` (Arrow IPC) as head and body of the answer; ends the process if the device is lost."""
         table = unpacked(batch)
         assert table is not None
         self._batches += 1
-        _, head, *body = judged(self._screener, msgspec.msgpack.decode(asked, type=Asked), table)
+        try:
+            _, head, *body = judged(self._screener, msgspec.msgpack.decode(asked, type=Asked), table)
+        except DeviceLost as error:
+            print(f"aimds: {error}", file=sys.stderr, flush=True)
+            # An actor that ends is replaced; one that raises is asked again.
+            os._exit(1)
         return head, pa.py_buffer(body[0]) if body else pa.py_buffer(b"")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 import pyarrow as pa
 
-from aimds.errors import AimdsError
+from aimds.errors import AimdsError, DeviceLost
 from aimds.gateway.frames import SIZES, Asked, Found, Ready, Setup, packed, unpacked
 from aimds.gateway.garbage import settle
 from aimds.gateway.identity import LOCAL
@@ -46,7 +46,7 @@ def screener_of(screening: Screening) -> Screener:
 
 
 def serve(incoming: BinaryIO, outgoing: BinaryIO, build: Callable[[Screening], Any] = screener_of) -> None:
-    """Judge what comes until ``incoming`` ends."""
+    """Judge what comes until ``incoming`` ends, or the device is lost: another process may find it well."""
     setup = decoded(_message(incoming)[0])
     try:
         screener = build(setup.screening)
@@ -60,7 +60,12 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, build: Callable[[Screening], A
     while (message := _message(incoming))[0]:
         asked, batch = msgspec.msgpack.decode(message[0], type=Asked), unpacked(message[1])
         assert batch is not None
-        _write(outgoing, judged(screener, asked, batch))
+        try:
+            found = judged(screener, asked, batch)
+        except DeviceLost as error:
+            print(f"aimds: {error}", file=sys.stderr, flush=True)
+            return
+        _write(outgoing, found)
 
 
 def decoded(setup: bytes) -> Setup:
@@ -69,7 +74,11 @@ def decoded(setup: bytes) -> Setup:
 
 
 def judged(screener: Any, asked: Asked, batch: pa.RecordBatch) -> list[Any]:
-    """The message with the verdicts of ``batch``."""
+    """The message with the verdicts of ``batch``.
+
+    Raises:
+        DeviceLost: as `judge_batch`.
+    """
     pieces, start = [], 0
     for count, form in zip(asked.counts, asked.forms, strict=True):
         pieces.append(Piece("", LOCAL, form, _nobody, _nobody, table=batch.slice(start, count)))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from aimds.errors import DeviceLost
 from aimds.gateway.pieces import ARROW, Piece, joined
 from aimds.gateway.problem import Problem
 
@@ -58,6 +59,9 @@ def judge_batch(
 
     A row that makes ``screen`` raise has status error for itself alone: the batch is halved until it is found. With
     ``record``, verdicts are given only once it has returned.
+
+    Raises:
+        DeviceLost: nothing can be judged in this process any more.
     """
     return finished(batch, _isolated(screen, unjudged, batch), pieces, record, respond, route)
 
@@ -112,6 +116,8 @@ def _isolated(
 ) -> pa.RecordBatch:
     try:
         return screen(batch)
+    except DeviceLost:
+        raise
     except Exception as error:  # whatever a row does to a stage, its neighbours get their verdicts
         if batch.num_rows == 1:
             return unjudged(batch, f"could not be judged: {type(error).__name__}: {error}")

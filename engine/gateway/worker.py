@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from aimds.errors import DeviceLost
 from aimds.gateway.batching import Batch
 from aimds.gateway.following import Follows
 from aimds.gateway.judges import Judges
@@ -36,6 +37,7 @@ class Worker:
         record: called with requests, verdicts and pieces of a batch before its verdicts are given.
         follower: follows sessions, before the verdicts are recorded.
         route: gives the model tier to those that ask for one; may be replaced.
+        say: told what a person should know.
         clock: monotonic seconds.
     """
 
@@ -48,11 +50,14 @@ class Worker:
         record: Record | None = None,
         route: Route | None = None,
         follower: Follows | None = None,
+        say: Callable[[str], None] = lambda line: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.screener = screener
         self._judges, self._record, self.route, self._clock = judges, record, route, clock
-        self.follower = follower
+        self.follower, self._say = follower, say
+        self.ready = True
+        """Whether this process can judge; not any more once its device was lost."""
         self._tasks: set[asyncio.Task[Judged]] = set()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="aimds-judge")
         self._service: Service | None = None
@@ -172,6 +177,10 @@ class Worker:
         else:
             problem = Problem("internal", f"the batch could not be judged: {type(error).__name__}: {error}")
             judged = Judged([problem] * len(batch.jobs))
+        if isinstance(error, DeviceLost) and self.ready:
+            # There is nobody here to start another process: whoever asks for readiness has to.
+            self.ready = False
+            self._say(f"not ready any more: {error}")
         if self._service is not None:
             self._service.complete(batch, judged, self._clock())
         self._dispatch()

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from aimds.errors import BackendError
+from aimds.errors import BackendError, DeviceLost
 from aimds.kernels import placement, ragged
 from aimds.kernels.cuda import problem
 
@@ -170,7 +170,7 @@ def _no_fault_of_a_row() -> Iterator[None]:
         told = f"{type(error).__name__}: {error}"
         if isinstance(error, RuntimeError) and not _is_full(error):
             # An error of the device stays with the process: each later call fails as well, whatever its rows.
-            told += "; the process has to be started anew"
+            raise DeviceLost("cuda", told) from error
         # Else cupy failed by itself, as with a kernel of its own that does not compile: no row is to blame either.
         raise BackendError("cuda", told) from error
 

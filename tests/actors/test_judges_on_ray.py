@@ -98,6 +98,16 @@ def test_actors_that_end_or_hang_take_no_verdict_with_them(tmp_path: Path) -> No
     running(test, hung_s=4.0)
 
 
+def test_an_actor_that_loses_its_device_is_replaced_and_a_request_that_takes_it_from_two_is_alone_with_that() -> None:
+    async def test(judges: ClusterJudges) -> None:
+        words = await all_judged(judges, [[piece(BRIEF, "a"), piece(BRIEF, "LOST"), piece(BRIEF, ATTACK)]])
+        assert words == ["allow", "internal", "block"]
+        assert judges.restarts >= 2
+        await until(lambda: judges.hands.ready == 2)
+
+    running(test)
+
+
 def test_actors_are_renewed_while_they_serve_and_verdicts_say_what_made_them() -> None:
     async def test(judges: ClusterJudges) -> None:
         seen: list[str] = []

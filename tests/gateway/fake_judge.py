@@ -1,5 +1,6 @@
-"""A process that judges by looking for ATTACK and loads no screener; DIE ends it. Its verdicts name the profile that it
-was set up with and, as the version of the engine, its process id.
+"""A process that judges by looking for ATTACK and loads no screener; DIE ends it, LOST is the end of its device, FULL
+finds no room there. Its verdicts name the profile that it was set up with and, as the version of the engine, its process
+id.
 
 A policy named refused refuses; one named once does from the second time on, until its file is removed.
 """
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from aimds.errors import ConfigError
+from aimds.errors import BackendError, ConfigError, DeviceLost
 from aimds.gateway.judge_process import main
 from aimds.schema import ACTIONS, STATUSES, VERDICTS, enum
 
@@ -27,6 +28,10 @@ class Fake:
         texts = batch.column("text").to_pylist()
         if any("DIE" in text for text in texts):
             os._exit(3)
+        if any("LOST" in text for text in texts):
+            raise DeviceLost("cuda", "CUDARuntimeError: cudaErrorIllegalAddress")
+        if any("FULL" in text for text in texts):
+            raise BackendError("cuda", "a single row does not fit")
         if any("BOOM" in text for text in texts):
             raise ValueError("a kernel broke")
         actions = [ACTIONS.index("block" if "ATTACK" in text else "allow") for text in texts]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -13,10 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from desk import ATTACK, BOOM, Fake, ndjson
 from live import INSECURE, live
 
+from aimds.errors import DeviceLost
 from aimds.gateway.frames import Setup
 from aimds.gateway.identity import LOCAL
 from aimds.gateway.judges import JudgeError, Judges
@@ -118,6 +121,18 @@ def test_who_meets_a_process_that_has_ended_is_judged_by_another() -> None:
     running(test)
 
 
+def test_a_process_that_loses_its_device_ends_and_takes_only_the_row_that_lost_it() -> None:
+    async def test(judges: Judges) -> None:
+        judged, _ = await judges.judge([piece(BRIEF, "a"), piece(BRIEF, "LOST", "b"), piece(BRIEF, ATTACK)])
+        first, second, third = judged.answers
+        assert json.loads(first[0])["action"] == "allow"
+        assert isinstance(second, Problem)
+        assert json.loads(third[0])["action"] == "block"
+        assert judges.restarts == 3
+
+    running(test)
+
+
 def test_a_process_that_hangs_is_ended_and_its_batch_judged_by_another() -> None:
     async def test(judges: Judges) -> None:
         (pid,) = await pids(judges)
@@ -157,6 +172,69 @@ def test_who_waits_for_a_process_is_judged_by_one_that_a_reload_brings(tmp_path:
         assert judges.ready == 1
 
     running(test, setup=Setup(Screening(policy=tmp_path / "once"), ("warm",)))
+
+
+def test_a_row_that_does_not_fit_the_device_is_alone_with_that() -> None:
+    async def test(judges: Judges) -> None:
+        judged, _ = await judges.judge([piece(BRIEF, "a", "FULL", ATTACK)])
+        found = [json.loads(line) for line in judged.answers[0]]
+        assert [(one["action"], one["status"]) for one in found] == [
+            ("allow", "ok"),
+            ("block", "error"),
+            ("block", "ok"),
+        ]
+        assert judges.restarts == 0
+
+    running(test)
+
+
+def test_an_actor_that_loses_its_device_ends() -> None:
+    asked = "Asked([1], [BRIEF]), batch_of([Row(TEXT, request_id='r')])"
+    code = f"""
+import sys
+from aimds.gateway.frames import Asked, Setup, packed
+from aimds.gateway.judge_cell import Judge, arguments
+from aimds.gateway.pieces import BRIEF
+from aimds.gateway.rows import Row, batch_of
+from aimds.gateway.settings import Screening
+judge = Judge(**arguments(Setup(Screening()), "fake_judge:build"))
+for TEXT in "a", "LOST":
+    _, head, body = packed({asked})
+    assert b"allow" in judge.judge(head, body)[0]
+    print("judged", TEXT, flush=True)
+"""
+    done = subprocess.run(
+        (sys.executable, "-c", code),
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "judged a"), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "the process has to be started anew" in done.stderr
+
+
+def test_a_gateway_that_judges_by_itself_is_not_ready_once_its_device_is_lost() -> None:
+    class Lost(Fake):
+        def screen_batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+            if "LOST" in batch.column("text").to_pylist():
+                self.batches.append(batch.num_rows)
+                raise DeviceLost("cuda", "CUDARuntimeError: cudaErrorIllegalAddress")
+            return super().screen_batch(batch)
+
+    screener, said = Lost(), []
+    with live(INSECURE, screener, say=said.append) as server:
+        assert server.ask("GET", "/readyz")[0] == 200
+        body = ndjson(*({"text": text} for text in ("a", "LOST", "b", "c")))
+        _, _, answer = server.ask("POST", "/v1/screen/batch", body, content_type="application/x-ndjson")
+        assert [json.loads(line)["status"] for line in answer.splitlines()] == ["error"] * 4
+        assert screener.batches == [4]
+        status, _, answer = server.ask("GET", "/readyz")
+        assert (status, json.loads(answer)["ready"]) == (503, False)
+        assert server.ask("GET", "/healthz")[0] == 200
+        assert server.screen("LOST")[0] == 500
+    assert len([line for line in said if "the process has to be started anew" in line]) == 1
 
 
 def test_a_setup_that_cannot_be_used_leaves_the_old_processes_at_work() -> None:

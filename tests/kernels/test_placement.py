@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from standin import Memory, There, error_of_cupy, standin
 
-from aimds.errors import BackendError, ConfigError
+from aimds.errors import BackendError, ConfigError, DeviceLost
 from aimds.kernels import placement, registry
 from aimds.kernels.cuda import place as cuda_place
 from aimds.kernels.cuda.place import OnGpu
@@ -87,8 +87,9 @@ def test_a_single_row_is_tried_again_once_memory_was_given_back():
 def test_memory_that_does_not_hold_one_row_is_said():
     memory = Memory()
     memory.xp.room = 16 * 4
-    with pytest.raises(BackendError, match=r"memory of GPU 0 is full.*64 bytes are free"):
+    with pytest.raises(BackendError, match=r"memory of GPU 0 is full.*64 bytes are free") as caught:
         doubled(OnGpu(memory))
+    assert not isinstance(caught.value, DeviceLost)
 
 
 def test_what_filled_the_memory_is_gone_before_the_next_try():
@@ -222,7 +223,7 @@ def test_an_error_of_the_device_is_no_fault_of_a_row(kind, status):
         asked.append((first, last))
         raise error_of_cupy(kind, status)
 
-    with pytest.raises(BackendError, match=f"{kind}: told; the process has to be started anew"):
+    with pytest.raises(DeviceLost, match=f"{kind}: told; the process has to be started anew"):
         OnGpu(Memory()).each(work, OFFSETS, 8)
     assert asked == [(0, 5)]
 
@@ -236,7 +237,7 @@ def test_a_device_that_fails_beside_the_work_is_no_fault_of_a_row(asked):
         raise error_of_cupy("CUDARuntimeError", 700)
 
     setattr(memory, asked, fails)
-    with pytest.raises(BackendError, match="CUDARuntimeError: told; the process has to be started anew"):
+    with pytest.raises(DeviceLost, match="CUDARuntimeError: told; the process has to be started anew"):
         OnGpu(memory).each(lambda first, last: memory.xp.asarray(VALUES), OFFSETS, 8)
 
 
@@ -247,8 +248,9 @@ def test_a_gpu_too_full_to_begin_on_does_not_ask_for_another_process():
         raise error_of_cupy("CUDARuntimeError", 2)
 
     memory.free_bytes = fails
-    with pytest.raises(BackendError, match=r"CUDARuntimeError: told$"):
+    with pytest.raises(BackendError, match=r"CUDARuntimeError: told$") as caught:
         OnGpu(memory).each(lambda first, last: first, OFFSETS, 8)
+    assert not isinstance(caught.value, DeviceLost)
 
 
 def test_a_kernel_of_cupy_that_does_not_compile_is_no_fault_of_a_row():
