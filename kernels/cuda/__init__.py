@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Final
+
+from aimds.kernels import placement
 
 LEAST: Final = 8
 """Major number of the oldest architecture with the instructions that the kernels use: reductions over a warp."""
 
 TOOLKIT: Final = "the CUDA toolkit has it, and the extra gpu brings it"
-"""Where a library of CUDA is found that cannot be loaded."""
+"""Where a library or a header of CUDA is found that is not there."""
 
 
 @functools.cache
@@ -34,6 +37,24 @@ def problem() -> str:
         nvrtc.getVersion()
     except (ImportError, RuntimeError) as error:
         return f"NVRTC, which compiles the kernels, cannot be loaded ({error}); {TOOLKIT}"
+    return _problem_of_cupy(len(told))
+
+
+def _problem_of_cupy(gpus: int) -> str:
+    # Those kernels that cupy writes itself, to compare, reduce and join arrays, need headers of CUDA besides NVRTC. A
+    # worker asks its own GPU, so that it takes no memory of another's; a number that is none is refused by `placement`.
+    import cupy
+
+    given = os.environ.get(placement.VARIABLE, "0")
+    worker = int(given) if given.isascii() and given.isdecimal() else 0
+    try:
+        with cupy.cuda.Device(placement.gpu_of(worker, gpus)):
+            bool((cupy.zeros(2) < 1).all())
+            int(cupy.concatenate([cupy.arange(2, dtype=cupy.int32)] * 2).max())
+    except Exception as error:
+        # Whatever it is, the wrappers of the kernels would meet it with the first batch.
+        told = str(error).strip().partition("\n")[0]
+        return f"cupy cannot run kernels of its own ({type(error).__name__}: {told}); {TOOLKIT}"
     return ""
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import stat
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import naive
@@ -13,7 +14,7 @@ from host import Host, missing
 
 from aimds import kernels
 from aimds.errors import BackendError, KernelError
-from aimds.kernels import cuda, registry
+from aimds.kernels import cuda, placement, registry
 from aimds.kernels.cuda import module, source
 from aimds.kernels.cuda.launch import Launch
 
@@ -209,14 +210,22 @@ class CUDARuntimeError(RuntimeError):
     pass
 
 
-def machine(monkeypatch, *, devices, major=9, nvrtc=None):
-    """A machine with cupy and ``devices`` GPUs of one kind, and an NVRTC whose version is asked with ``nvrtc``."""
+class CompileException(Exception):
+    pass
+
+
+def machine(monkeypatch, *, devices, major=9, nvrtc=None, asked=None, **functions):
+    """A machine with cupy and ``devices`` GPUs of one kind, and an NVRTC whose version is asked with ``nvrtc``; cupy's
+    ``functions`` are numpy's but for these, and ``asked`` hears on which GPU they run."""
     told = {"major": major, "minor": 5}
     runtime = SimpleNamespace(
         getDeviceCount=lambda: devices, getDeviceProperties=lambda _: told, CUDARuntimeError=CUDARuntimeError
     )
     compiler = SimpleNamespace(getVersion=nvrtc or (lambda: (13, 0)))
-    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace())
+    gpus = SimpleNamespace(Device=lambda number: nullcontext((asked if asked is not None else []).append(number)))
+    names = ("arange", "concatenate", "int32", "zeros")
+    own = {name: getattr(np, name) for name in names} | functions
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=gpus, **own))
     monkeypatch.setitem(sys.modules, "cupy.cuda", SimpleNamespace(runtime=runtime, nvrtc=compiler))
     return cuda.problem.__wrapped__()
 
@@ -231,6 +240,28 @@ def test_a_machine_that_cannot_run_the_kernels_says_why(monkeypatch):
     assert machine(monkeypatch, devices=1, major=7) == "GPU 0 is sm_75, the kernels need sm_80 or later"
     without = machine(monkeypatch, devices=1, nvrtc=lacking)
     assert "NVRTC, which compiles the kernels, cannot be loaded (CuPy failed to load libnvrtc.so.13)" in without
+
+
+@pytest.mark.parametrize("name", ["zeros", "arange", "concatenate"])
+def test_a_cupy_that_cannot_compile_its_own_kernels_is_no_backend(monkeypatch, name):
+    def fails(*_, **__):
+        raise CompileException('carray.cuh(9): cannot open source file "vector_types.h"\n\n1 catastrophic error')
+
+    assert machine(monkeypatch, devices=1, **{name: fails}) == (
+        'cupy cannot run kernels of its own (CompileException: carray.cuh(9): cannot open source file "vector_types.h"); '
+        "the CUDA toolkit has it, and the extra gpu brings it"
+    )
+
+
+@pytest.mark.parametrize(("given", "number"), [(None, 0), ("5", 2), ("first", 0)])
+def test_a_worker_tries_the_gpu_that_is_its_own(monkeypatch, given, number):
+    if given is None:
+        monkeypatch.delenv(placement.VARIABLE, raising=False)
+    else:
+        monkeypatch.setenv(placement.VARIABLE, given)
+    asked = []
+    assert machine(monkeypatch, devices=3, asked=asked) == ""
+    assert asked == [number]
 
 
 def test_machine_code_has_the_byte_that_cupy_takes_off(monkeypatch):
