@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from aimds.errors import BackendError, DeviceLost
 from aimds.kernels import placement, ragged
-from aimds.kernels.cuda import problem
+from aimds.kernels.cuda import gpus, problem
 
 T = TypeVar("T")
 Array = npt.NDArray[Any]
@@ -182,16 +182,15 @@ def _is_full(error: Exception) -> bool:
 
 
 def place(worker: int) -> OnGpu:
-    """The place of ``worker``, a number from 0: of several GPUs each takes the next.
+    """The place of ``worker``, a number from 0: of several GPUs that the kernels can run on each takes the next.
 
     Raises:
         BackendError: CUDA cannot run here; it says why.
     """
     if problem():
         raise BackendError("cuda", problem())
-    from cupy.cuda import runtime
-
-    return _place(placement.gpu_of(worker, runtime.getDeviceCount()))
+    able = gpus()
+    return _place(able[placement.gpu_of(worker, len(able))])
 
 
 @functools.cache

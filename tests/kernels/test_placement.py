@@ -11,7 +11,7 @@ import pytest
 from standin import Memory, There, error_of_cupy, standin
 
 from aimds.errors import BackendError, ConfigError, DeviceLost
-from aimds.kernels import placement, registry
+from aimds.kernels import cuda, placement, registry
 from aimds.kernels.cuda import place as cuda_place
 from aimds.kernels.cuda.place import OnGpu
 from aimds.kernels.placement import HOST
@@ -172,12 +172,14 @@ def test_workers_take_the_gpus_in_turn(gpus, expected):
 def test_the_place_of_a_worker_is_its_gpu(monkeypatch):
     monkeypatch.setattr(registry, "_cuda_problem", lambda: "")
     monkeypatch.setattr(cuda_place, "problem", lambda: "")
-    runtime = SimpleNamespace(getDeviceCount=lambda: 4)
+    majors = [8, 9, 7, 9, 9]
+    runtime = SimpleNamespace(getDeviceCount=lambda: 5, getDeviceProperties=lambda number: {"major": majors[number]})
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "cupy.cuda", SimpleNamespace(runtime=runtime))
+    monkeypatch.setattr(cuda_place, "gpus", cuda.gpus.__wrapped__)
     monkeypatch.setenv(placement.VARIABLE, "6")
     found = placement.place("cuda")
-    assert (found.backend, found.number) == ("cuda", 2)
+    assert (found.backend, found.number) == ("cuda", 3), "GPU 2 is too old and not counted"
     monkeypatch.delenv(placement.VARIABLE)
     assert placement.place("cuda").number == 0
     assert placement.place("cpu") is HOST

@@ -210,17 +210,22 @@ class CUDARuntimeError(RuntimeError):
     pass
 
 
+GPUS = cuda.gpus.__wrapped__
+"""Asks again each time."""
+
+
 class CompileException(Exception):
     pass
 
 
-def machine(monkeypatch, *, devices, major=9, nvrtc=None, asked=None, **functions):
-    """A machine with cupy and ``devices`` GPUs of one kind, and an NVRTC whose version is asked with ``nvrtc``; cupy's
+def machine(monkeypatch, *, majors, nvrtc=None, asked=None, **functions):
+    """A machine with cupy and GPUs of these major numbers, and an NVRTC whose version is asked with ``nvrtc``; cupy's
     ``functions`` are numpy's but for these, and ``asked`` hears on which GPU they run."""
-    told = {"major": major, "minor": 5}
+    told = [{"major": one, "minor": 5, "name": b"A card", "totalGlobalMem": 80 << 30} for one in majors]
     runtime = SimpleNamespace(
-        getDeviceCount=lambda: devices, getDeviceProperties=lambda _: told, CUDARuntimeError=CUDARuntimeError
+        getDeviceCount=lambda: len(told), getDeviceProperties=told.__getitem__, CUDARuntimeError=CUDARuntimeError
     )
+    monkeypatch.setattr(cuda, "gpus", GPUS)
     compiler = SimpleNamespace(getVersion=nvrtc or (lambda: (13, 0)))
     gpus = SimpleNamespace(Device=lambda number: nullcontext((asked if asked is not None else []).append(number)))
     names = ("arange", "concatenate", "int32", "zeros")
@@ -235,10 +240,11 @@ def lacking():
 
 
 def test_a_machine_that_cannot_run_the_kernels_says_why(monkeypatch):
-    assert machine(monkeypatch, devices=2) == ""
-    assert machine(monkeypatch, devices=0) == "there is no CUDA device"
-    assert machine(monkeypatch, devices=1, major=7) == "GPU 0 is sm_75, the kernels need sm_80 or later"
-    without = machine(monkeypatch, devices=1, nvrtc=lacking)
+    assert machine(monkeypatch, majors=[9, 9]) == ""
+    assert machine(monkeypatch, majors=[]) == "there is no CUDA device"
+    assert machine(monkeypatch, majors=[7]) == "GPU 0 is sm_75, the kernels need sm_80 or later"
+    assert machine(monkeypatch, majors=[7, 6]) == ("GPU 0 is sm_75, GPU 1 is sm_65, the kernels need sm_80 or later")
+    without = machine(monkeypatch, majors=[9], nvrtc=lacking)
     assert "NVRTC, which compiles the kernels, cannot be loaded (CuPy failed to load libnvrtc.so.13)" in without
 
 
@@ -247,7 +253,7 @@ def test_a_cupy_that_cannot_compile_its_own_kernels_is_no_backend(monkeypatch, n
     def fails(*_, **__):
         raise CompileException('carray.cuh(9): cannot open source file "vector_types.h"\n\n1 catastrophic error')
 
-    assert machine(monkeypatch, devices=1, **{name: fails}) == (
+    assert machine(monkeypatch, majors=[9], **{name: fails}) == (
         'cupy cannot run kernels of its own (CompileException: carray.cuh(9): cannot open source file "vector_types.h"); '
         "the CUDA toolkit has it, and the extra gpu brings it"
     )
@@ -260,8 +266,16 @@ def test_a_worker_tries_the_gpu_that_is_its_own(monkeypatch, given, number):
     else:
         monkeypatch.setenv(placement.VARIABLE, given)
     asked = []
-    assert machine(monkeypatch, devices=3, asked=asked) == ""
+    assert machine(monkeypatch, majors=[8, 9, 9], asked=asked) == ""
     assert asked == [number]
+
+
+def test_a_gpu_that_is_too_old_does_not_keep_the_others_from_work(monkeypatch):
+    monkeypatch.delenv(placement.VARIABLE, raising=False)
+    asked = []
+    assert machine(monkeypatch, majors=[7, 9, 8], asked=asked) == ""
+    assert asked == [1]
+    assert cuda.devices() == ("1 A card, sm_95, 81,920 MiB", "2 A card, sm_85, 81,920 MiB")
 
 
 def test_machine_code_has_the_byte_that_cupy_takes_off(monkeypatch):
