@@ -11,7 +11,7 @@ import functools
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,8 @@ class Memory(Protocol):
     def xp(self) -> Any: ...
 
     def present(self) -> AbstractContextManager[Any]:
-        """Makes it the GPU that arrays are made on and kernels run on in this thread."""
+        """Makes it the GPU that arrays are made on and kernels run on in this thread, one after the other with those of
+        other threads."""
 
     def free_bytes(self) -> int:
         """Bytes that could be had now."""
@@ -60,8 +61,11 @@ class Pool:
 
         return cupy
 
-    def present(self) -> AbstractContextManager[Any]:
-        return cast("AbstractContextManager[Any]", self.xp.cuda.Device(self.number))
+    @contextmanager
+    def present(self) -> Iterator[None]:
+        # One stream for all threads, whatever their own are: a thread reads tables that another may still be sending.
+        with self.xp.cuda.Device(self.number), self.xp.cuda.Stream.null:
+            yield
 
     def free_bytes(self) -> int:
         return int(self.xp.cuda.runtime.memGetInfo()[0] + self.xp.get_default_memory_pool().free_bytes())

@@ -13,7 +13,7 @@ from standin import Memory, There, error_of_cupy, standin
 from aimds.errors import BackendError, ConfigError, DeviceLost
 from aimds.kernels import cuda, placement, registry
 from aimds.kernels.cuda import place as cuda_place
-from aimds.kernels.cuda.place import OnGpu
+from aimds.kernels.cuda.place import OnGpu, Pool
 from aimds.kernels.placement import HOST
 
 OFFSETS = np.array([0, 4, 4, 10, 13, 30], np.int64)
@@ -122,6 +122,40 @@ def test_an_error_that_is_not_of_memory_passes():
 
 def test_no_rows_are_one_run_without_rows():
     assert OnGpu(Memory()).each(lambda first, last: (first, last), np.zeros(1, np.int64), 8) == [(0, 0)]
+
+
+class Cupy:
+    """What `Pool` asks of cupy: which devices and streams were entered and left, and which pools gave back, in order."""
+
+    def __init__(self):
+        self.done = []
+        self.cuda = SimpleNamespace(
+            Device=lambda number: self._entered(f"device {number}"),
+            Stream=SimpleNamespace(null=self._entered("null stream")),
+            runtime=SimpleNamespace(memGetInfo=lambda: (1 << 30, 1 << 31)),
+        )
+
+    def _entered(self, name):
+        done = self.done
+
+        class Entered:
+            def __enter__(self):
+                done.append(name)
+
+            def __exit__(self, *_):
+                done.append(f"no more {name}")
+
+        return Entered()
+
+    def get_default_memory_pool(self):
+        return SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: self.done.append("device pool"))
+
+
+def test_all_threads_queue_their_work_on_one_stream_of_the_device(monkeypatch):
+    cupy = Cupy()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    OnGpu(Pool(3)).each(lambda first, last: cupy.done.append("work"), OFFSETS, 8)
+    assert cupy.done == ["device 3", "null stream", "work", "no more null stream", "no more device 3"]
 
 
 def test_a_table_goes_there_once_and_is_freed_with_its_array():
