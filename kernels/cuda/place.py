@@ -50,7 +50,7 @@ class Memory(Protocol):
 
 
 class Pool:
-    """The memory of CuPy's device ``number``, with what CuPy keeps of it for later."""
+    """The memory of CuPy's device ``number``, with what CuPy keeps for later of it and of the host's for copies."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -72,6 +72,8 @@ class Pool:
 
     def release(self) -> None:
         self.xp.get_default_memory_pool().free_all_blocks()
+        # The host's part: whatever goes up passes through pinned memory, which nobody else can use.
+        self.xp.get_default_pinned_memory_pool().free_all_blocks()
 
 
 class OnGpu:

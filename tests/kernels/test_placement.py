@@ -150,6 +150,22 @@ class Cupy:
     def get_default_memory_pool(self):
         return SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: self.done.append("device pool"))
 
+    def get_default_pinned_memory_pool(self):
+        return SimpleNamespace(free_all_blocks=lambda: self.done.append("pinned pool"))
+
+
+def test_memory_that_is_short_is_given_back_on_the_device_and_on_the_host(monkeypatch):
+    cupy = Cupy()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+    def work(first, last):
+        if "device pool" not in cupy.done:
+            raise MemoryError
+        return first
+
+    assert OnGpu(Pool(0)).each(work, OFFSETS[:2], 8) == [0]
+    assert cupy.done[2:4] == ["device pool", "pinned pool"]
+
 
 def test_all_threads_queue_their_work_on_one_stream_of_the_device(monkeypatch):
     cupy = Cupy()
