@@ -135,7 +135,10 @@ class Screener:
         store = None if patterns is None else PatternStore.load(Path(patterns))
         known = None if learned is None else Learned.load(Path(learned))
         policy = policy or Policy.load()
-        return cls(detector, policy, store=store, learned=known, threads=threads, cache_bytes=cache_bytes, place=place)
+        made = cls(detector, policy, store=store, learned=known, threads=threads, cache_bytes=cache_bytes, place=place)
+        # Before a text waits for it, and no text is sure to reach patterns of every length.
+        made.detector.bank.index.ready(place)
+        return made
 
     def refresh(self) -> bool:
         """Take up a change of the pattern store or of what was learnt; the next batch sees it, one that runs does not.

@@ -171,6 +171,17 @@ def test_windows_go_up_once_and_tables_stay(monkeypatch, screener):
 
 
 @shim
+def test_kernels_for_patterns_of_every_length_are_there_before_the_first_text(monkeypatch):
+    place, _, host = standin(monkeypatch)
+    monkeypatch.setattr(placement, "place", lambda wanted: place)
+    made = Screener.default(profile="fast", cache_bytes=0)
+    lengths = {block.cost.shape[2] for block in made.detector.bank.index.tables.blocks}
+    assert len(lengths) > 3
+    columns = [dict(launch.defines)["COLUMNS"] for launch in host.launched if launch.stem == "subsequence_dtw"]
+    assert sorted(columns) == sorted(lengths)
+
+
+@shim
 def test_tables_of_a_bank_that_was_swapped_are_freed(monkeypatch, plain):
     place, _, _ = standin(monkeypatch)
     used = on(place, plain)

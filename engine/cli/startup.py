@@ -20,7 +20,8 @@ TEXTS = (
     "tbbq zbeavat, ubj ner lbh gbqnl?",
     "a@example.com 4111 1111 1111 1111 " * 40,
 )
-"""Between them they reach every compiled function of the screener."""
+"""Between them they reach every compiled function of the screener, but for kernels of a GPU that hang on the length of
+a pattern: `Screener.default` sees to these."""
 
 
 @contextmanager

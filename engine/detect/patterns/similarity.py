@@ -158,6 +158,18 @@ class Index:
             return alignment.on_host(self.tables, self.total, survey, threads)
         return alignment.on_device(self.tables, self.total, survey, place)
 
+    def ready(self, place: Place) -> None:
+        """Compile what `align` needs in ``place``: on a GPU each length of patterns has a kernel of its own."""
+        if place.backend == "cpu":
+            return
+        of_length = {some.cost.shape[2]: number for number, some in enumerate(self.tables.blocks)}
+        patterns = np.array(sorted(MEMBERS * number for number in of_length.values()), np.int32)
+        # One token against the first pattern of a block of each length.
+        token, windows = np.zeros(1, np.int32), np.zeros(len(patterns), np.int32)
+        survey = Survey(token, np.array([0, 1], np.int64), token, token, windows, patterns)
+        for _ in self.align(survey, place=place):
+            pass
+
     def confirm(self, survey: Survey, aligned: Alignment) -> npt.NDArray[np.bool_]:
         """Whether each of the alignments is `confirmed`, bool (C,)."""
         base = survey.offsets[aligned.window]
