@@ -1,8 +1,9 @@
 """Batch kernels over ragged arrays. Each is one row of `aimds.kernels.spec`; the backend follows where the input lives.
 
 Ragged input is ``values`` and ``offsets`` int64 (B+1,): row ``r`` is ``values[offsets[r]:offsets[r + 1]]``. ``threads``
-shares the rows out by their sizes and never changes a result. A kernel compiles when first used, or in `warmup`; numba
-keeps the machine code on disk. Arguments that do not fit raise `KernelError` naming the kernel and the argument.
+shares the rows out by their sizes and never changes a result. A kernel compiles when first used, on the CPU also in
+`warmup`; the machine code is kept on disk. Arguments that do not fit raise `KernelError` naming the kernel and the
+argument.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ MAX_HEAD = 64
 
 
 def warmup(progress: Callable[[str], None] | None = None) -> None:
-    """Load every kernel of the present backend, compiling what is not cached; ``progress`` hears each name first."""
+    """Load every kernel of the present backend; ``progress`` hears each name first. On the CPU what is not cached is
+    compiled; on a GPU a kernel compiles when first run, since its text hangs on the sizes that it is given."""
     for name in names():
         if progress is not None:
             progress(name)

@@ -51,7 +51,7 @@ def names() -> tuple[str, ...]:
 
 
 def find(name: str, backend: str) -> Implementation:
-    """The implementation of kernel ``name`` on ``backend``; loads its module, and so compiles it, on first use.
+    """The implementation of kernel ``name`` on ``backend``; loads its module on first use; on the CPU that compiles it.
 
     Raises:
         KernelError: no such kernel (the known ones are listed).
