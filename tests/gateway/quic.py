@@ -15,6 +15,7 @@ from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, StopSendingReceived, StreamReset
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -188,6 +189,14 @@ def running(test: Callable[[Running], Awaitable[None]], **options: Any) -> None:
             await asyncio.sleep(0)
 
     asyncio.run(whole())
+
+
+def first_datagrams(now: float) -> list[bytes]:
+    """With what a client begins a handshake."""
+    settings = QuicConfiguration(alpn_protocols=H3_ALPN, server_name="localhost", cadata=ca().certificate)
+    quic = QuicConnection(configuration=settings)
+    quic.connect(("127.0.0.1", 1), now)
+    return [content for content, _ in quic.datagrams_to_send(now)]
 
 
 def body(text: str, **more: Any) -> bytes:

@@ -15,12 +15,11 @@ import pytest
 from aioquic.asyncio.client import connect
 from aioquic.h3.connection import H3_ALPN
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicErrorCode
 from hypothesis import given
 from hypothesis import strategies as st
 from live import live
-from quic import Client, Running, body, ca, running, server_certificate
+from quic import Client, Running, body, ca, first_datagrams, running, server_certificate
 from test_network import network
 
 from aimds.errors import ConfigError
@@ -139,13 +138,6 @@ def test_connections_begun_in_the_name_of_an_address_leave_it_half_of_its_places
         assert one.counted(REFUSED, transport="quic", reason=KIND) == 0
 
     running(test, places=places)
-
-
-def first_datagrams(now: float) -> list[bytes]:
-    settings = QuicConfiguration(alpn_protocols=H3_ALPN, server_name="localhost", cadata=ca().certificate)
-    quic = QuicConnection(configuration=settings)
-    quic.connect(("127.0.0.1", 1), now)
-    return [content for content, _ in quic.datagrams_to_send(now)]
 
 
 def test_a_connection_whose_first_datagram_breaks_the_library_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,16 +26,16 @@ from aioquic.tls import Context
 from desk import ATTACK, ipc, ndjson
 from hypothesis import given
 from hypothesis import strategies as st
-from quic import NOW, Running, body, ca, running
+from quic import NOW, Running, body, ca, first_datagrams, running, server_certificate
 
 from aimds.gateway import certificates
 from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.certificates import Chains
 from aimds.gateway.identity import Identity
-from aimds.gateway.packets.credit import STREAM_WINDOW, STREAMS, Finished
+from aimds.gateway.packets.credit import HANDSHAKE_S, STREAM_WINDOW, STREAMS, Finished, Quic
 from aimds.gateway.pieces import Limits
 from aimds.gateway.protocol import Hooks
-from aimds.gateway.server import Server, configuration
+from aimds.gateway.server import Server, configuration, listener
 from aimds.gateway.server.answering import SEND_BUFFER
 
 
@@ -294,12 +294,58 @@ def test_a_connection_that_cannot_even_be_closed_harms_nobody_else() -> None:
     assert served[-3:] == ["closing", "closing", "closed"]
 
 
-def test_many_handshakes_at_once_make_clients_show_their_address() -> None:
+def test_many_handshakes_at_once_make_clients_show_their_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "RETRY_AFTER", 16)
+
     async def test(one: Running) -> None:
-        one.server.handshakes = 1_000
+        begun = [first_datagrams(asyncio.get_running_loop().time()) for _ in range(24)]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            # Who sends these never hears what they are answered with.
+            for content in (part for parts in begun for part in parts):
+                sock.sendto(content, ("127.0.0.1", one.port))
+            async with one.client() as client:
+                assert (await client.ask("/healthz", method="GET"))["status"] == 200
+                assert client._quic._retry_source_connection_id is not None
+                assert len(set(one.server._known.values())) == 17
+                assert one.server.handshakes == 16
+                assert one.counted("aimds_active_connections", transport="quic") == 1
+
+    running(test)
+
+
+def test_a_client_that_does_not_go_on_with_its_handshake_is_forgotten_early() -> None:
+    issued = server_certificate()
+    settings = configuration(issued.certificate, issued.key)
+    quic = Quic(configuration=settings, original_destination_connection_id=bytes(8))
+    for content in first_datagrams(0.0):
+        quic.receive_datagram(content, ("127.0.0.1", 9), 0.0)
+    quic.datagrams_to_send(0.0)
+    assert quic._close_at == HANDSHAKE_S < settings.idle_timeout
+
+    async def test(one: Running) -> None:
         async with one.client() as client:
             assert (await client.ask("/healthz", method="GET"))["status"] == 200
-            assert client._quic._retry_source_connection_id is not None
+            (connection,) = set(one.server._known.values())
+            assert connection.quic._idle_timeout() == settings.idle_timeout
+
+    running(test)
+
+
+def test_a_gateway_holds_as_many_connections_as_it_says_and_tells_one_more_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "MOST_CONNECTIONS", 3)
+
+    async def test(one: Running) -> None:
+        async with one.client() as first, one.client(), one.client():
+            with pytest.raises(ConnectionError):
+                async with one.client():
+                    raise AssertionError("it was taken")
+            assert one.counted("aimds_connections_closed_total", transport="quic", reason="full") >= 1
+            assert (await first.ask("/healthz", method="GET"))["status"] == 200
+        async with asyncio.timeout(20):
+            while one.server._known:
+                await asyncio.sleep(0.01)
+        async with one.client() as client:
+            assert (await client.ask("/healthz", method="GET"))["status"] == 200
 
     running(test)
 

@@ -15,6 +15,8 @@ CONNECTION_WINDOW = 4 << 20
 """Bytes that may be under way to a server and in its hands, of a stream and of all of a connection."""
 STREAMS = 128
 """Requests that a connection to a server may have open at once."""
+HANDSHAKE_S = 10.0
+"""Without a packet, after which a server forgets a client whose handshake is not complete."""
 
 
 class Finished:
@@ -106,6 +108,10 @@ class Quic(Receiving):
         super()._initialize(peer_cid)
         if not self._is_client:
             self.tls._request_client_certificate = self._ask
+
+    def _idle_timeout(self) -> float:
+        found = super()._idle_timeout()
+        return found if self._is_client or self._handshake_complete else min(found, HANDSHAKE_S)
 
     def _raise_limit(self, stream: Any) -> bool:
         receiver, limit = stream.receiver, stream.max_stream_data_local

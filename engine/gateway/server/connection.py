@@ -8,6 +8,7 @@ from aioquic.h3.connection import ErrorCode, ProtocolError
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.events import (
     ConnectionTerminated,
+    HandshakeCompleted,
     ProtocolNegotiated,
     QuicEvent,
     StopSendingReceived,
@@ -73,6 +74,8 @@ class Connection(Answering):
             self._http = Bounded(self._quic)
             self._reader = Requests(self._http)
             self.quic.arrived = self._arrived
+        elif isinstance(event, HandshakeCompleted):
+            # What a client sends first is enough for the event before; only this one shows that it hears the answers.
             self._counted = True
             self._completed()
             self._connections.inc()

@@ -60,6 +60,8 @@ class Server:
         self._known: dict[bytes, Connection] = {}
         """Connections by each of their ids."""
         self._retry = QuicRetryTokenHandler()
+        self._open = 0
+        """Connections, each once: one has up to nine ids."""
         self.handshakes = 0
         """Connections whose handshake is not complete."""
         self.datagrams = Datagrams(sock, self._arrived, offload=offload)
@@ -122,7 +124,7 @@ class Server:
             return None
         known = self._known.get(header.destination_cid)
         begins = header.packet_type == QuicPacketType.INITIAL and len(data) >= SMALLEST_MAX_DATAGRAM_SIZE
-        if known is not None or not begins or len(self._known) >= 4 * MOST_CONNECTIONS:
+        if known is not None or not begins:
             return known
         original, source = header.destination_cid, None
         if header.token:
@@ -143,6 +145,10 @@ class Server:
             )
             self.datagrams.sendto(answer, address)
             return None
+        if self._open >= MOST_CONNECTIONS:
+            self._service.metrics.closed.labels("quic", "full").inc()
+            self.datagrams.sendto(refusal(header, f"{self._open} connections are open already"), address)
+            return None
         try:
             place = self._places.take(address[0])
         except Problem as problem:
@@ -159,6 +165,7 @@ class Server:
 
     def _register(self, quic: Quic, first: bytes, address: Address, place: str) -> Connection:
         def ended() -> None:
+            self._open -= 1
             self._places.leave(place)
 
         connection = Connection(quic, self._service, address, self._completed, ended, self._unread_s)
@@ -181,6 +188,7 @@ class Server:
         connection._connection_id_retired_handler = retired
         connection._connection_terminated_handler = terminated
         self._known |= dict.fromkeys(ids, connection)
+        self._open += 1
         self.handshakes += 1
         return connection
 
