@@ -15,11 +15,13 @@ SCHEMA, DICTIONARY, BATCH = 1, 2, 3
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the metadata of a message says: ``kind``, bytes of its body, rows."""
+    """What the metadata of a message says: ``kind``, bytes of its body, rows; ``adds``: it goes on with the dictionary
+    before it. The rows of a dictionary are those of its longest column, which Arrow does not hold to the others."""
 
     kind: int
     body_bytes: int
     rows: int = 0
+    adds: bool = False
 
 
 class Flat:
@@ -73,8 +75,16 @@ def summary(metadata: bytes) -> Summary:
     try:
         message = Flat.root(metadata)
         body = message.number(3, "<q")
-        batch = _batch(message)
-        return Summary(message.number(1, "<B"), body, 0 if batch is None else batch.number(0, "<q"))
+        kind, header, batch = message.number(1, "<B"), message.table(2), _batch(message)
+        if batch is None:
+            return Summary(kind, body)
+        rows = batch.number(0, "<q")
+        if kind != DICTIONARY or header is None:
+            return Summary(kind, body, rows)
+        start, count = batch.vector(1)
+        nodes = range(start, start + 16 * min(count, len(metadata)), 16)
+        longest = max((struct.unpack_from("<q", metadata, place)[0] for place in nodes), default=0)
+        return Summary(kind, body, max(rows, longest), header.number(2, "<B") != 0)
     except (struct.error, ValueError):
         raise Problem("malformed", "the metadata of an Arrow message is damaged") from None
 

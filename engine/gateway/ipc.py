@@ -24,6 +24,10 @@ CONTINUATION = 0xFFFFFFFF
 MAX_METADATA = 1 << 20
 MAX_WORD = 256
 """Longest entry of a dictionary, in bytes: channels are short."""
+MAX_WORDS = 256
+"""Entries of a dictionary; more are read again with each batch, and there are five channels."""
+MAX_DICTIONARY = 2 * MAX_WORDS * MAX_WORD
+"""Bytes of a dictionary, expanded, and of the messages that it came in."""
 END = struct.pack("<II", CONTINUATION, 0)
 BUFFER_BYTES = 8 << 10
 _PLAIN = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_null)
@@ -42,7 +46,9 @@ class Reader:
         self._held = bytearray()
         self._needed = 8
         """Bytes without which there is nothing to look at."""
-        self._prefix = b""
+        self._prefix = self._dictionary = b""
+        """The messages without which a batch cannot be read: of dictionaries there is one, for the channel."""
+        self._words = 0
         self._schema: pa.Schema | None = None
         self.rows = 0
         self.ended = False
@@ -124,22 +130,30 @@ class Reader:
                 raise Problem("malformed", "the Arrow stream has a second schema")
             schema = pa.ipc.open_stream(whole + END).schema
             _check_types(schema)
+            # Types that are not the contract's are refused here, since a batch without rows is not looked at.
+            self._checked(pa.RecordBatch.from_pylist([], schema))
             self._schema = schema
             self._prefix = whole
             return None
         if self._schema is None:
             raise Problem("malformed", "the Arrow stream does not begin with its schema")
         if told.kind == DICTIONARY:
-            self._prefix += whole
-            if len(self._prefix) > self._max:
-                raise Problem("too-large", "the dictionaries of the stream are larger than a message may be")
+            if not told.adds:
+                self._words, self._dictionary = 0, b""
+            self._words += told.rows
+            self._dictionary += whole
+            if self._words > MAX_WORDS:
+                raise Problem("too-large", f"a dictionary has {self._words} entries, at most {MAX_WORDS} are taken")
+            if max(size, len(self._dictionary)) > MAX_DICTIONARY:
+                raise Problem("too-large", f"a dictionary has more than {MAX_DICTIONARY} bytes")
             return None
         if told.kind != BATCH:
             raise Problem("malformed", f"the Arrow stream has a message of kind {told.kind}")
-        return self._decoded(whole)
+        # Nothing counts against rates or admission without rows, so nothing is decompressed for them.
+        return self._decoded(whole) if told.rows else None
 
     def _decoded(self, whole: bytes) -> pa.RecordBatch:
-        batch = pa.ipc.open_stream(self._prefix + whole + END).read_next_batch()
+        batch = pa.ipc.open_stream(self._prefix + self._dictionary + whole + END).read_next_batch()
         batch.validate(full=False)
         _check_words(batch)
         batch.cast(_as_binary(batch.schema)).validate(full=True)
@@ -147,13 +161,17 @@ class Reader:
             # A text may hold invalid UTF-8, which its verdict tells; a name may not.
             if name != "text":
                 batch.column(name).validate(full=True)
+        out = self._checked(batch)
+        self.rows += batch.num_rows
+        return out
+
+    def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """``batch`` as REQUESTS."""
         try:
-            out = requests(batch, first_row=self.rows)
+            return requests(batch, first_row=self.rows)
         except SchemaError as error:
             row = None if error.row is None else self.rows + error.row
             raise Problem("unprocessable", str(error), column=error.column, row=row) from None
-        self.rows += batch.num_rows
-        return out
 
 
 def _as_binary(schema: pa.Schema) -> pa.Schema:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -10,7 +12,8 @@ import pyarrow as pa
 import pytest
 from desk import ARROW, Desk, ipc, taken
 
-from aimds.gateway.ipc import Reader, Writer
+from aimds.gateway.arrow_metadata import Flat
+from aimds.gateway.ipc import END, MAX_WORDS, Reader, Writer
 from aimds.gateway.problem import Problem
 from aimds.schema import REQUESTS
 
@@ -89,6 +92,98 @@ def test_types_that_let_few_bytes_stand_for_many_are_refused(column: pa.Array) -
 def test_a_dictionary_with_long_words_is_refused() -> None:
     column = pa.array(["u" * 10_000] * 100).dictionary_encode()
     assert "longer than" in refused(ipc(pa.table({"text": ["a"] * 100, "channel": column}))).detail
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[pa.MemoryPool]:
+    """Counts what Arrow allocates."""
+    before = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(pool)
+    try:
+        yield pool
+    finally:
+        pa.set_memory_pool(before)
+
+
+def dictionary(words: list[str], code: int = 0) -> pa.RecordBatch:
+    column = pa.DictionaryArray.from_arrays(pa.array([code], pa.int32()), pa.array(words))
+    return pa.RecordBatch.from_arrays([pa.array(["a"]), column], names=["text", "channel"])
+
+
+def written(batches: list[pa.RecordBatch], **options: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batches[0].schema, options=pa.ipc.IpcWriteOptions(**options)) as stream:
+        for batch in batches:
+            stream.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def test_a_dictionary_of_very_many_words_is_refused() -> None:
+    assert read(written([dictionary(["user"] * MAX_WORDS)])).num_rows == 1
+    assert "257 entries" in refused(written([dictionary(["user"] * (MAX_WORDS + 1))])).detail
+    assert refused(written([dictionary(["user"] * 5_000_000)], compression="zstd")).kind == "too-large"
+
+
+def test_a_dictionary_that_states_fewer_words_than_it_has_is_refused() -> None:
+    content = bytearray(written([dictionary(["user"] * 300)]))
+    at = 8 + struct.unpack_from("<I", content, 4)[0]
+    metadata = bytes(content[at + 8 : at + 8 + struct.unpack_from("<I", content, at + 4)[0]])
+    message = Flat.root(metadata).table(2)
+    assert message is not None
+    inner = message.table(1)
+    assert inner is not None
+    place = at + 8 + inner.place(0)
+    assert struct.unpack_from("<q", content, place) == (300,)
+    struct.pack_into("<q", content, place, 1)
+    assert "300 entries" in refused(bytes(content)).detail
+
+
+def test_a_long_word_is_refused_before_it_is_decompressed() -> None:
+    content = written([dictionary(["user", "u" * (32 << 20)])], compression="zstd")
+    with counted() as pool:
+        assert refused(content).kind == "too-large"
+        assert pool.max_memory() < 1 << 20
+
+
+def test_each_batch_of_a_long_stream_may_have_a_dictionary_of_its_own() -> None:
+    batches = [dictionary(["user", "tool", f"unused {i}"], i % 2) for i in range(200)]
+    found = read(written(batches), max_message_bytes=4000)
+    assert found.column("channel").to_pylist() == ["user", "tool"] * 100
+
+
+def test_a_dictionary_that_grows_does_so_up_to_a_bound() -> None:
+    words = ["user", "tool", *(f"unused {i}" for i in range(400))]
+    batches = [dictionary(words[: 2 + i], 1) for i in range(300)]
+    few = written(batches[:200], emit_dictionary_deltas=True)
+    assert read(few).column("channel").to_pylist() == ["tool"] * 200
+    assert refused(written(batches, emit_dictionary_deltas=True)).kind == "too-large"
+
+
+def test_batches_without_rows_are_not_decompressed() -> None:
+    schema = pa.schema([("text", pa.string()), ("session_id", pa.string())])
+    full = written([pa.record_batch([["a"], ["s" * (32 << 20)]], schema=schema)], compression="zstd")
+    start = 8 + struct.unpack_from("<I", full, 4)[0]
+    empty = bytearray(full[start:-8])
+    metadata = bytes(empty[8 : 8 + struct.unpack_from("<I", empty, 4)[0]])
+    batch = Flat.root(metadata).table(2)
+    assert batch is not None
+    nodes, count = batch.vector(1)
+    assert count == 2
+    for place in (batch.place(0), nodes, nodes + 16):
+        assert struct.unpack_from("<q", empty, 8 + place) == (1,)
+        struct.pack_into("<q", empty, 8 + place, 0)
+    with counted() as pool:
+        assert read(full[:start] + bytes(empty) * 3 + END).num_rows == 0
+        assert pool.max_memory() < 1 << 20
+        assert read(full[:start] + bytes(empty) + full[start:]).column("request_id").to_pylist() == ["0"]
+        assert pool.max_memory() > 32 << 20
+
+
+def test_what_does_not_fit_is_refused_although_there_are_no_rows() -> None:
+    assert refused(ipc(pa.table({"text": pa.array([], pa.float64())}))).kind == "unprocessable"
+    twice = pa.table([["a"], *[pa.array(["user"]).dictionary_encode()] * 2], names=["text", "channel", "channel"])
+    assert "2 columns" in refused(ipc(twice)).detail
 
 
 def test_rows_that_cost_nothing_are_refused() -> None:
