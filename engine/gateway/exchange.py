@@ -28,9 +28,11 @@ def _always() -> bool:
 
 
 class Exchange:
-    """Base of all routes. ``route`` names it in metrics; ``wake`` is called when something can be taken, or read."""
+    """Base of all routes. ``route`` names it in metrics; ``wake`` is called when something can be taken, or read.
+    ``idle_s``: in so many seconds a client must send something of a body that we are ready to read."""
 
     route = "none"
+    idle_s = 30.0
     more: Sequence[tuple[str, str]] = ()
     """Headers that the answer has besides, once it begins."""
 

@@ -15,9 +15,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 CERTIFICATES, GONE, CUT = "aimds.certificates", "aimds.gone", "aimds.cut"
-IDLE_S = {"stream": 600.0, "output": 120.0}
-DEFAULT_IDLE_S = 30.0
-"""Seconds in which a client must send something of a body that we are ready to read."""
 
 
 class Opens(Protocol):
@@ -33,7 +30,7 @@ class App:
     Args:
         clock: monotonic seconds.
         alt_svc: value of the Alt-Svc header, which tells where HTTP/3 is served.
-        idle_s: instead of DEFAULT_IDLE_S, for all routes.
+        idle_s: instead of `Exchange.idle_s`, for all routes.
     """
 
     def __init__(
@@ -90,7 +87,7 @@ class App:
 
     async def _read(self, exchange: Exchange, receive: Receive, readable: asyncio.Event) -> None:
         over = False
-        idle = self._idle_s or IDLE_S.get(exchange.route, DEFAULT_IDLE_S)
+        idle = self._idle_s or exchange.idle_s
         while not exchange.ended:
             if not over and not exchange.wants_data:
                 readable.clear()

@@ -25,6 +25,8 @@ class Lines(Screening):
     are queued as one job where they are alike, and are requests of their own all the same.
     """
 
+    idle_s = 600.0
+
     def __init__(self, route: str, desk: Desk, head: Head, identity: Identity) -> None:
         super().__init__(route, desk, head, identity, desk.limits.deadline_ms)
         if head.media_type() not in (NDJSON, JSON, ""):
@@ -95,6 +97,10 @@ class Lines(Screening):
                 self._count += 1
             self._skipping = True
             self._held.clear()
+        try:
+            self.hold(len(self._held))
+        except Problem as problem:
+            self.refuse(problem)
         if self._over and not self._waiting and not self._held and not self.ended:
             if self.fault is None:
                 self.finish()

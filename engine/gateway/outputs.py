@@ -19,6 +19,8 @@ class Response(Screening):
     that came meanwhile. Where a window cannot be judged, a line with ``problem`` says so and the answer ends; what was
     not released by then is not released."""
 
+    idle_s = 120.0
+
     def __init__(self, route: str, desk: Desk, head: Head, identity: Identity) -> None:
         super().__init__(route, desk, head, identity, desk.limits.deadline_ms)
         if head.media_type() not in (NDJSON, TEXT):
@@ -48,6 +50,7 @@ class Response(Screening):
             else:
                 self._held += content
                 self._read()
+                self.hold(len(self._held))
             self._look(now)
         except Problem as problem:
             self.refuse(problem)

@@ -13,6 +13,7 @@ from aimds.gateway.identity import Identity
 from aimds.gateway.output import OutputConfig
 from aimds.gateway.problem import Problem
 from aimds.gateway.rows import Row, batch_of, lines, objects
+from aimds.gateway.under_way import Bodies
 
 OBJECTS, FULL, BRIEF, ARROW = "objects", "full", "brief", "arrow"
 """Forms of an answer: dicts, JSON lines, short JSON lines, a RecordBatch."""
@@ -22,13 +23,15 @@ ANY_TIER, LOCAL_TIERS = "any", "local"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on what one request may hold or ask for; ``_ms`` in milliseconds, the rest in bytes and rows."""
+    """Bounds on what one request may hold or ask for; ``_ms`` in milliseconds, the rest in bytes and rows.
+    ``max_held_bytes`` is what all together may hold of bodies that have not come whole."""
 
     max_body_bytes: int = 2 << 20
     max_text_bytes: int = 1 << 20
     max_batch_bytes: int = 4 << 30
     max_message_bytes: int = 16 << 20
     max_expanded_bytes: int = 64 << 20
+    max_held_bytes: int = 256 << 20
     max_turns: int = 256
     deadline_ms: float = 1000.0
     batch_deadline_ms: float = 60_000.0
@@ -104,6 +107,7 @@ class Desk(Protocol):
     limits: Limits
     output: OutputConfig
     has_tiers: bool
+    bodies: Bodies
 
     @property
     def grain(self) -> tuple[int, float]:

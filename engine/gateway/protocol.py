@@ -29,7 +29,7 @@ from aimds.gateway.outputs import Response
 from aimds.gateway.pieces import Limits, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.single import One
-from aimds.gateway.under_way import UnderWay
+from aimds.gateway.under_way import Bodies, UnderWay
 from aimds.ids import short
 from aimds.metrics import Metrics, observed
 
@@ -89,6 +89,7 @@ class Service:
         self.limits, self.output = limits or Limits(), output or OutputConfig()
         self.rates, self.metrics = rates or Rates(), metrics or Metrics()
         self.answers, self.has_tiers = Answers(), has_tiers
+        self.bodies = Bodies(self.limits.max_held_bytes)
         self.draining = False
         self._open = UnderWay()
         self._counters: dict[tuple[str, int], Counter] = {}

@@ -14,6 +14,8 @@ from aimds.gateway.pieces import ARROW, BRIEF, FULL, Desk
 from aimds.gateway.problem import Problem
 from aimds.gateway.rows import Row
 
+LITTLE_HELD = 16 << 10
+"""Bytes of its body that each request may hold, however much is held of others."""
 VERDICT_BYTES = {FULL: 1024, BRIEF: 256, ARROW: 256}
 """Of a row of an answer in each form, about."""
 
@@ -31,6 +33,7 @@ class Screening(Exchange):
         if self.tiers and not desk.has_tiers:
             raise Problem("unprocessable", "route: this gateway has no model tiers to choose from")
         self.jobs: set[Job] = set()
+        self._counted = 0
         self.fault: Problem | None = None
         """Why the answer breaks off, behind the verdicts of what is under way."""
 
@@ -57,6 +60,21 @@ class Screening(Exchange):
             self.desk.cancel(job)
         self.jobs.clear()
         super().refuse(problem)
+
+    def hold(self, size: int) -> None:
+        """``size`` bytes of the body are kept, until more of it has come or those before it are screened.
+
+        Raises:
+            Problem: ``overloaded``: too much is kept of all bodies together.
+        """
+        counted = 0 if self.ended else max(0, size - LITTLE_HELD)
+        if counted != self._counted:
+            self.desk.bodies.take(self.identity, counted - self._counted)
+            self._counted = counted
+
+    def _close(self) -> None:
+        super()._close()
+        self.hold(0)
 
     def settle(self) -> None:
         """Break off where nothing is under way any more."""

@@ -40,15 +40,20 @@ class One(Screening):
             if isinstance(self._body, bytes):
                 self._body = bytearray(self._body)
             self._body += content
-        if len(self._body) > self._most:
-            self.refuse(Problem("too-large", f"the body is larger than {self._most} bytes"))
+        try:
+            if len(self._body) > self._most:
+                raise Problem("too-large", f"the body is larger than {self._most} bytes")
+            self.hold(len(self._body))
+        except Problem as problem:
+            self.refuse(problem)
             self._body = b""
 
     def end(self, now: float) -> None:
         """Screen it."""
         if self.ended:
             return
-        body = bytes(self._body)
+        body, self._body = bytes(self._body), b""
+        self.hold(0)
         try:
             if self._key is not None:
                 shape = f"{self._path} {self.tiers}".encode()

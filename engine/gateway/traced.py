@@ -151,6 +151,7 @@ class _Desk:
 
     def __init__(self, service: TracedService, span: Any) -> None:
         self.limits, self.output, self.has_tiers = service.limits, service.output, service.has_tiers
+        self.bodies = service.bodies
         self._service, self._span, self._pieces = service, span, 0
 
     @property

@@ -1,9 +1,10 @@
-"""Requests whose answers have not ended, and how many of them each identity has."""
+"""Requests whose answers have not ended: how many of them each identity has, and how much of their bodies is held."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from aimds.errors import ConfigError
 from aimds.gateway.exchange import Exchange
 from aimds.gateway.identity import Identity
 from aimds.gateway.problem import Problem
@@ -50,6 +51,40 @@ class UnderWay:
         self._counts[name] -= 1
         if not self._counts[name]:
             del self._counts[name]
+
+
+class Bodies:
+    """Bytes of bodies that are kept until enough of them has come, up to ``most``; of an identity half of it.
+
+    Raises:
+        ConfigError: ``most`` is below 1.
+    """
+
+    def __init__(self, most: int) -> None:
+        if most < 1:
+            raise ConfigError("limits.max_held_bytes", most, "at least 1")
+        self._most = most
+        self.held = 0
+        self._of: dict[str, int] = {}
+
+    def take(self, identity: Identity, size: int) -> None:
+        """``size`` bytes more are held for ``identity``; below 0, so many were let go.
+
+        Raises:
+            Problem: ``overloaded``; nothing was counted.
+        """
+        name = _name(identity)
+        own = self._of.get(name, 0) + size
+        if size > 0 and own > self._most // 2:
+            told = f"{own - size} bytes of bodies of {identity.name} are held, which are not whole"
+            raise Problem("overloaded", told, retry_after_s=1.0)
+        if size > 0 and self.held + size > self._most:
+            raise Problem("overloaded", f"{self.held} bytes of bodies are held, which are not whole", retry_after_s=1.0)
+        self.held += size
+        if own:
+            self._of[name] = own
+        else:
+            self._of.pop(name, None)
 
 
 def _name(identity: Identity | None) -> str:

@@ -20,8 +20,11 @@ from desk import ARROW, ATTACK, BOOM, JSON, NDJSON, Desk, documents, feed, ipc, 
 from live import Slow
 from quic import Client, Running, body, running
 
+from aimds.gateway.bulk import Bulk
 from aimds.gateway.pieces import Limits
 from aimds.gateway.protocol import Hooks
+from aimds.gateway.server import connection
+from aimds.gateway.single import One
 
 TEXT = [(b"content-type", b"text/plain")]
 ROOT = Path(__file__).parents[2]
@@ -130,6 +133,50 @@ def test_a_client_that_falls_silent_in_the_middle_of_a_body_is_forgotten() -> No
                 assert (await other.ask("/v1/screen", body(STILL)))["status"] == 200
 
     running(test)
+
+
+def test_a_body_that_does_not_go_on_is_given_up_while_its_connection_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LOOK_S", 0.05)
+    monkeypatch.setattr(One, "idle_s", 0.3)
+
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            slow = [client.begin(target, b'{"te', end=False) for target in ("/v1/screen", "/v1/sessions/s/turns")]
+            stays = client.begin("/v1/screen/stream", b'{"text": "a"}\n', end=False)
+            for stream in slow:
+                await client.until(lambda stream=stream: client.answers.get(stream, {}).get("over"))
+                answer = client.answers[stream]
+                assert answer["status"] == 408
+                assert json.loads(answer["body"])["type"] == "urn:aimds:problem:slow-request"
+                assert answer["stopped"]
+            # A stream may wait for ten minutes, and who is answered late was not slow.
+            client.http.send_data(stays, b'{"text": "b"}\n', True)
+            assert (await client.answer(stays))["body"].count(b"\n") == 2
+            assert (await client.ask("/v1/screen", body(STILL)))["status"] == 200
+        await settled(one)
+
+    running(test)
+
+
+def test_who_waits_for_an_answer_is_not_given_up_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LOOK_S", 0.02)
+    monkeypatch.setattr(Bulk, "idle_s", 0.1)
+    screener = Slow()
+
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            rows = ndjson(*({"text": f"{i}"} for i in range(3000)))
+            stream = client.begin("/v1/screen/batch", rows, end=False, kind="application/x-ndjson")
+            assert await asyncio.to_thread(screener.entered.wait, 20)
+            await asyncio.sleep(0.5)
+            assert client.answers == {}
+            screener.go.set()
+            await client.until(lambda: client.answers.get(stream, {}).get("broken"))
+            assert client.answers[stream]["body"].count(b'"action"') == 3000
+            assert b"slow-request" in client.answers[stream]["body"].splitlines()[-1]
+        await settled(one)
+
+    running(test, screener=screener, limits=Limits(deadline_ms=20_000))
 
 
 @pytest.mark.parametrize("codec", ["zstd", "lz4"])

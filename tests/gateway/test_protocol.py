@@ -231,6 +231,72 @@ def test_thousands_of_pieces_that_are_refused_are_answered_one_after_another(mon
     assert [one["status"] for one in found] == ["ok", *["error"] * 4000]
 
 
+@pytest.mark.parametrize(
+    ("target", "headers", "content"),
+    [
+        ("/v1/screen", JSON, b" " * 70_000),
+        ("/v1/sessions/s/turns", JSON, b" " * 70_000),
+        ("/v1/screen/batch", NDJSON, b" " * 70_000),
+        ("/v1/screen/batch", ARROW, ipc(pa.table({"text": ["x" * 100_000]}))[:70_000]),
+        ("/v1/screen/stream", NDJSON, b" " * 70_000),
+        ("/v1/screen/output", NDJSON, b" " * 70_000),
+    ],
+)
+def test_bodies_that_are_not_whole_have_a_budget_and_half_of_it_is_left_to_others(
+    target: str, headers: list[tuple[bytes, bytes]], content: bytes
+) -> None:
+    desk = Desk(limits=Limits(max_held_bytes=400_000), access=Names())
+    own = [*headers, (b"x-name", b"one")]
+    begun = [desk.open(target, own) for _ in range(5)]
+    for exchange in begun:
+        exchange.receive(content[:40_000], desk.now)
+        exchange.receive(content[40_000:], desk.now)
+    full = begun[3:]
+    assert [exchange.ended for exchange in begun] == [False] * 3 + [True] * 2
+    if "stream" not in target:
+        assert [exchange.status for exchange in full] == [429] * 2
+    told = taken(full[0]).decode()
+    assert "overloaded" in told
+    assert "of one" in told
+    # What is small or whole is not held up, and others have their half.
+    assert desk.ask("/v1/screen", body("a"), [*JSON, (b"x-name", b"one")]).status == 200
+    for other in (b"two", b"three"):
+        exchange = desk.open(target, [*headers, (b"x-name", other)])
+        exchange.receive(content, desk.now)
+        assert not exchange.ended
+        exchange.abort(desk.now)
+    begun[0].abort(desk.now)
+    again = desk.open(target, own)
+    again.receive(content, desk.now)
+    assert not again.ended
+    for exchange in (*begun, again):
+        exchange.abort(desk.now)
+    assert desk.service.bodies.held == 0
+
+
+def test_a_body_that_came_whole_is_held_no_more() -> None:
+    desk = Desk(limits=Limits(max_held_bytes=400_000))
+    text = json.dumps({"text": "x" * 150_000}).encode()
+    for target in ("/v1/screen", "/v1/sessions/s/turns"):
+        waiting = []
+        for _ in range(4):
+            exchange = desk.open(target)
+            exchange.receive(text[:100_000], desk.now)
+            exchange.receive(text[100_000:], desk.now)
+            exchange.end(desk.now)
+            waiting.append(exchange)
+        assert desk.service.bodies.held == 0
+        desk.run()
+        assert [exchange.status for exchange in waiting] == [200] * 4
+
+
+class Names:
+    """Who comes says who it is."""
+
+    def identify(self, head: Any, peer: Any, route: Any, now: float) -> Identity:
+        return Identity(head.headers["x-name"], None, frozenset({"screen"}), "key")
+
+
 def test_a_body_beyond_the_limit_is_refused_while_it_comes() -> None:
     desk = Desk(limits=Limits(max_body_bytes=1000))
     exchange = desk.open("/v1/screen")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from aioquic.h3.connection import ErrorCode, ProtocolError
@@ -29,6 +30,9 @@ from aimds.gateway.server.requests import Opening, Request, Requests
 
 MOST_UNSENT = 8 << 20
 """Bytes of all answers of a connection that may wait for its reader, beside a little of each."""
+
+LOOK_S = 5.0
+"""Between two looks for bodies that do not go on: they are given up so much late at most."""
 
 
 class Connection(Answering):
@@ -58,6 +62,7 @@ class Connection(Answering):
         self._unread: dict[int, int] = {}
         """Bytes that aioquic keeps of streams: of a frame that is not whole, or behind a head that waits."""
         self._peer: Peer | None = None
+        self._listens_at: asyncio.TimerHandle | None = None
         self._connections = service.metrics.connections.labels("quic")
         self._counted = self._over = False
 
@@ -82,6 +87,8 @@ class Connection(Answering):
         elif isinstance(event, ConnectionTerminated):
             self._abandon()
             self._unwatch()
+            if self._listens_at is not None:
+                self._listens_at.cancel()
             self.quic.let_go()
             # They hold heads, and so tokens, while this connection is a cycle that waits for the collector.
             self._http = self._reader = None
@@ -149,6 +156,22 @@ class Connection(Answering):
         if size:
             self.quic.hold(stream_id, size)
         self._came[stream_id] = request
+        request.heard_at = self._loop.time()
+        if self._listens_at is None and not request.over:
+            self._listens_at = self._loop.call_later(LOOK_S, self._listen)
+
+    def _listen(self) -> None:
+        """Give up requests of which the body does not go on although it is wanted."""
+        self._listens_at, now = None, self._loop.time()
+        waiting = [one for one in self._requests.values() if not one.over and not one.exchange.ended]
+        for request in waiting:
+            exchange = request.exchange
+            if request.held or not exchange.wants_data:
+                request.heard_at = now
+            elif now - request.heard_at >= exchange.idle_s:
+                exchange.refuse(Problem("slow-request", f"nothing came for {exchange.idle_s:g} s"))
+        if waiting:
+            self._listens_at = self._loop.call_later(LOOK_S, self._listen)
 
     def _take(self, event: H3Event) -> None:
         """What aioquic made of a stream that is not a plain one."""

@@ -61,6 +61,8 @@ class Request:
         self.exchange = exchange
         self.held: deque[bytes] = deque()
         self.over = self.told = self.begun = False
+        self.heard_at = 0.0
+        """When something of its body came last, or was of no use yet."""
         self.plain = plain
         """Its frames are read here."""
         self.left = 0
