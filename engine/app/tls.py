@@ -23,6 +23,8 @@ def context(settings: Settings) -> ssl.SSLContext | None:
     made.set_alpn_protocols(["http/1.1"])
     if settings.certificates is not None:
         made.verify_mode = ssl.CERT_REQUIRED if settings.certificates.required else ssl.CERT_OPTIONAL
+        # A session that is resumed knows the client's own certificate, not those that lead from it to our CA.
+        made.num_tickets = 0
     load(made, settings)
     return made
 

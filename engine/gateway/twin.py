@@ -7,6 +7,8 @@ import contextlib
 import functools
 import socket
 import ssl
+import sys
+from _ssl import ENCODING_DER
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,7 +43,7 @@ class _Protocol(H11Protocol):
         super().connection_made(transport)
         type(self).counted(1)
         encrypted = transport.get_extra_info("ssl_object")
-        leaf = encrypted.getpeercert(binary_form=True) if encrypted is not None else None
+        shown = () if encrypted is None else _shown(encrypted)
         app, self.gone = self.app, asyncio.get_running_loop().create_future()
 
         async def sending(send: Any, message: Any) -> None:
@@ -49,7 +51,7 @@ class _Protocol(H11Protocol):
             await send(message)
 
         async def with_connection(scope: Any, receive: Any, send: Any) -> None:
-            scope[CERTIFICATES] = () if leaf is None else (leaf,)
+            scope[CERTIFICATES] = shown
             scope[GONE], scope[CUT] = self.gone, self._cut
             await app(scope, receive, functools.partial(sending, send))
 
@@ -113,6 +115,19 @@ class _Protocol(H11Protocol):
         if not self.gone.done():
             self.gone.set_result(None)
         super().connection_lost(exc)
+
+
+def _shown(encrypted: Any) -> tuple[bytes, ...]:
+    """The certificates that a client showed, in DER, its own first."""
+    leaf = encrypted.getpeercert(binary_form=True)
+    if leaf is None:
+        # Python's chain has one that is None then.
+        return ()
+    if sys.version_info >= (3, 13):
+        return tuple(encrypted.get_unverified_chain()) or (leaf,)
+    # Before, only what is below an SSLObject tells more than the first.
+    chain = encrypted._sslobj.get_unverified_chain() or ()
+    return tuple(one.public_bytes(ENCODING_DER) for one in chain) or (leaf,)
 
 
 def listener(host: str, port: int) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import os
@@ -18,6 +19,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from desk import ATTACK, Fake, ipc, ndjson
 from live import INSECURE, Live, Slow, live
 
@@ -25,6 +30,7 @@ from aimds import data
 from aimds.analyze.owing import Owed
 from aimds.errors import AimdsError, ConfigError
 from aimds.gateway import certificates, keys
+from aimds.gateway.client import AsyncClient
 from aimds.gateway.http import App
 from aimds.gateway.identity import Identity
 from aimds.gateway.settings import Audit, Certificates, Following, Screening, Settings
@@ -248,6 +254,57 @@ def test_a_client_certificate_is_asked_for_and_verified(folder: Path) -> None:
             with pytest.raises((ssl.SSLError, ConnectionError)):
                 server.screen("hello", context=trusting(folder, stem))
         assert server.screen("hello", context=trusting(folder, "client"))[0] == 200
+
+
+@pytest.mark.parametrize("http", [1, 3])
+def test_a_client_certificate_of_an_intermediate_ca_leads_to_ours(folder: Path, http: int) -> None:
+    root, middle = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+
+    def authority(name: str, key: ec.EllipticCurvePrivateKey, length: int) -> x509.Certificate:
+        issuer, subject = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one)]) for one in ("root", name))
+        return (
+            certificates._builder(subject, issuer, key.public_key(), now, 9)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
+            .add_extension(certificates._usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key()), critical=False)
+            .sign(root, hashes.SHA256())
+        )
+
+    between = certificates._pem(authority("between", middle, 0), middle)
+    (folder / "root.pem").write_bytes(certificates._pem(authority("root", root, 1), root).certificate)
+    issued = certificates.issue(between, "client", ["ada.example"], now, client=True)
+    for stem, chain in (("whole", issued.certificate + between.certificate), ("leaf", issued.certificate)):
+        certificates.write(folder, stem, certificates.Issued(chain, issued.key))
+    settings = secure(folder)
+    assert settings.certificates is not None
+    clients = dataclasses.replace(settings.certificates, client_ca=folder / "root.pem")
+
+    async def asked(port: int, stem: str) -> Any:
+        async with AsyncClient(
+            f"https://127.0.0.1:{port}",
+            ca=folder / "ca.pem",
+            certificate=folder / f"{stem}.pem",
+            key=folder / f"{stem}.key",
+            http=http,
+            attempts=1,
+        ) as client:
+            return await client.screen("hello")
+
+    with live(dataclasses.replace(settings, certificates=clients)) as server:
+        assert asyncio.run(asked(server.gateway.port, "whole"))["tenant"] == "acme"
+        with pytest.raises(AimdsError):
+            asyncio.run(asked(server.gateway.port, "leaf"))
+        context, session = trusting(folder, "whole"), None
+        for _ in range(2 if http == 1 else 0):
+            with (
+                socket.create_connection(("127.0.0.1", server.gateway.port), 20) as plain,
+                context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as wire,
+            ):
+                wire.sendall(b'POST /v1/screen HTTP/1.1\r\nhost: x\r\ncontent-length: 14\r\n\r\n{"text": "hi"}')
+                assert wire.recv(100).startswith(b"HTTP/1.1 200")
+                session = wire.session
 
 
 def test_older_tls_is_refused(folder: Path) -> None:
