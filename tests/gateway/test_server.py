@@ -294,6 +294,17 @@ def test_a_connection_that_cannot_even_be_closed_harms_nobody_else() -> None:
     assert served[-3:] == ["closing", "closing", "closed"]
 
 
+def test_an_answer_to_head_has_no_body() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            for target in ("/healthz", "/openapi.json", "/nothing"):
+                asked, told = await client.ask(target, method="HEAD"), await client.ask(target, method="GET")
+                assert told["body"]
+                assert asked == {"body": b"", "status": told["status"], "over": True}
+
+    running(test)
+
+
 def test_many_handshakes_at_once_make_clients_show_their_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "RETRY_AFTER", 16)
 

@@ -90,13 +90,18 @@ class Answering(End, ABC):
         parts: list[bytes] = []
         if exchange.status and not request.begun:
             request.begun = True
-            parts.append(heads.head(exchange.status, tuple(exchange.headers)))
+            headers = exchange.headers
+            if request.bare:
+                # Clients such as aioquic's hold the length against a body, whatever they asked for.
+                headers = [one for one in headers if one[0] != "content-length"]
+            parts.append(heads.head(exchange.status, tuple(headers)))
         room = SEND_BUFFER if len(self._quic._streams) <= MOST_BUFFERS else LITTLE_SEND_BUFFER
         room -= quic.unsent(stream_id)
         while exchange.unsent and room > 0:
             content = exchange.take(PORTION)
-            parts += (DATA, varint(len(content)), content)
-            room -= len(content)
+            if not request.bare:
+                parts += (DATA, varint(len(content)), content)
+                room -= len(content)
             if not exchange.ended or exchange.unsent:
                 exchange.sent(self._loop.time())
         over = exchange.ended and not exchange.unsent

@@ -199,7 +199,7 @@ class Connection(Answering):
     def _open(self, stream_id: int, head: Opening, *, plain: bool = True) -> Request:
         now = self._loop.time()
         exchange = self._service.open(head.method, head.target, head.headers, self._who(), now, head.read)
-        request = self._requests[stream_id] = Request(exchange, head.size, plain=plain)
+        request = self._requests[stream_id] = Request(exchange, head.size, plain=plain, bare=head.method == "HEAD")
         exchange.wake = lambda: self._wake(stream_id)
         exchange.has_share = self._has_share
         if exchange.status or exchange.ended:

@@ -57,8 +57,10 @@ class Opening:
 class Request:
     """A stream: its exchange, and what was received but is not wanted yet."""
 
-    def __init__(self, exchange: Exchange, size: int | None = None, *, plain: bool = False) -> None:
+    def __init__(self, exchange: Exchange, size: int | None = None, *, plain: bool = False, bare: bool = False) -> None:
         self.exchange = exchange
+        self.bare = bare
+        """Its answer is sent without its body (RFC 9110, section 9.3.2)."""
         self.held: deque[bytes] = deque()
         self.over = self.told = self.begun = False
         self.heard_at = 0.0
