@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from aimds.errors import ConfigError
 from aimds.gateway.batching import Job
 from aimds.gateway.identity import Identity
 from aimds.gateway.output import OutputConfig
@@ -40,6 +41,12 @@ class Limits:
     piece_bytes: int = 256 << 10
     window_pieces: int = 4
     window_rows: int = 2048
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if value <= 0:
+                raise ConfigError(f"limits.{one.name}", value, "more than 0")
 
 
 @dataclass(slots=True, eq=False)

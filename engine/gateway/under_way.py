@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from aimds.errors import ConfigError
 from aimds.gateway.exchange import Exchange
 from aimds.gateway.identity import Identity
 from aimds.gateway.problem import Problem
@@ -54,15 +53,9 @@ class UnderWay:
 
 
 class Bodies:
-    """Bytes of bodies that are kept until enough of them has come, up to ``most``; of an identity half of it.
-
-    Raises:
-        ConfigError: ``most`` is below 1.
-    """
+    """Bytes of bodies that are kept until enough of them has come, up to ``most``; of an identity half of it."""
 
     def __init__(self, most: int) -> None:
-        if most < 1:
-            raise ConfigError("limits.max_held_bytes", most, "at least 1")
         self._most = most
         self.held = 0
         self._of: dict[str, int] = {}
