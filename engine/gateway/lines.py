@@ -79,7 +79,9 @@ class Lines(Screening):
 
     def drain(self, now: float) -> None:
         """Take no more lines; those taken are answered."""
-        if not self.ended and not self._over:
+        if not self.status:
+            self.refuse(Problem("draining", "no line has come, and none is taken any more", retry_after_s=1.0))
+        elif not self.ended and not self._over:
             self._over = True
             self._held.clear()
             self._pump(now)

@@ -56,7 +56,7 @@ class One(Screening):
         self.hold(0)
         try:
             if self._key is not None:
-                shape = f"{self._path} {self.tiers}".encode()
+                shape = f"{self._path} {self.form} {self.tiers}".encode()
                 digest = hashlib.sha256(shape + b"\0" + body).digest()
                 if not self._answers.begin(self._key, digest, self, now):
                     return

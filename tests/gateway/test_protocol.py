@@ -568,6 +568,15 @@ def test_a_key_whose_first_request_failed_may_be_tried_again() -> None:
     assert desk.ask("/v1/screen", body(), headers).status == 200
 
 
+@pytest.mark.parametrize("target", ["/v1/screen", "/v1/sessions/s/turns"])
+def test_a_key_of_a_short_answer_is_no_key_of_a_full_one(target: str) -> None:
+    desk, headers = Desk(), [*JSON, (b"idempotency-key", b"k1")]
+    assert desk.ask(f"{target}?verdict=brief", body(), headers).status == 200
+    assert desk.ask(target, body(), headers).status == 409
+    again = desk.ask(f"{target}?verdict=brief", body(), headers)
+    assert dict(again.headers)["idempotency-replayed"] == "true"
+
+
 KEYED = [(b"idempotency-key", b"k1")]
 
 
@@ -713,6 +722,15 @@ def test_draining_finishes_what_is_under_way_and_takes_nothing_new() -> None:
     assert document(one)["status"] == "ok"
     assert len(documents(stream)) == 2
     assert stream.ended
+    assert desk.service.idle
+
+
+def test_draining_answers_a_stream_of_which_nothing_has_come() -> None:
+    desk = Desk()
+    stream = desk.open("/v1/screen/stream", NDJSON)
+    desk.service.drain(desk.now)
+    assert (stream.status, stream.ended) == (503, True)
+    assert document(stream)["type"] == "urn:aimds:problem:draining"
     assert desk.service.idle
 
 
