@@ -151,6 +151,9 @@ async def _serve(settings: Callable[[], Settings], front: Callable[[Any, Any], A
 
     from aimds.gateway.settings import present
 
+    loop, early = asyncio.get_running_loop(), asyncio.Event()
+    # Or a reload that is asked for before there is a gateway would end it.
+    loop.add_signal_handler(signal.SIGHUP, early.set)
     found = settings().check()
     present.check(found)
     say("starting: reads models and warms up; listens when that is done")
@@ -164,7 +167,7 @@ async def _serve(settings: Callable[[], Settings], front: Callable[[Any, Any], A
         await gateway.start()
     settle()
     ended = asyncio.Event()
-    loop, reloads = asyncio.get_running_loop(), set()
+    reloads = set()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
 
@@ -178,6 +181,8 @@ async def _serve(settings: Callable[[], Settings], front: Callable[[Any, Any], A
     say(f"listening on {scheme}://{gateway.settings.host}:{gateway.port}")
     if gateway.settings.review is not None and front is None:
         say(f"review at {scheme}://{gateway.settings.host}:{gateway.port}/console/")
+    if early.is_set():
+        reload()
     await ended.wait()
     say("draining")
     await gateway.stop()

@@ -69,6 +69,25 @@ def test_a_gateway_gives_the_verdicts_of_the_screener_and_ends_cleanly() -> None
     assert found == expected
 
 
+def test_a_reload_that_is_asked_for_while_the_gateway_starts_is_done_then() -> None:
+    serve = [sys.executable, "-m", "aimds", "serve", "--insecure-local", "--port", "0", "--profile", "fast"]
+    with subprocess.Popen(serve, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert "starting" in process.stderr.readline()
+            process.send_signal(signal.SIGHUP)
+            line, lines = "", []
+            while "reloaded" not in line:
+                line = process.stderr.readline()
+                assert line
+                lines.append(line)
+            assert any("listening" in line for line in lines)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
