@@ -179,6 +179,32 @@ def test_who_waits_for_an_answer_is_not_given_up_however_long_it_takes(monkeypat
     running(test, screener=screener, limits=Limits(deadline_ms=20_000))
 
 
+def test_who_has_no_credit_left_for_the_rest_of_a_body_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LOOK_S", 0.02)
+    screener = Slow()
+
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            begun = client.begin("/v1/screen", b'{"te', end=False)
+            rows = ndjson(*({"text": "a" * 10_000} for _ in range(30)))
+            for _ in range(24):
+                client.begin("/v1/screen/batch", rows, kind="application/x-ndjson")
+            quic = client._quic
+            async with asyncio.timeout(20):
+                while quic._remote_max_data_used < quic._remote_max_data or not screener.entered.is_set():
+                    await asyncio.sleep(0.01)
+            client.http.send_data(begun, b'xt": "a"}', True)
+            client.transmit()
+            monkeypatch.setattr(One, "idle_s", 0.1)
+            await asyncio.sleep(0.5)
+            assert client.answers.get(begun) is None
+            screener.go.set()
+            assert (await client.answer(begun))["status"] == 200
+        await settled(one)
+
+    running(test, screener=screener, limits=Limits(deadline_ms=20_000, piece_rows=1))
+
+
 @pytest.mark.parametrize("codec", ["zstd", "lz4"])
 def test_a_decompression_bomb_is_refused_and_others_are_served(codec: str) -> None:
     async def test(one: Running) -> None:

@@ -83,6 +83,11 @@ class Quic(Receiving):
         finished: Finished = self._streams_finished  # type: ignore[assignment]
         return finished.count(0)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is held that who has used up the credit of the connection is given no more."""
+        return self._held > self.connection_window - self.connection_window // 4
+
     def hold(self, stream_id: int, size: int) -> None:
         """``size`` bytes of a stream are kept until they are wanted; below 0, so many were consumed."""
         self.held[stream_id] = self.held.get(stream_id, 0) + size

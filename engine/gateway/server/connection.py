@@ -163,10 +163,12 @@ class Connection(Answering):
     def _listen(self) -> None:
         """Give up requests of which the body does not go on although it is wanted."""
         self._listens_at, now = None, self._loop.time()
+        # What is held of other requests keeps a client from sending more of any.
+        full = self.quic.is_full
         waiting = [one for one in self._requests.values() if not one.over and not one.exchange.ended]
         for request in waiting:
             exchange = request.exchange
-            if request.held or not exchange.wants_data:
+            if full or request.held or not exchange.wants_data:
                 request.heard_at = now
             elif now - request.heard_at >= exchange.idle_s:
                 exchange.refuse(Problem("slow-request", f"nothing came for {exchange.idle_s:g} s"))
