@@ -188,11 +188,17 @@ class Batcher:
     def late(self, now: float) -> list[Job]:
         """Jobs past their deadline, taken out: for who looks now and then while no slot is free, since `poll` does not.
         One behind others that are more urgent, and not late yet, is given as much later as urgency is worth."""
-        found = []
-        for tenant in self._tenants.values():
+        found, before = [], len(self._tenants)
+        for tenant in list(self._tenants.values()):
             while (job := self._head(tenant)) is not None and job.deadline <= now:
                 self._take(tenant, job)
                 found.append(job)
+            if job is None:
+                self._rest(tenant)
+        if len(self._tenants) < before:
+            # Who waits for nothing has no share of the slots that others are held to theirs by.
+            self._order = [entry for entry in self._order if entry[2].waiting]
+            heapq.heapify(self._order)
         return found
 
     def finish(self, batch: Batch, now: float) -> None:

@@ -287,6 +287,26 @@ def test_what_passes_its_deadline_while_no_slot_is_free_is_given_out_once() -> N
     assert batcher.waiting_tenants == batcher.queued_rows == 0
 
 
+def test_tenants_of_whom_all_is_late_hold_up_no_other() -> None:
+    batcher = Batcher()
+    batcher.submit(job(9.0), 0.0)
+    running = batcher.poll(0.0)
+    assert running is not None
+    for i in range(300):
+        batcher.submit(job(1.0, f"t{i}"), 0.0)
+    stays, gone = job(9.0, "stays"), job(9.0, "gone")
+    batcher.submit(stays, 0.0)
+    batcher.submit(gone, 0.0)
+    batcher.cancel(gone)
+    assert len(batcher.late(2.0)) == 300
+    assert batcher.waiting_tenants == 1
+    new = job(2.1, "new")
+    batcher.submit(new, 2.0)
+    batcher.finish(running, 2.01)
+    assert ordered(batcher, 2.01) == [stays, new]
+    assert batcher.waiting_tenants == batcher.queued_rows == 0
+
+
 def test_a_late_job_behind_an_urgent_one_that_is_not_late_is_given_out_soon() -> None:
     batcher = Batcher(admission=False)
     batcher.submit(job(9.0), 0.0)
