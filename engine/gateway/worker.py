@@ -62,7 +62,7 @@ class Worker:
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="aimds-judge")
         self._service: Service | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._due = False
+        self._due = self._closed = False
         self._look_at: asyncio.TimerHandle | None = None
 
     def attach(self, service: Service) -> None:
@@ -88,7 +88,7 @@ class Worker:
     def _dispatch(self) -> None:
         self._due = False
         service, loop = self._service, self._loop
-        if service is None or loop is None:
+        if service is None or loop is None or self._closed:
             return
         while (batch := service.poll(self._clock())) is not None:
             pieces = [job.payload for job in batch.jobs]
@@ -186,7 +186,9 @@ class Worker:
         self._dispatch()
 
     def close(self) -> None:
-        """End the threads when their batches are done; a batch in another process is given up."""
+        """End the threads when their batches are done; a batch in another process is given up, and what waits for one
+        is not judged any more."""
+        self._closed = True
         if self._look_at is not None:
             self._look_at.cancel()
         for task in self._tasks:
