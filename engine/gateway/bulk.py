@@ -79,11 +79,11 @@ class Bulk(Screening):
             if self._reader is not None:
                 for batch in self._reader.feed(content):
                     self._tables(batch)
-                self.hold(self._reader.held_bytes)
+                self.keep(self._reader.needed_bytes)
             else:
                 self._held += content
                 self._lines()
-                self.hold(len(self._held))
+                self.keep(len(self._held))
             self._pump(now)
         except Problem as problem:
             self._fail(problem, now)

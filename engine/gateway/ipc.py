@@ -54,9 +54,9 @@ class Reader:
         self.ended = False
 
     @property
-    def held_bytes(self) -> int:
-        """Bytes of a message that is not whole yet."""
-        return len(self._held)
+    def needed_bytes(self) -> int:
+        """Bytes that a message which is not whole yet will have, as far as it has told."""
+        return max(len(self._held), self._needed)
 
     def feed(self, content: bytes) -> list[pa.RecordBatch]:
         """The batches that ``content`` completes.

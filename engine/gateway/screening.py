@@ -33,7 +33,7 @@ class Screening(Exchange):
         if self.tiers and not desk.has_tiers:
             raise Problem("unprocessable", "route: this gateway has no model tiers to choose from")
         self.jobs: set[Job] = set()
-        self._counted = 0
+        self._counted = self._kept = 0
         self.fault: Problem | None = None
         """Why the answer breaks off, behind the verdicts of what is under way."""
 
@@ -62,7 +62,7 @@ class Screening(Exchange):
         super().refuse(problem)
 
     def hold(self, size: int) -> None:
-        """``size`` bytes of the body are kept, until more of it has come or those before it are screened.
+        """``size`` bytes of the body are kept, or will be, until more of it has come or those before it are screened.
 
         Raises:
             Problem: ``overloaded``: too much is kept of all bodies together.
@@ -71,6 +71,16 @@ class Screening(Exchange):
         if counted != self._counted:
             self.desk.bodies.take(self.identity, counted - self._counted)
             self._counted = counted
+
+    def keep(self, size: int) -> None:
+        """Hold ``size`` bytes; as many stay its own until all of the body has come. So an answer that has begun
+        does not break off where others have come meanwhile, unless more is to be held than ever before.
+
+        Raises:
+            Problem: see `hold`.
+        """
+        self._kept = max(self._kept, size)
+        self.hold(self._kept)
 
     def _close(self) -> None:
         super()._close()

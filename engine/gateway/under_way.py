@@ -53,7 +53,7 @@ class UnderWay:
 
 
 class Bodies:
-    """Bytes of bodies that are kept until enough of them has come, up to ``most``; of an identity half of it."""
+    """Bytes of bodies that are kept until enough of them has come, or will be, up to ``most``; of an identity half."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -237,7 +237,7 @@ def test_thousands_of_pieces_that_are_refused_are_answered_one_after_another(mon
         ("/v1/screen", JSON, b" " * 70_000),
         ("/v1/sessions/s/turns", JSON, b" " * 70_000),
         ("/v1/screen/batch", NDJSON, b" " * 70_000),
-        ("/v1/screen/batch", ARROW, ipc(pa.table({"text": ["x" * 100_000]}))[:70_000]),
+        ("/v1/screen/batch", ARROW, ipc(pa.table({"text": ["x" * 72_000]}))[:70_000]),
         ("/v1/screen/stream", NDJSON, b" " * 70_000),
         ("/v1/screen/output", NDJSON, b" " * 70_000),
     ],
@@ -271,6 +271,27 @@ def test_bodies_that_are_not_whole_have_a_budget_and_half_of_it_is_left_to_other
     assert not again.ended
     for exchange in (*begun, again):
         exchange.abort(desk.now)
+    assert desk.service.bodies.held == 0
+
+
+def test_a_batch_whose_answer_has_begun_has_room_for_messages_like_its_first() -> None:
+    desk = Desk(limits=Limits(max_held_bytes=800_000))
+    batch = pa.record_batch({"text": ["x" * 100_000]})
+    one, content = len(ipc(batch)), ipc(pa.Table.from_batches([batch] * 3))
+    message = (len(content) - one) // 2
+    first = one - 8
+    begun = [desk.open("/v1/screen/batch", ARROW) for _ in range(6)]
+    for start, stop in ((0, 50_000), (50_000, first), (first, first + message - 100)):
+        for exchange in begun:
+            exchange.receive(content[start:stop], desk.now)
+        desk.run()
+    # Those for whom there is no room hear of it before anything of theirs was screened.
+    assert [(exchange.status, exchange.broken) for exchange in begun] == [(200, False)] * 4 + [(429, False)] * 2
+    for exchange in begun[:4]:
+        exchange.receive(content[first + message - 100 :], desk.now)
+        exchange.end(desk.now)
+        desk.run()
+        assert pa.ipc.open_stream(taken(exchange)).read_all().column("status").to_pylist() == ["ok"] * 3
     assert desk.service.bodies.held == 0
 
 
