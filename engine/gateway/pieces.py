@@ -20,12 +20,14 @@ OBJECTS, FULL, BRIEF, ARROW = "objects", "full", "brief", "arrow"
 """Forms of an answer: dicts, JSON lines, short JSON lines, a RecordBatch."""
 ANY_TIER, LOCAL_TIERS = "any", "local"
 """Which model tiers a row may be sent to, where a choice is asked for."""
+TURNS_BODIES = 8
+"""A request with turns may be so many times as large as one with a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds on what one request may hold or ask for; ``_ms`` in milliseconds, the rest in bytes and rows.
-    ``max_held_bytes`` is what all together may hold of bodies that have not come whole."""
+    ``max_held_bytes`` is what all together may hold of bodies that have not come whole, those of an identity half."""
 
     max_body_bytes: int = 2 << 20
     max_text_bytes: int = 1 << 20
@@ -47,6 +49,23 @@ class Limits:
             value = getattr(self, one.name)
             if value <= 0:
                 raise ConfigError(f"limits.{one.name}", value, "more than 0")
+
+    @property
+    def max_turns_bytes(self) -> int:
+        """Of the body of a request with turns."""
+        return TURNS_BODIES * self.max_body_bytes
+
+    def check(self) -> None:
+        """Look whether one body alone, as large as may be, could be held.
+
+        Raises:
+            ConfigError: it could not, so that it would be refused for ever.
+        """
+        own = self.max_held_bytes // 2
+        for name, most in (("max_message_bytes", own), ("max_body_bytes", own // TURNS_BODIES)):
+            if (value := getattr(self, name)) > most:
+                told = f"at most {most}, since of limits.max_held_bytes = {self.max_held_bytes} one identity has half"
+                raise ConfigError(f"limits.{name}", value, told)
 
 
 @dataclass(slots=True, eq=False)

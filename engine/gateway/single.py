@@ -21,7 +21,7 @@ class One(Screening):
         self, route: str, desk: Desk, head: Head, identity: Identity, answers: Answers, session: str | None = None
     ) -> None:
         super().__init__(route, desk, head, identity, desk.limits.deadline_ms)
-        self._most = desk.limits.max_body_bytes * (1 if session is None else 8)
+        self._most = desk.limits.max_body_bytes if session is None else desk.limits.max_turns_bytes
         head.once(f"one {self._most}", lambda: _checked(head, self._most))
         self._session, self._answers = session, answers
         self._key = keyed(head, identity)

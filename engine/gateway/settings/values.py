@@ -152,8 +152,9 @@ class Settings:
 
         Raises:
             ConfigError: no identity and not insecure, insecure on an address that others reach, or no certificate; or
-                shards of sessions with what they cannot do.
+                shards of sessions with what they cannot do, or bounds that do not go together.
         """
+        self.limits.check()
         self._check_shards()
         if self.insecure:
             if self.host not in ("127.0.0.1", "::1", "localhost"):
