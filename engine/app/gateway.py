@@ -26,6 +26,7 @@ from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.batching import Batcher
 from aimds.gateway.follow_ups import FollowUps
 from aimds.gateway.headers import Head
+from aimds.gateway.hooks import Hooks
 from aimds.gateway.http import App
 from aimds.gateway.identity import Peer
 from aimds.gateway.judge_process import screener_of
@@ -33,7 +34,7 @@ from aimds.gateway.judges import COMMAND
 from aimds.gateway.limits import Failures, Rates
 from aimds.gateway.notifications import Notifications
 from aimds.gateway.problem import Problem
-from aimds.gateway.protocol import Hooks, Service
+from aimds.gateway.protocol import Service
 from aimds.gateway.settings import Screening, Settings
 from aimds.gateway.traced import TracedService
 from aimds.gateway.tracing import traces
@@ -141,16 +142,18 @@ class Gateway:
         self.service = service(
             Batcher(batch, settings.weights),
             Hooks(
-                self.worker.work,
-                self.worker.unjudged,
-                functools.partial(self._upkeep.note, "denied"),
-                lambda: self.reloads.soon(),
-                self._state,
-                holds.listed,
-                holds.release,
-                lambda: set_gauges(self.metrics, self.responder, told, self._following.follower, self.follow_ups, wall),
-                lambda: self.worker.ready and (self._judging is None or self._judging.judges.ready > 0),
-                lambda action: self.policy().playbook.forwards(action),
+                work=self.worker.work,
+                unjudged=self.worker.unjudged,
+                forwards=lambda action: self.policy().playbook.forwards(action),
+                denied=functools.partial(self._upkeep.note, "denied"),
+                reload=lambda: self.reloads.soon(),
+                state=self._state,
+                held=holds.listed,
+                release=holds.release,
+                gauges=lambda: set_gauges(
+                    self.metrics, self.responder, told, self._following.follower, self.follow_ups, wall
+                ),
+                ready=lambda: self.worker.ready and (self._judging is None or self._judging.judges.ready > 0),
             ),
             access=access,
             limits=settings.limits,

@@ -47,11 +47,6 @@ class Window:
     last: bool
 
 
-def forwards(action: str) -> bool:
-    """Whether the shipped playbook passes on a text with ``action``."""
-    return action not in ("escalate", "block")
-
-
 class Output:
     """State of one response. `feed` and `end` take it in, `window` gives what to screen next, `judged` its verdict.
 
@@ -59,8 +54,8 @@ class Output:
         forwards: whether a text with an action is passed on.
     """
 
-    def __init__(self, config: OutputConfig | None = None, forwards: Callable[[str], bool] = forwards) -> None:
-        self.config, self._forwards = config or OutputConfig(), forwards
+    def __init__(self, config: OutputConfig, forwards: Callable[[str], bool]) -> None:
+        self.config, self._forwards = config, forwards
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._tail = b""
         self._tail_start = 0

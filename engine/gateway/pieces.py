@@ -126,6 +126,12 @@ class Piece:
             return verdicts
         return objects(verdicts) if self.form == OBJECTS else lines(verdicts, brief=self.form == BRIEF)
 
+    def withheld(self, found: Any) -> list[Problem]:
+        """The Problem of each of its rows that has one in the place of a verdict in ``found``, the answer."""
+        if isinstance(found, Problem):
+            return [found] * self.count
+        return [one for one in found if isinstance(one, Problem)] if self.apart else []
+
 
 class Desk(Protocol):
     """What exchanges ask of the service."""

@@ -6,10 +6,6 @@ brings the verdicts back. Both pass the time in.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import pyarrow as pa
 from prometheus_client import Counter
 
@@ -19,12 +15,13 @@ from aimds.gateway.batching import Batch, Batcher, Job
 from aimds.gateway.bulk import Bulk
 from aimds.gateway.exchange import Exchange, Refused
 from aimds.gateway.headers import Head
+from aimds.gateway.hooks import Hooks
 from aimds.gateway.idempotency import Answers
 from aimds.gateway.identity import LOCAL, Identity, Peer, Route, authorize, route_of
 from aimds.gateway.judging import Judged
 from aimds.gateway.limits import Rates
 from aimds.gateway.lines import Lines
-from aimds.gateway.output import OutputConfig, forwards
+from aimds.gateway.output import OutputConfig
 from aimds.gateway.outputs import Response
 from aimds.gateway.pieces import Limits, Piece
 from aimds.gateway.problem import Problem
@@ -32,29 +29,6 @@ from aimds.gateway.single import One
 from aimds.gateway.under_way import Bodies, UnderWay
 from aimds.ids import short
 from aimds.metrics import Metrics, observed
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What the service asks of its shell.
-
-    ``work``: there may be a batch to poll · ``unjudged``: verdicts with status error · ``denied``: note a denial ·
-    ``reload``: take up changed files, and say what was · ``state``: further members of ``/v1/admin/status`` ·
-    ``held``: sessions that are held and that an identity may see · ``release``: let one of a tenant go, for an
-    identity; False where it is not held · ``gauges``: metrics are about to be read · ``ready``: there is something to
-    judge with · ``forwards``: whether the playbook passes on a text with an action.
-    """
-
-    work: Callable[[], None]
-    unjudged: Callable[[pa.RecordBatch, str], pa.RecordBatch]
-    denied: Callable[[dict[str, Any]], None] = lambda body: None
-    reload: Callable[[], dict[str, Any]] = dict
-    state: Callable[[], dict[str, Any]] = dict
-    held: Callable[[Identity], list[dict[str, Any]]] = lambda identity: []
-    release: Callable[[str | None, str, Identity], bool] = lambda tenant, session, identity: False
-    gauges: Callable[[], None] = lambda: None
-    ready: Callable[[], bool] = lambda: True
-    forwards: Callable[[str], bool] = forwards
 
 
 class Service:
@@ -275,31 +249,21 @@ class Service:
         waited: dict[tuple[str, float], int] = {}
         for job, found in zip(batch.jobs, judged.answers, strict=True):
             piece: Piece = job.payload
-            withheld = self._withheld(piece, found)
+            withheld = piece.withheld(found)
+            for problem in withheld:
+                self.shed(problem, 1)
             if job.cancelled:
                 continue
             # Where none has a verdict, none has waited for one.
-            if withheld < job.rows:
+            if len(withheld) < job.rows:
                 alike = piece.route, now - job.arrived
-                waited[alike] = waited.get(alike, 0) + (job.rows - withheld if piece.apart else 1)
+                waited[alike] = waited.get(alike, 0) + (job.rows - len(withheld) if piece.apart else 1)
             if isinstance(found, Problem):
                 piece.failed(found, now)
             else:
                 piece.done(found, now)
         for (route, seconds), n in waited.items():
             observed(self.metrics.latency.labels(route), seconds, n)
-
-    def _withheld(self, piece: Piece, found: Any) -> int:
-        """Count the rows of ``piece`` that have a Problem in the place of a verdict; how many these are."""
-        if isinstance(found, Problem):
-            self.shed(found, piece.count)
-            return piece.count
-        if not piece.apart:
-            return 0
-        problems = [one for one in found if isinstance(one, Problem)]
-        for problem in problems:
-            self.shed(problem, 1)
-        return len(problems)
 
     @property
     def open_requests(self) -> int:

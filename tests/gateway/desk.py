@@ -14,9 +14,10 @@ from aimds.detect.stages import P_VALUE, SCORE, SEVERITY, STATUS, THREAT, Scores
 from aimds.detect.texts import Texts
 from aimds.gateway.batching import BatchConfig, Batcher
 from aimds.gateway.exchange import Exchange
+from aimds.gateway.hooks import Hooks
 from aimds.gateway.identity import Peer
 from aimds.gateway.judging import judge
-from aimds.gateway.protocol import Hooks, Service
+from aimds.gateway.protocol import Service
 from aimds.respond.policy import Policy
 from aimds.taxonomy import CODES
 
@@ -31,6 +32,11 @@ PEER = Peer("127.0.0.1")
 @functools.cache
 def policy() -> Policy:
     return Policy.load()
+
+
+def forwards(action: str) -> bool:
+    """What the shipped playbook passes on."""
+    return policy().playbook.forwards(action)
 
 
 class Fake:
@@ -78,7 +84,7 @@ class Desk:
         self.screener = Fake()
         self.denied: list[dict[str, Any]] = []
         batch = options.pop("batch", BatchConfig())
-        hooks = Hooks(lambda: None, self.screener.unjudged, self.denied.append)
+        hooks = Hooks(lambda: None, self.screener.unjudged, forwards, denied=self.denied.append)
         self.service = Service(options.pop("batcher", None) or Batcher(batch), hooks, **options)
 
     def open(

@@ -19,14 +19,16 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, StopSendingReceived, StreamReset
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from desk import forwards
 from live import Fake
 
 from aimds.gateway import certificates, datagrams
 from aimds.gateway.batching import Batcher
 from aimds.gateway.certificates import Issued
+from aimds.gateway.hooks import Hooks
 from aimds.gateway.pieces import Limits
 from aimds.gateway.places import Places
-from aimds.gateway.protocol import Hooks, Service
+from aimds.gateway.protocol import Service
 from aimds.gateway.server import Server, configuration
 from aimds.gateway.worker import Worker
 
@@ -134,7 +136,7 @@ class Running:
         self.recorded = 0
         self.worker = Worker(self.screener, record=self._record)
         self.denied: list[dict[str, Any]] = []
-        hooks = Hooks(self.worker.work, self.worker.unjudged, self.denied.append)
+        hooks = Hooks(self.worker.work, self.worker.unjudged, forwards, denied=self.denied.append)
         self.service = Service(Batcher(), hooks, access=access, limits=limits or Limits(deadline_ms=20_000))
         self.worker.attach(self.service)
         sock = datagrams.bound("127.0.0.1", 0)

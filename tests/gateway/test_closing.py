@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from aioquic.h3.connection import ErrorCode
-from desk import ARROW, ATTACK, Desk, documents, feed, ipc, ndjson, taken
+from desk import ARROW, ATTACK, Desk, documents, feed, forwards, ipc, ndjson, taken
 from live import Live, Slow, live
 from quic import Client, Running, a_client, body, running
 from test_packets import only
@@ -25,9 +25,9 @@ from test_unread import HEAD, LINES, connected, grants_nothing, many
 
 from aimds.gateway.batching import BatchConfig
 from aimds.gateway.closing import unsent
+from aimds.gateway.hooks import Hooks
 from aimds.gateway.pieces import Limits
 from aimds.gateway.problem import Problem
-from aimds.gateway.protocol import Hooks
 from aimds.gateway.settings import Settings
 
 SHORT = Limits(deadline_ms=20_000, max_body_bytes=4000)
@@ -123,7 +123,7 @@ def test_the_verdicts_on_a_response_whose_deadline_passes_arrive_before_it_break
                         await client.ping()
                 if more < 5:
                     write(client, stream, b"a" * 400)
-            one.service.hooks = Hooks(lambda: None, one.worker.unjudged)
+            one.service.hooks = Hooks(lambda: None, one.worker.unjudged, forwards)
             write(client, stream, b"a" * 400)
             server = only(one)
             async with asyncio.timeout(20):

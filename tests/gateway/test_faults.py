@@ -16,13 +16,13 @@ import pytest
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.crypto import CryptoPair
 from aioquic.tls import Epoch
-from desk import ARROW, ATTACK, BOOM, JSON, NDJSON, Desk, documents, feed, ipc, ndjson
+from desk import ARROW, ATTACK, BOOM, JSON, NDJSON, Desk, documents, feed, forwards, ipc, ndjson
 from live import Slow
 from quic import Client, Running, body, running
 
 from aimds.gateway.bulk import Bulk
+from aimds.gateway.hooks import Hooks
 from aimds.gateway.pieces import Limits
-from aimds.gateway.protocol import Hooks
 from aimds.gateway.server import connection
 from aimds.gateway.single import One
 
@@ -50,7 +50,7 @@ def test_a_client_that_leaves_while_its_batch_is_judged_costs_no_neighbour_a_ver
     screener = Slow()
 
     async def test(one: Running) -> None:
-        one.service.hooks = Hooks(lambda: None, one.worker.unjudged)
+        one.service.hooks = Hooks(lambda: None, one.worker.unjudged, forwards)
         async with one.client() as stays:
             async with one.client() as leaves:
                 rows = ndjson(*({"text": f"{i}"} for i in range(100)))
@@ -59,7 +59,7 @@ def test_a_client_that_leaves_while_its_batch_is_judged_costs_no_neighbour_a_ver
                 async with asyncio.timeout(20):
                     while one.service.batcher.queued_rows < 101:
                         await asyncio.sleep(0.002)
-                one.service.hooks = Hooks(one.worker.work, one.worker.unjudged)
+                one.service.hooks = Hooks(one.worker.work, one.worker.unjudged, forwards)
                 one.worker.work()
                 assert await asyncio.to_thread(screener.entered.wait, 20)
                 if how == "stream":

@@ -15,7 +15,7 @@ from aioquic.h3.connection import ErrorCode
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.quic.rangeset import RangeSet
 from aioquic.tls import Epoch
-from desk import ATTACK, ndjson
+from desk import ATTACK, forwards, ndjson
 from hypothesis import given
 from hypothesis import strategies as st
 from live import live
@@ -25,6 +25,7 @@ from test_packets import REQUEST, data, head_of, only
 from aimds.gateway import under_way
 from aimds.gateway.exchange import LITTLE_UNSENT, Exchange
 from aimds.gateway.headers import Head
+from aimds.gateway.hooks import Hooks
 from aimds.gateway.identity import Identity
 from aimds.gateway.lines import PORTION
 from aimds.gateway.packets import heads
@@ -36,7 +37,6 @@ from aimds.gateway.packets.streams import MOST_GAPS
 from aimds.gateway.packets.wire import MOST
 from aimds.gateway.pieces import Limits
 from aimds.gateway.problem import Problem
-from aimds.gateway.protocol import Hooks
 from aimds.gateway.server import answering, connection
 from aimds.gateway.settings import Settings
 
@@ -355,13 +355,13 @@ def test_answers_that_nobody_reads_share_the_room_of_their_connection(monkeypatc
         async with one.client(max_stream_data=1000) as client:
             client._quic._write_stream_limits = lambda *_, **__: None  # type: ignore[method-assign]
             rows = ndjson(*({"text": "a"} for _ in range(400)))
-            one.service.hooks = Hooks(lambda: None, one.worker.unjudged)
+            one.service.hooks = Hooks(lambda: None, one.worker.unjudged, forwards)
             for _ in range(count):
                 client.begin("/v1/screen/batch", rows, kind="application/x-ndjson")
             async with asyncio.timeout(20):
                 while len(only(one)._requests) < count:
                     await client.ping()
-            one.service.hooks = Hooks(one.worker.work, one.worker.unjudged)
+            one.service.hooks = Hooks(one.worker.work, one.worker.unjudged, forwards)
             one.worker.work()
             screened, last = one.screener.batches, -1
             while (size := sum(screened)) != last or not size:
@@ -388,7 +388,7 @@ def test_rows_under_way_count_as_answers_that_wait(monkeypatch: pytest.MonkeyPat
 
     async def test(one: Running) -> None:
         async with one.client() as client:
-            one.service.hooks = Hooks(lambda: None, one.worker.unjudged)
+            one.service.hooks = Hooks(lambda: None, one.worker.unjudged, forwards)
             rows = ndjson(*({"text": "a"} for _ in range(400)))
             for _ in range(count):
                 client.begin(f"/v1/screen/{route}", rows, kind="application/x-ndjson")

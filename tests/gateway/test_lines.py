@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import ATTACK, BOOM, NDJSON, PEER, Desk, documents, feed, ndjson
+from desk import ATTACK, BOOM, NDJSON, PEER, Desk, documents, feed, forwards, ndjson
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from aimds.gateway.batching import BatchConfig, Batcher
 from aimds.gateway.frames import Setup
+from aimds.gateway.hooks import Hooks
 from aimds.gateway.identity import Identity
 from aimds.gateway.judges import Judges
 from aimds.gateway.limits import Rates
-from aimds.gateway.protocol import Hooks, Service
+from aimds.gateway.protocol import Service
 from aimds.gateway.settings import Screening
 from aimds.gateway.worker import Worker
 from aimds.metrics import observed
@@ -135,7 +136,7 @@ def test_a_line_that_ends_a_process_takes_none_of_those_it_came_with() -> None:
         await judges.start()
         desk = Desk()
         worker = Worker(desk.screener, judges=judges)
-        service = Service(Batcher(), Hooks(worker.work, worker.unjudged))
+        service = Service(Batcher(), Hooks(worker.work, worker.unjudged, forwards))
         worker.attach(service)
         try:
             loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from desk import ATTACK, NDJSON, SECRET, Desk, Fake, documents, feed, ndjson
+from desk import ATTACK, NDJSON, SECRET, Desk, Fake, documents, feed, forwards, ndjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from live import INSECURE, live
@@ -106,7 +106,7 @@ def test_a_secret_is_told_once_with_its_place_in_the_whole_response() -> None:
 
 
 def test_the_look_back_is_bounded() -> None:
-    state = Output(OutputConfig(look_back_bytes=100, step_bytes=10, max_new_bytes=50))
+    state = Output(OutputConfig(look_back_bytes=100, step_bytes=10, max_new_bytes=50), forwards)
     verdict = {"evidence": [], "spans": [], "action": "allow", "threat_type": "none", "score": 0.0, "status": "ok"}
     verdict |= {"error": None, "model_version": "", "signature_version": "", "policy_version": ""}
     for _ in range(100):
@@ -192,7 +192,7 @@ def test_a_bad_setting_names_its_key() -> None:
 
 def test_feeding_past_the_limit_raises_a_problem() -> None:
     with pytest.raises(Problem):
-        Output(OutputConfig(max_bytes=3)).feed(b"four")
+        Output(OutputConfig(max_bytes=3), forwards).feed(b"four")
 
 
 def test_the_bounds_that_the_page_states_are_those_in_force() -> None:
@@ -203,7 +203,7 @@ def test_the_bounds_that_the_page_states_are_those_in_force() -> None:
 
 
 def test_what_lies_in_the_session_has_no_place_in_the_response() -> None:
-    made = Output(OutputConfig(step_bytes=1, look_back_bytes=16))
+    made = Output(OutputConfig(step_bytes=1, look_back_bytes=16), forwards)
     made.feed(b"x" * 100)
     verdict = {
         **dict.fromkeys(("score", "error", "model_version", "signature_version", "policy_version")),

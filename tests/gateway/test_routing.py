@@ -11,14 +11,15 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from desk import ATTACK, BOOM, NDJSON, PEER, SECRET, Desk, Fake, ndjson, taken
+from desk import ATTACK, BOOM, NDJSON, PEER, SECRET, Desk, Fake, forwards, ndjson, taken
 from live import INSECURE, Live, live
 
 from aimds.errors import DataError
 from aimds.gateway.batching import Batcher
 from aimds.gateway.frames import Setup
+from aimds.gateway.hooks import Hooks
 from aimds.gateway.judges import Judges
-from aimds.gateway.protocol import Hooks, Service
+from aimds.gateway.protocol import Service
 from aimds.gateway.routing import Routing
 from aimds.gateway.settings import Audit, Screening, load
 from aimds.gateway.worker import Worker
@@ -132,7 +133,7 @@ def streamed(
             await judges.start()
         metrics = Metrics()
         worker = Worker(screener, judges=judges, route=Routing(Tiers.load(tiers), metrics))
-        service = Service(Batcher(), Hooks(worker.work, worker.unjudged), metrics=metrics, has_tiers=True)
+        service = Service(Batcher(), Hooks(worker.work, worker.unjudged, forwards), metrics=metrics, has_tiers=True)
         worker.attach(service)
         try:
             loop = asyncio.get_running_loop()

@@ -23,7 +23,7 @@ from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.recovery import QuicPacketPacer, QuicPacketRecovery
 from aioquic.quic.stream import QuicStream, QuicStreamReceiver
 from aioquic.tls import Context
-from desk import ATTACK, ipc, ndjson
+from desk import ATTACK, forwards, ipc, ndjson
 from hypothesis import given
 from hypothesis import strategies as st
 from quic import NOW, Running, body, ca, first_datagrams, running, server_certificate
@@ -31,10 +31,10 @@ from quic import NOW, Running, body, ca, first_datagrams, running, server_certif
 from aimds.gateway import certificates
 from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.certificates import Chains
+from aimds.gateway.hooks import Hooks
 from aimds.gateway.identity import Identity
 from aimds.gateway.packets.credit import HANDSHAKE_S, STREAM_WINDOW, STREAMS, Finished, Quic
 from aimds.gateway.pieces import Limits
-from aimds.gateway.protocol import Hooks
 from aimds.gateway.server import Server, configuration, listener
 from aimds.gateway.server.answering import SEND_BUFFER
 
@@ -85,7 +85,7 @@ def test_credit_returns_as_rows_are_screened_and_not_as_bytes_come() -> None:
     async def test(one: Running) -> None:
         gate = asyncio.Event()
         work, one.worker.work = one.worker.work, lambda: None  # type: ignore[method-assign]
-        one.service.hooks = Hooks(lambda: work() if gate.is_set() else None, one.worker.unjudged)
+        one.service.hooks = Hooks(lambda: work() if gate.is_set() else None, one.worker.unjudged, forwards)
         async with one.client() as client:
             content = ndjson({"text": "x" * 1000}) * 2000
             stream = client.begin("/v1/screen/batch", content, kind="application/x-ndjson")
@@ -126,7 +126,7 @@ def test_no_more_streams_than_the_limit_are_served_at_once_and_all_in_the_end() 
 
 def test_a_client_that_resets_its_stream_takes_its_rows_out_of_the_queue() -> None:
     async def test(one: Running) -> None:
-        one.service.hooks = Hooks(lambda: None, one.worker.unjudged)
+        one.service.hooks = Hooks(lambda: None, one.worker.unjudged, forwards)
         async with one.client() as client:
             stream = client.begin(
                 "/v1/screen/batch", ndjson(*({"text": f"{i}"} for i in range(2000))), kind="application/x-ndjson"
@@ -138,7 +138,7 @@ def test_a_client_that_resets_its_stream_takes_its_rows_out_of_the_queue() -> No
             client.transmit()
             while one.service.batcher.queued_rows:
                 await asyncio.sleep(0.002)
-            one.service.hooks = Hooks(one.worker.work, one.worker.unjudged)
+            one.service.hooks = Hooks(one.worker.work, one.worker.unjudged, forwards)
             assert (await client.ask("/v1/screen", body("a")))["status"] == 200
 
     running(test)
@@ -146,7 +146,7 @@ def test_a_client_that_resets_its_stream_takes_its_rows_out_of_the_queue() -> No
 
 def test_the_end_of_a_body_that_comes_twice_is_one_end() -> None:
     async def test(one: Running) -> None:
-        one.service.hooks = Hooks(lambda: None, one.worker.unjudged)
+        one.service.hooks = Hooks(lambda: None, one.worker.unjudged, forwards)
         async with one.client() as client:
             stream = client.begin("/v1/screen", body("a"))
             while not one.service.batcher.queued_rows:
@@ -155,7 +155,7 @@ def test_the_end_of_a_body_that_comes_twice_is_one_end() -> None:
             # As aioquic tells of it when a datagram was sent again because its acknowledgement was lost.
             connection._take(DataReceived(b"", stream, True))
             assert one.service.batcher.queued_rows == 1
-            one.service.hooks = Hooks(one.worker.work, one.worker.unjudged)
+            one.service.hooks = Hooks(one.worker.work, one.worker.unjudged, forwards)
             one.worker.work()
             assert (await client.answer(stream))["status"] == 200
 

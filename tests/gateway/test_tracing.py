@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from desk import ARROW, ATTACK, JSON, NDJSON, PEER, Desk, feed, ipc, ndjson, taken
+from desk import ARROW, ATTACK, JSON, NDJSON, PEER, Desk, feed, forwards, ipc, ndjson, taken
 from hypothesis import given
 from hypothesis import strategies as st
 from live import INSECURE, live
@@ -23,8 +23,9 @@ from aimds.errors import ConfigError
 from aimds.gateway import certificates
 from aimds.gateway.batching import BatchConfig, Batcher
 from aimds.gateway.client import Client
+from aimds.gateway.hooks import Hooks
 from aimds.gateway.output import OutputConfig
-from aimds.gateway.protocol import Hooks, Service
+from aimds.gateway.protocol import Service
 from aimds.gateway.settings import Screening, load
 from aimds.gateway.traced import MOST_PIECES, TracedService
 from aimds.gateway.tracing import ENDPOINT, Parent, Traces, Tracing, parent, read, traces
@@ -91,7 +92,7 @@ class Traced(Desk):
         provider = TracerProvider(sampler=ALWAYS_ON)
         provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.traces = Traces(provider, random=Random(1), wall_ns=lambda: round(self.now * 1e9), **options)
-        hooks = Hooks(lambda: None, self.screener.unjudged)
+        hooks = Hooks(lambda: None, self.screener.unjudged, forwards)
         self.service: Service = TracedService(self.traces, Batcher(batch), hooks, output=output)
 
     def spans(self, name: str = "") -> list[Any]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from desk import JSON, PEER
+from desk import JSON, PEER, forwards
 from live import Slow
 from quic import body
 
 from aimds.gateway.batching import BatchConfig, Batcher
 from aimds.gateway.exchange import Exchange
+from aimds.gateway.hooks import Hooks
 from aimds.gateway.pieces import Limits
-from aimds.gateway.protocol import Hooks, Service
+from aimds.gateway.protocol import Service
 from aimds.gateway.worker import Worker
 
 
@@ -24,7 +25,9 @@ def test_what_is_queued_as_the_worker_closes_is_left_alone() -> None:
         loop.set_exception_handler(lambda _, context: told.append(context))
         worker = Worker(screener)
         limits = Limits(deadline_ms=20_000)
-        service = Service(Batcher(BatchConfig(max_rows=1)), Hooks(worker.work, worker.unjudged), limits=limits)
+        service = Service(
+            Batcher(BatchConfig(max_rows=1)), Hooks(worker.work, worker.unjudged, forwards), limits=limits
+        )
         worker.attach(service)
         runs, waits = (service.open("POST", "/v1/screen", JSON, PEER, loop.time()) for _ in range(2))
         for one in (runs, waits):
