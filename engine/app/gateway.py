@@ -153,6 +153,7 @@ class Gateway:
                 gauges=lambda: set_gauges(
                     self.metrics, self.responder, told, self._following.follower, self.follow_ups, wall
                 ),
+                alive=lambda: self.worker.ready,
                 ready=lambda: self.worker.ready and (self._judging is None or self._judging.judges.ready > 0),
             ),
             access=access,

@@ -44,7 +44,8 @@ def at_once(service: Service, route: Route, part: str, head: Head, identity: Ide
             return _json("release", 200, {"released": part})
         case "status":
             return _json("status", 200, _state(service))
-    return _json("health", 200, {"status": "ok", "version": __version__})
+    alive = hooks.alive()
+    return _json("health", 200 if alive else 503, {"status": "ok" if alive else "device lost", "version": __version__})
 
 
 def _state(service: Service) -> dict[str, Any]:

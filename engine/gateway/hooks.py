@@ -19,7 +19,8 @@ class Hooks:
     playbook passes on a text with an action · ``denied``: note a denial · ``reload``: take up changed files, and say
     what was · ``state``: further members of ``/v1/admin/status`` · ``held``: sessions that are held and that an
     identity may see · ``release``: let one of a tenant go, for an identity; False where it is not held · ``gauges``:
-    metrics are about to be read · ``ready``: there is something to judge with.
+    metrics are about to be read · ``ready``: there is something to judge with · ``alive``: there is, or can be again
+    without starting this process anew.
     """
 
     work: Callable[[], None]
@@ -32,3 +33,4 @@ class Hooks:
     release: Callable[[str | None, str, Identity], bool] = lambda tenant, session, identity: False
     gauges: Callable[[], None] = lambda: None
     ready: Callable[[], bool] = lambda: True
+    alive: Callable[[], bool] = lambda: True

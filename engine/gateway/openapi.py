@@ -25,7 +25,7 @@ _SUMMARIES = {
     "sessions": "Sessions that are held: in quarantine, or limited.",
     "release": "Let a session go.",
     "metrics": "Metrics in Prometheus' text format.",
-    "health": "The process is alive.",
+    "health": "The process is alive, and can judge or may again.",
     "ready": "Requests are taken.",
     "openapi": "This document.",
 }

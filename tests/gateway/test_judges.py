@@ -215,7 +215,7 @@ for TEXT in "a", "LOST":
     assert "the process has to be started anew" in done.stderr
 
 
-def test_a_gateway_that_judges_by_itself_is_not_ready_once_its_device_is_lost() -> None:
+def test_a_gateway_that_judges_by_itself_is_neither_ready_nor_alive_once_its_device_is_lost() -> None:
     class Lost(Fake):
         def screen_batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
             if "LOST" in batch.column("text").to_pylist():
@@ -225,14 +225,15 @@ def test_a_gateway_that_judges_by_itself_is_not_ready_once_its_device_is_lost() 
 
     screener, said = Lost(), []
     with live(INSECURE, screener, say=said.append) as server:
-        assert server.ask("GET", "/readyz")[0] == 200
+        assert [server.ask("GET", path)[0] for path in ("/readyz", "/healthz")] == [200, 200]
         body = ndjson(*({"text": text} for text in ("a", "LOST", "b", "c")))
         _, _, answer = server.ask("POST", "/v1/screen/batch", body, content_type="application/x-ndjson")
         assert [json.loads(line)["status"] for line in answer.splitlines()] == ["error"] * 4
         assert screener.batches == [4]
         status, _, answer = server.ask("GET", "/readyz")
         assert (status, json.loads(answer)["ready"]) == (503, False)
-        assert server.ask("GET", "/healthz")[0] == 200
+        status, _, answer = server.ask("GET", "/healthz")
+        assert (status, json.loads(answer)["status"]) == (503, "device lost")
         assert server.screen("LOST")[0] == 500
     assert len([line for line in said if "the process has to be started anew" in line]) == 1
 
