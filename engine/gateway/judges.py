@@ -25,6 +25,8 @@ WAIT_S = 30.0
 """How long a batch waits for a process that is being started again."""
 HUNG_S = 30.0
 """A process that has been at one batch for so long is ended."""
+START_S = 600.0
+"""A process that is not ready after so long is ended: the first start on a GPU compiles its kernels, for minutes."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
 END_S = 5.0
 
@@ -58,10 +60,20 @@ class Judges:
     Args:
         command: what is started; another one in tests.
         hung_s: see `HUNG_S`.
+        start_s: see `START_S`.
     """
 
-    def __init__(self, setup: Setup, count: int, command: Sequence[str] = COMMAND, *, hung_s: float = HUNG_S) -> None:
-        self._setup, self._count, self._command, self._hung_s = setup, count, tuple(command), hung_s
+    def __init__(
+        self,
+        setup: Setup,
+        count: int,
+        command: Sequence[str] = COMMAND,
+        *,
+        hung_s: float = HUNG_S,
+        start_s: float = START_S,
+    ) -> None:
+        self._setup, self._count, self._command = setup, count, tuple(command)
+        self._hung_s, self._start_s = hung_s, start_s
         self._idle: asyncio.LifoQueue[_Process] = asyncio.LifoQueue()
         self._all: set[_Process] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,9 +100,13 @@ class Judges:
             JudgeError: as `start`; the old ones stay.
         """
         begun = [_Process(self._command, number) for number in range(self._count)]
+        starts = [asyncio.ensure_future(one.start(setup, self._start_s)) for one in begun]
         try:
-            await asyncio.gather(*(one.start(setup) for one in begun))
-        except JudgeError:
+            await asyncio.gather(*starts)
+        except BaseException:
+            for start in starts:
+                start.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
             await asyncio.gather(*(one.end(now=True) for one in begun))
             raise
         # The queue stays: who waits for a process waits for the new ones from here on.
@@ -186,9 +202,8 @@ class Judges:
             self.restarts += 1
             one = _Process(self._command, number)
             try:
-                await one.start(setup)
+                await one.start(setup, self._start_s)
             except JudgeError:
-                await one.end(now=True)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
@@ -221,22 +236,33 @@ class _Process:
         self._free = asyncio.Event()
         self._free.set()
 
-    async def start(self, setup: Setup) -> None:
-        """Wait until it is ready.
+    async def start(self, setup: Setup, patience_s: float) -> None:
+        """Wait until it is ready; one that is not after ``patience_s``, or that nobody waits for any more, is ended.
 
         Raises:
             JudgeError: it is not.
         """
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                start_new_session=True,
-                env=os.environ | {placement.VARIABLE: _device(self.number)},
-            )
-            head, _ = await self.ask(packed(setup))
-            self.release()
+            await self._begin(setup, patience_s)
+        except BaseException:
+            self.kill()
+            await self.end(now=True)
+            raise
+
+    async def _begin(self, setup: Setup, patience_s: float) -> None:
+        try:
+            async with asyncio.timeout(patience_s):
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    start_new_session=True,
+                    env=os.environ | {placement.VARIABLE: _device(self.number)},
+                )
+                head, _ = await self.ask(packed(setup))
+                self.release()
+        except TimeoutError:
+            raise JudgeError(f"it was not ready after {patience_s:g} s") from None
         except OSError as error:
             raise JudgeError(str(error)) from None
         except asyncio.IncompleteReadError:

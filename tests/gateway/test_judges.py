@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,15 @@ def piece(form: str, *texts: str) -> Piece:
     return Piece("screen", LOCAL, form, lambda *_: None, lambda *_: None, rows=rows)
 
 
-def running(test: Callable[[Judges], Awaitable[None]], count: int = 1, setup: Setup = SETUP, **more: Any) -> None:
+def running(
+    test: Callable[[Judges], Awaitable[None]],
+    count: int = 1,
+    setup: Setup = SETUP,
+    command: Sequence[str] = COMMAND,
+    **more: Any,
+) -> None:
     async def run() -> None:
-        judges = Judges(setup, count, COMMAND, **more)
+        judges = Judges(setup, count, command, **more)
         await judges.start()
         try:
             await test(judges)
@@ -144,6 +150,73 @@ def test_a_process_that_hangs_is_ended_and_its_batch_judged_by_another() -> None
             os.kill(pid, 0)
 
     running(test, hung_s=5.0)
+
+
+def hanging(folder: Path, first: int) -> tuple[str, ...]:
+    """A command that starts processes of which number ``first``, counted from 0, hangs, before it reads anything."""
+    script = f"""
+n=0
+while ! mkdir "$0/$n" 2>/dev/null; do n=$((n+1)); done
+if [ $n = {first} ]; then echo $$ > "$0/begun" && mv "$0/begun" "$0/hangs"; exec sleep 1000; fi
+exec "$1" "$2"
+"""
+    return ("sh", "-c", script, str(folder), *COMMAND)
+
+
+def gone(hangs: Path) -> bool:
+    try:
+        os.kill(int(hangs.read_text()), 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_a_process_that_hangs_while_it_starts_is_ended_and_another_takes_its_place(tmp_path: Path) -> None:
+    async def test(judges: Judges) -> None:
+        (pid,) = await pids(judges)
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: judges.ready == 0)
+        await until(lambda: judges.ready == 1)
+        assert gone(tmp_path / "hangs")
+        assert judges.restarts == 2
+
+    running(test, command=hanging(tmp_path, 1), start_s=10.0)
+
+
+def test_a_reload_whose_process_hangs_while_it_starts_is_given_up_and_the_old_ones_stay(tmp_path: Path) -> None:
+    async def test(judges: Judges) -> None:
+        with pytest.raises(JudgeError, match="not ready after 10 s"):
+            await judges.replace(SETUP)
+        assert gone(tmp_path / "hangs")
+        judged, _ = await judges.judge([piece(BRIEF, ATTACK)])
+        assert json.loads(judged.answers[0][0])["action"] == "block"
+        assert (judges.ready, judges.restarts) == (1, 0)
+
+    running(test, command=hanging(tmp_path, 1), start_s=10.0)
+
+
+def test_a_process_that_still_starts_is_ended_with_the_others(tmp_path: Path) -> None:
+    async def test(judges: Judges) -> None:
+        (pid,) = await pids(judges)
+        os.kill(pid, signal.SIGKILL)
+        await until((tmp_path / "hangs").exists)
+        await judges.close()
+        assert gone(tmp_path / "hangs")
+
+    running(test, command=hanging(tmp_path, 1))
+
+
+def test_processes_of_a_start_that_is_broken_off_are_ended(tmp_path: Path) -> None:
+    async def run() -> None:
+        judges = Judges(SETUP, 1, hanging(tmp_path, 0))
+        starts = asyncio.ensure_future(judges.start())
+        await until((tmp_path / "hangs").exists)
+        starts.cancel()
+        await asyncio.gather(starts, return_exceptions=True)
+        assert gone(tmp_path / "hangs")
+        await judges.close()
+
+    asyncio.run(run())
 
 
 def test_processes_that_end_while_nobody_asks_them_are_replaced_and_asked_no_more() -> None:
