@@ -19,10 +19,11 @@ F64 = npt.NDArray[np.float64]
 @dataclass(slots=True)
 class Hold:
     """The tenants of a batch while it is decided, float64, one a name: what each may still spend, infinity where there
-    is no limit, and what was ``booked`` for it, filled in by who decides."""
+    is no limit, and what was ``booked`` for it, filled in by who decides; ``period`` says in which one."""
 
     left: F64
     booked: F64
+    period: int
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class Ledger:
     budgets: Budgets
     _spent: dict[str, float] = field(default_factory=dict)
     _period: int | None = None
-    _since: float = 0.0
+    _turns: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def use(self, budgets: Budgets) -> None:
@@ -49,6 +50,12 @@ class Ledger:
             self._turn(now)
             return self._spent.get(tenant, 0.0)
 
+    def period(self, now: float) -> int:
+        """The period that is booked into at ``now``, as a `Hold` names it."""
+        with self._lock:
+            self._turn(now)
+            return self._turns
+
     @contextmanager
     def hold(self, names: Sequence[str], now: float) -> Iterator[Hold]:
         """Decide over the budgets of ``names``, different ones; nothing is booked if the body raises."""
@@ -56,14 +63,14 @@ class Ledger:
             self._turn(now)
             limits = np.array([self.budgets.of(name) for name in names], np.float64)
             before = np.array([self._spent.get(name, 0.0) for name in names], np.float64)
-            held = Hold(np.maximum(limits - before, 0.0), np.zeros(len(names)))
+            held = Hold(np.maximum(limits - before, 0.0), np.zeros(len(names)), self._turns)
             yield held
             for name, cost in zip(names, held.booked.tolist(), strict=True):
                 if cost:
                     self._spent[name] = self._spent.get(name, 0.0) + cost
 
-    def settle(self, tenant: str, estimated: float, actual: float, now: float, *, booked_at: float) -> None:
-        """Replace an ``estimated`` cost, booked at ``booked_at`` when the tier was chosen, by the ``actual`` one.
+    def settle(self, tenant: str, estimated: float, actual: float, now: float, *, period: int) -> None:
+        """Replace an ``estimated`` cost, booked in ``period`` when the tier was chosen, by the ``actual`` one.
 
         A call that ends in a later period than it began in is booked in neither: the estimate is gone with its period.
 
@@ -75,17 +82,17 @@ class Ledger:
                 raise ConfigError(name, value, "a finite number from 0 up")
         with self._lock:
             self._turn(now)
-            if booked_at >= self._since and tenant in self._spent:
+            if period == self._turns and tenant in self._spent:
                 self._spent[tenant] = max(0.0, self._spent[tenant] + actual - estimated)
 
-    def swap(self, tenant: str, booked: float, other: float, now: float, *, booked_at: float) -> bool:
+    def swap(self, tenant: str, booked: float, other: float, now: float, *, period: int) -> bool:
         """Book ``other`` instead of ``booked``, for a fallback; False, and nothing done, where the budget lacks it.
 
-        Where ``booked_at`` lies in an earlier period, True and nothing done: see `settle`.
+        Where ``period`` is an earlier one, True and nothing done: see `settle`.
         """
         with self._lock:
             self._turn(now)
-            if booked_at < self._since:
+            if period != self._turns:
                 return True
             spent = self._spent.get(tenant, 0.0) - booked + other
             if other > booked and spent > self.budgets.of(tenant):
@@ -97,7 +104,7 @@ class Ledger:
         period = int(now // self.budgets.period_s)
         # A clock that goes back does not give a tenant its budget again.
         if self._period is None or period > self._period:
-            # Where the length of periods has changed, what counts begins now and not where such a one would have.
-            self._since = now if self._period is None else period * self.budgets.period_s
             self._period = period
+            # Numbers by the clock would repeat where the length of periods changes.
+            self._turns += 1
             self._spent.clear()

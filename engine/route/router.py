@@ -138,6 +138,19 @@ class Router:
             SchemaError: a column is missing.
             ConfigError: a length that does not fit, or a hit of a row that may not have one.
         """
+        return self.booked(verdicts, now=now, standing=standing, cached=cached, output_tokens=output_tokens)[0]
+
+    def booked(
+        self,
+        verdicts: pa.Table | pa.RecordBatch,
+        *,
+        now: float,
+        standing: Standing | None = None,
+        cached: I8 | None = None,
+        output_tokens: I64 | None = None,
+    ) -> tuple[pa.RecordBatch, int]:
+        """As `route`, and the period in which the budgets were charged, for who puts them right: not always that of
+        ``now``, since another batch may have begun the next one meanwhile."""
         stand = standing or self.standing(verdicts)
         n = verdicts.num_rows
         found = np.zeros(n, np.int8) if cached is None else cached
@@ -162,7 +175,7 @@ class Router:
             )  # fmt: skip
             cost = np.where(chosen >= 0, costs[np.arange(n), np.maximum(chosen, 0)], 0.0)
             held.booked += np.bincount(tenant, cost, len(names))
-        return self._table(verdicts, stand, found, asked, out, costs, chosen, order, cost)
+        return self._table(verdicts, stand, found, asked, out, costs, chosen, order, cost), held.period
 
     def _private(self, verdicts: pa.Table | pa.RecordBatch, status: pa.Array) -> Flags:
         spans = _column(verdicts, "spans")

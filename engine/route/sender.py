@@ -36,8 +36,8 @@ class Retry:
 @dataclass(frozen=True, slots=True)
 class Job:
     """A prompt with its choice. ``order``: names of tiers, the chosen one first, then its fallbacks. ``private``: local
-    tiers only. ``tenant`` and ``booked``, what the choice has booked on its budget, at ``booked_at`` (seconds since
-    1970; None: just now); ``input_tokens`` and the call's ``max_tokens`` price the fallbacks."""
+    tiers only. ``tenant`` and ``booked``, what the choice has booked on its budget in ``period`` (see
+    `Router.booked`; None: that of now); ``input_tokens`` and the call's ``max_tokens`` price the fallbacks."""
 
     call: Call
     order: tuple[str, ...]
@@ -45,7 +45,7 @@ class Job:
     tenant: str = ""
     booked: float = 0.0
     input_tokens: int = 0
-    booked_at: float | None = None
+    period: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +97,13 @@ class Sender:
             ConfigError: the order names a tier that is not in the file.
         """
         until = self.clock() + self.deadline_s
-        at = self.wall() if job.booked_at is None else job.booked_at
+        period = self.ledger.period(self.wall()) if job.period is None else job.period
         booked, tried, tries = job.booked, list[tuple[str, str]](), 0
         for place, name in enumerate(job.order):
             tier = self.tiers.named(name)
             price = job.booked if place == 0 else _price(tier, job.input_tokens, job.call.max_tokens)
             why = self._barred(tier, job)
-            if why is None and not self.ledger.swap(job.tenant, booked, price, self.wall(), booked_at=at):
+            if why is None and not self.ledger.swap(job.tenant, booked, price, self.wall(), period=period):
                 why = "the budget does not pay for it"
             if why is not None:
                 tried.append((name, why))
@@ -112,7 +112,7 @@ class Sender:
             try:
                 found, used, why = self._ask(tier, job, until)
             except BaseException:
-                self.ledger.settle(job.tenant, booked, 0.0, self.wall(), booked_at=at)
+                self.ledger.settle(job.tenant, booked, 0.0, self.wall(), period=period)
                 raise
             tries += used
             if found is None:
@@ -121,9 +121,9 @@ class Sender:
             given = job.input_tokens if found.input_tokens is None else found.input_tokens
             out = job.call.max_tokens if found.output_tokens is None else found.output_tokens
             cost = _price(tier, given, out)
-            self.ledger.settle(job.tenant, booked, cost, self.wall(), booked_at=at)
+            self.ledger.settle(job.tenant, booked, cost, self.wall(), period=period)
             return Answer(found.text, name, cost, given, out, tries, tuple(tried))
-        self.ledger.settle(job.tenant, booked, 0.0, self.wall(), booked_at=at)
+        self.ledger.settle(job.tenant, booked, 0.0, self.wall(), period=period)
         raise UnansweredError(tuple(tried))
 
     def _barred(self, tier: Tier, job: Job) -> str | None:

@@ -56,36 +56,48 @@ def test_settling_replaces_the_estimate_and_not_across_periods() -> None:
     made = ledger()
     with made.hold(["acme"], 0.0) as held:
         held.booked[:] = 5.0
-    made.settle("acme", 5.0, 2.0, 1.0, booked_at=0.0)
+    made.settle("acme", 5.0, 2.0, 1.0, period=held.period)
     assert made.spent("acme", 1.0) == 2.0
-    made.settle("acme", 2.0, 9.0, DAY + 1, booked_at=0.0)
+    made.settle("acme", 2.0, 9.0, DAY + 1, period=held.period)
     assert made.spent("acme", DAY + 1) == 0.0
     with pytest.raises(ConfigError, match="finite"):
-        made.settle("acme", 1.0, float("nan"), DAY + 1, booked_at=0.0)
+        made.settle("acme", 1.0, float("nan"), DAY + 1, period=held.period)
 
 
 def test_call_of_an_earlier_period_changes_nothing_in_the_one_it_ends_in() -> None:
     made = ledger()
-    for now, cost in ((DAY - 1, 8.0), (DAY, 9.0)):
-        with made.hold(["acme"], now) as held:
-            held.booked[:] = cost
-    made.settle("acme", 8.0, 0.5, DAY + 1, booked_at=DAY - 1)
+    with made.hold(["acme"], DAY - 1) as late:
+        late.booked[:] = 8.0
+    with made.hold(["acme"], DAY) as held:
+        held.booked[:] = 9.0
+    made.settle("acme", 8.0, 0.5, DAY + 1, period=late.period)
     assert made.spent("acme", DAY + 1) == 9.0
     for other in (0.5, 9.5):
-        assert made.swap("acme", 8.0, other, DAY + 1, booked_at=DAY - 1)
+        assert made.swap("acme", 8.0, other, DAY + 1, period=late.period)
         assert made.spent("acme", DAY + 1) == 9.0
-    made.settle("acme", 9.0, 7.0, DAY + 1, booked_at=DAY)
+    made.settle("acme", 9.0, 7.0, DAY + 1, period=held.period)
     assert made.spent("acme", DAY + 1) == 7.0
+
+
+@pytest.mark.parametrize(("begun", "late"), [(DAY, DAY - 0.1), (100.1, 100.0)])
+def test_what_is_booked_after_a_later_choice_has_begun_the_period_is_given_back_too(begun: float, late: float) -> None:
+    made = ledger()
+    for now, cost, actual in ((begun, 1.0, 1.0), (late, 4.0, 0.0), (late, 2.0, 0.5)):
+        with made.hold(["acme"], now) as held:
+            held.booked[:] = cost
+        assert made.swap("acme", cost, 3.0, begun + 1, period=held.period)
+        made.settle("acme", 3.0, actual, begun + 1, period=held.period)
+    assert made.spent("acme", begun + 1) == 1.5
 
 
 def test_call_booked_before_the_length_of_periods_changed_gives_nothing_back() -> None:
     made = ledger()
-    with made.hold(["acme"], DAY + 10.0) as held:
-        held.booked[:] = 8.0
+    with made.hold(["acme"], DAY + 10.0) as late:
+        late.booked[:] = 8.0
     made.use(Budgets(3600.0, 1.0, {"acme": 10.0}))
     with made.hold(["acme"], DAY + 20.0) as held:
         held.booked[:] = 9.0
-    made.settle("acme", 8.0, 0.5, DAY + 30.0, booked_at=DAY + 10.0)
+    made.settle("acme", 8.0, 0.5, DAY + 30.0, period=late.period)
     assert made.spent("acme", DAY + 30.0) == 9.0
 
 
@@ -93,8 +105,8 @@ def test_fallback_that_the_budget_lacks_is_refused_and_a_cheaper_one_never() -> 
     made = ledger()
     with made.hold(["acme"], 0.0) as held:
         held.booked[:] = 9.0
-    assert not made.swap("acme", 1.0, 2.5, 0.0, booked_at=0.0)
+    assert not made.swap("acme", 1.0, 2.5, 0.0, period=held.period)
     assert made.spent("acme", 0.0) == 9.0
-    assert made.swap("acme", 1.0, 2.0, 0.0, booked_at=0.0)
-    assert made.swap("acme", 2.0, 0.5, 0.0, booked_at=0.0)
+    assert made.swap("acme", 1.0, 2.0, 0.0, period=held.period)
+    assert made.swap("acme", 2.0, 0.5, 0.0, period=held.period)
     assert made.spent("acme", 0.0) == 8.5

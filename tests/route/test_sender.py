@@ -121,11 +121,11 @@ def test_call_that_ends_in_the_next_period_changes_nothing_there() -> None:
 
     sender, _, time = made(slow, settings={"budget": {"period_s": 110.0, "default": 1.0}})
     sender.wall = lambda: time.now
-    with sender.ledger.hold(["acme"], 100.0) as held:
-        held.booked[:] = 0.9
+    with sender.ledger.hold(["acme"], 100.0) as late:
+        late.booked[:] = 0.9
     with sender.ledger.hold(["acme"], 110.0) as held:
         held.booked[:] = 0.8
-    assert sender.send(job("cheap", "strong", booked=0.9, booked_at=100.0)).tier == "strong"
+    assert sender.send(job("cheap", "strong", booked=0.9, period=late.period)).tier == "strong"
     assert sender.ledger.spent("acme", time.now) == 0.8
 
 

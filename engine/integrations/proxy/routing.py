@@ -61,12 +61,12 @@ class Asked:
 
 @dataclass(slots=True)
 class Sent:
-    """Where a request went: ``tier``, and what was ``booked`` for it on the budget of ``tenant``, at ``booked_at``."""
+    """Where a request went: ``tier``, and what was ``booked`` for it on the budget of ``tenant``, in ``period``."""
 
     tier: Tier
     tenant: str
     booked: float
-    booked_at: float
+    period: int
     by: Routing
 
     def settle(self, answer: Any) -> None:
@@ -76,7 +76,7 @@ class Sent:
         actual = self.booked
         if given is not None and written is not None:
             actual = cost(self.tier, given, written)
-            self.by.router.ledger.settle(self.tenant, self.booked, actual, self.by.wall(), booked_at=self.booked_at)
+            self.by.router.ledger.settle(self.tenant, self.booked, actual, self.by.wall(), period=self.period)
         self.by.metrics.routed_cost.labels(self.tier.name).inc(actual)
         self.booked = actual
 
@@ -124,8 +124,7 @@ class Routing:
             Refused: no tier may have it, or the budget is spent.
             UpstreamError: none gives an answer.
         """
-        at = self.wall()
-        choice = await asyncio.to_thread(self._choice, asked, tenant, at)
+        choice, period = await asyncio.to_thread(self._choice, asked, tenant, self.wall())
         self.metrics.routed.labels(choice["tier"] or "none", choice["reason"]).inc()
         if choice["tier"] is None:
             raise Refused(_nowhere(choice["reason"]))
@@ -136,7 +135,7 @@ class Routing:
                 tier, last = self.router.tiers.named(name), place == len(names) - 1
                 if place:
                     other = cost(tier, choice["input_tokens"], choice["output_tokens"])
-                    if not self.router.ledger.swap(tenant or "", booked, other, self.wall(), booked_at=at):
+                    if not self.router.ledger.swap(tenant or "", booked, other, self.wall(), period=period):
                         continue
                     booked = other
                 # Some servers read keys without case.
@@ -148,27 +147,27 @@ class Routing:
                     answer = await trying.enter_async_context(self._servers[name].ask("POST", PATH, mine, body))
                 except UpstreamError:
                     if last:
-                        self._lost(tenant, booked, at)
+                        self._lost(tenant, booked, period)
                         raise
                     continue
                 if answer.status in AGAIN and not last:
                     await trying.aclose()
                     continue
                 await stack.enter_async_context(trying)
-                sent = Sent(tier, tenant or "", booked, at, self)
+                sent = Sent(tier, tenant or "", booked, period, self)
                 if not 200 <= answer.status < 300:
-                    self._lost(tenant, booked, at)
+                    self._lost(tenant, booked, period)
                     sent.booked = 0.0
                 yield answer, sent
                 return
-            self._lost(tenant, booked, at)
+            self._lost(tenant, booked, period)
             raise Refused(_nowhere("budget"))
 
-    def _lost(self, tenant: str | None, booked: float, at: float) -> None:
+    def _lost(self, tenant: str | None, booked: float, period: int) -> None:
         # Nothing came, so nothing is owed.
-        self.router.ledger.settle(tenant or "", booked, 0.0, self.wall(), booked_at=at)
+        self.router.ledger.settle(tenant or "", booked, 0.0, self.wall(), period=period)
 
-    def _choice(self, asked: Asked, tenant: str | None, now: float) -> dict[str, Any]:
+    def _choice(self, asked: Asked, tenant: str | None, now: float) -> tuple[dict[str, Any], int]:
         row = {
             "request_id": ["r"],
             "tenant": [tenant],
@@ -186,9 +185,9 @@ class Routing:
         private = np.array([_unseen(asked.document)])
         out = np.array([_output(asked.document, self.router.tiers.output_tokens)], np.int64)
         standing = self.router.standing(verdicts, private=private)
-        made = self.router.route(verdicts, now=now, standing=standing, output_tokens=out)
+        made, period = self.router.booked(verdicts, now=now, standing=standing, output_tokens=out)
         found: dict[str, Any] = made.to_pylist()[0]
-        return found
+        return found, period
 
     def close(self) -> None:
         """Let go of connections that nobody uses."""

@@ -211,6 +211,28 @@ def test_an_answer_that_comes_in_the_next_period_gives_nothing_back_there() -> N
     asyncio.run(test())
 
 
+def test_what_was_booked_as_another_request_began_the_next_period_is_put_right_there() -> None:
+    async def test() -> None:
+        stub = Stub(answered(ANSWER))
+        await stub.start()
+
+        def wall() -> float:
+            # The other one chooses between this look at the clock and the choice that it is for.
+            routing.router.ledger.spent("other", 86_400.0)
+            return 86_399.9
+
+        routing = Routing(tiers(stub.port), {"KEY": "k"}, Metrics(), wall=wall)
+        asked, ledger = Screened(json.loads(chat("hello")), [], ["hello"]), routing.router.ledger
+        async with routing.ask(asked, "acme", []) as (_, sent):
+            assert ledger.spent("acme", 86_400.0) == sent.booked > 0
+            sent.settle(json.loads(ANSWER))
+            assert ledger.spent("acme", 86_400.0) == pytest.approx(0.00015)
+        routing.close()
+        await stub.stop()
+
+    asyncio.run(test())
+
+
 def test_a_streamed_answer_is_booked_as_estimated() -> None:
     pieces = [b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n', b"data: [DONE]\n\n"]
     with proxied(streamed(pieces), tiers=tiers) as (live, _):
