@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aimds.errors import ConfigError, DataError
-from aimds.jobs.report.verdict_files import VerdictFile, open_all, scanned_names, stream
+from aimds.jobs.report.verdict_files import VerdictFile, open_all, scanned_name, stream
 from aimds.printable import counted
 from aimds.respond.review import Queue
 from aimds.respond.review.items import Case, Turn, cases, turns
@@ -59,7 +60,7 @@ def add(
     check_actions(actions)
     files = open_all(paths)
     wanted = pa.array(sorted(actions), pa.string())
-    names = [str(name) for name in scanned_names(files)]
+    names = [_name(file) for file in files]
     sessions: set[str] = set()
     total = chosen = new = known = bare = kept = 0
     for file, name in zip(files, names, strict=True):
@@ -88,6 +89,12 @@ def add(
                 queue.add((), around, now, who)
                 kept += len(around)
     return Result(len(files), total, chosen, new, known, bare, kept)
+
+
+def _name(file: VerdictFile) -> str:
+    """What tells ``file`` from others, whichever paths are given with it."""
+    path = Path(os.path.abspath(file.path))
+    return str(scanned_name(path) or path)
 
 
 One = TypeVar("One", Case, Turn)

@@ -128,11 +128,15 @@ def scanned_names(files: Sequence[VerdictFile]) -> list[Path]:
     below the deepest folder that holds all ``files``."""
     whole = [Path(os.path.abspath(file.path)) for file in files]
     shared = Path(os.path.commonpath([path.parent for path in whole]))
-    return [path.relative_to(_scanned_to(path) or shared) for path in whole]
+    return [scanned_name(path) or path.relative_to(shared) for path in whole]
 
 
-def _scanned_to(path: Path) -> Path | None:
-    return next((root for root in path.parents if manifest.wrote(root, str(path.relative_to(root)))), None)
+def scanned_name(path: Path) -> Path | None:
+    """The absolute ``path`` below the folder of the scan that wrote it; None where no scan is known."""
+    return next(
+        (name for root in path.parents if manifest.wrote(root, str(name := path.relative_to(root)))),
+        None,
+    )
 
 
 def _first_line(error: Exception) -> str:

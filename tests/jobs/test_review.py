@@ -44,6 +44,16 @@ def test_rows_without_texts_and_ids_are_told_apart_by_their_files(tmp_path: Path
     assert (again.new, again.known, again.without_text) == (0, 2, 0)
 
 
+def test_a_row_without_text_and_id_is_the_same_one_whichever_files_are_named_beside_its_own(tmp_path: Path) -> None:
+    days = [tmp_path / "logs" / day for day in ("day=01", "day=02")]
+    for day in days:
+        day.mkdir(parents=True)
+        verdict_factory.write(day / "part.parquet", rows(3), text=False)
+    queue = Queue(tmp_path / "review.db", create=True)
+    found = [put(queue, path) for path in (days[0], days[1], tmp_path / "logs", days[0] / "part.parquet")]
+    assert [(one.new, one.known) for one in found] == [(1, 0), (1, 0), (0, 2), (0, 1)]
+
+
 def test_a_file_of_one_name_with_rows_of_another_day_is_not_taken_for_the_first(tmp_path: Path) -> None:
     queue = Queue(tmp_path / "review.db", create=True)
     for day in range(2):
