@@ -45,22 +45,22 @@ class Files:
         progress = progress or Silent()
         started = self._clock()
         config, kind = self._config, self._kind
-        planned, unreadable = self._plan(progress)
+        searched: set[str] = set()
+        planned, unreadable = self._plan(progress, searched)
         state = config.output / manifest.FOLDER
         durable.make_folder(state)
         busy = f"another {kind.name} is writing here; wait for it, or choose another folder with -o"
         with durable.locked(state / "lock", busy):
-            summary, counts = Run(config, kind, self._factory, planned, unreadable, progress, self._pool).go(
-                self._clock
-            )
+            run = Run(config, kind, self._factory, planned, unreadable, searched, progress, self._pool)
+            summary, counts = run.go(self._clock)
         summary.seconds = round(self._clock() - started, 3)
         summary.rows_per_s = round(summary.rows_screened / summary.seconds, 1) if summary.seconds else 0.0
         return summary, counts
 
-    def _plan(self, progress: Progress) -> tuple[list[Planned], list[Skip]]:
+    def _plan(self, progress: Progress, searched: set[str]) -> tuple[list[Planned], list[Skip]]:
         planned, unreadable, said = [], [], set()
         unfit: SchemaError | None = None
-        for source in discover(self._config.inputs, self._config.output):
+        for source in discover(self._config.inputs, self._config.output, searched):
             try:
                 one = plan(source, self._config, self._kind.schema)
             except ReadError as error:

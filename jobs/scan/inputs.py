@@ -100,20 +100,24 @@ def _system(uri: str) -> tuple[pafs.FileSystem, str]:
         raise DataError(uri, f"this URL cannot be opened: {str(error).splitlines()[0]}") from error
 
 
-def discover(patterns: Iterable[str], output: Path) -> list[Source]:
+def discover(patterns: Iterable[str], output: Path, searched: set[str] | None = None) -> list[Source]:
     """The files behind ``patterns``, in a stable order, each once; folders and globs leave out what a scan wrote, and
     folders the verdicts of other scans below them. A folder that cannot be listed is a source with a ``problem``.
 
     Names are paths below the deepest folder that holds all inputs, so files of one name in two folders stay apart.
+
+    Args:
+        searched: the local folders that were looked into are added to it.
 
     Raises:
         DataError: a pattern matches nothing, a URL cannot be opened, two inputs would have the same output, or an
             output would replace an input.
     """
     here = os.path.realpath(output)
+    searched = set() if searched is None else searched
     found: dict[tuple[str, str], _Found] = {}
     for pattern in patterns:
-        matches = list(_remote(pattern) if "://" in pattern else _local(pattern))
+        matches = list(_remote(pattern, searched) if "://" in pattern else _local(pattern, searched))
         kept = [m for m in matches if m.asked_for or m.uri or not _is_output(os.path.realpath(m.path), here)]
         if not kept:
             raise DataError(pattern, "matches no file (folders are searched for " + ", ".join(SUFFIXES) + ")")
@@ -128,11 +132,12 @@ def _is_output(path: str, folder: str) -> bool:
     return path.startswith(folder + os.sep) and manifest.wrote(Path(folder), os.path.relpath(path, folder))
 
 
-def _local(pattern: str) -> Iterator[_Found]:
+def _local(pattern: str, searched: set[str]) -> Iterator[_Found]:
     if os.path.isdir(pattern):
         root = os.path.abspath(pattern)
         shut: list[OSError] = []
         for folder, files in folders_below(root, _holds_logs, shut.append):
+            searched.add(folder)
             for name in sorted(files):
                 if name.lower().endswith(SUFFIXES) and not name.startswith((".", "_")):
                     yield _Found(os.path.join(folder, name), "", root, False)
@@ -149,6 +154,8 @@ def _local(pattern: str) -> Iterator[_Found]:
         for match in sorted(glob.glob(pattern, recursive=True)):
             if os.path.isfile(match):
                 yield _Found(os.path.abspath(match), "", base, False)
+        # One that this pattern only passes through may still keep its list to itself.
+        searched.update(os.path.abspath(one) for one, _ in _looked_into(pattern) if os.access(one, os.R_OK | os.X_OK))
         for folder in locked(pattern):
             yield _Found(os.path.abspath(folder), "", base, False, os.strerror(errno.EACCES))
     else:
@@ -188,13 +195,17 @@ def _missing(path: str) -> str:
 
 def locked(pattern: str) -> Iterator[str]:
     """The folders in which ``pattern``, with magic signs in it, would have looked for files, but may not."""
+    return (folder for folder, needed in _looked_into(pattern) if not os.access(folder, needed))
+
+
+def _looked_into(pattern: str) -> Iterator[tuple[str, int]]:
+    """The folders in which ``pattern``, with magic signs in it, looks for files, and the access that it needs there."""
     above, name = os.path.split(pattern)
     if glob.has_magic(above):
-        yield from locked(above)
+        yield from _looked_into(above)
     needed = os.X_OK | (os.R_OK if glob.has_magic(name) or above.endswith("**") else 0)
     for folder in glob.glob(os.path.join(above, ""), recursive=True) if above else ["."]:
-        if not os.access(folder, needed):
-            yield folder
+        yield folder, needed
 
 
 def _holds_logs(folder: str) -> bool:
@@ -208,7 +219,7 @@ def _fixed_part(pattern: str, magic: str) -> str:
     return pattern[:first].rpartition("/")[0] or ("/" if pattern.startswith("/") else ".")
 
 
-def _remote(pattern: str) -> Iterator[_Found]:
+def _remote(pattern: str, searched: set[str]) -> Iterator[_Found]:
     address, mark, query = pattern.partition("?")
     magic = [char for char in "*[" if char in address]
     uri = (_fixed_part(address, "*[") if magic else address) + mark + query
@@ -216,7 +227,7 @@ def _remote(pattern: str) -> Iterator[_Found]:
     local = isinstance(system, pafs.LocalFileSystem)
     kept = "" if local else uri
     if local and not magic:
-        yield from _local(root)
+        yield from _local(root, searched)
         return
     info = system.get_file_info(root)
     if info.type == pafs.FileType.File:

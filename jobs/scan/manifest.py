@@ -163,10 +163,11 @@ class Memory:
                     stale.unlink(missing_ok=True)
 
 
-def list_skipped(root: Path, now: set[Path], sources: set[str], skipped: list[Skip]) -> None:
+def list_skipped(root: Path, now: set[Path], looked_at: set[str], skipped: list[Skip]) -> None:
     """Write ``_skipped.json``: what this run skipped, and what earlier runs over other inputs skipped.
 
-    ``now`` are the folders of this run's files, ``sources`` the labels of all its inputs.
+    ``now`` are the folders of this run's files, ``looked_at`` the labels of all its inputs and the folders
+    that were searched for them.
 
     Raises:
         OutputError: the operating system refuses.
@@ -177,7 +178,6 @@ def list_skipped(root: Path, now: set[Path], sources: set[str], skipped: list[Sk
             listed += (durable.read_json(record) or {}).get("skipped", [])
     path = root / SKIPPED
     # What could not be opened has no record but this list.
-    looked_at = sources | {str(folder) for source in sources for folder in Path(source).parents}
     before = durable.read_json(path)
     listed += [one for one in before if _unopened(one, looked_at)] if isinstance(before, list) else []
     if listed:

@@ -44,11 +44,12 @@ class Run:
         factory: Factory,
         planned: list[Planned],
         unreadable: list[Skip],
+        searched: set[str],
         progress: Progress,
         pool: Callable[[Factory], Pool] | None = None,
     ) -> None:
         self._config, self._kind, self._planned = config, kind, planned
-        self._unreadable, self._progress = unreadable, progress
+        self._unreadable, self._searched, self._progress = unreadable, searched, progress
         self._pool: Pool
         self._elsewhere = pool is not None
         if pool is not None:
@@ -321,5 +322,5 @@ class Run:
         summary.files = len(self._files)
         folders = {file.memory.folder for file in self._files}
         sources = {one.source.label for one in self._planned} | {skip.file for skip in self._unreadable}
-        manifest.list_skipped(self._config.output, folders, sources, summary.skipped)
+        manifest.list_skipped(self._config.output, folders, sources | self._searched, summary.skipped)
         return summary, counts

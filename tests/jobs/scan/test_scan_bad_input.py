@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from scan_data import fake, fingerprint, log, scan, texts
 
 from aimds.errors import DataError, SchemaError
 from aimds.jobs.scan import Columns, Limits, Summary
+from aimds.jobs.scan.summary import Skip
 
 
 @pytest.fixture
@@ -99,6 +101,28 @@ def test_what_could_not_be_opened_stays_listed_until_it_is_looked_at_again_or_go
     bad[1].unlink()
     scan(tmp_path / "bad", out)
     assert listed() == []
+
+
+def test_a_folder_that_could_not_be_listed_stays_listed_until_it_is_searched(tmp_path: Path) -> None:
+    shut, out = tmp_path / "logs/shut", tmp_path / "out"
+    inner = log(shut / "inner/a.parquet", 10)
+    path = out / "_skipped.json"
+    out.mkdir()
+
+    def stays(given: Path) -> bool:
+        # As a scan leaves it that may not list the folder: who runs this test may.
+        path.write_text(json.dumps([asdict(Skip(str(shut), None, None, None, "Permission denied"))]))
+        assert scan(given, out).skipped == []
+        return path.exists()
+
+    assert stays(inner)
+    assert stays(inner.parent)
+    assert stays(inner.parent / "*.parquet")
+    assert not stays(shut.parent / "*/*/a.parquet")
+    assert not stays(shut.parent)
+    shutil.rmtree(inner.parent)
+    log(tmp_path / "logs/b.parquet", 10)
+    assert not stays(shut.parent)
 
 
 def test_a_scan_of_nothing_but_bad_files_reports_them_all(tmp_path: Path) -> None:
