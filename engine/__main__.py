@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
@@ -12,6 +13,8 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """What a shell gives for a program that SIGPIPE ended: neither 0 nor 1, which are verdicts of some commands."""
+RELOADED = ("serve", "proxy")
+"""Commands that SIGHUP tells to read their files anew."""
 
 
 @runtime_checkable
@@ -29,6 +32,9 @@ def main() -> None:
         # Where the encoding lacks a character its escape is printed: a verdict must not end in its middle.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if sys.argv[1:2] and sys.argv[1] in RELOADED:
+        # It would end them while modules are imported; the files are read after that.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         code = _run(sys.argv[1:])
         if sys.stdout is not None:

@@ -88,6 +88,23 @@ def test_a_reload_that_is_asked_for_while_the_gateway_starts_is_done_then() -> N
             process.kill()
 
 
+def test_a_reload_that_is_asked_for_while_modules_are_imported_ends_nothing() -> None:
+    code = """
+import os, signal, sys
+from aimds.__main__ import main
+class Early:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGHUP)
+sys.meta_path.insert(0, Early())
+sys.argv = ["aimds", "serve", "--insecure-local", "--host", "0.0.0.0"]
+main()
+"""
+    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "listen.host" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
