@@ -141,7 +141,7 @@ def _local(pattern: str, searched: set[str]) -> Iterator[_Found]:
             for name in sorted(files):
                 if name.lower().endswith(SUFFIXES) and not name.startswith((".", "_")):
                     yield _Found(os.path.join(folder, name), "", root, False)
-        for name in manifest.outputs(Path(root)):
+        for name in manifest.outputs(Path(root)) if os.access(root, os.X_OK) else ():
             if os.path.isfile(path := os.path.join(root, name)):
                 yield _Found(path, "", root, False)
         for error in shut:
