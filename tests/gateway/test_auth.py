@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -542,7 +543,7 @@ def test_every_denied_request_leaves_a_line_in_the_audit_log(tmp_path: Path) -> 
             log.append("denied", body)
             log.flush()
 
-        one.service.hooks = type(one.service.hooks)(lambda: None, one.screener.unjudged, note)
+        one.service.hooks = dataclasses.replace(one.service.hooks, work=lambda: None, denied=note)
         asked(one, JSON)
         asked(one, authorized(token(roles=["metrics"])))
         asked(one, authorized(token()))
@@ -561,5 +562,5 @@ def test_what_cannot_be_recorded_is_denied_all_the_same() -> None:
     def broken(_: dict[str, Any]) -> None:
         raise DataError("log", "disk full")
 
-    one.service.hooks = type(one.service.hooks)(lambda: None, one.screener.unjudged, broken)
+    one.service.hooks = dataclasses.replace(one.service.hooks, work=lambda: None, denied=broken)
     assert asked(one, JSON) == 401

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import weakref
 from collections.abc import AsyncIterator
@@ -85,7 +86,7 @@ def test_a_client_that_is_closed_has_closed_its_socket_and_told_the_server(trust
 
 def test_what_waits_when_a_client_is_closed_is_told_so(trusted: Path) -> None:
     async def test(one: Running) -> None:
-        one.service.hooks = type(one.service.hooks)(lambda: None, one.worker.unjudged)
+        one.service.hooks = dataclasses.replace(one.service.hooks, work=lambda: None)
         ours = client(one.port, trusted, attempts=1)
         waiting = asyncio.ensure_future(ours.screen("a"))
         async with asyncio.timeout(20):
@@ -118,7 +119,7 @@ def test_a_request_that_times_out_is_taken_back_alone_and_its_neighbours_are_ans
             stream = ours.stream(paused(), brief=True)
             found = [await anext(stream)]
             below, works = connection(ours), one.service.hooks
-            one.service.hooks = type(works)(lambda: None, one.worker.unjudged)
+            one.service.hooks = dataclasses.replace(works, work=lambda: None)
             late = asyncio.ensure_future(ours.request("POST", "/v1/screen", b'{"text": "late"}'))
             await until_queued(one, 1)
             with pytest.raises(ServerError, match="TimeoutError"):
@@ -143,7 +144,7 @@ def test_a_request_whose_caller_leaves_is_taken_back(trusted: Path) -> None:
         async with client(one.port, trusted, attempts=1) as ours:
             await ours.screen("a")
             below, works = connection(ours), one.service.hooks
-            one.service.hooks = type(works)(lambda: None, one.worker.unjudged)
+            one.service.hooks = dataclasses.replace(works, work=lambda: None)
             left = asyncio.ensure_future(ours.request("POST", "/v1/screen", b'{"text": "left"}'))
             await until_queued(one, 1)
             left.cancel()
@@ -160,7 +161,7 @@ def test_an_answer_that_comes_after_its_request_was_given_up_is_dropped(trusted:
         async with client(one.port, trusted, attempts=1) as ours:
             await ours.screen("a")
             below, works = connection(ours), one.service.hooks
-            one.service.hooks = type(works)(lambda: None, one.worker.unjudged)
+            one.service.hooks = dataclasses.replace(works, work=lambda: None)
             tell, told = below.quic.cancel, list[int]()
             # The gateway is not told, as when the packet that says so is late.
             below.quic.cancel = lambda stream, code: told.append(stream)  # type: ignore[method-assign]
@@ -184,7 +185,7 @@ def test_a_request_that_may_not_begin_yet_is_taken_back_without_harm(trusted: Pa
         async with client(one.port, trusted, attempts=1) as ours:
             await ours.screen("a")
             below, works = connection(ours), one.service.hooks
-            one.service.hooks = type(works)(lambda: None, one.worker.unjudged)
+            one.service.hooks = dataclasses.replace(works, work=lambda: None)
             head = ours._head("POST", "/v1/screen", {"content-type": "application/json"})
             begun = [below.begin(head, b'{"text": "a"}', lambda event: None) for _ in range(STREAMS + 40)]
             blocked = [stream for stream in begun if below.quic._streams[stream].is_blocked]
