@@ -180,19 +180,19 @@ def test_a_process_that_hangs_while_it_starts_is_ended_and_another_takes_its_pla
         assert gone(tmp_path / "hangs")
         assert judges.restarts == 2
 
-    running(test, command=hanging(tmp_path, 1), start_s=10.0)
+    running(test, command=hanging(tmp_path, 1), start_s=6.0)
 
 
 def test_a_reload_whose_process_hangs_while_it_starts_is_given_up_and_the_old_ones_stay(tmp_path: Path) -> None:
     async def test(judges: Judges) -> None:
-        with pytest.raises(JudgeError, match="not ready after 10 s"):
+        with pytest.raises(JudgeError, match="not ready after 6 s"):
             await judges.replace(SETUP)
         assert gone(tmp_path / "hangs")
         judged, _ = await judges.judge([piece(BRIEF, ATTACK)])
         assert json.loads(judged.answers[0][0])["action"] == "block"
         assert (judges.ready, judges.restarts) == (1, 0)
 
-    running(test, command=hanging(tmp_path, 1), start_s=10.0)
+    running(test, command=hanging(tmp_path, 1), start_s=6.0)
 
 
 def test_a_process_that_still_starts_is_ended_with_the_others(tmp_path: Path) -> None:
