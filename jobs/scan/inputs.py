@@ -100,7 +100,12 @@ def _system(uri: str) -> tuple[pafs.FileSystem, str]:
         raise DataError(uri, f"this URL cannot be opened: {str(error).splitlines()[0]}") from error
 
 
-def discover(patterns: Iterable[str], output: Path, searched: set[str] | None = None) -> list[Source]:
+def discover(
+    patterns: Iterable[str],
+    output: Path,
+    searched: set[str] | None = None,
+    others: dict[str, list[str]] | None = None,
+) -> list[Source]:
     """The files behind ``patterns``, in a stable order, each once; folders and globs leave out what a scan wrote, and
     folders the verdicts of other scans below them. A folder that cannot be listed is a source with a ``problem``.
 
@@ -108,6 +113,8 @@ def discover(patterns: Iterable[str], output: Path, searched: set[str] | None = 
 
     Args:
         searched: the local folders that were looked into are added to it.
+        others: for each folder of ``patterns`` the files in it that are no input for their kind are added to it, by
+            their paths below the folder; hidden ones and those whose name begins with ``_`` are not.
 
     Raises:
         DataError: a pattern matches nothing, a URL cannot be opened, two inputs would have the same output, or an
@@ -116,31 +123,46 @@ def discover(patterns: Iterable[str], output: Path, searched: set[str] | None = 
     here = os.path.realpath(output)
     searched = set() if searched is None else searched
     found: dict[tuple[str, str], _Found] = {}
+    passed: dict[str, list[_Found]] = {}
     for pattern in patterns:
-        matches = list(_remote(pattern, searched) if "://" in pattern else _local(pattern, searched))
+        over = passed.setdefault(pattern, [])
+        matches = list(_remote(pattern, searched, over) if "://" in pattern else _local(pattern, searched, over))
         kept = [m for m in matches if m.asked_for or m.uri or not _is_output(os.path.realpath(m.path), here)]
         if not kept:
             raise DataError(pattern, "matches no file (folders are searched for " + ", ".join(SUFFIXES) + ")")
         for match in kept:
-            found.setdefault((_scheme(match.uri), match.path if match.uri else os.path.realpath(match.path)), match)
+            found.setdefault(_key(match), match)
     sources = sorted(_named(list(found.values())), key=lambda source: (source.name, source.path))
     _check_outputs(sources, Path(here))
+    if others is not None:
+        for pattern, over in passed.items():
+            if left := sorted(os.path.relpath(match.path, match.base) for match in over if _key(match) not in found):
+                others[pattern] = left
     return sources
+
+
+def _key(match: _Found) -> tuple[str, str]:
+    return _scheme(match.uri), match.path if match.uri else os.path.realpath(match.path)
 
 
 def _is_output(path: str, folder: str) -> bool:
     return path.startswith(folder + os.sep) and manifest.wrote(Path(folder), os.path.relpath(path, folder))
 
 
-def _local(pattern: str, searched: set[str]) -> Iterator[_Found]:
+def _local(pattern: str, searched: set[str], over: list[_Found]) -> Iterator[_Found]:
     if os.path.isdir(pattern):
         root = os.path.abspath(pattern)
         shut: list[OSError] = []
         for folder, files in folders_below(root, _holds_logs, shut.append):
             searched.add(folder)
             for name in sorted(files):
-                if name.lower().endswith(SUFFIXES) and not name.startswith((".", "_")):
-                    yield _Found(os.path.join(folder, name), "", root, False)
+                if name.startswith((".", "_")):
+                    continue
+                match = _Found(os.path.join(folder, name), "", root, False)
+                if name.lower().endswith(SUFFIXES):
+                    yield match
+                else:
+                    over.append(match)
         for name in manifest.outputs(Path(root)) if os.access(root, os.X_OK) else ():
             if os.path.isfile(path := os.path.join(root, name)):
                 yield _Found(path, "", root, False)
@@ -151,9 +173,9 @@ def _local(pattern: str, searched: set[str]) -> Iterator[_Found]:
         yield _Found(path, "", os.path.dirname(path), True)
     elif glob.has_magic(pattern):
         base = os.path.abspath(_fixed_part(pattern, "*?["))
-        for match in sorted(glob.glob(pattern, recursive=True)):
-            if os.path.isfile(match):
-                yield _Found(os.path.abspath(match), "", base, False)
+        for hit in sorted(glob.glob(pattern, recursive=True)):
+            if os.path.isfile(hit):
+                yield _Found(os.path.abspath(hit), "", base, False)
         # One that this pattern only passes through may still keep its list to itself.
         searched.update(os.path.abspath(one) for one, _ in _looked_into(pattern) if os.access(one, os.R_OK | os.X_OK))
         for folder in locked(pattern):
@@ -219,7 +241,7 @@ def _fixed_part(pattern: str, magic: str) -> str:
     return pattern[:first].rpartition("/")[0] or ("/" if pattern.startswith("/") else ".")
 
 
-def _remote(pattern: str, searched: set[str]) -> Iterator[_Found]:
+def _remote(pattern: str, searched: set[str], over: list[_Found]) -> Iterator[_Found]:
     address, mark, query = pattern.partition("?")
     magic = [char for char in "*[" if char in address]
     uri = (_fixed_part(address, "*[") if magic else address) + mark + query
@@ -227,7 +249,7 @@ def _remote(pattern: str, searched: set[str]) -> Iterator[_Found]:
     local = isinstance(system, pafs.LocalFileSystem)
     kept = "" if local else uri
     if local and not magic:
-        yield from _local(root, searched)
+        yield from _local(root, searched, over)
         return
     info = system.get_file_info(root)
     if info.type == pafs.FileType.File:
@@ -239,8 +261,11 @@ def _remote(pattern: str, searched: set[str]) -> Iterator[_Found]:
     for entry in sorted(system.get_file_info(pafs.FileSelector(root, recursive=True)), key=lambda entry: entry.path):
         if entry.type != pafs.FileType.File:
             continue
+        match = _Found(entry.path, kept, root.rstrip("/"), False)
         if _matches(entry.path, wanted) if magic else _plain_data(entry.path[len(root) :]):
-            yield _Found(entry.path, kept, root.rstrip("/"), False)
+            yield match
+        elif not magic and not _hidden(entry.path[len(root) :]):
+            over.append(match)
 
 
 def _matches(path: str, wanted: str) -> bool:
@@ -258,7 +283,11 @@ def _matches(path: str, wanted: str) -> bool:
 
 
 def _plain_data(path: str) -> bool:
-    return path.lower().endswith(SUFFIXES) and not any(part.startswith((".", "_")) for part in path.split("/"))
+    return path.lower().endswith(SUFFIXES) and not _hidden(path)
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith((".", "_")) for part in path.split("/"))
 
 
 def _scheme(uri: str) -> str:

@@ -82,6 +82,23 @@ def test_skipped_input_is_listed_with_exit_status_1(logs: Path, tmp_path: Path) 
     assert run(logs, "-o", tmp_path / "out", "-q").exit_code == 1
 
 
+def test_files_of_other_kinds_in_a_folder_are_counted_and_some_are_named(logs: Path, tmp_path: Path) -> None:
+    kinds = "(read are .parquet, .parq, .pq, .jsonl, .ndjson, .csv)"
+    (logs / "a.json").write_text("{}")
+    result = run(logs, "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    told = result.stderr.splitlines()
+    assert f"1 file in {logs} is of another kind and was left out: a.json {kinds}" in told
+    for name in ("t.tsv", "g.csv.gz", "_x.json"):
+        (logs / name).write_text("")
+    told = run(logs, "-o", tmp_path / "out").stderr.splitlines()
+    many = f"files in {logs} are of other kinds and were left out: a.json, g.csv.gz, t.tsv"
+    assert f"3 {many} {kinds}" in told
+    (logs / "z").write_text("")
+    assert f"4 {many}, … {kinds}" in run(logs, "-o", tmp_path / "out").stderr.splitlines()
+    assert "other kinds" not in run(f"{logs}/*.parquet", "-o", tmp_path / "out").stderr
+
+
 def test_what_a_file_name_hides_is_written_out_while_a_scan_runs(tmp_path: Path) -> None:
     (tmp_path / "c\x1b[2J\u202e.jsonl").write_text('{"prompt": "hello"}\n')
     result = run(tmp_path, "-o", tmp_path / "out")

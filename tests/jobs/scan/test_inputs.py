@@ -29,6 +29,26 @@ def test_a_folder_is_searched_but_for_hidden_and_foreign_files(logs: Path, tmp_p
     assert names([f"{logs}/"], tmp_path / "out") == expected
 
 
+def test_what_a_folder_holds_of_other_kinds_is_handed_back_but_for_hidden_files_and_what_is_read(
+    logs: Path, tmp_path: Path
+) -> None:
+    for name in ("2024/t.tsv", "2024/g.csv.gz", "named.json", "_tmp/x.json", ".hid/x.json", ".x.json", "_x.json"):
+        (logs / name).write_text("")
+    for folder in (f"{logs}", f"file://{logs}"):
+        others: dict[str, list[str]] = {}
+        discover([folder, str(logs / "named.json"), f"{logs}/*.parquet"], tmp_path / "out", None, others)
+        assert others == {folder: ["2024/g.csv.gz", "2024/t.tsv", "notes.txt"]}
+
+
+def test_what_a_scan_left_in_a_folder_is_none_of_its_files_of_other_kinds(tmp_path: Path) -> None:
+    log(tmp_path / "d.parquet", 10).rename(tmp_path / "d.dat")
+    scan(tmp_path / "d.dat", tmp_path / "logs/verdicts")
+    (tmp_path / "logs/a.csv").write_text("text\nhello\n")
+    others: dict[str, list[str]] = {}
+    discover([str(tmp_path / "logs"), str(tmp_path / "logs/verdicts")], tmp_path / "out", None, others)
+    assert others == {}
+
+
 def test_a_suffix_may_be_in_capitals(logs: Path, tmp_path: Path) -> None:
     (logs / "2024/a.parquet").rename(logs / "2024/A.PARQUET")
     (logs / "B.Jsonl").write_text('{"text": "a"}\n')
