@@ -55,7 +55,7 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
         if path.is_dir():
             hits = [hit for hit in sorted(set(_below(path))) if _is_file(hit)]
             if not hits:
-                raise DataError(given, "this folder holds no .parquet file")
+                raise DataError(given, _empty(path))
         elif path.exists():
             hits = [path]
         elif has_magic(str(given)):
@@ -69,6 +69,13 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
         for hit in hits:
             found.setdefault(os.path.realpath(hit), hit)
     return list(found.values())
+
+
+def _empty(folder: Path) -> str:
+    # A run that came to its end without any output leaves the list of what it could not read.
+    if (folder / manifest.FOLDER).is_dir() and not (folder / manifest.SKIPPED).exists():
+        return "a scan into it was interrupted; run it again to finish it, or name another folder"
+    return "this folder holds no .parquet file"
 
 
 def _below(folder: Path) -> Iterator[Path]:

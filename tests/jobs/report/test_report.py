@@ -490,6 +490,12 @@ def test_bad_input_names_the_file_and_the_column(tmp_path: Path) -> None:
         tally([tmp_path])
     with pytest.raises(DataError, match="no file matches"):
         tally([str(tmp_path / "*.parquet")])
+    (tmp_path / "verdicts/.aimds").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"verdicts: a scan into it was interrupted; run it again to finish it"):
+        tally([tmp_path / "verdicts"])
+    (tmp_path / "verdicts/_skipped.json").write_text("[]")
+    with pytest.raises(DataError, match=r"no \.parquet file"):
+        tally([tmp_path / "verdicts"])
     with pytest.raises(DataError, match="name at least one"):
         tally([])
     (tmp_path / "text.parquet").write_text("request_id,action\n1,allow\n")
