@@ -222,7 +222,7 @@ def _split(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def _planned(tables: list[str], reading: Reading) -> tuple[list[Planned], list[str]]:
     planned: list[Planned] = []
-    notes = []
+    notes, said = [], set()
     sources: list[Source] = discover(tables, reading.output) if tables else []
     config = ScanConfig(tuple(tables), reading.output, reading.columns, unit_rows=UNIT_ROWS)
     for source in sources:
@@ -232,8 +232,9 @@ def _planned(tables: list[str], reading: Reading) -> tuple[list[Planned], list[s
             notes.append(f"left out: {error}")
             continue
         guessed = ", ".join(planned[-1].notes)
-        if guessed and guessed not in notes:
-            notes.append(guessed)
+        if guessed and guessed not in said:
+            said.add(guessed)
+            notes.append(f"{source.below}: columns guessed: {guessed}")
     return planned, notes
 
 

@@ -83,12 +83,12 @@ class Files:
             planned.append(one)
             if one.notes and one.notes not in said:
                 said.add(one.notes)
-                progress.note(f"{source.name}: columns guessed: {', '.join(one.notes)}")
+                progress.note(f"{source.below}: columns guessed: {', '.join(one.notes)}")
             remarks = tuple(self._kind.remarks(one.used))
             if remarks and remarks not in said:
                 said.add(remarks)
                 for remark in remarks:
-                    progress.note(f"{source.name}: {remark}")
+                    progress.note(f"{source.below}: {remark}")
         if unfit is not None and not planned:
             raise unfit
         return planned, unreadable

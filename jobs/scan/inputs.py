@@ -50,6 +50,11 @@ class Source:
         """What to call it in messages."""
         return f"{self.uri.split('://', 1)[0]}://{self.path}" if self.uri else self.path
 
+    @property
+    def below(self) -> str:
+        """Its path below the deepest folder that holds all inputs, for remarks."""
+        return self.name if self.kind == "parquet" else self.name.removesuffix(".parquet")
+
     def open(self) -> pa.NativeFile:
         """A random-access stream of its bytes.
 

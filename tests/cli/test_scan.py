@@ -105,7 +105,7 @@ def test_what_a_file_name_hides_is_written_out_while_a_scan_runs(tmp_path: Path)
     assert "\x1b" not in result.stderr
     assert "\u202e" not in result.stderr
     (note,) = [line for line in result.stderr.splitlines() if "columns guessed" in line and ".jsonl" in line]
-    assert note.startswith("c⟨U+001B⟩[2J⟨U+202E⟩.jsonl.parquet: ")
+    assert note.startswith("c⟨U+001B⟩[2J⟨U+202E⟩.jsonl: ")
 
 
 def test_an_input_none_of_which_can_be_read_ends_with_that_and_with_what_to_do(logs: Path, tmp_path: Path) -> None:

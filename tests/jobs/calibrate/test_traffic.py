@@ -46,7 +46,10 @@ def test_parquet_json_lines_and_text_are_read_together(tmp_path: Path) -> None:
     sample = read(reading(tmp_path / "a.parquet", tmp_path / "b.jsonl", tmp_path / "c.txt"))
     assert {sample.texts.raw(row) for row in range(3)} == {b"one", b"two", b"three"}
     assert dict(zip([sample.texts.raw(r) for r in range(3)], sample.channel.tolist(), strict=True))[b"two"] == 4
-    assert any("--text-column prompt" in note for note in sample.notes)
+    assert sample.notes[:2] == [
+        "a.parquet: columns guessed: --text-column prompt",
+        "b.jsonl: columns guessed: --text-column prompt, --channel-column role",
+    ]
 
 
 def test_a_large_log_is_sampled_evenly_and_the_same_each_time(tmp_path: Path) -> None:

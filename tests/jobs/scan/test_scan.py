@@ -126,6 +126,18 @@ def test_progress_and_guessed_columns_are_told(tmp_path: Path) -> None:
     assert told.ended
 
 
+def test_remarks_name_the_input_not_its_output(tmp_path: Path) -> None:
+    told = Notes()
+    (tmp_path / "logs/day").mkdir(parents=True)
+    (tmp_path / "logs/day/odd.csv").write_text("text\nhello\n")
+    (tmp_path / "logs/b.jsonl").write_text('{"prompt": "hello"}\n')
+    scan(tmp_path / "logs", tmp_path / "out", progress=told)
+    assert told.notes == [
+        "b.jsonl: columns guessed: --text-column prompt",
+        "day/odd.csv: columns guessed: --text-column text",
+    ]
+
+
 def test_a_second_run_does_nothing_and_says_so(tmp_path: Path) -> None:
     path = log(tmp_path / "a.parquet", 100)
     first = scan(path, tmp_path / "out")
