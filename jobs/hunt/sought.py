@@ -152,7 +152,8 @@ def sought(
             raise ConfigError("exemplar", exemplars[0][:80], "a text with at least four words that count")
         patterns += mined
     if not patterns and not rules:
-        raise ConfigError("pattern", "", "a file of patterns or signatures, or an exemplar")
+        expected = "a file of patterns or signatures (--pattern FILE), or an exemplar (--exemplar TEXT)"
+        raise ConfigError("pattern", "", expected)
     ids = [pattern.id for pattern in patterns]
     twice = sorted({one for one in ids if ids.count(one) > 1})
     if twice:

@@ -107,7 +107,7 @@ def test_a_hunt_that_finds_nothing_says_how_to_look_wider(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected a file of patterns or signatures, or an exemplar"),
+        ([], r"expected a file .*\(--pattern FILE\), or an exemplar \(--exemplar TEXT\)"),
         (["-p", "nowhere.toml"], r"nowhere\.toml: cannot be read"),
         (["-e", SENTENCE, "--threshold", "2"], "threshold = 2.0"),
         (["-e", SENTENCE, "--threat", "mischief"], "threat = 'mischief'"),

@@ -75,7 +75,7 @@ def test_what_cannot_be_sought_says_why(tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text(RULES)
     (tmp_path / "empty").write_text("\n \n")
     for call, message in (
-        (lambda: sought(), "expected a file of patterns or signatures, or an exemplar"),
+        (lambda: sought(), r"expected a file .*\(--pattern FILE\), or an exemplar \(--exemplar TEXT\)"),
         (lambda: sought([path, path]), r"'a\.1': expected an id that stands there once"),
         (lambda: sought([tmp_path / "rules.toml"] * 2), "at most one file of signatures"),
         (lambda: sought([path], threshold=0.0), "threshold = 0.0"),
