@@ -216,7 +216,8 @@ def rows(n: int, part: int, parts: int, seed: int, days: int, first_id: int) -> 
 
 
 def write(out: Path, n: int, files: int, seed: int, days: int) -> list[Path]:
-    """``n`` rows in ``files`` files in the folder ``out``; existing files of the same names are replaced."""
+    """``n`` rows in ``files`` files in the folder ``out``; existing files of the same names are replaced, but for those
+    that hold the same: a scan takes a file that was written anew for a changed input."""
     out.mkdir(parents=True, exist_ok=True)
     paths = []
     for part in range(files):
@@ -224,8 +225,18 @@ def write(out: Path, n: int, files: int, seed: int, days: int) -> list[Path]:
         columns = list(zip(*rows(last - first, part, files, seed, days, first), strict=True)) or [()] * len(SCHEMA)
         table = pa.table([pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)], SCHEMA)
         paths.append(out / f"requests-{part + 1:03d}.parquet")
-        pq.write_table(table, paths[-1], row_group_size=ROW_GROUP_ROWS, compression="zstd")
+        made = pa.BufferOutputStream()
+        pq.write_table(table, made, row_group_size=ROW_GROUP_ROWS, compression="zstd")
+        content = made.getvalue().to_pybytes()
+        if not paths[-1].is_file() or paths[-1].read_bytes() != content:
+            paths[-1].write_bytes(content)
     return paths
+
+
+def size(path: Path) -> str:
+    """How large a file is, for a reader."""
+    n = path.stat().st_size
+    return f"{n / 1e6:.1f} MB" if n >= 1e6 else f"{n / 1e3:.1f} KB"
 
 
 def main() -> None:
@@ -240,7 +251,7 @@ def main() -> None:
     if given.rows < 0 or given.files < 1 or given.days < 1:
         parser.error("--rows must not be negative, --files and --days must be at least 1")
     for path in write(given.out, given.rows, given.files, given.seed, given.days):
-        print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+        print(f"{path} ({size(path)})")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 import unicodedata
@@ -101,6 +102,18 @@ def test_the_same_seed_gives_the_same_rows_and_another_seed_others(tmp_path: Pat
     assert len(texts[0] & texts[2]) < 0.1 * len(texts[0])
 
 
+def test_a_file_that_would_hold_the_same_is_left_alone(tmp_path: Path) -> None:
+    paths = traffic.write(tmp_path, 400, 2, 5, 3)
+    for path in paths:
+        os.utime(path, (1, 1))
+    paths[1].write_bytes(b"cut")
+    traffic.write(tmp_path, 400, 2, 5, 3)
+    assert paths[0].stat().st_mtime == 1
+    assert pq.read_metadata(paths[1]).num_rows == 200
+    traffic.write(tmp_path, 400, 2, 6, 3)
+    assert paths[0].stat().st_mtime != 1
+
+
 def test_every_host_and_address_is_reserved(table: pa.Table) -> None:
     pairs = zip(table["text"].to_pylist(), table["expected"].to_pylist(), strict=True)
     text = "\n".join(text for text, expected in pairs if expected != "adversarial_suffix")
@@ -148,7 +161,9 @@ def test_encoded_attacks_come_in_many_known_disguises(table: pa.Table) -> None:
 def test_the_command_line_writes_files_and_refuses_nonsense(tmp_path: Path) -> None:
     script = [sys.executable, str(EXAMPLES / "traffic.py"), "-o", str(tmp_path)]
     done = subprocess.run([*script, "--rows", "0", "--files", "2"], capture_output=True, text=True, check=True)
-    assert len(done.stdout.splitlines()) == 2
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert all(line.endswith(" KB)") and "(0.0 " not in line for line in lines)
     assert pq.read_table(tmp_path / "requests-001.parquet").schema.equals(traffic.SCHEMA)
     assert subprocess.run([*script, "--files", "0"], capture_output=True, check=False).returncode == 2
 
