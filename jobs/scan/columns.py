@@ -36,6 +36,8 @@ class Columns:
         return {field: name for field, name in asdict(self).items() if name and name != UNUSED}
 
 
+_OTHER_MARKS = {";": "';'", "\t": "tabs"}
+"""What parts the fields of tables that are called CSV and have no commas, and its name."""
 FLAGS = {
     "text": "--text-column",
     "session_id": "--session-column",
@@ -99,6 +101,11 @@ def _is_events(kind: pa.DataType) -> bool:
     t = pa.types
     listed = t.is_list(kind) or t.is_large_list(kind)
     return _is_text(_values(kind.value_type)) if listed else _is_text(kind)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    t = pa.types
+    return any(test(kind) for test in (t.is_list, t.is_large_list, t.is_fixed_size_list))
 
 
 _ACCEPTS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
@@ -176,8 +183,20 @@ def _without_text(field: pa.Field) -> str:
 
 
 def _unfit(schema: pa.Schema, taken: set[str]) -> str:
-    found = next(_called(schema, "text", taken), None)
-    return "" if found is None else f" ({found} holds {schema.field(found).type}, no text)"
+    """Why no column is the text, in brackets, where their names or types show it; empty where nothing does."""
+    if len(schema) == 1 and (mark := next((mark for mark in _OTHER_MARKS if mark in schema.names[0]), "")):
+        return f" (is the file separated by {_OTHER_MARKS[mark]}? commas are expected)"
+    for candidate in (*NAMES["text"].split(), "messages"):
+        field = next((one for one in schema if one.name.lower() == candidate and one.name not in taken), None)
+        if field is None:
+            continue
+        if (times := len(schema.get_all_field_indices(field.name))) > 1:
+            return f" ({field.name} stands {times} times)"
+        if _is_list(_values(field.type)):
+            return f" ({field.name} holds {field.type}: one text a row is expected; unnest it first)"
+        if candidate != "messages":
+            return f" ({field.name} holds {field.type}, no text)"
+    return ""
 
 
 def _index(schema: pa.Schema, name: str, label: str) -> int:

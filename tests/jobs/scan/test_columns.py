@@ -94,6 +94,27 @@ def test_where_only_the_type_keeps_a_column_from_being_the_text_it_is_named() ->
         resolve(pa.schema([("text", pa.int64())]), Columns(), "log")
 
 
+@pytest.mark.parametrize(
+    ("names", "kind", "hint"),
+    [
+        (["text;session"], pa.string(), r"in log \(is the file separated by ';'\? commas are expected\); name it"),
+        (["id\ttext"], pa.string(), r"in log \(is the file separated by tabs\? commas are expected\); name it"),
+        (
+            ["n", "Messages"],
+            pa.list_(pa.struct([("content", pa.string())])),
+            r"\(Messages holds list.*: one text a row",
+        ),
+        (["prompt"], pa.large_list(pa.string()), r"\(prompt holds .*: one text a row is expected; unnest it first\)"),
+        (["text", "text"], pa.string(), r"in log \(text stands 2 times\); name it"),
+        (["a;b", "c"], pa.string(), r"in log; name it"),
+        (["messages", "n"], pa.int64(), r"in log; name it"),
+    ],
+)
+def test_what_a_log_without_text_seems_to_be_is_said(names: list[str], kind: pa.DataType, hint: str) -> None:
+    with pytest.raises(SchemaError, match=hint):
+        resolve(pa.schema([(name, kind) for name in names]), Columns(), "log")
+
+
 def test_a_column_that_stands_there_twice_is_refused_when_named_and_left_out_of_guessing() -> None:
     schema = pa.schema([("text", pa.string()), ("text", pa.string()), ("prompt", pa.string())])
     assert resolve(schema, Columns(), "log")[0].text == "prompt"
