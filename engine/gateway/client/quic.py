@@ -195,7 +195,7 @@ async def opened(url: SplitResult, options: Options, stack: contextlib.AsyncExit
         if isinstance(error, ConnectionError) and quic.distrust:
             raise untrusted(url, quic.distrust) from None
         if isinstance(error, TimeoutError):
-            told = f"nothing over HTTP/3 (UDP) within {options.connect_s:g} s; is it running? --http 1 (http=1) asks over TCP"
+            told = f"nothing over HTTP/3 (UDP) within {options.connect_s:g} s; is it running? --http 1 asks over TCP"
             raise ServerError(0, {"title": "No answer", "detail": told}) from None
         raise
     stack.callback(quic.end)
