@@ -12,11 +12,14 @@ import typer
 from aimds.printable import LINE, counted, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
 
     from aimds.ltl.examples import Steps
     from aimds.ltl.formula import Formula
     from aimds.ltl.policies import TracePolicies, TracePolicy
+    from aimds.ltl.sessions import Flags, Sessions
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -98,7 +101,8 @@ def explain(
     for one in () if as_json else found:
         place = ", ".join(f"{key} {one[key]}" for key in ("tenant", "session") if one[key] is not None)
         said = one["words"] or [f"{policy.name} is kept. {policy.says}"]
-        typer.echo(visible(f"{place}: " if place else "", LINE) + "\n  ".join(visible(line, LINE) for line in said))
+        start = visible(place, LINE) + ": " if place else ""
+        typer.echo(start + "\n  ".join(visible(line, LINE) for line in said))
     if verdicts is not None and not as_json:
         typer.echo(
             f"{counted(count, 'session')} {'breaks' if count == 1 else 'break'} {policy.name}"
@@ -231,23 +235,81 @@ def _read(policy: TracePolicy, file: str | None, wanted: str) -> Iterator[tuple[
     from aimds.ltl.policies import TracePolicies
     from aimds.ltl.sessions import sessions
 
+    parts = find([] if file is None else [file])
     tables = []
-    for part in find([] if file is None else [file]):
+    for part in parts:
         try:
             columns = set(pq.read_schema(part).names)
             missing = [one for one in (*COLUMNS, *MORE_COLUMNS) if one not in columns]
             if missing:
                 raise DataError(part, f"has no column {missing[0]}; it is no file of verdicts")
-            chosen = [*COLUMNS, *MORE_COLUMNS, *(name for name in ("events", "error", "p_value") if name in columns)]
-            tables.append(pq.read_table(part, columns=chosen))
+            more = [name for name in ("events", "error", "p_value", "violations") if name in columns]
+            tables.append(_with_lists(part, pq.read_table(part, columns=[*COLUMNS, *MORE_COLUMNS, *more])))
         except (OSError, ValueError) as error:
             raise DataError(part, f"cannot be read: {error}") from error
     table = pa.concat_tables(tables, promote_options="default")
     judge = Judge(TracePolicies((policy,), ""))
     found = sessions(table, judge.names, table.column("events") if "events" in table.column_names else None)
-    for one in judge.judge(found)[0]:
+    broken = judge.judge(found)[0]
+    _without_events(policy, parts, tables, found, {one.session for one in broken}, wanted)
+    for one in broken:
         if not wanted or found.ids[one.session] == wanted:
             begin, end = found.traces.offsets[one.session : one.session + 2].tolist()
             trace = [(time or 0, events) for time, events in found.traces.steps(one.session)]
             who = {"tenant": found.tenants[one.session], "session": found.ids[one.session]}
             yield who, trace, found.turns[begin:end].tolist()
+
+
+def _with_lists(part: Path, table: pa.Table) -> pa.Table:
+    """``table`` with its column events, as a scan copies it from any log, as lists of names."""
+    from aimds.errors import DataError
+    from aimds.jobs.scan.columns import is_events
+    from aimds.jobs.scan.convert import as_events, plain
+
+    place = table.schema.get_field_index("events")
+    if place < 0:
+        return table
+    column = plain(table.column(place).combine_chunks())
+    if not is_events(column.type):
+        raise DataError(part, f"has a column events of type {column.type}, expected lists of names or text")
+    return table.set_column(place, "events", as_events(column))
+
+
+def _without_events(
+    policy: TracePolicy,
+    parts: Sequence[Path],
+    tables: Sequence[pa.Table],
+    found: Sessions,
+    broken: set[int],
+    wanted: str,
+) -> None:
+    """Say which events of ``policy`` files lack; a session that a scan, which saw them, found broken is not kept."""
+    import numpy as np
+
+    from aimds.errors import DataError
+    from aimds.ltl.sessions import EVENTS
+
+    foreign = ", ".join(name for name in found.traces.names if name not in EVENTS)
+    lacks = ["events" not in table.column_names for table in tables]
+    if not foreign or not any(lacks):
+        return
+    first = parts[lacks.index(True)]
+    problem = f"has no column events, and {policy.name} speaks of {foreign}; aimds scan --carry events keeps them"
+    lacking = np.repeat(lacks, [table.num_rows for table in tables])[found.rows]
+    named = np.concatenate([_naming(policy, table) for table in tables])[found.rows]
+    session = np.repeat(np.arange(len(found.traces)), np.diff(found.traces.offsets))
+    for one in sorted({*session[lacking].tolist()} & {*session[named].tolist()} - broken):
+        if not wanted or found.ids[one] == wanted:
+            raise DataError(first, f"{problem}: session {found.ids[one]}, recorded as broken, cannot be explained")
+    typer.echo(visible(f"note: {first} {problem}, here they never happened", LINE), err=True)
+
+
+def _naming(policy: TracePolicy, table: pa.Table) -> Flags:
+    """Which rows name ``policy`` among their violations, bool (N,)."""
+    import numpy as np
+
+    from aimds.ltl.sessions import given
+
+    if "violations" not in table.column_names:
+        return np.zeros(table.num_rows, np.bool_)
+    return given(table.column("violations"), [policy.name]) > 0

@@ -97,7 +97,8 @@ def _is_count(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or _is_text(kind)
 
 
-def _is_events(kind: pa.DataType) -> bool:
+def is_events(kind: pa.DataType) -> bool:
+    """Whether a column of this type can name events."""
     t = pa.types
     listed = t.is_list(kind) or t.is_large_list(kind)
     return _is_text(_values(kind.value_type)) if listed else _is_text(kind)
@@ -116,7 +117,7 @@ _ACCEPTS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "channel": (_is_text, "text"),
     "turn": (_is_count, "a number"),
     "request_id": (_is_name, "text or a number"),
-    "events": (_is_events, "lists of names, or text: a list in JSON, or names parted by spaces"),
+    "events": (is_events, "lists of names, or text: a list in JSON, or names parted by spaces"),
 }
 
 

@@ -161,7 +161,8 @@ def _as_channel(array: pa.Array, notes: dict[int, str]) -> pa.Array:
     return schema.enum(schema.CHANNELS, codes)
 
 
-def _as_events(array: pa.Array) -> pa.Array:
+def as_events(array: pa.Array) -> pa.Array:
+    """Lists of names, or text that is a list in JSON or names parted by spaces, as list<string>."""
     if not pa.types.is_nested(array.type):
         return pa.array([_listed(value) for value in _words(array)], _EVENTS)
     sizes = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
@@ -186,7 +187,7 @@ _CONVERT: dict[str, Callable[[pa.Array], pa.Array]] = {
     "request_id": _as_id,
     "ts": _as_time,
     "turn": _as_turn,
-    "events": _as_events,
+    "events": as_events,
 }
 
 

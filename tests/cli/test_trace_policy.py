@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -94,13 +96,65 @@ def test_sessions_of_a_file_are_explained_and_their_certificates_pass_the_checke
     ]
     file = write(tmp_path / "v.parquet", rows)
     shown = run("policy", "explain", "no_tool_after_injection", "--verdicts", file)
-    assert "tenant acme-test, session [b]s⟨U+001B⟩" in shown.stdout
+    assert "tenant acme-test, session [b]s⟨U+001B⟩: no_tool_after_injection is broken" in shown.stdout
     assert "broken at turn 6" in shown.stdout
     assert "1 session breaks" in shown.stdout
     assert run("policy", "explain", "no_tool_after_injection", "--verdicts", file.parent).stdout == shown.stdout
     (one,) = json.loads(run("policy", "explain", "no_tool_after_injection", "--verdicts", file, "--json").stdout)
     assert one["certificate"]["turns"] == [4, 6]
     assert run("policy", "explain", "no_tool_after_injection", "--verdicts", file, "--session", "other").exit_code == 0
+
+
+def test_a_session_whose_events_the_verdicts_lack_does_not_pass_for_kept(tmp_path: Path) -> None:
+    own = mine(tmp_path, "G (a -> G !b)", "G (channel.tool -> G !b)")
+    own.write_text(own.read_text().replace('"a; -', '"channel.tool; -'))
+    rows = [
+        row(0, session_id="s1", turn=0, channel="tool"),
+        row(1, session_id="s1", turn=1, violations=["mine"]),
+        row(2, session_id="s2", turn=0, channel="tool"),
+    ]
+    asked = ("policy", "explain", "mine", "-f", own, "--verdicts")
+    file = write(tmp_path / "v.parquet", rows)
+    for more in ([], ["--session", "s1"], ["--json"]):
+        found = run(*asked, file, *more)
+        assert isinstance(found.exception, DataError)
+        assert "has no column events, and mine speaks of b; aimds scan --carry events keeps them" in str(
+            found.exception
+        )
+        assert "session s1" in str(found.exception)
+    other = run(*asked, file, "--session", "s2")
+    assert other.exit_code == 0
+    assert "note: " in other.stderr
+    assert "speaks of b; aimds scan --carry events keeps them, here they never happened" in other.stderr
+
+    table = pq.read_table(file)
+    pq.write_table(table.append_column("events", pa.array([[], ["b"], None], pa.list_(pa.string()))), file)
+    carried = run(*asked, file)
+    assert carried.exit_code == 1
+    assert "session s1: mine is broken at turn 1" in carried.stdout
+    assert carried.stderr == ""
+
+
+@pytest.mark.parametrize("events", [pa.array(["", "b c"]), pa.array([None, '["b"]'], pa.large_string())])
+def test_events_carried_as_text_are_read_as_a_scan_reads_them(tmp_path: Path, events: pa.Array) -> None:
+    own = mine(tmp_path, "G (a -> G !b)", "G !b")
+    own.write_text(own.read_text().replace('["a; -"]', '["a"]'))
+    file = write(tmp_path / "v.parquet", [row(0), row(1)])
+    pq.write_table(pq.read_table(file).append_column("events", events), file)
+    found = run("policy", "explain", "mine", "-f", own, "--verdicts", file)
+    assert found.exit_code == 1
+    assert "is broken at turn 1" in found.stdout
+    pq.write_table(pq.read_table(file).drop_columns("events").append_column("events", pa.array([0, 1])), file)
+    error = run("policy", "explain", "mine", "-f", own, "--verdicts", file).exception
+    assert isinstance(error, DataError)
+    assert "has a column events of type int64, expected lists of names or text" in str(error)
+
+
+def test_verdicts_without_events_are_enough_for_a_policy_that_asks_for_none_of_its_own(tmp_path: Path) -> None:
+    file = write(tmp_path / "v.parquet", [row(0, violations=["unjudged_is_not_allowed"])])
+    found = run("policy", "explain", "unjudged_is_not_allowed", "--verdicts", file)
+    assert found.exit_code == 0
+    assert found.stderr == ""
 
 
 def test_a_certificate_of_typed_steps_passes_the_checker() -> None:
