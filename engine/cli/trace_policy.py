@@ -47,6 +47,9 @@ def examples(
 ) -> None:
     """Try each policy on its examples. Exit code 0: all come out as they say; 1: some do not; 2: bad file."""
     policies = load(file)
+    for policy in policies.policies:
+        for example in policy.examples:
+            _strangers(policies, example.key, example.steps)
     wrong = {example.key for policy in policies.policies for example in policy.wrong()}
     rows = [
         {"policy": policy.name, "example": example.text, "expected": example.holds, "ok": example.key not in wrong}
@@ -84,12 +87,13 @@ def explain(
     from aimds.ltl.certificate import certificate
     from aimds.ltl.explain import explain as words
 
-    policy = load(file)[name]
+    policies = load(file)
+    policy = policies[name]
     if bool(steps) == (verdicts is not None):
         raise typer.BadParameter("give either --steps or --verdicts")
     found: list[dict[str, Any]] = []
     count = 0
-    for who, trace, turns in _typed(steps) if steps else _read(policy, verdicts, session):
+    for who, trace, turns in _typed(policies, steps) if steps else _read(policy, verdicts, session):
         count += 1
         if len(found) < limit:
             proof = certificate(policy.formula, trace, turns)
@@ -211,7 +215,16 @@ def _show(where: str, error: Any) -> None:
         typer.echo("  " + caret[len(line) - len(line.lstrip()) :], err=True)
 
 
-def _typed(steps: str) -> Iterator[tuple[dict[str, Any], Steps, list[int]]]:
+def _strangers(policies: TracePolicies, where: str, steps: Steps) -> None:
+    """Say which events at ``where`` nothing else knows: misspelt, they leave every policy kept."""
+    from aimds.ltl.sessions import EVENTS
+
+    for name in sorted({name for _, events in steps for name in events} - {*policies.names, *EVENTS}):
+        said = f"note: {where}: {name} stands in no formula of these policies and is no event of a verdict"
+        typer.echo(visible(said, LINE), err=True)
+
+
+def _typed(policies: TracePolicies, steps: str) -> Iterator[tuple[dict[str, Any], Steps, list[int]]]:
     from aimds.errors import ConfigError
     from aimds.ltl.examples import read_steps
     from aimds.ltl.traces import TraceError
@@ -222,6 +235,7 @@ def _typed(steps: str) -> Iterator[tuple[dict[str, Any], Steps, list[int]]]:
         raise ConfigError(
             "--steps", steps, f"steps as in 'threat_detected @0; allowed @2s' ({error.problem})"
         ) from None
+    _strangers(policies, "--steps", trace)
     yield {"tenant": None, "session": None}, trace, list(range(len(trace)))
 
 

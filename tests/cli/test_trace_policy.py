@@ -58,6 +58,20 @@ def test_an_example_that_fails_is_marked_and_the_exit_code_is_1(tmp_path: Path) 
     assert [one["ok"] for one in content["examples"]] == [False, True]
 
 
+def test_an_event_that_nothing_knows_is_named(tmp_path: Path) -> None:
+    file = mine(tmp_path, '"a; -"', '"a allowed; bb"')
+    text = "bb stands in no formula of these policies and is no event of a verdict"
+    for more in ([], ["--json"]):
+        tried = run("policy", "test", file, *more)
+        assert tried.exit_code == 0
+        assert tried.stderr == f"note: policies.mine.holds[0]: {text}\n"
+    typed = run("policy", "explain", "mine", "-f", file, "--steps", "a; flagged bb")
+    assert typed.exit_code == 0
+    assert typed.stderr == f"note: --steps: {text}\n"
+    assert run("policy", "explain", "mine", "-f", file, "--steps", "a; flagged b").stderr == ""
+    assert run("policy", "test").stderr == ""
+
+
 def test_check_knows_both_kinds_of_files(tmp_path: Path) -> None:
     assert "policies over sessions: 1" in run("policy", "check", mine(tmp_path)).stdout
     assert json.loads(run("policy", "check", mine(tmp_path), "--json").stdout)["states"] == {"mine": 3}
