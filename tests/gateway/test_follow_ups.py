@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from waiting import until
 
 from aimds.gateway import notifications
 from aimds.gateway.follow_ups import ASIDE, FollowUp, FollowUps, level_of
@@ -29,14 +30,6 @@ def run(test: Callable[[FollowUps, list[str]], Coroutine[Any, Any, None]], **opt
 
     asyncio.run(go())
     return made
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    for _ in range(5000):
-        if condition():
-            return
-        await asyncio.sleep(0.002)
-    raise AssertionError("never")
 
 
 def value(made: FollowUps, name: str, **labels: str) -> float:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from desk import ATTACK, BOOM, Fake, ndjson
 from live import INSECURE, live
+from waiting import until
 
 from aimds.errors import DeviceLost
 from aimds.gateway.frames import Setup
@@ -55,12 +56,6 @@ def running(
             await judges.close()
 
     asyncio.run(run())
-
-
-async def until(condition: Callable[[], bool], patience_s: float = 60.0) -> None:
-    async with asyncio.timeout(patience_s):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def pids(judges: Judges, count: int = 1) -> list[int]:

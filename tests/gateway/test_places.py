@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from live import live
 from quic import Client, Running, body, ca, first_datagrams, running, server_certificate
 from test_network import network
+from waiting import until
 
 from aimds.errors import ConfigError
 from aimds.gateway import accepting
@@ -202,12 +203,6 @@ def test_over_tcp_one_more_is_told_so_whatever_it_asks_and_let_in_when_another_h
         assert one.screen("a", context=context)[0] == 200
         second.close()
         one.call(until(lambda: len(places) == 0))
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def test_over_tcp_and_quic_an_address_has_its_places_together(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from desk import ATTACK, Fake
 from live import INSECURE, live
 from review_cases import case
+from waiting import until
 
 from aimds import data
 from aimds.errors import DataError
@@ -139,13 +140,6 @@ def test_key_set_and_log_for_which_there_was_no_room_are_looked_after_once_there
     class Keys(Jwks):
         def refresh(self, now: float) -> None:
             reads.append(now)
-
-    async def until(condition: Callable[[], Any]) -> None:
-        for _ in range(5000):
-            if condition():
-                return
-            await asyncio.sleep(0.002)
-        raise AssertionError("never")
 
     async def test() -> None:
         follow_ups = FollowUps(Metrics(), config=SchedulingConfig(capacity=1, at_once=1), say=said.append)

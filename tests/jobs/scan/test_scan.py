@@ -316,6 +316,10 @@ def test_settings_that_make_no_sense_name_themselves(tmp_path: Path) -> None:
         scan("x", Path("s3://bucket"))
 
 
+def die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("moment", ["before the record", "before the parts are deleted", "while forgetting"])
 def test_a_scan_that_dies_between_two_steps_of_finishing_ends_with_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -324,9 +328,6 @@ def test_a_scan_that_dies_between_two_steps_of_finishing_ends_with_the_same_byte
 
     path = log(tmp_path / "a.parquet", 100)
     scan(path, tmp_path / "whole")
-
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         if moment == "before the record":
@@ -353,9 +354,6 @@ def test_a_unit_of_other_rows_than_the_file_has_there_is_done_again(
 
     path = log(tmp_path / "a.parquet", 100)
     scan(path, tmp_path / "whole")
-
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(Memory, "finish", die)
