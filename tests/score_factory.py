@@ -51,6 +51,7 @@ def scores(
         pattern_code=np.zeros(n, np.int8),
         rules=rules,
         decoded=np.zeros(n, np.bool_),
+        hidden=np.zeros(n, np.bool_),
         untrusted=rng.random(n) < untrusted,
         units=np.ones(n),
     )

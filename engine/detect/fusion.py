@@ -55,6 +55,8 @@ CONTRAST_SHARE = 0.55
 CERTAIN = 0.9
 """A signature of this strength leaves no reasonable doubt: it counts alike in texts of any length, and whatever the
 encoder says."""
+HIDDEN_ODDS = 5.0
+"""How much likelier text under a cipher is to be an attack: its p-values are divided by this (docs/design/0011)."""
 SMALLEST_P = 1e-300
 HARMFUL = CODES["harmful_request"]
 INDIRECT = CODES["indirect_injection"]
@@ -69,18 +71,19 @@ _SEVERE = np.array([threat.impact if code else 0.0 for code, threat in enumerate
 class StageScores:
     """What the stages found, B rows.
 
-    ``attack``, ``indirect``, ``harmful`` float32 (B,): highest head score over the row's windows · ``type_code`` int8
-    (B,): type of the window with the highest attack score · ``margin`` float32 (B,) and ``pattern_code`` int8 (B,): the
-    best pattern · ``rules`` float32 (B, T): strength per threat type · ``decoded`` bool (B,): the highest attack score
-    is in a decoded view and the text as written shows nothing of it · ``untrusted`` bool (B,): tool or document text ·
-    ``deep`` float32 (B,): attack margin of the encoder, -inf where it did not look, None in a profile without it ·
-    ``exemplars`` float64 (B,): p-value of being that much nearer to taught attacks than to benign text, None if nothing
-    was taught · ``probe`` float64 (B,): the same in the states of the encoder, 1 where it did not look, None if nothing
-    was taught or nothing looks; it has no say in texts longer than one · ``units`` float64 (B,): how many texts of
-    ordinary length the row is as long as (UNIT_WINDOWS), at least 1 · ``local`` float64 (B,): p-value of what the
-    stages find together in one window, ``contrast`` float64 (B,): of its standing out from the rest of the row, and
-    ``local_code`` int8 (B,): that window's type; for rows longer than one (`aimds.detect.agreement`), None before there
-    are tails.
+    ``attack``, ``indirect``, ``harmful`` float32 (B,): highest head score over the row's windows · ``type_code``
+    int8 (B,): type of the window with the highest attack score · ``margin`` float32 (B,) and ``pattern_code`` int8
+    (B,): the best pattern · ``rules`` float32 (B, T): strength per threat type · ``decoded`` bool (B,): the highest
+    attack score is in a decoded view and the text as written shows nothing of it · ``hidden`` bool (B,): such a
+    view of a cipher or code that has no other use · ``untrusted`` bool (B,): tool or document text · ``deep``
+    float32 (B,): attack margin of the encoder, -inf where it did not look, None in a profile without it ·
+    ``exemplars`` float64 (B,): p-value of being that much nearer to taught attacks than to benign text, None if
+    nothing was taught · ``probe`` float64 (B,): the same in the states of the encoder, 1 where it did not look,
+    None if nothing was taught or nothing looks; it has no say in texts longer than one · ``units`` float64 (B,):
+    how many texts of ordinary length the row is as long as (UNIT_WINDOWS), at least 1 · ``local`` float64 (B,):
+    p-value of what the stages find together in one window, ``contrast`` float64 (B,): of its standing out from the
+    rest of the row, and ``local_code`` int8 (B,): that window's type; for rows longer than one
+    (`aimds.detect.agreement`), None before there are tails.
     """
 
     attack: F32
@@ -91,6 +94,7 @@ class StageScores:
     pattern_code: Codes
     rules: F32
     decoded: npt.NDArray[np.bool_]
+    hidden: npt.NDArray[np.bool_]
     untrusted: npt.NDArray[np.bool_]
     units: F64
     deep: F32 | None = None
@@ -256,6 +260,8 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
         _spend(by_type, alone[stage], code, shared[0].get(stage, 0.0), shared[1].get(stage, 0.0), stages.untrusted)
     if stages.local_code is not None and "local" in alone:  # absent where no row is longer than one text
         _spend(by_type, alone["local"], stages.local_code, 1.0, 1.0, stages.untrusted)
+    if rowwise.any_above(stages.hidden, 0):
+        by_type[stages.hidden] /= HIDDEN_ODDS
     liked = None
     if stages.deep is not None:
         certain = stages.rules[hits, types] >= np.float32(CERTAIN)

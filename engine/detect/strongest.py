@@ -12,6 +12,7 @@ from aimds.detect.evidence import Evidence
 from aimds.detect.features import Windows, highest
 from aimds.detect.fusion import StageScores
 from aimds.detect.normalize import Views
+from aimds.detect.normalize.unwrap import KINDS
 from aimds.detect.patterns import Bank, Matches
 from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
 from aimds.taxonomy import CODES, THREATS
@@ -21,6 +22,12 @@ F64 = npt.NDArray[np.float64]
 
 NOTHING_PLAIN = 0.05
 """Above this p-value of the attack head the text as written shows nothing of what was found in a decoded view."""
+HIDING = frozenset({
+    "rot13", "caesar", "atbash", "reversed", "upside_down", "morse", "nato", "pig_latin", "tags", "variation_selectors",
+    "ordinal", "braille", "rot47", "polybius", "bacon",
+})  # fmt: skip
+"""What a decoded view is made from that neither people nor programs write for its own sake (docs/design/0011)."""
+_HIDES = np.array([kind in HIDING for kind in KINDS])
 _FIRST_UNTRUSTED = min(CHANNELS.index(name) for name in UNTRUSTED_CHANNELS)
 _HEADS = (ATTACK, INDIRECT, HARMFUL, FIRST_TYPE)
 
@@ -64,6 +71,7 @@ def combine(
         plain = np.flatnonzero(views.depths[pieces.view] == 0)
         written = highest(np.ascontiguousarray(logits[plain, ATTACK]), pieces.row[plain], rows)
         decoded &= tail.p_value(written) > NOTHING_PLAIN
+    hidden = decoded & _HIDES[views.kinds[pieces.view[best]]] if rowwise.any_above(decoded, 0) else decoded
     local, contrast, local_code = None, None, None
     if tail is not None:
         local, contrast, local_code = _local(classifier, views, pieces, logits, matches.margin, found, untrusted, units)
@@ -76,6 +84,7 @@ def combine(
         pattern_code=pattern_code,
         rules=strengths,
         decoded=decoded,
+        hidden=hidden,
         untrusted=untrusted,
         units=units,
         local=local,

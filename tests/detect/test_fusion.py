@@ -44,6 +44,7 @@ def stages(n: int = 1, **changes: object) -> fusion.StageScores:
         "pattern_code": np.zeros(n, np.int8),
         "rules": np.zeros((n, len(THREATS)), np.float32),
         "decoded": np.zeros(n, np.bool_),
+        "hidden": np.zeros(n, np.bool_),
         "untrusted": np.zeros(n, np.bool_),
         "units": np.ones(n),
     }
@@ -106,6 +107,19 @@ def test_an_attack_seen_only_after_decoding_is_obfuscation() -> None:
     fused = fusion.fuse(MODEL, stages(attack=np.array([6], np.float32), decoded=np.array([True])))
     assert THREATS[fused.threat[0]] == "obfuscation"
     assert fused.scores[0, CODES["jailbreak"]] == pytest.approx(fused.scores[0, CODES["obfuscation"]])
+
+
+@pytest.mark.parametrize("model", [MODEL, WITH_ENCODER], ids=["fast", "with encoder"])
+def test_what_is_hidden_under_a_cipher_is_as_rare_as_something_more_conspicuous_in_the_open(model: Classifier) -> None:
+    score = {"attack": np.full(2, 1.8, np.float32), "harmful": np.full(2, 1.0, np.float32)}
+    if model is WITH_ENCODER:
+        score["deep"] = np.full(2, -2.0, np.float32)
+    fused = fusion.fuse(model, stages(2, hidden=np.array([False, True]), **score))
+    assert 0.01 < fused.p_value[0] < 0.2
+    assert fused.p_value[1] < fused.p_value[0] / 2
+    assert fused.p_harmful[1] == fused.p_harmful[0], "hiding is no request for harmful content"
+    if model is MODEL:
+        assert fused.p_value[1] == fused.p_value[0] / fusion.HIDDEN_ODDS
 
 
 def test_harmful_requests_never_move_the_p_value() -> None:

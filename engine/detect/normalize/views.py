@@ -32,7 +32,7 @@ Offsets = npt.NDArray[np.int64]
 MAX_ROW_BYTES = 1 << 30
 """Places in a row are int32, and decoding and folding may make it longer."""
 NON_ASCII = int(Flag.NON_ASCII)
-COVERED = {"base32": 4, "nato": 16}
+COVERED = {"base32": 4, "nato": 16, "bacon": 8}
 """Encodings whose digits look like words: once read, they are blanks in the row itself, or stages that read words would
 judge the encoding instead of what it says. With the bytes that stand behind one decoded byte at most; what spans more
 stands between two encoded runs."""

@@ -75,6 +75,12 @@ def test_a_hidden_attack_becomes_a_view(hidden: str, kind: str) -> None:
     assert b"ignore all previous instructions" in views.values[views.offsets[1] :].tobytes()
 
 
+def test_groups_that_were_read_are_blank_in_the_row_itself_since_their_letters_say_nothing() -> None:
+    row = source(f"Read this: {in_bacon(ATTACK, 'AB')}").values
+    views = normalize(row, np.array([0, len(row)], np.int64))
+    assert views.values[: views.offsets[1]].tobytes().split() == [b"read", b"this:"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
