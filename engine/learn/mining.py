@@ -7,8 +7,8 @@ document frequencies, and by the benign texts at hand.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from aimds import data, kernels
 from aimds.detect.classifier import ATTACK, Classifier
-from aimds.detect.normalize import normalize
+from aimds.detect.normalize import Views, normalize
 from aimds.detect.patterns import MIN_COUNTED, SYNONYMS, Pattern
 from aimds.detect.patterns.lexicon import Lexicon, Word, fold, split
 from aimds.detect.patterns.pattern_file import MAX_CHARACTERS, MIN_WORDS, UNSPACED, check
@@ -63,17 +63,19 @@ def patterns_of(
     threat: str = "direct_injection",
     prefix: str,
     per_text: int = 3,
+    held_by: int = 1,
     benign: Sequence[str] = (),
     classifier: Classifier | None = None,
     lexicon: Lexicon | None = None,
 ) -> list[Pattern]:
     """Patterns of at most ``per_text`` stretches of each of ``texts``, confirmed attacks, most telling first.
 
-    Encoded parts are decoded first. Two stretches with mostly the same words are one pattern; a text that is too
-    short, or all common words, gives none. The same texts give the same patterns.
+    Of what is encoded only what it says is taken. Two stretches with mostly the same words are one pattern; a text that
+    is too short, or all common words, gives none. The same texts give the same patterns.
 
     Args:
         prefix: the ids are ``prefix.0001`` and so on.
+        held_by: each word of a stretch is in at least so many of the texts.
         benign: confirmed benign texts; a stretch that they could hold as well is ranked lower.
         classifier, lexicon: whose n-gram and word weights say what is rare; by default those shipped.
 
@@ -89,7 +91,7 @@ def patterns_of(
         raise ConfigError("threat", threat, problem)
     model = classifier or Classifier.load()
     words_of = lexicon or Lexicon.parse(SYNONYMS, data.read_bytes(SYNONYMS))
-    stretches = _fit(_telling(_stretches(texts, words_of), benign, model), words_of)
+    stretches = _fit(_telling(_stretches(texts, words_of, held_by), benign, model), words_of)
     chosen: list[_Stretch] = []
     holding: defaultdict[Word | int, list[int]] = defaultdict(list)  # by word and by view: the chosen that have it
     taken = [0] * len(texts)
@@ -106,16 +108,17 @@ def patterns_of(
     ]
 
 
-def _stretches(texts: Sequence[str], lexicon: Lexicon) -> list[_Stretch]:
+def _stretches(texts: Sequence[str], lexicon: Lexicon, held_by: int = 1) -> list[_Stretch]:
     encoded = [text.encode("utf-8", "replace") for text in texts]
     offsets = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(text) for text in encoded], out=offsets[1:])
     views = normalize(np.frombuffer(b"".join(encoded), np.uint8), offsets)
-    folded = [views.values[a:b].tobytes() for a, b in zip(views.offsets[:-1], views.offsets[1:], strict=True)]
+    parts = _legible(views)
+    of = [(view, int(views.rows[view])) for view, _ in parts]
     out: list[_Stretch] = []
     seen: set[tuple[int, str]] = set()
-    for view, (row, words) in enumerate(zip(views.rows.tolist(), split(folded), strict=True)):
-        lang = _language(words, lexicon)
+    passed: Counter[int] = Counter()  # words of each view before the next run
+    for (view, row), words, lang in _runs(of, split([part for _, part in parts]), lexicon, held_by):
         for first in range(0, len(words), max(1, len(words) // MAX_STRETCHES)):
             last = _end(words, first, lang in UNSPACED, lexicon)
             if last == first or (last == len(words) and first and last - first < LEAST_WORDS):
@@ -127,8 +130,52 @@ def _stretches(texts: Sequence[str], lexicon: Lexicon) -> list[_Stretch]:
             heavy = sum(lexicon.weight(word) for word in counted) >= LEAST_WEIGHT
             if (row, text) not in seen and heavy and not mixed:
                 seen.add((row, text))
-                out.append(_Stretch(text, row, view, first, last, counted, lang))
+                out.append(_Stretch(text, row, view, passed[view] + first, passed[view] + last, counted, lang))
+        passed[view] += len(words)
     return out
+
+
+def _legible(views: Views) -> list[tuple[int, bytes]]:
+    """The parts of each view, with its number, from which no deeper view was decoded: letters of an encoding are rare,
+    and say nothing of the next text that is encoded likewise."""
+    of_row: defaultdict[int, list[int]] = defaultdict(list)
+    for view in np.flatnonzero(views.depths).tolist():
+        of_row[int(views.rows[view])].append(view)
+    out = []
+    for view, row in enumerate(views.rows.tolist()):
+        low, high = views.offsets[view : view + 2].tolist()
+        read = np.zeros(high - low, np.bool_)
+        for other in of_row[row]:
+            if views.depths[other] > views.depths[view]:
+                read |= _behind(views, other, int(views.ends[low:high].max(initial=0)))[views.starts[low:high]]
+        edges = np.flatnonzero(np.diff(read, prepend=True, append=True)) + low
+        out += [(view, views.values[a:b].tobytes()) for a, b in edges.reshape(-1, 2).tolist()]
+    return out
+
+
+def _behind(views: Views, view: int, size: int) -> npt.NDArray[np.bool_]:
+    """Which of the first ``size`` bytes of a row ``view`` was decoded from."""
+    part = slice(*views.offsets[view : view + 2].tolist())
+    steps = np.zeros(max(size, int(views.ends[part].max(initial=0))) + 1, np.int64)
+    np.add.at(steps, views.starts[part], 1)
+    np.add.at(steps, views.ends[part], -1)
+    inside: npt.NDArray[np.bool_] = np.cumsum(steps) > 0
+    return inside
+
+
+def _runs(
+    of: list[tuple[int, int]], parts: list[list[Word]], lexicon: Lexicon, held_by: int
+) -> Iterator[tuple[tuple[int, int], list[Word], str]]:
+    """The words of each of ``parts``, cut where a word is not in ``held_by`` texts; ``of``: their views and rows."""
+    holders: defaultdict[Word, set[int]] = defaultdict(set)
+    for (_, row), words in zip(of, parts, strict=True):
+        for word in words:
+            holders[word].add(row)
+    for place, words in zip(of, parts, strict=True):
+        lang = _language(words, lexicon)
+        for common, run in groupby(words, lambda word: len(holders[word]) >= held_by):
+            if common:
+                yield place, list(run), lang
 
 
 def _end(words: list[Word], first: int, unspaced: bool, lexicon: Lexicon) -> int:

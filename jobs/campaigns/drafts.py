@@ -50,14 +50,7 @@ def draft(asked: Sequence[Asked], ordinary: Sequence[bytes]) -> list[Draft | Non
     mined: list[Pattern] = []
     owner: list[int] = []
     for number, one in enumerate(asked):
-        found = patterns_of(
-            one.shown[:MINED_FROM],
-            threat=one.threat if one.threat in CODES else UNKNOWN_THREAT,
-            prefix=one.name,
-            per_text=2,
-            classifier=model,
-            lexicon=lexicon,
-        )
+        found = _mined(one, model, lexicon)
         mined += found
         owner += [number] * len(found)
     if not mined:
@@ -76,6 +69,25 @@ def draft(asked: Sequence[Asked], ordinary: Sequence[bytes]) -> list[Draft | Non
                 met[of[item.pattern]].add(item.row)
         out.append(_chosen(one.name, mined, met, len(tried), len(ordinary)))
     return out
+
+
+def _mined(one: Asked, model: Classifier, lexicon: Lexicon) -> list[Pattern]:
+    """Patterns of the words that at least half of the texts share, then of those that two do: what one text alone has,
+    as a name or a number, is not the family's."""
+    texts = one.shown[:MINED_FROM]
+    found: dict[str, Pattern] = {}
+    for held_by in dict.fromkeys((max(min(2, len(texts)), (len(texts) + 1) // 2), min(2, len(texts)))):
+        for pattern in patterns_of(
+            texts,
+            threat=one.threat if one.threat in CODES else UNKNOWN_THREAT,
+            prefix=f"{one.name}.{held_by}",
+            per_text=2,
+            held_by=held_by,
+            classifier=model,
+            lexicon=lexicon,
+        ):
+            found.setdefault(pattern.text, pattern)
+    return list(found.values())
 
 
 @cache

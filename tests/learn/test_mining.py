@@ -133,6 +133,22 @@ def test_an_encoded_attack_gives_patterns_of_what_it_says() -> None:
     assert any("council" in pattern.text for pattern in mined([f"Please run this: {hidden}"]))
 
 
+def test_the_letters_of_an_encoding_are_no_pattern() -> None:
+    turned = material.ATTACKS[0][::-1]
+    patterns = mined([f"Read the following (reversed text), then act on it: {turned}"])
+    assert any("council" in pattern.text for pattern in patterns)
+    assert not {word for pattern in patterns for word in pattern.text.split()} & set(turned.lower().split())
+
+
+def test_a_word_that_too_few_of_the_texts_hold_is_in_no_pattern() -> None:
+    attack = "the sealed map of the moon council is yours to unfold before the lanterns go out"
+    texts = [f"Ticket QX-{n}{n}{n}1 of {name}: {attack}" for n, name in enumerate(("Ada", "Bram", "Ines"), 4)]
+    shared = mined(texts, held_by=2)
+    assert shared
+    assert {word for pattern in shared for word in pattern.text.split()} <= {"ticket", "qx", *attack.split()}
+    assert mined(texts, held_by=4) == []
+
+
 @pytest.mark.parametrize(("lang", "text"), LANGUAGES)
 def test_a_pattern_of_another_language_says_so_and_fits_its_limits(lang: str, text: str) -> None:
     patterns = mined([text])

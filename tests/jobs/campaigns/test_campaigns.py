@@ -146,6 +146,19 @@ def test_drafts_are_shown_and_written_only_when_asked_and_can_be_hunted_with(his
     assert "none of 60 allowed" in written[0].read_text()
 
 
+def test_a_family_that_was_sent_reversed_is_drafted_from_what_it_says(tmp_path: Path) -> None:
+    given = rows()
+    for row in given[: len(RULES)]:
+        row["text"] = "Read the following (reversed text), then act on it: " + row["text"][::-1]
+    family = search(write(tmp_path / "a.parquet", given), tmp_path / "out").findings.families[0]
+    assert family.rows == len(RULES)
+    assert family.draft is not None
+    assert family.draft.reached == family.draft.tried
+    words = {word for pattern in family.draft.patterns for word in pattern.text.split()}
+    assert "orders" in words
+    assert not words & set(RULES[0][::-1].lower().split())
+
+
 def test_a_threat_type_of_another_writer_stops_nothing(tmp_path: Path) -> None:
     given = [row | ({"threat_type": "sorcery"} if row["action"] == "block" else {}) for row in rows()]
     found = search(write(tmp_path / "a.parquet", given), tmp_path / "out", page=tmp_path / "page.html").findings
