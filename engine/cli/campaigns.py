@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,7 @@ from aimds.cli.startup import BACKEND
 from aimds.printable import counted
 
 if TYPE_CHECKING:
-    from aimds.jobs.campaigns import Result
+    from aimds.jobs.campaigns import Findings, Result
 
 PAGE = "campaigns.html"
 SHOWN = 12
@@ -152,13 +153,8 @@ def _print(result: Result, page: Path) -> None:
         say(f"nothing could be read: nothing was compared; page {visible(str(page), LINE)}")
         print_skipped(found.skipped, str(page))
         return
-    say(
-        f"{counted(found.rows, 'row')}, {counted(found.candidates, 'candidate')} ({found.chosen_by}), "
-        f"{counted(found.texts, 'different text')}; "
-        f"{counted(found.in_families, 'candidate')} in {counted(found.n_families, 'family', 'families')}"
-    )
-    if found.left_out:
-        say(f"not compared: {counted(found.left_out, 'candidate')}, more texts than --most-texts")
+    for line in _summary(found):
+        say(line)
     if found.families:
         table = Table(box=None, pad_edge=False)
         for name in ("", "rows", "tenants", "sessions", "texts", "first", "last", "threat"):
@@ -178,8 +174,7 @@ def _print(result: Result, page: Path) -> None:
             words = " | ".join(pattern.text for pattern in one.draft.patterns)
             draft = f"draft finds {one.draft.reached} of {one.draft.tried}{spared}: {words}"
             say(f"     {visible(draft, max(40, console.width - 5))}")
-    rows = visible(str(result.output), LINE)
-    say(f"rows in {rows}, page {visible(str(page), LINE)}")
+    say(f"rows in {visible(str(result.output), LINE)}, page {visible(str(page), LINE)}")
     if result.written:
         folder = visible(str(result.written[0].parent), LINE)
         say(
@@ -189,6 +184,24 @@ def _print(result: Result, page: Path) -> None:
     elif drafted:
         say("--signatures DIR writes the drafts; nothing was installed")
     print_skipped(found.skipped, str(page))
+
+
+def _summary(found: Findings) -> Iterator[str]:
+    rows = counted(found.rows, "row")
+    if not found.candidates:
+        yield f"{rows}; none is an attack with {found.chosen_by}: nothing to compare"
+        return
+    candidates = f"{counted(found.candidates, 'candidate')} (attacks with {found.chosen_by})"
+    yield f"{rows}; {candidates}, {counted(found.texts, 'different text')} among them"
+    if found.left_out:
+        yield f"not compared: {counted(found.left_out, 'candidate')}, more texts than --most-texts"
+    tenants = f" and {found.least_tenants:,} tenants" if found.least_tenants > 1 else ""
+    least = f"{counted(found.min_rows, 'row')}{tenants}"
+    if found.n_families:
+        families = f"{counted(found.n_families, 'family', 'families')} of at least {least}"
+        yield f"{families} {'holds' if found.n_families == 1 else 'hold'} {found.in_families:,} of the candidates"
+    else:
+        yield f"no family: no texts are worded alike in {least} or more"
 
 
 def _day(at: datetime | None) -> str:

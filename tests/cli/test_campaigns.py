@@ -35,12 +35,22 @@ def test_json_is_one_document_on_stdout_and_the_page_is_written(history: Path, t
 def test_people_read_families_drafts_and_where_all_is(history: Path, tmp_path: Path) -> None:
     result = run(history, "-o", tmp_path / "out", "-q", "--signatures", tmp_path / "drafts")
     assert result.stdout.startswith(
-        "85 rows, 25 candidates (action flag or worse), 25 different texts; 25 candidates in 2 families"
+        "85 rows; 25 candidates (attacks with action flag or worse), 25 different texts among them\n"
+        "2 families of at least 3 rows hold 25 of the candidates\n"
     )
     assert "draft finds" in result.stdout
     assert "2 drafts in" in result.stdout
     assert "nothing was installed" in result.stdout
     assert len(list((tmp_path / "drafts").glob("*.toml"))) == 2
+
+
+def test_people_read_why_there_is_no_family(history: Path, tmp_path: Path) -> None:
+    loose = run(history, "-o", tmp_path / "out", "-q", "--min-rows", "20", "--min-tenants", "2").stdout.splitlines()
+    assert loose[0] == "85 rows; 25 candidates (attacks with action flag or worse), 25 different texts among them"
+    assert loose[1] == "no family: no texts are worded alike in 20 rows and 2 tenants or more"
+    none = run(history, "-o", tmp_path / "out", "-q", "--p-value", "1e-9").stdout.splitlines()
+    assert none[0] == "85 rows; none is an attack with p-value at most 1e-09: nothing to compare"
+    assert none[1].startswith("rows in ")
 
 
 def test_skipped_input_gives_exit_code_1_and_is_named(history: Path, tmp_path: Path) -> None:
