@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 SHELL = ("sh", "console")
 CODE = (*SHELL, "python")
@@ -125,6 +125,13 @@ def bare_commands(path: Path) -> list[str]:
             found.append(f"{path.name}:{number}: {line.strip()}")
         before = line if not fence else ""
     return found
+
+
+def folders(text: str) -> set[str]:
+    """The folders, as seen from the checkout, that the commands of a block write results into."""
+    found = re.findall(r"""(?:(?<!\S)(?:-o|--signatures|--screen-to) |output=Path\(["'])([\w./-]+)""", text)
+    paths = [PurePath(path) for path in found]
+    return {path.parts[0] for path in paths if len(path.parts) > 1 or not path.suffix}
 
 
 def fits(shown: str, printed: str) -> bool:

@@ -17,7 +17,7 @@ from typing import IO
 
 import pytest
 import yaml
-from snippets import CODE, Block, bare_commands, blocks, fits
+from snippets import CODE, Block, bare_commands, blocks, fits, folders
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -136,6 +136,17 @@ def test_every_command_and_snippet_of_a_page_runs(name: str, programs: Path, tmp
                     raise AssertionError(f"{name}:{block.line}: {error}") from error
     finally:
         session.close()
+
+
+def test_no_two_pages_write_into_the_same_folder() -> None:
+    """Whoever follows one page after another in one checkout would mix results, or have a scan with other options refused."""
+    owner: dict[str, str] = {}
+    for name in NAMES:
+        commands = [
+            one.text if one.kind == "python" else one.commands for one in blocks(ROOT / name) if one.kind in CODE
+        ]
+        for folder in folders("\n".join(commands)):
+            assert owner.setdefault(folder, name) == name, f"{name} and {owner[folder]} write into {folder}"
 
 
 @pytest.mark.parametrize("name", NAMES)
