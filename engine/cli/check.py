@@ -64,6 +64,8 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(envvar="AIMDS_TOKEN", help="API key or JWT for --server.", show_default=False)
         ] = None,
         ca: Annotated[Path | None, typer.Option(metavar="PEM", help="CA of the gateway's certificate.")] = None,
+        certificate: Annotated[Path | None, typer.Option(metavar="PEM", help="Own certificate for --server.")] = None,
+        key: Annotated[Path | None, typer.Option(metavar="PEM", help="Its key.")] = None,
         http: Annotated[int, typer.Option(help="HTTP version for --server: 3, or 1 over TCP.")] = 3,
     ) -> None:
         from aimds.cli.startup import notice
@@ -74,8 +76,9 @@ def register(app: typer.Typer) -> None:
         check_channel(channel)
         if server is not None:
             from aimds.cli.remote import Remote
+            from aimds.gateway.client import Options
 
-            with Remote(server, token=token, ca=ca, http=http) as remote:
+            with Remote(server, Options(token, ca, certificate, key, http)) as remote:
                 raise typer.Exit(EXIT_CAUGHT if run(remote, inputs, channel, as_json=as_json) else 0)
         with notice():
             zone = GRAY if gray is None else gray

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
 
 from aimds.errors import SchemaError
-from aimds.gateway.client import Client
+from aimds.gateway.client import Client, Options
 from aimds.verdicts import Verdict
 
 
 class Remote:
     """Screens by asking the gateway at ``url``."""
 
-    def __init__(self, url: str, *, token: str | None = None, ca: Path | None = None, http: int = 3) -> None:
+    def __init__(self, url: str, options: Options) -> None:
         # The library's own lines about a connection; what went wrong is in the error.
         logging.getLogger("quic").setLevel(logging.CRITICAL)
-        self._client = Client(url, token=token, ca=ca, http=http)
+        self._client = Client(url, options)
 
     def __enter__(self) -> Self:
         return self

@@ -16,7 +16,6 @@ from aimds.gateway.client import Answer, ServerError
 FINAL = frozenset({401, 403})
 """Statuses that do not change by asking again; each try would be another denial in the gateway's log."""
 TREND = 60
-IDENTITY = "give --token or AIMDS_TOKEN, or --certificate and --key, of an identity with the role metrics"
 
 
 class Asks(Protocol):
@@ -63,10 +62,6 @@ class Watch:
             self._last = self._asked()
         except AimdsError as error:
             status = error.status if isinstance(error, ServerError) else 0
-            if status == 401 and isinstance(error, ServerError):
-                detail = error.problem.get("detail")
-                problem = {**error.problem, "detail": f"{detail}; {IDENTITY}" if detail else IDENTITY}
-                raise ServerError(401, problem) from None
             if self._last is None or status in FINAL:
                 raise
             self._version = ""

@@ -80,6 +80,7 @@ class Auth:
             return self._identified(head, peer, route, now)
         except Problem as problem:
             if problem.kind == "unauthenticated":
+                problem.extra["role"] = route.role
                 self._failures.count(peer.address, now)
             raise
 
@@ -106,7 +107,8 @@ class Auth:
                     raise Problem("unauthenticated", "API keys are not taken")
                 return credentials.keys.identity(secret, at)
             if credentials.tokens is None:
-                raise Problem("unauthenticated", "tokens are not taken")
+                known = "" if credentials.keys is None else f", and API keys begin with {PREFIX}"
+                raise Problem("unauthenticated", f"tokens are not taken{known}")
             return credentials.tokens.identity(secret, now)
         for name in names:
             identity = (credentials.clients or {}).get(name)

@@ -11,14 +11,23 @@ from urllib.parse import SplitResult, urlsplit
 
 from aimds.errors import AimdsError, ConfigError, DataError
 
+IDENTITY = "give --token or AIMDS_TOKEN, or --certificate and --key (in Python token=, or certificate= and key=)"
+
 
 class ServerError(AimdsError):
-    """The gateway refused: ``status`` and the members of its problem body in ``problem``. Status 0: no answer came."""
+    """The gateway refused: ``status`` and the members of its problem body in ``problem``. Status 0: no answer came.
+
+    The text of a 401 also says how to give an identity.
+    """
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
         self.status, self.problem = status, problem
         title, detail = problem.get("title", f"status {status}"), problem.get("detail", "")
-        super().__init__(f"{title}: {detail}" if detail else str(title))
+        told = f"{title}: {detail}" if detail else str(title)
+        if status == 401:
+            role = problem.get("role")
+            told += f"; {IDENTITY}" + (f", of an identity with the role {role}" if role else "")
+        super().__init__(told)
 
 
 @dataclass(frozen=True, slots=True)
