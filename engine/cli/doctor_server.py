@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from aimds.cli.doctor import Check
 from aimds.errors import AimdsError
 from aimds.gateway.client import Client, Options, ServerError
+from aimds.gateway.client.options import trust
+from aimds.gateway.client.unanswered import unanswered, untrusted, without_tls
 
 GROUP = "server"
 PATIENCE_S = 10.0
@@ -67,16 +69,20 @@ def _guarded(name: str, part: Callable[[], Iterator[Check]]) -> Iterator[Check]:
 
 
 def _tls(url: str, options: Options) -> Iterator[Check]:
-    found = urlsplit(url)
-    context = ssl.create_default_context(cafile=None if options.ca is None else str(options.ca))
-    if options.certificate is not None:
-        context.load_cert_chain(options.certificate, options.key)
+    found, context = urlsplit(url), trust(options)
+    # Told as a version that is too old.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     host = found.hostname or ""
-    with (
-        socket.create_connection((host, found.port or 443), PATIENCE_S) as plain,
-        context.wrap_socket(plain, server_hostname=host) as encrypted,
-    ):
-        certificate, version = encrypted.getpeercert() or {}, encrypted.version()
+    try:
+        with (
+            socket.create_connection((host, found.port or 443), PATIENCE_S) as plain,
+            context.wrap_socket(plain, server_hostname=host) as encrypted,
+        ):
+            certificate, version = encrypted.getpeercert() or {}, encrypted.version()
+    except ssl.SSLCertVerificationError as error:
+        raise untrusted(found, error.verify_message) from None
+    except OSError as error:
+        raise (without_tls(found, error) or unanswered(found, error, options)) from None
     end = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
     left = (end - datetime.now(UTC)).days
     yield Check(GROUP, "tls", version == "TLSv1.3", f"{version}, the chain is trusted and names {host}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -18,8 +17,6 @@ class Remote:
     """Screens by asking the gateway at ``url``."""
 
     def __init__(self, url: str, options: Options) -> None:
-        # The library's own lines about a connection; what went wrong is in the error.
-        logging.getLogger("quic").setLevel(logging.CRITICAL)
         self._client = Client(url, options)
 
     def __enter__(self) -> Self:

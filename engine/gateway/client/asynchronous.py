@@ -20,10 +20,11 @@ import pyarrow as pa
 from aioquic.h3.events import DataReceived, HeadersReceived
 
 from aimds.errors import ConfigError
-from aimds.gateway.client.options import Answer, Options, ServerError, checked, refusal, untrusted
+from aimds.gateway.client.options import Answer, Options, ServerError, checked, refusal
 from aimds.gateway.client.quic import Quic, opened
 from aimds.gateway.client.stream import encoded, verdicts
 from aimds.gateway.client.tcp import connection
+from aimds.gateway.client.unanswered import unanswered, untrusted, without_tls
 from aimds.gateway.headers import ARROW, DEADLINE, JSON, KEY, NDJSON
 
 AGAIN = frozenset({429, 503})
@@ -143,9 +144,9 @@ class AsyncClient:
             except (OSError, TimeoutError, http.client.HTTPException, ssl.SSLError) as error:
                 if self._quic is not None and self._quic.is_dead(began):
                     await self.close()
-                # Without the name and password that an address may hold.
-                at, why = self._url.netloc.rpartition("@")[2], str(error) or type(error).__name__
-                problem = ServerError(0, {"title": "No answer", "detail": f"{at}: {why}"})
+                if (mistaken := without_tls(self._url, error)) is not None:
+                    raise mistaken from None
+                problem = unanswered(self._url, error, self.options)
                 continue
             if answer.status < 400:
                 return answer

@@ -105,8 +105,12 @@ def trust(options: Options) -> ssl.SSLContext:
         if path is not None:
             context.load_cert_chain(readable(path), options.key and readable(options.key))
     except ssl.SSLError as error:
-        what = "holds no certificate" if path == options.ca else "and its key hold no certificate with its key"
-        raise DataError(str(path), f"{what} that can be used: PEM is read") from error
+        what = "and its key hold no certificate with its key that can be used: PEM is read"
+        if path == options.ca:
+            what = "holds no certificate that can be used: PEM is read"
+        elif options.key is None:
+            what = "holds no key that can be used: name it with --key FILE, or key= in Python"
+        raise DataError(str(path), what) from error
     return context
 
 
@@ -117,15 +121,3 @@ def refusal(answer: Answer) -> ServerError:
     except ValueError:
         found = None
     return ServerError(answer.status, found if isinstance(found, dict) else {})
-
-
-def untrusted(url: SplitResult, reason: str) -> ServerError:
-    """That the certificate of the server at ``url`` was not accepted for ``reason``, and the way out."""
-    # Trying again cannot help, and only the caller can say whom to trust.
-    way = "name the CA that signed it: --ca FILE, or ca= in Python"
-    if "match" in reason:
-        way = "use a name or address that stands in it"
-    elif "expired" in reason or "not valid" in reason:
-        way = "the gateway needs a new one"
-    told = f"of {url.netloc}: {reason}; {way}"
-    return ServerError(0, {"title": "The server's certificate is not trusted", "detail": told})

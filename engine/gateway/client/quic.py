@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -14,7 +15,8 @@ from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, QuicEvent, StreamDataReceived, StreamReset
 
-from aimds.gateway.client.options import Options, ServerError, trust, untrusted
+from aimds.gateway.client.options import Options, trust
+from aimds.gateway.client.unanswered import silent, untrusted
 from aimds.gateway.datagrams import Address, Datagrams, bound
 from aimds.gateway.packets import heads
 from aimds.gateway.packets.bounded import Bounded
@@ -28,6 +30,8 @@ DISTRUST = frozenset(0x100 + alert for alert in (42, 43, 44, 45, 46, 48))
 CA: the TLS alerts (RFC 8446, section 6.2) as RFC 9001, section 4.8, carries them."""
 SEND_BUFFER = 1 << 20
 DATA: Final = b"\0"
+# What went wrong with a connection is in the error; aioquic's lines about it are for who asks for them.
+logging.getLogger("quic").addHandler(logging.NullHandler())
 Told = Callable[[HeadersReceived | DataReceived | None], None]
 """Gets what comes on a stream; None where it broke off."""
 
@@ -195,8 +199,7 @@ async def opened(url: SplitResult, options: Options, stack: contextlib.AsyncExit
         if isinstance(error, ConnectionError) and quic.distrust:
             raise untrusted(url, quic.distrust) from None
         if isinstance(error, TimeoutError):
-            told = f"nothing over HTTP/3 (UDP) within {options.connect_s:g} s; is it running? --http 1 asks over TCP"
-            raise ServerError(0, {"title": "No answer", "detail": told}) from None
+            raise silent(url, options.connect_s) from None
         raise
     stack.callback(quic.end)
     return quic
