@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aimds.cli import trace_policy
+from aimds.cli import policy_faults, trace_policy
 from aimds.printable import LINE, visible
 
 if TYPE_CHECKING:
+    from aimds.errors import AimdsError
     from aimds.respond.policy import Policy
 
 EXIT_BROKEN = 1
+GOOD = {
+    "rules": [{"effect": "deny", "tenant": "any", "reason": "any"}],
+    "allowlist": [{"threat": "jailbreak", "expires": date.min, "approved_by": ["any"], "reason": "any"}],
+    "actions": {"learn": False, "threats": [], "seed": 0},
+}
+"""Parts of a policy that can be read and that the shipped one lacks; of a list, an entry."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -30,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(file: Annotated[Path, typer.Argument(help="Policy file (TOML).")], as_json: AsJson = False) -> None:
-    """Check a policy file, of actions or of sessions. What is wrong in it is named with its place; exit code 2.
+    """Check a policy file, of actions or of sessions. All that is wrong in it is named with its place; exit code 2.
 
     Of actions: every run of the playbook must keep the rules; exit code 1 where one does not, and it is shown.
     """
@@ -39,6 +48,7 @@ def check(file: Annotated[Path, typer.Argument(help="Policy file (TOML).")], as_
         return
     from aimds.ltl.playbook import breaches
 
+    policy_faults.told(file, _faults(file))
     policy = _load(file)
     rules, broken = breaches(policy.playbook.steps)
     if as_json:
@@ -72,6 +82,18 @@ def _load(file: Path | None) -> Policy:
         return Policy.load(file)
     except RecursionError:
         raise DataError(file, "is not a policy: its values are nested too deep to be read") from None
+
+
+def _faults(file: Path) -> list[AimdsError]:
+    """What is wrong in the values of ``file``, if it can be read at all."""
+    from aimds.respond.policy import SECTIONS, Policy
+
+    try:
+        values = tomllib.loads(file.read_bytes().decode())
+        good = {**Policy.load().values, **GOOD}
+        return policy_faults.faults(Policy, {key: good[key] for key in SECTIONS} | values, good)
+    except (OSError, ValueError, RecursionError):
+        return []
 
 
 def summary(policy: Policy) -> dict[str, Any]:

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from aimds.errors import AimdsError
     from aimds.ltl.examples import Steps
     from aimds.ltl.formula import Formula
-    from aimds.ltl.policies import TracePolicies, TracePolicy
+    from aimds.ltl.policies import Example, TracePolicies, TracePolicy
     from aimds.ltl.sessions import Flags, Sessions
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 COLUMNS = ("session_id", "turn", "tenant", "ts", "channel", "action", "session_action", "threat_type", "spans")
 MORE_COLUMNS = ("mitigated_text", "status")
+GOOD = {"says": "any", "formula": "a", "holds": ["a"], "fails": ["b"]}
+"""A policy that can be read."""
 
 File = Annotated[
     Path | None, typer.Option("--file", "-f", metavar="FILE", help="Policies over sessions.  [default: shipped]")
@@ -165,13 +168,11 @@ def is_about_sessions(file: Path) -> bool:
 
 def check(file: Path, as_json: bool) -> None:
     """Check a file of policies over sessions and say what is in it; an example that comes out otherwise is an error."""
-    from aimds.errors import ConfigError
+    from aimds.cli import policy_faults
 
+    policy_faults.told(file, _faults(file))
     policies = load(file)
-    for policy in policies.policies:
-        for example in policy.wrong():
-            expected = f"a session on which {policy.name} {'holds' if example.holds else 'fails'}"
-            raise ConfigError(example.key, example.text, expected)
+    policy_faults.told(file, [_other(policy, example) for policy in policies.policies for example in policy.wrong()])
     states = {p.name: None if p.automaton is None else len(p.automaton.table) for p in policies.policies}
     if as_json:
         typer.echo(json.dumps({"version": policies.version, "events": policies.names, "states": states}))
@@ -179,18 +180,49 @@ def check(file: Path, as_json: bool) -> None:
         typer.echo(visible(f"{file}: ok, version {policies.version}, policies over sessions: {len(states)}", LINE))
 
 
+def _faults(file: Path) -> list[AimdsError]:
+    """What is wrong in the values of ``file``, which can be read."""
+    from aimds.cli import policy_faults
+    from aimds.ltl.policies import TracePolicies
+
+    values = tomllib.loads(file.read_bytes().decode())
+    named = values["policies"]
+    good = {"format": 1, "version": "1", "policies": dict.fromkeys(named if isinstance(named, dict) else "a", GOOD)}
+    try:
+        return policy_faults.faults(TracePolicies.of, values, good)
+    except RecursionError:
+        return []
+
+
+def _other(policy: TracePolicy, example: Example) -> AimdsError:
+    """That ``example`` comes out otherwise than it says."""
+    from aimds.errors import ConfigError
+
+    expected = f"a session on which {policy.name} {'holds' if example.holds else 'fails'}"
+    return ConfigError(example.key, example.text, expected)
+
+
 def load(file: Path | None) -> TracePolicies:
     """The policies in ``file``; a formula that cannot be read is shown with its place, and the program ends with 2."""
-    from aimds.ltl.formula import FormulaError
     from aimds.ltl.policies import PolicyError, TracePolicies
 
     try:
         return TracePolicies.load(file)
     except PolicyError as error:
-        if not isinstance(error.cause, FormulaError):
+        if not show(error):
             raise
-        _show(f"policies.{error.name}.formula", error.cause)
         raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+def show(error: AimdsError) -> bool:
+    """Show a formula that cannot be read with its place; False, and nothing shown, where ``error`` is another."""
+    from aimds.ltl.formula import FormulaError
+    from aimds.ltl.policies import PolicyError
+
+    if not isinstance(error, PolicyError) or not isinstance(error.cause, FormulaError):
+        return False
+    _show(f"policies.{error.name}.formula", error.cause)
+    return True
 
 
 def read(text: str) -> Formula:

@@ -96,3 +96,91 @@ def test_allowlist_failures_of_single_detectors_and_sessions_are_shown(tmp_path:
     content = json.loads(run("policy", "show", tmp_path / "mine.toml", "--json").stdout)
     assert content["allowlist"][0]["expires"] == "2027-06-30"
     assert content["tenants"]["*"]["failure"]["tool"]["detectors"] == {"pii": "allow"}
+
+
+BAD = """
+format = 2
+version = ""
+mode = "off"
+colour = "red"
+[thresholds]
+block = "0.0001"
+flag = 0.0005
+[thresholds.channels.tool]
+block = 2
+[threats.default]
+at_block = "blok"
+at_flag = "flag"
+min_severity = 0.0
+[redaction]
+pii = ["EMAIL", "MAIL"]
+keep_card_last4 = 1
+[[rules]]
+effect = "deny"
+channel = "usr"
+reason = "x"
+[[rules]]
+effect = "deny"
+reason = "fine"
+[[rules]]
+effect = "denied"
+reason = "x"
+[[allowlist]]
+threat = "jailbreak"
+expires = "soon"
+approved_by = ["ada"]
+reason = "x"
+[tenants."acme.corp".harmful]
+threshold = 7
+[tenants.other]
+shade = 1
+"""
+
+
+def test_all_that_is_wrong_in_a_policy_is_named_in_one_go(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(BAD)
+    result = run("policy", "check", tmp_path / "mine.toml")
+    assert isinstance(result.exception, ConfigError)
+    lines = [*result.stderr.splitlines(), f"error: {result.exception}"]
+    assert all(line.startswith(f"error: {tmp_path / 'mine.toml'}: ") for line in lines)
+    keys = [line.split(": ")[2].partition(" = ")[0] for line in lines]
+    assert keys == [
+        "format",
+        "version",
+        "redaction.pii[1]",
+        "redaction.keep_card_last4",
+        "rules[0].channel",
+        "rules[2].effect",
+        "allowlist[0].expires",
+        "mode",
+        "thresholds.block",
+        "thresholds.channels.tool.block",
+        "threats.default.at_block",
+        "colour",
+        "tenants.acme.corp.harmful.threshold",
+        "tenants.other.shade",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "keys"),
+    [
+        ("mode = 1\nthresholds = 2\nthreats = 3\nplaybook = 4", ["playbook", "mode", "thresholds", "threats"]),
+        ("rules = 1\nallowlist = [5, 6]", ["rules", "allowlist[0]", "allowlist[1]"]),
+        ("tenants = 1\n[actions]\nlearn = 1\nthreats = []", ["actions.learn", "actions.seed", "tenants"]),
+        (
+            "[threats.jailbreak]\nat_block = 1\nat_flag = 1",
+            ["threats.default", "threats.jailbreak.at_block", "threats.jailbreak.at_flag"],
+        ),
+        (
+            "[tenants.a.thresholds]\nblock = 0.5\nflag = 0.1\n[tenants.b.failure]\nmode = 3\naction = 4",
+            ["tenants.a.thresholds.flag", "tenants.b.failure.mode", "tenants.b.failure.action"],
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_once_whatever_kind_it_is_of(tmp_path: Path, content: str, keys: list[str]) -> None:
+    (tmp_path / "mine.toml").write_text(f'format = 1\nversion = "7"\n{content}\n')
+    result = run("policy", "check", tmp_path / "mine.toml")
+    assert isinstance(result.exception, ConfigError)
+    lines = [*result.stderr.splitlines(), f"error: {result.exception}"]
+    assert [line.split(": ")[2].partition(" = ")[0] for line in lines] == keys

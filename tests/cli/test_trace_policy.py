@@ -213,3 +213,38 @@ def test_a_drawing_never_takes_the_place_of_a_policy_and_a_place_that_cannot_be_
     found = run("policy", "graph", "threat_response_time", "-o", tmp_path / "a.svg")
     assert isinstance(found.exception, DataError)
     assert "cannot be written" in str(found.exception)
+
+
+def test_all_that_is_wrong_in_policies_over_sessions_is_named_in_one_go(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("""
+format = 1
+version = "1"
+[policies.one]
+says = ""
+formula = "G (a"
+holds = [1]
+[policies.two]
+says = "Fine."
+formula = "a"
+holds = ["a"]
+fails = ["b"]
+[policies.three]
+says = "A b."
+formula = "b"
+holds = ["b"]
+fails = ["a"]
+threat = "leak"
+""")
+    result = run("policy", "check", tmp_path / "mine.toml")
+    told = f"{result.stderr}error: {result.exception}"
+    for key in ("policies.one.says", "policies.one.holds[0]", "policies.one.fails", "policies.one.formula"):
+        assert told.count(f"{key}") == 1, told
+    assert "G (a" in told
+    assert "policies.two" not in told
+    assert told.endswith("policies.three.threat = 'leak': expected one of multi_turn, none")
+
+
+def test_all_examples_that_come_out_otherwise_are_named(tmp_path: Path) -> None:
+    result = run("policy", "check", mine(tmp_path, '["a; -"]', '["a; b", "a; -", "a; -; b"]'))
+    assert "policies.mine.holds[0]" in result.stderr
+    assert "policies.mine.holds[2]" in str(result.exception)
