@@ -15,7 +15,7 @@ from aimds.console.sessions import Session, Sessions
 from aimds.gateway.exchange import Exchange, Fixed, Headers
 from aimds.gateway.headers import JSON, Head
 from aimds.gateway.identity import Identity, Peer, Route, authorize
-from aimds.gateway.problem import CONTENT_TYPE, Problem
+from aimds.gateway.problem import CONTENT_TYPE, Problem, too_large
 from aimds.respond.review import Queue, Reviewer, ReviewError
 
 API = pages.PREFIX + "/api/"
@@ -215,7 +215,7 @@ class _Working(Exchange):
         self._body += content
         if len(self._body) > self._most:
             self._body.clear()
-            self.refuse(Problem("too-large", f"the body is larger than {self._most} bytes"))
+            self.refuse(too_large("the body is larger", self._most))
 
     def end(self, now: float) -> None:
         """Work."""

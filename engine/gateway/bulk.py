@@ -14,7 +14,7 @@ from aimds.gateway.idempotency import Answers, Recording
 from aimds.gateway.identity import Identity
 from aimds.gateway.pieces import ARROW as AS_ARROW
 from aimds.gateway.pieces import Desk, Piece, portions
-from aimds.gateway.problem import Problem
+from aimds.gateway.problem import Problem, too_large
 from aimds.gateway.rows import Row
 from aimds.gateway.screening import VERDICT_BYTES, Screening, keyed
 
@@ -35,7 +35,7 @@ class Bulk(Screening):
         self._answer_type = head.answer_type(kind, (ARROW, NDJSON))
         length = head.content_length()
         if length is not None and length > desk.limits.max_batch_bytes:
-            raise Problem("too-large", f"the body has {length} bytes, at most {desk.limits.max_batch_bytes} are taken")
+            raise too_large(f"the body has {length} bytes", desk.limits.max_batch_bytes, "limits.max_batch_bytes")
         if self._answer_type == ARROW:
             self.form = AS_ARROW
             if self.tiers:
@@ -73,7 +73,7 @@ class Bulk(Screening):
         self._received += len(content)
         try:
             if self._received > self.desk.limits.max_batch_bytes:
-                raise Problem("too-large", f"the body is larger than {self.desk.limits.max_batch_bytes} bytes")
+                raise too_large("the body is larger", self.desk.limits.max_batch_bytes, "limits.max_batch_bytes")
             if self._recording is not None and not self._recording.receive(content, now):
                 return
             if self._reader is not None:
@@ -194,7 +194,8 @@ class Bulk(Screening):
                     self._flush()
         del self._held[:start]
         if len(self._held) > self.desk.limits.max_body_bytes:
-            raise Problem("too-large", f"line {self._count + 1} is longer than {self.desk.limits.max_body_bytes} bytes")
+            most = self.desk.limits.max_body_bytes
+            raise too_large(f"line {self._count + 1} is longer", most, "limits.max_body_bytes")
 
     def _flush(self) -> None:
         if self._rows:

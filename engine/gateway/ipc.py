@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from aimds.errors import SchemaError
 from aimds.gateway.arrow_metadata import BATCH, DICTIONARY, SCHEMA, expanded, summary
-from aimds.gateway.problem import Problem
-from aimds.schema import VERDICTS, requests
+from aimds.gateway.problem import Problem, too_large
+from aimds.schema import CHANNELS, VERDICTS, requests
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 CONTINUATION = 0xFFFFFFFF
@@ -101,13 +101,13 @@ class Reader:
             del held[:8]
             return None
         if size > MAX_METADATA:
-            raise Problem("too-large", f"the metadata of a message has {size} bytes, at most {MAX_METADATA} are taken")
+            raise too_large(f"the metadata of a message has {size} bytes", MAX_METADATA)
         if len(held) < 8 + size:
             return None
         metadata = bytes(held[8 : 8 + size])
         length = summary(metadata).body_bytes
         if not 0 <= length <= self._max:
-            raise Problem("too-large", f"a message has {length} bytes, at most {self._max} are taken")
+            raise too_large(f"a message has {length} bytes", self._max, "limits.max_message_bytes")
         end = 8 + size + length
         if len(held) < end:
             self._needed = end
@@ -121,7 +121,7 @@ class Reader:
         told = summary(metadata)
         size = expanded(metadata, body)
         if size > self._max_expanded:
-            raise Problem("too-large", f"a message expands to {size} bytes, at most {self._max_expanded} are taken")
+            raise too_large(f"a message expands to {size} bytes", self._max_expanded, "limits.max_expanded_bytes")
         # Every row has at least the offset of its text.
         if not 0 <= told.rows <= size:
             raise Problem("malformed", f"{told.rows} rows do not fit into {size} bytes")
@@ -143,9 +143,9 @@ class Reader:
             self._words += told.rows
             self._dictionary += whole
             if self._words > MAX_WORDS:
-                raise Problem("too-large", f"a dictionary has {self._words} entries, at most {MAX_WORDS} are taken")
+                raise too_large(f"a dictionary has {self._words} entries", MAX_WORDS, unit="entries")
             if max(size, len(self._dictionary)) > MAX_DICTIONARY:
-                raise Problem("too-large", f"a dictionary has more than {MAX_DICTIONARY} bytes")
+                raise too_large("a dictionary is larger", MAX_DICTIONARY)
             return None
         if told.kind != BATCH:
             raise Problem("malformed", f"the Arrow stream has a message of kind {told.kind}")
@@ -171,7 +171,10 @@ class Reader:
             return requests(batch, first_row=self.rows)
         except SchemaError as error:
             row = None if error.row is None else self.rows + error.row
-            raise Problem("unprocessable", str(error), column=error.column, row=row) from None
+            problem = Problem("unprocessable", str(error), column=error.column, row=row)
+            if error.column == "channel":
+                problem.extra["known"] = list(CHANNELS)
+            raise problem from None
 
 
 def _as_binary(schema: pa.Schema) -> pa.Schema:

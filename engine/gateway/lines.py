@@ -10,7 +10,7 @@ from aimds.gateway.batching import Job
 from aimds.gateway.headers import JSON, NDJSON, Head
 from aimds.gateway.identity import Identity
 from aimds.gateway.pieces import Desk, Piece
-from aimds.gateway.problem import Problem
+from aimds.gateway.problem import Problem, too_large
 from aimds.gateway.rows import Row
 from aimds.gateway.screening import VERDICT_BYTES, Screening, failure, failures
 
@@ -95,7 +95,8 @@ class Lines(Screening):
             self._screen(found, now)
         if len(self._held) > most and b"\n" not in self._held:
             if not self._skipping:
-                self._unread(Problem("too-large", f"a line may have {most} bytes"), self._count, now)
+                problem = too_large(f"line {self._count + 1} is longer", most, "limits.max_body_bytes")
+                self._unread(problem, self._count, now)
                 self._count += 1
             self._skipping = True
             self._held.clear()

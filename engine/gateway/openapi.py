@@ -126,6 +126,10 @@ def _problem() -> dict[str, Any]:
             "status": {"type": "integer"},
             "detail": {"type": "string"},
             "retry_after_s": {"type": "number"},
+            "limit": {"type": "integer", "description": "What was exceeded."},
+            "setting": {"type": "string", "description": "The setting of the gateway that holds the limit."},
+            "known": {"type": "array", "items": {"type": "string"}, "description": "What an unknown value may be."},
+            "role": {"type": "string", "description": "The role that the request needs."},
         },
         "required": ["type", "title", "status", "detail"],
     }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aimds.errors import ConfigError
-from aimds.gateway.problem import Problem
+from aimds.gateway.problem import Problem, too_large
 from aimds.verdicts import SESSIONS
 
 STRICTNESS = ("allow", "flag", "redact", "sandwich", "escalate", "block")
@@ -92,7 +92,7 @@ class Output:
         raw = text.encode()
         self._stop += len(raw)
         if self._stop > self.config.max_bytes:
-            raise Problem("too-large", f"a response of more than {self.config.max_bytes} bytes is not taken")
+            raise too_large("the response is longer", self.config.max_bytes, "output.max_bytes")
         self._tail += raw
 
     def end(self) -> None:

@@ -9,7 +9,7 @@ from aimds.gateway.headers import NDJSON, TEXT, Head
 from aimds.gateway.identity import Identity
 from aimds.gateway.output import Output, Window
 from aimds.gateway.pieces import OBJECTS, Desk, Piece
-from aimds.gateway.problem import Problem
+from aimds.gateway.problem import Problem, too_large
 from aimds.gateway.rows import Row
 from aimds.gateway.screening import Screening, failure
 
@@ -78,7 +78,8 @@ class Response(Screening):
                 self._lines += 1
         del self._held[:start]
         if len(self._held) > self.desk.limits.max_body_bytes:
-            raise Problem("too-large", f"a line may have {self.desk.limits.max_body_bytes} bytes")
+            most = self.desk.limits.max_body_bytes
+            raise too_large(f"line {self._lines + 1} is longer", most, "limits.max_body_bytes")
 
     def _look(self, now: float) -> None:
         last = self._state.closing()

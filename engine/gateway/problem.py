@@ -75,3 +75,12 @@ class Problem(AimdsError):
         if self.kind == "unauthenticated":
             found.append(("www-authenticate", 'Bearer realm="aimds"'))
         return found
+
+
+def too_large(what: str, most: int, setting: str = "", *, unit: str = "bytes", times: int = 1) -> Problem:
+    """That ``what`` is, or has, more than ``most``: ``times`` what ``setting`` of the gateway holds; without one it is
+    fixed."""
+    if not setting:
+        return Problem("too-large", f"{what}; at most {most} {unit} are taken", limit=most)
+    held = setting if times == 1 else f"{times} times {setting}"
+    return Problem("too-large", f"{what}; at most {most} {unit} are taken ({held})", limit=most, setting=setting)

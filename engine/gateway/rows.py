@@ -61,9 +61,22 @@ def _decoded(decoder: msgspec.json.Decoder[Any], content: bytes, what: str) -> A
     try:
         return decoder.decode(content)
     except msgspec.ValidationError as error:
-        raise Problem("unprocessable", f"{what}: {error}") from None
+        raise _unfit(what, error, decoder.type.__struct_fields__) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(content, what, error) from None
+
+
+def _unfit(what: str, error: msgspec.ValidationError, fields: tuple[str, ...]) -> Problem:
+    told = str(error)
+    known: tuple[str, ...] = ()
+    if "Invalid enum value" in told:
+        # The channel is the only field with known values.
+        known = CHANNELS
+    elif "unknown field" in told:
+        known = Row.__struct_fields__ if "`$.turns[" in told else fields
+    if not known:
+        return Problem("unprocessable", f"{what}: {told}")
+    return Problem("unprocessable", f"{what}: {told}; known are {', '.join(known)}", known=list(known))
 
 
 def _malformed(content: bytes, what: str, error: Exception) -> Problem:
@@ -95,8 +108,13 @@ def turns(content: bytes) -> list[Row]:
         found = _TURNS.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if isinstance(error, msgspec.ValidationError) and "`$.turns" in str(error):
-            raise Problem("unprocessable", f"the body: {error}") from None
-        return [row(content)]
+            raise _unfit("the body", error, Turns.__struct_fields__) from None
+        try:
+            return [row(content)]
+        except Problem as problem:
+            if isinstance(error, msgspec.ValidationError) and "unknown field `turns`" in problem.detail:
+                raise _unfit("the body", error, Turns.__struct_fields__) from None
+            raise
     if not found.turns:
         raise Problem("unprocessable", "turns is empty")
     return [checked(one, f"turn {i}") for i, one in enumerate(found.turns)]

@@ -11,7 +11,7 @@ from aimds.gateway.exchange import Exchange
 from aimds.gateway.headers import Head
 from aimds.gateway.identity import Identity
 from aimds.gateway.pieces import ARROW, BRIEF, FULL, Desk
-from aimds.gateway.problem import Problem
+from aimds.gateway.problem import Problem, too_large
 from aimds.gateway.rows import Row
 
 LITTLE_HELD = 16 << 10
@@ -110,8 +110,10 @@ class Screening(Exchange):
         one.tenant = self.identity.tenant_of(one.tenant)
         if one.request_id is None:
             one.request_id = str(index)
-        if len(one.text) > self.desk.limits.max_text_bytes:
-            raise Problem("too-large", f"a text may have {self.desk.limits.max_text_bytes} bytes")
+        most = self.desk.limits.max_text_bytes
+        # No character has more than four bytes, so the bytes of most texts need not be counted.
+        if 4 * len(one.text) > most and (size := len(one.text.encode(errors="surrogatepass"))) > most:
+            raise too_large(f"a text has {size} bytes", most, "limits.max_text_bytes")
         return one
 
 

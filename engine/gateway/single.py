@@ -8,8 +8,8 @@ from aimds.gateway import rows
 from aimds.gateway.headers import JSON, Head
 from aimds.gateway.idempotency import Answers
 from aimds.gateway.identity import Identity
-from aimds.gateway.pieces import Desk, Piece
-from aimds.gateway.problem import Problem
+from aimds.gateway.pieces import Desk, Limits, Piece
+from aimds.gateway.problem import Problem, too_large
 from aimds.gateway.rows import Row
 from aimds.gateway.screening import Screening, keyed
 
@@ -22,7 +22,7 @@ class One(Screening):
     ) -> None:
         super().__init__(route, desk, head, identity, desk.limits.deadline_ms)
         self._most = desk.limits.max_body_bytes if session is None else desk.limits.max_turns_bytes
-        head.once(f"one {self._most}", lambda: _checked(head, self._most))
+        head.once(f"one {self._most}", lambda: _checked(head, self._most, desk.limits))
         self._session, self._answers = session, answers
         self._key = keyed(head, identity)
         self._path = head.path
@@ -42,7 +42,7 @@ class One(Screening):
             self._body += content
         try:
             if len(self._body) > self._most:
-                raise Problem("too-large", f"the body is larger than {self._most} bytes")
+                raise _larger("the body is larger", self._most, self.desk.limits)
             self.hold(len(self._body))
         except Problem as problem:
             self.refuse(problem)
@@ -74,7 +74,7 @@ class One(Screening):
             return [self.own(rows.row(body), 0)]
         found = rows.turns(body)
         if len(found) > self.desk.limits.max_turns:
-            raise Problem("too-large", f"{len(found)} turns, at most {self.desk.limits.max_turns} are taken at once")
+            raise too_large(f"{len(found)} turns", self.desk.limits.max_turns, "limits.max_turns", unit="turns")
         for one in found:
             if one.session_id not in (None, self._session):
                 raise Problem("unprocessable", f"session_id {one.session_id!r} is not the session of the path")
@@ -103,7 +103,11 @@ class One(Screening):
         super().abort(now)
 
 
-def _checked(head: Head, most: int) -> bool:
+def _larger(what: str, most: int, limits: Limits) -> Problem:
+    return too_large(what, most, "limits.max_body_bytes", times=most // limits.max_body_bytes)
+
+
+def _checked(head: Head, most: int, limits: Limits) -> bool:
     """Whether ``head`` begins a request with a body of at most ``most`` bytes in JSON.
 
     Raises:
@@ -114,5 +118,5 @@ def _checked(head: Head, most: int) -> bool:
     head.answer_type(JSON, (JSON,))
     length = head.content_length()
     if length is not None and length > most:
-        raise Problem("too-large", f"the body has {length} bytes, at most {most} are taken")
+        raise _larger(f"the body has {length} bytes", most, limits)
     return True

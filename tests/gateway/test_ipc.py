@@ -15,7 +15,7 @@ from desk import ARROW, Desk, ipc, taken
 from aimds.gateway.arrow_metadata import Flat
 from aimds.gateway.ipc import END, MAX_WORDS, Reader, Writer
 from aimds.gateway.problem import Problem
-from aimds.schema import REQUESTS
+from aimds.schema import CHANNELS, REQUESTS
 
 TABLE = pa.table({"text": ["one", "two", "three"], "channel": ["user", "tool", "document"], "turn": [1, None, 3]})
 
@@ -227,7 +227,7 @@ def test_what_does_not_fit_the_contract_names_the_column(table: pa.Table, said: 
 def test_an_unfit_row_is_counted_over_batches() -> None:
     good, bad = pa.table({"text": ["a", "b"], "channel": ["user"] * 2}), pa.table({"text": ["a"], "channel": ["x"]})
     problem = refused(ipc(pa.Table.from_batches([*good.to_batches(), *bad.to_batches()])))
-    assert problem.extra == {"column": "channel", "row": 2}
+    assert problem.extra == {"column": "channel", "row": 2, "known": list(CHANNELS)}
 
 
 def test_messages_out_of_order_are_refused() -> None:
