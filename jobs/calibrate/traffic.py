@@ -16,7 +16,7 @@ from aimds.detect.texts import Texts
 from aimds.errors import ConfigError, DataError
 from aimds.jobs.scan.columns import Columns
 from aimds.jobs.scan.convert import to_requests
-from aimds.jobs.scan.inputs import Source, discover
+from aimds.jobs.scan.inputs import Source, discover, left_out
 from aimds.jobs.scan.lines import MAX_RECORD_BYTES
 from aimds.jobs.scan.plan import Planned, plan
 from aimds.jobs.scan.reading import ReadError, gather, open_table
@@ -98,7 +98,7 @@ def read(reading: Reading) -> Sample:
         SchemaError: a named column is not there or does not fit, or no text column can be guessed.
     """
     lines, tables = _split(reading.inputs)
-    planned, notes = _planned(tables, reading)
+    planned, notes = _planned(tables, lines, reading)
     sizes = [sum(group.rows for group in one.groups) for one in planned] + [_lines(path) for path in lines]
     rows = sum(sizes)
     gathered = _Gathered([one.source.label for one in planned] + [str(path) for path in lines])
@@ -220,10 +220,16 @@ def _split(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
     return lines, tables
 
 
-def _planned(tables: list[str], reading: Reading) -> tuple[list[Planned], list[str]]:
+def _planned(tables: list[str], lines: list[Path], reading: Reading) -> tuple[list[Planned], list[str]]:
     planned: list[Planned] = []
     notes, said = [], set()
-    sources: list[Source] = discover(tables, reading.output) if tables else []
+    others: dict[str, list[str]] = {}
+    sources: list[Source] = discover(tables, reading.output, others=others) if tables else []
+    read = {path.resolve() for path in lines}
+    for folder, names in others.items():
+        if unread := [name for name in names if (Path(folder) / name).resolve() not in read]:
+            way = f"; {TEXT_SUFFIX} where it is named" if any(name.endswith(TEXT_SUFFIX) for name in unread) else ""
+            notes.append(left_out(folder, unread) + way)
     config = ScanConfig(tuple(tables), reading.output, reading.columns, unit_rows=UNIT_ROWS)
     for source in sources:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from aimds.errors import SchemaError
 from aimds.jobs.scan import durable, manifest
-from aimds.jobs.scan.inputs import SUFFIXES, discover
+from aimds.jobs.scan.inputs import discover, left_out
 from aimds.jobs.scan.plan import Planned, plan
 from aimds.jobs.scan.pool import Pool
 from aimds.jobs.scan.progress import Progress, Silent
@@ -17,9 +17,6 @@ from aimds.jobs.scan.settings import ScanConfig
 from aimds.jobs.scan.summary import Skip, Summary
 from aimds.jobs.scan.tasks import Factory
 from aimds.jobs.scan.work import Counts, Kind
-
-_SHOWN = 3
-"""Files of other kinds that a remark names."""
 
 
 class Files:
@@ -66,7 +63,7 @@ class Files:
         others: dict[str, list[str]] = {}
         sources = discover(self._config.inputs, self._config.output, searched, others)
         for folder, names in others.items():
-            progress.note(_left_out(folder, names))
+            progress.note(left_out(folder, names))
         for source in sources:
             try:
                 one = plan(source, self._config, self._kind.schema)
@@ -92,10 +89,3 @@ class Files:
         if unfit is not None and not planned:
             raise unfit
         return planned, unreadable
-
-
-def _left_out(folder: str, names: list[str]) -> str:
-    many = f"{len(names):,} files in {folder} are of other kinds and were left out"
-    said = many if len(names) > 1 else f"1 file in {folder} is of another kind and was left out"
-    shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
-    return f"{said}: {shown} (read are {', '.join(SUFFIXES)})"

@@ -11,7 +11,7 @@ import fnmatch
 import glob
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ SUFFIXES = (*PARQUET, *KINDS)
 """Ends of file names, whatever their case."""
 _TAIL_BYTES = 1 << 16
 _NAME_BYTES = 255
+_SHOWN = 3
+"""Files of other kinds that a remark names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,14 @@ def discover(
             if left := sorted(os.path.relpath(match.path, match.base) for match in over if _key(match) not in found):
                 others[pattern] = left
     return sources
+
+
+def left_out(folder: str, names: Sequence[str]) -> str:
+    """That files in ``folder``, the others of `discover`, are no input for their kind."""
+    many = f"{len(names):,} files in {folder} are of other kinds and were left out"
+    said = many if len(names) > 1 else f"1 file in {folder} is of another kind and was left out"
+    shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    return f"{said}: {shown} (read are {', '.join(SUFFIXES)})"
 
 
 def _key(match: _Found) -> tuple[str, str]:

@@ -146,3 +146,19 @@ def test_a_text_file_is_the_same_sample_however_few_lines_are_taken_in_at_once(
         assert one.row.tolist() == samples[0].row.tolist()
         assert one.count.tolist() == samples[0].count.tolist()
     assert 0 < samples[0].read < 300
+
+
+def test_files_of_other_kinds_in_a_folder_are_counted_and_named(tmp_path: Path) -> None:
+    def said(*inputs: object) -> list[str]:
+        return [note for note in read(reading(*inputs)).notes if "left out" in note]
+
+    table(tmp_path / "a.parquet", text=["one"])
+    (tmp_path / "b.tsv").write_text("x")
+    (tmp_path / "c.txt").write_text("two\n")
+    (note,) = said(tmp_path)
+    assert note.startswith(f"2 files in {tmp_path} are of other kinds and were left out: b.tsv, c.txt (read are .parq")
+    assert note.endswith("; .txt where it is named")
+    (note,) = said(tmp_path, tmp_path / "*.txt")
+    assert note.startswith(f"1 file in {tmp_path} is of another kind and was left out: b.tsv (")
+    (tmp_path / "b.tsv").unlink()
+    assert said(tmp_path, tmp_path / "*.txt") == []
