@@ -79,7 +79,15 @@ def explain(
     verdicts: Annotated[
         str | None,
         typer.Option(
-            metavar="PATH", help="Verdicts: a file, folder or glob; a column events is used where there is one."
+            metavar="PATH", help="Verdicts: a file, folder or glob; their column events is used where there is one."
+        ),
+    ] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(
+            "--events-column",
+            metavar="COLUMN",
+            help="Column of the verdicts with the events, where scan carried another.",
         ),
     ] = None,
     session: Annotated[str, typer.Option(metavar="ID", help="Only this session of the verdicts.")] = "",
@@ -94,9 +102,11 @@ def explain(
     policy = policies[name]
     if bool(steps) == (verdicts is not None):
         raise typer.BadParameter("give either --steps or --verdicts")
+    if events is not None and verdicts is None:
+        raise typer.BadParameter("--events-column is of --verdicts")
     found: list[dict[str, Any]] = []
     count = 0
-    for who, trace, turns in _typed(policies, steps) if steps else _read(policy, verdicts, session):
+    for who, trace, turns in _typed(policies, steps) if steps else _read(policy, verdicts, session, events):
         count += 1
         if len(found) < limit:
             proof = certificate(policy.formula, trace, turns)
@@ -271,7 +281,9 @@ def _typed(policies: TracePolicies, steps: str) -> Iterator[tuple[dict[str, Any]
     yield {"tenant": None, "session": None}, trace, list(range(len(trace)))
 
 
-def _read(policy: TracePolicy, file: str | None, wanted: str) -> Iterator[tuple[dict[str, Any], Steps, list[int]]]:
+def _read(
+    policy: TracePolicy, file: str | None, wanted: str, named: str | None
+) -> Iterator[tuple[dict[str, Any], Steps, list[int]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -289,8 +301,12 @@ def _read(policy: TracePolicy, file: str | None, wanted: str) -> Iterator[tuple[
             missing = [one for one in (*COLUMNS, *MORE_COLUMNS) if one not in columns]
             if missing:
                 raise DataError(part, f"has no column {missing[0]}; it is no file of verdicts")
-            more = [name for name in ("events", "error", "p_value", "violations") if name in columns]
-            tables.append(_with_lists(part, pq.read_table(part, columns=[*COLUMNS, *MORE_COLUMNS, *more])))
+            if named is not None and named not in columns:
+                raise DataError(part, f"has no column {named}")
+            events = named or "events"
+            more = [name for name in (events, "error", "p_value", "violations") if name in columns]
+            read = dict.fromkeys((*COLUMNS, *MORE_COLUMNS, *more))
+            tables.append(_with_lists(part, pq.read_table(part, columns=list(read)), events))
         except (OSError, ValueError) as error:
             raise DataError(part, f"cannot be read: {error}") from error
     table = pa.concat_tables(tables, promote_options="default")
@@ -306,19 +322,19 @@ def _read(policy: TracePolicy, file: str | None, wanted: str) -> Iterator[tuple[
             yield who, trace, found.turns[begin:end].tolist()
 
 
-def _with_lists(part: Path, table: pa.Table) -> pa.Table:
-    """``table`` with its column events, as a scan copies it from any log, as lists of names."""
+def _with_lists(part: Path, table: pa.Table, events: str) -> pa.Table:
+    """``table`` with its column ``events``, as a scan copies it from any log, as lists of names in a column events."""
     from aimds.errors import DataError
     from aimds.jobs.scan.columns import is_events
     from aimds.jobs.scan.convert import as_events, plain
 
-    place = table.schema.get_field_index("events")
-    if place < 0:
+    if events not in table.column_names:
         return table
-    column = plain(table.column(place).combine_chunks())
+    column = plain(table.column(events).combine_chunks())
     if not is_events(column.type):
-        raise DataError(part, f"has a column events of type {column.type}, expected lists of names or text")
-    return table.set_column(place, "events", as_events(column))
+        raise DataError(part, f"has a column {events} of type {column.type}, expected lists of names or text")
+    others = table.drop_columns("events") if events == "events" else table
+    return others.append_column("events", as_events(column))
 
 
 def _without_events(
@@ -340,7 +356,10 @@ def _without_events(
     if not foreign or not any(lacks):
         return
     first = parts[lacks.index(True)]
-    problem = f"has no column events, and {policy.name} speaks of {foreign}; aimds scan --carry events keeps them"
+    problem = (
+        f"has no column events (--events-column names another), and {policy.name} speaks of {foreign}; "
+        "aimds scan --carry keeps them"
+    )
     lacking = np.repeat(lacks, [table.num_rows for table in tables])[found.rows]
     named = np.concatenate([_naming(policy, table) for table in tables])[found.rows]
     session = np.repeat(np.arange(len(found.traces)), np.diff(found.traces.offsets))

@@ -132,14 +132,15 @@ def test_a_session_whose_events_the_verdicts_lack_does_not_pass_for_kept(tmp_pat
     for more in ([], ["--session", "s1"], ["--json"]):
         found = run(*asked, file, *more)
         assert isinstance(found.exception, DataError)
-        assert "has no column events, and mine speaks of b; aimds scan --carry events keeps them" in str(
-            found.exception
+        assert (
+            "has no column events (--events-column names another), and mine speaks of b; aimds scan --carry keeps them"
+            in str(found.exception)
         )
         assert "session s1" in str(found.exception)
     other = run(*asked, file, "--session", "s2")
     assert other.exit_code == 0
     assert "note: " in other.stderr
-    assert "speaks of b; aimds scan --carry events keeps them, here they never happened" in other.stderr
+    assert "speaks of b; aimds scan --carry keeps them, here they never happened" in other.stderr
 
     table = pq.read_table(file)
     pq.write_table(table.append_column("events", pa.array([[], ["b"], None], pa.list_(pa.string()))), file)
@@ -162,6 +163,30 @@ def test_events_carried_as_text_are_read_as_a_scan_reads_them(tmp_path: Path, ev
     error = run("policy", "explain", "mine", "-f", own, "--verdicts", file).exception
     assert isinstance(error, DataError)
     assert "has a column events of type int64, expected lists of names or text" in str(error)
+
+
+def test_events_carried_under_another_name_are_read_where_it_is_named(tmp_path: Path) -> None:
+    own = mine(tmp_path, "G (a -> G !b)", "G !b")
+    own.write_text(own.read_text().replace('["a; -"]', '["a"]'))
+    file = write(tmp_path / "v.parquet", [row(0), row(1)])
+    tags = pa.array([[], ["b"]], pa.list_(pa.string()))
+    pq.write_table(pq.read_table(file).append_column("tags", tags), file)
+    asked = ("policy", "explain", "mine", "-f", own, "--verdicts", file)
+    unread = run(*asked)
+    assert unread.exit_code == 0
+    assert "has no column events (--events-column names another)" in unread.stderr
+    found = run(*asked, "--events-column", "tags")
+    assert found.exit_code == 1
+    assert "is broken at turn 1" in found.stdout
+    assert found.stderr == ""
+    # Beside a column events the one that is named counts.
+    pq.write_table(pq.read_table(file).append_column("events", pa.array([["b"], []], pa.list_(pa.string()))), file)
+    assert "is broken at turn 0" in run(*asked).stdout
+    assert "is broken at turn 1" in run(*asked, "--events-column", "tags").stdout
+    error = run(*asked, "--events-column", "tag").exception
+    assert isinstance(error, DataError)
+    assert "has no column tag" in str(error)
+    assert run(*asked[:5], "--steps", "a", "--events-column", "tags").exit_code == 2
 
 
 def test_verdicts_without_events_are_enough_for_a_policy_that_asks_for_none_of_its_own(tmp_path: Path) -> None:
