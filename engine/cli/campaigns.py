@@ -73,12 +73,12 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--unmask", help="Leave personal data and secrets in the texts shown and in drafts.")
         ] = False,
         page: Annotated[
-            Path | None, typer.Option(metavar="FILE", help="The page to write.  [default: DIR/campaigns.html]")
+            Path | None, typer.Option(metavar="FILE", help="The page to write.  \\[default: DIR/campaigns.html]")
         ] = None,
         title: Annotated[str, typer.Option(help="Heading of the page.")] = "Campaigns",
         workers: Annotated[
             int | None,
-            typer.Option(min=1, help="Processes for raw logs, threads after.  [default: the CPUs there are]"),
+            typer.Option(min=1, help="Processes for raw logs, threads after.  \\[default: the CPUs there are]"),
         ] = None,
         backend: Annotated[str, typer.Option(help=BACKEND)] = "auto",
         overwrite: Annotated[

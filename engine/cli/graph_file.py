@@ -26,7 +26,7 @@ Graph = Annotated[
     typer.Option(
         "--graph",
         metavar="FILE",
-        help="The graph; a name in .lbug is a ladybug database.  [default: graph.sqlite in the user's data folder]",
+        help="The graph; a name in .lbug is a ladybug database.  \\[default: graph.sqlite in the user's data folder]",
         show_default=False,
     ),
 ]

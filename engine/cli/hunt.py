@@ -46,7 +46,8 @@ def register(app: typer.Typer) -> None:
         threshold: Annotated[
             float | None,
             typer.Option(
-                help="How far from a pattern a text may be, above 0 and up to 0.6.  [default: 0.15]", show_default=False
+                help="How far from a pattern a text may be, above 0 and up to 0.6.  \\[default: 0.15]",
+                show_default=False,
             ),
         ] = None,
         benign: Annotated[
@@ -54,7 +55,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(metavar="FILE", help="Text file, one benign text a line, to learn the thresholds from."),
         ] = None,
         decode: Annotated[
-            bool, typer.Option("--decode/--no-decode", help="Look also into what is encoded.  [default: --decode]")
+            bool, typer.Option("--decode/--no-decode", help="Look also into what is encoded.  \\[default: --decode]")
         ] = True,
         text: Annotated[
             str | None, typer.Option("--text-column", metavar="COLUMN", help="Column to search; guessed if not given.")
@@ -74,17 +75,17 @@ def register(app: typer.Typer) -> None:
         ] = None,
         excerpts: Annotated[
             bool,
-            typer.Option("--excerpts/--no-excerpts", help="Keep the words around each hit.  [default: --excerpts]"),
+            typer.Option("--excerpts/--no-excerpts", help="Keep the words around each hit.  \\[default: --excerpts]"),
         ] = True,
         unmask: Annotated[
             bool, typer.Option("--unmask", help="Leave personal data and secrets in the excerpts.")
         ] = False,
         page: Annotated[
-            Path | None, typer.Option(metavar="FILE", help="The page to write.  [default: DIR/hunt.html]")
+            Path | None, typer.Option(metavar="FILE", help="The page to write.  \\[default: DIR/hunt.html]")
         ] = None,
         title: Annotated[str, typer.Option(help="Heading of the page.")] = "Hunt",
         workers: Annotated[
-            int | None, typer.Option(min=1, help="Processes; 1 works in this one.  [default: the CPUs there are]")
+            int | None, typer.Option(min=1, help="Processes; 1 works in this one.  \\[default: the CPUs there are]")
         ] = None,
         backend: Annotated[str, typer.Option(help=BACKEND)] = "auto",
         overwrite: Annotated[

@@ -39,7 +39,9 @@ def propose(
     flag_limit: Annotated[float, typer.Option(help="Share of benign texts that may be flagged anew.")] = 0.01,
     block_limit: Annotated[float, typer.Option(help="Share of benign texts that may be blocked anew.")] = 0.002,
     profile: Annotated[str, typer.Option(help="Profile to judge in: fast, cascade or full.")] = "cascade",
-    policy: Annotated[Path | None, typer.Option(help="Policy with the thresholds.  [default: the shipped one]")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy with the thresholds.  \\[default: the shipped one]")
+    ] = None,
     calibration: Annotated[
         Path | None, typer.Option(metavar="DIR", help="What aimds calibrate wrote for this traffic.")
     ] = None,

@@ -20,13 +20,13 @@ KEY_FILE = "learning-key.pem"
 StateFolder = Annotated[
     Path | None,
     typer.Option(
-        "--state", metavar="DIR", help="The state.  [default: learning in the user's data folder]", show_default=False
+        "--state", metavar="DIR", help="The state.  \\[default: learning in the user's data folder]", show_default=False
     ),
 ]
 Key = Annotated[
     Path | None,
     typer.Option(
-        "--key", metavar="FILE", help="Secret key.  [default: learning-key.pem beside the state]", show_default=False
+        "--key", metavar="FILE", help="Secret key.  \\[default: learning-key.pem beside the state]", show_default=False
     ),
 ]
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="The person who answers for it; kept.")]

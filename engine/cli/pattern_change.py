@@ -25,13 +25,13 @@ LOOKALIKES = 4000
 Store = Annotated[
     Path | None,
     typer.Option(
-        "--store", metavar="DIR", help="The store.  [default: patterns in the user's data folder]", show_default=False
+        "--store", metavar="DIR", help="The store.  \\[default: patterns in the user's data folder]", show_default=False
     ),
 ]
 Key = Annotated[
     Path | None,
     typer.Option(
-        "--key", metavar="FILE", help="Secret key.  [default: pattern-key.pem beside the store]", show_default=False
+        "--key", metavar="FILE", help="Secret key.  \\[default: pattern-key.pem beside the store]", show_default=False
     ),
 ]
 Author = Annotated[str, typer.Option(help="Who makes the version; kept in it.")]

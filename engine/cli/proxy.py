@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         config: Annotated[
             Path | None, typer.Option("--config", "-c", help="Settings (TOML), the same as of aimds serve.")
         ] = None,
-        host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
+        host: Annotated[str | None, typer.Option(help="Address to listen on.  \\[default: 127.0.0.1]")] = None,
         port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = None,
         profile: Annotated[str | None, typer.Option(help="fast, cascade or full.")] = None,
         policy: Annotated[Path | None, typer.Option(help="Policy file.")] = None,
@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         workers: Annotated[
             int | None,
-            typer.Option(min=0, max=256, help="Processes that judge; 0: a thread does.  [default: by the cores]"),
+            typer.Option(min=0, max=256, help="Processes that judge; 0: a thread does.  \\[default: by the cores]"),
         ] = None,
         backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
     ) -> None:

@@ -35,11 +35,11 @@ def register(app: typer.Typer) -> None:
         ],
         garak_python: Annotated[
             Path | None,
-            typer.Option(metavar="PATH", help="Python, or environment, with garak.  [default: .venv-redteam-garak]"),
+            typer.Option(metavar="PATH", help="Python, or environment, with garak.  \\[default: .venv-redteam-garak]"),
         ] = None,
         pyrit_python: Annotated[
             Path | None,
-            typer.Option(metavar="PATH", help="Python, or environment, with PyRIT.  [default: .venv-redteam-pyrit]"),
+            typer.Option(metavar="PATH", help="Python, or environment, with PyRIT.  \\[default: .venv-redteam-pyrit]"),
         ] = None,
         only: Annotated[
             list[str] | None, typer.Option("--only", metavar="TOOL", help="own, garak or pyrit. Repeatable.")
@@ -68,14 +68,14 @@ def register(app: typer.Typer) -> None:
         benign: Annotated[
             Path | None,
             typer.Option(
-                metavar="FILE", help="Harmless texts that no draft may find.  [default: look-alikes of our own]"
+                metavar="FILE", help="Harmless texts that no draft may find.  \\[default: look-alikes of our own]"
             ),
         ] = None,
         unmask: Annotated[
             bool, typer.Option("--unmask", help="Leave personal data and secrets in examples and drafts.")
         ] = False,
         page: Annotated[
-            Path | None, typer.Option(metavar="FILE", help="The page to write.  [default: DIR/redteam.html]")
+            Path | None, typer.Option(metavar="FILE", help="The page to write.  \\[default: DIR/redteam.html]")
         ] = None,
         title: Annotated[str, typer.Option(help="Heading of the page.")] = "Red team",
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the result.")] = False,

@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         on: Annotated[
             datetime | None,
-            typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Day for the allowlist.  [default: today, UTC]"),
+            typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Day for the allowlist.  \\[default: today, UTC]"),
         ] = None,
         samples: Annotated[int, typer.Option(min=0, max=1000, help="Rows of each kind of change to show.")] = 12,
         requests: Annotated[
@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         current: Annotated[
             Path | None,
-            typer.Option(metavar="FILE", help="Policy to screen logs with.  [default: the shipped one]"),
+            typer.Option(metavar="FILE", help="Policy to screen logs with.  \\[default: the shipped one]"),
         ] = None,
         profile: Annotated[str, typer.Option(help="Profile to screen logs in: fast, cascade or full.")] = "cascade",
         text: Annotated[str | None, column("--text-column", "text of logs")] = None,
@@ -69,7 +69,7 @@ def register(app: typer.Typer) -> None:
         moment: Annotated[str | None, column("--time-column", "time")] = None,
         channel: Annotated[str | None, column("--channel-column", "channel or role")] = None,
         workers: Annotated[
-            int | None, typer.Option(min=1, help="Processes that screen logs.  [default: the CPUs there are]")
+            int | None, typer.Option(min=1, help="Processes that screen logs.  \\[default: the CPUs there are]")
         ] = None,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the result.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,

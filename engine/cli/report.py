@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
     def report(
         verdicts: Annotated[list[str], typer.Argument(help="Verdict files, folders of them, or globs.")],
         out: Annotated[
-            Path | None, typer.Option("--out", "-o", help="The page to write.  [default: report.html]")
+            Path | None, typer.Option("--out", "-o", help="The page to write.  \\[default: report.html]")
         ] = None,
         requests: Annotated[
             list[str] | None,

@@ -120,7 +120,7 @@ def show(item: ItemId, queue: QueuePlace = "review.db", name: ReviewerName = Non
 
 
 def claim(
-    item: Annotated[int | None, typer.Argument(help="Its number.  [default: the first that is due and free]")] = None,
+    item: Annotated[int | None, typer.Argument(help="Its number.  \\[default: the first that is due and free]")] = None,
     queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,

@@ -35,7 +35,7 @@ def propose(
     ] = None,
     expires: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help=f"Last day of it.  [default: in {DAYS} days]"),
+        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help=f"Last day of it.  \\[default: in {DAYS} days]"),
     ] = None,
     queue: QueuePlace = "review.db",
     name: ReviewerName = None,
@@ -82,7 +82,7 @@ def reject(
 
 
 def listed(
-    state: Annotated[str | None, typer.Option(help="open, approved, rejected or withdrawn.  [default: all]")] = None,
+    state: Annotated[str | None, typer.Option(help="open, approved, rejected or withdrawn.  \\[default: all]")] = None,
     queue: QueuePlace = "review.db",
     name: ReviewerName = None,
     as_json: AsJson = False,

@@ -18,7 +18,7 @@ QueuePlace = Annotated[
     typer.Option("--queue", "-q", metavar="FILE|URL", help="The review queue: a file, or postgresql://HOST/DATABASE."),
 ]
 ReviewerName = Annotated[
-    str | None, typer.Option("--as", metavar="NAME", help="Who you are.  [default: the user of this system]")
+    str | None, typer.Option("--as", metavar="NAME", help="Who you are.  \\[default: the user of this system]")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 ItemId = Annotated[int, typer.Argument(help="Its number, as in the list.")]

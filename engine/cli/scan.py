@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         with_text: Annotated[bool, typer.Option("--with-text", help="Copy the text to the verdicts.")] = False,
         workers: Annotated[
-            int | None, typer.Option(min=1, help="Processes; 1 works in this one.  [default: the CPUs there are]")
+            int | None, typer.Option(min=1, help="Processes; 1 works in this one.  \\[default: the CPUs there are]")
         ] = None,
         on_ray: Annotated[bool, typer.Option("--ray", help=RAY)] = False,
         ray_address: Annotated[str | None, typer.Option("--ray-address", metavar="HOST:PORT", help=RAY_ADDRESS)] = None,
@@ -61,7 +61,7 @@ def register(app: typer.Typer) -> None:
         gray: Annotated[
             float | None, typer.Option(metavar="P", help="p-value at which the gray zone of cascade begins.")
         ] = None,
-        policy: Annotated[Path | None, typer.Option(help="Policy file.  [default: the shipped one]")] = None,
+        policy: Annotated[Path | None, typer.Option(help="Policy file.  \\[default: the shipped one]")] = None,
         trace_policies: Annotated[
             str | None,
             typer.Option(

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def serve(
         config: Annotated[Path | None, typer.Option("--config", "-c", help="Settings (TOML).")] = None,
-        host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
+        host: Annotated[str | None, typer.Option(help="Address to listen on.  \\[default: 127.0.0.1]")] = None,
         port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = None,
         certificate: Annotated[Path | None, typer.Option(metavar="PEM", help="Certificate of the server.")] = None,
         key: Annotated[Path | None, typer.Option(metavar="PEM", help="Its key.")] = None,
@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         workers: Annotated[
             int | None,
-            typer.Option(min=0, max=256, help="Processes that judge; 0: a thread does.  [default: by the cores]"),
+            typer.Option(min=0, max=256, help="Processes that judge; 0: a thread does.  \\[default: by the cores]"),
         ] = None,
         backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
         on_ray: Annotated[bool, typer.Option("--ray", help=RAY)] = False,

@@ -30,7 +30,7 @@ GOOD = {"says": "any", "formula": "a", "holds": ["a"], "fails": ["b"]}
 """A policy that can be read."""
 
 File = Annotated[
-    Path | None, typer.Option("--file", "-f", metavar="FILE", help="Policies over sessions.  [default: shipped]")
+    Path | None, typer.Option("--file", "-f", metavar="FILE", help="Policies over sessions.  \\[default: shipped]")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 

@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from rich.text import Text
+from typer.testing import CliRunner
 
 from aimds import cli
 from aimds.__main__ import main
@@ -194,3 +197,18 @@ def test_what_a_command_raises_has_its_exit_code_and_message(
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ZeroDivisionError):
         in_process(monkeypatch, ZeroDivisionError())
+
+
+def test_nothing_of_a_help_text_is_taken_for_markup() -> None:
+    def texts(command: Any, path: str) -> Iterator[tuple[str, str]]:
+        yield path, command.help or ""
+        for one in command.params:
+            yield f"{path} {one.opts[0] if one.opts else one.name}", getattr(one, "help", None) or ""
+        for name, one in getattr(command, "commands", {}).items():
+            yield from texts(one, f"{path} {name}")
+
+    found = dict(texts(typer.main.get_command(cli.build()), "aimds"))
+    lost = [path for path, told in found.items() if Text.from_markup(told).plain != told.replace("\\[", "[")]
+    assert lost == []
+    result = CliRunner().invoke(cli.build(), ["scan", "--help"], env={"COLUMNS": "160"})
+    assert "Policy file.  [default: the shipped one]" in result.stdout
