@@ -254,10 +254,10 @@ def _say(message: str) -> None:
 
 
 def _print(checks: list[Check], ok: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from aimds.cli import terminal
     from aimds.printable import LINE, visible
 
     marks = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("·", "dim")}
@@ -269,7 +269,7 @@ def _print(checks: list[Check], ok: bool) -> None:
             Text(first, "bold"), marks[check.ok], Text(visible(check.name)), Text(visible(check.detail, LINE))
         )
         group = check.group
-    console = Console()
-    console.print(table)
+    console = terminal.console(highlight=True)
+    console.print(terminal.uncut(table))
     bad = sum(check.ok is False for check in checks)
     console.print(Text("all well", "bold green") if ok else Text(f"{bad} of {len(checks)} checks failed", "bold red"))

@@ -71,8 +71,27 @@ def test_each_speed_says_of_which_texts_and_which_profile_it_is(monkeypatch: pyt
 def test_every_text_that_is_measured_on_is_another_and_as_long_as_is_said() -> None:
     seen: list[str] = []
     _, rows, size = selftest.measure(SimpleNamespace(screen=seen.extend), 0.001, 20)
-    assert len(seen) == len(set(seen)) == rows > 0
+    assert len(seen) == len(set(seen)) > rows > 0
     assert {len(text.encode()) for text in seen} == {size}
+
+
+def test_what_the_first_batch_compiles_is_no_part_of_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def screen(texts: list[str]) -> None:
+        clock[0] += 0.5 if clock[0] else 100.0
+
+    monkeypatch.setattr(selftest.time, "perf_counter", lambda: clock[0])
+    rate, rows, _ = selftest.measure(SimpleNamespace(screen=screen), 2.0, 1)  # type: ignore[arg-type]
+    assert (rate, rows) == (2000.0, 4000)
+
+
+def test_no_detail_of_the_report_is_cut_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr("platform.platform", lambda: "Linux-" + "6.18.44-" * 10 + "end")
+    shown = run(monkeypatch, Fake()).stdout
+    assert "…" not in shown
+    assert "Linux-" + "6.18.44-" * 10 + "end" in "".join(shown.split())
 
 
 def test_json_report_lists_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
