@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
         model: Path | None = typer.Option(None, help="A folder `aimds train` wrote, instead of the shipped model."),
         backend: str = typer.Option("auto", help=BACKEND),
         seed: int = typer.Option(0, help="Deals the texts out; the same seed gives the same files."),
-        overwrite: bool = typer.Option(False, help="Replace an existing calibration."),
+        overwrite: bool = typer.Option(False, "--overwrite", help="Replace an existing calibration."),
         as_json: bool = typer.Option(False, "--json", help="Print the card as JSON."),
     ) -> None:
         """Recompute the benign tails of every stage on your own traffic.

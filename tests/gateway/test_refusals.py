@@ -1,4 +1,4 @@
-"""What the commands that ask a gateway say where it does not take them, or cannot be talked to: what is wrong, and the way out."""
+"""What commands that ask a gateway say where it does not take them or cannot be talked to, and the way out."""
 
 from __future__ import annotations
 
@@ -141,3 +141,12 @@ def test_a_gateway_that_is_not_trusted_is_told_by_its_reason_and_the_way_out_alo
 def test_a_certificate_without_its_key_is_told_to_need_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = told(capsys, *COMMANDS[0], "https://127.0.0.1:9", "--certificate", folder / "ada.pem")
     assert "ada.pem: holds no key that can be used: name it with --key FILE, or key= in Python" in found
+
+
+@pytest.mark.parametrize("more", [["--profile", "full"], ["--gray", "0.1"], ["--patterns", "p"], ["--backend", "cuda"]])
+def test_check_refuses_what_only_a_screening_here_would_heed(
+    capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    found = told(capsys, "check", "hello", "--server", "http://127.0.0.1:9", *more)
+    assert f"{more[0]} = " in found
+    assert "no --server beside it: the gateway has its own" in found
