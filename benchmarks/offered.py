@@ -3,6 +3,9 @@
 `aimds serve` without a cache, and the generator of `aimds load` on the same machine: requests go out at
 their times whether or not earlier ones were answered, and wait from those times on (no coordinated omission). Beside
 them stands processor time of gateway and judge a verdict, which other work on the machine changes less than latencies.
+First on one stream with a stub in the screener's place, so that only the way there and back is measured, then with the
+screener, on one stream and with a stream for each request. Rates go beyond what is answered: what then is refused or
+late has no verdict, and its share stands below.
 """
 
 from __future__ import annotations
@@ -19,18 +22,23 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from aimds.gateway.client import AsyncClient
+from aimds.gateway.client import AsyncClient, Options
 from aimds.gateway.load import measure
 from aimds.schema import PROFILES
+from benchmarks.gateway import identities, running
 from benchmarks.served import Served, served
 
-RATES = (50.0, 100.0, 200.0, 400.0, 600.0, 800.0, 1000.0, 1500.0, 2000.0)
+RATES = (100.0, 400.0, 1000.0, 2000.0, 4000.0, 6000.0, 8000.0, 10_000.0, 14_000.0, 20_000.0)
+MOST_SINGLE = 4000.0
+"""Highest rate with a stream for each request."""
 SHARES = (("p50_ms", "p50", "#1d4ed8"), ("p90_ms", "p90", "#047857"), ("p99_ms", "p99", "#b45309"))
 ANSWERED = "#6b7280"
 
 
-async def sweep(where: Served, rates: Sequence[float], seconds: float, *, single: bool) -> list[dict[str, Any]]:
-    """What each rate gave, from the lowest on."""
+async def sweep(
+    where: Served, mode: str, rates: Sequence[float], seconds: float, *, single: bool = False
+) -> list[dict[str, Any]]:
+    """What each rate gave, from the lowest on; ``mode`` is what the lines call it."""
     found = []
     for number, rate in enumerate(sorted(rates)):
         async with AsyncClient(where.url, where.options, deadline_ms=1000.0, attempts=1) as client:
@@ -40,7 +48,7 @@ async def sweep(where: Served, rates: Sequence[float], seconds: float, *, single
             took = 1e6 * (where.cpu_s() - begun) / max(len(one.latencies), 1)
         # The load of the machine counts the benchmark itself.
         found.append({**one.document(), "server_us": round(took, 1), "load": os.getloadavg()[0]})
-        print(json.dumps({"mode": "single" if single else "stream", **found[-1]}), flush=True)
+        print(json.dumps({"mode": mode, **found[-1]}), flush=True)
         await asyncio.sleep(1.0)
     return found
 
@@ -106,13 +114,21 @@ def main() -> int:
     parser.add_argument("--svg", type=Path, metavar="FILE")
     options = parser.parse_args()
     rates = options.rate or RATES
+    with identities() as folder, running("ours", folder) as stub:
+        where = Served(f"https://127.0.0.1:{stub.port}", Options(ca=folder / "ca.pem"), stub.process)
+        empty = asyncio.run(sweep(where, "stub, stream", rates, options.seconds))
     with served(options.workers, profile=options.profile) as where:
-        streamed = asyncio.run(sweep(where, rates, options.seconds, single=False))
-        alone = asyncio.run(sweep(where, [one for one in rates if one <= 1000], options.seconds, single=True))
+        streamed = asyncio.run(sweep(where, "stream", rates, options.seconds))
+        few = [one for one in rates if one <= MOST_SINGLE]
+        alone = asyncio.run(sweep(where, "single", few, options.seconds, single=True))
     if options.svg:
-        panels = (("one stream for all requests", streamed), ("each request a stream of its own", alone))
+        panels = (
+            ("a stub in its place, one stream", empty),
+            (f"{options.profile}, one stream for all requests", streamed),
+            (f"{options.profile}, each request a stream of its own", alone),
+        )
         options.svg.write_text(drawn(panels), "utf-8")
-    return 1 if any(one["failed"] for one in (*streamed, *alone)) else 0
+    return 1 if any(one["failed"] for one in (*empty, *streamed, *alone)) else 0
 
 
 if __name__ == "__main__":
