@@ -31,7 +31,8 @@ class Ready(msgspec.Struct):
 
 
 class Asked(msgspec.Struct):
-    """A batch, the body: rows and form of each piece; with ``whole``, the verdicts come back as a table too."""
+    """A batch, the body: rows and form of each piece; with ``whole``, the verdicts come back as a table too. Without a
+    body it only asks whether the process is there."""
 
     counts: list[int]
     forms: list[str]

@@ -59,7 +59,9 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, build: Callable[[Screening], A
     _write(outgoing, packed(Ready()))
     while (message := _message(incoming))[0]:
         asked, batch = msgspec.msgpack.decode(message[0], type=Asked), unpacked(message[1])
-        assert batch is not None
+        if batch is None:
+            _write(outgoing, packed(Found([], [], [], 0)))
+            continue
         try:
             found = judged(screener, asked, batch)
         except DeviceLost as error:

@@ -27,6 +27,10 @@ HUNG_S = 30.0
 """A process that has been at one batch for so long is ended."""
 START_S = 600.0
 """A process that is not ready after so long is ended: the first start on a GPU compiles its kernels, for minutes."""
+BEAT_S = 5.0
+"""So often each process that is at nothing is asked whether it is there."""
+SILENT_S = 10.0
+"""One that is at nothing and does not answer within so long is ended."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
 END_S = 5.0
 
@@ -37,6 +41,10 @@ class JudgeError(AimdsError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"a process that judges could not be started: {reason}")
+
+
+NOTHING = Asked([], [])
+"""What asks whether a process is there."""
 
 
 class Gone(Exception):
@@ -55,7 +63,8 @@ class Judges:
     """``count`` processes with the screener that ``setup`` describes.
 
     A process that ends, or is ended since it hangs, takes no verdict with it: the pieces of its batch are judged again,
-    each by itself, and only one that has ended two when it was alone has none. Another process takes its place.
+    each by itself, and only one that has ended two when it was alone has none. Another process takes its place. So does
+    one for a process that hangs while nothing is asked of it (`BEAT_S`).
 
     Args:
         command: what is started; another one in tests.
@@ -77,6 +86,7 @@ class Judges:
         self._idle: asyncio.LifoQueue[_Process] = asyncio.LifoQueue()
         self._all: set[_Process] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._beats = False
         self.restarts = 0
         """Processes that ended and were started again."""
 
@@ -117,6 +127,9 @@ class Judges:
             self._join(one)
         for one in old:
             self._keep(one.end())
+        if not self._beats:
+            self._beats = True
+            self._keep(self._beat())
 
     def _join(self, one: _Process) -> None:
         self._all.add(one)
@@ -127,6 +140,19 @@ class Judges:
         """It may end while nobody asks it for anything."""
         await one.ended()
         self._lost(one)
+
+    async def _beat(self) -> None:
+        """It may hang while nobody asks it for anything."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            # None of them is given a batch until it has answered.
+            for one in [self._idle.get_nowait() for _ in range(self._idle.qsize())]:
+                if one in self._all:
+                    self._keep(self._pulse(one))
+
+    async def _pulse(self, one: _Process) -> None:
+        with contextlib.suppress(Gone):
+            await self._given(one, packed(NOTHING), SILENT_S)
 
     def _lost(self, one: _Process) -> None:
         if one in self._all:
@@ -181,9 +207,14 @@ class Judges:
             one = await self._idle.get()
             while one not in self._all:
                 one = await self._idle.get()
+        head, body = await self._given(one, parts, self._hung_s)
+        return msgspec.msgpack.decode(head, type=Found), unpacked(body)
+
+    async def _given(self, one: _Process, parts: list[Any], within_s: float) -> tuple[bytes, bytes]:
+        """What ``one``, which was at nothing, answers to ``parts``."""
         try:
-            async with asyncio.timeout(self._hung_s):
-                head, body = await one.ask(parts)
+            async with asyncio.timeout(within_s):
+                answer = await one.ask(parts)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             self._lost(one)
             one.kill()
@@ -193,7 +224,7 @@ class Judges:
             one.release()
         if one in self._all:
             self._idle.put_nowait(one)
-        return msgspec.msgpack.decode(head, type=Found), unpacked(body)
+        return answer
 
     async def _revive(self, number: int) -> None:
         setup, pause = self._setup, FIRST_PAUSE_S

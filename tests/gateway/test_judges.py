@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from desk import ATTACK, BOOM, Fake, ndjson
-from live import INSECURE, live
+from live import INSECURE, Live, live
 from waiting import until
 
 from aimds.errors import DeviceLost
@@ -145,6 +145,36 @@ def test_a_process_that_hangs_is_ended_and_its_batch_judged_by_another() -> None
             os.kill(pid, 0)
 
     running(test, hung_s=5.0)
+
+
+def test_a_process_that_hangs_while_nobody_asks_it_is_ended_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aimds.gateway.judges.BEAT_S", 0.05)
+    monkeypatch.setattr("aimds.gateway.judges.SILENT_S", 5.0)
+
+    async def test(judges: Judges) -> None:
+        hangs, stays = await pids(judges, 2)
+        os.kill(hangs, signal.SIGSTOP)
+        await until(lambda: judges.restarts == 1 and judges.ready == 2)
+        with pytest.raises(ProcessLookupError):
+            os.kill(hangs, 0)
+        found = await pids(judges, 2)
+        assert stays in found
+        assert hangs not in found
+        assert judges.restarts == 1
+
+    running(test, 2)
+
+
+def test_processes_that_are_asked_whether_they_are_there_go_on_judging(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aimds.gateway.judges.BEAT_S", 0.0)
+
+    async def test(judges: Judges) -> None:
+        for _ in range(200):
+            judged, _ = await judges.judge([piece(BRIEF, "a"), piece(BRIEF, ATTACK)])
+            assert [json.loads(one[0])["action"] for one in judged.answers] == ["allow", "block"]
+        assert (judges.ready, judges.restarts) == (1, 0)
+
+    running(test)
 
 
 def hanging(folder: Path, first: int) -> tuple[str, ...]:
@@ -346,24 +376,38 @@ def test_a_gateway_with_processes_serves_and_records(tmp_path: Path) -> None:
     assert (tmp_path / "audit.log").read_bytes().count(b'"verdict"') == 6
 
 
+def becomes(server: Live, status: int) -> Any:
+    """What `/readyz` says once its status is ``status``."""
+    deadline = time.monotonic() + 60
+    while (found := server.ask("GET", "/readyz"))[0] != status:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return json.loads(found[2])
+
+
 def test_a_gateway_is_not_ready_while_nothing_judges(tmp_path: Path) -> None:
     once = tmp_path / "once"
     settings = replace(INSECURE, screening=Screening(workers=1, policy=once))
     with live(settings, judge=COMMAND, warm=("warm",), patience_s=60) as server:
-
-        def becomes(status: int) -> Any:
-            deadline = time.monotonic() + 60
-            while (found := server.ask("GET", "/readyz"))[0] != status:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            return json.loads(found[2])
-
-        assert becomes(200) == {"ready": True, "draining": False}
+        assert becomes(server, 200) == {"ready": True, "draining": False}
         os.kill(int(server.screen("a")[1]["engine_version"]), signal.SIGKILL)
-        assert becomes(503) == {"ready": False, "draining": False}
+        assert becomes(server, 503) == {"ready": False, "draining": False}
         once.unlink()
-        becomes(200)
+        becomes(server, 200)
         assert server.screen(ATTACK)[1]["action"] == "block"
+
+
+def test_a_gateway_whose_process_hangs_is_not_ready_before_anybody_asks_for_a_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aimds.gateway.judges.BEAT_S", 0.05)
+    monkeypatch.setattr("aimds.gateway.judges.SILENT_S", 5.0)
+    settings = replace(INSECURE, screening=Screening(workers=1, policy=tmp_path / "once"))
+    with live(settings, judge=COMMAND, warm=("warm",), patience_s=60) as server:
+        os.kill(int(server.screen("a")[1]["engine_version"]), signal.SIGSTOP)
+        becomes(server, 503)
+        (tmp_path / "once").unlink()
+        assert becomes(server, 200) == {"ready": True, "draining": False}
 
 
 def test_what_follows_from_held_sessions_reaches_rows_that_other_processes_judged() -> None:
