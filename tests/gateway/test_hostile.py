@@ -55,15 +55,17 @@ def inserted(name: bytes, value: bytes) -> bytes:
     return heads._prefixed(0x40, 5, len(name)) + name + heads._prefixed(0, 7, len(value)) + value
 
 
-def referring(*lines: bytes) -> bytes:
+def referring(*lines: bytes, prefix: bytes = b"\x02\x00") -> bytes:
     """A HEADERS frame of a request that refers to the first entry of the table in ``lines``."""
     plain = heads._fields([(name.decode(), value.decode()) for name, value in REQUEST], "utf-8")
-    block = b"\x02\x00" + plain + b"".join(lines)
+    block = prefix + plain + b"".join(lines)
     return b"\x01" + encode_uint_var(len(block)) + block
 
 
 ENTRY = b"\x80"
 """The first entry of the table."""
+HEAD = referring(prefix=b"\x00\x00")
+"""That of a request, without the table."""
 
 
 async def served(one: Running) -> None:
@@ -228,6 +230,73 @@ def test_what_waited_behind_a_head_that_is_taken_back_is_let_go() -> None:
             client._quic.send_stream_data(encoder_stream(client), CAPACITY + inserted(b"x-a", b"1"))
             assert (await client.ask("/v1/screen", body("a")))["status"] == 200
             assert not server._unread
+
+    running(test)
+
+
+@pytest.mark.parametrize(
+    ("begun", "offset", "over"),
+    [
+        (HEAD[:1], 0, False),
+        (HEAD[:-1], 0, False),
+        (b"\x21\x00", 0, False),
+        (referring(ENTRY) + data(b"a" * 50_000), 0, False),
+        (HEAD, 1, False),
+        (b"", 0, True),
+    ],
+    ids=["a byte", "all but a byte", "another frame", "waits for the table", "its first byte is missing", "nothing"],
+)
+def test_a_head_that_never_ends_is_given_up_and_others_on_its_connection_are_served(
+    begun: bytes, offset: int, over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LOOK_S", 0.02)
+    monkeypatch.setattr(connection, "HEAD_S", 0.3)
+
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            # What the client puts into the table would be what some of these heads wait for.
+            await client.until(lambda: client.http and client.http.received_settings)
+            encoder_stream(client)
+            # A stream of requests stays open, and its body may take longer than a head.
+            stays = client.begin("/v1/screen/stream", ndjson({"text": "a"}), end=False)
+            streams = []
+            for _ in range(3):
+                stream = client._quic.get_next_available_stream_id()
+                client._quic.send_stream_data(stream, begun, over)
+                if offset:
+                    sender = client._quic._streams[stream].sender
+                    sender._pending = RangeSet([range(offset, len(begun))])
+                streams.append(stream)
+            client.transmit()
+            for stream in streams:
+                found = await client.until(lambda stream=stream: client.answers.get(stream))
+                assert found["broken"]
+                assert "status" not in found
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+            assert client.http is not None
+            client.http.send_data(stays, ndjson({"text": "b"}), True)
+            assert (await client.answer(stays))["body"].count(b'"action"') == 2
+            server = only(one)
+            assert not server.quic._held
+            assert not server._unread
+            # What is over stands with the others again, so that as many requests may be open as ever.
+            assert server.quic.done == len(streams) + 2
+        assert sum(one.screener.batches) == 3
+
+    running(test)
+
+
+def test_a_head_that_comes_in_pieces_in_time_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LOOK_S", 0.01)
+
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            stream = client._quic.get_next_available_stream_id()
+            whole = HEAD + data(body(ATTACK))
+            for at in range(len(whole)):
+                client._quic.send_stream_data(stream, whole[at : at + 1], at == len(whole) - 1)
+                await client.ping()
+            assert (await client.answer(stream))["status"] == 200
 
     running(test)
 

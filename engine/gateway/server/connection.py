@@ -32,7 +32,9 @@ MOST_UNSENT = 8 << 20
 """Bytes of all answers of a connection that may wait for its reader, beside a little of each."""
 
 LOOK_S = 5.0
-"""Between two looks for bodies that do not go on: they are given up so much late at most."""
+"""Between two looks for heads and bodies that do not go on: they are given up so much late at most."""
+HEAD_S = 30.0
+"""In which the head of a request must have come, from when its stream was seen first."""
 
 
 class Connection(Answering):
@@ -61,6 +63,8 @@ class Connection(Answering):
         """Requests with something that was not handed on yet."""
         self._unread: dict[int, int] = {}
         """Bytes that aioquic keeps of streams: of a frame that is not whole, or behind a head that waits."""
+        self._headless: dict[int, float] = {}
+        """Streams on which no request has begun, and when they were looked at first."""
         self._peer: Peer | None = None
         self._listens_at: asyncio.TimerHandle | None = None
         self._connections = service.metrics.connections.labels("quic")
@@ -72,6 +76,9 @@ class Connection(Answering):
             came, self._came = self._came, {}
             for stream_id, request in came.items():
                 self._feed(stream_id, request)
+        # Each stream that a client opened is of a request, was over before, or has no head yet.
+        if self._quic._local_max_streams_bidi.used > self.quic.done + len(self._requests):
+            self._look_later()
 
     def quic_event_received(self, event: QuicEvent) -> None:
         """Take in what the connection tells."""
@@ -157,11 +164,15 @@ class Connection(Answering):
             self.quic.hold(stream_id, size)
         self._came[stream_id] = request
         request.heard_at = self._loop.time()
-        if self._listens_at is None and not request.over:
+        if not request.over:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        if self._listens_at is None and not self._over:
             self._listens_at = self._loop.call_later(LOOK_S, self._listen)
 
     def _listen(self) -> None:
-        """Give up requests of which the body does not go on although it is wanted."""
+        """Give up streams on which no head comes, and requests of which the body is wanted and does not go on."""
         self._listens_at, now = None, self._loop.time()
         # What is held of other requests keeps a client from sending more of any.
         full = self.quic.is_full
@@ -172,8 +183,20 @@ class Connection(Answering):
                 request.heard_at = now
             elif now - request.heard_at >= exchange.idle_s:
                 exchange.refuse(Problem("slow-request", f"nothing came for {exchange.idle_s:g} s"))
-        if waiting:
-            self._listens_at = self._loop.call_later(LOOK_S, self._listen)
+        # Bodies that wait for us may have used up the credit for a head; what waits behind heads is the client's doing.
+        before = {} if full and any(one.held for one in waiting) else self._headless
+        self._headless = {
+            stream_id: before.get(stream_id, now)
+            for stream_id in self._quic._streams
+            if not stream_id & 3 and stream_id not in self._requests and not self.quic.is_forgotten(stream_id)
+        }
+        late = [stream_id for stream_id, since in self._headless.items() if now - since >= HEAD_S]
+        for stream_id in late:
+            self._decline(stream_id, ErrorCode.H3_REQUEST_REJECTED)
+        if late:
+            self.transmit()
+        if waiting or self._headless:
+            self._look_later()
 
     def _take(self, event: H3Event) -> None:
         """What aioquic made of a stream that is not a plain one."""
@@ -252,9 +275,13 @@ class Connection(Answering):
             request.exchange.abort(self._loop.time())
             self._quic.reset_stream(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
             self._forget(stream_id, request)
-        elif not stream_id & 3 and self.quic.forget(stream_id):
-            # Its head did not come, or not all of it: whatever of it comes late begins no request.
-            self.quic.cancel(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
+        elif not stream_id & 3:
+            self._decline(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
+
+    def _decline(self, stream_id: int, code: int) -> None:
+        """The head of a request did not come, or not all of it: whatever of it comes late begins none."""
+        if self.quic.forget(stream_id):
+            self.quic.cancel(stream_id, code)
             self._unread.pop(stream_id, None)
             if self._reader is not None:
                 self._reader.finish(stream_id)
