@@ -7,7 +7,7 @@ A batch of requests and its batch of verdicts have the same rows in the same ord
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -120,6 +120,10 @@ UNFOLLOWED = "policy over sessions "
 """How the error of a verdict begins to say that a policy could not judge the session: no failure of a detector."""
 _TEXT_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 _BINARY_TYPES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+_UNKNOWN: Final = -1
+"""Code of a channel that is none."""
+_SHOWN: Final = 80
+"""Characters of a value that are told of one that does not fit."""
 
 
 def enum(values: tuple[str, ...], codes: Any) -> pa.DictionaryArray:
@@ -198,17 +202,22 @@ def text_column(column: pa.Array, name: str = "text") -> pa.Array:
 
 
 def _channel_column(column: pa.Array) -> pa.Array:
-    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-    if pa.types.is_null(plain.type):
-        return constant("user", len(plain))
-    if not any(test(plain.type) for test in _TEXT_TYPES):
-        raise SchemaError("channel", f"holds {plain.type}, expected text: one of {', '.join(CHANNELS)}")
-    filled = pc.fill_null(plain.cast(pa.string()), "user")
-    codes = pc.index_in(filled, value_set=pa.array(CHANNELS, pa.string()))
-    if codes.null_count:
-        row = pc.index(codes.is_null(), pa.scalar(True)).as_py()
-        raise SchemaError("channel", f"is {filled[row].as_py()!r}, expected one of {', '.join(CHANNELS)}", row=row)
-    return enum(CHANNELS, codes.cast(pa.int8()))
+    # Words are looked up once each: rows that repeat a long one would take a multiple of it.
+    words = column.dictionary if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_null(words.type):
+        return constant("user", len(column))
+    if not any(test(words.type) for test in _TEXT_TYPES):
+        raise SchemaError("channel", f"holds {words.type}, expected text: one of {', '.join(CHANNELS)}")
+    filled = pc.fill_null(words.cast(pa.string()), "user")
+    codes = pc.index_in(filled, value_set=pa.array(CHANNELS, pa.string())).cast(pa.int8()).fill_null(_UNKNOWN)
+    if words is not column:
+        codes = codes.take(column.indices).fill_null(CHANNELS.index("user"))
+    row = pc.index(codes, pa.scalar(_UNKNOWN, pa.int8())).as_py()
+    if row >= 0:
+        word = str(column[row].as_py())
+        told = repr(word) if len(word) <= _SHOWN else f"{word[:_SHOWN]!r}…"
+        raise SchemaError("channel", f"is {told}, expected one of {', '.join(CHANNELS)}", row=row)
+    return enum(CHANNELS, codes)
 
 
 def _cast(column: pa.Array, field: pa.Field) -> pa.Array:

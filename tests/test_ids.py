@@ -43,7 +43,10 @@ def as_arrow(field: str) -> pa.RecordBatch:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as out:
         out.write_table(table)
-    return next(iter(Reader(1 << 20, 1 << 20).feed(sink.getvalue().to_pybytes())))
+    reader = Reader(1 << 20, 1 << 20)
+    reader.feed(sink.getvalue().to_pybytes())
+    assert reader.coming() is not None
+    return reader.batch()
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -121,11 +121,11 @@ class Batcher:
         self._seq = self._turn = 0
         self._ends: list[float] = []
 
-    def submit(self, job: Job, now: float) -> None:
-        """Put ``job`` into the queue.
+    def check(self, job: Job, now: float) -> None:
+        """Whether there is room for ``job``.
 
         Raises:
-            Problem: ``overloaded`` with the time to wait, or ``deadline-exceeded``; the job is not in the queue.
+            Problem: ``overloaded`` with the time to wait, or ``deadline-exceeded``.
         """
         tenant = self._tenants.get(job.tenant)
         weight = self.weights.get(job.tenant, 1.0)
@@ -135,6 +135,16 @@ class Batcher:
         if self.queued_bytes + job.size_bytes > self.config.max_queue_bytes and self.queued_rows:
             wait = self.time.pace_s * self.queued_work / self.config.slots
             raise Problem("overloaded", f"{self.queued_bytes} bytes of text are waiting already", retry_after_s=wait)
+
+    def submit(self, job: Job, now: float) -> None:
+        """Put ``job`` into the queue.
+
+        Raises:
+            Problem: as `check`; the job is not in the queue.
+        """
+        self.check(job, now)
+        tenant = self._tenants.get(job.tenant)
+        weight = self.weights.get(job.tenant, 1.0)
         self._seq += 1
         if tenant is None:
             tenant = self._idle.pop(job.tenant, None) or _Tenant(job.tenant, weight)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aimds.gateway import ipc, rows
 from aimds.gateway.batching import Job
@@ -41,9 +43,18 @@ class Bulk(Screening):
             if self.tiers:
                 raise Problem("not-acceptable", f"route: an answer in Arrow holds verdicts alone; accept {NDJSON}")
         self._writer = ipc.Writer() if self._answer_type == ARROW else None
-        self._reader = (
-            ipc.Reader(desk.limits.max_message_bytes, desk.limits.max_expanded_bytes) if kind == ARROW else None
-        )
+        limits = desk.limits
+        # A row may be as large as the request that it would be by itself.
+        sizes = limits.max_message_bytes, limits.max_expanded_bytes, limits.max_body_bytes
+        self._reader = ipc.Reader(*sizes) if kind == ARROW else None
+        self._parts: Iterator[pa.RecordBatch] = iter(())
+        """What is left of the table that was read last."""
+        self._tables: deque[list[int]] = deque()
+        """Of each table of which rows wait or are under way: how many rows, and what it is held for."""
+        self._expanded = 0
+        """What they are held for together."""
+        self._crowded = False
+        """The next table has to wait until there is room for it."""
         key, shape = keyed(head, identity), f"{head.path} {kind} {self._answer_type} {self.form} {self.tiers}"
         self._recording = None if key is None else Recording(answers, key, shape)
         self._held = bytearray()
@@ -64,7 +75,8 @@ class Bulk(Screening):
     @property
     def wants_data(self) -> bool:
         """Not while as many pieces wait as are screened at a time: the next are read while those are screened."""
-        return super().wants_data and len(self._ready) < self.desk.limits.window_pieces and not self._over
+        full = len(self._ready) >= self.desk.limits.window_pieces or self._crowded
+        return super().wants_data and not full and not self._over
 
     def receive(self, content: bytes, now: float) -> None:
         """Cut the body into pieces and screen them."""
@@ -77,14 +89,15 @@ class Bulk(Screening):
             if self._recording is not None and not self._recording.receive(content, now):
                 return
             if self._reader is not None:
-                for batch in self._reader.feed(content):
-                    self._tables(batch)
+                self._reader.feed(content)
+                self._pump(now)
+                self._reader.coming()
                 self.keep(self._reader.needed_bytes)
             else:
                 self._held += content
                 self._lines()
                 self.keep(len(self._held))
-            self._pump(now)
+                self._pump(now)
         except Problem as problem:
             self._fail(problem, now)
 
@@ -97,13 +110,11 @@ class Bulk(Screening):
             if self._recording is not None and not self._recording.end(self, now):
                 self._waits = True
                 return
-            if self._reader is not None:
-                self._reader.end()
-            else:
+            if self._reader is None:
                 self._held += b"\n"
                 self._lines()
                 self._flush()
-            self.hold(0)
+                self.hold(0)
             self._pump(now)
         except Problem as problem:
             self._fail(problem, now)
@@ -132,6 +143,7 @@ class Bulk(Screening):
             if not self._under_way and self.has_room:
                 # Nobody would come by them again.
                 self._ready.clear()
+                self._parts = iter(())
         super().refuse(problem)
 
     def settle(self) -> None:
@@ -152,12 +164,70 @@ class Bulk(Screening):
     def sent(self, now: float) -> None:
         """There is room again."""
         if not self.ended and not (self._over and self._waits):
-            try:
-                self._pump(now)
-            except Problem as problem:
-                self.refuse(problem)
+            self._go_on(now)
 
-    def _tables(self, batch: pa.RecordBatch) -> None:
+    def _go_on(self, now: float) -> None:
+        try:
+            self._pump(now)
+        except Problem as problem:
+            self._fail(problem, now)
+
+    def hold(self, size: int) -> None:
+        """As in `Screening`; tables of which rows wait or are under way count as long."""
+        super().hold(max(size, self._expanded))
+
+    def _fill(self, now: float) -> None:
+        """Have as many pieces of what came in Arrow wait as are screened at a time, and no more of it expanded."""
+        self._crowded = False
+        while self._reader is not None and len(self._ready) < self.desk.limits.window_pieces:
+            part = next(self._parts, None)
+            if part is not None:
+                piece = Piece(self.route, self.identity, self.form, *_UNSET, table=part, tiers=self.tiers)
+                self._ready.append(piece)
+            elif self.fault is not None or not self._read(self._reader, now):
+                break
+
+    def _read(self, reader: ipc.Reader, now: float) -> bool:
+        """Read the next table; False where it is not whole yet, or has to wait for room."""
+        coming = reader.coming()
+        if coming is None:
+            if self._over:
+                reader.end()
+                self._kept = 0
+                self.hold(0)
+            return False
+        limits = self.desk.limits
+        if not self._admitted:
+            size = min(coming.expanded, limits.piece_bytes)
+            self.desk.expect(self.identity, min(coming.rows, limits.piece_rows), size, now + self.slack_s, now)
+        try:
+            self.keep(max(coming.size, coming.expanded))
+            self.hold(max(self._kept, coming.expanded + self._expanded))
+        except Problem:
+            if not self._tables:
+                raise
+            self._crowded = True
+            return False
+        first = reader.rows
+        table = self._owned(reader.batch(), first)
+        self._expanded += coming.expanded
+        self._tables.append([coming.rows, coming.expanded])
+        self._parts = portions(table, limits)
+        return True
+
+    def _owned(self, batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
+        """``batch``, of which ``first`` is the number of the first row, with the tenant of its sender.
+
+        Raises:
+            Problem: it names another's, or a text is too long.
+        """
+        most = self.desk.limits.max_text_bytes
+        sizes = pc.binary_length(batch.column("text"))
+        if (pc.max(sizes).as_py() or 0) > most:
+            row = pc.index(pc.greater(sizes, most), True).as_py()
+            problem = too_large(f"row {first + row}: the text has {sizes[row]} bytes", most, "limits.max_text_bytes")
+            problem.extra |= {"column": "text", "row": first + row}
+            raise problem
         tenants = batch.column("tenant")
         if self.identity.tenant is not None:
             for name in tenants.drop_null().unique().to_pylist():
@@ -165,8 +235,7 @@ class Bulk(Screening):
             index = batch.schema.get_field_index("tenant")
             own = pa.array([self.identity.tenant] * batch.num_rows, pa.string())
             batch = batch.set_column(index, batch.schema.field(index), own)
-        for part in portions(batch, self.desk.limits):
-            self._ready.append(Piece(self.route, self.identity, self.form, *_UNSET, table=part, tiers=self.tiers))
+        return batch
 
     def _lines(self) -> None:
         start = 0
@@ -208,8 +277,10 @@ class Bulk(Screening):
         if not self._ready and not self._under_way:
             # Nothing is under way, so what is there need not wait for a piece to fill.
             self._flush()
+        self._fill(now)
         while self._ready and len(self._under_way) < self.desk.limits.window_pieces and self.has_room:
             self._place(self._ready.popleft(), now)
+            self._fill(now)
         if self._over and not self._ready and not self._under_way and not self.ended:
             if self.fault is not None:
                 self.break_off()
@@ -266,7 +337,7 @@ class Bulk(Screening):
             self.jobs.discard(slot.job)
         self._deliver()
         if not self.ended:
-            self._pump(now)
+            self._go_on(now)
             self.wake()
 
     def _unreadable(self, piece: Piece) -> Any:
@@ -276,9 +347,20 @@ class Bulk(Screening):
 
     def _deliver(self) -> None:
         while self._under_way and self._under_way[0].found is not None:
-            found = self._under_way.popleft().found
+            slot = self._under_way.popleft()
+            found = slot.found
+            self._judged(slot.piece.count)
             self._begin()
             self.send(self._writer.batch(found) if self._writer is not None else b"\n".join(found) + b"\n")
+
+    def _judged(self, rows: int) -> None:
+        """So many rows more have their verdicts: a table of which none is left is held no more."""
+        if not self._tables:
+            return
+        self._tables[0][0] -= rows
+        if not self._tables[0][0]:
+            self._expanded -= self._tables.popleft()[1]
+            self.hold(self._kept)
 
     def _begin(self) -> None:
         if not self.status:

@@ -1,8 +1,8 @@
 """An Arrow IPC stream that comes in pieces from a stranger: batches out, with every size checked before it is believed.
 
 A compressed buffer states how large it becomes, and 271 bytes may state 600 MB; a dictionary lets four bytes stand for
-a megabyte. So sizes are summed from the message's metadata before Arrow allocates anything, and only plain types are
-taken. Format: https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format
+a megabyte. So sizes are summed from the message's metadata before Arrow allocates anything, only plain types are taken,
+and who reads decides of each batch whether there is room for it before it is decompressed. Format: https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aimds.errors import SchemaError
 from aimds.gateway.arrow_metadata import BATCH, DICTIONARY, SCHEMA, expanded, summary
 from aimds.gateway.problem import Problem, too_large
+from aimds.printable import counted
 from aimds.schema import CHANNELS, VERDICTS, requests
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
@@ -28,21 +31,43 @@ MAX_WORDS = 256
 """Entries of a dictionary; more are read again with each batch, and there are five channels."""
 MAX_DICTIONARY = 2 * MAX_WORDS * MAX_WORD
 """Bytes of a dictionary, expanded, and of the messages that it came in."""
+MAX_ROWS = 1 << 16
+"""Rows of a message: a million empty ones have some hundred bytes, and each is to have an id and a verdict."""
+ROW_BYTES = 128
+"""What a row counts for at least."""
 END = struct.pack("<II", CONTINUATION, 0)
 BUFFER_BYTES = 8 << 10
+MAX_TOLD = 200
+"""Characters of what Arrow says: it may quote a value."""
 _PLAIN = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_null)
 
 
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A batch that is there but was not read yet: its rows, its bytes as they came, and those that it expands to, of
+    each row `ROW_BYTES` at least."""
+
+    rows: int
+    size: int
+    expanded: int
+
+
 class Reader:
-    """Bytes of one stream in, batches of REQUESTS out.
+    """Bytes of one stream in, batches of REQUESTS out: `coming` says what the next one takes, `batch` reads it.
 
     Args:
         max_message_bytes: largest message, as it comes.
         max_expanded_bytes: largest message, decompressed.
+        max_row_bytes: what the rows of a message may expand to on average.
     """
 
-    def __init__(self, max_message_bytes: int = 16 << 20, max_expanded_bytes: int = 64 << 20) -> None:
-        self._max, self._max_expanded = max_message_bytes, max_expanded_bytes
+    def __init__(
+        self,
+        max_message_bytes: int = 16 << 20,
+        max_expanded_bytes: int = 64 << 20,
+        max_row_bytes: int = 2 << 20,
+    ) -> None:
+        self._max, self._max_expanded, self._max_row = max_message_bytes, max_expanded_bytes, max_row_bytes
         self._held = bytearray()
         self._needed = 8
         """Bytes without which there is nothing to look at."""
@@ -50,30 +75,44 @@ class Reader:
         """The messages without which a batch cannot be read: of dictionaries there is one, for the channel."""
         self._words = 0
         self._schema: pa.Schema | None = None
+        self._next: tuple[Coming, bytes] | None = None
+        """The batch that is to be read, and its message."""
         self.rows = 0
         self.ended = False
 
     @property
     def needed_bytes(self) -> int:
-        """Bytes that a message which is not whole yet will have, as far as it has told."""
-        return max(len(self._held), self._needed)
+        """Bytes of the next message, as far as it has told; not of those that came whole behind it."""
+        return max(len(self._held), self._needed) if self._next is None else self._next[0].size
 
-    def feed(self, content: bytes) -> list[pa.RecordBatch]:
-        """The batches that ``content`` completes.
+    def feed(self, content: bytes) -> None:
+        """More of the stream came."""
+        self._held += content
+
+    def coming(self) -> Coming | None:
+        """The next batch with rows; None while none is whole. Nothing is decompressed for it.
 
         Raises:
             Problem: damaged, too large or not the data contract.
         """
-        self._held += content
-        out = []
-        while not self.ended and (framed := self._frame()) is not None:
+        while self._next is None and not self.ended and (framed := self._frame()) is not None:
             metadata, body, whole = framed
-            batch = _guarded(self._message, metadata, memoryview(body), whole)
-            if batch is not None:
-                out.append(batch)
+            told = _guarded(self._message, metadata, memoryview(body), whole)
+            if told is not None:
+                self._next = told, whole
         if self.ended and self._held:
             raise Problem("malformed", "there are bytes behind the end of the Arrow stream")
-        return out
+        return None if self._next is None else self._next[0]
+
+    def batch(self) -> pa.RecordBatch:
+        """The batch that is `coming`.
+
+        Raises:
+            Problem: as `coming`.
+        """
+        assert self._next is not None
+        (_, whole), self._next = self._next, None
+        return _guarded(self._decoded, whole)
 
     def end(self) -> None:
         """The client has sent all.
@@ -117,7 +156,7 @@ class Reader:
         del held[:end]
         return metadata, whole[8 + size :], whole
 
-    def _message(self, metadata: bytes, body: memoryview, whole: bytes) -> pa.RecordBatch | None:
+    def _message(self, metadata: bytes, body: memoryview, whole: bytes) -> Coming | None:
         told = summary(metadata)
         size = expanded(metadata, body)
         if size > self._max_expanded:
@@ -125,6 +164,8 @@ class Reader:
         # Every row has at least the offset of its text.
         if not 0 <= told.rows <= size:
             raise Problem("malformed", f"{told.rows} rows do not fit into {size} bytes")
+        if told.rows > MAX_ROWS:
+            raise too_large(f"a message has {told.rows} rows", MAX_ROWS, unit="rows")
         if told.kind == SCHEMA:
             if self._schema is not None:
                 raise Problem("malformed", "the Arrow stream has a second schema")
@@ -150,7 +191,14 @@ class Reader:
         if told.kind != BATCH:
             raise Problem("malformed", f"the Arrow stream has a message of kind {told.kind}")
         # Nothing counts against rates or admission without rows, so nothing is decompressed for them.
-        return self._decoded(whole) if told.rows else None
+        if not told.rows:
+            return None
+        if size > told.rows * self._max_row:
+            rows = counted(told.rows, "row")
+            raise too_large(
+                f"{rows} expand to {size} bytes", self._max_row, "limits.max_body_bytes", unit="bytes for each"
+            )
+        return Coming(told.rows, len(whole), max(size, ROW_BYTES * told.rows))
 
     def _decoded(self, whole: bytes) -> pa.RecordBatch:
         batch = pa.ipc.open_stream(self._prefix + self._dictionary + whole + END).read_next_batch()
@@ -171,7 +219,7 @@ class Reader:
             return requests(batch, first_row=self.rows)
         except SchemaError as error:
             row = None if error.row is None else self.rows + error.row
-            problem = Problem("unprocessable", str(error), column=error.column, row=row)
+            problem = Problem("unprocessable", str(error)[:MAX_TOLD], column=error.column, row=row)
             if error.column == "channel":
                 problem.extra["known"] = list(CHANNELS)
             raise problem from None
@@ -182,13 +230,13 @@ def _as_binary(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_type(binary.get(field.type, field.type)) for field in schema])
 
 
-def _guarded(read: Callable[..., pa.RecordBatch | None], *arguments: Any) -> pa.RecordBatch | None:
+def _guarded(read: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return read(*arguments)
     except Problem:
         raise
     except Exception as error:  # Arrow and Python raise many kinds on bytes made to break them
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error)[:MAX_TOLD].split()) or type(error).__name__
         raise Problem("malformed", f"the Arrow stream is damaged: {reason}") from None
 
 
@@ -213,13 +261,16 @@ def _check_types(schema: pa.Schema) -> None:
 
 
 def _check_words(batch: pa.RecordBatch) -> None:
-    """Raise a Problem where a dictionary of ``batch`` holds a long entry: each row could repeat it.
+    """Raise a Problem where a dictionary of ``batch`` holds a long entry.
 
     Raises:
         Problem: ``unprocessable``.
     """
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if pa.types.is_dictionary(column.type) and column.dictionary.nbytes > MAX_WORD * max(len(column.dictionary), 1):
+        if not pa.types.is_dictionary(column.type) or pa.types.is_primitive(column.type.value_type):
+            continue
+        column.dictionary.validate(full=True)
+        if (pc.max(pc.binary_length(column.dictionary)).as_py() or 0) > MAX_WORD:
             raise Problem(
                 "unprocessable", f"column {name!r}: its dictionary holds entries longer than {MAX_WORD} bytes"
             )

@@ -27,7 +27,8 @@ TURNS_BODIES = 8
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds on what one request may hold or ask for; ``_ms`` in milliseconds, the rest in bytes and rows.
-    ``max_held_bytes`` is what all together may hold of bodies that have not come whole, those of an identity half."""
+    ``max_held_bytes`` is what all together may hold of bodies that have not come whole and of tables that wait to be
+    judged, those of an identity half."""
 
     max_body_bytes: int = 2 << 20
     max_text_bytes: int = 1 << 20
@@ -62,7 +63,11 @@ class Limits:
             ConfigError: it could not, so that it would be refused for ever.
         """
         own = self.max_held_bytes // 2
-        for name, most in (("max_message_bytes", own), ("max_body_bytes", own // TURNS_BODIES)):
+        for name, most in (
+            ("max_message_bytes", own),
+            ("max_expanded_bytes", own),
+            ("max_body_bytes", own // TURNS_BODIES),
+        ):
             if (value := getattr(self, name)) > most:
                 told = f"at most {most}, since of limits.max_held_bytes = {self.max_held_bytes} one identity has half"
                 raise ConfigError(f"limits.{name}", value, told)
@@ -147,6 +152,10 @@ class Desk(Protocol):
 
     def place(self, piece: Piece, deadline: float, urgency: int, now: float, *, trial: bool = False) -> Job:
         """Queue ``piece``, due at ``deadline``, or raise a Problem; as a ``trial``, that is not counted."""
+
+    def expect(self, identity: Identity, rows: int, size: int, deadline: float, now: float) -> None:
+        """Whether a piece of so many ``rows`` and ``size`` bytes of text would be queued, before anything is done for
+        it, or raise a Problem."""
 
     def charge(self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False) -> None:
         """Count ``rows`` that are answered without being screened against the rate of ``identity``, or raise a Problem;

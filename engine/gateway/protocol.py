@@ -192,6 +192,21 @@ class Service:
         self.hooks.work()
         return job
 
+    def expect(self, identity: Identity, rows: int, size: int, deadline: float, now: float) -> None:
+        """Whether a piece of so many ``rows`` and ``size`` bytes of text, due at ``deadline``, would be queued: asked
+        before anything is done for it.
+
+        Raises:
+            Problem: as `place`.
+        """
+        try:
+            self.rates.take(identity, rows, now)
+            self.rates.give_back(identity, rows)
+            self.batcher.check(Job(short(identity.tenant or identity.name), rows, size, deadline), now)
+        except Problem as problem:
+            self.metrics.shed.labels(problem.kind).inc(rows)
+            raise
+
     def charge(self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False) -> None:
         """Count ``rows`` that are answered without being screened against the rate of ``identity``; see `Rates.take`.
 

@@ -79,8 +79,9 @@ class Screening(Exchange):
         Raises:
             Problem: see `hold`.
         """
-        self._kept = max(self._kept, size)
-        self.hold(self._kept)
+        kept = max(self._kept, size)
+        self.hold(kept)
+        self._kept = kept
 
     def _close(self) -> None:
         super()._close()

@@ -166,6 +166,10 @@ class _Desk:
             self._service.follow(piece, self._span)
         return self._service.place(piece, deadline, urgency, now, trial=trial)
 
+    def expect(self, identity: Identity, rows: int, size: int, deadline: float, now: float) -> None:
+        """See `Service.expect`."""
+        self._service.expect(identity, rows, size, deadline, now)
+
     def charge(self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False) -> None:
         """See `Service.charge`."""
         self._service.charge(identity, rows, now, admitted=admitted, apart=apart)

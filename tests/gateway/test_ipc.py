@@ -13,7 +13,7 @@ import pytest
 from desk import ARROW, Desk, ipc, taken
 
 from aimds.gateway.arrow_metadata import Flat
-from aimds.gateway.ipc import END, MAX_WORDS, Reader, Writer
+from aimds.gateway.ipc import END, MAX_ROWS, MAX_WORDS, Reader, Writer
 from aimds.gateway.problem import Problem
 from aimds.schema import CHANNELS, REQUESTS
 
@@ -21,8 +21,11 @@ TABLE = pa.table({"text": ["one", "two", "three"], "channel": ["user", "tool", "
 
 
 def read(content: bytes, size: int = 1 << 20, **limits: int) -> pa.Table:
-    reader = Reader(**limits)
-    out = [batch for i in range(0, len(content), size) for batch in reader.feed(content[i : i + size])]
+    reader, out = Reader(**limits), []
+    for i in range(0, len(content), size):
+        reader.feed(content[i : i + size])
+        while reader.coming() is not None:
+            out.append(reader.batch())
     reader.end()
     return pa.Table.from_batches(out, REQUESTS)
 
@@ -176,7 +179,8 @@ def test_batches_without_rows_are_not_decompressed() -> None:
     with counted() as pool:
         assert read(full[:start] + bytes(empty) * 3 + END).num_rows == 0
         assert pool.max_memory() < 1 << 20
-        assert read(full[:start] + bytes(empty) + full[start:]).column("request_id").to_pylist() == ["0"]
+        mixed = full[:start] + bytes(empty) + full[start:]
+        assert read(mixed, max_row_bytes=64 << 20).column("request_id").to_pylist() == ["0"]
         assert pool.max_memory() > 32 << 20
 
 
@@ -184,6 +188,62 @@ def test_what_does_not_fit_is_refused_although_there_are_no_rows() -> None:
     assert refused(ipc(pa.table({"text": pa.array([], pa.float64())}))).kind == "unprocessable"
     twice = pa.table([["a"], *[pa.array(["user"]).dictionary_encode()] * 2], names=["text", "channel", "channel"])
     assert "2 columns" in refused(ipc(twice)).detail
+
+
+@pytest.mark.parametrize("column", ["text", "session_id", "unknown"])
+def test_a_row_that_expands_far_is_refused_before_it_is_decompressed(column: str) -> None:
+    table = pa.table({"text": ["a"]} | {column: ["b" * (32 << 20)]})
+    content = ipc(table, compression="zstd")
+    assert len(content) < 10_000
+    with counted() as pool:
+        problem = refused(content)
+        assert pool.max_memory() < 1 << 20
+    assert problem.kind == "too-large"
+    assert "1 row" in problem.detail
+    # As many bytes for more rows are as many requests.
+    assert read(ipc(pa.table({"text": ["b" * (1 << 20)] * 32}), compression="zstd")).num_rows == 32
+
+
+def test_very_many_rows_are_refused_before_they_are_decompressed() -> None:
+    content = ipc(pa.table({"text": pa.array([""] * 1_000_000)}), compression="zstd")
+    assert len(content) < 1000
+    with counted() as pool:
+        assert "1000000 rows" in refused(content).detail
+        assert pool.max_memory() < 1 << 20
+    table = pa.table({"text": [""] * MAX_ROWS})
+    assert read(ipc(table, compression="zstd")).num_rows == MAX_ROWS
+
+
+def test_nothing_is_decompressed_before_it_is_asked_for() -> None:
+    content = ipc(pa.table({"text": ["a" * (1 << 20)] * 8}), compression="zstd")
+    reader = Reader()
+    with counted() as pool:
+        reader.feed(content)
+        coming = reader.coming()
+        assert coming is not None
+        assert (coming.rows, coming.expanded > 8 << 20, coming.size < 10_000) == (8, True, True)
+        assert reader.coming() == coming
+        assert pool.max_memory() < 1 << 20
+    assert reader.needed_bytes >= coming.size
+    batch = reader.batch()
+    assert (batch.num_rows, batch.nbytes > 8 << 20) == (8, True)
+    assert reader.coming() is None
+    reader.end()
+
+
+def test_a_long_word_among_empty_ones_is_not_repeated_for_each_row() -> None:
+    codes = pa.array([0] * 5000, pa.int8())
+    column = pa.DictionaryArray.from_arrays(codes, pa.array(["u" * 60_000] + [""] * 255))
+    content = ipc(pa.table({"text": [""] * 5000, "channel": column}), compression="zstd")
+    assert len(content) < 1000
+    with counted() as pool:
+        assert "longer than" in refused(content).detail
+        assert pool.max_memory() < 2 << 20
+
+
+def test_what_a_refusal_quotes_is_short() -> None:
+    for column in ("channel", "turn", "ts"):
+        assert len(str(refused(ipc(pa.table({"text": ["a"], column: ["b" * 100_000]}))))) < 400
 
 
 def test_rows_that_cost_nothing_are_refused() -> None:
@@ -242,8 +302,9 @@ def test_messages_out_of_order_are_refused() -> None:
 def test_a_message_beyond_the_limit_is_refused_before_it_has_come() -> None:
     content = ipc(pa.table({"text": ["x" * 100_000]}))
     reader = Reader(max_message_bytes=50_000)
+    reader.feed(content[:2000])
     with pytest.raises(Problem) as caught:
-        reader.feed(content[:2000])
+        reader.coming()
     assert caught.value.kind == "too-large"
 
 

@@ -17,7 +17,9 @@ from aimds.gateway.batching import BatchConfig, Batcher
 from aimds.gateway.exchange import MAX_UNSENT
 from aimds.gateway.headers import MAX_HEADER_BYTES
 from aimds.gateway.identity import LOCAL, ROUTES, Identity, Peer
+from aimds.gateway.ipc import END
 from aimds.gateway.judging import judge
+from aimds.gateway.limits import Rates
 from aimds.gateway.pieces import Limits
 from aimds.gateway.problem import Problem
 from aimds.schema import VERDICTS
@@ -292,6 +294,135 @@ def test_a_batch_whose_answer_has_begun_has_room_for_messages_like_its_first() -
         exchange.end(desk.now)
         desk.run()
         assert pa.ipc.open_stream(taken(exchange)).read_all().column("status").to_pylist() == ["ok"] * 3
+    assert desk.service.bodies.held == 0
+
+
+def swollen(messages: int, rows: int = 4, size: int = 100_000) -> bytes:
+    """An Arrow stream of few bytes, each message of which becomes ``rows`` of ``size`` bytes."""
+    return ipc(pa.Table.from_batches([pa.record_batch({"text": ["a" * size] * rows})] * messages), compression="zstd")
+
+
+def test_of_messages_that_come_together_only_as_many_are_expanded_as_are_screened_next() -> None:
+    content = swollen(40)
+    assert len(content) < 40_000
+    desk = Desk()
+    exchange = desk.open("/v1/screen/batch", ARROW)
+    before = pa.total_allocated_bytes()
+    exchange.receive(content, desk.now)
+    assert not exchange.wants_data
+    assert pa.total_allocated_bytes() - before < 4_000_000
+    assert 800_000 <= desk.service.bodies.held <= 4_000_000
+    exchange.end(desk.now)
+    desk.run()
+    found = pa.ipc.open_stream(taken(exchange)).read_all()
+    assert found.column("status").to_pylist() == ["ok"] * 160
+    assert found.column("request_id").to_pylist() == [str(i) for i in range(160)]
+    assert desk.service.bodies.held == 0
+
+
+def test_tables_that_wait_to_be_judged_share_the_room_of_bodies() -> None:
+    desk = Desk(limits=Limits(max_held_bytes=2_000_000), access=Names())
+    own = [*ARROW, (b"x-name", b"one")]
+    begun = [desk.open("/v1/screen/batch", own) for _ in range(4)]
+    for exchange in begun:
+        exchange.receive(swollen(1), desk.now)
+    # Half of it is of one identity, and there is room for two tables in it.
+    assert [exchange.status for exchange in begun] == [0, 0, 429, 429]
+    assert "overloaded" in taken(begun[2]).decode()
+    assert desk.ask("/v1/screen", body("a"), [*JSON, (b"x-name", b"one")]).status == 200
+    assert desk.ask("/v1/screen/batch", swollen(1), [*ARROW, (b"x-name", b"two")]).status == 200
+    for exchange in begun[:2]:
+        exchange.end(desk.now)
+    desk.run()
+    for exchange in begun[:2]:
+        assert pa.ipc.open_stream(taken(exchange)).read_all().column("status").to_pylist() == ["ok"] * 4
+    assert desk.service.bodies.held == 0
+
+
+def test_a_table_for_which_there_is_no_room_waits_until_those_before_it_are_judged() -> None:
+    desk = Desk(limits=Limits(max_held_bytes=1_000_000))
+    exchange = desk.open("/v1/screen/batch", ARROW)
+    exchange.receive(swollen(8), desk.now)
+    # Pieces could wait for more than the one table that is read.
+    assert desk.service.batcher.queued_rows == 4
+    assert not exchange.wants_data
+    exchange.end(desk.now)
+    desk.run()
+    assert pa.ipc.open_stream(taken(exchange)).read_all().column("status").to_pylist() == ["ok"] * 32
+    assert desk.service.bodies.held == 0
+
+
+def test_messages_that_come_together_have_the_room_of_their_first() -> None:
+    desk = Desk(limits=Limits(max_held_bytes=400_000))
+    batch = pa.record_batch({"text": ["x" * 30_000]})
+    first, content = len(ipc(batch)) - 8, ipc(pa.Table.from_batches([batch] * 6))
+    exchange = desk.open("/v1/screen/batch", ARROW)
+    exchange.receive(content[:first], desk.now)
+    desk.run()
+    assert exchange.status == 200
+    others = [desk.open("/v1/screen") for _ in range(40)]
+    for other in others:
+        other.receive(b" " * 30_000, desk.now)
+    assert others[-1].status == 429
+    exchange.receive(content[first:], desk.now)
+    exchange.end(desk.now)
+    desk.run()
+    assert (exchange.ended, exchange.broken) == (True, False)
+    assert pa.ipc.open_stream(taken(exchange)).read_all().column("status").to_pylist() == ["ok"] * 6
+
+
+def test_nothing_is_expanded_for_who_is_refused_by_a_rate_or_a_deadline() -> None:
+    desk = Desk(rates=Rates(1.0, 4.0))
+    assert desk.ask("/v1/screen/batch", swollen(1), ARROW).status == 200
+    late = Desk()
+    for at in range(400):
+        late.open("/v1/screen", JSON).receive(b"", late.now)
+        one = late.open("/v1/screen", [*JSON, (b"aimds-deadline-ms", b"60000")])
+        one.receive(body("a" * 1000 + str(at)), late.now)
+        one.end(late.now)
+    before = pa.total_allocated_bytes()
+    for refusing, headers in ((desk, ARROW), (late, [*ARROW, (b"aimds-deadline-ms", b"1")])):
+        exchange = refusing.open("/v1/screen/batch", headers)
+        exchange.receive(swollen(1, 32, 1_000_000), refusing.now)
+        assert exchange.status == 429
+        assert pa.total_allocated_bytes() - before < 1_000_000
+        assert refusing.service.bodies.held == 0
+
+
+def test_a_text_in_arrow_may_be_as_long_as_one_in_a_line() -> None:
+    desk = Desk(limits=Limits(max_text_bytes=1000))
+    for texts, status in ((["a" * 1000, "é" * 1000, None], 200), (["a", "b" * 1001], 413)):
+        table, lines = pa.table({"text": texts}), ndjson(*({"text": text} for text in texts if text))
+        assert desk.ask("/v1/screen/batch", lines, NDJSON).status == status
+        exchange = desk.ask("/v1/screen/batch", ipc(table), ARROW)
+        assert exchange.status == status
+    assert document(exchange)["row"] == 1
+    assert (
+        document(
+            desk.ask(
+                "/v1/screen/batch",
+                ipc(pa.Table.from_batches([*pa.table({"text": ["a"] * 3}).to_batches(), *table.to_batches()])),
+                ARROW,
+            )
+        )["row"]
+        == 4
+    )
+
+
+def test_an_arrow_stream_that_goes_wrong_behind_its_first_table_gives_the_verdicts_before_and_lets_go() -> None:
+    desk = Desk(limits=Limits(max_expanded_bytes=1_000_000))
+    whole, bomb = swollen(2), swollen(1, 20)
+    start = 8 + int.from_bytes(bomb[4:8], "little")
+    exchange = desk.open("/v1/screen/batch", ARROW)
+    exchange.receive(whole[:-8], desk.now)
+    desk.run()
+    assert exchange.status == 200
+    exchange.receive(bomb[start:], desk.now)
+    desk.run()
+    assert (exchange.ended, exchange.broken) == (True, True)
+    content = taken(exchange)
+    assert pa.ipc.open_stream(content).read_all().num_rows == 8
+    assert not content.endswith(END)
     assert desk.service.bodies.held == 0
 
 

@@ -156,6 +156,7 @@ def test_an_error_names_the_file_that_it_lies_in(tmp_path: Path) -> None:
         ("max_message_bytes = 134_217_729", "max_message_bytes = 134217729: expected at most 134217728,"),
         ("max_body_bytes = 16_777_217", "max_body_bytes = 16777217: expected at most 16777216,"),
         ("max_held_bytes = 33_554_430", "max_message_bytes = 16777216: expected at most 16777215,"),
+        ("max_held_bytes = 134_217_726", "max_expanded_bytes = 67108864: expected at most 67108863,"),
     ],
 )
 def test_a_body_that_could_never_be_held_is_refused_by_its_bound(tmp_path: Path, content: str, told: str) -> None:
@@ -164,7 +165,8 @@ def test_a_body_that_could_never_be_held_is_refused_by_its_bound(tmp_path: Path,
 
     with pytest.raises(ConfigError, match=rf"limits\.{told} since of limits\.max_held_bytes = "):
         checked(content)
-    checked("max_held_bytes = 33_554_432")
+    checked("max_held_bytes = 134_217_728")
+    checked("max_held_bytes = 33_554_432\nmax_expanded_bytes = 16_777_216")
     checked("max_held_bytes = 268_435_456\nmax_message_bytes = 134_217_728\nmax_body_bytes = 16_777_216")
 
 
