@@ -15,6 +15,8 @@ import pyarrow as pa
 import pytest
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.crypto import CryptoPair
+from aioquic.quic.events import ProtocolNegotiated
+from aioquic.quic.packet import QuicProtocolVersion
 from aioquic.tls import Epoch
 from desk import ARROW, ATTACK, BOOM, JSON, NDJSON, Desk, documents, feed, forwards, ipc, ndjson
 from live import Slow
@@ -22,6 +24,8 @@ from quic import Client, Running, body, running
 
 from aimds.gateway.bulk import Bulk
 from aimds.gateway.hooks import Hooks
+from aimds.gateway.packets.credit import Quic
+from aimds.gateway.packets.receiving import Arrived
 from aimds.gateway.pieces import Limits
 from aimds.gateway.server import connection
 from aimds.gateway.single import One
@@ -312,6 +316,42 @@ def test_damaged_requests_end_their_connections_alone() -> None:
             assert (await good.ask("/v1/screen", body(STILL)))["status"] == 200
         await settled(one)
         assert sent >= DAMAGED
+
+    running(test)
+
+
+def test_ten_thousand_damaged_requests_raise_nothing_but_what_ends_their_connections() -> None:
+    random, outcomes = Random(17), {"ended": 0, "answered": 0}
+
+    def server(one: Running) -> connection.Connection:
+        """The server's half of a connection, without a client and a network."""
+        quic = Quic(configuration=one.server._configuration, original_destination_connection_id=bytes(8))
+        quic._version = QuicProtocolVersion.VERSION_1
+        quic._initialize(bytes(8))
+        made = connection.Connection(quic, one.service, ("127.0.0.1", 9), lambda: None, lambda: None, 0.0)
+        made.transmit = lambda: None  # type: ignore[method-assign]
+        made.quic_event_received(ProtocolNegotiated("h3"))
+        return made
+
+    async def test(one: Running) -> None:
+        async with one.client() as good:
+            for turn in range(500):
+                bad = server(one)
+                for number in range(20):
+                    stream, content, over = 4 * number, frames(random), random.random() < 0.8
+                    bad.quic._get_or_create_stream(0x08, stream)
+                    cut = random.randrange(len(content) + 1)
+                    for part, last in ((content[:cut], False), (content[cut:], over)):
+                        if part or last:
+                            bad.quic._events.append(Arrived(stream, part, last))
+                            bad._process_events()
+                outcomes["ended"] += bad._http is not None and bad._http._is_done
+                outcomes["answered"] += len(bad._requests)
+                bad._abandon()
+                if turn % 50 == 0:
+                    assert (await good.ask("/v1/screen", body(STILL)))["status"] == 200
+        await settled(one)
+        assert min(outcomes.values()) > 100
 
     running(test)
 

@@ -275,6 +275,7 @@ def test_a_head_that_never_ends_is_given_up_and_others_on_its_connection_are_ser
             assert (await client.ask("/v1/screen", body("a")))["status"] == 200
             assert client.http is not None
             client.http.send_data(stays, ndjson({"text": "b"}), True)
+            client.transmit()
             assert (await client.answer(stays))["body"].count(b'"action"') == 2
             server = only(one)
             assert not server.quic._held

@@ -19,6 +19,7 @@ from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.events import DataReceived
 from aioquic.quic.connection import Limit, QuicConnection
 from aioquic.quic.crypto import CryptoContext
+from aioquic.quic.packet import QuicErrorCode
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.recovery import QuicPacketPacer, QuicPacketRecovery
 from aioquic.quic.stream import QuicStream, QuicStreamReceiver
@@ -173,6 +174,24 @@ def test_an_oversized_body_is_refused_while_it_comes() -> None:
     running(test, limits=Limits(max_body_bytes=50_000))
 
 
+def test_who_opens_the_129th_stream_all_the_same_loses_its_connection_alone() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as good, one.client() as bad:
+            # As if it had been granted more.
+            bad._quic._remote_max_streams_bidi = 1000
+            opened = [bad.begin("/v1/screen/stream", ndjson({"text": "a"}), end=False) for _ in range(128)]
+            await bad.until(lambda: all("status" in bad.answers.get(stream, {}) for stream in opened))
+            assert bad.ended is None
+            bad.begin("/v1/screen/stream", ndjson({"text": "a"}), end=False)
+            await bad.until(lambda: bad.ended)
+            assert bad.ended is not None
+            assert bad.ended.error_code == QuicErrorCode.STREAM_LIMIT_ERROR
+            assert (await good.ask("/v1/screen", body("a")))["status"] == 200
+        assert one.service.idle
+
+    running(test)
+
+
 def test_a_slow_reader_does_not_fill_the_memory() -> None:
     async def test(one: Running) -> None:
         async with one.client(max_stream_data=64 << 10, max_data=64 << 10) as client:
@@ -230,21 +249,30 @@ def test_mutated_datagrams_harm_nobody_else() -> None:
         original = one.server._arrived
 
         def watch(found: list[tuple[bytes, Any]]) -> None:
-            seen.extend(data for data, _ in found)
+            seen.extend(found)
             original(found)
 
         one.server.datagrams._received = watch
-        async with one.client() as client:
+        async with one.client() as client, one.client() as other:
             await client.ask("/v1/screen", body("a"))
-            stranger = ("127.0.0.1", 9)
-            for _ in range(10_000):
-                data = bytearray(random.choice(seen[:40]))
+            stays = other.begin("/v1/screen/stream", ndjson({"text": "a"}), end=False)
+            whole, stranger = seen[:40], ("127.0.0.1", 9)
+            assert {data[0] >> 7 for data, _ in whole} == {0, 1}
+            for number in range(10_000):
+                data, address = random.choice(whole)
+                changed = bytearray(data)
                 for _ in range(random.randint(1, 8)):
-                    data[random.randrange(len(data))] = random.randrange(256)
+                    changed[random.randrange(len(changed))] = random.randrange(256)
                 if random.random() < 0.3:
-                    del data[random.randrange(1, len(data)) :]
-                original([(bytes(data), stranger)])
+                    del changed[random.randrange(1, len(changed)) :]
+                original([(bytes(changed), stranger if number % 2 else address)])
+                if number % 1000 == 0:
+                    assert (await other.ask("/v1/screen", body("meanwhile")))["status"] == 200
             assert (await client.ask("/v1/screen", body("still served")))["status"] == 200
+            other.http.send_data(stays, ndjson({"text": "b"}), True)
+            other.transmit()
+            assert (await other.answer(stays))["body"].count(b"\n") == 2
+        assert sum(one.screener.batches) == 14
 
     running(test)
 
