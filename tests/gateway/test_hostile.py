@@ -30,7 +30,7 @@ from aimds.gateway.identity import Identity
 from aimds.gateway.lines import PORTION
 from aimds.gateway.packets import heads
 from aimds.gateway.packets.bounded import MOST_FRAME_BYTES, MOST_LINES, Excess, more_lines, prefixed
-from aimds.gateway.packets.credit import STREAM_WINDOW, STREAMS
+from aimds.gateway.packets.credit import CONNECTION_WINDOW, STREAM_WINDOW, STREAMS
 from aimds.gateway.packets.receiving import MOST_PATHS
 from aimds.gateway.packets.sending import MOST_ACKED, MOST_LIGHT
 from aimds.gateway.packets.streams import MOST_GAPS
@@ -399,6 +399,32 @@ def test_a_stream_that_comes_in_very_many_pieces_ends_its_connection(where: str)
             code = QuicErrorCode.CRYPTO_BUFFER_EXCEEDED if where == "handshake" else QuicErrorCode.INTERNAL_ERROR
             assert client.ended.error_code == code
         await served(one)
+
+    running(test)
+
+
+def test_what_comes_behind_a_gap_has_no_credit_and_is_read_once_the_gap_is_filled() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            server, quic, content = only(one), client._quic, HEAD + data(body("a" * 200_000))
+            streams = []
+            for _ in range(40):
+                streams.append(stream := quic.get_next_available_stream_id())
+                quic.send_stream_data(stream, content, True)
+                quic._streams[stream].sender._pending.subtract(0, 1)
+                client.transmit()
+            last = -1
+            while (size := quic._remote_max_data_used) != last:
+                last = size
+                for _ in range(20):
+                    await client.ping()
+            kept = sum(len(found.receiver._buffer) for found in server.quic._streams.values())
+            assert CONNECTION_WINDOW // 2 < kept <= CONNECTION_WINDOW
+            await served(one)
+            for stream in streams:
+                quic._streams[stream].sender._pending.add(0, 1)
+            client.transmit()
+            assert [(await client.answer(stream))["status"] for stream in streams] == [200] * 40
 
     running(test)
 

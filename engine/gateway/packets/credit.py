@@ -122,7 +122,8 @@ class Quic(Receiving):
         receiver, limit = stream.receiver, stream.max_stream_data_local
         if receiver.is_finished or not limit:
             return False
-        wanted = receiver.highest_offset - self.held.get(stream.stream_id, 0) + self.stream_window
+        # What came behind a gap is not consumed either.
+        wanted = receiver._buffer_start - self.held.get(stream.stream_id, 0) + self.stream_window
         if wanted - limit >= self.stream_window // 4:
             stream.max_stream_data_local = wanted
         return bool(stream.max_stream_data_local != stream.max_stream_data_local_sent)
@@ -130,6 +131,8 @@ class Quic(Receiving):
     def _raise_limits(self) -> None:
         data, streams = self._local_max_data, self._local_max_streams_bidi
         wanted = data.used - self._held + self.connection_window
+        if wanted - data.value >= self.connection_window // 4:
+            wanted -= sum(len(stream.receiver._buffer) for stream in self._streams.values())
         if wanted - data.value >= self.connection_window // 4:
             data.value = wanted
         if self._is_client:
