@@ -61,6 +61,9 @@ class Network:
     async def rebind(self, address: str = "127.0.0.1") -> None:
         loop = asyncio.get_running_loop()
         _, far = await loop.create_datagram_endpoint(lambda: Path(self, True), local_addr=(address, 0))
+        for one in self._far:
+            # What goes to where the client was is lost.
+            one.unheard = 1 << 30
         self._far.append(far)
 
     @property
