@@ -187,7 +187,7 @@ def test_many_clients_at_once_are_all_served_and_all_forgotten() -> None:
             while one.server._known:
                 await asyncio.sleep(0.01)
         assert one.service.idle
-        assert one.server.handshakes == 0
+        assert (one.server.handshakes, one.server._open) == (0, 0)
 
     running(test)
 
