@@ -10,16 +10,16 @@ from typing import Any
 
 import pylsqpack
 import pytest
-from aioquic.buffer import encode_uint_var
+from aioquic.buffer import Buffer, encode_uint_var
 from aioquic.h3.connection import ErrorCode
-from aioquic.quic.packet import QuicErrorCode
+from aioquic.quic.packet import QuicErrorCode, pull_quic_header
 from aioquic.quic.rangeset import RangeSet
 from aioquic.tls import Epoch
 from desk import ATTACK, forwards, ndjson
 from hypothesis import given
 from hypothesis import strategies as st
 from live import live
-from quic import Client, Running, body, running
+from quic import Client, Running, body, first_datagrams, running
 from test_packets import REQUEST, data, head_of, only
 
 from aimds.gateway import under_way
@@ -589,3 +589,20 @@ def test_an_answer_over_tcp_that_breaks_off_ends_its_connection_before_its_end(
             pass
         assert not told.endswith(b"0\r\n\r\n")
         assert one.screen("a")[0] == 200
+
+
+def test_a_packet_with_a_token_beyond_all_measure_is_dropped_and_the_gateway_goes_on() -> None:
+    async def test(one: Running) -> None:
+        for size in (1_400, 1_490, 3_000, 20_000, 60_000):
+            for _ in range(8):
+                (first, *_) = first_datagrams(asyncio.get_running_loop().time())
+                header = pull_quic_header(Buffer(data=first), 8)
+                ids = b"".join(bytes([len(one)]) + one for one in (header.destination_cid, header.source_cid))
+                # Behind the packet that begins a connection, so that there are keys for it.
+                second = b"\xc3\0\0\0\1" + ids + encode_uint_var(size) + b"\xaa" * size + b"\x40\x14" + bytes(20)
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                    sender.sendto(first[: header.packet_length] + second, ("127.0.0.1", one.port))
+        async with one.client() as client:
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test)

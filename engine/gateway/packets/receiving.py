@@ -17,6 +17,7 @@ from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import FinalSizeError, QuicStream
 
 from aimds.gateway.packets.answer import Asked
+from aimds.gateway.packets.sealing import Keys, bounded
 from aimds.gateway.packets.sending import CONNECTED, ONE_RTT, Sending
 from aimds.gateway.packets.streams import checked
 from aimds.gateway.packets.wire import MOST, pulled
@@ -47,6 +48,7 @@ def opened(keys: CryptoContext, packet: bytes, start: int, expected: int) -> tup
     """
     if keys.hp is None or keys.aead is None:
         return keys.decrypt_packet(packet, start, expected)
+    bounded(packet, start)
     header, truncated = keys.hp.remove(packet, start)
     first = header[0]
     if first >> 2 & 1 != keys.key_phase:
@@ -65,6 +67,11 @@ class Receiving(Sending):
         self._heard_at = -1.0
         self._latest: dict[int, Arrived] = {}
         """Those that nobody has seen yet."""
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        for pair in {*self._cryptos_initial.values(), *self._cryptos.values()}:
+            pair.recv = Keys(pair.recv)
 
     def next_event(self) -> QuicEvent | None:
         """As in aioquic; what came for requests goes to `arrived`."""
