@@ -65,8 +65,8 @@ async def http3(port: int, folder: Path, size: int = 1200) -> AsyncIterator[Call
     """A connection to the server on ``port`` with datagrams of ``size`` bytes."""
     settings = configuration("localhost")
     settings.load_verify_locations(str(folder / "ca.pem"))
-    settings.max_datagram_size, settings.idle_timeout = size, 120.0
-    caller = Caller(Transport(configuration=settings))
+    settings.idle_timeout = 120.0
+    caller = Caller(Transport(configuration=settings, datagram_bytes=size))
     try:
         async with asyncio.timeout(10):
             await connect(caller, "127.0.0.1", port)

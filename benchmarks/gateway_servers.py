@@ -97,7 +97,6 @@ def answer(screener: Any, path: str, kind: str, body: bytes) -> tuple[str, bytes
 async def ours(screener: Any, folder: Path, port: int, size: int) -> None:
     """The gateway, with one thread that judges."""
     from aimds.app import Gateway
-    from aimds.gateway import server
     from aimds.gateway.garbage import settle
     from aimds.gateway.pieces import Limits
     from aimds.gateway.protocol import Everybody
@@ -112,14 +111,11 @@ async def ours(screener: Any, folder: Path, port: int, size: int) -> None:
         # The others refuse nothing either, however late they are.
         limits=Limits(deadline_ms=100_000),
         screening=Screening(profile="fast", workers=0),
+        datagram_bytes=size or 1200,
     )
     gateway = Gateway(settings, build=lambda _: screener)
     gateway.service.access = Everybody()
     await gateway.start()
-    quic = gateway.sockets.quic
-    if quic is not None and size:
-        parts = (folder / "server.pem").read_bytes(), (folder / "server.key").read_bytes()
-        quic.use(server.configuration(*parts, datagram_bytes=size))
     settle()
     print(gateway.port, flush=True)
     await asyncio.Event().wait()

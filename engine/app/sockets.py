@@ -124,6 +124,7 @@ class Sockets:
             ask_certificate=asked,
             places=self._places,
             unread_s=settings.unread_s,
+            datagram_bytes=settings.datagram_bytes,
         )
         return f'h3=":{self.port}"; ma=3600'
 

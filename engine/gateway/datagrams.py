@@ -8,12 +8,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from aimds.gateway.packets.probing import LEAST
+
 Address = Any
 UDP_SEGMENT, UDP_GRO, SOL_UDP = 103, 104, 17
+MTU_DISCOVER = {socket.IPPROTO_IP: 10, socket.IPPROTO_IPV6: 23}
+PROBE = 3
+"""Linux: ip(7) and ipv6(7), IP_MTU_DISCOVER and IPV6_MTU_DISCOVER with IP_PMTUDISC_PROBE."""
 BUFFER_BYTES = 4 << 20
 MOST_SEGMENTS = 64
 MOST_BYTES = 65_000
@@ -35,6 +41,20 @@ def bound(host: str, port: int) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def in_one_piece(sock: socket.socket) -> bool:
+    """Have no datagram of ``sock`` taken apart on its way (RFC 9000, section 14): what is too large for the path is
+    lost. False where the kernel cannot."""
+    levels = [socket.IPPROTO_IP] if sock.family == socket.AF_INET else [socket.IPPROTO_IPV6, socket.IPPROTO_IP]
+    if sys.platform != "linux":
+        return False
+    try:
+        for level in levels:
+            sock.setsockopt(level, MTU_DISCOVER[level], PROBE)
+    except OSError:
+        return False
+    return True
 
 
 class Datagrams:
@@ -124,7 +144,9 @@ class Datagrams:
                 # Unreachable or too large: lost, as on any network.
                 self.dropped += 1
                 return
-            self.segments = False
+            if len(parts[0]) <= LEAST:
+                # Larger ones may be too large for their path alone.
+                self.segments = False
             for part in parts:
                 self._send([part], address)
 

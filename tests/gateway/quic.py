@@ -131,6 +131,7 @@ class Running:
         limits: Limits | None = None,
         places: Places | None = None,
         unread_s: float = 0.0,
+        datagram_bytes: int = 1200,
     ) -> None:
         self.screener = screener or Fake()
         self.recorded = 0
@@ -149,6 +150,7 @@ class Running:
             ask_certificate=access is not None,
             places=places,
             unread_s=unread_s,
+            datagram_bytes=datagram_bytes,
             offload=offload,
         )
 

@@ -87,6 +87,32 @@ def test_ngtcp2_screens_on_after_its_address_changed(gateway: Live, folder: Path
     assert 'aimds_rows_total{action="block"} 300.0' in gateway.gateway.metrics.text().decode()
 
 
+@pytest.mark.parametrize("own", [(), ("--max-udp-payload-size", "8900")])
+def test_ngtcp2_is_answered_in_large_datagrams_and_may_send_them(
+    folder: Path, token: str, own: tuple[str, ...]
+) -> None:
+    client = needs("gtlsclient", "ngtcp2-client")
+    (folder / "body.json").write_text(json.dumps({"text": ATTACK + " x" * 3_000}))
+    parts = {"certificate": folder / "server.pem", "key": folder / "server.key", "keys": folder / "keys.toml"}
+    with live(Settings(port=0, datagram_bytes=8_900, **parts)) as running:
+        running.gateway.service.access = Everybody()
+        sent: list[int] = []
+        came: list[int] = []
+        transport = running.gateway.sockets.quic.datagrams  # type: ignore[union-attr]
+        take = transport._received
+        transport._received = lambda found: (came.extend(len(data) for data, _ in found), take(found))[1]
+        transport.sendto, send = (lambda data, to: (sent.append(len(data)), send(data, to))), transport.sendto
+        port = str(running.gateway.port)
+        request = ("-m", "POST", "-d", str(folder / "body.json"), "-n", "300", "127.0.0.1", port)
+        more = ("--no-quic-dump", "--no-http-dump", "--exit-on-all-streams-close", *own)
+        told = ran(client, *more, *request, f"https://127.0.0.1:{port}/v1/screen")
+        assert told.count("[:status: 200]") == 300
+        assert 'aimds_rows_total{action="block"} 300.0' in running.gateway.metrics.text().decode()
+        # Beside the probe, answers.
+        assert sum(size > 1_500 for size in sent) > 5
+        assert (max(came) > 1_500) is bool(own)
+
+
 def test_niquests_screens_over_http3(gateway: Live, folder: Path, token: str) -> None:
     if importlib.util.find_spec("niquests") is None:
         # Not in the dev extra: it puts another package in the place of urllib3.

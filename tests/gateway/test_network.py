@@ -48,6 +48,10 @@ class Network:
         self._server, self._loss, self._late, self._random = ("127.0.0.1", port), loss, late, Random(seed)
         self._client: Any = None
         self.lost = self.delayed = 0
+        self.most = 65_535
+        """Bytes of a datagram that is carried."""
+        self.largest, self.too_large = 0, 0
+        """Bytes of the largest that was carried, and how many were lost since they are larger than that."""
         self.port = 0
 
     async def open(self) -> None:
@@ -74,6 +78,10 @@ class Network:
     def pass_on(self, data: bytes, address: Any, answers: bool) -> None:
         if not answers:
             self._client = address
+        if len(data) > self.most:
+            self.too_large += 1
+            return
+        self.largest = max(self.largest, len(data))
         if self._random.random() < self._loss:
             self.lost += 1
         elif self._random.random() < self._late:

@@ -18,7 +18,7 @@ import pytest
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.events import DataReceived
 from aioquic.quic.connection import Limit, QuicConnection
-from aioquic.quic.crypto import CryptoContext
+from aioquic.quic.crypto import CryptoContext, CryptoPair, apply_key_phase, derive_key_iv_hp, next_key_phase
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.recovery import QuicPacketPacer, QuicPacketRecovery
@@ -425,6 +425,8 @@ def test_what_is_overridden_in_aioquic_is_still_there() -> None:
         ("_handle_stop_sending_frame", ["self", "context", "frame_type", "buf"]),
         ("_handle_reset_stream_frame", ["self", "context", "frame_type", "buf"]),
         ("_payload_received", ["self", "context", "plain", "crypto_frame_required"]),
+        ("_serialize_transport_parameters", ["self"]),
+        ("_parse_transport_parameters", ["self", "data", "from_session_ticket"]),
         ("_on_ack_delivery", ["self", "delivery", "space", "highest_acked"]),
         ("_on_connection_limit_delivery", ["self", "delivery", "limit"]),
         ("_on_max_stream_data_delivery", ["self", "delivery", "stream"]),
@@ -476,6 +478,11 @@ def test_what_is_overridden_in_aioquic_is_still_there() -> None:
         (CryptoContext.decrypt_packet, "fe94c52f762d3f3d"),
         (CryptoContext.encrypt_packet, "fe4c0f9b61d15b01"),
         (QuicPacketPacer, "75b322ca2772e486"),
+        (CryptoPair, "b15d4150ed1808c1"),
+        (apply_key_phase, "f0cdd78e573aedcd"),
+        (next_key_phase, "fa84eb440e622cc8"),
+        (derive_key_iv_hp, "5fab012172998d09"),
+        (QuicPacketRecovery._on_packets_lost, "4bcb4ac86237c84e"),
     ):
         assert hashlib.sha256(inspect.getsource(what).encode()).hexdigest()[:16] == digest, what
     assert list(inspect.signature(QuicPacketRecovery._on_packets_lost).parameters) == [

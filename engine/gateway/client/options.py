@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from aimds.errors import AimdsError, ConfigError, DataError
+from aimds.gateway.packets.probing import LEAST, MOST
 
 IDENTITY = "give --token or AIMDS_TOKEN, or --certificate and --key (in Python token=, or certificate= and key=)"
 
@@ -48,7 +49,8 @@ class Options:
     ``deadline_ms``: within which each verdict is asked for · ``timeout_s``: until an answer is given up; where not one
     packet came meanwhile, the connection is given up with it · ``connect_s``: until a gateway that says nothing at all
     over HTTP/3 is given up, without another try · ``window_rows``: rows of a stream that are taken at most before the
-    verdicts of earlier ones were.
+    verdicts of earlier ones were · ``datagram_bytes``: sent in a datagram over HTTP/3, up to 16,383, once the path has
+    carried so many.
     """
 
     token: str | None = None
@@ -61,6 +63,7 @@ class Options:
     timeout_s: float = 60.0
     connect_s: float = 5.0
     window_rows: int = 4096
+    datagram_bytes: int = LEAST
 
     def __post_init__(self) -> None:
         if self.http not in (1, 3):
@@ -69,6 +72,8 @@ class Options:
             raise ConfigError("attempts", self.attempts, "at least 1")
         if self.window_rows < 1:
             raise ConfigError("window_rows", self.window_rows, "at least 1")
+        if not LEAST <= self.datagram_bytes <= MOST:
+            raise ConfigError("datagram_bytes", self.datagram_bytes, f"{LEAST} to {MOST}")
 
 
 def checked(url: str) -> SplitResult:

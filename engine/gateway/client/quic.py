@@ -17,11 +17,12 @@ from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, QuicEv
 
 from aimds.gateway.client.options import Options, trust
 from aimds.gateway.client.unanswered import silent, untrusted
-from aimds.gateway.datagrams import Address, Datagrams, bound
+from aimds.gateway.datagrams import Address, Datagrams, bound, in_one_piece
 from aimds.gateway.packets import heads
 from aimds.gateway.packets.bounded import Bounded
 from aimds.gateway.packets.credit import Quic as Credit
 from aimds.gateway.packets.end import End
+from aimds.gateway.packets.probing import LEAST
 from aimds.gateway.packets.receiving import Arrived
 from aimds.gateway.packets.wire import varint
 
@@ -190,7 +191,7 @@ async def opened(url: SplitResult, options: Options, stack: contextlib.AsyncExit
         settings.load_verify_locations(str(options.ca))
     if options.certificate is not None:
         settings.load_cert_chain(str(options.certificate), options.key and str(options.key))
-    quic = Quic(Transport(configuration=settings))
+    quic = Quic(Transport(configuration=settings, datagram_bytes=options.datagram_bytes))
     try:
         async with asyncio.timeout(options.connect_s):
             await connect(quic, url.hostname or "", url.port or 443)
@@ -225,6 +226,8 @@ async def connect(quic: Quic, host: str, port: int) -> None:
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     family, address = found[0][0], found[0][4]
     sock = bound("::" if family == socket.AF_INET6 else "0.0.0.0", 0)
+    if quic.quic.datagram_bytes > LEAST and not in_one_piece(sock):
+        quic.quic.datagram_bytes = LEAST
     transport: Any = Datagrams(sock, quic.received)
     quic.connection_made(transport)
     quic.connect(address)

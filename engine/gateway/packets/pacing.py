@@ -23,3 +23,8 @@ class Pacer(QuicPacketPacer):
         assert every is not None
         most = min(MOST_PACKETS, congestion_window // 4 // self._max_datagram_size)
         self.bucket_max = max(self.bucket_max, min(LONGEST_PAUSE_S, most * every))
+
+    def spend(self, size: int) -> None:
+        """A packet of ``size`` bytes leaves; the bucket was filled for this moment."""
+        if self.packet_time is not None:
+            self.bucket_time = max(0.0, self.bucket_time - self.packet_time * size / self._max_datagram_size)

@@ -10,15 +10,15 @@ from typing import Any
 
 from aioquic._crypto import CryptoError
 from aioquic.quic.connection import END_STATES, QuicConnectionError, QuicReceiveContext
-from aioquic.quic.crypto import CryptoContext
 from aioquic.quic.events import QuicEvent, StreamDataReceived
-from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame, decode_packet_number
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicStreamFrame
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import FinalSizeError, QuicStream
 
 from aimds.gateway.packets.answer import Asked
-from aimds.gateway.packets.sealing import Keys, bounded
-from aimds.gateway.packets.sending import CONNECTED, ONE_RTT, Sending
+from aimds.gateway.packets.carrying import ONE_RTT
+from aimds.gateway.packets.probing import MOST as MOST_BYTES
+from aimds.gateway.packets.sending import CONNECTED, Sending
 from aimds.gateway.packets.streams import checked
 from aimds.gateway.packets.wire import MOST, pulled
 
@@ -39,24 +39,6 @@ class Arrived(QuicEvent):
         self.stream_id, self.parts, self.over = stream_id, [content], over
 
 
-def opened(keys: CryptoContext, packet: bytes, start: int, expected: int) -> tuple[bytes, bytes, int, bool]:
-    """Header and content of a ``packet`` with a short header, the protected part of which begins at ``start``, its
-    number, and whether the keys change with it.
-
-    Raises:
-        CryptoError: it is not whole, or not of this connection.
-    """
-    if keys.hp is None or keys.aead is None:
-        return keys.decrypt_packet(packet, start, expected)
-    bounded(packet, start)
-    header, truncated = keys.hp.remove(packet, start)
-    first = header[0]
-    if first >> 2 & 1 != keys.key_phase:
-        return keys.decrypt_packet(packet, start, expected)
-    number = decode_packet_number(truncated, 8 * ((first & 3) + 1), expected)
-    return header, keys.aead.decrypt(packet[len(header) :], header, number), number, False
-
-
 class Receiving(Sending):
     """A connection that reads its ordinary packets itself."""
 
@@ -67,11 +49,6 @@ class Receiving(Sending):
         self._heard_at = -1.0
         self._latest: dict[int, Arrived] = {}
         """Those that nobody has seen yet."""
-
-    def _initialize(self, peer_cid: bytes) -> None:
-        super()._initialize(peer_cid)
-        for pair in {*self._cryptos_initial.values(), *self._cryptos.values()}:
-            pair.recv = Keys(pair.recv)
 
     def next_event(self) -> QuicEvent | None:
         """As in aioquic; what came for requests goes to `arrived`."""
@@ -86,8 +63,8 @@ class Receiving(Sending):
         return None
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
-        """As in aioquic; what is empty is nothing."""
-        if not data:
+        """As in aioquic; what is empty is nothing, and so is what is larger than the other end was told."""
+        if not data or len(data) > MOST_BYTES:
             return
         cid = self.host_cid
         start = 1 + len(cid)
@@ -107,7 +84,7 @@ class Receiving(Sending):
             return
         space, pair = self._ordinary()
         try:
-            header, content, number, changed = opened(pair.recv, data, start, space.expected_packet_number)
+            header, content, number, changed = pair.recv.decrypt_packet(data, start, space.expected_packet_number)
         except CryptoError:
             # Not of this connection, or damaged on the way.
             return

@@ -13,45 +13,44 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from aioquic.quic.connection import QuicConnectionState
-from aioquic.quic.crypto import CryptoPair
-from aioquic.quic.packet import QuicFrameType, QuicPacketType
+from aioquic.quic.packet import QuicFrameType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicSentPacket
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
-from aioquic.tls import Epoch
 
 from aimds.gateway.packets.answer import Answer
-from aimds.gateway.packets.pacing import LONGEST_PAUSE_S, Pacer
-from aimds.gateway.packets.streams import Streams
+from aimds.gateway.packets.carrying import ACKED, NUMBER, ONE_RTT, Carrying
+from aimds.gateway.packets.pacing import LONGEST_PAUSE_S
+from aimds.gateway.packets.probing import LEAST
+from aimds.gateway.packets.sealing import TAG
 from aimds.gateway.packets.wire import SMALL, acknowledgement, varint
 
 LEAST_FRAME: Final = 32
 """Bytes of a packet below which no piece of a stream is put into it."""
-TAG: Final = 16
 PROBES: Final = 3
 MOST_ACKED: Final = 64
 """Ranges of packets that one acknowledgement may tell of: each packet under way is looked for in all of them, and those
 of long ago have been told before."""
 MOST_LIGHT: Final = 64
 """Packets of acknowledgements alone that are remembered until they are acknowledged themselves, which nobody has to."""
-ONE_RTT, CONNECTED, ACKED = Epoch.ONE_RTT, QuicConnectionState.CONNECTED, QuicDeliveryState.ACKED
+CONNECTED = QuicConnectionState.CONNECTED
 
 
-class Sending(Streams, ABC):
+class Sending(Carrying, ABC):
     """A connection that writes its ordinary packets itself."""
 
     def __init__(self, **options: Any) -> None:
         self._unsaid = True
         """There may be connection ids that the other end has not been told."""
-        self._found: tuple[QuicPacketSpace, CryptoPair] | None = None
         super().__init__(**options)
-        self._loss._pacer = Pacer(max_datagram_size=self._max_datagram_size)
         lost = self._loss._on_packets_lost
 
         def on_packets_lost(*, now: float, packets: Iterable[QuicSentPacket], space: Any) -> None:
             some = tuple(packets)
+            self._excuse(some, now)
             lost(now=now, packets=some, space=space)
+            self._missed(some)
             if some:
                 # Whatever was in them has to be said again.
                 self._active.update(self._streams)
@@ -59,9 +58,7 @@ class Sending(Streams, ABC):
                 self._unsaid = True
 
         self._loss._on_packets_lost = on_packets_lost  # type: ignore[method-assign]
-        sent, light = self._loss.on_packet_sent, deque[int]()
-        self._sent = sent
-        """Told of packets that are in flight."""
+        sent, light = self._sent, deque[int]()
 
         def on_packet_sent(*, packet: QuicSentPacket, space: QuicPacketSpace) -> None:
             sent(packet=packet, space=space)
@@ -98,12 +95,6 @@ class Sending(Streams, ABC):
             return super().datagrams_to_send(now)
         return self._written(now)
 
-    def _ordinary(self) -> tuple[QuicPacketSpace, CryptoPair]:
-        """Packet numbers and keys of ordinary packets."""
-        if self._found is None:
-            self._found = self._spaces[ONE_RTT], self._cryptos[ONE_RTT]
-        return self._found
-
     def _is_unusual(self) -> bool:
         path = self._network_paths[0]
         if self._unsaid:
@@ -124,20 +115,21 @@ class Sending(Streams, ABC):
         )
 
     def _written(self, now: float) -> list[tuple[bytes, Any]]:
-        loss, path, cid = self._loss, self._network_paths[0], self._peer_cid.cid
-        space, pair = self._ordinary()
-        keys: Any = pair.send
-        first = bytes([0x41 | self._spin_bit << 5 | pair.key_phase << 2]) + cid
-        size = self._max_datagram_size - len(first) - 2 - TAG
-        room = loss.congestion_window - loss.bytes_in_flight
-        if self._probe_pending:
-            room = max(room, self._max_datagram_size)
+        loss, (space, pair) = self._loss, self._ordinary()
+        first = bytes([0x41 | self._spin_bit << 5 | pair.key_phase << 2]) + self._peer_cid.cid
+        more = len(first) + NUMBER + TAG
         out: list[tuple[bytes, Any]] = []
         pacer, granting = loss._pacer, True
         # All of these packets are sent at one time, so the pacer's bucket is filled once.
         every = pacer.packet_time
         if every is not None:
             pacer.update_bucket(now=now)
+        room = loss.congestion_window - loss.bytes_in_flight
+        if self.datagram_bytes > LEAST:
+            room -= self._probed(out, first, room, now)
+        if self._probe_pending:
+            room = max(room, LEAST)
+        size = self._probing.size
         while True:
             if space.ack_at is None or space.ack_at >= now:
                 self._pacing_at = None
@@ -147,7 +139,8 @@ class Sending(Streams, ABC):
                     break
             frames: list[bytes] = []
             handlers: list[tuple[Any, Any]] = []
-            flight = min(size, room - len(first) - 2 - TAG)
+            # What is to be answered in any case may not be too large for the path.
+            flight = min(LEAST if self._probe_pending else size, room) - more
             if space.ack_at is not None and (space.ack_at <= now or (self._active and flight >= LEAST_FRAME)):
                 flight -= self._acknowledge(frames, handlers, space, now)
             acks = len(frames)
@@ -166,22 +159,11 @@ class Sending(Streams, ABC):
             if len(content) < 2:
                 # The sample for header protection begins four bytes behind the packet number's first.
                 content, in_flight = content + b"\0", True
-            number = self._packet_number
-            self._packet_number += 1
-            header = first + (number & 0xFFFF).to_bytes(2, "big")
-            data = keys.hp.apply(header, keys.aead.encrypt(content, header, number))
-            packet = QuicSentPacket(
-                ONE_RTT, in_flight, eliciting, False, number, QuicPacketType.ONE_RTT, now, len(data), handlers
-            )
+            if len(content) + more > LEAST:
+                handlers.append((self._on_large_delivery, ()))
+            taken = self._put(out, first, content, QuicSentPacket, in_flight, eliciting, now, handlers)
             if in_flight:
-                self._sent(packet=packet, space=space)
-                room -= len(data)
-            else:
-                loss.on_packet_sent(packet=packet, space=space)
-            path.bytes_sent += len(data)
-            out.append((data, path.addr))
-            if every is not None:
-                pacer.bucket_time = max(0.0, pacer.bucket_time - every)
+                room -= taken
         return out
 
     def _acknowledge(self, frames: list[bytes], handlers: list[tuple[Any, Any]], space: Any, now: float) -> int:

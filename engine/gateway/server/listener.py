@@ -18,8 +18,9 @@ from aioquic.quic.packet import (
 )
 from aioquic.quic.retry import QuicRetryTokenHandler
 
-from aimds.gateway.datagrams import Address, Datagrams
+from aimds.gateway.datagrams import Address, Datagrams, in_one_piece
 from aimds.gateway.packets.credit import CONNECTION_WINDOW, STREAM_WINDOW, Quic
+from aimds.gateway.packets.probing import LEAST
 from aimds.gateway.packets.refusing import refusal
 from aimds.gateway.places import Places
 from aimds.gateway.problem import Problem
@@ -40,6 +41,7 @@ class Server:
         ask_certificate: whether clients are asked for a certificate; it is verified where identity is.
         places: of source addresses; by default each may have as many connections as it likes.
         unread_s: how long an answer may wait without any of it being taken, 0 for ever.
+        datagram_bytes: of datagrams, where a path carries them; see `Sending`.
         offload: False does without GSO and GRO.
     """
 
@@ -52,10 +54,12 @@ class Server:
         ask_certificate: bool = False,
         places: Places | None = None,
         unread_s: float = 0.0,
+        datagram_bytes: int = LEAST,
         offload: bool = True,
     ) -> None:
         self._service, self._configuration, self._ask = service, configuration, ask_certificate
         self._places, self._unread_s = Places() if places is None else places, unread_s
+        self._datagram_bytes = datagram_bytes if datagram_bytes > LEAST and in_one_piece(sock) else LEAST
         self._loop = asyncio.get_running_loop()
         self._known: dict[bytes, Connection] = {}
         """Connections by each of their ids."""
@@ -157,6 +161,7 @@ class Server:
             return None
         quic = Quic(
             ask_certificate=self._ask,
+            datagram_bytes=self._datagram_bytes,
             configuration=self._configuration,
             original_destination_connection_id=original,
             retry_source_connection_id=source,
@@ -196,7 +201,7 @@ class Server:
         self.handshakes -= 1
 
 
-def configuration(certificate: bytes, key: bytes, *, datagram_bytes: int = 1200) -> QuicConfiguration:
+def configuration(certificate: bytes, key: bytes) -> QuicConfiguration:
     """What `Server` needs of aioquic's settings; ``certificate`` and ``key`` in PEM.
 
     Raises:
@@ -215,5 +220,4 @@ def configuration(certificate: bytes, key: bytes, *, datagram_bytes: int = 1200)
         idle_timeout=IDLE_S,
         max_data=CONNECTION_WINDOW,
         max_stream_data=STREAM_WINDOW,
-        max_datagram_size=datagram_bytes,
     )

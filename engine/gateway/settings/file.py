@@ -12,6 +12,7 @@ from aimds.gateway.batching import BatchConfig
 from aimds.gateway.identity import ROLES, Identity
 from aimds.gateway.keys import tenant_of
 from aimds.gateway.output import OutputConfig
+from aimds.gateway.packets.probing import LEAST, MOST
 from aimds.gateway.pieces import Limits
 from aimds.gateway.settings.values import SHIPPED, Audit, Certificates, Following, Jwt, Ray, Review, Screening, Settings
 from aimds.gateway.tokens import ANY_TENANT, TokenConfig
@@ -52,6 +53,7 @@ def _settings(top: Section, base: Path) -> Settings:
     if top.has("listen"):
         part = top.section("listen")
         whole = {"port": (0, 65535), "drain_s": (0, 3600), "connections_per_address": (0, 1 << 31)}
+        whole["datagram_bytes"] = (LEAST, MOST)
         changed |= _texts(part, ("host",)) | _wholes(part, whole)
         if part.has("unread_s"):
             changed["unread_s"] = part.number("unread_s", 0.0, 3600.0)

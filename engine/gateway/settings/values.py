@@ -11,6 +11,7 @@ from aimds.gateway.batching import BatchConfig
 from aimds.gateway.identity import Identity
 from aimds.gateway.limits import FAILURES
 from aimds.gateway.output import OutputConfig
+from aimds.gateway.packets.probing import LEAST
 from aimds.gateway.pieces import Limits
 from aimds.gateway.places import CONNECTIONS
 from aimds.gateway.tokens import TokenConfig
@@ -140,6 +141,7 @@ class Settings:
     drain_s: int = 30
     connections_per_address: int = CONNECTIONS
     unread_s: float = UNREAD_S
+    datagram_bytes: int = LEAST
     insecure: bool = False
 
     @property
