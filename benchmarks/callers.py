@@ -115,17 +115,20 @@ async def over_tcp(port: int, folder: Path, bodies: Sequence[bytes], at_once: in
 
 async def tables(port: int, folder: Path, bodies: Sequence[bytes], size: int) -> list[bytes]:
     """Answers to Arrow streams, four at once."""
+    async with http3(port, folder, size) as caller:
+        return await asked(caller, bodies)
+
+
+async def asked(caller: Caller, bodies: Sequence[bytes]) -> list[bytes]:
+    """As `tables`, over a connection that is there."""
     found: list[bytes] = [b""] * len(bodies)
     numbers = iter(range(len(bodies)))
-    async with http3(port, folder, size) as caller:
 
-        async def lane() -> None:
-            for number in numbers:
-                found[number] = await caller.ask(
-                    "/v1/screen/batch", "application/vnd.apache.arrow.stream", bodies[number]
-                )
+    async def lane() -> None:
+        for number in numbers:
+            found[number] = await caller.ask("/v1/screen/batch", "application/vnd.apache.arrow.stream", bodies[number])
 
-        await asyncio.gather(*(lane() for _ in range(4)))
+    await asyncio.gather(*(lane() for _ in range(4)))
     return found
 
 

@@ -22,8 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +40,9 @@ from benchmarks.harness import Result
 
 AT_ONCE = 64
 LARGEST = 1452
-"""Bytes of a datagram; aioquic's cryptography refuses packets beyond 1,500."""
+"""Bytes of a datagram beside aioquic, whose cryptography refuses packets beyond 1,500."""
+LEAST, LARGE = 1200, 8900
+"""Bytes of datagrams of our own, compared with each other; the larger ones fit jumbo frames."""
 TICK = os.sysconf("SC_CLK_TCK")
 LINES = "application/x-ndjson"
 
@@ -112,6 +114,17 @@ def timed(side: Side, prompts: int, call: Callable[[], Any]) -> tuple[Any, Took]
     return found, Took(prompts / took[0], 1e6 * (took[1] + took[2]) / prompts, 1e6 * took[2] / prompts)
 
 
+def ran(coroutine: Coroutine[Any, Any, Any], runner: asyncio.Runner | None = None) -> Any:
+    """What comes of ``coroutine``. It is no task's result: asyncio spells that out when a run ends, megabytes of it."""
+    found: list[Any] = []
+
+    async def kept() -> None:
+        found.append(await coroutine)
+
+    asyncio.run(kept()) if runner is None else runner.run(kept())
+    return found[0]
+
+
 def bodies(rows: int, seed: int) -> list[bytes]:
     """Requests of about 40 words; a seventh has the word that the stub blocks."""
     source = texts(Random(seed))
@@ -152,8 +165,8 @@ def asks(kind: str, screener: str, rows: int) -> tuple[Callable[[Side], Any], An
     """How a server of ``kind`` is asked about single prompts."""
     sent = bodies(rows, 1)
     if kind == "uvicorn":
-        return lambda side: asyncio.run(callers.over_tcp(side.port, side.folder, sent, AT_ONCE // 2)), actions, rows
-    return lambda side: asyncio.run(callers.singly(side.port, side.folder, sent, AT_ONCE)), actions, rows
+        return lambda side: ran(callers.over_tcp(side.port, side.folder, sent, AT_ONCE // 2)), actions, rows
+    return lambda side: ran(callers.singly(side.port, side.folder, sent, AT_ONCE)), actions, rows
 
 
 def single(folder: Path, smoke: bool, screener: str = "stub") -> Iterator[dict[str, Any]]:
@@ -203,26 +216,43 @@ def ngtcp2(folder: Path, smoke: bool) -> Iterator[dict[str, Any]]:
                     yield compared(f"ngtcp2_{kind}", ours, peer, kind, rows, call, read, 1 if smoke else 3)
 
 
-def table(folder: Path, smoke: bool, screener: str = "stub", size: int = 1200) -> Iterator[dict[str, Any]]:
-    """Arrow tables: beside aioquic with the same client, and Arrow Flight."""
-    rows, parts = (512, 2) if smoke else (4096, 8 if screener == "stub" else 2)
+def short(rows: int, parts: int) -> tuple[list[pa.RecordBatch], list[bytes]]:
+    """Batches of 512 texts as of `bodies`, and the ``parts`` Arrow streams of ``rows`` rows that they make."""
     sent = [json.loads(one)["text"] for one in bodies(rows * parts, 3)]
     columns = [pa.record_batch({"text": pa.array(sent[at : at + 512])}) for at in range(0, len(sent), 512)]
-    streams = []
-    for at in range(0, len(columns), rows // 512):
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, columns[0].schema) as writer:
-            for one in columns[at : at + rows // 512]:
-                writer.write_batch(one)
-        streams.append(bytes(sink.getvalue()))
+    return columns, [streamed_as(columns[at : at + rows // 512]) for at in range(0, len(columns), rows // 512)]
+
+
+def long(rows: int) -> tuple[list[pa.RecordBatch], bytes]:
+    """Batches of eight texts of 101 KB, and the Arrow stream that they make."""
+    text = "the harbour was quiet and the ships came late " * 2200
+    columns = [pa.record_batch({"text": pa.array([f"{at + i} {text}" for i in range(8)])}) for at in range(0, rows, 8)]
+    return columns, streamed_as(columns)
+
+
+def streamed_as(columns: Sequence[pa.RecordBatch]) -> bytes:
+    """An Arrow stream of ``columns``."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, columns[0].schema) as writer:
+        for one in columns:
+            writer.write_batch(one)
+    return bytes(sink.getvalue())
+
+
+def decided(found: Any) -> list[str]:
+    """The actions in a table, or in Arrow streams."""
+    if isinstance(found, pa.Table):
+        return list(found.column("action").to_pylist())
+    return [one for each in found for one in pa.ipc.open_stream(each).read_all().column("action").to_pylist()]
+
+
+def table(folder: Path, smoke: bool, screener: str = "stub", size: int = LEAST) -> Iterator[dict[str, Any]]:
+    """Arrow tables: beside aioquic with the same client, and Arrow Flight."""
+    rows, parts = (512, 2) if smoke else (4096, 8 if screener == "stub" else 2)
+    columns, streams = short(rows, parts)
 
     def over_http3(side: Side) -> Any:
-        return asyncio.run(callers.tables(side.port, folder, streams, size))
-
-    def read(found: Any) -> list[str]:
-        if isinstance(found, pa.Table):
-            return list(found.column("action").to_pylist())
-        return [one for each in found for one in pa.ipc.open_stream(each).read_all().column("action").to_pylist()]
+        return ran(callers.tables(side.port, folder, streams, size))
 
     with running("ours", folder, screener, size) as ours:
         for kind in ("aioquic", "flight"):
@@ -233,26 +263,16 @@ def table(folder: Path, smoke: bool, screener: str = "stub", size: int = 1200) -
                     if kind == "aioquic"
                     else lambda side, p=peer, f=flown: f() if side is p else over_http3(side)
                 )
-                yield compared(
-                    f"table_{screener}_{size}_{kind}", ours, peer, kind, len(sent), call, read, 1 if smoke else 3
-                )
+                name, rounds = f"table_{screener}_{size}_{kind}", 1 if smoke else 3
+                yield compared(name, ours, peer, kind, rows * parts, call, decided, rounds)
 
 
 def bulk(folder: Path, smoke: bool, size: int = LARGEST) -> Iterator[dict[str, Any]]:
     """Tables of long texts: MB a second of request bodies, beside aioquic and Arrow Flight."""
-    rows = 16 if smoke else 400
-    text = "the harbour was quiet and the ships came late " * 2200
-    columns = [pa.record_batch({"text": pa.array([f"{at + i} {text}" for i in range(8)])}) for at in range(0, rows, 8)]
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, columns[0].schema) as writer:
-        for one in columns:
-            writer.write_batch(one)
-    stream = bytes(sink.getvalue())
-    megabytes = len(stream) / 1e6
+    columns, stream = long(16 if smoke else 400)
 
     def over_http3(side: Side) -> Any:
-        (found,) = asyncio.run(callers.tables(side.port, folder, [stream], size))
-        return pa.ipc.open_stream(found).read_all()
+        return ran(callers.tables(side.port, folder, [stream], size))
 
     with running("ours", folder, "stub", size) as ours:
         for kind in ("aioquic", "flight"):
@@ -264,14 +284,50 @@ def bulk(folder: Path, smoke: bool, size: int = LARGEST) -> Iterator[dict[str, A
                     else lambda side, p=peer, f=flown: f() if side is p else over_http3(side)
                 )
                 name = f"bulk_{size}_{kind}"
-                found = compared(
-                    name, ours, peer, kind, 1, call, lambda t: t.column("action").to_pylist(), 1 if smoke else 3
-                )
-                yield found | {
-                    **{key: found[key] * megabytes for key in ("ours", "peer")},
-                    **{key: found[key] / megabytes for key in found if key.endswith("_us")},
-                    "unit": "MB",
-                }
+                yield in_megabytes(compared(name, ours, peer, kind, 1, call, decided, 1 if smoke else 3), [stream])
+
+
+def in_megabytes(found: dict[str, Any], sent: Sequence[bytes]) -> dict[str, Any]:
+    """A line that is by calls, each of which sends ``sent``, by megabytes."""
+    megabytes = sum(map(len, sent)) / 1e6
+    return found | {
+        **{key: found[key] * megabytes for key in ("ours", "peer")},
+        **{key: found[key] / megabytes for key in found if key.endswith("_us")},
+        "unit": "MB",
+    }
+
+
+def datagram(folder: Path, smoke: bool, size: int = LARGE) -> Iterator[dict[str, Any]]:
+    """Arrow tables of short and of long texts in datagrams of ``size`` bytes both ways, beside 1,200, on connections
+    that are there."""
+    _, tables = short(*((512, 2) if smoke else (4096, 8)))
+    _, one = long(16 if smoke else 400)
+    with ExitStack() as stack:
+        ours, peer = (stack.enter_context(running("ours", folder, "stub", each)) for each in (size, LEAST))
+        runner, open_ = stack.enter_context(asyncio.Runner()), AsyncExitStack()
+        stack.callback(lambda: runner.run(open_.aclose()))
+        made: dict[int, callers.Caller] = {}
+        for side, each in ((ours, size), (peer, LEAST)):
+            made[side.port] = caller = ran(open_.enter_async_context(callers.http3(side.port, folder, each)), runner)
+            ran(callers.asked(caller, [*tables, one]), runner)
+            if caller.quic._probing.size != each:
+                raise RuntimeError(f"the path carries no datagrams of {each} bytes")
+
+        def call(sent: Sequence[bytes], side: Side) -> Any:
+            return ran(callers.asked(made[side.port], sent), runner)
+
+        for name, sent, rounds in (("table", tables, 12), ("bulk", [one], 6)):
+            found = compared(
+                f"datagram_{size}_{name}",
+                ours,
+                peer,
+                f"{LEAST} bytes",
+                1 if name == "bulk" else sum(pa.ipc.open_stream(part).read_all().num_rows for part in sent),
+                functools.partial(call, sent),
+                decided,
+                1 if smoke else rounds,
+            )
+            yield in_megabytes(found, sent) if name == "bulk" else found
 
 
 async def streamed(side: Side, rate: float, seconds: float, deadline_ms: float) -> tuple[list[float], int, int]:
@@ -372,6 +428,7 @@ CASES: dict[str, Callable[[Path, bool], Iterator[dict[str, Any]]]] = {
     "table_large": functools.partial(table, size=LARGEST),
     "table_fast": functools.partial(table, screener="fast"),
     "bulk": bulk,
+    "datagram": datagram,
     "overload": overload,
 }
 
@@ -381,14 +438,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="the gateway beside other servers")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"cases to run (default all): {', '.join(CASES)}")
     parser.add_argument("--smoke", action="store_true", help="small sizes")
+    parser.add_argument("--datagram", type=int, default=LARGE, help="bytes of a large datagram (default %(default)s)")
     options = parser.parse_args()
+    cases = CASES | {"datagram": functools.partial(datagram, size=options.datagram)}
     if unknown := [name for name in options.names if name not in CASES]:
         parser.error(f"no case {', '.join(unknown)}; there are {', '.join(CASES)}")
     same = True
     with ExitStack() as stack:
         folder = stack.enter_context(identities())
         for name in options.names or CASES:
-            for line in CASES[name](folder, options.smoke):
+            for line in cases[name](folder, options.smoke):
                 rounded = {
                     key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in line.items()
                 }
