@@ -128,6 +128,22 @@ def test_keys_that_change_on_both_sides_under_way_cost_no_verdict(
     running(test, datagram_bytes=8_900)
 
 
+def test_keys_are_changed_before_they_have_sealed_too_much(trusted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrying, "MOST_SEALED", 300)
+
+    async def test(one: Running) -> None:
+        async with client(one.port, trusted) as ours:
+            secrets = set()
+            for _ in range(4):
+                await right(ours)
+                for end in (connection(ours), only(one)):
+                    secrets.add(end.quic._cryptos[carrying.ONE_RTT].send.secret)
+            assert connection(ours).quic._packet_number > 1_000
+            assert len(secrets) > 4
+
+    running(test)
+
+
 @pytest.mark.parametrize("size", [8_900, MOST])
 def test_a_path_that_carries_no_large_datagrams_is_found_out_and_costs_no_verdict(trusted: Path, size: int) -> None:
     async def test(one: Running) -> None:

@@ -25,6 +25,8 @@ NUMBER: Final = 2
 """Bytes of a packet number, as aioquic writes it."""
 MAX_UDP_PAYLOAD_SIZE: Final = 3
 """The transport parameter (RFC 9000, section 18.2)."""
+MOST_SEALED: Final = 1 << 22
+"""Packets under the same keys, half as many as AES-GCM may seal (RFC 9001, section 6.6)."""
 ONE_RTT, ACKED = Epoch.ONE_RTT, QuicDeliveryState.ACKED
 
 
@@ -46,6 +48,8 @@ class Carrying(Streams):
         self._path: Any = None
         self._probing = Probing(LEAST)
         """Of the path in use, which is ``_path``."""
+        self._keys_until = MOST_SEALED
+        """Packet number from which on others are wanted."""
         self._found: tuple[QuicPacketSpace, CryptoPair] | None = None
         super().__init__(**options)
         self._pacer = self._loss._pacer = Pacer(max_datagram_size=self._max_datagram_size)
@@ -89,6 +93,10 @@ class Carrying(Streams):
         path, loss, (space, pair) = self._network_paths[0], self._loss, self._ordinary()
         number = self._packet_number
         self._packet_number += 1
+        if number >= self._keys_until:
+            self._keys_until = number + MOST_SEALED
+            # With the next packets: these belong to those in use.
+            pair.update_key()
         header = first + (number & 0xFFFF).to_bytes(NUMBER, "big")
         data = pair.send.encrypt_packet(header, content, number)
         size = len(data)
