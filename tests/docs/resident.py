@@ -50,12 +50,10 @@ def load() -> None:
     """Load what commands load, once. Artefacts are values: whoever reads them again may have the same ones."""
     import aimds.cli
     from aimds.detect.classifier import Classifier
-    from aimds.detect.patterns import Bank
     from aimds.detect.pii import Pii
-    from aimds.detect.rules import Rules
     from aimds.screener import Screener
 
-    for kind in (Classifier, Bank, Pii, Rules):
+    for kind in (Classifier, Pii):
         kind.load = functools.cache(kind.load)
     aimds.cli.build()
     Screener.default().screen(["warm"])

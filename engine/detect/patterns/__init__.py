@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,8 +97,9 @@ class Bank:
 
     @classmethod
     def load(cls, folder: Path | None = None, *, calibrated: bool = True) -> Bank:
-        """The bank in ``folder`` (default: the one shipped): ``patterns/*.toml``, ``synonyms.toml``, ``bank.npz``.
+        """The bank in ``folder``: ``patterns/*.toml``, ``synonyms.toml``, ``bank.npz``.
 
+        The default is the one shipped, which is read once in a process.
         Without ``calibrated`` the thresholds are not read and all are NEW_THRESHOLD.
 
         Raises:
@@ -105,41 +107,14 @@ class Bank:
                 are those of other patterns.
         """
         home = data.path(SYNONYMS).parent if folder is None else folder
-        files = sorted((home / FOLDER).glob("*.toml"))
-        if not files:
-            raise ArtefactError(home / FOLDER, "holds no pattern files")
-        digest = hashlib.sha256()
-        patterns: list[Pattern] = []
-        seen: dict[str, Path] = {}
-        for file in files:
-            content = file.read_bytes()
-            digest.update(file.name.encode() + b"\0" + content + b"\0")
-            for pattern in parse(file, content):
-                if pattern.id in seen:
-                    raise ArtefactError(file, f"pattern {pattern.id}: the id is taken in {seen[pattern.id].name}")
-                seen[pattern.id] = file
-                patterns.append(pattern)
-        synonyms = home / SYNONYMS
-        if not synonyms.exists():
-            raise ArtefactError(synonyms, "is missing")
-        content = synonyms.read_bytes()
-        digest.update(content)
-        version = digest.hexdigest()
-        patterns.sort(key=_place)
-        limits = np.full(len(patterns), NEW_THRESHOLD, np.float32)
-        if calibrated:
-            file = home / THRESHOLDS
-            if not file.exists():
-                raise ArtefactError(file, "is missing; calibrate the bank")
-            read = data.read_bytes(THRESHOLDS) if folder is None else file.read_bytes()
-            limits = thresholds.unpack(file, read, version, len(patterns))
-        try:
-            return cls.build(patterns, Lexicon.parse(synonyms, content), limits, version)
-        except ConfigError as error:
-            at_fault = seen.get(error.key.removeprefix("pattern "))
-            if at_fault is None:  # a setting, not a pattern
-                raise
-            raise ArtefactError(at_fault, str(error)) from error
+        bank = _shipped() if folder is None else _read(home)
+        if not calibrated:
+            return bank
+        file = home / THRESHOLDS
+        if not file.exists():
+            raise ArtefactError(file, "is missing; calibrate the bank")
+        read = data.read_bytes(THRESHOLDS) if folder is None else file.read_bytes()
+        return replace(bank, limits=thresholds.unpack(file, read, bank.version, len(bank.patterns)))
 
     @classmethod
     def build(
@@ -245,3 +220,39 @@ class Bank:
 def _place(pattern: Pattern) -> tuple[bool, str, str]:
     # Patterns of one language and threat share words, so they share blocks of the index.
     return pattern.lang != "en", pattern.lang, pattern.id
+
+
+@cache
+def _shipped() -> Bank:
+    return _read(data.path(SYNONYMS).parent)
+
+
+def _read(home: Path) -> Bank:
+    # The bank in a folder, without its thresholds.
+    files = sorted((home / FOLDER).glob("*.toml"))
+    if not files:
+        raise ArtefactError(home / FOLDER, "holds no pattern files")
+    digest = hashlib.sha256()
+    patterns: list[Pattern] = []
+    seen: dict[str, Path] = {}
+    for file in files:
+        content = file.read_bytes()
+        digest.update(file.name.encode() + b"\0" + content + b"\0")
+        for pattern in parse(file, content):
+            if pattern.id in seen:
+                raise ArtefactError(file, f"pattern {pattern.id}: the id is taken in {seen[pattern.id].name}")
+            seen[pattern.id] = file
+            patterns.append(pattern)
+    synonyms = home / SYNONYMS
+    if not synonyms.exists():
+        raise ArtefactError(synonyms, "is missing")
+    content = synonyms.read_bytes()
+    digest.update(content)
+    limits = np.full(len(patterns), NEW_THRESHOLD, np.float32)
+    try:
+        return Bank.build(patterns, Lexicon.parse(synonyms, content), limits, digest.hexdigest())
+    except ConfigError as error:
+        at_fault = seen.get(error.key.removeprefix("pattern "))
+        if at_fault is None:  # a setting, not a pattern
+            raise
+        raise ArtefactError(at_fault, str(error)) from error

@@ -7,7 +7,7 @@ regular expressions run only on views that hold one, and the words that the expr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import reduce
+from functools import cache, reduce
 from hashlib import sha256
 from operator import or_
 from pathlib import Path
@@ -56,14 +56,12 @@ class Rules:
 
     @classmethod
     def load(cls, path: Path | None = None) -> Rules:
-        """The signatures of ``path`` (default: the shipped file).
+        """The signatures of ``path`` (default: the shipped file, read once in a process).
 
         Raises:
             ArtefactError: the file is damaged; names the signature.
         """
-        name = str(path or "signatures.toml")
-        raw = data.read_bytes("signatures.toml") if path is None else path.read_bytes()
-        return cls(parse(raw, name), sha256(raw).hexdigest()[:12], name)
+        return _shipped() if path is None else _read(path.read_bytes(), str(path))
 
     def scan(self, texts: tuple[U8, I64], views: Views, channels: npt.NDArray[np.int8]) -> list[Evidence]:
         """What the signatures find in B rows, at most once per row and signature, in order of row and signature.
@@ -143,6 +141,15 @@ class Rules:
             else:
                 for row, start, end in repetitions(values, offsets).tolist():
                     yield number, row, start, end
+
+
+@cache
+def _shipped() -> Rules:
+    return _read(data.read_bytes("signatures.toml"), "signatures.toml")
+
+
+def _read(raw: bytes, name: str) -> Rules:
+    return Rules(parse(raw, name), sha256(raw).hexdigest()[:12], name)
 
 
 class _Index:

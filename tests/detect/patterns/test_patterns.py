@@ -14,7 +14,7 @@ from aimds import data, kernels
 from aimds.detect import patterns
 from aimds.detect.features import Windows, windows
 from aimds.detect.normalize import normalize
-from aimds.detect.patterns import Bank, Hit, Matches, Pattern, thresholds
+from aimds.detect.patterns import NEW_THRESHOLD, Bank, Hit, Matches, Pattern, thresholds
 from aimds.detect.patterns.alignment import Alignment
 from aimds.detect.patterns.lexicon import split
 from aimds.detect.patterns.similarity import Index, Survey
@@ -563,6 +563,12 @@ def test_bad_pattern_file_is_refused_with_its_name_and_the_id(home: Path, conten
     with pytest.raises(ArtefactError, match=problem) as caught:
         Bank.load(home, calibrated=False)
     assert caught.value.path == str(file)
+
+
+def test_the_shipped_patterns_are_read_once_in_a_process(bank: Bank) -> None:
+    assert Bank.load().index is Bank.load(calibrated=False).index is bank.index
+    np.testing.assert_array_equal(Bank.load().limits, bank.limits)
+    assert Bank.load(calibrated=False).limits.tolist() == [np.float32(NEW_THRESHOLD)] * len(bank.patterns)
 
 
 def test_missing_files_are_refused_by_name(home: Path) -> None:

@@ -315,6 +315,10 @@ def test_a_damaged_file_is_refused_and_the_signature_named(tmp_path: Path, text:
     assert said in str(caught.value)
 
 
+def test_the_shipped_signatures_are_read_once_in_a_process() -> None:
+    assert Rules.load() is RULES
+
+
 def test_the_version_is_that_of_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "signatures.toml"
     path.write_bytes(data.read_bytes("signatures.toml"))
