@@ -16,6 +16,7 @@ WORKERS ?= auto
 TORCH ?= torch
 SNIPPETS := tests/docs/test_snippets.py
 CLUSTER := tests/actors/test_scan_on_ray.py tests/actors/test_judges_on_ray.py tests/actors/test_stateful.py
+LEFT_OUT := $(CLUSTER) $(SNIPPETS)
 
 .PHONY: test-docs redteam-tools help demo test test-ray test-cuda-host test-gpu bench-gpu test-train lint format bench-smoke bench bench-jobs release docs clean
 .DEFAULT_GOAL := help
@@ -58,7 +59,7 @@ demo: $(VENV)/.stamp
 
 # A file's tests stay together, so that what they share is made once.
 test: $(VENV)/.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 $(CLUSTER:%=--ignore=%) --ignore=$(SNIPPETS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 $(LEFT_OUT:%=--ignore=%) $(ARGS)
 
 # Every command and snippet of README and docs/, page by page: some minutes.
 test-docs: $(VENV)/.stamp
@@ -87,10 +88,10 @@ test-gpu: $(VENV)/.stamp
 bench-gpu: $(VENV)/.stamp
 	$(BIN)/python -m benchmarks.kernels_gpu $(ARGS)
 
-# torch is large and nothing but training needs it, so the other targets do without. The rest is that of .venv, not installed twice.
+# torch is large and nothing but training needs it, so the other targets do without. The rest is that of .venv, pip too, not installed twice.
 .venv-train/.stamp: pyproject.toml $(VENV)/.stamp
 	rm -rf .venv-train
-	$(BIN)/python -m venv .venv-train
+	$(BIN)/python -m venv --without-pip .venv-train
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir({!r})".format(sysconfig.get_path("purelib")))' \
 		> "$$(.venv-train/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
 	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
