@@ -11,7 +11,18 @@ import pyarrow.parquet as pq
 from aimds.jobs import train
 
 CONFIG = train.TrainConfig(
-    bits=12, folds=3, rounds=2, max_epochs=8, grammar=60, planted=12, written=0, documents=0, layers=0
+    bits=12,
+    folds=3,
+    rounds=2,
+    max_epochs=8,
+    pairs=1,
+    grammar=60,
+    ordinary=240,
+    everyday=60,
+    planted=12,
+    written=0,
+    documents=0,
+    layers=0,
 )
 
 VERBS = ["ignore", "disregard", "forget", "override", "drop"]

@@ -25,6 +25,7 @@ CONFIG = dataclasses.replace(
     deep_benign=160,
     deep_own=40,
     deep_steps=12,
+    batch_tokens=256,
 )
 
 
