@@ -50,6 +50,7 @@ __all__ = [
     "subsequence_dtw_pairs",
     "tokenize",
     "topk",
+    "unchecked",
     "warmup",
     "word_hash",
     "word_spans",
@@ -753,6 +754,15 @@ def _pairs(name: str, q_values: Any, q_offsets: I64, p_values: Any, p_offsets: I
 
 def _run(name: str, threads: int, **arguments: Any) -> Any:
     return _dispatch(name, spec.check(name, arguments), threads=threads)
+
+
+def unchecked(name: str, *arguments: Any, threads: int = 1) -> Any:
+    """What kernel ``name`` makes of ``arguments``, all that its spec names and in that order, without a look at them.
+
+    For what other kernels have just given for the same rows, and for tables that were looked at when they were made:
+    for a single prompt a second look takes longer than the kernel.
+    """
+    return registry.find(name, registry.choose(name, arguments))(*arguments, threads=threads)
 
 
 def _dispatch(name: str, arguments: list[Any], **options: int) -> Any:

@@ -19,7 +19,7 @@ from aimds import data, kernels
 from aimds.detect.concepts import Concepts
 from aimds.detect.concepts.heads import REACH, Said
 from aimds.detect.tail import Tail
-from aimds.errors import ArtefactError
+from aimds.errors import ArtefactError, KernelError
 from aimds.kernels.placement import HOST, Place, joined
 from aimds.kernels.room import Room, of_concepts, of_ngrams
 from aimds.taxonomy import CODES
@@ -98,9 +98,12 @@ class Classifier:
 
     def _of_ngrams(self, values: Any, offsets: Any, threads: int, place: Place) -> Any:
         # Their features are the largest arrays there are, and are let go here.
+        if not len(self.weights) == len(self.idf) == 1 << self.bits:
+            rows = f"{len(self.weights)} and {len(self.idf)} rows of weights and idf"
+            raise KernelError("linear", "weights", f"{rows}, expected 2 ** {self.bits}")
         features = kernels.ngram_hash(values, offsets, bits=self.bits, threads=threads)
-        weights, scale, idf, bias = place.resident(self.weights, self.scale, self.idf, self.bias)
-        return kernels.linear(*features, weights, scale, idf, bias, threads=threads)
+        tables = place.resident(self.weights, self.scale, self.idf, self.bias)
+        return kernels.unchecked("linear", *features, *tables, threads=threads)
 
     @classmethod
     def load(cls, path: Path | None = None) -> Classifier:

@@ -81,7 +81,7 @@ def of_error(error: str | None) -> np.uint8:
 
 def failed(status: npt.NDArray[np.integer], errors: Mapping[int, str | None]) -> npt.NDArray[np.uint8]:
     """Bits per row, uint8 (B,), from status codes (B,) and the errors of the rows whose status is not ok."""
-    if not errors and not status.any():
+    if not errors and not np.count_nonzero(status):
         return np.zeros(len(status), np.uint8)
     out = np.where(status == _OK, np.uint8(0), EVERY).astype(np.uint8)
     for row in np.flatnonzero(status == _PARTIAL).tolist():

@@ -79,8 +79,9 @@ def located(
     chosen = best[rows]
     first, last = pieces.offsets[chosen], pieces.offsets[chosen + 1]
     values, offsets, owner, base = cut(pieces.values, first, last, LOCATE_BYTES, LOCATE_BYTES // 3, LOCATE_BYTES)
-    scores = model.score(values, offsets)[:, ATTACK]
-    _, pick = first_best(scores, owner, len(rows))
+    pick = np.arange(len(rows))
+    if len(owner) > len(rows):  # some window is more than one piece
+        _, pick = first_best(model.score(values, offsets)[:, ATTACK], owner, len(rows))
     strength = fusion.calibrate(model, p)
     out = []
     for k, row in enumerate(rows.tolist()):

@@ -244,7 +244,7 @@ def fuse(model: Classifier, stages: StageScores) -> Fused:
     shared = _shares(stages.exemplars is not None)
     by_type = np.empty((len(stages.attack), len(THREATS)))
     by_type.fill(1.0)
-    hits, types = np.nonzero(stages.rules) if rowwise.any_above(stages.rules.ravel(), 0.0) else (_NO_ROWS, _NO_ROWS)
+    hits, types = stages.rules.nonzero() if rowwise.any_above(stages.rules.ravel(), 0.0) else (_NO_ROWS, _NO_ROWS)
     if len(hits):
         strength = stages.rules[hits, types]
         p = model.tails["rules"].p_value(strength)

@@ -264,7 +264,7 @@ class Detector:
                 out.errors[place] = failures.INVALID
 
         evidence: dict[int, list[Evidence]] = {}
-        notable = np.flatnonzero(fused.p_value <= NOTABLE_P) if special else _NO_ROWS
+        notable = (fused.p_value <= NOTABLE_P).nonzero()[0] if special else _NO_ROWS
         for item in (
             *found,
             *findings.matched(self.bank, views, pieces, matches),

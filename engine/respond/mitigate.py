@@ -145,9 +145,9 @@ def mitigated(
     """
     if isinstance(channels, pa.DictionaryArray):
         channels = channels.indices.to_numpy(zero_copy_only=False)
-    rows = _changed(actions, texts.valid, REDACT, SANDWICH)
-    if not len(rows):
+    if not _changes(actions, REDACT, SANDWICH):
         return empty("mitigated_text", len(texts))
+    rows = np.flatnonzero(((actions == REDACT) | (actions == SANDWICH)) & texts.valid)
     changed = []
     for row in rows.tolist():
         chosen = [(s.start, s.end, s.kind) for s in spans.get(row, ()) if kinds is None or s.kind in kinds]
@@ -162,5 +162,8 @@ def mitigated(
 
 
 @njit(cache=True, nogil=True)
-def _changed(actions, valid, redact, sandwich):  # type: ignore[no-untyped-def]
-    return np.flatnonzero(((actions == redact) | (actions == sandwich)) & valid)
+def _changes(actions, redact, sandwich):  # type: ignore[no-untyped-def]
+    some = False
+    for action in actions:
+        some |= action in (redact, sandwich)
+    return some

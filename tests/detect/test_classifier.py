@@ -14,6 +14,7 @@ from standin import room_of
 from aimds.detect.classifier import HEADS, Classifier
 from aimds.detect.concepts import Concepts
 from aimds.detect.concepts.lexicon import compiled
+from aimds.errors import KernelError
 from aimds.kernels.pairs import FEATURES
 
 BITS = 19
@@ -58,3 +59,9 @@ def test_no_more_memory_of_a_gpu_is_taken_than_rows_are_cut_by(monkeypatch, mine
     batch = naive.ragged(rows[:1], np.uint8), naive.ragged(rows, np.uint8)
     asked, taken = room_of(monkeypatch, lambda place, rows: mine.score(*rows, place=place), *batch)
     assert least * asked < taken < asked
+
+
+def test_weights_that_are_not_those_of_the_features_are_refused_before_they_are_read() -> None:
+    for wrong in (replace(NGRAMS, weights=NGRAMS.weights[:-1]), replace(NGRAMS, idf=NGRAMS.idf[:1])):
+        with pytest.raises(KernelError, match="2 \\*\\* 19"):
+            wrong.score(*naive.ragged([b"a text"], np.uint8))

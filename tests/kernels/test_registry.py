@@ -103,3 +103,15 @@ def test_threads_must_be_a_positive_int(threads):
     with pytest.raises(KernelError) as caught:
         kernels.dtw(np.zeros(1, np.float32), np.array([0, 1], np.int64), np.zeros((1, 1), np.float32), threads=threads)
     assert caught.value.argument == "threads"
+
+
+def test_a_kernel_run_unchecked_gives_what_it_gives_checked():
+    values = np.frombuffer(b"three small words", np.uint8)
+    offsets = np.array([0, 5, 17], np.int64)
+    right = kernels.ngram_hash(values, offsets, bits=12)
+    for threads in (1, 2):
+        found = kernels.unchecked("ngram_hash", values, offsets, 12, threads=threads)
+        for got, expected in zip(found, right, strict=True):
+            np.testing.assert_array_equal(got, expected)
+    with pytest.raises(KernelError, match="some live on the CPU"):
+        kernels.unchecked("ngram_hash", values, OnDevice(), 12)

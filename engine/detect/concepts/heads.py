@@ -60,9 +60,9 @@ class Concepts:
     def said(self, values: Bytes, offsets: Offsets, *, threads: int = 1, place: Place = HOST) -> Said:
         """What the words of folded windows mean to the heads; windows and answer lie in ``place``."""
         found = self.lexicon.read(values, offsets, threads=threads, place=place)
-        features = kernels.concept_pairs(found.concept, found.offsets, REACH, threads=threads)
-        weights, scale, idf, bias = place.resident(self.weights, self.scale, self.idf, self.bias)
-        scores = kernels.linear(*features, weights, scale, idf, bias, threads=threads)
+        features = kernels.unchecked("concept_pairs", found.concept, found.offsets, REACH, threads=threads)
+        tables = place.resident(self.weights, self.scale, self.idf, self.bias)
+        scores = kernels.unchecked("linear", *features, *tables, threads=threads)
         return Said(scores, found.lang, found.offsets)
 
     def foreign(self, said: Said) -> npt.NDArray[np.bool_]:

@@ -53,10 +53,10 @@ class Lexicon:
     ) -> Found:
         """The language of each of W folded windows, ``values`` uint8 (N,) and ``offsets`` int64 (W+1,), and its
         concepts; windows and answer lie in ``place``."""
-        spans = kernels.word_spans(values, offsets, threads=threads)
+        spans = kernels.unchecked("word_spans", values, offsets, threads=threads)
         chosen = len(self.languages), self.languages.index(MAIN), LEAST_PERCENT, len(self.concepts)
         given: tuple[Any, ...] = (values, offsets, *spans, *place.resident(*self.stems), *chosen)
-        return Found(*kernels.concepts(*given, threads=threads))
+        return Found(*kernels.unchecked("concepts", *given, threads=threads))
 
     def counts(self) -> dict[str, object]:
         """What it holds, as plain data: ``languages``, and how many ``concepts`` and ``words``."""

@@ -13,12 +13,15 @@ from numba import njit
 
 from aimds import kernels
 from aimds.detect.patterns.tables import MEMBERS, Tables
+from aimds.kernels import ragged
 from aimds.kernels.placement import Place
 
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 
+NO_MATCH = 1 << 20
+"""Distance of every pattern from a window without tokens, before it is normalised."""
 PAIR_BYTES = 40
 """Memory on a GPU for a token, or for a pair with its result."""
 
@@ -65,91 +68,86 @@ class Alignment(NamedTuple):
         )
 
 
-def on_host(tables: Tables, total: Offsets, survey: Survey, threads: int) -> Iterator[Alignment]:
-    """Alignments of the pairs of ``survey``, window by window or block by block, whichever takes fewer calls of the
-    kernel; ``total`` is `similarity.Index`'s."""
-    blocks = tables.blocks
-    windows, patterns, members, edges, held, used = _by_block(survey.windows, survey.patterns, MEMBERS, len(blocks))
-    if held < used:
-        yield from _by_window(tables, total, survey, threads)
-        return
-    bounds = edges.tolist()
-    for number, block in enumerate(blocks):
-        low, high = bounds[number], bounds[number + 1]
-        if low == high:
-            continue
-        tokens, offsets, row = _rows(survey.tokens, survey.offsets, windows[low:high], block.local)
-        found = kernels.subsequence_dtw_pairs(
-            tokens, offsets, block.cost, block.lengths, row, members[low:high], threads=threads
-        )
-        yield _normalised(windows[low:high], patterns[low:high], total, *found)
+def on_host(tables: Tables, total: Offsets, survey: Survey, threads: int) -> Alignment:
+    """Alignments of the pairs of ``survey``, block by block; ``total`` is `similarity.Index`'s.
 
+    The costs are read where they stand: to gather those of a single window for `kernels.subsequence_dtw_pairs` takes
+    longer than to align it.
+    """
+    pairs = len(survey.windows)
+    chosen, cells = np.empty((2, pairs), np.int32), np.empty(pairs + 1, np.int64)
+    blocks = len(tables.blocks)
+    _by_block(survey.windows, survey.patterns, survey.offsets, tables.lengths, MEMBERS, blocks, chosen, cells)
+    distance, places = np.empty(pairs, np.float32), np.empty((2, pairs), np.int32)
+    table = tables.cost, tables.local, tables.shapes, tables.lengths, total
 
-def _by_window(tables: Tables, total: Offsets, survey: Survey, threads: int) -> Iterator[Alignment]:
-    low = 0
-    while low < len(survey.windows):
-        high, *arguments = _gathered(
-            survey.tokens, survey.offsets, survey.windows, survey.patterns, low,
-            tables.cost, tables.local, tables.shapes, tables.lengths, MEMBERS,
-        )  # fmt: skip
-        found = kernels.subsequence_dtw_pairs(*arguments, threads=threads)
-        yield _normalised(survey.windows[low:high], survey.patterns[low:high], total, *found)
-        low = high
+    def part(first: int, last: int) -> None:
+        _aligned(survey.tokens, survey.offsets, chosen, *table, MEMBERS, NO_MATCH, first, last, distance, places)
+
+    ragged.each(part, cells, threads)
+    return Alignment(chosen[0], chosen[1], distance, places[0], places[1])
 
 
 @njit(cache=True, nogil=True)
-def _gathered(tokens, offsets, windows, patterns, low, table, local, shapes, lengths, members):  # type: ignore[no-untyped-def]
-    # Of the pairs from ``low`` on those with the same window: where they end, and what the kernel takes for them. Its
-    # costs, uint8 (V, C, L), are those of each of the window's V different tokens for each of the patterns.
-    window, high, longest = windows[low], low, 0
-    while high < len(windows) and windows[high] == window:
-        longest = max(longest, lengths[patterns[high]])
-        high += 1
-    first, size = offsets[window], offsets[window + 1] - offsets[window]
-    ids, different, count = np.empty(size, np.int32), np.empty(size, np.int32), 0
-    for i in range(size):
-        k = 0
-        while k < count and different[k] != tokens[first + i]:
-            k += 1
-        if k == count:
-            different[k] = tokens[first + i]
-            count += 1
-        ids[i] = k
-    cost = np.empty((count, high - low, longest), np.uint8)
-    columns = lengths[patterns[low:high]]
-    for k in range(high - low):
-        number, member = patterns[low + k] // members, patterns[low + k] % members
-        begin, held, wide = shapes[number]
-        for i in range(count):
-            at = begin + (local[number, different[i]] * held + member + 1) * wide - columns[k]
-            for j in range(columns[k]):
-                cost[i, k, longest - columns[k] + j] = table[at + j]
-    pairs = np.arange(high - low).astype(np.int32)
-    return high, ids, np.array([0, size]), cost, columns, np.zeros_like(pairs), pairs
-
-
-@njit(cache=True, nogil=True)
-def _by_block(windows, patterns, members, blocks):  # type: ignore[no-untyped-def]
-    # The C pairs in order of their blocks, windows still ascending in each: windows, patterns and their places in the
-    # block, int32 (C,), where each block begins, int64 (blocks + 1,), how many windows and how many blocks there are.
+def _by_block(windows, patterns, offsets, lengths, members, blocks, chosen, cells):  # type: ignore[no-untyped-def]
+    # The C pairs in order of their blocks, windows still ascending in each, into ``chosen`` int32 (2, C), and the cells
+    # of the table of each, summed up from 0 on, into ``cells`` int64 (C+1,).
     edges = np.zeros(blocks + 1, np.int64)
     for pattern in patterns:
         edges[pattern // members + 1] += 1
     for block in range(blocks):
         edges[block + 1] += edges[block]
-    filled = edges.copy()
-    out = np.empty((3, len(windows)), np.int32)
     for k in range(len(windows)):
         block = patterns[k] // members
-        place = filled[block]
-        filled[block] += 1
-        out[0, place], out[1, place], out[2, place] = windows[k], patterns[k], patterns[k] % members
-    held = used = 0
+        chosen[0, edges[block]], chosen[1, edges[block]] = windows[k], patterns[k]
+        edges[block] += 1
+    cells[0] = 0
     for k in range(len(windows)):
-        held += k == 0 or windows[k] != windows[k - 1]
-    for block in range(blocks):
-        used += edges[block] < edges[block + 1]
-    return out[0], out[1], out[2], edges, held, used
+        window = chosen[0, k]
+        cells[k + 1] = cells[k] + (offsets[window + 1] - offsets[window]) * lengths[chosen[1, k]]
+
+
+@njit(cache=True, nogil=True)
+def _aligned(  # type: ignore[no-untyped-def]
+    tokens, offsets, chosen, cost, local, shapes, lengths, total, members, no_match, first, last, distance, places,
+):  # fmt: skip
+    # Fills ``distance`` float32 (C,), normalised, and ``places`` int32 (2, C), start and end, of the pairs from
+    # ``first`` to ``last``, as `kernels.subsequence_dtw_pairs` gives them: Müller 2007, doi:10.1007/978-3-540-74048-3,
+    # section 4.4. In one number stand the cost and, in the low bits, how far the path's start lies from the last token,
+    # so that the least is the cheapest path and of these the one that starts latest.
+    most = 0
+    for k in range(first, last):
+        most = max(most, offsets[chosen[0, k] + 1] - offsets[chosen[0, k]])
+    above, rows = np.empty(shapes[:, 2].max(), np.int64), np.empty(most, np.int64)
+    window = number = np.int64(-1)
+    size = np.int64(0)
+    for k in range(first, last):
+        pattern = np.int64(chosen[1, k])
+        begin, held, wide = shapes[pattern // members]
+        if pattern // members != number or chosen[0, k] != window:
+            number, window = pattern // members, np.int64(chosen[0, k])
+            size = offsets[window + 1] - offsets[window]
+            for i in range(size):
+                rows[i] = begin + local[number, tokens[offsets[window] + i]] * held * wide
+        length = np.int64(lengths[pattern])
+        best, where = np.int64(no_match) << 32, np.int64(-1)
+        for j in range(length):
+            above[j] = np.int64(1) << 62
+        for i in range(size):
+            at = rows[i] + (pattern % members + 1) * wide - length
+            costs = cost[at : at + length]
+            corner = left = size - 1 - i
+            for j in range(length):
+                up = above[j]
+                least = min(min(corner, up), left)
+                corner = up
+                left = least + (np.int64(costs[j]) << 32)
+                above[j] = left
+            if left >> 32 < best >> 32:
+                best, where = left, np.int64(i)
+        distance[k] = (best >> 32) / total[pattern]
+        places[0, k] = size - 1 - (best & 0xFFFFFFFF) if where >= 0 else -1
+        places[1, k] = where
 
 
 def on_device(tables: Tables, total: Offsets, survey: Survey, place: Place) -> Iterator[Alignment]:
@@ -189,25 +187,3 @@ def _normalised(windows: Ints, patterns: Ints, total: Offsets, distance: Ints, s
 def _shares(distance, patterns, total, share):  # type: ignore[no-untyped-def]
     for k in range(len(patterns)):
         share[k] = distance[k] / total[patterns[k]]
-
-
-@njit(cache=True, nogil=True)
-def _rows(tokens, offsets, windows, local):  # type: ignore[no-untyped-def]
-    # The tokens of the different ones of ``windows`` int32 (C,), ascending, as rows: values int32, offsets int64, and
-    # the row of each of the C.
-    row, rows, size = np.empty(len(windows), np.int32), 0, 0
-    for k in range(len(windows)):
-        if k == 0 or windows[k] != windows[k - 1]:
-            rows += 1
-            size += offsets[windows[k] + 1] - offsets[windows[k]]
-        row[k] = rows - 1
-    values, out = np.empty(size, np.int32), np.zeros(rows + 1, np.int64)
-    at = 0
-    for k in range(len(windows)):
-        if k and row[k] == row[k - 1]:
-            continue
-        for i in range(offsets[windows[k]], offsets[windows[k] + 1]):
-            values[at] = local[tokens[i]]
-            at += 1
-        out[row[k] + 1] = at
-    return values, out, row

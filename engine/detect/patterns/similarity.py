@@ -129,7 +129,8 @@ class Index:
 
     def survey(self, values: Bytes, offsets: Offsets, need: Offsets, *, threads: int = 1) -> Survey:
         """Tokens of W windows, and on which patterns they may save what they ``need`` int64 (P,)."""
-        words, word_offsets, starts, ends = kernels.tokenize(values, offsets, self.keys, self.ids, threads=threads)
+        given = values, offsets, self.keys, self.ids, 0
+        words, word_offsets, starts, ends = kernels.unchecked("tokenize", *given, threads=threads)
         n = len(offsets) - 1
         tokens, origin, counts = np.empty(len(words), np.int32), np.empty(len(words), np.int64), np.zeros(n, np.int64)
 
@@ -155,7 +156,7 @@ class Index:
     def align(self, survey: Survey, *, threads: int = 1, place: Place = HOST) -> Iterator[Alignment]:
         """Alignments of the pairs of ``survey``, in parts."""
         if place.backend == "cpu":
-            return alignment.on_host(self.tables, self.total, survey, threads)
+            return iter((alignment.on_host(self.tables, self.total, survey, threads),))
         return alignment.on_device(self.tables, self.total, survey, place)
 
     def ready(self, place: Place) -> None:
