@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
+import string
 import urllib.parse
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -119,6 +121,36 @@ def in_punycode(text: str) -> str:
     return " ".join(word if word.isascii() else f"xn--{word.encode('punycode').decode()}" for word in hidden)
 
 
+NUMBERS = {
+    "base58": "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz",
+    "base58 of Flickr": "123456789abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ",
+    "base62": string.digits + string.ascii_uppercase + string.ascii_lowercase,
+    "base62, small letters first": string.digits + string.ascii_lowercase + string.ascii_uppercase,
+    "base62, digits last": string.ascii_uppercase + string.ascii_lowercase + string.digits,
+    "base36": string.digits + string.ascii_lowercase,
+    "base36 in capitals": string.digits + string.ascii_uppercase,
+}
+"""Digits of the bases in which a text is written as one number."""
+
+
+def in_number(text: str, digits: str) -> str:
+    """The bytes of ``text`` as one number, the highest digit first."""
+    number, out = int.from_bytes(text.encode(), "big"), ""
+    while number:
+        number, digit = divmod(number, len(digits))
+        out = digits[digit] + out
+    return out
+
+
+def in_base32(text: str, digits: str) -> str:
+    """Five bits a digit, without padding."""
+    return base64.b32encode(text.encode()).decode().rstrip("=").translate(str.maketrans(_RFC_4648, digits))
+
+
+_RFC_4648 = string.ascii_uppercase + "234567"
+CROCKFORD, Z_BASE_32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ", "ybndrfg8ejkmcpqxot1uwisza345h769"
+
+
 BLOBS: dict[str, tuple[str, Encoder]] = {
     "base64": ("base64", b64),
     "base64 url-safe": ("base64", lambda text: base64.urlsafe_b64encode(text.encode()).decode()),
@@ -130,6 +162,10 @@ BLOBS: dict[str, tuple[str, Encoder]] = {
     "base64 of UTF-16": ("base64", lambda text: base64.b64encode(text.encode("utf-16-le")).decode()),
     "base32": ("base32", lambda text: base64.b32encode(text.encode()).decode()),
     "base32 lower case": ("base32", lambda text: base64.b32encode(text.encode()).decode().lower().rstrip("=")),
+    "base32hex": ("base32", lambda text: base64.b32hexencode(text.encode()).decode()),
+    "Crockford's base32": ("base32", lambda text: in_base32(text, CROCKFORD)),
+    "z-base-32": ("base32", lambda text: in_base32(text, Z_BASE_32)),
+    **{name: (name[:6], partial(in_number, digits=digits)) for name, digits in NUMBERS.items()},
     "hex": ("hex", lambda text: text.encode().hex()),
     "hex with blanks": ("hex", lambda text: text.encode().hex(" ").upper()),
     "hex with colons": ("hex", lambda text: text.encode().hex(":")),

@@ -8,7 +8,7 @@ import codecs
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 from random import Random
 
 Hide = Callable[[str, Random], str]
@@ -66,6 +66,8 @@ CYRILLIC = str.maketrans("aceopxyijsABCEHKMOPTXY", "асеорхуіјѕАВСЕ
 _GREEK = str.maketrans("aoviunABEHIKMNOPTXYZ", "αονιυηΑΒΕΗΙΚΜΝΟΡΤΧΥΖ")
 _MARKS = "\u0300\u0301\u0302\u0303\u0308\u030a\u0323\u0331"
 _EMOJI = "😀😎🤖🔥✨🎉🚀💡🍀🌈"
+BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 
 
@@ -79,6 +81,32 @@ def _lines(text: str, width: int, end: str = "\n") -> str:
 
 def _each(text: str, form: str) -> str:
     return "".join(form.format(byte) for byte in text.encode())
+
+
+def _number(text: str, digits: str) -> str:
+    number, out = int.from_bytes(text.encode(), "big"), ""
+    while number:
+        number, digit = divmod(number, len(digits))
+        out = digits[digit] + out
+    return out
+
+
+def _joined(text: str) -> str:
+    return "".join(text.split())
+
+
+def _capitalised(text: str) -> str:
+    return "".join(word[0].upper() + word[1:].lower() for word in text.split())
+
+
+def _two_by_two(text: str) -> str:
+    words = text.split()
+    return " ".join(first + second for first, second in zip_longest(words[::2], words[1::2], fillvalue=""))
+
+
+def _cut(text: str, mark: str) -> str:
+    words = text.split(" ")
+    return " ".join(word if len(word) < 4 else word[: len(word) // 2] + mark + word[len(word) // 2 :] for word in words)
 
 
 def _quoted_printable(text: str) -> str:
@@ -168,6 +196,9 @@ ENCODINGS = (
     Disguise("base64 twice", "encoding", lambda text, _: _base64(_base64(text))),
     Disguise("base64 of ROT13", "encoding", lambda text, _: _base64(codecs.encode(text, "rot13")), latin=True),
     Disguise("base32", "encoding", lambda text, _: base64.b32encode(text.encode()).decode()),
+    Disguise("base32hex", "encoding", lambda text, _: base64.b32hexencode(text.encode()).decode()),
+    Disguise("base58", "encoding", lambda text, _: _number(text, BASE58)),
+    Disguise("base62", "encoding", lambda text, _: _number(text, BASE62)),
     Disguise("uuencode", "encoding", lambda text, _: f"begin 644 text\n{_uuencode(text)} \nend\n"),
     Disguise("uuencode without its frame", "encoding", lambda text, _: _uuencode(text)),
     Disguise("Punycode of Cyrillic letters", "encoding", lambda t, _: _punycode(t.translate(CYRILLIC)), latin=True),
@@ -218,6 +249,12 @@ CHARACTERS = (
     Disguise("emoji between words", "character", _between_words),
     Disguise("bidi override", "character", lambda text, _: f"\u202e{text[::-1]}\u202c"),
     Disguise("spaced letters", "character", lambda text, _: "   ".join(" ".join(word) for word in text.split())),
+    Disguise("words without blanks", "character", lambda text, _: _joined(text), latin=True),
+    Disguise("words joined by capitals", "character", lambda text, _: _capitalised(text), latin=True),
+    Disguise("two words in one", "character", lambda text, _: _two_by_two(text), latin=True),
+    Disguise("blanks in words", "character", lambda text, _: _cut(text, " "), latin=True),
+    Disguise("hyphens in words", "character", lambda text, _: _cut(text, "-"), latin=True),
+    Disguise("comments in words", "character", lambda text, _: _cut(text, "<!-- -->"), latin=True),
     Disguise("combining marks", "character", _marked, latin=True),
     Disguise("typos", "character", typos, latin=True),
     Disguise("random case", "character", _random_case, latin=True),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from html import unescape
 from urllib.parse import unquote
 
-from aimds.jobs.evaluate.disguise import BACON, CYRILLIC, MORSE, NATO, POLYBIUS
+from aimds.jobs.evaluate.disguise import BACON, BASE58, BASE62, CYRILLIC, MORSE, NATO, POLYBIUS
 
 Decode = Callable[[str], str]
 
@@ -22,6 +22,7 @@ MOST_CHARS = 60_000
 DEPTH = 2
 """Codes within codes that are undone."""
 _TOGETHER = 400
+_MOST_DIGITS = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,23 @@ def _base32(stretch: str) -> str:
     return _utf8(base64.b32decode(body + "=" * (-len(body) % 8)))
 
 
+def _base32hex(stretch: str) -> str:
+    body = stretch.rstrip("=")
+    return _utf8(base64.b32hexdecode(body + "=" * (-len(body) % 8)))
+
+
+def _number(digits: str) -> Decode:
+    def decode(stretch: str) -> str:
+        if len(stretch) > _MOST_DIGITS:
+            raise ValueError("too long a number")
+        value = 0
+        for digit in stretch:
+            value = value * len(digits) + digits.index(digit)
+        return _utf8(value.to_bytes((value.bit_length() + 7) // 8, "big"))
+
+    return decode
+
+
 def _hex(stretch: str) -> str:
     return _utf8(bytes.fromhex(_bare(stretch.replace("\\x", " ").replace("0x", " "))))
 
@@ -164,6 +182,9 @@ _UU = frozenset(map(chr, range(0x20, 0x61))) | {"\n"}
 CODES = (
     Code("base64", frozenset(_LETTERS | _DIGITS | set("+/=-_\n\r")), 8, _base64),
     Code("base32", frozenset(set(string.ascii_uppercase) | set("234567=\n")), 8, _base32),
+    Code("base32hex", frozenset(base64.b32hexencode(bytes(range(256))).decode()), 8, _base32hex),
+    Code("base58", frozenset(BASE58), 16, _number(BASE58)),
+    Code("base62", frozenset(BASE62), 16, _number(BASE62)),
     Code("hex", _HEX, 6, _hex),
     Code("binary", frozenset("01 \n"), 16, _binary),
     Code("ascii85", frozenset(map(chr, range(0x21, 0x76))) | {"z", "~"}, 8, _ascii85),

@@ -18,6 +18,7 @@ from aimds.detect.normalize.digits import (
     IN_32,
     IN_64,
     MIDDLE,
+    RADIX_BASES,
     SIGN,
     SIGNAL,
     VALUES_16,
@@ -33,6 +34,8 @@ from aimds.detect.normalize.heads import (
     is_base32,
     is_hex,
     is_mark,
+    is_number,
+    is_other_base32,
     start64,
     start85,
     tail,
@@ -43,12 +46,14 @@ BASE64, BASE32, HEX, BASE85, BINARY, DECIMAL, MORSE, URL, HTML, ESCAPES, QUOTED 
 TURNED_BLOB, ROTATED_BLOB, STRINGS, SPREAD = 1 << 11, 1 << 12, 1 << 13, 1 << 14
 ITEMS, CELLS, LINES, ORDINALS, BRAILLE = 1 << 15, 1 << 19, 1 << 20, 1 << 21, 1 << 22
 UUENCODE, PUNYCODE, ROTATED_SIGNS, OCTAL, SQUARES, BACON = (1 << k for k in range(23, 29))
+NUMBER, OTHER_BASE32 = 1 << 30, 1 << 31
 """Bits of the mask that `candidates` gives. TURNED_BLOB and ROTATED_BLOB are base64 or hexadecimal that was reversed or
 put into ROT13, STRINGS two strings that are assigned, SPREAD single letters with blanks or emoji between them,
 ITEMS a list of strings, CELLS a table, LINES one word a line, ORDINALS
 numbers from 1 to 26, BRAILLE cells of Braille, UUENCODE a line that says how long it is,
 PUNYCODE the mark ``xn--``, or a row that ends with a hyphen and what could be digits,
-ROTATED_SIGNS text under ROT47, OCTAL octal codes, SQUARES numbers or dots of a square of letters, BACON groups of five.
+ROTATED_SIGNS text under ROT47, OCTAL octal codes, SQUARES numbers or dots of a square of letters, BACON groups of five,
+NUMBER base58 and the like, OTHER_BASE32 base32 in another alphabet. 1 << 29 is one of `aimds.detect.normalize.ciphers`.
 """
 
 MIN_ENCIPHERED = 24
@@ -128,6 +133,7 @@ def _fives(src, start, stop, low, counts):  # type: ignore[no-untyped-def]
 def _row(src, low, high, digits, buffer, counts):  # type: ignore[no-untyped-def]
     mask = 0
     both = TURNED_BLOB | ROTATED_BLOB
+    unusual = NUMBER | OTHER_BASE32
     begin64 = begin32 = begin16 = begin10 = token = low
     grouped = pairs = octets = codes = code_letters = 0
     group_end = pair_end = octet_end = code_end = low
@@ -178,6 +184,12 @@ def _row(src, low, high, digits, buffer, counts):  # type: ignore[no-untyped-def
                     group_end = i + pads
                     if grouped >= MIN_BLOB:
                         mask |= BASE64
+            if i - begin64 >= MIN_BLOB and mask & unusual != unusual:
+                if not mask & OTHER_BASE32 and is_other_base32(src, begin64, i, buffer):
+                    mask |= OTHER_BASE32
+                for alphabet in range(len(RADIX_BASES)):
+                    if not mask & NUMBER and is_number(src, begin64, i, alphabet, buffer):
+                        mask |= NUMBER
             if i - begin64 >= MIN_ENCIPHERED and mask & both != both:
                 cipher = enciphered(src, begin64, i, digits, buffer)
                 if cipher:

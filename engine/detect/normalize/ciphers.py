@@ -25,11 +25,14 @@ from aimds.detect.normalize.exchanged import (
     language,
 )
 from aimds.detect.normalize.letters import load
-from aimds.detect.normalize.vocabulary import Vocabulary, lookup, next_word, word_hash, word_odds
+from aimds.detect.normalize.respacing import MAX_GAP, MIN_LETTERS, reads_apart
+from aimds.detect.normalize.vocabulary import Vocabulary, is_sifted, lookup, next_word, word_hash, word_odds
+from aimds.kernels.hashing import FNV_BASIS, FNV_PRIME
 
-NATO, PIG_LATIN, TURNED_SCRIPT = 1 << 16, 1 << 17, 1 << 18
+NATO, PIG_LATIN, TURNED_SCRIPT, RESPACED = 1 << 16, 1 << 17, 1 << 18, 1 << 29
 """Bits of the mask beside those of `aimds.detect.normalize.candidates`. TURNED_SCRIPT: a sentence of another script
-than Latin that begins with the sign that ends one, and does not end with one."""
+than Latin that begins with the sign that ends one, and does not end with one. RESPACED: letters that are words once
+they are parted otherwise."""
 
 MIN_UNKNOWN = 9
 """Letters of unknown words, less twice those of known ones, from which a stretch is looked at."""
@@ -47,6 +50,12 @@ MAX_PLAIN_EDGE, MAX_NUMBER = 3, 4
 """Letters of a known word that a stretch may run over, as so short a word is known by chance; digits of a number."""
 MIN_SIGNALS = 5
 MAX_WORD = 48
+MIN_JOINED, GROUP = 9, 5
+"""Letters that words not known have on the mean where blanks were left out, and those of a group where there is one
+after every so many letters."""
+MIN_HEALED, MAX_PIECE, MIN_PIECES, MAX_APART = 4, 7, 5, 48
+"""Known words made of two neighbours of which one is not, letters of either at most and of both at least, and bytes
+from one such pair to the next."""
 
 ALPHABET = (
     "alfa", "alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "juliett",
@@ -70,8 +79,8 @@ ALPHABET_HASHES = _alphabet_hashes()
 
 class Stretches(NamedTuple):
     """H stretches that read like text under a transformation: ``row``, ``kind`` (see `exchanged`), ``start`` and
-    ``end`` int32 (H,), bytes relative to the folded row; ``masks`` uint32 (B,) with the bits `NATO`, `PIG_LATIN` and
-    `TURNED_SCRIPT`; ``cut`` bool (B,): more were there.
+    ``end`` int32 (H,), bytes relative to the folded row; ``masks`` uint32 (B,) with the bits `NATO`, `PIG_LATIN`,
+    `TURNED_SCRIPT` and `RESPACED`; ``cut`` bool (B,): more were there.
     """
 
     row: npt.NDArray[np.int32]
@@ -93,7 +102,7 @@ def stretches(values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], voc
     """Enciphered stretches in B rows of folded text, ``values`` uint8 (N,), ``offsets`` int64 (B+1,)."""
     rows = len(offsets) - 1
     masks, cut = np.zeros(rows, np.uint32), np.zeros(rows, np.bool_)
-    hits = _rows(values, offsets, *vocabulary.words, load(), ALPHABET_HASHES, masks, cut)
+    hits = _rows(values, offsets, *vocabulary.words, vocabulary.sieve, load(), ALPHABET_HASHES, masks, cut)
     return Stretches(hits[0], hits[1], hits[2], hits[3], masks, cut)
 
 
@@ -223,7 +232,7 @@ def _extended(values, start, stop, low, high, kind, keys, logs, table, word):  #
 
 
 @njit(cache=True, nogil=True)
-def _rows(values, offsets, keys, logs, table, alphabet, masks, cut):  # type: ignore[no-untyped-def]
+def _rows(values, offsets, keys, logs, sieve, table, alphabet, masks, cut):  # type: ignore[no-untyped-def]
     hit_row = np.empty(64, np.int32)
     hit_kind = np.empty(64, np.int32)
     hit_start = np.empty(64, np.int32)
@@ -236,9 +245,13 @@ def _rows(values, offsets, keys, logs, table, alphabet, masks, cut):  # type: ig
         score = best = 0
         start = stop = low  # of the best stretch that ends so far, and where the running one began
         began = low
-        letters = 0
+        letters = pieces = 0
         signals = last_signal = 0
         words = pig = 0
+        healed = last_healed = 0
+        before = low  # where the word before this one ends, its hash, letters and frequency
+        h_before = FNV_BASIS
+        size_before, found_before = 0, np.int64(0)
         masks[row] |= TURNED_SCRIPT * ends_in_front(values, low, high)
         i = low
         while True:
@@ -258,15 +271,31 @@ def _rows(values, offsets, keys, logs, table, alphabet, masks, cut):  # type: ig
                             masks[row] |= NATO
                     words += size > 2
                     pig += size > 3 and values[i - 1] == 121 and values[i - 2] == 97
+                near = size <= MAX_PIECE and size_before <= MAX_PIECE and begin - before <= MAX_GAP
+                if near and size + size_before >= MIN_PIECES and (found < 0 or found_before < 0):
+                    joined = h_before
+                    for k in range(begin, i):
+                        joined = (joined ^ np.uint64(values[k])) * FNV_PRIME
+                    if not is_sifted(sieve, joined):
+                        whole = lookup(keys, logs, joined)
+                        if whole >= 0:
+                            healed = healed + 1 if begin - last_healed <= MAX_APART else 1
+                            last_healed = i
+                            if healed >= MIN_HEALED:
+                                masks[row] |= RESPACED
+                before, h_before, size_before, found_before = i, h, size, found
                 if score == 0:
                     began = begin
                 if found < 0:
                     score += length if length > 1 else 0
                     letters += length
+                    pieces += 1
                 elif length > 1:
                     score -= length if length <= 3 else 2 * length
                 if score > best:
                     best, start, stop = score, began, i
+            elif size > MAX_WORD and not masks[row] & RESPACED and reads_apart(values, begin, i, keys, logs, sieve):
+                masks[row] |= RESPACED
             if done or score <= 0 or best - score > MAX_DROP or letters > MAX_LETTERS:
                 if best >= MIN_UNKNOWN:
                     kind = _transformation(values, start, stop, keys, logs, table, word)
@@ -274,6 +303,10 @@ def _rows(values, offsets, keys, logs, table, alphabet, masks, cut):  # type: ig
                         floor = low + hit_end[n - 1] if found_here else low
                         start, stop = _extended(values, start, stop, floor, high, kind, keys, logs, table, word)
                         i = max(i, stop)
+                    elif best >= MIN_LETTERS and not masks[row] & RESPACED:
+                        tried = 0 <= GROUP * pieces - letters < GROUP or letters >= MIN_JOINED * pieces
+                        if tried and reads_apart(values, start, stop, keys, logs, sieve):
+                            masks[row] |= RESPACED
                     if kind and found_here == MAX_HITS:
                         cut[row] = True
                     elif kind:
@@ -288,7 +321,7 @@ def _rows(values, offsets, keys, logs, table, alphabet, masks, cut):  # type: ig
                             hit_row[n], hit_kind[n], hit_start[n], hit_end[n] = row, kind, start - low, stop - low
                             found_here += 1
                             n += 1
-                score = best = letters = 0
+                score = best = letters = pieces = 0
             if done:
                 break
         if pig >= 4 and pig * 2 >= words:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import re2
 
-from aimds.detect.normalize import blobs, candidates, punycode, rejoined, squares
+from aimds.detect.normalize import blobs, candidates, punycode, radix, rejoined, squares
 from aimds.detect.normalize.codes import decimal, octal, ordinals
 from aimds.detect.normalize.concatenation import concatenation
 from aimds.detect.normalize.digits import ROT13, ROT47, VALUES_16, VALUES_32, VALUES_64
@@ -236,7 +236,9 @@ def braille(source: Text, limit: int) -> Iterator[Proposal]:
 DECODERS: tuple[tuple[int, Callable[[Text, int], Iterator[Proposal]]], ...] = (
     (candidates.BASE64, base64),
     (candidates.BASE32, base32),
+    (candidates.OTHER_BASE32, radix.other_base32),
     (candidates.HEX, hexadecimal),
+    (candidates.NUMBER, radix.numbers),
     (candidates.BASE85, base85),
     (candidates.BINARY, binary),
     (candidates.TURNED_BLOB, turned_blob),

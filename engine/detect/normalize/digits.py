@@ -45,6 +45,32 @@ VALUES_64 = _values(string.ascii_uppercase + string.ascii_lowercase + string.dig
 VALUES_64[ord("-")], VALUES_64[ord("_")] = 62, 63
 VALUES_32 = _values(string.ascii_uppercase + "234567")
 VALUES_32[97:123] = VALUES_32[65:91]
+VALUES_OTHER_32 = np.stack(
+    [
+        _values(digits) & _values(digits.upper())
+        for digits in (
+            string.digits + "abcdefghijklmnopqrstuv",
+            string.digits + "abcdefghjkmnpqrstvwxyz",
+            "ybndrfg8ejkmcpqxot1uwisza345h769",
+        )
+    ]
+)
+VALUES_OTHER_32[1, [*b"OoIiLl"]] = [0, 0, 1, 1, 1, 1]
+"""Digit values by byte, 255 for none, in either case: of base32hex, Crockford's base32 and z-base-32."""
+_RADIX = (
+    ("base58", "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"),
+    ("base58", "123456789abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"),
+    ("base62", string.digits + string.ascii_uppercase + string.ascii_lowercase),
+    ("base62", string.digits + string.ascii_lowercase + string.ascii_uppercase),
+    ("base62", string.ascii_uppercase + string.ascii_lowercase + string.digits),
+    ("base36", string.digits + string.ascii_lowercase),
+)
+RADIX_NAMES = tuple(name for name, _ in _RADIX)
+RADIX_BASES = np.array([len(digits) for _, digits in _RADIX])
+VALUES_RADIX = np.stack([_values(digits) for _, digits in _RADIX])
+"""Digit values by byte, 255 for none, of texts that are one number: base58 as of Bitcoin and of Flickr, base62 in three
+orders, base36 in either case."""
+VALUES_RADIX[5, 65:91] = VALUES_RADIX[5, 97:123]
 ROT13 = np.arange(256, dtype=np.uint8)
 for _first in (65, 97):
     ROT13[_first : _first + 26] = np.roll(ROT13[_first : _first + 26], 13)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from aimds.detect.normalize.digits import ROT13, VALUES_16, VALUES_32, VALUES_36, VALUES_64, VALUES_85
+from aimds.detect.normalize.digits import (
+    RADIX_BASES,
+    ROT13,
+    VALUES_16,
+    VALUES_32,
+    VALUES_36,
+    VALUES_64,
+    VALUES_85,
+    VALUES_OTHER_32,
+    VALUES_RADIX,
+)
 from aimds.detect.normalize.utf8 import decode_at
 
 MIN_BLOB = 16
@@ -13,6 +23,12 @@ MIN_BASE85 = 20
 """The least that is looked at, characters of a run."""
 MIN_TAIL = 16
 """Digits of Punycode behind the last hyphen of a row from which it is looked at without a mark."""
+MIN_NUMBER = 24
+"""Digits of a text that is one number."""
+CASED_DIGITS = 64
+"""Digits by which the cases of a run are told."""
+LEADING, FIRST_BYTES = 9, 5
+"""Digits of a number from which its first bytes are told, and how many; more do not fit a float."""
 TURNED, ROTATED = 1, 2
 """What `enciphered` gives, beside 0."""
 
@@ -91,6 +107,69 @@ def is_base32(src, start, stop, buffer):  # type: ignore[no-untyped-def]
         upper = upper or 65 <= src[i] <= 90
         lower = lower or 97 <= src[i] <= 122
     return not (upper and lower) and head(src, start, stop, VALUES_32, 5, buffer)
+
+
+@njit(cache=True, nogil=True)
+def cases(src, start, stop):  # type: ignore[no-untyped-def]
+    """Whether there are (capitals, small letters, digits) among the first letters and digits of ``src[start:stop]``;
+    no digits where there are other signs."""
+    upper = lower = digit = False
+    for i in range(start, min(stop, start + CASED_DIGITS)):
+        b = src[i]
+        upper = upper or 65 <= b <= 90
+        lower = lower or 97 <= b <= 122
+        digit = digit or 48 <= b <= 57
+        if b < 48 or b == 95:
+            return upper, lower, False
+    return upper, lower, digit
+
+
+@njit(cache=True, nogil=True)
+def is_number(src, start, stop, alphabet, buffer):  # type: ignore[no-untyped-def]
+    """Whether the run ``src[start:stop]``, read as one number in an alphabet of `VALUES_RADIX`, begins with
+    text, letters and blanks for the most part. Only its length and first digits are looked at."""
+    n = stop - start
+    upper, lower, digit = cases(src, start, stop)
+    base = RADIX_BASES[alphabet]
+    if n < MIN_NUMBER or not digit or (upper and lower) == (base == 36):
+        return False
+    number = 0.0
+    beyond = False  # a digit that hexadecimal does not have
+    for i in range(start, min(stop, start + CASED_DIGITS)):
+        digit = VALUES_RADIX[alphabet, src[i]]
+        if digit == 255:
+            return False
+        beyond = beyond or VALUES_16[src[i]] == 255
+        if i < start + LEADING:
+            number = number * base + digit
+    if number < 1.0 or not beyond:
+        return False
+    length = (np.log(number) + (n - LEADING) * np.log(float(base))) / np.log(256.0)
+    rest = 256.0 ** (length - np.floor(length))
+    letters = 0
+    for k in range(FIRST_BYTES):
+        byte = int(rest)
+        rest = (rest - byte) * 256.0
+        letters += byte == 32 or 97 <= (byte | 32) <= 122 or byte >= 0x80
+        buffer[k] = byte
+    # The last character may be cut off in its middle.
+    whole = FIRST_BYTES - (buffer[FIRST_BYTES - 1] >> 6 == 2)
+    return letters * 2 > FIRST_BYTES and (printable(buffer, FIRST_BYTES) or printable(buffer, whole))
+
+
+@njit(cache=True, nogil=True)
+def is_other_base32(src, start, stop, buffer):  # type: ignore[no-untyped-def]
+    """Whether the run ``src[start:stop]``, in one case, is base32 of text in an alphabet of `VALUES_OTHER_32`."""
+    upper, lower, digit = cases(src, start, stop)
+    if (upper and lower) or not digit:
+        return False
+    for alphabet in range(len(VALUES_OTHER_32)):
+        fits = True
+        for i in range(start, min(stop, start + CASED_DIGITS)):
+            fits = fits and VALUES_OTHER_32[alphabet, src[i]] != 255
+        if fits and head(src, start, stop, VALUES_OTHER_32[alphabet], 5, buffer):
+            return True
+    return False
 
 
 @njit(cache=True, nogil=True)

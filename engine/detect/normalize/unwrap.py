@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from aimds.detect.normalize import blobs, candidates, ciphers, letters, word_decoders
+from aimds.detect.normalize import blobs, candidates, ciphers, letters, respacing, word_decoders
 from aimds.detect.normalize.decoders import DECODERS
 from aimds.detect.normalize.flags import Flag
 from aimds.detect.normalize.fold import Folded, fold
@@ -23,7 +23,8 @@ KINDS: tuple[str, ...] = (
     "text", "base64", "base32", "base85", "hex", "binary", "decimal", "url", "html", "unicode_escape",
     "quoted_printable", "rot13", "caesar", "atbash", "reversed", "upside_down", "morse", "nato", "pig_latin", "tags",
     "variation_selectors", "concatenation", "spread", "rejoined", "leetspeak", "ordinal", "braille",
-    "uuencode", "punycode", "octal", "rot47", "polybius", "bacon",
+    "uuencode", "punycode", "octal", "rot47", "polybius", "bacon", "respaced",
+    "base58", "base62", "base36",
 )  # fmt: skip
 """What a view is: the text itself, or what it was decoded from."""
 
@@ -148,6 +149,8 @@ class Unwrapping:
             found += word_decoders.spelling_alphabet(folded, limit)
         if mask & ciphers.TURNED_SCRIPT:
             found += word_decoders.turned_script(cased, limit)
+        if mask & ciphers.RESPACED:
+            found += respacing.respaced(cased, folded, self.vocabulary, limit)
         if mask & ciphers.PIG_LATIN:
             found += word_decoders.pig_latin(folded, self.vocabulary, limit)
         return found

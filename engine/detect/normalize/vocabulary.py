@@ -34,6 +34,9 @@ MIN_ROWS_SHORT = {1: 400, 2: 60, 3: 15}
 MAX_WORDS = 110_000
 """Keeps the artefact below 1 MB: nine bytes a word."""
 
+SIEVE_BYTES = 1 << 17
+"""A bit for every ten words that are kept at most."""
+
 LETTER_NATS = 2.6
 """Cost of one letter of noise. Below ln 26 = 3.26, since what is not English is not uniform either."""
 UNKNOWN_NATS = 2.0
@@ -49,12 +52,13 @@ class Words(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """Known words: ``hashes`` uint64 (W,) ascending, ``logs`` uint8 (W,) eighths of a nat below 0, ``words`` for
-    kernels.
+    kernels, ``sieve`` uint8 (S,) for those that look up much that is no word (`is_sifted`).
     """
 
     hashes: Hashes
     logs: Bytes
     words: Words
+    sieve: Bytes
 
     def __len__(self) -> int:
         return len(self.hashes)
@@ -74,7 +78,7 @@ class Vocabulary:
         order = np.argsort(hashes)
         hashes, logs = np.ascontiguousarray(hashes[order]), np.ascontiguousarray(logs[order])
         slots = 1 << max(4, int(2 * len(hashes) - 1).bit_length())
-        return cls(hashes, logs, Words(*_table(hashes, logs, slots)))
+        return cls(hashes, logs, Words(*_table(hashes, logs, slots)), _sieve(hashes))
 
     @classmethod
     def empty(cls) -> Vocabulary:
@@ -164,6 +168,22 @@ def lookup(keys, logs, h):  # type: ignore[no-untyped-def]
             return np.int64(logs[slot])
         slot = (slot + np.uint64(1)) & mask
     return np.int64(-1)
+
+
+@njit(cache=True, nogil=True)
+def is_sifted(sieve, h):  # type: ignore[no-untyped-def]
+    """Whether no word has the hash ``h``, told from an array that a processor keeps near; False says nothing."""
+    bit = (h ^ (h >> np.uint64(32))) & np.uint64(8 * SIEVE_BYTES - 1)
+    return (sieve[bit >> np.uint64(3)] >> (bit & np.uint64(7))) & 1 == 0
+
+
+@njit(cache=True, nogil=True)
+def _sieve(hashes):  # type: ignore[no-untyped-def]
+    out = np.zeros(SIEVE_BYTES, np.uint8)
+    for h in hashes:
+        bit = (h ^ (h >> np.uint64(32))) & np.uint64(8 * SIEVE_BYTES - 1)
+        out[bit >> np.uint64(3)] |= np.uint8(1 << (bit & np.uint64(7)))
+    return out
 
 
 @njit(cache=True, nogil=True)

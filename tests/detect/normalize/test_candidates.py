@@ -17,7 +17,10 @@ from aimds.detect.normalize.heads import printable
 
 BITS = {
     "base64": module.BASE64,
-    "base32": module.BASE32,
+    "base32": module.BASE32 | module.OTHER_BASE32,
+    "base58": module.NUMBER,
+    "base62": module.NUMBER,
+    "base36": module.NUMBER,
     "base85": module.BASE85,
     "hex": module.HEX,
     "binary": module.BINARY,
