@@ -53,9 +53,9 @@ MAX_WORD = 48
 MIN_JOINED, GROUP = 9, 5
 """Letters that words not known have on the mean where blanks were left out, and those of a group where there is one
 after every so many letters."""
-MIN_HEALED, MAX_PIECE, MIN_PIECES, MAX_APART = 4, 7, 5, 48
-"""Known words made of two neighbours of which one is not, letters of either at most and of both at least, and bytes
-from one such pair to the next."""
+MIN_HEALED, MAX_PIECE, MIN_PIECES, MAX_APART = 3, 7, 5, 48
+"""Known words made of two neighbours of which one is not, or a sign stands between them; letters of either at most and
+of both at least, and bytes from one such pair to the next."""
 
 ALPHABET = (
     "alfa", "alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "juliett",
@@ -272,7 +272,8 @@ def _rows(values, offsets, keys, logs, sieve, table, alphabet, masks, cut):  # t
                     words += size > 2
                     pig += size > 3 and values[i - 1] == 121 and values[i - 2] == 97
                 near = size <= MAX_PIECE and size_before <= MAX_PIECE and begin - before <= MAX_GAP
-                if near and size + size_before >= MIN_PIECES and (found < 0 or found_before < 0):
+                marked = begin > before and values[before] > 32
+                if near and size + size_before >= MIN_PIECES and (marked or found < 0 or found_before < 0):
                     joined = h_before
                     for k in range(begin, i):
                         joined = (joined ^ np.uint64(values[k])) * FNV_PRIME

@@ -35,7 +35,7 @@ def escaped(kind: str, style: int) -> Callable[[Text, int], Iterator[Proposal]]:
         trust = Trust.PRINTABLE if dense else Trust.WORDS
         if style == candidates.QUOTED:  # a=20 and the like stand in many a text
             trust = Trust.LETTERS if len(at) * 2 >= len(found.values) else Trust.BETTER
-        text, cut = with_context(source, found, at, limit)
+        text, cut = _with_context(source, found, at, limit)
         yield Proposal(kind, text, trust, cut)
 
     return decode
@@ -46,7 +46,7 @@ def labelled(source: Text, limit: int) -> Iterator[Proposal]:
     found = punycode.words(source.values, limit)
     at = _decoded(found)
     if len(at):
-        text, cut = with_context(source, found, at, limit)
+        text, cut = _with_context(source, found, at, limit)
         # Names of domains stand in many a text, and say no more once decoded.
         yield Proposal("punycode", text, Trust.BETTER, cut)
 
@@ -55,7 +55,7 @@ def _decoded(found: Unescaped) -> Places:
     return np.flatnonzero(found.made & (found.ends - found.begins > 1))
 
 
-def with_context(source: Text, found: Unescaped, at: Places, limit: int) -> tuple[Text, bool]:
+def _with_context(source: Text, found: Unescaped, at: Places, limit: int) -> tuple[Text, bool]:
     if len(found.values) <= limit:
         ranges = [(0, len(found.values))]
     else:

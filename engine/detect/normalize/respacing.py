@@ -12,9 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numba import njit
 
-from aimds.detect.normalize.escapes import Unescaped
-from aimds.detect.normalize.in_place import with_context
-from aimds.detect.normalize.proposals import Proposal, Text, Trust
+from aimds.detect.normalize.proposals import Proposal, Text, Trust, joined
 from aimds.detect.normalize.vocabulary import STEPS_PER_NAT, Vocabulary, is_sifted, lookup, word_odds
 from aimds.kernels.hashing import FNV_BASIS, FNV_PRIME
 
@@ -25,6 +23,8 @@ WINDOW = 64
 BLOCK = 1024
 """Letters cut into words at a time, the last `OVERLAP` of them again with those behind, since their word may go on."""
 OVERLAP = 40
+PART = 512
+"""Bytes of one place of a text that is too long to be given whole."""
 MAX_JUDGED = 12
 """Letters of a word that count for how good it is."""
 MAX_KNOWN = 12
@@ -49,11 +49,19 @@ _BLANK, _APOSTROPHE, _OPEN, _CLOSE = 32, 39, 60, 62
 
 def respaced(source: Text, folded: Text, vocabulary: Vocabulary, limit: int) -> Iterator[Proposal]:
     """``source`` (N,) with its letters in words anew, those of ``folded`` (N,), the same text without its case."""
-    values, first, made, cut = _respaced(source.values, folded.values, *vocabulary.words, vocabulary.sieve, 4 * limit)
-    at = np.flatnonzero(made)
-    if len(at):
-        text, over = with_context(source, Unescaped(values, first, first + 1, made, cut), at, limit)
-        yield Proposal("respaced", text, Trust.BETTER, over)
+    values, first, made, cut = _respaced(source.values, folded.values, *vocabulary.words, vocabulary.sieve, 16 * limit)
+    if not made.any():
+        return
+    parts = [slice(0, len(values))]
+    if len(values) > limit:
+        # Code is full of names that are words: the places with the most new ones, and what is left out is not said to
+        # be cut, as it stands in the text itself.
+        counts = np.bincount(np.flatnonzero(made) // PART)
+        top = np.sort(np.argsort(-counts, kind="stable")[: limit // PART])
+        runs = np.split(top, np.flatnonzero(np.diff(top) > 1) + 1)
+        parts = [slice(run[0] * PART, (run[-1] + 1) * PART) for run in runs]
+    text = joined([source.take(values[part], first[part], first[part]) for part in parts])
+    yield Proposal("respaced", text.slice(0, limit), Trust.BETTER, cut)
 
 
 @njit(cache=True, nogil=True)
@@ -188,12 +196,13 @@ def reads_apart(values, start, stop, keys, logs, sieve):  # type: ignore[no-unty
 
 @njit(cache=True, nogil=True)
 def _island(values, i, stop, keys, logs):  # type: ignore[no-untyped-def]
-    # (start, end) of the next letters to cut anew: words that are not known, and such known ones beside or between
-    # them as could be pieces.
+    # (start, end) of the next letters to cut anew: words that are not known or have a sign right before them, and such
+    # known ones beside or between them as could be pieces.
     start = end = before = i
     letters = 0  # of known words since the last one that is not
     found = False
     while i < stop:
+        marked = i > start and i < stop and values[i] > _BLANK
         while i < stop and not 97 <= values[i] <= 122:
             i += 1
         begin = i
@@ -203,7 +212,7 @@ def _island(values, i, stop, keys, logs):  # type: ignore[no-untyped-def]
             i += 1
         if begin == i:
             break
-        if lookup(keys, logs, h) < 0:
+        if marked or lookup(keys, logs, h) < 0:
             if not found:
                 found = True
                 start = before
@@ -243,7 +252,6 @@ def _respaced(source, values, keys, logs, sieve, most):  # type: ignore[no-untyp
         while i < end and left > 0:
             n, _ = _gather(values, i, end, place, gap)
             _cut(values, place, gap, n, keys, logs, sieve, best, back, known)
-            left -= n
             begins[:n] = False
             kept = k = n
             while k > 0:
@@ -251,6 +259,7 @@ def _respaced(source, values, keys, logs, sieve, most):  # type: ignore[no-untyp
                     kept = back[k]
                 k = back[k]
                 begins[k] = True
+            left -= kept
             for k in range(kept):
                 # What stands before a letter stays, but inside a word.
                 if not begins[k] and at < place[k]:

@@ -177,7 +177,8 @@ class Unwrapping:
                 reads = self._reads(proposal.trust, folded.values, before)
                 if reads:
                     accepted.setdefault(proposal.kind, []).append(text)
-                if reads or proposal.trust is not Trust.PROSE:
+                # Words put anew hold nothing that the text they came from does not.
+                if proposal.kind != "respaced" and (reads or proposal.trust is not Trust.PROSE):
                     inner.append((text, folded))
                 if reads:
                     break
