@@ -272,7 +272,7 @@ def _rows(values, offsets, keys, logs, sieve, table, alphabet, masks, cut):  # t
                     words += size > 2
                     pig += size > 3 and values[i - 1] == 121 and values[i - 2] == 97
                 near = size <= MAX_PIECE and size_before <= MAX_PIECE and begin - before <= MAX_GAP
-                marked = begin > before and values[before] > 32
+                marked = near and begin > before and values[before] > 32 and values[begin - 1] != 32
                 if near and size + size_before >= MIN_PIECES and (marked or found < 0 or found_before < 0):
                     joined = h_before
                     for k in range(begin, i):

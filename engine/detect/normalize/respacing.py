@@ -52,8 +52,9 @@ def respaced(source: Text, folded: Text, vocabulary: Vocabulary, limit: int) -> 
     values, first, made, cut = _respaced(source.values, folded.values, *vocabulary.words, vocabulary.sieve, 16 * limit)
     if not made.any():
         return
-    parts = [slice(0, len(values))]
+    parts, trust = [slice(0, len(values))], Trust.BETTER
     if len(values) > limit:
+        trust = Trust.WORDS  # parts cannot be compared with all of it
         # Code is full of names that are words: the places with the most new ones, and what is left out is not said to
         # be cut, as it stands in the text itself.
         counts = np.bincount(np.flatnonzero(made) // PART)
@@ -61,7 +62,7 @@ def respaced(source: Text, folded: Text, vocabulary: Vocabulary, limit: int) -> 
         runs = np.split(top, np.flatnonzero(np.diff(top) > 1) + 1)
         parts = [slice(run[0] * PART, (run[-1] + 1) * PART) for run in runs]
     text = joined([source.take(values[part], first[part], first[part]) for part in parts])
-    yield Proposal("respaced", text.slice(0, limit), Trust.BETTER, cut)
+    yield Proposal("respaced", text.slice(0, limit), trust, cut)
 
 
 @njit(cache=True, nogil=True)
