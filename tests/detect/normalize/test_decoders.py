@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
+from itertools import chain
 
 import numpy as np
 import pytest
 from encoders import ATTACK, BLOBS, ESCAPES, in_morse
 from text_source import source
 
-from aimds.detect.normalize import decoders, normalize
+from aimds.detect.normalize import decoders, normalize, radix
 from aimds.detect.normalize.decoders import DECODERS, braille, ordinals
 from aimds.detect.normalize.proposals import Proposal, Trust, joined
 
 BY_KIND = {
     "base64": decoders.base64,
-    "base32": decoders.base32,
+    "base32": lambda text, limit: chain(decoders.base32(text, limit), radix.other_base32(text, limit)),
+    "base58": radix.numbers,
+    "base62": radix.numbers,
+    "base36": radix.numbers,
     "base85": decoders.base85,
     "hex": decoders.hexadecimal,
     "binary": decoders.binary,
