@@ -291,6 +291,7 @@ def test_the_settings_are_ones_that_the_gateway_takes_and_their_files_are_mounte
         assert found.screening.backend == "cuda"
         assert found.jwt is not None
         assert found.jwt.config.max_age_s == 3600
+        assert found.datagram_bytes == 8900
     if case == "database":
         assert found.review == settings.Review("postgresql://?service=aimds", 30.0)
         places = {entry["name"]: entry["value"] for entry in gateway["env"]}
