@@ -122,7 +122,7 @@ class Bulk(Screening):
     def _fail(self, problem: Problem, now: float) -> None:
         """The body goes wrong here: what came before has its verdicts, if the answer has begun."""
         if self.status:
-            self.fault, self._over = problem, True
+            self.fault, self._over = self.denied(problem), True
             self._flush()
             self._pump(now)
         self.refuse(problem)

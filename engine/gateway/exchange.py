@@ -27,6 +27,11 @@ def _always() -> bool:
     return True
 
 
+def _itself(problem: Problem) -> Problem:
+    """Nobody notes it."""
+    return problem
+
+
 class Exchange:
     """Base of all routes. ``route`` names it in metrics; ``wake`` is called when something can be taken, or read.
     ``idle_s``: in so many seconds a client must send something of a body that we are ready to read."""
@@ -49,6 +54,8 @@ class Exchange:
         self.has_share: Callable[[], bool] = _always
         """Whether its transport holds so little of all answers that more of this one may wait."""
         self.on_close: Callable[[Exchange], None] | None = None
+        self.denied: Callable[[Problem], Problem] = _itself
+        """Notes a problem where it is a denial; gives what to answer with."""
         self._out: deque[bytes] = deque()
 
     @property

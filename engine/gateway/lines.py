@@ -209,7 +209,8 @@ class Lines(Screening):
             self.desk.charge(self.identity, 1, now, apart=True)
         except Problem as limited:
             problem = limited
-        self._tell(problem, str(index))
+        # Behind the rate, which so bounds what one stream can have recorded.
+        self._tell(self.denied(problem), str(index))
 
     def _tell(self, problem: Problem, ident: str) -> None:
         self.send(failure(ident, problem))

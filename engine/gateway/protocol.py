@@ -93,6 +93,8 @@ class Service:
                 identity = self.access.identify(head, peer, route, now)
                 authorize(identity, route)
             exchange = self._exchange(route, part, head, identity or LOCAL)
+            # Whose a row is, is read of it only when it comes.
+            exchange.denied = lambda problem: self.deny(problem, method, target, peer, identity)
         except Problem as problem:
             exchange = self._refused(name, problem, method, target, peer, identity)
         return self._opened(exchange, identity)

@@ -52,6 +52,8 @@ class Screening(Exchange):
     def refuse(self, problem: Problem) -> None:
         """Answer with ``problem``; what waits is given up. An answer that has begun still gives the verdicts of what is
         under way, and then says why it breaks off."""
+        if not self.ended and self.fault is None:
+            problem = self.denied(problem)
         if self.status and not self.ended:
             self.fault = self.fault or problem
             self.settle()

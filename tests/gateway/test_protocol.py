@@ -16,7 +16,7 @@ from aimds.errors import DataError
 from aimds.gateway.batching import BatchConfig, Batcher
 from aimds.gateway.exchange import MAX_UNSENT
 from aimds.gateway.headers import MAX_HEADER_BYTES
-from aimds.gateway.identity import LOCAL, ROUTES, Identity, Peer
+from aimds.gateway.identity import LOCAL, ROUTES, Identity, Peer, route_of
 from aimds.gateway.ipc import END
 from aimds.gateway.judging import judge
 from aimds.gateway.limits import Rates
@@ -849,6 +849,102 @@ def test_a_route_is_denied_without_its_role(route: Any) -> None:
     assert exchange.status == 403
     assert desk.denied[0]["identity"] == "ada"
     assert desk.denied[0]["kind"] == "forbidden"
+
+
+def foreign(*names: str | None) -> bytes:
+    return ipc(pa.table({"text": ["a"] * len(names), "tenant": pa.array(names, pa.string())}))
+
+
+ELSEWHERE = [
+    ("/v1/screen", JSON, body(tenant="globex")),
+    ("/v1/sessions/s/turns", JSON, body(tenant="globex")),
+    ("/v1/sessions/s/turns", JSON, json.dumps({"turns": [{"text": "a"}, {"text": "b", "tenant": "globex"}]}).encode()),
+    ("/v1/screen/batch", ARROW, foreign(None, "globex")),
+    ("/v1/screen/batch", NDJSON, ndjson({"text": "a"}, {"text": "b", "tenant": "globex"})),
+    ("/v1/screen/stream", NDJSON, ndjson({"text": "a"}, {"text": "b", "tenant": "globex"})),
+    ("/v1/screen/output?tenant=globex", NDJSON, ndjson({"text": "a"})),
+    ("/v1/admin/sessions/s/release?tenant=globex", JSON, b""),
+]
+
+
+@pytest.mark.parametrize(("target", "headers", "content"), ELSEWHERE)
+def test_who_names_another_tenant_is_denied_and_recorded_once_on_every_route(
+    target: str, headers: list[tuple[bytes, bytes]], content: bytes
+) -> None:
+    desk = Desk(access=As(roles=frozenset({"screen", "admin"})))
+    exchange = desk.ask(target, content, headers, peer=Peer("192.0.2.7"))
+    if "stream" in target:
+        found = [one for one in documents(exchange) if "problem" in one]
+        assert [(one["request_id"], one["problem"]["status"]) for one in found] == [("1", 403)]
+    else:
+        assert exchange.status == 403
+    assert desk.denied == [
+        {
+            "method": "POST",
+            "path": target.partition("?")[0],
+            "peer": "192.0.2.7",
+            "identity": "ada",
+            "reason": "ada may not send for another tenant",
+            "kind": "forbidden",
+        }
+    ]
+    assert 'aimds_denied_total{reason="forbidden"} 1.0' in desk.service.metrics.text().decode()
+
+
+def test_every_route_that_takes_a_tenant_is_among_those_tried() -> None:
+    tried = {route_of("POST", target.partition("?")[0])[0].name for target, _, _ in ELSEWHERE}
+    assert tried == {route.name for route in ROUTES if route.method == "POST"} - {"reload"}
+
+
+@pytest.mark.parametrize("kind", [ARROW, NDJSON])
+def test_a_row_of_another_tenant_in_a_batch_whose_answer_has_begun_is_recorded(kind: Any) -> None:
+    desk = Desk(access=As(), limits=Limits(piece_rows=1))
+    exchange = desk.open("/v1/screen/batch", kind)
+    if kind == ARROW:
+        # Behind the schema each message stands by itself.
+        rows = [pa.record_batch({"text": ["a"], "tenant": [name]}) for name in ("acme", "globex")]
+        whole, cut = ipc(pa.Table.from_batches(rows)), len(ipc(rows[0])) - len(END)
+        parts = [whole[:cut], whole[cut:]]
+    else:
+        parts = [ndjson({"text": "a"}), ndjson({"text": "b", "tenant": "globex"})]
+    exchange.receive(parts[0], desk.now)
+    desk.run()
+    assert exchange.status == 200
+    exchange.receive(parts[1], desk.now)
+    desk.run()
+    assert exchange.broken
+    assert [note["reason"] for note in desk.denied] == ["ada may not send for another tenant"]
+
+
+def test_each_who_waits_for_a_denied_batch_with_the_same_key_is_recorded() -> None:
+    desk = Desk(access=As())
+    headers = [*NDJSON, (b"idempotency-key", b"k")]
+    content = ndjson({"text": "b", "tenant": "globex"})
+    first, second = desk.open("/v1/screen/batch", headers), desk.open("/v1/screen/batch", headers)
+    first.receive(b"\n", desk.now)
+    feed(desk, second, b"\n" + content)
+    feed(desk, first, content)
+    assert (first.status, second.status, len(desk.denied)) == (403, 403, 2)
+
+
+def test_a_line_of_another_tenant_beyond_the_rate_is_refused_for_that_and_not_recorded() -> None:
+    desk = Desk(access=As(), rates=Rates(1.0, 2.0))
+    exchange = desk.ask("/v1/screen/stream", ndjson(*[{"text": "a", "tenant": "globex"}] * 50), NDJSON)
+    told = [one["problem"]["status"] for one in documents(exchange)]
+    assert told == [403] * 2 + [429] * 48
+    assert len(desk.denied) == 2
+
+
+def test_a_denial_of_a_row_that_cannot_be_recorded_says_so() -> None:
+    desk = Desk(access=As())
+
+    def broken(_: dict[str, Any]) -> None:
+        raise DataError("log", "disk full")
+
+    desk.service.hooks = dataclasses.replace(desk.service.hooks, denied=broken)
+    exchange = desk.ask("/v1/screen", body(tenant="globex"))
+    assert exchange.status == 403
+    assert "not recorded: DataError" in document(exchange)["detail"]
 
 
 def test_early_data_may_only_read() -> None:
