@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import json
 import socket
@@ -217,7 +218,9 @@ class Scripted(AsyncClient):
     def __init__(self, answers: list[Any], **changed: Any) -> None:
         self.waits: list[float] = []
         self.keys: list[str] = []
-        super().__init__("http://gateway.example", random=Random(1), sleep=self._note, **changed)
+        super().__init__(
+            "http://gateway.example", random=Random(1), sleep=self._note, wall=lambda: 784111777.0, **changed
+        )
         self.answers = answers
 
     async def _note(self, seconds: float) -> None:
@@ -228,8 +231,9 @@ class Scripted(AsyncClient):
         found = self.answers.pop(0)
         if isinstance(found, Exception):
             raise found
-        status, content = found
-        return Answer(status, {}, json.dumps(content).encode())
+        status, content, *headers = found
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        return Answer(status, headers[0] if headers else {}, body)
 
 
 def test_a_refusal_is_tried_again_after_the_time_it_states_with_the_same_key() -> None:
@@ -242,6 +246,79 @@ def test_a_refusal_is_tried_again_after_the_time_it_states_with_the_same_key() -
     asyncio.run(other.screen("a"))
     assert other.keys[0] == client.keys[0]
     assert Scripted([])._name == client._name
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("said", ["7", "Sun, 06 Nov 1994 08:49:44 GMT"])
+def test_retry_after_of_a_proxy_that_says_nothing_else_is_kept_to(status: int, said: str) -> None:
+    client = Scripted([(status, b"<html>busy</html>", {"retry-after": said}), (200, {"action": "allow"})])
+    assert asyncio.run(client.screen("a"))["action"] == "allow"
+    assert len(client.waits) == 1
+    assert 7.0 <= client.waits[0] <= 10.5
+
+
+def test_no_other_try_comes_before_the_time_that_was_told_nor_long_after_it() -> None:
+    for seed in range(20):
+        client = Scripted([(429, {"retry_after_s": 20.0}), (200, {})], longest_wait_s=21.0)
+        client._random = Random(seed)
+        asyncio.run(client.screen("a"))
+        assert 20.0 <= client.waits[0] <= 21.0
+
+
+@pytest.mark.parametrize(
+    ("refused", "options"),
+    [
+        ((429, {"title": "busy", "retry_after_s": 60.0}), {}),
+        ((503, b"", {"retry-after": "60"}), {}),
+        ((429, {"retry_after_s": 2.0}), {"longest_wait_s": 1.0}),
+        ((429, {"retry_after_s": 2.0}), {"deadline_ms": 500.0}),
+    ],
+)
+def test_who_is_told_to_wait_longer_than_may_be_waited_is_refused_at_once_with_the_time(
+    refused: Any, options: dict[str, Any]
+) -> None:
+    client = Scripted([refused], **options)
+    with pytest.raises(ServerError, match=r"tried again in (60|2) s") as caught:
+        asyncio.run(client.screen("a"))
+    assert caught.value.status == refused[0]
+    assert caught.value.retry_after_s in (60.0, 2.0)
+    assert client.waits == []
+
+
+@pytest.mark.parametrize("told", [None, "soon", True, -1, float("nan"), float("inf"), [1]])
+def test_a_time_that_is_none_is_not_waited(told: Any) -> None:
+    client = Scripted([(429, {"retry_after_s": told}, {"retry-after": "soon"}), (200, {"action": "allow"})])
+    assert asyncio.run(client.screen("a"))["action"] == "allow"
+    assert client.waits[0] < 0.1
+
+
+def test_a_longest_wait_that_is_none_is_named() -> None:
+    with pytest.raises(ConfigError, match="longest_wait_s"):
+        AsyncClient("https://x", longest_wait_s=-1.0)
+
+
+@pytest.mark.parametrize("http", [3, 1])
+def test_a_gateway_whose_rate_is_used_up_is_asked_again_only_when_it_said(folder: Path, http: int) -> None:
+    waits = []
+
+    async def slept(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def test(address: str) -> None:
+        async with AsyncClient(address, sleep=slept, **options(folder, http)) as client:
+            assert (await client.screen("a"))["action"] == "allow"
+            with pytest.raises(ServerError, match="tried again in 9") as caught:
+                await client.screen("a")
+            assert (caught.value.status, waits) == (429, [])
+        patient = options(folder, http) | {"longest_wait_s": 2000.0, "attempts": 2}
+        async with AsyncClient(address, sleep=slept, **patient) as client:
+            with pytest.raises(ServerError):
+                await client.screen("a")
+            assert len(waits) == 1
+            assert waits[0] > 900
+
+    with live(dataclasses.replace(settings(folder), rate=0.001, burst=1.0)) as server:
+        asyncio.run(test(url(server)))
 
 
 def test_waits_differ_between_clients() -> None:

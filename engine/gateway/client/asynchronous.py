@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import http.client
 import ssl
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from random import Random
 from types import TracebackType
@@ -31,7 +32,7 @@ AGAIN = frozenset({429, 503})
 """Statuses that a later try may change."""
 MOST_STREAMS = 100
 """Requests of one client at once, fewer than a gateway takes, so that none waits for leave to begin."""
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
+FIRST_WAIT_S = 0.05
 CHUNK_ROWS = 1024
 """Rows of a table that are sent as one batch: the gateway screens the first while the next come."""
 _DECODE = msgspec.json.Decoder().decode
@@ -43,7 +44,8 @@ class AsyncClient:
     Args:
         url: ``https://host:port``, or ``http://host:port`` for a gateway with ``--insecure-local``.
         options: see `Options`; keywords change single ones.
-        random: for the wait before another try; ``sleep`` does the waiting.
+        random: for the wait before another try; ``sleep`` does the waiting. wall: seconds since 1970, for dates in
+            Retry-After.
 
     Raises:
         ConfigError: an address or option that cannot be.
@@ -56,12 +58,13 @@ class AsyncClient:
         *,
         random: Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wall: Callable[[], float] = time.time,
         **changed: Any,
     ) -> None:
         base = options or Options()
         self.options = base if not changed else Options(**{**_fields(base), **changed})
         self._url = checked(url)
-        self._random, self._sleep = random or Random(), sleep
+        self._random, self._sleep, self._wall = random or Random(), sleep, wall
         self._stack = contextlib.AsyncExitStack()
         self._quic: Quic | None = None
         self._tcp: http.client.HTTPConnection | None = None
@@ -131,9 +134,7 @@ class AsyncClient:
         problem = ServerError(0, {"title": "No answer"})
         for attempt in range(self.options.attempts):
             if attempt:
-                told = problem.problem.get("retry_after_s", 0.0)
-                wait = max(float(told), FIRST_WAIT_S * 2 ** (attempt - 1))
-                await self._sleep(min(wait, LONGEST_WAIT_S) * (1 + self._random.random() / 2))
+                await self._sleep(self._wait_s(attempt, problem))
             began = asyncio.get_running_loop().time()
             try:
                 async with asyncio.timeout(self.options.timeout_s):
@@ -150,10 +151,20 @@ class AsyncClient:
                 continue
             if answer.status < 400:
                 return answer
-            problem = refusal(answer)
+            problem = refusal(answer, self._wall())
             if answer.status not in AGAIN:
                 break
         raise problem
+
+    def _wait_s(self, attempt: int, problem: ServerError) -> float:
+        """Seconds to wait before ``attempt``, never fewer than ``problem`` says; raises it where that is too long."""
+        told, longest = problem.retry_after_s or 0.0, self.options.longest_wait_s
+        # A verdict that is due before would be of no use.
+        due_s = longest if self.options.deadline_ms is None else self.options.deadline_ms / 1e3
+        if told > min(longest, due_s):
+            raise problem
+        wait: float = max(told, FIRST_WAIT_S * 2 ** (attempt - 1)) * (1 + self._random.random() / 2)
+        return min(wait, longest)
 
     def stream(
         self, rows: AsyncIterator[dict[str, Any]], *, brief: bool = False
@@ -171,7 +182,7 @@ class AsyncClient:
             raise ConfigError("http", 1, "3 for a stream")
         target = "/v1/screen/stream" + ("?verdict=brief" if brief else "")
         head = self._head("POST", target, self._headers({"content-type": NDJSON}))
-        return verdicts(self._connected, head, rows, self.options.window_rows)
+        return verdicts(self._connected, head, rows, self.options.window_rows, self._wall)
 
     def _headers(self, more: dict[str, str]) -> dict[str, str]:
         found = dict(more)

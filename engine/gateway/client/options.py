@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from aimds.errors import AimdsError, ConfigError, DataError
 from aimds.gateway.packets.probing import LEAST, MOST
+from aimds.route.openai import retry_after
 
 IDENTITY = "give --token or AIMDS_TOKEN, or --certificate and --key (in Python token=, or certificate= and key=)"
 
@@ -19,16 +20,18 @@ class ServerError(AimdsError):
     """The gateway refused: ``status`` and the members of its problem body in ``problem``. Status 0: no answer came.
 
     The text of a 401 also says how to give an identity.
+
+    ``retry_after_s``: after how many seconds to come again, where that was said.
     """
 
-    def __init__(self, status: int, problem: dict[str, Any]) -> None:
-        self.status, self.problem = status, problem
+    def __init__(self, status: int, problem: dict[str, Any], retry_after_s: float | None = None) -> None:
+        self.status, self.problem, self.retry_after_s = status, problem, retry_after_s
         title, detail = problem.get("title", f"status {status}"), problem.get("detail", "")
         told = f"{title}: {detail}" if detail else str(title)
         if status == 401:
             role = problem.get("role")
             told += f"; {IDENTITY}" + (f", of an identity with the role {role}" if role else "")
-        super().__init__(told)
+        super().__init__(told if retry_after_s is None else f"{told}; to be tried again in {retry_after_s:g} s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,10 @@ class Options:
     ``key``: of the client, PEM · ``http``: 3 or 1 for the TCP twin · ``attempts``: tries of one request in all ·
     ``deadline_ms``: within which each verdict is asked for · ``timeout_s``: until an answer is given up; where not one
     packet came meanwhile, the connection is given up with it · ``connect_s``: until a gateway that says nothing at all
-    over HTTP/3 is given up, without another try · ``window_rows``: rows of a stream that are taken at most before the
-    verdicts of earlier ones were · ``datagram_bytes``: sent in a datagram over HTTP/3, up to 16,383, once the path has
-    carried so many.
+    over HTTP/3 is given up, without another try · ``longest_wait_s``: before another try; who is told to wait longer,
+    or longer than ``deadline_ms``, is refused at once · ``window_rows``: rows of a stream that are taken at most before
+    the verdicts of earlier ones were · ``datagram_bytes``: sent in a datagram over HTTP/3, up to 16,383, once the path
+    has carried so many.
     """
 
     token: str | None = None
@@ -62,6 +66,7 @@ class Options:
     deadline_ms: float | None = None
     timeout_s: float = 60.0
     connect_s: float = 5.0
+    longest_wait_s: float = 30.0
     window_rows: int = 4096
     datagram_bytes: int = LEAST
 
@@ -70,6 +75,8 @@ class Options:
             raise ConfigError("http", self.http, "3, or 1 for the TCP twin")
         if self.attempts < 1:
             raise ConfigError("attempts", self.attempts, "at least 1")
+        if not self.longest_wait_s >= 0:
+            raise ConfigError("longest_wait_s", self.longest_wait_s, "at least 0")
         if self.window_rows < 1:
             raise ConfigError("window_rows", self.window_rows, "at least 1")
         if not LEAST <= self.datagram_bytes <= MOST:
@@ -119,10 +126,15 @@ def trust(options: Options) -> ssl.SSLContext:
     return context
 
 
-def refusal(answer: Answer) -> ServerError:
-    """What ``answer`` refuses with."""
+def refusal(answer: Answer, now: float) -> ServerError:
+    """What ``answer`` refuses with; ``now``: seconds since 1970, for a date in Retry-After."""
     try:
         found = json.loads(answer.body)
     except ValueError:
         found = None
-    return ServerError(answer.status, found if isinstance(found, dict) else {})
+    problem = found if isinstance(found, dict) else {}
+    # The gateway says it to the millisecond, and in whole seconds as whatever stands before it does.
+    told = problem.get("retry_after_s")
+    if isinstance(told, bool) or not isinstance(told, (int, float)) or not 0 <= told < float("inf"):
+        told = retry_after(answer.headers.get("retry-after"), now)
+    return ServerError(answer.status, problem, told)

@@ -32,13 +32,14 @@ async def verdicts(
     head: Sequence[tuple[str, str]],
     rows: AsyncIterator[dict[str, Any]],
     window_rows: int,
+    wall: Callable[[], float],
 ) -> AsyncGenerator[dict[str, Any], None]:
     """What the gateway answers to each of ``rows``, in the order in which it comes, over a stream that ``head`` opens
     on the connection that ``connected`` gives.
 
     At most ``window_rows`` are under way or wait to be taken here: beyond that none is asked of ``rows``, so that who
     takes no verdicts is sent none, and nothing piles up. Given up early, the stream is broken off, and the gateway
-    forgets what it has not screened.
+    forgets what it has not screened. ``wall``: seconds since 1970.
 
     Raises:
         ServerError: refused, broke off, or ended before each row was answered.
@@ -91,7 +92,7 @@ async def verdicts(
 
     feeding = asyncio.create_task(feed())
     feeding.add_done_callback(fed)
-    status, held = 0, b""
+    status, headers, held = 0, dict[str, str](), b""
     over = False
     try:
         while not over:
@@ -102,12 +103,13 @@ async def verdicts(
                 raise event
             over = event.stream_ended
             if isinstance(event, HeadersReceived):
-                status = int(dict(event.headers)[b":status"])
+                headers.update((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
+                status = int(headers[":status"])
             else:
                 held += event.data
             if status >= 400:
                 if over:
-                    raise refusal(Answer(status, {}, held))
+                    raise refusal(Answer(status, headers, held), wall())
                 continue
             *lines, held = held.split(b"\n")
             for line in lines:
