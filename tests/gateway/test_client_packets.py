@@ -15,14 +15,18 @@ import pytest
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.quic.stream import QuicStream
 from desk import ATTACK
-from quic import Running, ca, running
+from live import Slow
+from quic import Running, body, ca, running
 from test_network import network
 from test_packets import Secret, only
+from waiting import until
 
 from aimds import AsyncClient
 from aimds.gateway.client import ServerError
 from aimds.gateway.client.quic import Quic
+from aimds.gateway.headers import DEADLINE, JSON
 from aimds.gateway.packets.credit import STREAMS
+from aimds.gateway.pieces import Limits
 
 
 @pytest.fixture
@@ -65,6 +69,84 @@ def test_a_bad_network_costs_our_client_no_verdict_and_doubles_none(trusted: Pat
                     await asyncio.sleep(0.01)
 
     running(test)
+
+
+class Recording(Slow):
+    """A judge that waits until it is let go, and keeps the texts in the order in which it had them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def screen_batch(self, batch: Any) -> Any:
+        found = super().screen_batch(batch)
+        self.texts += batch.column("text").to_pylist()
+        return found
+
+
+async def two() -> AsyncIterator[dict[str, Any]]:
+    for name in ("x", "y"):
+        yield {"text": "a", "request_id": name}
+
+
+@pytest.mark.parametrize("how", ["screen", "table", "stream"])
+def test_a_verdict_that_is_not_there_by_the_deadline_that_our_client_states_is_not_waited_for(
+    trusted: Path, how: str
+) -> None:
+    # The gateway's own deadline is never reached here, so only the header can bring this about.
+    judge = Recording()
+
+    async def test(one: Running) -> None:
+        async with client(one.port, trusted) as patient, client(one.port, trusted, deadline_ms=300.0) as hasty:
+            first = asyncio.create_task(patient.screen("first"))
+            await until(judge.entered.is_set)
+            if how == "stream":
+                found = [verdict async for verdict in hasty.stream(two())]
+                assert [(line["request_id"], line["problem"]["status"]) for line in found] == [("x", 504), ("y", 504)]
+            elif how == "table":
+                table = (await hasty.screen_table(pa.table({"text": ["b"]}))).to_pylist()
+                assert [one["status"] for one in table] == ["error"]
+                assert "deadline" in table[0]["error"]
+            else:
+                with pytest.raises(ServerError, match="deadline") as caught:
+                    await hasty.screen("b")
+                assert caught.value.status == 504
+            assert not first.done()
+            judge.go.set()
+            assert (await first)["action"] == "allow"
+            assert judge.texts == ["first"]
+
+    try:
+        running(test, screener=judge, limits=Limits(deadline_ms=60_000, batch_deadline_ms=60_000))
+    finally:
+        judge.go.set()
+
+
+@pytest.mark.parametrize("target", ["/v1/screen", "/v1/screen/batch", "/v1/screen/stream", "/v1/sessions/s/turns"])
+def test_of_requests_that_wait_the_one_of_the_more_urgent_priority_is_judged_first(trusted: Path, target: str) -> None:
+    judge = Recording()
+
+    async def test(one: Running) -> None:
+        async with client(one.port, trusted) as ours:
+            first = asyncio.create_task(ours.screen("first"))
+            await until(judge.entered.is_set)
+
+            async def ask(text: str, priority: str) -> None:
+                kind = "application/x-ndjson" if target in ("/v1/screen/batch", "/v1/screen/stream") else JSON
+                headers = {"content-type": kind, "priority": priority, DEADLINE: "60000"}
+                await ours.request("POST", target, body(text), headers)
+
+            # Begun in one turn of the loop, they come together.
+            others = [asyncio.create_task(ask("lazy", "u=7, i")), asyncio.create_task(ask("urgent", "i, u=0"))]
+            await until(lambda: one.service.batcher.queued_rows == 2)
+            judge.go.set()
+            await asyncio.gather(first, *others)
+            assert judge.texts == ["first", "urgent", "lazy"]
+
+    try:
+        running(test, screener=judge)
+    finally:
+        judge.go.set()
 
 
 def test_a_client_that_is_closed_has_closed_its_socket_and_told_the_server(trusted: Path) -> None:

@@ -947,6 +947,41 @@ def test_a_denial_of_a_row_that_cannot_be_recorded_says_so() -> None:
     assert "not recorded: DataError" in document(exchange)["detail"]
 
 
+@pytest.mark.parametrize(
+    ("priority", "urgency"),
+    [
+        ("u=0", 0),
+        ("u=7", 7),
+        ("i, u=1", 1),
+        ("u=2,i", 2),
+        (None, 3),
+        ("", 3),
+        ("i", 3),
+        ("u=8", 3),
+        ("u=", 3),
+        ("u=-1", 3),
+        ("u=00", 3),
+        ("urgent", 3),
+    ],
+)
+def test_the_priority_of_a_request_moves_it_before_or_behind_others(priority: str | None, urgency: int) -> None:
+    desk = Desk(batch=BatchConfig(max_rows=1))
+    headers = [*JSON, *([] if priority is None else [(b"priority", priority.encode())])]
+    asked = desk.open("/v1/screen", headers)
+    feed(desk, asked, body())
+    others = []
+    for step in range(8):
+        # A hair later than those before, so that what is as urgent stands behind.
+        desk.now += 1e-6
+        others.append(desk.open("/v1/screen", [*JSON, (b"priority", b"u=%d" % step)]))
+        feed(desk, others[-1], body())
+    before = 0
+    while not asked.status:
+        desk.step()
+        before = sum(bool(one.status) for one in others)
+    assert before == urgency
+
+
 def test_early_data_may_only_read() -> None:
     desk = Desk()
     early = Peer("127.0.0.1", early=True)
