@@ -178,11 +178,15 @@ class AsyncClient:
             ServerError: the stream was refused, broke off, or ended before each row was answered.
             ConfigError: over TCP there is no stream.
         """
-        if not self.is_quic:
-            raise ConfigError("http", 1, "3 for a stream")
+        self.check_stream()
         target = "/v1/screen/stream" + ("?verdict=brief" if brief else "")
         head = self._head("POST", target, self._headers({"content-type": NDJSON}))
         return verdicts(self._connected, head, rows, self.options.window_rows, self._wall)
+
+    def check_stream(self) -> None:
+        """Raise a ConfigError where there is no stream, as over TCP."""
+        if not self.is_quic:
+            raise ConfigError("http", 1, "3 for a stream")
 
     def _headers(self, more: dict[str, str]) -> dict[str, str]:
         found = dict(more)

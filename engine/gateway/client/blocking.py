@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from aimds.gateway.client.asynchronous import AsyncClient
 from aimds.gateway.client.options import Answer, Options
+from aimds.gateway.client.threaded import Rows, verdicts
 
 T = TypeVar("T")
 
@@ -21,6 +22,7 @@ class Client:
 
     def __init__(self, url: str, options: Options | None = None, **changed: Any) -> None:
         self._client = AsyncClient(url, options, **changed)
+        self._pumps: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_unasked)
         self._thread = threading.Thread(target=self._loop.run_forever, name="aimds-client", daemon=True)
@@ -49,14 +51,34 @@ class Client:
         """As `AsyncClient.request`."""
         return self._run(self._client.request(method, target, body, headers))
 
+    def stream(self, rows: Iterable[dict[str, Any]], *, brief: bool = False) -> Generator[dict[str, Any], None, None]:
+        """As `AsyncClient.stream`. ``rows`` are taken on a thread of their own, so that one that is waited for keeps no
+        verdict back; the first is taken with the first verdict that is asked for. Closed early, or let go of, the
+        stream is broken off, and a row that is being waited for is dropped when it comes.
+
+        Raises:
+            ServerError: the stream was refused, broke off, or ended before each row was answered.
+            ConfigError: over TCP there is no stream.
+        """
+        self._client.check_stream()
+        source = Rows(rows, self._loop, self._client.options.window_rows)
+        return verdicts(self._loop, self._pumps, source, lambda given: self._client.stream(given, brief=brief))
+
     def close(self) -> None:
-        """Close the connection and end the thread."""
+        """Close the connection and end the thread; streams that are open end with it."""
         if self._loop.is_closed():
             return
-        self._run(self._client.close())
+        self._run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _close(self) -> None:
+        pumps = list(self._pumps)
+        for one in pumps:
+            one.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+        await self._client.close()
 
 
 def _unasked(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
