@@ -94,8 +94,11 @@ class Auth:
         self._failures.count(address, now)
 
     def _identified(self, head: Head, peer: Peer, route: Route, now: float) -> Identity:
-        if route.role == "admin" and not self._is_admin_address(peer.address):
-            raise Problem("forbidden", f"admin routes are not open to {peer.address}")
+        if route.role == "admin":
+            if not self._is_admin_address(peer.address):
+                raise Problem("forbidden", f"admin routes are not open to {peer.address}")
+            if peer.moving:
+                raise Problem("forbidden", "admin routes are not open while the address of the connection changes")
         credentials, at = self.credentials, datetime.fromtimestamp(self._wall(), UTC)
         names: tuple[str, ...] = ()
         if credentials.chains is not None and (peer.certificates or credentials.require_certificate):

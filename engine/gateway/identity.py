@@ -51,11 +51,13 @@ NOBODY = Identity("nobody", "", frozenset(), "nobody")
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of a connection: its address, its certificates in DER (leaf first), whether this is early data."""
+    """The other end of a connection: its address, its certificates in DER (leaf first), whether this is early data.
+    ``moving``: something came from another address, which has not shown yet that it is its own."""
 
     address: str
     certificates: tuple[bytes, ...] = ()
     early: bool = False
+    moving: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,13 @@ import pytest
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicPacketType
 from desk import ATTACK, ndjson
-from quic import Running, body, running
+from quic import NOW, Running, body, ca, running
+from waiting import until
 
+from aimds.gateway import certificates
+from aimds.gateway.auth import Auth, Credentials
+from aimds.gateway.certificates import Chains, Issued
+from aimds.gateway.identity import Identity
 from aimds.gateway.packets.credit import STREAMS
 
 CONNECTIONS = int(os.environ.get("AIMDS_TEST_CONNECTIONS", "40"))
@@ -146,6 +151,68 @@ def test_a_client_whose_port_changes_goes_on_where_it_was() -> None:
         assert sum(one.screener.batches) == 5
 
     running(test)
+
+
+def admins() -> tuple[Auth, Issued]:
+    """Access for an admin from 127.0.0.1 alone, and the certificate that shows one."""
+    ada = Identity("ada", "acme", frozenset({"screen", "admin"}), "certificate")
+    credentials = Credentials(Chains(ca().certificate), {"ada.example": ada})
+    access = Auth(credentials, ["127.0.0.1/32"], wall=lambda: NOW.timestamp())
+    return access, certificates.issue(ca(), "ada", ["ada.example"], NOW, client=True)
+
+
+@pytest.mark.parametrize("before", ["127.0.0.1", "127.0.0.2"])
+def test_admin_routes_are_open_to_where_a_connection_is_and_not_to_where_it_was_opened(before: str) -> None:
+    access, issued = admins()
+    after = {"127.0.0.1": "127.0.0.2", "127.0.0.2": "127.0.0.1"}[before]
+
+    async def test(one: Running) -> None:
+        async with network(one) as between:
+            await between.rebind(before)
+            async with one.client(issued, port=between.port) as client:
+
+                async def status() -> int:
+                    return int((await client.ask("/v1/admin/status", method="GET"))["status"])
+
+                allowed = {"127.0.0.1": 200, "127.0.0.2": 403}
+                assert await status() == allowed[before]
+                quic = next(iter(one.server._known.values())).quic
+                await between.rebind(after)
+                if after == "127.0.0.2":
+                    assert await status() == 403
+                async with asyncio.timeout(20):
+                    while not (quic._network_paths[0].is_validated and quic._network_paths[0].addr[0] == after):
+                        await client.ping()
+                assert await status() == allowed[after]
+                assert one.denied[-1]["peer"] == "127.0.0.2"
+                # Another port of the same address is no other address.
+                await between.rebind(after)
+                assert await status() == allowed[after]
+                assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test, access=access)
+
+
+@pytest.mark.parametrize(("before", "after"), [("127.0.0.2", "127.0.0.1"), ("127.0.0.1", "127.0.0.2")])
+def test_an_address_on_a_packet_grants_nothing_until_what_is_sent_there_has_come_back(before: str, after: str) -> None:
+    access, issued = admins()
+
+    async def test(one: Running) -> None:
+        async with network(one) as between:
+            await between.rebind(before)
+            async with one.client(issued, port=between.port) as client:
+                assert (await client.ask("/healthz", method="GET"))["status"] == 200
+                await between.rebind(after)
+                # As of packets that somebody else writes this address on.
+                between.far.unheard = 1 << 30
+                for _ in range(3):
+                    client.begin("/v1/admin/status", method="GET")
+                    seen = len(one.denied)
+                    await until(lambda seen=seen: len(one.denied) > seen)
+                assert {(note["peer"], note["kind"]) for note in one.denied} == {(before, "forbidden")}
+                assert one.counted("aimds_requests_total", route="status", status="200") == 0
+
+    running(test, access=access)
 
 
 @pytest.mark.parametrize("unheard", [0, 1, 4])

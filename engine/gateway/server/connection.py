@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from aioquic.h3.connection import ErrorCode, ProtocolError
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
@@ -236,11 +237,18 @@ class Connection(Answering):
         return sum(one.unsent + one.expected for one in exchanges) < MOST_UNSENT
 
     def _who(self) -> Peer:
+        path, known = self._quic._network_paths[0], self._address[0]
+        # Anybody can write another's address on a packet, so one counts once what was sent there has come back.
+        if path.is_validated:
+            self._address = path.addr
+        moving = path.addr[0] != self._address[0]
         if self._peer is None:
             tls = self._quic.tls
             chain = [tls._peer_certificate, *tls._peer_certificate_chain] if tls._peer_certificate is not None else []
             certificates = tuple(one.public_bytes(Encoding.DER) for one in chain)
-            self._peer = Peer(str(self._address[0]), certificates)
+            self._peer = Peer(str(self._address[0]), certificates, moving=moving)
+        elif known != self._address[0] or moving != self._peer.moving:
+            self._peer = replace(self._peer, address=str(self._address[0]), moving=moving)
         return self._peer
 
     def _feed(self, stream_id: int, request: Request) -> None:
