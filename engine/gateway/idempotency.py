@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from aimds.gateway.exchange import Exchange, Headers
@@ -11,6 +12,7 @@ from aimds.gateway.problem import Problem
 
 KEEP_S = 600.0
 MAX_BYTES = 16 << 20
+"""Of the answers of all identities together."""
 ENTRY_BYTES = 400
 MAX_ANSWER_BYTES = 4 << 20
 """A streamed answer beyond this is not kept."""
@@ -28,12 +30,15 @@ class Entry:
 
 
 class Answers:
-    """Entries by (identity, key), the oldest leaving first, bounded by time and bytes."""
+    """Entries by (identity, key), bounded by time and bytes. Where there are too many, those who keep the most lose
+    their oldest, so that nobody costs another an answer who keeps fewer."""
 
     def __init__(self, keep_s: float = KEEP_S, max_bytes: int = MAX_BYTES) -> None:
         self._keep_s, self._max_bytes = keep_s, max_bytes
         self._entries: OrderedDict[tuple[str, str], Entry] = OrderedDict()
-        self._used = 0
+        self._used: dict[str, int] = {}
+        """Bytes by identity."""
+        self._total = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -48,7 +53,7 @@ class Answers:
         entry = self._entries.get(name)
         if entry is None:
             self._entries[name] = Entry(digest, now)
-            self._used += ENTRY_BYTES
+            self._count(name, ENTRY_BYTES)
             return True
         if entry.digest not in (None, digest):
             raise Problem("conflict", _OTHER)
@@ -64,7 +69,7 @@ class Answers:
         if name in self._entries:
             return False
         self._entries[name] = Entry(None, now)
-        self._used += ENTRY_BYTES
+        self._count(name, ENTRY_BYTES)
         return True
 
     def seal(self, name: tuple[str, str], digest: bytes) -> None:
@@ -84,7 +89,7 @@ class Answers:
         if entry is None:
             return
         entry.answer = answer
-        self._used += len(answer[2])
+        self._count(name, len(answer[2]))
         for exchange, _ in entry.waiting:
             _give(exchange, answer)
         entry.waiting.clear()
@@ -94,22 +99,55 @@ class Answers:
         entry = self._entries.pop(name, None)
         if entry is None:
             return
-        self._used -= ENTRY_BYTES
+        self._count(name, -ENTRY_BYTES)
         for exchange, _ in entry.waiting:
             exchange.refuse(problem)
 
     def forget(self, now: float) -> None:
         """Let go of answers that are too old, or too many."""
-        gone, used = [], self._used
+        gone = []
         for name, entry in self._entries.items():
-            if now - entry.at <= self._keep_s and used <= self._max_bytes:
+            if now - entry.at <= self._keep_s:
                 break
             if entry.answer is not None:
                 gone.append(name)
-                used -= ENTRY_BYTES + len(entry.answer[2])
         for name in gone:
-            del self._entries[name]
-        self._used = used
+            self._drop(name)
+        if self._total > self._max_bytes:
+            self._share()
+
+    def _share(self) -> None:
+        # A little more room than is needed, since all are looked at.
+        most = level(self._used.values(), self._max_bytes - self._max_bytes // 16)
+        over = {identity: used - most for identity, used in self._used.items() if used > most}
+        gone = []
+        for name, entry in self._entries.items():
+            if over.get(name[0], 0) > 0 and entry.answer is not None:
+                gone.append(name)
+                over[name[0]] -= ENTRY_BYTES + len(entry.answer[2])
+        for name in gone:
+            self._drop(name)
+
+    def _drop(self, name: tuple[str, str]) -> None:
+        entry = self._entries.pop(name)
+        self._count(name, -ENTRY_BYTES - (0 if entry.answer is None else len(entry.answer[2])))
+
+    def _count(self, name: tuple[str, str], size: int) -> None:
+        self._total += size
+        used = self._used[name[0]] = self._used.get(name[0], 0) + size
+        if not used:
+            del self._used[name[0]]
+
+
+def level(used: Collection[int], room: int) -> int:
+    """The most that each may keep of what it has ``used``, so that together they keep no more than ``room``."""
+    left = len(used)
+    for one in sorted(used):
+        if one * left > room:
+            return room // left
+        room -= one
+        left -= 1
+    return max(used, default=0)
 
 
 class Recording:

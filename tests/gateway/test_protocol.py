@@ -16,6 +16,7 @@ from aimds.errors import DataError
 from aimds.gateway.batching import BatchConfig, Batcher
 from aimds.gateway.exchange import MAX_UNSENT
 from aimds.gateway.headers import MAX_HEADER_BYTES
+from aimds.gateway.idempotency import Answers, level
 from aimds.gateway.identity import LOCAL, ROUTES, Identity, Peer, route_of
 from aimds.gateway.ipc import END
 from aimds.gateway.judging import judge
@@ -849,6 +850,44 @@ def test_a_route_is_denied_without_its_role(route: Any) -> None:
     assert exchange.status == 403
     assert desk.denied[0]["identity"] == "ada"
     assert desk.denied[0]["kind"] == "forbidden"
+
+
+@pytest.mark.parametrize("greedy", [1, 3])
+def test_who_has_many_answers_kept_costs_those_with_few_none_of_theirs(greedy: int) -> None:
+    desk = Desk(access=As())
+    desk.service.answers = Answers(max_bytes=64 << 10)
+    access = desk.service.access
+    assert isinstance(access, As)
+
+    def ask(name: str, key: str) -> bool:
+        """Whether the answer was one that was kept."""
+        access.identity = dataclasses.replace(access.identity, name=name)
+        exchange = desk.ask("/v1/screen", body(), [*JSON, (b"idempotency-key", key.encode())])
+        assert exchange.status == 200
+        return "idempotency-replayed" in dict(exchange.headers)
+
+    for number in range(4):
+        assert not ask("few", f"{number}")
+    for number in range(300):
+        for one in range(greedy):
+            assert not ask(f"greedy {one}", f"{number}")
+    kept = [[ask(f"greedy {one}", f"{number}") for number in range(300)] for one in range(greedy)]
+    assert [ask("few", f"{number}") for number in range(4)] == [True] * 4
+    # The latest of what was sent first are kept of each, and all together no more than there is room for.
+    assert kept[0][0] is False
+    assert 400 * len(desk.service.answers) < 64 << 10
+    desk.now += 601
+    assert not ask("few", "0")
+
+
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=20), st.integers(1, 10_000))
+def test_shares_fill_the_room_and_touch_nobody_who_keeps_less(used: list[int], room: int) -> None:
+    most = level(used, room)
+    kept = [min(one, most) for one in used]
+    if sum(used) > room:
+        assert sum(kept) <= room < sum(min(one, most + 1) for one in used) + len(used)
+    else:
+        assert kept == used
 
 
 def foreign(*names: str | None) -> bytes:
