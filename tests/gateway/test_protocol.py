@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from desk import ARROW, ATTACK, BOOM, JSON, NDJSON, Desk, document, documents, feed, ipc, ndjson, taken
+from desk import ARROW, ATTACK, BOOM, JSON, NDJSON, SECRET, Desk, document, documents, feed, ipc, ndjson, taken
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from aimds.errors import DataError
+from aimds.gateway import headers as headers_module
 from aimds.gateway.batching import BatchConfig, Batcher
 from aimds.gateway.exchange import MAX_UNSENT
 from aimds.gateway.headers import MAX_HEADER_BYTES
@@ -1101,12 +1105,101 @@ def test_rows_whose_verdicts_are_withheld_are_counted_as_shed_and_have_no_latenc
     assert "aimds_detection_latency_seconds_count{" not in text
 
 
+def described() -> Any:
+    return document(Desk().open("/openapi.json", method="GET"))
+
+
+def operation(found: Any, name: str) -> Any:
+    return next(one for methods in found["paths"].values() for one in methods.values() if one["operationId"] == name)
+
+
 def test_the_openapi_document_names_every_route() -> None:
-    found = document(Desk().open("/openapi.json", method="GET"))
+    found = described()
     assert {(path, method) for path, methods in found["paths"].items() for method in methods} == {
         (route.path, route.method.lower()) for route in ROUTES
     }
-    assert set(found["components"]["schemas"]["Verdict"]["properties"]) == set(VERDICTS.names)
+    schemas = found["components"]["schemas"]
+    assert set(schemas["Verdict"]["properties"]) == {*VERDICTS.names, "route"}
+    for route in ROUTES:
+        one = operation(found, route.name)
+        assert "Retry-After" in one["responses"]["default"]["headers"]
+        assert ("security" in one) is (route.role is not None)
+        for kind, content in one["responses"]["200"]["content"].items():
+            assert ("schema" in content) is (kind != "application/vnd.apache.arrow.stream"), route.name
+    kinds = {(one["type"], one.get("name")) for one in found["components"]["securitySchemes"].values()}
+    assert kinds == {("http", None), ("apiKey", "X-API-Key"), ("mutualTLS", None)}
+    assert {name for one in operation(found, "screen")["security"] for name in one} == set(
+        found["components"]["securitySchemes"]
+    )
+
+
+def looked_up(part: str) -> set[str]:
+    """What the gateway looks up in the ``part`` of a head, by its code."""
+    names: set[str] = set()
+    for path in Path(headers_module.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="get", value=ast.Attribute(attr=where)), args=[name, *_]):
+                    if where == part:
+                        said = name.value if isinstance(name, ast.Constant) else getattr(headers_module, name.id)
+                        names.add(said.lower())
+    return names
+
+
+def test_all_that_the_gateway_looks_up_in_a_head_stands_in_the_openapi_document() -> None:
+    found = described()
+    said: dict[str, set[str]] = {"query": set(), "header": set(), "path": set()}
+    for methods in found["paths"].values():
+        for one in methods.values():
+            for parameter in one.get("parameters", ()):
+                said[parameter["in"]].add(parameter["name"].lower())
+    assert said["query"] == looked_up("query")
+    # Those of HTTP itself, and what shows who asks, stand elsewhere in a document.
+    elsewhere = {"content-type", "content-length", "content-encoding", "accept", "authorization", "x-api-key"}
+    assert said["header"] == looked_up("headers") - elsewhere
+    assert {one["name"] for one in operation(found, "output")["parameters"] if one["in"] == "query"} == {
+        "request_id",
+        "session_id",
+        "tenant",
+    }
+
+
+def test_what_every_route_answers_is_as_the_openapi_document_says() -> None:
+    found = described()
+    registry = {"$defs": found["components"]["schemas"]}
+    text = json.dumps(found).replace("#/components/schemas/", "#/$defs/")
+    found, registry = json.loads(text), json.loads(json.dumps(registry).replace("#/components/schemas/", "#/$defs/"))
+    asked = {
+        "screen": [("/v1/screen", JSON, body(ATTACK)), ("/v1/screen?verdict=brief", JSON, body())],
+        "turns": [("/v1/sessions/s/turns", JSON, body()), ("/v1/sessions/s/turns?verdict=brief", JSON, body())],
+        "batch": [("/v1/screen/batch", NDJSON, ndjson({"text": ATTACK}, {"text": 1}))],
+        "stream": [("/v1/screen/stream", NDJSON, ndjson({"text": ATTACK}, {"text": 1}))],
+        "output": [("/v1/screen/output", NDJSON, ndjson({"text": f"a {SECRET} b"}, {"text": ATTACK}))],
+        "status": [("/v1/admin/status", JSON, b"")],
+        "reload": [("/v1/admin/reload", JSON, b"")],
+        "sessions": [("/v1/admin/sessions", JSON, b"")],
+        "release": [("/v1/admin/sessions/s/release", JSON, b"")],
+        "health": [("/healthz", JSON, b"")],
+        "ready": [("/readyz", JSON, b"")],
+        "openapi": [("/openapi.json", JSON, b"")],
+    }
+    assert {*asked, "metrics"} == {route.name for route in ROUTES}
+    held = {"session_action": "quarantine", "tenant": None, "session_id": "s", "sender": "ada"}
+    held |= {"since": "2026-01-01T00:00:00+00:00", "seconds_left": None, "request_id": "r"}
+    for name, requests in asked.items():
+        route = next(route for route in ROUTES if route.name == name)
+        for target, headers, content in requests:
+            desk = Desk()
+            desk.service.hooks = dataclasses.replace(desk.service.hooks, release=lambda *_: True, held=lambda _: [held])
+            exchange = desk.ask(target, content, headers, method=route.method)
+            assert exchange.status == 200, name
+            kind = dict(exchange.headers)["content-type"]
+            schema = operation(found, name)["responses"]["200"]["content"][kind]["schema"]
+            valid = Draft202012Validator({**schema, **registry})
+            for one in taken(exchange).splitlines():
+                valid.validate(json.loads(one))
+    refused = Desk().ask("/v1/screen", b"{")
+    Draft202012Validator({"$ref": "#/$defs/Problem", **registry}).validate(document(refused))
 
 
 @settings(max_examples=150)
