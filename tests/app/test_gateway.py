@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 from desk import ATTACK, Fake, ipc, ndjson
 from live import INSECURE, Live, Slow, live
 
-from aimds import data
+from aimds import Client, data
 from aimds.analyze.owing import Owed
 from aimds.errors import AimdsError, ConfigError
 from aimds.gateway import certificates, keys
@@ -305,6 +305,26 @@ def test_a_client_certificate_of_an_intermediate_ca_leads_to_ours(folder: Path, 
                 wire.sendall(b'POST /v1/screen HTTP/1.1\r\nhost: x\r\ncontent-length: 14\r\n\r\n{"text": "hi"}')
                 assert wire.recv(100).startswith(b"HTTP/1.1 200")
                 session = wire.session
+
+
+def test_over_tcp_each_answer_says_where_http3_is_served_and_it_is(folder: Path) -> None:
+    with live(secure(folder)) as server:
+        context = trusting(folder, "client")
+        body = json.dumps({"text": ATTACK})
+        told = [
+            server.ask("POST", "/v1/screen", body, context=context),
+            server.ask("POST", "/v1/screen", "{", context=context),
+            server.ask("POST", "/v1/screen", body, context=trusting(folder)),
+            server.ask("GET", "/healthz", context=context),
+        ]
+        assert [status for status, _, _ in told] == [200, 400, 401, 200]
+        assert {headers.get("alt-svc") for _, headers, _ in told} == {f'h3=":{server.gateway.port}"; ma=3600'}
+        port = told[0][1]["alt-svc"].split('"')[1].removeprefix(":")
+        shown = {"ca": folder / "ca.pem", "certificate": folder / "client.pem", "key": folder / "client.key"}
+        with Client(f"https://127.0.0.1:{port}", http=3, **shown) as client:
+            assert client.screen(ATTACK)["action"] == "block"
+    with live() as server:
+        assert "alt-svc" not in server.ask("GET", "/healthz")[1]
 
 
 def test_older_tls_is_refused(folder: Path) -> None:

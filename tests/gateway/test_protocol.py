@@ -1078,6 +1078,30 @@ def test_metrics_count_what_went_through() -> None:
         assert line in text
 
 
+def test_metrics_say_what_waits_and_how_large_and_how_long_batches_were() -> None:
+    desk = Desk(batch=BatchConfig(max_rows=2))
+
+    def said(name: str) -> float | None:
+        taken(desk.open("/metrics", method="GET"))
+        return desk.service.metrics.registry.get_sample_value(name)
+
+    asked = [desk.open("/v1/screen") for _ in range(5)]
+    for number, one in enumerate(asked):
+        feed(desk, one, body("x" * 10 * number))
+    assert (said("aimds_queue_rows"), said("aimds_queue_bytes")) == (5, 100)
+    assert (said("aimds_batch_rows_count"), said("aimds_batch_seconds_count")) == (0, 0)
+    desk.step()
+    assert (said("aimds_queue_rows"), said("aimds_queue_bytes")) == (3, 90)
+    assert (said("aimds_batch_rows_count"), said("aimds_batch_rows_sum")) == (1, 2)
+    # A batch of the desk takes a millisecond.
+    assert said("aimds_batch_seconds_sum") == pytest.approx(0.001)
+    desk.run()
+    assert (said("aimds_queue_rows"), said("aimds_queue_bytes")) == (0, 0)
+    assert (said("aimds_batch_rows_count"), said("aimds_batch_rows_sum")) == (3, 5)
+    assert said("aimds_batch_seconds_count") == 3
+    assert said("aimds_batch_seconds_sum") == pytest.approx(0.003)
+
+
 @pytest.mark.parametrize("withheld", ["recorded", "carried out"])
 def test_rows_whose_verdicts_are_withheld_are_counted_as_shed_and_have_no_latency(withheld: str) -> None:
     def full(*_: object) -> Any:
