@@ -19,9 +19,10 @@ _KEYS = {"Enter": ("Enter", 13, "\r"), "Escape": ("Escape", 27, "")}
 
 
 class Chromium:
-    """One browser with one page. ``alerts`` are dialogs that a page opened, ``complaints`` errors in its log."""
+    """One browser with one page, started with ``more`` options. ``alerts`` are dialogs that a page opened, ``complaints``
+    errors in its log."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile: Path, *more: str) -> None:
         assert PROGRAM is not None
         to_read, self._to = os.pipe()
         self._from, to_write = os.pipe()
@@ -35,7 +36,7 @@ class Chromium:
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
         options += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
         self._process = subprocess.Popen(
-            [PROGRAM, *options, f"--user-data-dir={profile}", "about:blank"],
+            [PROGRAM, *options, *more, f"--user-data-dir={profile}", "about:blank"],
             preexec_fn=pipes,
             close_fds=False,
             start_new_session=True,
