@@ -316,6 +316,7 @@ def test_damaged_requests_end_their_connections_alone() -> None:
             assert (await good.ask("/v1/screen", body(STILL)))["status"] == 200
         await settled(one)
         assert sent >= DAMAGED
+        assert one.counted("aimds_denied_total", reason="datagram") == 0
 
     running(test)
 
@@ -396,6 +397,7 @@ def test_packets_damaged_before_they_are_sealed_end_their_connections_alone() ->
         await settled(one)
         assert damaged >= 30
         assert one.server.handshakes == 0
+        assert one.counted("aimds_denied_total", reason="datagram") == 0
 
     running(test)
 
