@@ -6,7 +6,8 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 VENV := .venv
 BIN := $(VENV)/bin
 UNPACKED := .work/unpacked
-BENCHMARKS := screen kernels threads scan_log kill_resume peers hunt campaigns ltl sessions attractors learning memory_graph audit replay scheduling routing
+OF_THE_GATEWAY := gateway wire offered connections soak
+BENCHMARKS := screen kernels threads scan_log kill_resume peers hunt campaigns ltl sessions attractors learning memory_graph audit replay scheduling routing $(OF_THE_GATEWAY)
 BENCH := .venv-bench
 MIDSTREAMER := midstreamer@0.2.4
 JSON ?= .work/bench.jsonl
@@ -156,7 +157,7 @@ bench: $(BENCH)/.stamp
 	$(BENCH)/bin/python -m benchmarks.page $(JSON) docs/benchmarks.md
 
 bench-jobs: $(VENV)/.stamp
-	set -e; for name in $(filter-out kernels screen threads,$(BENCHMARKS)); do $(BIN)/python -m benchmarks.$$name $(ARGS); done
+	set -e; for name in $(filter-out kernels screen threads $(OF_THE_GATEWAY),$(BENCHMARKS)); do $(BIN)/python -m benchmarks.$$name $(ARGS); done
 
 # Of the last commit, into dist/.
 release: $(VENV)/.stamp

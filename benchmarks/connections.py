@@ -115,7 +115,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="very many connections at once")
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--times", type=int, default=1, help="how often all come and go")
+    parser.add_argument("--smoke", action="store_true", help="40 connections")
     options = parser.parse_args()
+    if options.smoke:
+        options.connections = 40
     count, every = options.connections, True
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

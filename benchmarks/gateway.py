@@ -431,13 +431,15 @@ CASES: dict[str, Callable[[Path, bool], Iterator[dict[str, Any]]]] = {
     "datagram": datagram,
     "overload": overload,
 }
+BRIEF = ("stream", "single", "ngtcp2", "table")
+"""Those of ``--smoke``: each way to ask, with a stub as the screener."""
 
 
 def main() -> int:
     """Command line; exit code 1 where verdicts differ."""
     parser = argparse.ArgumentParser(description="the gateway beside other servers")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"cases to run (default all): {', '.join(CASES)}")
-    parser.add_argument("--smoke", action="store_true", help="small sizes")
+    parser.add_argument("--smoke", action="store_true", help=f"small sizes, by default of {', '.join(BRIEF)}")
     parser.add_argument("--datagram", type=int, default=LARGE, help="bytes of a large datagram (default %(default)s)")
     options = parser.parse_args()
     cases = CASES | {"datagram": functools.partial(datagram, size=options.datagram)}
@@ -446,7 +448,7 @@ def main() -> int:
     same = True
     with ExitStack() as stack:
         folder = stack.enter_context(identities())
-        for name in options.names or CASES:
+        for name in options.names or (BRIEF if options.smoke else CASES):
             for line in cases[name](folder, options.smoke):
                 rounded = {
                     key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in line.items()

@@ -112,11 +112,16 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes that judge")
     parser.add_argument("--profile", choices=PROFILES, default="fast")
     parser.add_argument("--svg", type=Path, metavar="FILE")
+    parser.add_argument("--smoke", action="store_true", help="one low rate for a second, a stub alone as the screener")
     options = parser.parse_args()
     rates = options.rate or RATES
+    if options.smoke:
+        rates, options.seconds = (100.0,), 1.0
     with identities() as folder, running("ours", folder) as stub:
         where = Served(f"https://127.0.0.1:{stub.port}", Options(ca=folder / "ca.pem"), stub.process)
         empty = asyncio.run(sweep(where, "stub, stream", rates, options.seconds))
+    if options.smoke:
+        return 1 if any(one["failed"] or not one["verdicts"] for one in empty) else 0
     with served(options.workers, profile=options.profile) as where:
         streamed = asyncio.run(sweep(where, "stream", rates, options.seconds))
         few = [one for one in rates if one <= MOST_SINGLE]

@@ -193,7 +193,10 @@ def main() -> int:
     parser.add_argument("--rate", type=float, help="requests a second (default: half of the capacity)")
     parser.add_argument("--workers", type=int, default=1, help="processes that judge")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw memory and what is held over time")
+    parser.add_argument("--smoke", action="store_true", help="a dozen seconds at 50 requests a second")
     options = parser.parse_args()
+    if options.smoke:
+        options.seconds, options.rate = 12.0, 50.0
     with tempfile.TemporaryDirectory() as name, served(options.workers, notes := Path(name) / "held") as where:
         time.sleep(2.0)
         rate, probed, full, idle = options.rate, 0, None, lines(notes)[-1]
