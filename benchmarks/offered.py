@@ -33,6 +33,8 @@ MOST_SINGLE = 4000.0
 """Highest rate with a stream for each request."""
 SHARES = (("p50_ms", "p50", "#1d4ed8"), ("p90_ms", "p90", "#047857"), ("p99_ms", "p99", "#b45309"))
 ANSWERED = "#6b7280"
+CLOSEST = 16.0
+"""Rates nearer to each other than this on the page share one label."""
 
 
 async def sweep(
@@ -87,13 +89,16 @@ def drawn(panels: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> str:
             parts += [f'<circle cx="{across:.1f}" cy="{down:.1f}" r="2.5" fill="{colour}"/>' for across, down in points]
             parts.append(f'<text x="{start + 40 * at}" y="34" fill="{colour}">{label}</text>')
         parts.append(f'<text x="{start + 130}" y="34" fill="{ANSWERED}">below: share with a verdict</text>')
+        written = 0.0
         for one in found:
             across, share = x(one["rate"]), one["verdicts"] / max(one["sent"], 1)
-            turned = f'transform="rotate(-45 {across:.1f} {height - 36})"'
-            parts.append(
-                f'<text x="{across:.1f}" y="{height - 36}" text-anchor="end" font-size="10" fill="#374151" {turned}>'
-                f"{one['rate']:,.0f}</text>"
-            )
+            if across - written >= CLOSEST:
+                written = across
+                turned = f'transform="rotate(-45 {across:.1f} {height - 36})"'
+                parts.append(
+                    f'<text x="{across:.1f}" y="{height - 36}" text-anchor="end" font-size="10" fill="#374151"'
+                    f" {turned}>{one['rate']:,.0f}</text>"
+                )
             if share < 0.995:
                 parts.append(
                     f'<text x="{across:.1f}" y="{height - 56}" text-anchor="middle" font-size="10"'
@@ -128,7 +133,7 @@ def main() -> int:
         alone = asyncio.run(sweep(where, "single", few, options.seconds, single=True))
     if options.svg:
         panels = (
-            ("a stub in its place, one stream", empty),
+            ("a stub as the screener, one stream", empty),
             (f"{options.profile}, one stream for all requests", streamed),
             (f"{options.profile}, each request a stream of its own", alone),
         )
