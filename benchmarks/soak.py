@@ -43,6 +43,8 @@ def memory_mib(process: int) -> float:
     return pages * 4096 / (1 << 20)
 
 
+LETTER = 6.2
+"""Width of a letter of the picture, about."""
 HELD = ("streams", "answers", "tasks", "threads", "files")
 
 
@@ -171,7 +173,8 @@ def drawing(samples: list[dict[str, float]], notes: list[dict[str, float]]) -> s
     )
     for top, points, kinds in rows:
         parts.append(f'<path d="M{left} {top}V{top + tall}H{width - right}" fill="none" stroke="#9ca3af"/>')
-        for number, (name, label, colour) in enumerate(kinds):
+        at = left + 6.0
+        for name, label, colour in kinds:
             most = max(one[name] for one in points) or 1.0
             line = " ".join(
                 f"{left + (width - left - right) * min(one['at_s'] / last, 1.0):.1f},"
@@ -179,8 +182,9 @@ def drawing(samples: list[dict[str, float]], notes: list[dict[str, float]]) -> s
                 for one in points
             )
             parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-            at = left + 6 + (width - left - right) // max(len(kinds), 4) * number
-            parts.append(f'<text x="{at}" y="{top - 6}" fill="{colour}">{label}, at most {most:,.0f}</text>')
+            said = f"{label}, at most {most:,.0f}"
+            parts.append(f'<text x="{at:.0f}" y="{top - 6}" fill="{colour}">{said}</text>')
+            at += LETTER * (len(said) + 3)
     parts.append(f'<text x="{left}" y="384" fill="#374151">0 s</text>')
     parts.append(f'<text x="{width - right}" y="384" text-anchor="end" fill="#374151">{last:,.0f} s</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
