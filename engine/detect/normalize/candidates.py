@@ -185,11 +185,17 @@ def _row(src, low, high, digits, buffer, counts):  # type: ignore[no-untyped-def
                     if grouped >= MIN_BLOB:
                         mask |= BASE64
             if i - begin64 >= MIN_BLOB and mask & unusual != unusual:
-                if not mask & OTHER_BASE32 and is_other_base32(src, begin64, i, buffer):
-                    mask |= OTHER_BASE32
-                for alphabet in range(len(RADIX_BASES)):
-                    if not mask & NUMBER and is_number(src, begin64, i, alphabet, buffer):
-                        mask |= NUMBER
+                first = begin64
+                for j in range(begin64, i + 1):
+                    if j < i and src[j] != 43 and src[j] != 45 and src[j] != 47 and src[j] != 95:
+                        continue
+                    if j - first >= MIN_BLOB:
+                        if not mask & OTHER_BASE32 and is_other_base32(src, first, j, buffer):
+                            mask |= OTHER_BASE32
+                        for alphabet in range(len(RADIX_BASES)):
+                            if not mask & NUMBER and is_number(src, first, j, alphabet, buffer):
+                                mask |= NUMBER
+                    first = j + 1
             if i - begin64 >= MIN_ENCIPHERED and mask & both != both:
                 cipher = enciphered(src, begin64, i, digits, buffer)
                 if cipher:

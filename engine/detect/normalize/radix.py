@@ -14,17 +14,21 @@ from numba import njit
 
 from aimds.detect.normalize import blobs
 from aimds.detect.normalize.digits import RADIX_BASES, RADIX_NAMES, VALUES_OTHER_32, VALUES_RADIX
-from aimds.detect.normalize.heads import FIRST_BYTES, cases, is_number, printable
+from aimds.detect.normalize.heads import FIRST_BYTES, is_number, is_other_base32, printable
 from aimds.detect.normalize.proposals import Proposal, Text, Trust
 
-MAX_DIGITS, MAX_TEXT_DIGITS = 4096, 16_384
-"""Digits of one number, and of all numbers in one text."""
+MAX_DIGITS = 4096
+"""Digits of one number."""
+MAX_SQUARES = 4 * MAX_DIGITS**2
+"""Squared digits of all numbers in one text, which is what they cost: of short ones, as ids are, there may be many."""
+LOOKED_AT = 64
+"""Bytes of a number that are to be text."""
 _RUN, _NUMBER = re2.compile(rb"[0-9A-Za-z]{16,}"), re2.compile(rb"[0-9A-Za-z]{24,}")
 
 
 def numbers(source: Text, limit: int) -> Iterator[Proposal]:
     """Runs of letters and digits that are one number in base 58, 62 or 36."""
-    left = MAX_TEXT_DIGITS
+    left = MAX_SQUARES
     buffer = np.empty(FIRST_BYTES, np.uint8)
     for match in _NUMBER.finditer(source.values.tobytes()):
         start, stop = match.span()
@@ -32,11 +36,14 @@ def numbers(source: Text, limit: int) -> Iterator[Proposal]:
             if not is_number(source.values, start, stop, alphabet, buffer):
                 continue
             n = stop - start
-            if n > min(MAX_DIGITS, left):
+            if n > MAX_DIGITS or n * n > left:
                 yield Proposal(name, source.slice(start, start + min(n, limit)), Trust.LETTERS, cut=True)
                 continue
-            left -= n
+            left -= n * n
             values = _bytes(VALUES_RADIX[alphabet][source.values[start:stop]], RADIX_BASES[alphabet])
+            # Of random digits one number in nine begins like text; hardly one goes on so.
+            if not printable(values[:LOOKED_AT], min(LOOKED_AT, len(values))):
+                continue
             k = np.arange(len(values), dtype=np.int64)
             first, last = start + k * n // len(values), start + ((k + 1) * n - 1) // len(values)
             text = source.take(values, first, last)
@@ -45,10 +52,10 @@ def numbers(source: Text, limit: int) -> Iterator[Proposal]:
 
 def other_base32(source: Text, limit: int) -> Iterator[Proposal]:
     """Runs of letters in one case and digits, five bits each, in the alphabets beside that of RFC 4648 §6."""
+    buffer = np.empty(24, np.uint8)
     for match in _RUN.finditer(source.values.tobytes()):
         start, stop = match.span()
-        upper, lower, digit = cases(source.values, start, stop)
-        if (upper and lower) or not digit:
+        if not is_other_base32(source.values, start, stop, buffer):
             continue
         for table in VALUES_OTHER_32:
             digits = table[source.values[start : min(stop, start + limit * 8 // 5 + 1)]]

@@ -58,7 +58,7 @@ def respaced(source: Text, folded: Text, vocabulary: Vocabulary, limit: int) -> 
         # Code is full of names that are words: the places with the most new ones, and what is left out is not said to
         # be cut, as it stands in the text itself.
         counts = np.bincount(np.flatnonzero(made) // PART)
-        top = np.sort(np.argsort(-counts, kind="stable")[: limit // PART])
+        top = np.sort(np.argsort(-counts, kind="stable")[: max(1, limit // PART)])
         runs = np.split(top, np.flatnonzero(np.diff(top) > 1) + 1)
         parts = [slice(run[0] * PART, (run[-1] + 1) * PART) for run in runs]
     text = joined([source.take(values[part], first[part], first[part]) for part in parts])

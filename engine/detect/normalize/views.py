@@ -32,10 +32,10 @@ Offsets = npt.NDArray[np.int64]
 MAX_ROW_BYTES = 1 << 30
 """Places in a row are int32, and decoding and folding may make it longer."""
 NON_ASCII = int(Flag.NON_ASCII)
-COVERED = {"base32": 4, "nato": 16, "bacon": 8}
+COVERED = {"base32": (4, b"\n"), "nato": (16, b"\n "), "bacon": (8, b"\n ")}
 """Encodings whose digits look like words: once read, they are blanks in the row itself, or stages that read words would
-judge the encoding instead of what it says. With the bytes that stand behind one decoded byte at most; what spans more
-stands between two encoded runs."""
+judge the encoding instead of what it says. With the bytes that stand behind one decoded byte at most, and the decoded
+bytes that may stand for what lies between two encoded runs or words: that is anybody's text, and stays."""
 UNWRAPPED = int(Flag.TAGS | Flag.VARIATION | Flag.DISGUISE | Flag.LEET)
 """Flags that by themselves call for unwrapping."""
 _ENCODED = np.uint32(Flag.ENCODED)
@@ -172,9 +172,10 @@ def _called(masks, flags, unwrapped, enciphered):  # type: ignore[no-untyped-def
     return np.flatnonzero(called)
 
 
-def _cover(folded: Folded, row: int, text: Text, most: int) -> None:
-    # Blanks in the folded row where the bytes of ``text`` came from, those apart that came from more than ``most``.
-    own = text.ends - text.starts <= most
+def _cover(folded: Folded, row: int, text: Text, most: int, between: bytes) -> None:
+    # Blanks in the folded row where the bytes of ``text`` came from, but for those that came from more than ``most``
+    # and for those ``between``.
+    own = (text.ends - text.starts <= most) & ~np.isin(text.values, np.frombuffer(between, np.uint8))
     edges = np.zeros(int(text.ends.max()) + 1, np.int32)
     np.add.at(edges, text.starts[own], 1)
     np.add.at(edges, text.ends[own], -1)
@@ -212,7 +213,7 @@ def _assembled(folded: Folded, opened: list[tuple[int, Opened]], truncated: npt.
         )
         mapped = text.take(view.values, view.starts, view.ends - 1)
         if item.kind in COVERED and item.depth == 1:
-            _cover(folded, row, text, COVERED[item.kind])
+            _cover(folded, row, text, *COVERED[item.kind])
         values.append(mapped.values)
         starts.append(mapped.starts)
         ends.append(mapped.ends)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from text_source import is_candidate, source
 
 from aimds.detect.normalize.candidates import NUMBER, OTHER_BASE32
-from aimds.detect.normalize.radix import MAX_DIGITS, MAX_TEXT_DIGITS, numbers, other_base32
+from aimds.detect.normalize.radix import MAX_DIGITS, MAX_SQUARES, numbers, other_base32
 
 LIMIT = 1 << 16
 SENTENCES = st.builds(
@@ -98,4 +98,19 @@ def test_long_numbers_and_many_are_cut_and_said() -> None:
     assert all(one.cut for one in numbers(source(longest), LIMIT))
     short = in_number("Now " + "read " * 500, NUMBERS["base58"])
     whole = [one for one in numbers(source(" ".join([short] * 20)), LIMIT) if not one.cut]
-    assert 0 < sum(len(short) for _ in whole) <= MAX_TEXT_DIGITS
+    assert 0 < sum(len(short) ** 2 for _ in whole) <= MAX_SQUARES
+
+
+def test_of_a_list_of_random_ids_hardly_any_is_read_and_nothing_is_cut() -> None:
+    random = Random(6)
+    for size in (24, 40, 64):
+        ids = ["".join(random.choices(string.ascii_letters + string.digits, k=size)) for _ in range(5000)]
+        found = list(numbers(source("\n".join(ids)), LIMIT))
+        assert len(found) < 0.002 * len(ids)
+        assert not any(one.cut for one in found)
+
+
+@pytest.mark.parametrize("before", ["id-", "a/", "k_", "https://e.example/", "x+"])
+def test_what_stands_behind_a_sign_is_looked_at_too(before: str) -> None:
+    assert is_candidate(before + in_number(ATTACK, NUMBERS["base58"]) + "-1", NUMBER)
+    assert is_candidate(before + in_base32(ATTACK, CROCKFORD).lower(), OTHER_BASE32)

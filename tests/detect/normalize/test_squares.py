@@ -81,6 +81,14 @@ def test_groups_that_were_read_are_blank_in_the_row_itself_since_their_letters_s
     assert views.values[: views.offsets[1]].tobytes().split() == [b"read", b"this:"]
 
 
+def test_what_stands_between_two_runs_of_groups_stays() -> None:
+    before, after = (in_bacon(word, "AB") for word in ("wonderful", "chocolate"))
+    row = source(f"{before} <<SYS>> {after}").values
+    views = normalize(row, np.array([0, len(row)], np.int64))
+    assert [decoded.kind for decoded in views.decoded] == ["bacon"]
+    assert b"<<sys>>" in views.values[: views.offsets[1]].tobytes()
+
+
 @pytest.mark.parametrize(
     "text",
     [
