@@ -146,6 +146,15 @@ class Bulk(Screening):
                 self._parts = iter(())
         super().refuse(problem)
 
+    def _close(self) -> None:
+        super()._close()
+        # What came of it is asked for no more. Its tables go with this, not when the collector comes by a ring of them.
+        for slot in self._under_way:
+            slot.let_go()
+        self._under_way.clear()
+        self._ready.clear()
+        self._parts = iter(())
+
     def settle(self) -> None:
         """Break off where nothing is under way any more."""
         if not self._ready and not self._under_way:
@@ -349,6 +358,7 @@ class Bulk(Screening):
         while self._under_way and self._under_way[0].found is not None:
             slot = self._under_way.popleft()
             found = slot.found
+            slot.let_go()
             self._judged(slot.piece.count)
             self._begin()
             self.send(self._writer.batch(found) if self._writer is not None else b"\n".join(found) + b"\n")
@@ -374,6 +384,10 @@ class _Slot:
         self.piece = piece
         self.job: Job | None = None
         self.found: Any = None
+
+    def let_go(self) -> None:
+        """Who judges the piece calls nobody any more: what it would call refers to this slot."""
+        self.piece.done = self.piece.failed = _unset
 
 
 def _unset(_found: Any, _now: float) -> None:

@@ -25,6 +25,7 @@ from aimds.errors import AimdsError, ConfigError, DataError
 from aimds.gateway import certificates, keys
 from aimds.gateway.client import Answer, ServerError
 from aimds.gateway.client.asynchronous import MOST_STREAMS
+from aimds.gateway.client.options import refusal
 from aimds.gateway.identity import Identity
 from aimds.gateway.settings import Certificates, Settings
 
@@ -430,3 +431,11 @@ def test_an_answer_that_comes_too_late_over_tcp_is_not_taken_for_that_of_the_nex
     given_up = asyncio.Event()
     assert asyncio.run(test())["action"] == "block"
     assert len(connections) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"retry_after_s": ' + b"1" * 400 + b"}", b"[" * 200_000, b'{"retry_after_s": -1}', b'{"retry_after_s": true}'],
+)
+def test_no_answer_of_a_server_is_more_than_an_error_of_its(content: bytes) -> None:
+    assert refusal(Answer(429, {}, content), 0.0).retry_after_s is None

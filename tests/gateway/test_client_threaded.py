@@ -175,3 +175,23 @@ def test_a_client_that_is_closed_ends_its_streams(folder: Path) -> None:
         eventually(lambda: only_client(server))
         waiting.put({"text": "too late"})
         eventually(lambda: not takers())
+
+
+def test_a_stream_of_a_client_that_was_closed_before_it_began_says_so(folder: Path) -> None:
+    with live(settings(folder)) as one:
+        client = Client(url(one), **options(folder, 3))
+        stream = client.stream([{"text": "hello"}])
+        client.close()
+        with pytest.raises(ServerError, match="closed"):
+            next(stream)
+
+
+def test_who_waits_while_a_client_ends_is_told(folder: Path) -> None:
+    with live(settings(folder)) as one:
+        client = Client(url(one), **options(folder, 3))
+        # As if it ended before it had run anything of the stream.
+        client._loop.call_soon_threadsafe(client._loop.stop)
+        client._thread.join()
+        with pytest.raises(ServerError, match="closed"):
+            next(client.stream([{"text": "hello"}]))
+        client._loop.close()

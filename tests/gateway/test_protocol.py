@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -342,6 +343,33 @@ def test_tables_that_wait_to_be_judged_share_the_room_of_bodies() -> None:
     for exchange in begun[:2]:
         assert pa.ipc.open_stream(taken(exchange)).read_all().column("status").to_pylist() == ["ok"] * 4
     assert desk.service.bodies.held == 0
+
+
+@pytest.mark.parametrize("how", ["aborted", "refused", "answered"])
+def test_tables_go_with_their_request_and_not_when_the_collector_comes_by(how: str) -> None:
+    desk = Desk()
+    gc.collect()
+    gc.disable()
+    try:
+        before = pa.total_allocated_bytes()
+        for _ in range(5):
+            exchange = desk.open("/v1/screen/batch", ARROW)
+            exchange.receive(swollen(2, rows=40), desk.now)
+            assert pa.total_allocated_bytes() - before > 4_000_000
+            if how == "aborted":
+                exchange.abort(desk.now)
+            elif how == "refused":
+                exchange.refuse(Problem("malformed", "that is how it goes"))
+                assert exchange.status == 400
+            else:
+                exchange.end(desk.now)
+                desk.run()
+                taken(exchange)
+            del exchange
+            desk.run()
+            assert pa.total_allocated_bytes() - before < 4_000_000
+    finally:
+        gc.enable()
 
 
 def test_a_table_for_which_there_is_no_room_waits_until_those_before_it_are_judged() -> None:

@@ -161,3 +161,31 @@ def test_frames_damaged_before_they_are_sealed_break_nothing_and_others_are_serv
         assert one.server.handshakes == 0
 
     running(test)
+
+
+def test_an_address_is_not_proven_by_a_handshake_that_another_one_holds() -> None:
+    async def test(one: Running) -> None:
+        mail: dict[Any, list[bytes]] = {}
+        one.server.datagrams.sendto = lambda data, addr=None: mail.setdefault(addr, []).append(data)  # type: ignore[method-assign]
+        own, others = ("203.0.113.66", 1000), ("198.51.100.5", 1000)
+        settings = QuicConfiguration(alpn_protocols=H3_ALPN, server_name="localhost", verify_mode=ssl.CERT_NONE)
+        client, now = QuicConnection(configuration=settings), one.server._loop.time
+
+        def send(address: Any) -> None:
+            one.server._arrived([(content, address) for content, _ in client.datagrams_to_send(now())])
+
+        client.connect(THERE, now())
+        send(own)
+        for content in mail.pop(own):
+            client.receive_datagram(content, THERE, now())
+        send(others)
+        (connection,) = set(one.server._known.values())
+        paths = connection._quic._network_paths
+        assert [path.addr for path in paths] == [own]
+        assert not connection._quic._handshake_complete
+        # The same packets in the address's own name.
+        client._loss.reschedule_data(now=now())
+        send(own)
+        assert connection._quic._handshake_complete
+
+    running(test)

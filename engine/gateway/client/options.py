@@ -13,6 +13,8 @@ from aimds.errors import AimdsError, ConfigError, DataError
 from aimds.gateway.packets.probing import LEAST, MOST
 from aimds.route.openai import retry_after
 
+LONGEST_TOLD_S = 1e9
+"""Who is told to wait longer was told nothing."""
 IDENTITY = "give --token or AIMDS_TOKEN, or --certificate and --key (in Python token=, or certificate= and key=)"
 
 
@@ -130,11 +132,11 @@ def refusal(answer: Answer, now: float) -> ServerError:
     """What ``answer`` refuses with; ``now``: seconds since 1970, for a date in Retry-After."""
     try:
         found = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     problem = found if isinstance(found, dict) else {}
     # The gateway says it to the millisecond, and in whole seconds as whatever stands before it does.
     told = problem.get("retry_after_s")
-    if isinstance(told, bool) or not isinstance(told, (int, float)) or not 0 <= told < float("inf"):
+    if isinstance(told, bool) or not isinstance(told, (int, float)) or not 0 <= told <= LONGEST_TOLD_S:
         told = retry_after(answer.headers.get("retry-after"), now)
     return ServerError(answer.status, problem, told)

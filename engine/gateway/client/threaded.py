@@ -16,6 +16,8 @@ Row = dict[str, Any]
 Stream = Callable[[AsyncIterator[Row]], AsyncGenerator[Row, None]]
 _END: Final = object()
 _FAILED: Final = object()
+_LOOKED_S = 0.5
+"""How often who waits for a verdict looks whether the client is still there."""
 
 
 class RowsFailed(Exception):
@@ -111,12 +113,17 @@ def verdicts(
             came.put(error)
         finally:
             pumps.discard(task)
-            came.put(ServerError(0, {"title": "The client was closed"}))
+            came.put(_closed())
 
-    pumping = asyncio.run_coroutine_threadsafe(pump(), loop)
-    rows.begin()
+    work = pump()
     try:
-        while (found := came.get()) is not _END:
+        pumping = asyncio.run_coroutine_threadsafe(work, loop)
+    except RuntimeError:
+        work.close()
+        raise _closed() from None
+    try:
+        rows.begin()
+        while (found := _next(came, loop)) is not _END:
             if isinstance(found, Exception):
                 raise rows.error or found if isinstance(found, RowsFailed) else found
             rows.taken()
@@ -124,3 +131,19 @@ def verdicts(
     finally:
         rows.end()
         pumping.cancel()
+        if not loop.is_running():
+            work.close()
+
+
+def _next(came: queue.SimpleQueue[Any], loop: asyncio.AbstractEventLoop) -> Any:
+    # Closed while a stream begins, the loop may end before it has run anything of it.
+    while True:
+        try:
+            return came.get(timeout=_LOOKED_S)
+        except queue.Empty:
+            if not loop.is_running():
+                return _closed()
+
+
+def _closed() -> ServerError:
+    return ServerError(0, {"title": "The client was closed"})

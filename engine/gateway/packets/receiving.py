@@ -66,6 +66,10 @@ class Receiving(Sending):
         """As in aioquic; what is empty is nothing, and so is what is larger than the other end was told."""
         if not data or len(data) > MOST_BYTES:
             return
+        begun = self._network_paths and not (self._is_client or self._handshake_confirmed)
+        if begun and self._network_paths[0].addr != addr:
+            # Nobody moves before that (RFC 9000, section 9): a packet of the handshake would prove another's address.
+            return
         cid = self.host_cid
         start = 1 + len(cid)
         if (
