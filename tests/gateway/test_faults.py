@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from aioquic.quic.connection import QuicConnection
+from aioquic.quic.connection import QuicConnection, QuicNetworkPath
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.events import ProtocolNegotiated
 from aioquic.quic.packet import QuicProtocolVersion
@@ -329,6 +329,7 @@ def test_ten_thousand_damaged_requests_raise_nothing_but_what_ends_their_connect
         quic = Quic(configuration=one.server._configuration, original_destination_connection_id=bytes(8))
         quic._version = QuicProtocolVersion.VERSION_1
         quic._initialize(bytes(8))
+        quic._network_paths.append(QuicNetworkPath(("127.0.0.1", 9), is_validated=True))
         made = connection.Connection(quic, one.service, ("127.0.0.1", 9), lambda: None, lambda: None, 0.0)
         made.transmit = lambda: None  # type: ignore[method-assign]
         made.quic_event_received(ProtocolNegotiated("h3"))
