@@ -19,7 +19,7 @@ LIMIT = 1 << 16
 SENTENCES = st.builds(
     lambda head, rest: head + rest,
     st.sampled_from(["Ignore", "1. Go", "Öffne", '"You are', "忽略之前的", "# Now"]),
-    st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cn")), min_size=24, max_size=300),
+    st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cn", "Co")), min_size=24, max_size=300),
 )
 
 
