@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]
-from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicFrameType, QuicPacketType, pull_quic_transport_parameters
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicSentPacket
 from aioquic.quic.recovery import QuicPacketSpace
@@ -17,7 +16,7 @@ from aioquic.tls import Epoch
 
 from aimds.gateway.packets.pacing import Pacer
 from aimds.gateway.packets.probing import LEAST, MOST, Probing
-from aimds.gateway.packets.sealing import TAG, Keys
+from aimds.gateway.packets.sealing import TAG, Keys, Pair
 from aimds.gateway.packets.streams import Streams
 from aimds.gateway.packets.wire import SMALL, varint
 
@@ -27,6 +26,8 @@ MAX_UDP_PAYLOAD_SIZE: Final = 3
 """The transport parameter (RFC 9000, section 18.2)."""
 MOST_SEALED: Final = 1 << 22
 """Packets under the same keys, half as many as AES-GCM may seal (RFC 9001, section 6.6)."""
+LATE: Final = 3
+"""Probe timeouts after a change within which packets under the keys before it are opened (RFC 9001, section 6.5)."""
 ONE_RTT, ACKED = Epoch.ONE_RTT, QuicDeliveryState.ACKED
 
 
@@ -48,9 +49,7 @@ class Carrying(Streams):
         self._path: Any = None
         self._probing = Probing(LEAST)
         """Of the path in use, which is ``_path``."""
-        self._keys_until = MOST_SEALED
-        """Packet number from which on others are wanted."""
-        self._found: tuple[QuicPacketSpace, CryptoPair] | None = None
+        self._found: tuple[QuicPacketSpace, Pair] | None = None
         super().__init__(**options)
         self._pacer = self._loss._pacer = Pacer(max_datagram_size=self._max_datagram_size)
         self._sent = self._loss.on_packet_sent
@@ -60,6 +59,7 @@ class Carrying(Streams):
         super()._initialize(peer_cid)
         for pair in {*self._cryptos_initial.values(), *self._cryptos.values()}:
             pair.send, pair.recv = Keys(pair.send), Keys(pair.recv)
+        self._cryptos[ONE_RTT] = Pair(self._cryptos[ONE_RTT])
 
     def _serialize_transport_parameters(self) -> bytes:
         most = varint(MOST)
@@ -72,11 +72,17 @@ class Carrying(Streams):
             if most is not None:
                 self.datagram_bytes = min(self.datagram_bytes, most)
 
-    def _ordinary(self) -> tuple[QuicPacketSpace, CryptoPair]:
+    def _ordinary(self) -> tuple[QuicPacketSpace, Pair]:
         """Packet numbers and keys of ordinary packets."""
         if self._found is None:
-            self._found = self._spaces[ONE_RTT], self._cryptos[ONE_RTT]
+            pair = self._cryptos[ONE_RTT]
+            assert isinstance(pair, Pair)
+            self._found = self._spaces[ONE_RTT], pair
         return self._found
+
+    def _drop_keys(self, now: float) -> None:
+        """Those before the ones in use, once nothing under them is to be expected."""
+        self._ordinary()[1].recv.drop(now, LATE * self._loss.get_probe_timeout())
 
     def _put(
         self,
@@ -93,8 +99,14 @@ class Carrying(Streams):
         path, loss, (space, pair) = self._network_paths[0], self._loss, self._ordinary()
         number = self._packet_number
         self._packet_number += 1
-        if number >= self._keys_until:
-            self._keys_until = number + MOST_SEALED
+        if pair.since is None:
+            pair.since = number
+        elif (
+            number - pair.since >= MOST_SEALED
+            # Only once both ends have surely followed so far (RFC 9001, sections 6.1 and 6.5).
+            and space.largest_acked_packet >= pair.since
+            and pair.recv.before is None
+        ):
             # With the next packets: these belong to those in use.
             pair.update_key()
         header = first + (number & 0xFFFF).to_bytes(NUMBER, "big")

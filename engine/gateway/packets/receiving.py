@@ -87,6 +87,8 @@ class Receiving(Sending):
             self._elsewhere()
             return
         space, pair = self._ordinary()
+        if pair.recv.before is not None:
+            self._drop_keys(now)
         try:
             header, content, number, changed = pair.recv.decrypt_packet(data, start, space.expected_packet_number)
         except CryptoError:

@@ -2,15 +2,17 @@
 
 aioquic's helper in C is the faster one, but its buffers have 1,500 bytes, and it does not look whether a header fits.
 What is larger is sealed and opened by `cryptography`; the header's protection is the helper's all the same, since it
-takes 20 bytes alone.
+takes 20 bytes alone. Aioquic drops the keys in use as soon as they change, and with them what is under way; here they
+open what comes late (RFC 9001, section 6.5).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from aioquic._crypto import CryptoError
-from aioquic.quic.crypto import CryptoContext, KeyUnavailableError, derive_key_iv_hp, next_key_phase
+from aioquic.quic.crypto import CryptoContext, CryptoPair, KeyUnavailableError, derive_key_iv_hp, next_key_phase
 from aioquic.quic.packet import decode_packet_number
 from aioquic.tls import CipherSuite
 from cryptography.exceptions import InvalidTag
@@ -21,6 +23,8 @@ LIBRARY_BYTES: Final = 1500
 SAMPLED: Final = 20
 """From the first byte of a packet number to the last of the sample behind it (RFC 9001, section 5.4.2)."""
 TAG: Final = 16
+NONE_YET: Final = 1 << 62
+"""Beyond all packet numbers."""
 
 
 class Keys(CryptoContext):
@@ -29,6 +33,11 @@ class Keys(CryptoContext):
     def __init__(self, keys: CryptoContext) -> None:
         vars(self).update(vars(keys))
         self._large: Large | None = None
+        self._next: Keys | None = None
+        """Those that come after these, once a packet asked for them."""
+        self.before: Keys | None = None
+        self._least, self._until = NONE_YET, math.inf
+        """Of the packets that these have opened the lowest number, and when those before are dropped."""
 
     def decrypt_packet(
         self, packet: bytes, encrypted_offset: int, expected_packet_number: int
@@ -43,14 +52,36 @@ class Keys(CryptoContext):
         header, truncated = hp.remove(packet, encrypted_offset)
         first = header[0]
         number = decode_packet_number(truncated, 8 * ((first & 3) + 1), expected_packet_number)
-        changed = not first & 0x80 and first >> 2 & 1 != self.key_phase
-        keys: Any = next_key_phase(self) if changed else self
-        content = packet[len(header) :]
+        keys, changed = self, False
+        if not first & 0x80 and first >> 2 & 1 != self.key_phase:
+            if self.before is not None and number < self._least:
+                keys = self.before
+            else:
+                keys, changed = self._following(), True
+        content, aead = packet[len(header) :], keys.aead
         if size <= LIBRARY_BYTES:
-            content = keys.aead.decrypt(content, header, number)
+            assert aead is not None
+            content = aead.decrypt(content, header, number)
         else:
-            content = (Large(keys) if changed else self._of_large()).opened(header, content, number)
+            content = keys._of_large().opened(header, content, number)
+        if changed:
+            self.keep(number)
+        elif self.before is not None and keys is self and number < self._least:
+            self._least = number
         return header, content, number, changed
+
+    def keep(self, least: int = NONE_YET) -> None:
+        """Open with these what comes late, as others take their place, which opened packet ``least`` if any."""
+        self.before, self._next = Keys(self), None
+        self._least, self._until = least, math.inf
+
+    def drop(self, now: float, wait_s: float) -> None:
+        """Drop those before, ``wait_s`` seconds after the other end was seen to have changed them."""
+        if self._least == NONE_YET:
+            return
+        self._until = min(self._until, now + wait_s)
+        if now >= self._until:
+            self.before = None
 
     def encrypt_packet(self, plain_header: bytes, plain_payload: bytes, packet_number: int) -> bytes:
         """As in aioquic."""
@@ -62,12 +93,37 @@ class Keys(CryptoContext):
         sealed = self._of_large().sealed(plain_header, plain_payload, packet_number)
         return hp.apply(plain_header, sealed[:SAMPLED])[: len(plain_header)] + sealed
 
+    def _following(self) -> Keys:
+        found = self._next
+        if found is None:
+            found = self._next = Keys(next_key_phase(self))
+        return found
+
     def _of_large(self) -> Large:
         found = self._large
         # Aioquic puts others in the place of its own when they change.
         if found is None or found.secret is not self.secret:
             found = self._large = Large(self)
         return found
+
+
+class Pair(CryptoPair):
+    """The keys of ordinary packets, made of those of aioquic."""
+
+    send: Keys
+    recv: Keys
+
+    def __init__(self, pair: CryptoPair) -> None:
+        vars(self).update(vars(pair))
+        self.since: int | None = None
+        """Number of the first packet that these sealed."""
+
+    def _update_key(self, trigger: str) -> None:
+        # The other end goes on with those before until it hears of it. Where it began, its packet has them kept.
+        if trigger == "local_update":
+            self.recv.keep()
+        super()._update_key(trigger)
+        self.since = None
 
 
 class Large:

@@ -91,7 +91,11 @@ class Sending(Carrying, ABC):
         if self._leaving:
             for stream in list(self._leaving.values()):
                 self._discard(stream)
-        if not self._handshake_confirmed or self._state is not CONNECTED or self._is_unusual():
+        if not self._handshake_confirmed or self._state is not CONNECTED:
+            return super().datagrams_to_send(now)
+        if self._ordinary()[1].recv.before is not None:
+            self._drop_keys(now)
+        if self._is_unusual():
             return super().datagrams_to_send(now)
         return self._written(now)
 
