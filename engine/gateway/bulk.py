@@ -53,8 +53,10 @@ class Bulk(Screening):
         """Of each table of which rows wait or are under way: how many rows, and what it is held for."""
         self._expanded = 0
         """What they are held for together."""
+        self._awaited = 0
+        """Bytes of the message behind them that are held, or will be."""
         self._crowded = False
-        """The next table has to wait until there is room for it."""
+        """The next message, or its table, has to wait until there is room for it."""
         key, shape = keyed(head, identity), f"{head.path} {kind} {self._answer_type} {self.form} {self.tiers}"
         self._recording = None if key is None else Recording(answers, key, shape)
         self._held = bytearray()
@@ -92,7 +94,7 @@ class Bulk(Screening):
                 self._reader.feed(content)
                 self._pump(now)
                 self._reader.coming()
-                self.keep(self._reader.needed_bytes)
+                self._await(self._reader)
             else:
                 self._held += content
                 self._lines()
@@ -182,8 +184,19 @@ class Bulk(Screening):
             self._fail(problem, now)
 
     def hold(self, size: int) -> None:
-        """As in `Screening`; tables of which rows wait or are under way count as long."""
-        super().hold(max(size, self._expanded))
+        """As in `Screening`; tables of which rows wait or are under way count as long, and the message behind them."""
+        super().hold(max(size, self._expanded + self._awaited))
+
+    def _await(self, reader: ipc.Reader) -> None:
+        """Hold what the next message takes; where tables take its room, the rest of it waits until they are judged."""
+        before, self._awaited = self._awaited, reader.needed_bytes
+        try:
+            self.keep(self._awaited)
+        except Problem:
+            self._awaited = before
+            if not self._tables:
+                raise
+            self._crowded = True
 
     def _fill(self, now: float) -> None:
         """Have as many pieces of what came in Arrow wait as are screened at a time, and no more of it expanded."""
@@ -202,8 +215,10 @@ class Bulk(Screening):
         if coming is None:
             if self._over:
                 reader.end()
-                self._kept = 0
+                self._kept = self._awaited = 0
                 self.hold(0)
+            else:
+                self._await(reader)
             return False
         limits = self.desk.limits
         if not self._admitted:
@@ -221,6 +236,8 @@ class Bulk(Screening):
         table = self._owned(reader.batch(), first)
         self._expanded += coming.expanded
         self._tables.append([coming.rows, coming.expanded])
+        self._awaited = 0
+        self._await(reader)
         self._parts = portions(table, limits)
         return True
 

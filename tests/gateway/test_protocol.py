@@ -7,6 +7,7 @@ import dataclasses
 import gc
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -382,6 +383,85 @@ def test_a_table_for_which_there_is_no_room_waits_until_those_before_it_are_judg
     exchange.end(desk.now)
     desk.run()
     assert pa.ipc.open_stream(taken(exchange)).read_all().column("status").to_pylist() == ["ok"] * 32
+    assert desk.service.bodies.held == 0
+
+
+def followed(size: int) -> tuple[bytes, int]:
+    """An Arrow stream of a message of few bytes that becomes 400,000, and of one of about ``size`` bytes behind it;
+    where that begins."""
+    text = Random(3).randbytes(size // 2).hex()
+    batches = [pa.record_batch({"text": ["a" * 100_000] * 4}), pa.record_batch({"text": [text]})]
+    first = len(ipc(pa.Table.from_batches(batches[:1]), compression="zstd")) - 8
+    return ipc(pa.Table.from_batches(batches), compression="zstd"), first
+
+
+def test_a_message_that_is_coming_counts_beside_the_tables_that_wait_to_be_judged() -> None:
+    content, first = followed(600_000)
+    desk = Desk()
+    exchange = desk.open("/v1/screen/batch", ARROW)
+    exchange.receive(content[: first + 1000], desk.now)
+    assert len(content) - first > 300_000
+    assert desk.service.bodies.held > 400_000 + len(content) - first - 70_000
+    desk.run()
+    # The table was judged; as much as the larger of both stays its own.
+    assert desk.service.bodies.held < 400_000
+    exchange.receive(content[first + 1000 :], desk.now)
+    exchange.end(desk.now)
+    desk.run()
+    assert pa.ipc.open_stream(taken(exchange)).read_all().column("status").to_pylist() == ["ok"] * 5
+    assert desk.service.bodies.held == 0
+
+
+def test_a_message_for_which_tables_leave_no_room_comes_once_they_are_judged() -> None:
+    content, first = followed(500_000)
+    desk = Desk(limits=Limits(max_held_bytes=1_000_000))
+    exchange = desk.open("/v1/screen/batch", ARROW)
+    exchange.receive(content[: first + 1000], desk.now)
+    assert not exchange.wants_data
+    assert desk.service.bodies.held <= 500_000
+    desk.run()
+    assert exchange.wants_data
+    exchange.receive(content[first + 1000 :], desk.now)
+    exchange.end(desk.now)
+    desk.run()
+    assert (exchange.ended, exchange.broken) == (True, False)
+    assert pa.ipc.open_stream(taken(exchange)).read_all().column("status").to_pylist() == ["ok"] * 5
+    assert desk.service.bodies.held == 0
+
+
+@pytest.mark.parametrize("seed", range(160, 180))
+def test_streams_of_any_messages_that_share_little_room_all_end_and_leave_nothing_held(seed: int) -> None:
+    rng = Random(seed)
+    most = rng.choice((300_000, 600_000, 2_000_000))
+    desk = Desk(limits=Limits(max_held_bytes=most))
+    streams: list[tuple[Any, bytearray, int, list[bytes]]] = []
+    for _ in range(rng.randint(1, 3)):
+        texts = [
+            ["a" * rng.randint(10, most // 16)] * rng.randint(1, 4)
+            if rng.random() < 0.5
+            else [rng.randbytes(rng.randint(10, most // 8)).hex()]
+            for _ in range(rng.randint(1, 6))
+        ]
+        table = pa.Table.from_batches([pa.record_batch({"text": some}) for some in texts])
+        content = bytearray(ipc(table, compression=rng.choice((None, "zstd"))))
+        streams.append((desk.open("/v1/screen/batch", ARROW), content, table.num_rows, []))
+    for _ in range(2_000):
+        for exchange, content, _, out in streams:
+            if content and exchange.wants_data and not exchange.ended:
+                size = rng.randint(1, 60_000)
+                exchange.receive(bytes(content[:size]), desk.now)
+                del content[:size]
+                if not content:
+                    exchange.end(desk.now)
+            out.append(taken(exchange))
+            exchange.sent(desk.now)
+        if rng.random() < 0.3:
+            desk.step()
+    for exchange, _, rows, out in streams:
+        assert exchange.ended
+        assert (
+            exchange.broken or exchange.status == 429 or pa.ipc.open_stream(b"".join(out)).read_all().num_rows == rows
+        )
     assert desk.service.bodies.held == 0
 
 
