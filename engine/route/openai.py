@@ -25,6 +25,7 @@ from aimds.route.tiers import Tier
 MOST_BYTES = 16 << 20
 """A longer answer is refused."""
 MOST_WAIT_S = 86_400.0
+"""Who asks to be left alone for longer, in Retry-After or in the body of a refusal, is taken to have said this."""
 
 
 class OpenAi:

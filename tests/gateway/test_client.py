@@ -293,6 +293,14 @@ def test_a_time_that_is_none_is_not_waited(told: Any) -> None:
     assert client.waits[0] < 0.1
 
 
+@pytest.mark.parametrize("refused", [(429, {"retry_after_s": 1e12}), (429, {}, {"retry-after": "9" * 12})])
+def test_who_is_told_to_wait_for_ages_is_told_a_day_wherever_that_is_said(refused: Any) -> None:
+    client = Scripted([refused])
+    with pytest.raises(ServerError, match="tried again in 86400 s") as caught:
+        asyncio.run(client.screen("a"))
+    assert caught.value.retry_after_s == 86_400.0
+
+
 def test_a_longest_wait_that_is_none_is_named() -> None:
     with pytest.raises(ConfigError, match="longest_wait_s"):
         AsyncClient("https://x", longest_wait_s=-1.0)
@@ -434,8 +442,13 @@ def test_an_answer_that_comes_too_late_over_tcp_is_not_taken_for_that_of_the_nex
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b'{"retry_after_s": ' + b"1" * 400 + b"}", b"[" * 200_000, b'{"retry_after_s": -1}', b'{"retry_after_s": true}'],
+    ("content", "wait_s"),
+    [
+        (b'{"retry_after_s": ' + b"1" * 400 + b"}", 86_400.0),
+        (b"[" * 200_000, None),
+        (b'{"retry_after_s": -1}', None),
+        (b'{"retry_after_s": true}', None),
+    ],
 )
-def test_no_answer_of_a_server_is_more_than_an_error_of_its(content: bytes) -> None:
-    assert refusal(Answer(429, {}, content), 0.0).retry_after_s is None
+def test_no_answer_of_a_server_is_more_than_an_error_of_its(content: bytes, wait_s: float | None) -> None:
+    assert refusal(Answer(429, {}, content), 0.0).retry_after_s == wait_s

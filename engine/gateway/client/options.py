@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from aimds.errors import AimdsError, ConfigError, DataError
 from aimds.gateway.packets.probing import LEAST, MOST
-from aimds.route.openai import retry_after
+from aimds.route.openai import MOST_WAIT_S, retry_after
 
-LONGEST_TOLD_S = 1e9
-"""Who is told to wait longer was told nothing."""
 IDENTITY = "give --token or AIMDS_TOKEN, or --certificate and --key (in Python token=, or certificate= and key=)"
 
 
@@ -137,6 +136,6 @@ def refusal(answer: Answer, now: float) -> ServerError:
     problem = found if isinstance(found, dict) else {}
     # The gateway says it to the millisecond, and in whole seconds as whatever stands before it does.
     told = problem.get("retry_after_s")
-    if isinstance(told, bool) or not isinstance(told, (int, float)) or not 0 <= told <= LONGEST_TOLD_S:
+    if isinstance(told, bool) or not isinstance(told, (int, float)) or not 0 <= told < math.inf:
         told = retry_after(answer.headers.get("retry-after"), now)
-    return ServerError(answer.status, problem, told)
+    return ServerError(answer.status, problem, None if told is None else min(told, MOST_WAIT_S))
