@@ -183,6 +183,7 @@ class Campaigns:
             likeness=[[round(float(value), 4) for value in row] for row in alike],
             timeline=_timeline(counted),
             skipped=history.skipped,
+            notes=history.notes,
         )
 
 

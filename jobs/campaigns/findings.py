@@ -76,7 +76,8 @@ class Findings:
     """All figures. ``families`` are the first of ``n_families``, most rows first; ``likeness[i][j]`` that of their
     medoids.
 
-    ``texts`` different ones were compared; ``left_out`` candidates have a text beyond the bound on how many are.
+    ``texts`` different ones were compared; ``left_out`` candidates have a text beyond the bound on how many are;
+    ``notes`` say which files of the inputs were left out for their kind.
     """
 
     files: int
@@ -95,6 +96,7 @@ class Findings:
     likeness: list[list[float]] = field(repr=False)
     timeline: Timeline | None
     skipped: list[Skip]
+    notes: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON types only; times in ISO 8601."""

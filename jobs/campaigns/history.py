@@ -17,7 +17,7 @@ from aimds.jobs.report.verdict_files import REQUIRED
 from aimds.jobs.scan import Columns, Factory, Progress, Scan, ScanConfig, Skip
 from aimds.jobs.scan.columns import resolve
 from aimds.jobs.scan.convert import carried, plain, to_requests
-from aimds.jobs.scan.inputs import Source, discover
+from aimds.jobs.scan.inputs import Source, discover, left_out
 from aimds.jobs.scan.reading import Chunk, ReadError, Slice, gather, open_table
 from aimds.schema import ACTIONS
 from aimds.verdicts import named_by_session
@@ -75,10 +75,11 @@ class History:
         self.skipped: list[Skip] = []
         self._verdicts: list[tuple[Source, Columns]] = []
         raw: list[str] = []
-        others = 0
-        for source in discover(config.inputs, config.output / VERDICTS):
+        written = 0
+        others: dict[str, list[str]] = {}
+        for source in discover(config.inputs, config.output / VERDICTS, others=others):
             if not source.uri and os.path.realpath(source.path).startswith(own):
-                others += 1
+                written += 1
                 continue
             try:
                 schema = open_table(source).schema
@@ -90,7 +91,13 @@ class History:
                 self._verdicts.append((source, config.columns))
             else:
                 raw.append(source.label if source.uri else source.path)
-        if not (others or self._verdicts or self.skipped):
+        self.notes: list[str] = []
+        """What to know of the inputs beside what was skipped."""
+        for folder, names in others.items():
+            if left := [one for one in names if not os.path.realpath(os.path.join(folder, one)).startswith(own)]:
+                self.notes.append(left_out(folder, left))
+        self._as_given = not (written or self._verdicts or self.skipped)
+        if self._as_given:
             raw = list(config.inputs)
         carry = tuple(name for name in (user,) if name is not None)
         self._scan = replace(config, inputs=tuple(raw), output=config.output / VERDICTS, carry=carry, with_text=True)
@@ -115,11 +122,14 @@ class History:
         return self._scan.inputs
 
     def screen(self, factory: Factory, progress: Progress) -> None:
-        """Screen the raw logs into a folder of their own; what is done there already is not done again.
+        """Screen the raw logs into a folder of their own; what is done there already is not done again. The `notes` are
+        told, by the scan itself where it looks into the same folders.
 
         Raises:
             DataError, SchemaError, ConfigError: as `Scan.run`.
         """
+        for note in () if self._as_given else self.notes:
+            progress.note(note)
         if self._scan.inputs:
             summary = Scan(self._scan, factory).run(progress)
             self.skipped += summary.skipped

@@ -63,6 +63,28 @@ def test_skipped_input_gives_exit_code_1_and_is_named(history: Path, tmp_path: P
     assert "broken.parquet" in (tmp_path / "out" / "campaigns.html").read_text()
 
 
+@pytest.mark.parametrize("kinds", [("a.parquet",), ("a.parquet", "b.jsonl"), ("b.jsonl",)])
+def test_files_of_other_kinds_in_a_folder_are_counted_and_some_are_named(
+    history: Path, tmp_path: Path, kinds: tuple[str, ...]
+) -> None:
+    logs, out = history.parent, history.parent / "out"
+    (logs / "b.jsonl").write_text('{"text": "hello there"}\n')
+    for name in {"a.parquet", "b.jsonl"} - set(kinds):
+        (logs / name).unlink()
+    (logs / "t.tsv").write_text("")
+    (logs / "a.json").write_text("{}")
+    note = f"2 files in {logs} are of other kinds and were left out: a.json, t.tsv (read are .parq"
+    result = run(logs, "-o", out, "--profile", "fast", "--json")
+    assert result.exit_code == 0
+    assert result.stderr.count(note) == 1
+    (told,) = json.loads(result.stdout)["notes"]
+    assert told.startswith(note)
+    # What it wrote itself is no input of another kind.
+    (again,) = json.loads(run(logs, "-o", out, "--profile", "fast", "--json", "-q").stdout)["notes"]
+    assert again == told
+    assert json.loads(run(logs / kinds[0], "-o", out, "--profile", "fast", "--json", "-q").stdout)["notes"] == []
+
+
 def test_a_history_none_of_which_can_be_read_is_not_said_to_hold_nothing(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"none")
     result = run(tmp_path / "broken.parquet", "-o", tmp_path / "out", "-q")
