@@ -13,7 +13,7 @@ import numpy.typing as npt
 from numba import types
 
 from aimds.kernels import ragged
-from aimds.kernels.cpu.jit import I16, I32, I64, U8, compiled, reads, writes
+from aimds.kernels.cpu.jit import F32, I16, I32, I64, U8, compiled, inlined, reads, writes
 from aimds.kernels.cpu.scratch import scratch
 from aimds.kernels.registry import register
 
@@ -122,6 +122,21 @@ def subsequence_dtw(tokens: Ints, offsets: npt.NDArray[np.int64], cost: Costs, *
     return distance, end
 
 
+@inlined
+def _token(costs, above, length, behind):  # type: ignore[no-untyped-def]
+    # One token of a pair, with ``behind`` others behind it: D[i, length - 1], and where its path starts. Of D[i - 1, j]
+    # stands in ``above`` int64 (L,), afterwards of D[i, j], the cost and in the low bits how far the path's start lies
+    # from the last token: so the least of these numbers is the cheapest path, and of these the one that starts latest.
+    corner = left = behind
+    for j in range(length):
+        up = above[j]
+        least = min(min(corner, up), left)
+        corner = up
+        left = least + (np.int64(costs[j]) << 32)
+        above[j] = left
+    return left
+
+
 @compiled(
     types.void(
         *(reads(I32), reads(I64), reads(U8, 3), reads(I32), reads(I32), reads(I32), I64, I64),
@@ -137,12 +152,11 @@ def _pairs(
     patterns: Any,  # int32 (C,)
     first: Any,
     last: Any,
-    above: Any,  # int64 (L,): D[i - 1, j], and in the low bits how far the path's start lies from the last token
+    above: Any,  # int64 (L,)
     distance: Any,  # int32 (C,)
     start: Any,  # int32 (C,)
     end: Any,  # int32 (C,)
 ) -> None:
-    # One number holds both keys, so that the least is the cheapest path and of these the one that starts latest.
     columns = cost.shape[2]
     for pair in range(first, last):
         begin, stop = offsets[rows[pair]], offsets[rows[pair] + 1]
@@ -154,13 +168,7 @@ def _pairs(
             above[j] = np.int64(1) << 62
         for i in range(begin, stop):
             costs = cost[tokens[i], pattern, columns - length :]
-            corner = left = stop - 1 - i
-            for j in range(length):
-                up = above[j]
-                least = min(min(corner, up), left)
-                corner = up
-                left = least + (np.int64(costs[j]) << 32)
-                above[j] = left
+            left = _token(costs, above, length, stop - 1 - i)
             if left >> 32 < best >> 32:
                 best = left
                 where = i
@@ -200,3 +208,55 @@ def subsequence_dtw_pairs(
 
     ragged.each(part, cells, threads)
     return distance, start, end
+
+
+@compiled(
+    types.void(
+        *(reads(I32), reads(I64), reads(I32, 2), reads(U8), reads(I32, 2), reads(I64, 2), reads(I32), reads(I64)),
+        *(I64, I64, I64, writes(F32), writes(I32, 2)),
+    )
+)
+def aligned(
+    tokens: Any,  # int32 (T,)
+    offsets: Any,  # int64 (W+1,)
+    chosen: Any,  # int32 (2, C): window and pattern of each pair, in order of their blocks
+    cost: Any,  # uint8 (S,): the tables (V, M, L) of all blocks of ``members`` patterns, one behind the other
+    local: Any,  # int32 (K, R): the row in the table of each block of a token
+    shapes: Any,  # int64 (K, 3): where the table of a block begins, its M and its L
+    lengths: Any,  # int32 (P,)
+    total: Any,  # int64 (P,): what a distance is divided by
+    members: Any,
+    first: Any,
+    last: Any,
+    distance: Any,  # float32 (C,)
+    places: Any,  # int32 (2, C): start and end
+) -> None:
+    """As `subsequence_dtw_pairs` for the pairs from ``first`` to ``last``, with the costs read where they stand and
+    ``distance`` normalised: Müller 2007, doi:10.1007/978-3-540-74048-3, section 4.4."""
+    most = 0
+    for k in range(first, last):
+        most = max(most, offsets[chosen[0, k] + 1] - offsets[chosen[0, k]])
+    above, rows = np.empty(shapes[:, 2].max(), np.int64), np.empty(most, np.int64)
+    window = number = np.int64(-1)
+    size = np.int64(0)
+    for k in range(first, last):
+        pattern = np.int64(chosen[1, k])
+        begin, held, wide = shapes[pattern // members]
+        if pattern // members != number or chosen[0, k] != window:
+            number, window = pattern // members, np.int64(chosen[0, k])
+            size = offsets[window + 1] - offsets[window]
+            for i in range(size):
+                rows[i] = begin + local[number, tokens[offsets[window] + i]] * held * wide
+        length = np.int64(lengths[pattern])
+        best, where = np.int64(NO_MATCH) << 32, np.int64(-1)
+        for j in range(length):
+            above[j] = np.int64(1) << 62
+        for i in range(size):
+            at = rows[i] + (pattern % members + 1) * wide - length
+            costs = cost[at : at + length]
+            left = _token(costs, above, length, size - 1 - i)
+            if left >> 32 < best >> 32:
+                best, where = left, np.int64(i)
+        distance[k] = (best >> 32) / total[pattern]
+        places[0, k] = size - 1 - (best & 0xFFFFFFFF) if where >= 0 else -1
+        places[1, k] = where

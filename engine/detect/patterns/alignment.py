@@ -14,14 +14,13 @@ from numba import njit
 from aimds import kernels
 from aimds.detect.patterns.tables import MEMBERS, Tables
 from aimds.kernels import ragged
+from aimds.kernels.cpu.subsequence_dtw import aligned
 from aimds.kernels.placement import Place
 
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 
-NO_MATCH = 1 << 20
-"""Distance of every pattern from a window without tokens, before it is normalised."""
 PAIR_BYTES = 40
 """Memory on a GPU for a token, or for a pair with its result."""
 
@@ -82,7 +81,7 @@ def on_host(tables: Tables, total: Offsets, survey: Survey, threads: int) -> Ali
     table = tables.cost, tables.local, tables.shapes, tables.lengths, total
 
     def part(first: int, last: int) -> None:
-        _aligned(survey.tokens, survey.offsets, chosen, *table, MEMBERS, NO_MATCH, first, last, distance, places)
+        aligned(survey.tokens, survey.offsets, chosen, *table, MEMBERS, first, last, distance, places)
 
     ragged.each(part, cells, threads)
     return Alignment(chosen[0], chosen[1], distance, places[0], places[1])
@@ -105,49 +104,6 @@ def _by_block(windows, patterns, offsets, lengths, members, blocks, chosen, cell
     for k in range(len(windows)):
         window = chosen[0, k]
         cells[k + 1] = cells[k] + (offsets[window + 1] - offsets[window]) * lengths[chosen[1, k]]
-
-
-@njit(cache=True, nogil=True)
-def _aligned(  # type: ignore[no-untyped-def]
-    tokens, offsets, chosen, cost, local, shapes, lengths, total, members, no_match, first, last, distance, places,
-):  # fmt: skip
-    # Fills ``distance`` float32 (C,), normalised, and ``places`` int32 (2, C), start and end, of the pairs from
-    # ``first`` to ``last``, as `kernels.subsequence_dtw_pairs` gives them: Müller 2007, doi:10.1007/978-3-540-74048-3,
-    # section 4.4. In one number stand the cost and, in the low bits, how far the path's start lies from the last token,
-    # so that the least is the cheapest path and of these the one that starts latest.
-    most = 0
-    for k in range(first, last):
-        most = max(most, offsets[chosen[0, k] + 1] - offsets[chosen[0, k]])
-    above, rows = np.empty(shapes[:, 2].max(), np.int64), np.empty(most, np.int64)
-    window = number = np.int64(-1)
-    size = np.int64(0)
-    for k in range(first, last):
-        pattern = np.int64(chosen[1, k])
-        begin, held, wide = shapes[pattern // members]
-        if pattern // members != number or chosen[0, k] != window:
-            number, window = pattern // members, np.int64(chosen[0, k])
-            size = offsets[window + 1] - offsets[window]
-            for i in range(size):
-                rows[i] = begin + local[number, tokens[offsets[window] + i]] * held * wide
-        length = np.int64(lengths[pattern])
-        best, where = np.int64(no_match) << 32, np.int64(-1)
-        for j in range(length):
-            above[j] = np.int64(1) << 62
-        for i in range(size):
-            at = rows[i] + (pattern % members + 1) * wide - length
-            costs = cost[at : at + length]
-            corner = left = size - 1 - i
-            for j in range(length):
-                up = above[j]
-                least = min(min(corner, up), left)
-                corner = up
-                left = least + (np.int64(costs[j]) << 32)
-                above[j] = left
-            if left >> 32 < best >> 32:
-                best, where = left, np.int64(i)
-        distance[k] = (best >> 32) / total[pattern]
-        places[0, k] = size - 1 - (best & 0xFFFFFFFF) if where >= 0 else -1
-        places[1, k] = where
 
 
 def on_device(tables: Tables, total: Offsets, survey: Survey, place: Place) -> Iterator[Alignment]:
