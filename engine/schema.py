@@ -290,9 +290,15 @@ def requests(table: pa.RecordBatch | pa.Table, *, first_row: int = 0) -> pa.Reco
     return pa.RecordBatch.from_arrays(arrays, schema=REQUESTS)
 
 
+_MANY = 256
+"""Rows from which on Arrow writes their numbers sooner than Python does."""
+
+
 def _missing(name: str, n: int, first_row: int) -> pa.Array:
     if name == "request_id":
-        return packed([b"%d" % row for row in range(first_row, first_row + n)], pa.string())
+        if n < _MANY:
+            return packed([b"%d" % row for row in range(first_row, first_row + n)], pa.string())
+        return pa.array(np.arange(first_row, first_row + n)).cast(pa.string())
     return enum(CHANNELS, np.zeros(n, np.int8)) if name == "channel" else empty(name, n)
 
 

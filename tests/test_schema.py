@@ -19,6 +19,13 @@ def test_a_text_column_alone_is_enough() -> None:
     assert batch.column("channel").to_pylist() == ["user", "user"]
 
 
+@pytest.mark.parametrize("rows", [1, 255, 256, 1000])
+def test_rows_without_ids_are_numbered_however_many_there_are(rows: int) -> None:
+    found = requests(pa.table({"text": ["a"] * rows}), first_row=98).column("request_id")
+    assert found.type == pa.string()
+    assert found.to_pylist() == [str(98 + i) for i in range(rows)]
+
+
 def test_a_missing_text_column_lists_the_columns_there_are() -> None:
     with pytest.raises(SchemaError, match="column 'text': missing; the columns are prompt, id"):
         requests(pa.table({"prompt": ["a"], "id": [1]}))

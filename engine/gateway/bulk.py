@@ -259,7 +259,7 @@ class Bulk(Screening):
             for name in tenants.drop_null().unique().to_pylist():
                 self.identity.tenant_of(name)
             index = batch.schema.get_field_index("tenant")
-            own = pa.array([self.identity.tenant] * batch.num_rows, pa.string())
+            own = pa.repeat(self.identity.tenant, batch.num_rows)
             batch = batch.set_column(index, batch.schema.field(index), own)
         return batch
 

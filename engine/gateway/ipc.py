@@ -97,7 +97,7 @@ class Reader:
         """
         while self._next is None and not self.ended and (framed := self._frame()) is not None:
             metadata, body, whole = framed
-            told = _guarded(self._message, metadata, memoryview(body), whole)
+            told = _guarded(self._message, metadata, body, whole)
             if told is not None:
                 self._next = told, whole
         if self.ended and self._held:
@@ -128,7 +128,7 @@ class Reader:
             # The format lets it be left out; then nobody could tell a whole stream from one that lost its last rows.
             raise Problem("malformed", "the Arrow stream is cut off: its end-of-stream marker is missing")
 
-    def _frame(self) -> tuple[bytes, bytes, bytes] | None:
+    def _frame(self) -> tuple[bytes, memoryview, bytes] | None:
         held = self._held
         if len(held) < self._needed:
             return None
@@ -152,9 +152,10 @@ class Reader:
             self._needed = end
             return None
         self._needed = 8
-        whole = bytes(held[:end])
+        with memoryview(held) as view, view[:end] as first:
+            whole = bytes(first)
         del held[:end]
-        return metadata, whole[8 + size :], whole
+        return metadata, memoryview(whole)[8 + size :], whole
 
     def _message(self, metadata: bytes, body: memoryview, whole: bytes) -> Coming | None:
         told = summary(metadata)

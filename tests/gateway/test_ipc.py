@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import tracemalloc
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -229,6 +230,19 @@ def test_nothing_is_decompressed_before_it_is_asked_for() -> None:
     assert (batch.num_rows, batch.nbytes > 8 << 20) == (8, True)
     assert reader.coming() is None
     reader.end()
+
+
+def test_a_message_that_has_come_is_copied_once_until_it_is_asked_for() -> None:
+    content = ipc(pa.table({"text": ["a" * (1 << 20)] * 8}))
+    reader = Reader()
+    tracemalloc.start()
+    try:
+        reader.feed(content)
+        assert reader.coming() is not None
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.5 * len(content)
 
 
 def test_a_long_word_among_empty_ones_is_not_repeated_for_each_row() -> None:
