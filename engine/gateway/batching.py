@@ -260,6 +260,9 @@ class Batcher:
         return len(self._tenants)
 
     def _load(self, job: Job, tenant: _Tenant | None, weight: float, now: float, longest_s: float) -> Load:
+        if not self.queued_rows and not self.running:
+            # Whoever waited before, nobody does now.
+            return Load(0.0, job.work, 1.0, 0.0, self.config.slots)
         # Others that keep coming overtake a tenant with a long queue, so it is held to its share of the slots, whoever
         # waits at the moment.
         share = weight / max(self._weight if tenant else self._weight + weight, self._contention)

@@ -234,6 +234,16 @@ def test_an_idle_server_tries_whatever_it_expects() -> None:
     assert batcher.poll(0.0) is not None
 
 
+def test_an_idle_server_tries_and_learns_although_several_tenants_waited_before() -> None:
+    batcher = Batcher()
+    run(batcher, [(0.0, job(90.0, f"t{number % 4}")) for number in range(4000)])
+    for _ in range(50):
+        batcher.time.observe(1000, 1.0)
+    later = [(9.0 + at, Job("t0", 1, 200, 9.25 + at)) for at, _ in poisson(0.5 * CAPACITY, 3.0, 7, 0.0)]
+    out = run(batcher, later)
+    assert out.in_time() >= 0.9 * len(later)
+
+
 def test_a_deadline_that_has_passed_is_refused_and_said() -> None:
     with pytest.raises(Problem) as caught:
         Batcher().submit(job(1.0), 1.0)
