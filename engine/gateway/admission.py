@@ -94,7 +94,7 @@ def admit(load: Load, time: BatchTime, slack_s: float, longest_s: float) -> None
         Problem: ``overloaded``; or ``deadline-exceeded`` when no time is left at all.
     """
     if slack_s <= 0:
-        raise Problem("deadline-exceeded", "the deadline passed before the request came")
+        raise Problem("deadline-exceeded", "the deadline passed before the request was read")
     if not load.ahead_work and not load.running_s:
         # An idle server always tries: an estimate that is too high is corrected by nothing else.
         return

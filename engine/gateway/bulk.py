@@ -223,7 +223,8 @@ class Bulk(Screening):
         limits = self.desk.limits
         if not self._admitted:
             size = min(coming.expanded, limits.piece_bytes)
-            self.desk.expect(self.identity, min(coming.rows, limits.piece_rows), size, now + self.slack_s, now)
+            due = self.due(self.slack_s, now)
+            self.desk.expect(self.identity, min(coming.rows, limits.piece_rows), size, due, now)
         try:
             self.keep(max(coming.size, coming.expanded))
             self.hold(max(self._kept, coming.expanded + self._expanded))
@@ -336,7 +337,7 @@ class Bulk(Screening):
                 self.desk.charge(self.identity, piece.count, now, admitted=piece.admitted)
                 slot.found = self._unreadable(piece)
             else:
-                slot.job = self.desk.place(piece, now + self.slack_s, self.urgency, now)
+                slot.job = self.desk.place(piece, self.due(self.slack_s, now), self.urgency, now)
         except Problem as problem:
             # Once verdicts are on their way, an end would look like that of the answer.
             if not self._admitted and not self.status:

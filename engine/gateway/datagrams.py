@@ -9,6 +9,7 @@ import asyncio
 import socket
 import struct
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -17,14 +18,16 @@ from aimds.gateway.packets.probing import LEAST
 
 Address = Any
 UDP_SEGMENT, UDP_GRO, SOL_UDP = 103, 104, 17
+TIMESTAMP = 35
+"""Linux: socket(7), SO_TIMESTAMPNS, and the type of what it adds: when a datagram came, as a timespec since 1970."""
 MTU_DISCOVER = {socket.IPPROTO_IP: 10, socket.IPPROTO_IPV6: 23}
 PROBE = 3
 """Linux: ip(7) and ipv6(7), IP_MTU_DISCOVER and IPV6_MTU_DISCOVER with IP_PMTUDISC_PROBE."""
+TIMESPEC = struct.Struct("ll")
 BUFFER_BYTES = 4 << 20
 MOST_SEGMENTS = 64
 MOST_BYTES = 65_000
 READS = 16
-"""Reads in a row before other work gets its turn."""
 MOST_QUEUED = 4096
 """Sends that wait for a full socket; beyond, datagrams are dropped as on a full network, and QUIC sends them again."""
 
@@ -64,11 +67,18 @@ class Datagrams:
         sock: bound, not blocking; closed by `close`.
         received: called with (datagram, address) pairs.
         offload: False does without GSO and GRO.
+        reads: in a row before other work gets its turn; 0 leaves what comes in the socket.
     """
 
     def __init__(
-        self, sock: socket.socket, received: Callable[[list[tuple[bytes, Address]]], None], *, offload: bool = True
+        self,
+        sock: socket.socket,
+        received: Callable[[list[tuple[bytes, Address]]], None],
+        *,
+        offload: bool = True,
+        reads: int = READS,
     ) -> None:
+        self.reads = reads
         self._socket, self._received = sock, received
         self._loop = asyncio.get_running_loop()
         self._out: list[tuple[bytes, Address]] = []
@@ -81,6 +91,10 @@ class Datagrams:
             except OSError:
                 self.segments = False
         self.dropped = 0
+        self.waited_s = 0.0
+        """How long the first datagram of this wake-up lay in the socket; 0 where the kernel does not say."""
+        if sys.platform == "linux":
+            sock.setsockopt(socket.SOL_SOCKET, TIMESTAMP, 1)
         self._loop.add_reader(sock.fileno(), self._read)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -166,7 +180,8 @@ class Datagrams:
 
     def _read(self) -> None:
         found: list[tuple[bytes, Address]] = []
-        for _ in range(READS):
+        stamp = 0.0
+        for _ in range(self.reads):
             try:
                 content, notes, _, address = self._socket.recvmsg(65_536, 64)
             except BlockingIOError:
@@ -178,9 +193,14 @@ class Datagrams:
             for level, kind, value in notes:
                 if level == SOL_UDP and kind == UDP_GRO and len(value) >= 4:
                     size = struct.unpack_from("i", value)[0]
+                elif not stamp and level == socket.SOL_SOCKET and kind == TIMESTAMP and len(value) >= TIMESPEC.size:
+                    seconds, nanoseconds = TIMESPEC.unpack_from(value)
+                    stamp = seconds + nanoseconds / 1e9
             if 0 < size < len(content):
                 found += [(content[at : at + size], address) for at in range(0, len(content), size)]
             else:
                 found.append((content, address))
         if found:
+            # The clock may be set meanwhile.
+            self.waited_s = max(0.0, time.time() - stamp) if stamp else 0.0
             self._received(found)

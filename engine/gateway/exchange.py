@@ -51,6 +51,8 @@ class Exchange:
         self.broken = False
         """It had begun and breaks off: the transport is to end it so that nobody takes it for whole."""
         self.unsent = 0
+        self.waited_s = 0.0
+        """How long ago what is handed on now came to this machine."""
         self.has_share: Callable[[], bool] = _always
         """Whether its transport holds so little of all answers that more of this one may wait."""
         self.on_close: Callable[[Exchange], None] | None = None

@@ -189,7 +189,7 @@ class Lines(Screening):
             apart=True,
             tiers=self.tiers,
         )
-        group.job = self.desk.place(piece, now + slack, urgency, now, trial=trial)
+        group.job = self.desk.place(piece, self.due(slack, now), urgency, now, trial=trial)
         self.jobs.add(group.job)
         self._waiting += len(group.rows)
 

@@ -107,7 +107,7 @@ class Response(Screening):
             self.refuse(problem)
 
         piece = Piece(self.route, self.identity, OBJECTS, done, failed, rows=[one])
-        self.jobs.add(self.desk.place(piece, now + self.slack_s, self.urgency, now))
+        self.jobs.add(self.desk.place(piece, self.due(self.slack_s, now), self.urgency, now))
 
     def _judged(self, window: Window, verdict: dict[str, Any], now: float) -> None:
         if not self.status:

@@ -104,6 +104,10 @@ class Screening(Exchange):
         """The last line of an answer that breaks off: it belongs to no row."""
         return rows.encoded(_told(problem)) + b"\n"
 
+    def due(self, slack_s: float, now: float) -> float:
+        """When what came just now is due, ``slack_s`` after it came: what it waited to be read is gone of that."""
+        return now - self.waited_s + slack_s
+
     def own(self, one: Row, index: int) -> Row:
         """``one`` with its tenant and id.
 

@@ -65,7 +65,7 @@ class One(Screening):
             piece = Piece(self.route, self.identity, self.form, self._done, self._failed, rows=found, tiers=self.tiers)
             urgency = self.urgency if found[0].urgency is None else found[0].urgency
             slack = self.slack_s if found[0].deadline_ms is None else min(self.slack_s, found[0].deadline_ms / 1e3)
-            self.jobs.add(self.desk.place(piece, now + slack, urgency, now))
+            self.jobs.add(self.desk.place(piece, self.due(slack, now), urgency, now))
         except Problem as problem:
             self._failed(problem, now)
 

@@ -775,6 +775,35 @@ def test_a_request_that_waited_too_long_is_504() -> None:
     assert desk.screener.batches == []
 
 
+@pytest.mark.parametrize("route", ["", "/stream", "/batch"])
+def test_what_a_request_waited_to_be_read_is_gone_of_its_deadline(route: str) -> None:
+    def answer(waited_s: float) -> tuple[Any, list[int]]:
+        desk = Desk()
+        exchange = desk.open(f"/v1/screen{route}", [*(NDJSON if route else JSON), (b"aimds-deadline-ms", b"250")])
+        exchange.waited_s = waited_s
+        feed(desk, exchange, ndjson({"text": "hello"}))
+        desk.run()
+        return document(exchange), desk.screener.batches
+
+    found, batches = answer(0.2)
+    assert (found["status"], batches) == ("ok", [1])
+    found, batches = answer(0.3)
+    assert (found.get("problem", found)["type"], batches) == ("urn:aimds:problem:deadline-exceeded", [])
+
+
+def test_of_what_was_read_late_that_is_refused_which_the_time_left_does_not_suffice_for() -> None:
+    batcher = Batcher()
+    for _ in range(20):
+        batcher.time.observe(2000, 0.1)
+    desk = Desk(batcher=batcher)
+    deadline = (b"aimds-deadline-ms", b"600")
+    for waited_s, status in ((0.0, 0), (0.0, 0), (0.5, 429)):
+        exchange = desk.open("/v1/screen", [*JSON, deadline])
+        exchange.waited_s = waited_s
+        feed(desk, exchange, body())
+        assert exchange.status == status
+
+
 def test_what_waits_past_its_deadline_is_504_although_nothing_that_runs_ends() -> None:
     desk = Desk()
     first = desk.open("/v1/screen")

@@ -7,8 +7,12 @@ import contextlib
 import dataclasses
 import hashlib
 import inspect
+import itertools
 import json
 import socket
+import sys
+import time
+from collections.abc import Callable
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -62,6 +66,29 @@ def test_requests_of_all_kinds_are_answered(offload: bool) -> None:
         assert one.service.idle
 
     running(test, offload=offload)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the kernel says when a datagram came")
+def test_time_in_the_socket_counts_for_the_deadline() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            stream = client.begin("/v1/screen/stream", ndjson({"text": "a"}), end=False)
+            await client.until(lambda: b"ok" in client.answers.get(stream, {"body": b""})["body"])
+            alone = client.begin("/v1/screen", body("a", deadline_ms=200))
+            patient = client.begin("/v1/screen", body("a"))
+            client.http.send_data(stream, ndjson({"text": "a", "deadline_ms": 200}), True)
+            client.transmit()
+            # Nothing is read meanwhile.
+            time.sleep(0.25)
+            found = await client.answer(alone)
+            assert (found["status"], json.loads(found["body"])["type"]) == (504, "urn:aimds:problem:deadline-exceeded")
+            assert (await client.answer(patient))["status"] == 200
+            lines = [json.loads(line) for line in (await client.answer(stream))["body"].splitlines()]
+            assert [line["status"] for line in lines] == ["ok", "error"]
+            assert lines[1]["problem"]["status"] == 504
+            assert one.recorded == 2
+
+    running(test)
 
 
 def test_a_stream_answers_while_it_is_open() -> None:
@@ -307,10 +334,80 @@ def test_malformed_frames_end_their_connection_alone() -> None:
     running(test)
 
 
+def below(known: dict[bytes, Any], served: list[str]) -> tuple[Any, list[Callable[[], None]]]:
+    """A server with the connections ``known`` and no socket, and what it leaves to the next turns of the loop."""
+    turns: list[Callable[[], None]] = []
+    metrics = SimpleNamespace(denied=SimpleNamespace(labels=lambda _: SimpleNamespace(inc=lambda: None)))
+    server: Any = Server.__new__(Server)
+    server._loop = SimpleNamespace(time=lambda: 0.0, call_soon=lambda call: turns.append(call) or call)
+    server._service = SimpleNamespace(metrics=metrics)
+    server._configuration = SimpleNamespace(connection_id_length=8)
+    server._known, server._waiting, server._bytes, server._turn = known, {}, 0, None
+    server.datagrams = SimpleNamespace(
+        waited_s=0.0, reads=1, flush=lambda: served.append("sent"), close=lambda: served.append("closed")
+    )
+    return server, turns
+
+
+class Noting:
+    """A connection that notes what it takes in."""
+
+    came = 0.0
+
+    def __init__(self, name: str, served: list[str]) -> None:
+        self.quic = SimpleNamespace(receive_datagram=lambda *_, **__: served.append(name))
+
+    def more(self) -> None:
+        pass
+
+
+def test_a_connection_that_sends_much_does_not_keep_the_others_waiting() -> None:
+    served: list[str] = []
+    names = [b"%08d" % number for number in range(20)]
+    server, turns = below({name: Noting(name.decode(), served) for name in names}, served)
+    many, *few = names
+    server._arrived([(b"@" + many, None)] * 5000 + [(b"@" + name, None) for name in few])
+    for _ in range(10):
+        # More of it keeps coming.
+        server._arrived([(b"@" + many, None)] * 100)
+        turns.pop(0)()
+    while turns:
+        turns.pop(0)()
+    assert served.count(many.decode()) == 6000
+    before = {name: served[: served.index(name.decode())].count(many.decode()) for name in few}
+    assert max(before.values()) <= 3 * listener.PORTION
+
+
+def test_what_came_in_many_datagrams_is_taken_in_together_where_others_were_served_meanwhile() -> None:
+    served: list[str] = []
+    names = [b"%08d" % number for number in range(40)]
+    server, turns = below({name: Noting(name.decode(), served) for name in names}, served)
+    for _ in range(10):
+        server._arrived([(b"@" + name, None) for name in names])
+    while turns:
+        turns.pop(0)()
+    taken = [one for one in served if one != "sent"]
+    rounds = 1 + sum(one != other for one, other in itertools.pairwise(taken))
+    assert len(taken) == 400
+    assert rounds <= 2 * len(names)
+
+
+def test_no_more_is_read_than_may_wait() -> None:
+    served: list[str] = []
+    name = b"a" * 8
+    server, turns = below({name: Noting("a", served)}, served)
+    server._arrived([(b"@" + name + bytes(60_000), None)] * 600)
+    assert server.datagrams.reads == 0
+    while turns:
+        turns.pop(0)()
+    assert server.datagrams.reads > 0
+
+
 def test_a_connection_that_cannot_even_be_closed_harms_nobody_else() -> None:
     served: list[str] = []
 
     class Broken:
+        came = 0.0
         quic = SimpleNamespace(receive_datagram=lambda *_, **__: None)
 
         def more(self) -> None:
@@ -324,12 +421,7 @@ def test_a_connection_that_cannot_even_be_closed_harms_nobody_else() -> None:
         def more(self) -> None:
             served.append("served")
 
-    metrics = SimpleNamespace(denied=SimpleNamespace(labels=lambda _: SimpleNamespace(inc=lambda: None)))
-    server: Any = Server.__new__(Server)
-    server._loop, server._service = SimpleNamespace(time=lambda: 0.0), SimpleNamespace(metrics=metrics)
-    server._configuration = SimpleNamespace(connection_id_length=8)
-    server._known = {b"a" * 8: Broken(), b"b" * 8: Sound()}
-    server.datagrams = SimpleNamespace(flush=lambda: served.append("sent"), close=lambda: served.append("closed"))
+    server, _ = below({b"a" * 8: Broken(), b"b" * 8: Sound()}, served)
     server._arrived([(b"@" + name * 8, None) for name in (b"a", b"b")])
     assert served == ["closing", "served", "sent"]
     server.close()

@@ -70,13 +70,15 @@ class Connection(Answering):
         self._listens_at: asyncio.TimerHandle | None = None
         self._connections = service.metrics.connections.labels("quic")
         self._counted = self._over = False
+        self.came = self._loop.time()
+        """When the datagram that is taken in came to this machine."""
 
     def _process_events(self) -> None:
         super()._process_events()
         while self._came:
             came, self._came = self._came, {}
             for stream_id, request in came.items():
-                self._feed(stream_id, request)
+                self._feed(stream_id, request, fresh=True)
         # Each stream that a client opened is of a request, was over before, or has no head yet.
         if self._quic._local_max_streams_bidi.used > self.quic.done + len(self._requests):
             self._look_later()
@@ -163,7 +165,8 @@ class Connection(Answering):
     def _hold(self, stream_id: int, request: Request, size: int) -> None:
         if size:
             self.quic.hold(stream_id, size)
-        self._came[stream_id] = request
+        if stream_id not in self._came:
+            self._came[stream_id], request.came = request, self.came
         request.heard_at = self._loop.time()
         if not request.over:
             self._look_later()
@@ -251,8 +254,11 @@ class Connection(Answering):
             self._peer = replace(self._peer, address=str(self._address[0]), moving=moving)
         return self._peer
 
-    def _feed(self, stream_id: int, request: Request) -> None:
+    def _feed(self, stream_id: int, request: Request, *, fresh: bool = False) -> None:
         exchange, held, now = request.exchange, request.held, self._loop.time()
+        if fresh:
+            # What waits for credit is kept back by us, what waits to be read is not.
+            exchange.waited_s = now - request.came
         try:
             while held and exchange.wants_data:
                 content = held.popleft()
@@ -270,6 +276,7 @@ class Connection(Answering):
                 exchange.end(now)
         except Exception as error:  # a body that nobody foresaw ends its own request alone
             exchange.refuse(Problem("internal", f"{type(error).__name__}: {error}"))
+        exchange.waited_s = 0.0
 
     def _abandon(self) -> None:
         for request in self._requests.values():

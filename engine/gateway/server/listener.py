@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections import deque
+from itertools import islice
 
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.h3.connection import H3_ALPN, ErrorCode
@@ -29,6 +31,11 @@ from aimds.gateway.server.connection import Connection
 
 MOST_CONNECTIONS = 20_000
 IDLE_S = 60.0
+READS = 256
+TURN, PORTION = 8, 256
+"""Connections that are served before the loop gets its turn, and datagrams of each."""
+MOST_WAITING = 8 << 20
+"""Bytes of datagrams that wait for their turn; beyond, they wait in the socket."""
 RETRY_AFTER = 256
 """Handshakes under way from which on a new client has to show that its address is its own (RFC 9000, section 8.1)."""
 
@@ -68,7 +75,12 @@ class Server:
         """Connections, each once: one has up to nine ids."""
         self.handshakes = 0
         """Connections whose handshake is not complete."""
-        self.datagrams = Datagrams(sock, self._arrived, offload=offload)
+        self._waiting: dict[Connection, deque[tuple[float, bytes, Address]]] = {}
+        """What came for each, and when, and is still to be taken in. Where more comes than can be, all of a connection
+        is taken in together, which costs less, and one that sends much does not keep the others waiting."""
+        self._bytes = 0
+        self._turn: asyncio.Handle | None = None
+        self.datagrams = Datagrams(sock, self._arrived, offload=offload, reads=READS)
 
     def use(self, configuration: QuicConfiguration) -> None:
         """New connections see ``configuration``."""
@@ -84,25 +96,42 @@ class Server:
             with contextlib.suppress(Exception):
                 connection.close(ErrorCode.H3_NO_ERROR)
         self._known.clear()
+        self._waiting.clear()
         self.datagrams.close()
 
     def _arrived(self, datagrams: list[tuple[bytes, Address]]) -> None:
-        now = self._loop.time()
-        touched: dict[int, Connection] = {}
-        size = self._configuration.connection_id_length
+        size, came = self._configuration.connection_id_length, self._loop.time() - self.datagrams.waited_s
         for data, address in datagrams:
             if not data:
                 continue
             try:
-                long = data[0] & 0x80
-                connection = self._found(data, address) if long else self._known.get(data[1 : 1 + size])
-                if connection is not None:
-                    # Before what may fail, or one whose first datagram does would have no timeout to run into.
-                    touched[id(connection)] = connection
-                    connection.quic.receive_datagram(data, address, now=now)
-            except Exception:  # a datagram made to break us is dropped; its connection runs into its own timeout
+                connection = self._found(data, address) if data[0] & 0x80 else self._known.get(data[1 : 1 + size])
+            except Exception:  # a datagram made to break us is dropped
                 self._service.metrics.denied.labels("datagram").inc()
-        for connection in touched.values():
+                continue
+            if connection is not None:
+                waiting = self._waiting.get(connection)
+                if waiting is None:
+                    waiting = self._waiting[connection] = deque()
+                waiting.append((came, data, address))
+                self._bytes += len(data)
+        if self._turn is None:
+            self._serve()
+
+    def _serve(self) -> None:
+        """Take in what waits of some connections, those first that have waited longest."""
+        self._turn, now = None, self._loop.time()
+        for connection in list(islice(self._waiting, TURN)):
+            waiting = self._waiting.pop(connection)
+            for _ in range(min(PORTION, len(waiting))):
+                connection.came, data, address = waiting.popleft()
+                self._bytes -= len(data)
+                try:
+                    connection.quic.receive_datagram(data, address, now=now)
+                except Exception:  # a datagram made to break us is dropped; its connection runs into its own timeout
+                    self._service.metrics.denied.labels("datagram").inc()
+            if waiting:
+                self._waiting[connection] = waiting
             try:
                 connection.more()
             except Exception:  # what is made of it ends one connection; the others go on
@@ -111,6 +140,9 @@ class Server:
                 with contextlib.suppress(Exception):
                     connection.close(ErrorCode.H3_INTERNAL_ERROR)
         self.datagrams.flush()
+        self.datagrams.reads = READS if self._bytes < MOST_WAITING else 0
+        if self._waiting:
+            self._turn = self._loop.call_soon(self._serve)
 
     def _found(self, data: bytes, address: Address) -> Connection | None:
         """The connection of a datagram with a long header, a new one where it begins one."""
