@@ -375,7 +375,7 @@ def test_a_connection_that_sends_much_does_not_keep_the_others_waiting() -> None
         turns.pop(0)()
     assert served.count(many.decode()) == 6000
     before = {name: served[: served.index(name.decode())].count(many.decode()) for name in few}
-    assert max(before.values()) <= 3 * listener.PORTION
+    assert max(before.values()) <= 3 * listener.LITTLE
 
 
 def test_what_came_in_many_datagrams_is_taken_in_together_where_others_were_served_meanwhile() -> None:

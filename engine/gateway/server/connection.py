@@ -71,7 +71,7 @@ class Connection(Answering):
         self._connections = service.metrics.connections.labels("quic")
         self._counted = self._over = False
         self.came = self._loop.time()
-        """When the datagram that is taken in came to this machine."""
+        """When the first of the datagrams that are taken in together came to this machine."""
 
     def _process_events(self) -> None:
         super()._process_events()
@@ -165,8 +165,7 @@ class Connection(Answering):
     def _hold(self, stream_id: int, request: Request, size: int) -> None:
         if size:
             self.quic.hold(stream_id, size)
-        if stream_id not in self._came:
-            self._came[stream_id], request.came = request, self.came
+        self._came[stream_id] = request
         request.heard_at = self._loop.time()
         if not request.over:
             self._look_later()
@@ -258,7 +257,7 @@ class Connection(Answering):
         exchange, held, now = request.exchange, request.held, self._loop.time()
         if fresh:
             # What waits for credit is kept back by us, what waits to be read is not.
-            exchange.waited_s = now - request.came
+            exchange.waited_s = now - self.came
         try:
             while held and exchange.wants_data:
                 content = held.popleft()

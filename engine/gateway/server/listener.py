@@ -32,8 +32,8 @@ from aimds.gateway.server.connection import Connection
 MOST_CONNECTIONS = 20_000
 IDLE_S = 60.0
 READS = 256
-TURN, PORTION = 8, 256
-"""Connections that are served before the loop gets its turn, and datagrams of each."""
+TURN, PORTION, LITTLE = 8, 256, 16
+"""Connections that are served before the loop gets its turn, and datagrams of each: few where more connections wait."""
 MOST_WAITING = 8 << 20
 """Bytes of datagrams that wait for their turn; beyond, they wait in the socket."""
 RETRY_AFTER = 256
@@ -121,10 +121,12 @@ class Server:
     def _serve(self) -> None:
         """Take in what waits of some connections, those first that have waited longest."""
         self._turn, now = None, self._loop.time()
+        most = PORTION if len(self._waiting) <= TURN else LITTLE
         for connection in list(islice(self._waiting, TURN)):
             waiting = self._waiting.pop(connection)
-            for _ in range(min(PORTION, len(waiting))):
-                connection.came, data, address = waiting.popleft()
+            connection.came = waiting[0][0]
+            for _ in range(min(most, len(waiting))):
+                _, data, address = waiting.popleft()
                 self._bytes -= len(data)
                 try:
                     connection.quic.receive_datagram(data, address, now=now)

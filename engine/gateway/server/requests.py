@@ -63,8 +63,6 @@ class Request:
         """Its answer is sent without its body (RFC 9110, section 9.3.2)."""
         self.held: deque[bytes] = deque()
         self.over = self.told = self.begun = False
-        self.came = 0.0
-        """When the first of what is to be handed on came to this machine."""
         self.heard_at = 0.0
         """When something of its body came last, or was of no use yet."""
         self.plain = plain
