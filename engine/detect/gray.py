@@ -105,7 +105,7 @@ def judge(
     row = pieces.row[chosen]
     values, offsets, owner = paragraphs(*pieces.take(chosen), units[row] > 1.0)
     found = deep.score(values, offsets, untrusted[row[owner]], more=more, threads=threads, place=place)
-    found = np.delete(found, 1, axis=1)  # harmful requests are not judged here
+    found = np.delete(found, 1, axis=1)  # harmful requests are not judged here (docs/design/0014)
     highest = np.full((len(chosen), found.shape[1]), -np.inf, np.float32)
     np.maximum.at(highest, owner, found)
     highest[:, 0] -= np.log(np.maximum(np.bincount(row[owner], minlength=len(units)), 1))[row]
