@@ -10,7 +10,8 @@ sends ten times what each other does, all together twice the capacity.
 ``paced`` stands for a stub in the screener's place that sleeps (`benchmarks.paced`), so that processor time is left on
 both cores: the queue decides. With ``fast`` client, network and screener share the cores, and what the client takes
 from the gateway grows with the rate. ``behind_ms`` (p99) is how much later than due requests went out: where it is more
-than a few, or ``client_cores`` near 1, the client is what cannot more.
+than a few, or ``client_cores`` near 1, the client is what cannot more. ``own_us`` is what the gateway's own process
+takes of ``gateway_us``, where others speak QUIC or judge for it.
 
 Exit code 1 where a request had no answer, two, or one that is not its own.
 """
@@ -60,6 +61,7 @@ JSON, LINES = "application/json", "application/x-ndjson"
 SETTINGS = """
 [listen]
 port = 0
+processes = {processes}
 [tls]
 certificate = "server.pem"
 key = "server.key"
@@ -73,7 +75,7 @@ workers = 0
 
 
 @contextmanager
-def serving(screener: str, row_ms: float) -> Iterator[tuple[Served, Path, list[str]]]:
+def serving(screener: str, row_ms: float, processes: int) -> Iterator[tuple[Served, Path, list[str]]]:
     """A gateway on a free port, the folder with its CA, and a key of each tenant."""
     with tempfile.TemporaryDirectory() as name:
         folder, now = Path(name), datetime.now(UTC)
@@ -85,7 +87,7 @@ def serving(screener: str, row_ms: float) -> Iterator[tuple[Served, Path, list[s
             secret, entry = keys.new(f"k{tenant}", f"t{tenant}", ("screen",))
             keys.append(folder / "keys.toml", entry)
             secrets.append(secret)
-        (folder / "aimds.toml").write_text(SETTINGS, "utf-8")
+        (folder / "aimds.toml").write_text(SETTINGS.format(processes=processes), "utf-8")
         program = ["benchmarks.paced", f"{row_ms:g}"] if screener == "paced" else ["aimds"]
         command = [sys.executable, "-m", *program, "serve", "-c", str(folder / "aimds.toml")]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -332,12 +334,13 @@ async def measured(
         settle()
         await busy(senders, list(islice(source, 200)), 0.1)
 
-        def says(name: str, tally: Tally, line: dict[str, Any], used: tuple[float, float, float]) -> None:
-            wall, ours, theirs = used
+        def says(name: str, tally: Tally, line: dict[str, Any], used: tuple[float, ...]) -> None:
+            wall, ours, theirs, own = used
             line |= {
                 "client_cores": ours / wall,
                 "gateway_cores": theirs / wall,
                 "gateway_us": 1e6 * theirs / len(tally.due),
+                "own_us": 1e6 * own / len(tally.due),
                 "load": os.getloadavg()[0],
                 "each_one_answer": whole(tally),
             }
@@ -345,8 +348,8 @@ async def measured(
             shown |= {key: [round(each, 3) for each in one] for key, one in line.items() if isinstance(one, list)}
             print(json.dumps({"screener": screener, "case": name, **shown}), flush=True)
 
-        def clocks() -> tuple[float, float, float]:
-            return time.perf_counter(), time.process_time(), where.cpu_s()
+        def clocks() -> tuple[float, ...]:
+            return time.perf_counter(), time.process_time(), where.cpu_s(), where.own_cpu_s()
 
         content, before = list(islice(source, 60_000)), clocks()
         capacity, tally = await busy(senders, content, options.seconds)
@@ -371,6 +374,7 @@ def main() -> int:
     parser.add_argument("--times", type=float, action="append", help="offered by capacity, repeatable")
     parser.add_argument("--seconds", type=float, default=8.0, help="how long each rate is kept up")
     parser.add_argument("--connections", type=int, default=128)
+    parser.add_argument("--processes", type=int, default=0, help="of the gateway that speak QUIC (default %(default)s)")
     parser.add_argument("--row-ms", type=float, default=1.5, help="what a row takes, of paced (default %(default)s)")
     parser.add_argument("--smoke", action="store_true", help="twice the capacity of a stub, 16 connections, a second")
     options = parser.parse_args()
@@ -381,7 +385,7 @@ def main() -> int:
         parser.error(f"no screener {', '.join(unknown)}; there are paced, fast")
     good = True
     for screener in screeners:
-        with serving(screener, options.row_ms) as (where, folder, secrets):
+        with serving(screener, options.row_ms, options.processes) as (where, folder, secrets):
             good &= asyncio.run(measured(screener, where, folder, secrets, options))
     return 0 if good else 1
 

@@ -44,13 +44,18 @@ class Served:
     process: int
 
     def cpu_s(self) -> float:
-        """Seconds of processor time so far, of the gateway and the processes that judge for it."""
+        """Seconds of processor time so far, of the gateway and the processes that work for it."""
         children = Path(f"/proc/{self.process}/task/{self.process}/children").read_text().split()
-        ticks = 0
-        for one in (str(self.process), *children):
-            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / TICK
+        return self.own_cpu_s() + sum(_cpu_s(int(one)) for one in children)
+
+    def own_cpu_s(self) -> float:
+        """Of these, the seconds of the gateway alone."""
+        return _cpu_s(self.process)
+
+
+def _cpu_s(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
 
 
 @contextmanager

@@ -154,7 +154,11 @@ class Gateway:
                     self.metrics, self.responder, told, self._following.follower, self.follow_ups, wall
                 ),
                 alive=lambda: self.worker.ready,
-                ready=lambda: self.worker.ready and (self._judging is None or self._judging.judges.ready > 0),
+                ready=lambda: (
+                    self.worker.ready
+                    and self.sockets.ready
+                    and (self._judging is None or self._judging.judges.ready > 0)
+                ),
             ),
             access=access,
             limits=settings.limits,
@@ -164,8 +168,9 @@ class Gateway:
             pages=None if self._reviews is None else self._reviews.site,
             has_tiers=settings.tiers is not None,
         )
-        counting = () if self._auth is None else (self._auth.failed,)
-        self.sockets = Sockets(settings, self.service, clock, *counting)
+        self.sockets = Sockets(
+            settings, self.service, clock, _uncounted if self._auth is None else self._auth.failed, say
+        )
         self.reloads = Reloads(
             Sources(reread or (lambda: settings), build, warm, self._credentials),
             Parts(
@@ -222,6 +227,8 @@ class Gateway:
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"last_reload": self.reloads.last}
+        if self.sockets.relay is not None:
+            state["quic_processes"] = {"ready": self.sockets.relay.ready, "restarts": self.sockets.relay.restarts}
         screener = self.worker.screener
         if isinstance(screener, Screener):
             state |= {"profile": screener.profile, "versions": screener.versions, "config_hash": screener.config_hash}
@@ -287,3 +294,7 @@ class Gateway:
             self._upkeep.tell(self._following.follower, owed)
         except AimdsError as error:
             self._say(f"what was owed to {len(owed)} sessions that have ended could not be recorded: {error}")
+
+
+def _uncounted(address: str, now: float) -> None:
+    """Nobody is asked who they are."""

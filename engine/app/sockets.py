@@ -8,13 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from aimds.app import tls
+from aimds.app.credentials import content
 from aimds.errors import AimdsError, ConfigError
-from aimds.gateway import datagrams, server
+from aimds.gateway import lanes, server
 from aimds.gateway.http import App
 from aimds.gateway.identity import Peer
 from aimds.gateway.places import Places
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
+from aimds.gateway.relay.link import Certified, Setup
+from aimds.gateway.relay.processes import Processes
 from aimds.gateway.settings import Settings
 from aimds.gateway.twin import Twin, listener
 
@@ -28,6 +31,7 @@ class Sockets:
         settings: say where, and with which certificate.
         clock: monotonic seconds.
         failed: counts a login that failed from an address at a time; a Problem where there were too many.
+        say: told what a person should know.
 
     Raises:
         DataError: the certificate cannot be used.
@@ -39,12 +43,15 @@ class Sockets:
         service: Service,
         clock: Callable[[], float],
         failed: Callable[[str, float], None] = lambda address, now: None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._settings, self._service, self._clock, self._failed = settings, service, clock, failed
+        self._settings, self._service, self._clock, self._failed, self._say = settings, service, clock, failed, say
         self._context = tls.context(settings)
         self._serving: asyncio.Task[None] | None = None
         self.twin: Twin | None = None
         self.quic: server.Server | None = None
+        """Where this process speaks QUIC; ``relay``: where others do."""
+        self.relay: Processes | None = None
         self._places = Places(settings.connections_per_address)
         self.port = 0
         """TCP port, once open."""
@@ -79,7 +86,17 @@ class Sockets:
         )
         # What stands before may pass on answers that have a date of their own.
         self.twin.config.date_header = front is None
-        self._serving = asyncio.create_task(self.twin.serve([listening]))
+        self._serving = asyncio.create_task(self._serve(listening))
+
+    async def _serve(self, listening: socket.socket) -> None:
+        assert self.twin is not None
+        if self.relay is not None:
+            try:
+                await self.relay.start()
+            except BaseException:
+                listening.close()
+                raise
+        await self.twin.serve([listening])
 
     def _closed(self, reason: str) -> None:
         self._service.metrics.closed.labels("tcp", reason).inc()
@@ -98,12 +115,15 @@ class Sockets:
 
         Raises:
             ConfigError: it ended instead.
+            RelayError: a process that speaks QUIC cannot be started.
         """
         assert self.twin is not None
         assert self._serving is not None
         while not self.twin.started:
             await asyncio.sleep(0.005)
             if self._serving.done():
+                if isinstance(error := self._serving.exception(), AimdsError):
+                    raise error
                 address = f"{self._settings.host}:{self._settings.port}"
                 raise ConfigError("listen", address, "an address to listen on")
 
@@ -113,29 +133,42 @@ class Sockets:
         if settings.certificate is None or settings.key is None:
             return None
         try:
-            sock = datagrams.bound(settings.host, self.port)
+            socks = lanes.bound(settings.host, self.port, max(1, settings.processes))
         except OSError as error:
             raise ConfigError("listen", f"{settings.host}:{self.port}", f"free for UDP ({error.strerror})") from error
         asked = settings.certificates is not None
-        self.quic = server.Server(
-            self._service,
-            sock,
-            tls.quic(settings),
-            ask_certificate=asked,
-            places=self._places,
-            unread_s=settings.unread_s,
-            datagram_bytes=settings.datagram_bytes,
-        )
+        if settings.processes:
+            tls.quic(settings)
+            setup = Setup(_certified(settings), 0, len(socks), asked, settings.unread_s, settings.datagram_bytes, {})
+            self.relay = Processes(self._service, socks, setup, self._places, self._say)
+        else:
+            self.quic = server.Server(
+                self._service,
+                socks[0],
+                tls.quic(settings),
+                ask_certificate=asked,
+                places=self._places,
+                unread_s=settings.unread_s,
+                datagram_bytes=settings.datagram_bytes,
+            )
         return f'h3=":{self.port}"; ma=3600'
 
-    def read(self, settings: Settings) -> server.QuicConfiguration | None:
+    @property
+    def ready(self) -> bool:
+        """Whether what speaks QUIC is there, where something is to."""
+        return self.relay is None or self.relay.ready > 0
+
+    def read(self, settings: Settings) -> server.QuicConfiguration | Certified | None:
         """What `use` wants of ``settings``; raises DataError where they cannot be used."""
         if self._context is not None:
             # Whatever TLS may have against them is found out on a context that nobody uses.
             tls.context(settings)
-        return None if self.quic is None else tls.quic(settings)
+        if self.quic is None and self.relay is None:
+            return None
+        made = tls.quic(settings)
+        return made if self.relay is None else _certified(settings)
 
-    def use(self, settings: Settings, read: server.QuicConfiguration | None) -> None:
+    def use(self, settings: Settings, read: server.QuicConfiguration | Certified | None) -> None:
         """Take up the certificates of ``settings`` for new connections; ``read``: what `read` gave for them.
 
         Raises:
@@ -143,8 +176,10 @@ class Sockets:
         """
         if self._context is not None:
             tls.load(self._context, settings)
-        if self.quic is not None and read is not None:
+        if self.quic is not None and isinstance(read, server.QuicConfiguration):
             self.quic.use(read)
+        if self.relay is not None and isinstance(read, Certified):
+            self.relay.use(read)
 
     async def close(self, until: float) -> None:
         """Take no more connections, and wait for those that are open, until ``until`` on the clock at most."""
@@ -153,6 +188,8 @@ class Sockets:
             while self.quic.owes() and self._clock() <= until:
                 await asyncio.sleep(0.01)
             self.quic.close()
+        if self.relay is not None:
+            await self.relay.close(until - self._clock())
         if self.twin is None or self._serving is None:
             return
         self.twin.should_exit = True
@@ -160,6 +197,10 @@ class Sockets:
             await asyncio.sleep(0.01)
         self._serving.cancel()
         await asyncio.gather(self._serving, return_exceptions=True)
+
+
+def _certified(settings: Settings) -> Certified:
+    return Certified(content(settings.certificate or ""), content(settings.key or ""))
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -56,6 +56,10 @@ def register(app: typer.Typer) -> None:
             int | None,
             typer.Option(min=0, max=256, help="Processes that judge; 0: a thread does.  \\[default: by the cores]"),
         ] = None,
+        processes: Annotated[
+            int | None,
+            typer.Option(min=0, max=64, help="Processes that speak QUIC; 0: this one does.  \\[default: 0]"),
+        ] = None,
         backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
         on_ray: Annotated[bool, typer.Option("--ray", help=RAY)] = False,
         ray_address: Annotated[str | None, typer.Option("--ray-address", metavar="HOST:PORT", help=RAY_ADDRESS)] = None,
@@ -92,6 +96,7 @@ def register(app: typer.Typer) -> None:
                 "key": key,
                 "keys": api_keys,
                 "tiers": tiers,
+                "processes": processes,
             }
             if on_ray or ray_address is not None:
                 before = found.ray or Ray()

@@ -32,13 +32,16 @@ MOST_QUEUED = 4096
 """Sends that wait for a full socket; beyond, datagrams are dropped as on a full network, and QUIC sends them again."""
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A UDP socket with large buffers; ``port`` 0 takes a free one. Raises OSError."""
+def bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A UDP socket with large buffers; ``port`` 0 takes a free one, which with ``shared`` others may have too. Raises
+    OSError."""
     made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     made.setblocking(False)
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         made.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
     try:
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         made.bind((host, port))
     except OSError:
         made.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from aimds.errors import ConfigError
@@ -10,6 +11,9 @@ from aimds.gateway.problem import Problem
 
 CONNECTIONS: Final = 4096
 """Of one address: more than a site behind one address wants, a fifth of what a gateway holds over QUIC."""
+
+ROOM, CROWDED, FULL = 0, 1, 2
+"""Of an address: it has less than half of its connections, half of them, all of them."""
 
 
 class Places:
@@ -29,6 +33,8 @@ class Places:
             raise ConfigError("listen.connections_per_address", each, "connections of one address, 0 for no limit")
         self._each = each
         self._counts: dict[str, int] = {}
+        self.changed: Callable[[str, int], None] | None = None
+        """Told how an address, as `take` names it, stands, when that changes: ROOM, CROWDED or FULL."""
 
     def __len__(self) -> int:
         """Addresses that have connections."""
@@ -44,18 +50,33 @@ class Places:
         count = self._counts.get(name, 0)
         if self._each and count >= self._each:
             raise Problem("too-many-connections", f"{count} are open already", retry_after_s=1.0)
-        self._counts[name] = count + 1
+        self._count(name, count, count + 1)
         return name
 
     def leave(self, name: str) -> None:
         """The connection that `take` gave ``name`` for is over."""
-        count = self._counts[name] - 1
-        if count:
-            self._counts[name] = count
+        count = self._counts[name]
+        self._count(name, count, count - 1)
+
+    def _count(self, name: str, before: int, now: int) -> None:
+        if now:
+            self._counts[name] = now
         else:
             del self._counts[name]
+        if self.changed is not None and self._standing(before) != self._standing(now):
+            self.changed(name, self._standing(now))
+
+    def _standing(self, count: int) -> int:
+        if not 0 < self._each <= 2 * count:
+            return ROOM
+        return CROWDED if count < self._each else FULL
+
+    def standings(self) -> dict[str, int]:
+        """Of each address that has no room to spare: CROWDED or FULL."""
+        found = {name: self._standing(count) for name, count in self._counts.items()}
+        return {name: one for name, one in found.items() if one != ROOM}
 
     def is_crowded(self, address: str) -> bool:
         """Whether half of what ``address`` may have is taken, so that it has to be shown to be true: or connections
         begun in its name would shut it out."""
-        return 0 < self._each <= 2 * self._counts.get(source(address), 0)
+        return self._standing(self._counts.get(source(address), 0)) != ROOM

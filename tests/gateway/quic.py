@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -29,6 +30,9 @@ from aimds.gateway.hooks import Hooks
 from aimds.gateway.pieces import Limits
 from aimds.gateway.places import Places
 from aimds.gateway.protocol import Service
+from aimds.gateway.relay.link import Certified, Kind, Link, Setup, encoded
+from aimds.gateway.relay.near import Near
+from aimds.gateway.relay.process import Process
 from aimds.gateway.server import Server, configuration
 from aimds.gateway.worker import Worker
 
@@ -132,6 +136,7 @@ class Running:
         places: Places | None = None,
         unread_s: float = 0.0,
         datagram_bytes: int = 1200,
+        relayed: bool = False,
     ) -> None:
         self.screener = screener or Fake()
         self.recorded = 0
@@ -142,17 +147,45 @@ class Running:
         self.worker.attach(self.service)
         sock = datagrams.bound("127.0.0.1", 0)
         self.port = sock.getsockname()[1]
-        issued = server_certificate()
-        self.server = Server(
-            self.service,
-            sock,
-            configuration(issued.certificate, issued.key),
-            ask_certificate=access is not None,
-            places=places,
-            unread_s=unread_s,
-            datagram_bytes=datagram_bytes,
-            offload=offload,
+        issued, self._sock = server_certificate(), sock
+        self._setup = Setup(
+            Certified(issued.certificate, issued.key), 0, 1, access is not None, unread_s, datagram_bytes, {}
         )
+        self._places, self._carrying = Places() if places is None else places, None
+        if not relayed:
+            self.server = Server(
+                self.service,
+                sock,
+                configuration(issued.certificate, issued.key),
+                ask_certificate=access is not None,
+                places=places,
+                unread_s=unread_s,
+                datagram_bytes=datagram_bytes,
+                offload=offload,
+            )
+
+    async def relay(self) -> None:
+        """Have what speaks QUIC in a process bring requests here: that process is this one, its link a real one."""
+        ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):
+            sock.setblocking(False)
+        process = Process(self._sock)
+        self._carrying = asyncio.ensure_future(process.run(theirs))
+        self.near = Near(self.service, self._places, lambda number, payload: None)
+        self.near.link = await Link.over(ours, self.near.receive, self.near.lost)
+        self._places.changed = lambda name, standing: self.near.link.send(Kind.STANDING, standing, name.encode())
+        self.near.link.send(Kind.SETUP, 0, encoded(self._setup))
+        assert await self.near.ready == ""
+        self.server = process._server
+
+    async def close(self) -> None:
+        """End."""
+        if self._carrying is None:
+            self.server.close()
+        else:
+            self.near.link.send(Kind.CLOSE, 0, encoded(0.0))
+            await self._carrying
+        self.worker.close()
 
     def _record(self, requests: Any, *_: Any) -> None:
         self.recorded += requests.num_rows
@@ -185,11 +218,12 @@ async def a_client(port: int, issued: Issued | None = None, **options: Any) -> A
 def running(test: Callable[[Running], Awaitable[None]], **options: Any) -> None:
     async def whole() -> None:
         one = Running(**options)
+        if options.get("relayed"):
+            await one.relay()
         try:
             await test(one)
         finally:
-            one.server.close()
-            one.worker.close()
+            await one.close()
             await asyncio.sleep(0)
 
     asyncio.run(whole())

@@ -19,6 +19,7 @@ drain_s = 5
 connections_per_address = 50
 unread_s = 7.5
 datagram_bytes = 8900
+processes = 2
 [tls]
 certificate = "server.pem"
 key = "server.key"
@@ -75,6 +76,7 @@ def test_every_key_of_the_file_is_taken(tmp_path: Path) -> None:
     found = load(written(tmp_path, WHOLE)).check()
     assert (found.host, found.port, found.drain_s) == ("0.0.0.0", 443, 5)
     assert (found.connections_per_address, found.unread_s, found.datagram_bytes) == (50, 7.5, 8900)
+    assert found.processes == 2
     assert found.certificate == tmp_path / "server.pem"
     assert found.certificates is not None
     assert found.certificates.required
@@ -107,6 +109,7 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
         ("[listen]\nconnections_per_address = -1", "listen.connections_per_address"),
         ("[listen]\nunread_s = 4000", "listen.unread_s"),
         ("[listen]\ndatagram_bytes = 1199", "listen.datagram_bytes"),
+        ("[listen]\nprocesses = 65", "listen.processes"),
         ("[listen]\ndatagram_bytes = 16384", "listen.datagram_bytes"),
         ("[listen]\ndatagram_bytes = 1300.5", "listen.datagram_bytes"),
         ("[more]\na = 1", "more"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from aioquic.quic.connection import QuicConnectionState
@@ -38,12 +38,20 @@ CONNECTED = QuicConnectionState.CONNECTED
 
 
 class Sending(Carrying, ABC):
-    """A connection that writes its ordinary packets itself."""
+    """A connection that writes its ordinary packets itself.
 
-    def __init__(self, **options: Any) -> None:
+    Args:
+        steered: makes of a random connection id the one that this end has.
+    """
+
+    def __init__(self, *, steered: Callable[[bytes], bytes] | None = None, **options: Any) -> None:
         self._unsaid = True
         """There may be connection ids that the other end has not been told."""
         super().__init__(**options)
+        self._steered = steered
+        if steered is not None:
+            first = self._host_cids[0]
+            first.cid = self.host_cid = self._local_initial_source_connection_id = steered(first.cid)
         lost = self._loss._on_packets_lost
 
         def on_packets_lost(*, now: float, packets: Iterable[QuicSentPacket], space: Any) -> None:
@@ -83,7 +91,11 @@ class Sending(Carrying, ABC):
         return (heard_at is None or heard_at < since) and self._loss._pto_count >= PROBES
 
     def _replenish_connection_ids(self) -> None:
+        known = len(self._host_cids)
         super()._replenish_connection_ids()
+        if self._steered is not None:
+            for one in self._host_cids[known:]:
+                one.cid = self._steered(one.cid)
         self._unsaid = True
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from aioquic.h3.connection import ErrorCode, ProtocolError
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
@@ -20,14 +21,16 @@ from aioquic.quic.events import (
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from aimds.gateway.datagrams import Address
+from aimds.gateway.exchange import Exchange
+from aimds.gateway.headers import Head
 from aimds.gateway.identity import Peer
 from aimds.gateway.packets.bounded import Bounded
 from aimds.gateway.packets.credit import Quic
 from aimds.gateway.packets.receiving import Arrived
 from aimds.gateway.problem import Problem
-from aimds.gateway.protocol import Service
 from aimds.gateway.server.answering import PORTION, Answering
 from aimds.gateway.server.requests import Opening, Request, Requests
+from aimds.metrics import Metrics
 
 MOST_UNSENT = 8 << 20
 """Bytes of all answers of a connection that may wait for its reader, beside a little of each."""
@@ -36,6 +39,24 @@ LOOK_S = 5.0
 """Between two looks for heads and bodies that do not go on: they are given up so much late at most."""
 HEAD_S = 30.0
 """In which the head of a request must have come, from when its stream was seen first."""
+
+
+class Opens(Protocol):
+    """What a connection wants of the service, wherever that is: see `Service`."""
+
+    metrics: Metrics
+
+    def open(
+        self,
+        method: str,
+        target: str,
+        headers: list[tuple[bytes, bytes]],
+        peer: Peer,
+        now: float,
+        head: Head | None = None,
+    ) -> Exchange:
+        """The exchange of a request."""
+        ...
 
 
 class Connection(Answering):
@@ -50,7 +71,7 @@ class Connection(Answering):
     def __init__(
         self,
         quic: Quic,
-        service: Service,
+        service: Opens,
         address: Address,
         completed: Callable[[], None],
         ended: Callable[[], None],

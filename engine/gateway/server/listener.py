@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]
@@ -21,13 +22,13 @@ from aioquic.quic.packet import (
 from aioquic.quic.retry import QuicRetryTokenHandler
 
 from aimds.gateway.datagrams import Address, Datagrams, in_one_piece
+from aimds.gateway.lanes import Lane
 from aimds.gateway.packets.credit import CONNECTION_WINDOW, STREAM_WINDOW, Quic
 from aimds.gateway.packets.probing import LEAST
 from aimds.gateway.packets.refusing import refusal
 from aimds.gateway.places import Places
 from aimds.gateway.problem import Problem
-from aimds.gateway.protocol import Service
-from aimds.gateway.server.connection import Connection
+from aimds.gateway.server.connection import Connection, Opens
 
 MOST_CONNECTIONS = 20_000
 IDLE_S = 60.0
@@ -50,11 +51,13 @@ class Server:
         unread_s: how long an answer may wait without any of it being taken, 0 for ever.
         datagram_bytes: of datagrams, where a path carries them; see `Sending`.
         offload: False does without GSO and GRO.
+        lane: which of the processes on this port it is in; None: the only one.
+        stray: given the number of another process, and a datagram for it that came here.
     """
 
     def __init__(
         self,
-        service: Service,
+        service: Opens,
         sock: socket.socket,
         configuration: QuicConfiguration,
         *,
@@ -63,10 +66,13 @@ class Server:
         unread_s: float = 0.0,
         datagram_bytes: int = LEAST,
         offload: bool = True,
+        lane: Lane | None = None,
+        stray: Callable[[int, bytes, Address], None] = lambda number, data, address: None,
     ) -> None:
         self._service, self._configuration, self._ask = service, configuration, ask_certificate
         self._places, self._unread_s = Places() if places is None else places, unread_s
         self._datagram_bytes = datagram_bytes if datagram_bytes > LEAST and in_one_piece(sock) else LEAST
+        self._lane, self._stray = lane, stray
         self._loop = asyncio.get_running_loop()
         self._known: dict[bytes, Connection] = {}
         """Connections by each of their ids."""
@@ -99,10 +105,18 @@ class Server:
         self._waiting.clear()
         self.datagrams.close()
 
+    def handed(self, data: bytes, address: Address) -> None:
+        """A datagram for this process came to another one."""
+        self._arrived([(data, address)])
+
     def _arrived(self, datagrams: list[tuple[bytes, Address]]) -> None:
         size, came = self._configuration.connection_id_length, self._loop.time() - self.datagrams.waited_s
+        lane = self._lane
         for data, address in datagrams:
             if not data:
+                continue
+            if lane is not None and (number := lane.of(data)) != lane.number:
+                self._stray(number, data, address)
                 continue
             try:
                 connection = self._found(data, address) if data[0] & 0x80 else self._known.get(data[1 : 1 + size])
@@ -173,6 +187,8 @@ class Server:
         elif self.handshakes >= RETRY_AFTER or self._places.is_crowded(address[0]):
             # Many that begin and do not go on may have false addresses: have them shown to be true first.
             source = os.urandom(8)
+            if self._lane is not None:
+                source = self._lane.steered(source)
             token = self._retry.create_token(address, header.destination_cid, source)
             answer = encode_quic_retry(
                 version=header.version or 0,
@@ -196,6 +212,7 @@ class Server:
         quic = Quic(
             ask_certificate=self._ask,
             datagram_bytes=self._datagram_bytes,
+            steered=None if self._lane is None else self._lane.steered,
             configuration=self._configuration,
             original_destination_connection_id=original,
             retry_source_connection_id=source,

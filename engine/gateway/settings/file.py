@@ -11,6 +11,7 @@ from aimds.errors import ConfigError, DataError
 from aimds.gateway.batching import BatchConfig
 from aimds.gateway.identity import ROLES, Identity
 from aimds.gateway.keys import tenant_of
+from aimds.gateway.lanes import MOST_LANES
 from aimds.gateway.output import OutputConfig
 from aimds.gateway.packets.probing import LEAST, MOST
 from aimds.gateway.pieces import Limits
@@ -53,7 +54,7 @@ def _settings(top: Section, base: Path) -> Settings:
     if top.has("listen"):
         part = top.section("listen")
         whole = {"port": (0, 65535), "drain_s": (0, 3600), "connections_per_address": (0, 1 << 31)}
-        whole["datagram_bytes"] = (LEAST, MOST)
+        whole |= {"datagram_bytes": (LEAST, MOST), "processes": (0, MOST_LANES)}
         changed |= _texts(part, ("host",)) | _wholes(part, whole)
         if part.has("unread_s"):
             changed["unread_s"] = part.number("unread_s", 0.0, 3600.0)

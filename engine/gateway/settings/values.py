@@ -142,6 +142,8 @@ class Settings:
     connections_per_address: int = CONNECTIONS
     unread_s: float = UNREAD_S
     datagram_bytes: int = LEAST
+    processes: int = 0
+    """That speak QUIC; 0: the gateway's own does."""
     insecure: bool = False
 
     @property
@@ -158,6 +160,8 @@ class Settings:
         """
         self.limits.check()
         self._check_shards()
+        if self.processes and self.certificate is None:
+            raise ConfigError("listen.processes", self.processes, "0 without a certificate, since QUIC needs one")
         if self.insecure:
             if self.host not in ("127.0.0.1", "::1", "localhost"):
                 raise ConfigError("listen.host", self.host, "127.0.0.1 or ::1 with --insecure-local")

@@ -1,0 +1,250 @@
+"""The processes that speak QUIC for a gateway on one port: started, replaced when they end, and brought to an end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from aimds.errors import AimdsError
+from aimds.gateway.places import Places
+from aimds.gateway.protocol import Service
+from aimds.gateway.relay.link import Certified, Kind, Link, Setup, encoded
+from aimds.gateway.relay.near import Near
+
+COMMAND: Final = (sys.executable, "-m", "aimds.gateway.relay.process")
+START_S: Final = 60.0
+BEAT_S: Final = 5.0
+"""So often each is asked whether it is there."""
+SILENT_S: Final = 15.0
+"""One that has not answered for so long is ended."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
+END_S: Final = 5.0
+
+
+class RelayError(AimdsError):
+    """A process that speaks QUIC could not be started; ``reason`` is what it said."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"a process that speaks QUIC could not be started: {reason}")
+
+
+class Processes:
+    """One for each of ``socks``, which stay open here, so that the one that takes the place of another finds what came
+    meanwhile.
+
+    Args:
+        service: is brought their requests.
+        setup: how they listen; its ``number`` and ``standings`` are filled in here.
+        places: of source addresses, over all of them and TCP.
+        say: told what a person should know.
+        command: what is started; another one in tests.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        socks: Sequence[socket.socket],
+        setup: Setup,
+        places: Places,
+        say: Callable[[str], None],
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._service, self._socks, self._setup = service, list(socks), setup
+        self._places, self._say, self._command = places, say, tuple(command)
+        self._all: dict[int, _One] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self.restarts = 0
+        """Processes that ended and were started again."""
+        places.changed = self._stands
+
+    async def start(self) -> None:
+        """Start all of them, and wait until they listen.
+
+        Raises:
+            RelayError: one of them cannot; none is left.
+        """
+        made = [_One(self, number) for number in range(len(self._socks))]
+        try:
+            await asyncio.gather(*(one.start() for one in made))
+        except BaseException:
+            await asyncio.gather(*(one.end(0.0) for one in made), return_exceptions=True)
+            raise
+        self._all = {one.number: one for one in made}
+        for one in made:
+            self._keep(self._watch(one))
+        self._keep(self._beat())
+
+    @property
+    def ready(self) -> int:
+        """Those that listen."""
+        return len(self._all)
+
+    def pids(self) -> list[int]:
+        """Their process ids, by number."""
+        return [self._all[number].pid for number in sorted(self._all)]
+
+    def use(self, certified: Certified) -> None:
+        """New connections see this certificate."""
+        self._setup.certified = certified
+        for one in self._all.values():
+            one.send(Kind.USE, 0, encoded(certified))
+
+    async def close(self, seconds: float) -> None:
+        """Have their clients take what is theirs, for at most ``seconds``, and end them."""
+        self._closing = True
+        self._places.changed = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *(one.end(seconds) for one in self._all.values()), return_exceptions=True)
+        self._all.clear()
+        for sock in self._socks:
+            sock.close()
+
+    def _stands(self, name: str, standing: int) -> None:
+        for one in self._all.values():
+            one.send(Kind.STANDING, standing, name.encode())
+
+    def _stray(self, number: int, payload: bytes) -> None:
+        one = self._all.get(number)
+        if one is not None:
+            one.send(Kind.HANDED, 0, payload)
+
+    async def _watch(self, one: _One) -> None:
+        while True:
+            await one.ended()
+            if self._closing:
+                return
+            self._all.pop(one.number, None)
+            self._say(f"process {one.number} that speaks QUIC has ended; its connections are lost, another is started")
+            one = await self._revived(one.number)
+
+    async def _revived(self, number: int) -> _One:
+        pause = FIRST_PAUSE_S
+        while True:
+            self.restarts += 1
+            one = _One(self, number)
+            try:
+                await one.start()
+            except RelayError as error:
+                await one.end(0.0)
+                self._say(f"{error}; tried again in {pause:g} s")
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+                continue
+            self._all[number] = one
+            return one
+
+    async def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(BEAT_S)
+            for one in self._all.values():
+                if loop.time() - one.near.heard_at > SILENT_S:
+                    one.kill()
+                one.send(Kind.THERE, 0)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _One:
+    """One of them."""
+
+    def __init__(self, all_: Processes, number: int) -> None:
+        self._all, self.number = all_, number
+        self.near = Near(all_._service, all_._places, all_._stray)
+        self._process: asyncio.subprocess.Process | None = None
+        self._lost = asyncio.Event()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def send(self, kind: Kind, number: int, payload: bytes = b"") -> None:
+        """Send it a frame."""
+        if self.near.link is not None:
+            self.near.link.send(kind, number, payload)
+
+    async def start(self) -> None:
+        """Start it, and wait until it listens.
+
+        Raises:
+            RelayError: it cannot.
+        """
+        of, sock = self._all, self._all._socks[self.number]
+        ours, theirs = socket.socketpair()
+        with theirs:
+            theirs.setblocking(False)
+            descriptors = sock.fileno(), theirs.fileno()
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *of._command,
+                    *map(str, descriptors),
+                    pass_fds=descriptors,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                ours.close()
+                raise RelayError(str(error)) from None
+        ours.setblocking(False)
+        self.near.link = await Link.over(ours, self.near.receive, self._gone)
+        self.send(
+            Kind.SETUP,
+            0,
+            encoded(msgspec.structs.replace(of._setup, number=self.number, standings=of._places.standings())),
+        )
+        try:
+            async with asyncio.timeout(START_S):
+                problem = await asyncio.shield(self.near.ready)
+        except TimeoutError:
+            problem = f"it was not ready after {START_S:g} s"
+        if problem:
+            raise RelayError(problem)
+        self.near.heard_at = asyncio.get_running_loop().time()
+
+    def _gone(self) -> None:
+        self.near.link = None
+        self.near.lost()
+        self._lost.set()
+        self.kill()
+
+    async def ended(self) -> None:
+        """Wait until it has."""
+        await self._lost.wait()
+        if self._process is not None:
+            await self._process.wait()
+
+    def kill(self) -> None:
+        """End it, whatever it is at."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def end(self, seconds: float) -> None:
+        """Let its clients take what is theirs, for at most ``seconds``, and end it."""
+        if self._process is None:
+            return
+        self.send(Kind.CLOSE, 0, encoded(float(max(0.0, seconds))))
+        try:
+            async with asyncio.timeout(max(0.0, seconds) + END_S):
+                await self._process.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self.kill()
+        await self._process.wait()
+        if self.near.link is not None:
+            self.near.link.close()
