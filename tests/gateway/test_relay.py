@@ -44,7 +44,7 @@ from aimds.gateway.server import connection
 from aimds.gateway.settings import Settings
 from aimds.gateway.single import One
 
-COUNT = 3
+COUNT = 2
 LEFT = "aimds_active_connections"
 
 
@@ -215,16 +215,14 @@ def test_a_process_that_ends_loses_its_connections_alone_and_another_takes_its_p
             os.kill(of(one).pids()[1], signal.SIGKILL)
             await asyncio.to_thread(one.call, until(lambda: one.gateway.service.open_requests == COUNT - 1))
             screener.go.set()
-            for lane in (0, 2):
-                assert json.loads((await clients[lane].answer(asked[lane]))["body"])["action"] == "block"
+            assert json.loads((await clients[0].answer(asked[0]))["body"])["action"] == "block"
             await asyncio.to_thread(one.call, until(lambda: of(one).ready == COUNT))
             # Among so many, some are at the new one.
             seen = set()
-            for _ in range(40):
+            while seen != set(range(COUNT)):
                 async with a_client(one.gateway.port) as plain:
                     assert (await plain.ask("/v1/screen", body("a")))["status"] == 200
                     seen.add(lane_of(plain._quic))
-            assert seen == set(range(COUNT))
             for plain in clients.values():
                 plain.close()
 
@@ -304,7 +302,7 @@ def test_a_certificate_is_taken_up_by_all_and_connections_stay(tmp_path: Path) -
             await asyncio.to_thread(one.call, one.gateway.reload())
             assert "error" not in one.gateway.reloads.last or one.gateway.reloads.last["error"] is None
             assert (await stays.ask("/v1/screen", body("a")))["status"] == 200
-            for _ in range(12):
+            for _ in range(4 * COUNT):
                 with pytest.raises(ConnectionError):
                     async with a_client(one.gateway.port):
                         pass
