@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from aimds.app import tls
-from aimds.app.credentials import content
 from aimds.errors import AimdsError, ConfigError
 from aimds.gateway import lanes, server
 from aimds.gateway.http import App
@@ -133,19 +132,21 @@ class Sockets:
         if settings.certificate is None or settings.key is None:
             return None
         try:
-            socks = lanes.bound(settings.host, self.port, max(1, settings.processes))
+            socks, steered = lanes.bound(settings.host, self.port, max(1, settings.processes))
         except OSError as error:
             raise ConfigError("listen", f"{settings.host}:{self.port}", f"free for UDP ({error.strerror})") from error
-        asked = settings.certificates is not None
+        asked, found = settings.certificates is not None, tls.certified(settings)
+        made = tls.quic(settings, found)
         if settings.processes:
-            tls.quic(settings)
-            setup = Setup(_certified(settings), 0, len(socks), asked, settings.unread_s, settings.datagram_bytes, {})
+            if not steered:
+                self._say("this system does not look at connection ids: processes hand on what is not theirs")
+            setup = Setup(found, 0, len(socks), asked, settings.unread_s, settings.datagram_bytes, {})
             self.relay = Processes(self._service, socks, setup, self._places, self._say)
         else:
             self.quic = server.Server(
                 self._service,
                 socks[0],
-                tls.quic(settings),
+                made,
                 ask_certificate=asked,
                 places=self._places,
                 unread_s=settings.unread_s,
@@ -165,8 +166,9 @@ class Sockets:
             tls.context(settings)
         if self.quic is None and self.relay is None:
             return None
-        made = tls.quic(settings)
-        return made if self.relay is None else _certified(settings)
+        found = tls.certified(settings)
+        made = tls.quic(settings, found)
+        return made if self.relay is None else found
 
     def use(self, settings: Settings, read: server.QuicConfiguration | Certified | None) -> None:
         """Take up the certificates of ``settings`` for new connections; ``read``: what `read` gave for them.
@@ -197,10 +199,6 @@ class Sockets:
             await asyncio.sleep(0.01)
         self._serving.cancel()
         await asyncio.gather(self._serving, return_exceptions=True)
-
-
-def _certified(settings: Settings) -> Certified:
-    return Certified(content(settings.certificate or ""), content(settings.key or ""))
 
 
 def _listening(host: str, port: int) -> socket.socket:

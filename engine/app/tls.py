@@ -7,6 +7,7 @@ import ssl
 from aimds.app.credentials import content
 from aimds.errors import DataError
 from aimds.gateway import pem, server
+from aimds.gateway.relay.link import Certified
 from aimds.gateway.settings import Settings
 
 
@@ -49,13 +50,22 @@ def load(into: ssl.SSLContext, settings: Settings) -> None:
             raise DataError(settings.certificates.client_ca, f"cannot be used: {error.strerror or error}") from error
 
 
-def quic(settings: Settings) -> server.QuicConfiguration:
-    """What a server over QUIC needs.
+def certified(settings: Settings) -> Certified:
+    """The certificate and its key, as they are in their files.
 
     Raises:
-        DataError: the certificate or its key cannot be used.
+        DataError: they cannot be read.
+    """
+    return Certified(content(settings.certificate or ""), content(settings.key or ""))
+
+
+def quic(settings: Settings, of: Certified) -> server.QuicConfiguration:
+    """What a server over QUIC needs, with the certificate and key ``of`` the files that ``settings`` name.
+
+    Raises:
+        DataError: they cannot be used.
     """
     try:
-        return server.configuration(content(settings.certificate or ""), content(settings.key or ""))
+        return server.configuration(of.certificate, of.key)
     except (ValueError, TypeError) as error:
         raise DataError(settings.certificate, f"and its key cannot be used: {error}") from error

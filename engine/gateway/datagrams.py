@@ -94,6 +94,8 @@ class Datagrams:
             except OSError:
                 self.segments = False
         self.dropped = 0
+        self._empty_at = self._loop.time()
+        """Since when at the latest there was nothing in the socket, the last time that there was nothing."""
         self.waited_s = 0.0
         """How long the first datagram of this wake-up lay in the socket; 0 where the kernel does not say."""
         if sys.platform == "linux":
@@ -183,11 +185,12 @@ class Datagrams:
 
     def _read(self) -> None:
         found: list[tuple[bytes, Address]] = []
-        stamp = 0.0
+        stamp, empty_at, now = 0.0, self._empty_at, self._loop.time()
         for _ in range(self.reads):
             try:
                 content, notes, _, address = self._socket.recvmsg(65_536, 64)
             except BlockingIOError:
+                self._empty_at = now
                 break
             except OSError:
                 # An earlier datagram could not be delivered; there may be more to read.
@@ -204,6 +207,6 @@ class Datagrams:
             else:
                 found.append((content, address))
         if found:
-            # The clock may be set meanwhile.
-            self.waited_s = max(0.0, time.time() - stamp) if stamp else 0.0
+            # The clock may be set meanwhile, and nothing lay there when there was nothing.
+            self.waited_s = min(max(0.0, time.time() - stamp), now - empty_at) if stamp else 0.0
             self._received(found)

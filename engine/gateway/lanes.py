@@ -44,9 +44,9 @@ class Lane:
         return datagram[at] % self.count if at < len(datagram) else self.number
 
 
-def bound(host: str, port: int, count: int) -> list[socket.socket]:
-    """UDP sockets on one port, one for each of ``count`` processes, in order; all of them are to stay open as long as
-    one of them is, or the kernel would count anew.
+def bound(host: str, port: int, count: int) -> tuple[list[socket.socket], bool]:
+    """UDP sockets on one port, one for each of ``count`` processes, in order, and whether the kernel gives each what is
+    its own; all of them are to stay open as long as one of them is, or it would count anew.
 
     Raises:
         OSError: the address cannot be used.
@@ -56,16 +56,14 @@ def bound(host: str, port: int, count: int) -> list[socket.socket]:
         for _ in range(count):
             made.append(datagrams.bound(host, port, shared=count > 1))
             port = made[0].getsockname()[1]
-        if count > 1:
-            _steer(made[0], count)
+        return made, count == 1 or _steer(made[0], count)
     except OSError:
         for one in made:
             one.close()
         raise
-    return made
 
 
-def _steer(sock: socket.socket, count: int) -> None:
+def _steer(sock: socket.socket, count: int) -> bool:
     program = (
         (_LOAD, 0, 0, 0),
         (_IF_ANY, 0, 2, LONG),
@@ -76,7 +74,7 @@ def _steer(sock: socket.socket, count: int) -> None:
         (_RETURN, 0, 0, 0),
     )
     if sys.platform != "linux":
-        return
+        return False
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
     try:
         sock.setsockopt(
@@ -84,4 +82,5 @@ def _steer(sock: socket.socket, count: int) -> None:
         )
     except OSError:
         # Then the kernel spreads them by address, and each process hands on what is not its own.
-        return
+        return False
+    return True

@@ -10,9 +10,11 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -28,17 +30,18 @@ from waiting import until
 
 from aimds import AsyncClient
 from aimds.errors import ConfigError
-from aimds.gateway import certificates, lanes
+from aimds.gateway import certificates, datagrams, lanes
 from aimds.gateway.batching import Batcher
 from aimds.gateway.bulk import Bulk
+from aimds.gateway.exchange import Fixed
 from aimds.gateway.hooks import Hooks
-from aimds.gateway.identity import LOCAL
+from aimds.gateway.identity import LOCAL, Peer
 from aimds.gateway.lanes import MOST_LANES, Lane
 from aimds.gateway.pieces import Limits
 from aimds.gateway.places import Places
 from aimds.gateway.protocol import Service
 from aimds.gateway.relay import far, processes
-from aimds.gateway.relay.link import WINDOW, Certified, Kind, Setup
+from aimds.gateway.relay.link import WINDOW, Certified, Kind, Setup, encoded
 from aimds.gateway.relay.processes import Processes, RelayError
 from aimds.gateway.server import connection
 from aimds.gateway.settings import Settings
@@ -100,7 +103,8 @@ def test_a_datagram_that_is_too_short_to_have_an_id_is_anybodys(size: int) -> No
 
 
 def test_the_kernel_gives_each_process_what_is_its_own() -> None:
-    socks = lanes.bound("127.0.0.1", 0, COUNT)
+    socks, steered = lanes.bound("127.0.0.1", 0, COUNT)
+    assert steered
     try:
         here = socks[0].getsockname()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -185,7 +189,7 @@ def test_a_client_that_moves_stays_at_its_process(tmp_path: Path) -> None:
 def test_where_the_kernel_does_not_look_processes_hand_on_what_is_not_theirs(
     tmp_path: Path, trusted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "_steer", lambda sock, count: None)
+    monkeypatch.setattr(lanes, "_steer", lambda sock, count: False)
     texts = pa.table({"text": [f"{i} " + "x" * 300 for i in range(1000)]})
 
     async def test(one: Live) -> None:
@@ -235,8 +239,7 @@ def test_a_process_that_ends_loses_its_connections_alone_and_another_takes_its_p
 
 
 def test_a_process_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "BEAT_S", 0.05)
-    monkeypatch.setattr(processes, "SILENT_S", 2.0)
+    monkeypatch.setattr(processes, "BEAT_S", 0.5)
     with live(written(tmp_path)) as one:
         pid = of(one).pids()[0]
         os.kill(pid, signal.SIGSTOP)
@@ -277,7 +280,7 @@ def test_many_handshakes_with_a_token_come_back_to_the_process_that_gave_it() ->
         one.server._lane = Lane(1, 3)
         one.server.handshakes = 10_000
         lost: list[int] = []
-        one.server._stray = lambda number, data, address: lost.append(number)
+        one.server._stray = lambda number, data, address, came: lost.append(number)
         sent = first_datagrams(asyncio.get_running_loop().time())
         answers: list[bytes] = []
         one.server.datagrams.sendto = lambda data, addr=None: answers.append(data)  # type: ignore[method-assign]
@@ -336,7 +339,7 @@ def test_what_is_under_way_is_answered_when_the_gateway_ends(tmp_path: Path) -> 
 
 def test_processes_end_when_their_gateway_is_gone() -> None:
     async def whole() -> None:
-        socks = lanes.bound("127.0.0.1", 0, 1)
+        socks, _ = lanes.bound("127.0.0.1", 0, 1)
         issued = server_certificate()
         service = Service(Batcher(), Hooks(lambda: None, lambda *_: None, lambda action: True))  # type: ignore[arg-type]
         setup = Setup(Certified(issued.certificate, issued.key), 0, 1, False, 0.0, 1200, {})
@@ -361,7 +364,7 @@ def test_processes_end_when_their_gateway_is_gone() -> None:
 )
 def test_processes_that_cannot_be_started_are_said(command: tuple[str, ...], said: str) -> None:
     async def whole() -> None:
-        socks = lanes.bound("127.0.0.1", 0, 2)
+        socks, _ = lanes.bound("127.0.0.1", 0, 2)
         service = Service(Batcher(), Hooks(lambda: None, lambda *_: None, lambda action: True))  # type: ignore[arg-type]
         setup = Setup(Certified(b"", b""), 0, 2, False, 0.0, 1200, {})
         made = Processes(service, socks, setup, Places(), lambda line: None, command)
@@ -513,3 +516,122 @@ def test_what_nobody_foresaw_ends_one_request_and_not_its_process(monkeypatch: p
         assert one.counted("aimds_denied_total", reason="datagram") == 2
 
     running(test, relayed=True)
+
+
+def test_a_gateway_that_stood_still_ends_no_process_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "BEAT_S", 0.1)
+
+    async def stand_still() -> None:
+        for _ in range(4):
+            time.sleep(0.6)
+            await asyncio.sleep(0.12)
+
+    with live(written(tmp_path)) as one:
+        pids = of(one).pids()
+        one.call(stand_still())
+        assert (of(one).pids(), of(one).restarts) == (pids, 0)
+
+
+def test_an_answer_that_is_complete_here_reaches_its_client_though_the_gateway_ends(tmp_path: Path) -> None:
+    content = b"a" * 900_000
+
+    async def test(one: Live) -> None:
+        async with a_client(one.gateway.port) as plain:
+            opened = one.gateway.service.open
+
+            def big(*arguments: Any) -> Any:
+                opened(*arguments)
+                return Fixed("big", 200, [("content-type", "text/plain")], content)
+
+            one.gateway.service.open = big  # type: ignore[method-assign]
+            asked = plain.begin("/healthz", method="GET")
+            await plain.until(lambda: plain.answers.get(asked, {}).get("body"))
+            ending = one.begin(one.gateway.stop())
+            for _ in range(40):
+                # Other work of the gateway, so that its link has to wait.
+                one.loop.call_soon_threadsafe(time.sleep, 0.01)
+                await asyncio.sleep(0.005)
+            found = await plain.answer(asked)
+            assert (len(found["body"]), found["over"]) == (len(content), True)
+            await asyncio.to_thread(ending.result, 20)
+
+    with live(written(tmp_path)) as one:
+        asyncio.run(test(one))
+
+
+def test_a_process_that_is_being_started_is_told_of_what_changes() -> None:
+    sent: list[tuple[Kind, int, bytes]] = []
+
+    class Starting:
+        def send(self, kind: Kind, number: int, payload: bytes = b"") -> None:
+            sent.append((kind, number, payload))
+
+    async def whole() -> None:
+        places = Places(2)
+        service = Service(Batcher(), Hooks(lambda: None, lambda *_: None, lambda action: True))  # type: ignore[arg-type]
+        made = Processes(service, [], Setup(Certified(b"", b""), 0, 1, False, 0.0, 1200, {}), places, lambda line: None)
+        made.told.add(Starting())  # type: ignore[arg-type]
+        made.use(Certified(b"c", b"k"))
+        places.take("10.0.0.1")
+        assert [kind for kind, _, _ in sent] == [Kind.USE, Kind.STANDING]
+
+    asyncio.run(whole())
+
+
+def test_a_certificate_that_cannot_be_used_leaves_a_process_as_it_was() -> None:
+    async def test(one: Running) -> None:
+        assert one.near.link is not None
+        one.near.link.send(Kind.USE, 0, encoded(Certified(b"junk", b"junk")))
+        async with one.client() as plain:
+            assert (await plain.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test, relayed=True)
+
+
+def test_certificates_that_clients_show_are_kept_up_to_a_bound() -> None:
+    async def whole() -> None:
+        said: list[tuple[Kind, int]] = []
+        made = far.Far()
+        made.use(SimpleNamespace(send=lambda kind, number, payload=b"": said.append((kind, number))))  # type: ignore[arg-type]
+        for number in range(40):
+            shown = Peer("10.0.0.1", (bytes([number]) * 100_000,))
+            exchange = made.open("GET", "/healthz", [], shown, 0.0)
+            exchange.abort(0.0)
+            assert sum(len(one.certificates[0]) for one in made._peers) <= far.MOST_SHOWN
+        assert (made._requests, made._together) == ({}, {})
+        assert said.count((Kind.PEER, 0)) >= 3
+
+    asyncio.run(whole())
+
+
+def test_of_all_bodies_of_a_connection_so_much_is_carried_and_they_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(far, "MOST_AHEAD", 300_000)
+
+    async def test(one: Running) -> None:
+        gate = asyncio.Event()
+        work, one.worker.work = one.worker.work, lambda: None  # type: ignore[method-assign]
+        one.service.hooks = Hooks(lambda: work() if gate.is_set() else None, one.worker.unjudged, lambda action: True)
+        async with one.client() as plain:
+            rows = ndjson({"text": "x" * 1000}) * 1000
+            asked = [plain.begin("/v1/screen/batch", rows, kind="application/x-ndjson") for _ in range(6)]
+            for _ in range(200):
+                await asyncio.sleep(0.002)
+            held = sum(len(part) for request in one.near._requests.values() for part in request.held)
+            assert 0 < held <= 300_000 + WINDOW
+            gate.set()
+            work()
+            for stream in asked:
+                assert (await plain.answer(stream))["body"].count(b"\n") == 1000
+
+    running(test, relayed=True, limits=Limits(piece_rows=64, batch_deadline_ms=60_000))
+
+
+def test_a_clock_that_is_set_forward_makes_nothing_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as plain:
+            assert (await plain.ask("/v1/screen", body("a")))["status"] == 200
+            real = time.time
+            monkeypatch.setattr(datagrams.time, "time", lambda: real() + 3600)
+            assert (await plain.ask("/v1/screen", body("a")))["status"] == 200
+
+    running(test)

@@ -14,12 +14,33 @@ from aimds.gateway.identity import Peer
 from aimds.gateway.limits import source
 from aimds.gateway.places import CROWDED, FULL, ROOM, Places
 from aimds.gateway.problem import Problem
-from aimds.gateway.relay.link import COUNT, WHEN, WINDOW, Begun, Counted, Head, Kind, Link, Refusal, encoded
+from aimds.gateway.relay.link import CONNECTION, COUNT, WHEN, WINDOW, Begun, Counted, Head, Kind, Link, Refusal, encoded
 from aimds.metrics import Metrics
 
-MOST_PEERS: Final = 4096
-"""Clients that the gateway is told of once, and not with each of their requests."""
+MOST_PEERS, MOST_SHOWN = 4096, 1 << 20
+"""Clients that the gateway is told of once, and not with each of their requests, and bytes of their certificates, which
+nobody has verified yet."""
+MOST_AHEAD: Final = 1 << 20
+"""Bytes of all bodies of a connection that may be on their way to the gateway and in its hands."""
 LEAST_CREDIT: Final = WINDOW // 4
+
+
+class Together:
+    """The open requests of a connection, and how many bytes of their bodies the gateway has not taken yet."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        """The object of this connection alone, which keeps its identity as long as this is."""
+        self.requests: set[Elsewhere] = set()
+        self.ahead = 0
+
+    def add(self, size: int) -> None:
+        """So many more; below 0, so many were taken, and others may go on."""
+        full = self.ahead >= MOST_AHEAD
+        self.ahead += size
+        if full and self.ahead < MOST_AHEAD:
+            for one in list(self.requests):
+                one.wake()
 
 
 class Elsewhere(Exchange):
@@ -27,19 +48,21 @@ class Elsewhere(Exchange):
 
     route = "elsewhere"
 
-    def __init__(self, link: Link, number: int) -> None:
+    def __init__(self, link: Link, number: int, together: Together) -> None:
         super().__init__()
-        self._link, self._number = link, number
+        self._link, self._number, self._together = link, number, together
         self._ahead = self._taken = 0
+        together.requests.add(self)
 
     @property
     def wants_data(self) -> bool:
         """Whether the transport should read on."""
-        return not self.ended and self._ahead < WINDOW
+        return not self.ended and self._ahead < WINDOW and self._together.ahead < MOST_AHEAD
 
     def receive(self, content: bytes, now: float) -> None:
         """A piece of the body came."""
         self._ahead += len(content)
+        self._together.add(len(content))
         self._link.send(Kind.DATA, self._number, WHEN.pack(now - self.waited_s) + content)
 
     def end(self, now: float) -> None:
@@ -72,7 +95,15 @@ class Elsewhere(Exchange):
     def consumed(self, size: int) -> None:
         """So much of the body was taken."""
         self._ahead -= size
+        self._together.add(-size)
         self.wake()
+
+    def leave(self) -> bool:
+        """It is over; whether it was the last of its connection."""
+        together, ahead, self._ahead = self._together, self._ahead, 0
+        together.requests.discard(self)
+        together.add(-ahead)
+        return not together.requests
 
     def headers_came(self, head: Head) -> None:
         """The answer begins."""
@@ -94,6 +125,8 @@ class Far:
         self._requests: dict[int, Elsewhere] = {}
         self._numbers = count(1)
         self._peers: dict[Peer, int] = {}
+        self._shown = 0
+        self._together: dict[int, Together] = {}
         self._told: dict[tuple[str, tuple[str, ...]], float] = {}
 
     def use(self, link: Link) -> None:
@@ -118,19 +151,27 @@ class Far:
         """The exchange of a request; the gateway reads its head."""
         known = self._peers.get(peer)
         if known is None:
-            if len(self._peers) >= MOST_PEERS:
+            size = sum(map(len, peer.certificates))
+            if len(self._peers) >= MOST_PEERS or self._shown + size > MOST_SHOWN:
                 self._peers.clear()
+                self._shown = 0
+            self._shown += size
             # With the first one the gateway forgets all that there were.
             known = self._peers[peer] = len(self._peers)
             self.link.send(Kind.PEER, known, encoded(peer))
-        number = next(self._numbers)
-        made = self._requests[number] = Elsewhere(self.link, number)
-        made.on_close = lambda _: self._over(number)
-        self.link.send(Kind.OPEN, number, encoded(Begun(known, method, target, headers)))
+        number, connection = next(self._numbers), id(peer)
+        together = self._together.get(connection)
+        if together is None:
+            together = self._together[connection] = Together(peer)
+        made = self._requests[number] = Elsewhere(self.link, number, together)
+        made.on_close = lambda _: self._over(number, connection)
+        begun = encoded(Begun(known, method, target, headers))
+        self.link.send(Kind.OPEN, number, CONNECTION.pack(connection) + begun)
         return made
 
-    def _over(self, number: int) -> None:
-        self._requests.pop(number, None)
+    def _over(self, number: int, connection: int) -> None:
+        if self._requests.pop(number).leave():
+            self._together.pop(connection, None)
 
     def receive(self, kind: int, number: int, payload: bytes) -> None:
         """A frame of a request came."""

@@ -21,6 +21,10 @@ HEAD: Final = struct.Struct("<BQI")
 COUNT: Final = struct.Struct("<I")
 WHEN: Final = struct.Struct("<d")
 """When what is handed on came to this machine, on the clock that its processes share."""
+CONNECTION: Final = struct.Struct("<Q")
+"""What the requests of a connection have in common, as long as one of them is open."""
+MOST_WRITTEN: Final = 4 << 20
+"""Bytes that may wait to be taken by the other side, before what may be lost is."""
 WINDOW: Final = 128 << 10
 """Bytes of a body, and of an answer, that may be on their way to the other side and in its hands."""
 Receive = Callable[[int, int, bytes], None]
@@ -32,7 +36,7 @@ class Kind(IntEnum):
     # To the gateway.
     READY = 1  # it listens; with a payload it cannot, and that is why
     PEER = 2  # number: of a client; `Peer`
-    OPEN = 3  # `Begun`
+    OPEN = 3  # CONNECTION, and `Begun`
     DATA = 4  # WHEN, and a piece of the body
     END = 5  # WHEN: the body is complete
     ABORT = 6  # the client is gone
@@ -110,6 +114,8 @@ class Stray(msgspec.Struct, array_like=True):
 
     data: bytes
     address: tuple[str | int, ...]
+    came: float
+    """As WHEN."""
 
 
 def encoded(content: Any) -> bytes:
@@ -180,6 +186,11 @@ class Link(asyncio.Protocol):
         out, self._out = self._out, []
         if out and self._transport is not None:
             self._transport.write(b"".join(out))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the other side is far behind."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > MOST_WRITTEN
 
     def close(self) -> None:
         """Send what is left, and end."""

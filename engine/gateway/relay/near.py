@@ -21,21 +21,37 @@ from aimds.gateway.packets.kept import Kept
 from aimds.gateway.places import Places
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
-from aimds.gateway.relay.link import COUNT, WHEN, WINDOW, Begun, Counted, Head, Kind, Link, Refusal, encoded, peer_of
+from aimds.gateway.relay.link import (
+    CONNECTION,
+    COUNT,
+    WHEN,
+    WINDOW,
+    Begun,
+    Counted,
+    Head,
+    Kind,
+    Link,
+    Refusal,
+    encoded,
+    peer_of,
+)
 
 PORTION: Final = 64 << 10
 """Bytes of a body that are handed on at a time, and of an answer."""
 MOST_UNSENT: Final = 8 << 20
-"""Bytes of all answers to a client that may wait here, beside a little of each."""
+"""Bytes of all answers on a connection that may wait here, beside a little of each."""
 MOST_HEAD_BYTES: Final = 1 << 20
 """Of the heads that are kept as they were read."""
+
+OF_REQUESTS: Final = frozenset({Kind.OPEN, Kind.DATA, Kind.END, Kind.ABORT, Kind.REFUSE, Kind.CREDIT})
+"""Frames whose number is that of a request."""
 
 
 class _Request:
     """One of them: what has come and is not wanted yet, and how much of the answer the other side takes."""
 
-    def __init__(self, exchange: Exchange, peer: int) -> None:
-        self.exchange, self.peer = exchange, peer
+    def __init__(self, exchange: Exchange, connection: int) -> None:
+        self.exchange, self.connection = exchange, connection
         self.held: deque[bytes] = deque()
         self.over = self.told = self.begun = False
         self.window = WINDOW
@@ -55,6 +71,8 @@ class Near:
         self._service, self._places, self._stray = service, places, stray
         self._loop = asyncio.get_running_loop()
         self._requests: dict[int, _Request] = {}
+        self._together: dict[int, set[_Request]] = {}
+        """By connection."""
         self._peers: dict[int, Peer] = {}
         self._heads = Kept[bytes, tuple[Begun, RequestHead | None]](MOST_HEAD_BYTES)
         self._due: set[int] = set()
@@ -63,8 +81,8 @@ class Near:
         """Connections of addresses that had all of theirs when these were opened, in the same moment as others."""
         self._counted: dict[tuple[str, tuple[str, ...]], float] = {}
         self.link: Link | None = None
-        self.heard_at = self._loop.time()
-        """When it said last that it was there."""
+        self.unanswered = 0
+        """How often it was asked whether it is there since it said so."""
         self.ready: asyncio.Future[str] = self._loop.create_future()
         """Why it cannot listen; empty when it does."""
         self._handlers: dict[int, Callable[[int, bytes], None]] = {
@@ -88,11 +106,13 @@ class Near:
         try:
             self._handlers[kind](number, payload)
         except Exception as error:  # what nobody foresaw ends one request; the others of the process go on
-            self._failed(number, error)
+            self._failed(number if kind in OF_REQUESTS else -1, error)
 
     def _failed(self, number: int, error: Exception) -> None:
         self._service.metrics.denied.labels("datagram").inc()
-        request = self._requests.pop(number, None)
+        if number < 0:
+            return
+        request = self._forget(number)
         if request is not None:
             with contextlib.suppress(Exception):
                 request.exchange.abort(self._loop.time())
@@ -110,8 +130,10 @@ class Near:
             self.ready.set_result("it ended before it was ready")
         now = self._loop.time()
         requests, self._requests = self._requests, {}
+        self._together.clear()
         for request in requests.values():
-            request.exchange.abort(now)
+            with contextlib.suppress(Exception):
+                request.exchange.abort(now)
         for name, count in self._taken.items():
             for _ in range(count):
                 self._places.leave(name)
@@ -126,8 +148,13 @@ class Near:
         if not self.ready.done():
             self.ready.set_result(payload.decode())
 
+    @property
+    def owes(self) -> bool:
+        """Whether some of an answer that is complete is not on its way yet."""
+        return any(request.exchange.ended for request in self._requests.values())
+
     def _here(self, number: int, payload: bytes) -> None:
-        self.heard_at = self._loop.time()
+        self.unanswered = 0
 
     def _peer(self, number: int, payload: bytes) -> None:
         if not number:
@@ -137,12 +164,14 @@ class Near:
         self._peers[number] = peer_of(payload)
 
     def _open(self, number: int, payload: bytes) -> None:
-        begun, head = self._read(payload)
+        (connection,), (begun, head) = CONNECTION.unpack_from(payload), self._read(payload[CONNECTION.size :])
         peer, now = self._peers[begun.peer], self._loop.time()
         exchange = self._service.open(begun.method, begun.target, begun.headers, peer, now, head)
-        request = self._requests[number] = _Request(exchange, begun.peer)
+        request = self._requests[number] = _Request(exchange, connection)
+        together = self._together.setdefault(connection, set())
+        together.add(request)
         exchange.wake = lambda: self._wake(number)
-        exchange.has_share = lambda: self._has_share(begun.peer)
+        exchange.has_share = lambda: sum(one.exchange.unsent + one.exchange.expected for one in together) < MOST_UNSENT
         if exchange.idle_s != Exchange.idle_s:
             self._send(Kind.IDLE, number, encoded(exchange.idle_s))
         if exchange.status or exchange.ended:
@@ -162,9 +191,14 @@ class Near:
             self._heads.put(payload, found, 8 * len(payload))
         return found
 
-    def _has_share(self, peer: int) -> bool:
-        exchanges = [request.exchange for request in self._requests.values() if request.peer == peer]
-        return sum(one.unsent + one.expected for one in exchanges) < MOST_UNSENT
+    def _forget(self, number: int) -> _Request | None:
+        request = self._requests.pop(number, None)
+        if request is not None:
+            together = self._together[request.connection]
+            together.discard(request)
+            if not together:
+                del self._together[request.connection]
+        return request
 
     def _data(self, number: int, payload: bytes) -> None:
         request = self._requests.get(number)
@@ -201,7 +235,7 @@ class Near:
             self._send(Kind.CONSUMED, number, COUNT.pack(taken))
 
     def _abort(self, number: int, payload: bytes) -> None:
-        request = self._requests.pop(number, None)
+        request = self._forget(number)
         if request is not None:
             request.exchange.abort(self._loop.time())
 
@@ -252,7 +286,7 @@ class Near:
             if not exchange.ended or exchange.unsent:
                 exchange.sent(self._loop.time())
         if exchange.ended and not exchange.unsent:
-            del self._requests[number]
+            self._forget(number)
             self._send(Kind.FINISH, number, b"!" if exchange.broken else b"")
             return
         self._feed(number, request)

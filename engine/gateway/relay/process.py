@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from aimds.gateway.datagrams import Address
 from aimds.gateway.garbage import settle
 from aimds.gateway.lanes import Lane
 from aimds.gateway.relay.far import Far, FarPlaces
@@ -56,6 +57,12 @@ class Process:
             self._over.set_result(seconds)
 
     def _receive(self, kind: int, number: int, payload: bytes) -> None:
+        try:
+            self._take(kind, number, payload)
+        except Exception as error:  # one frame is of no use; the connections go on
+            print(f"aimds: a process that speaks QUIC: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+
+    def _take(self, kind: int, number: int, payload: bytes) -> None:
         server = self._server
         match kind:
             case Kind.THERE:
@@ -64,7 +71,7 @@ class Process:
                 self._places.stands(payload.decode(), number)
             case Kind.HANDED if server is not None:
                 stray = msgspec.msgpack.decode(payload, type=Stray)
-                server.handed(stray.data, stray.address)
+                server.handed(stray.data, stray.address, stray.came)
             case Kind.USE if server is not None:
                 new = msgspec.msgpack.decode(payload, type=Certified)
                 server.use(configuration(new.certificate, new.key))
@@ -74,6 +81,11 @@ class Process:
                 self._begin(msgspec.msgpack.decode(payload, type=Setup))
             case _:
                 self._far.receive(kind, number, payload)
+
+    def _strays(self, number: int, data: bytes, address: Address, came: float) -> None:
+        # It may be lost, as on any network.
+        if not self._far.link.is_full:
+            self._far.link.send(Kind.STRAY, number, encoded(Stray(data, tuple(address), came)))
 
     def _begin(self, setup: Setup) -> None:
         far = self._far
@@ -88,9 +100,7 @@ class Process:
                 unread_s=setup.unread_s,
                 datagram_bytes=setup.datagram_bytes,
                 lane=Lane(setup.number, setup.count),
-                stray=lambda number, data, address: far.link.send(
-                    Kind.STRAY, number, encoded(Stray(data, tuple(address)))
-                ),
+                stray=self._strays,
             )
         except (ValueError, OSError) as error:
             far.link.send(Kind.READY, 0, str(error).encode())

@@ -21,8 +21,8 @@ COMMAND: Final = (sys.executable, "-m", "aimds.gateway.relay.process")
 START_S: Final = 60.0
 BEAT_S: Final = 5.0
 """So often each is asked whether it is there."""
-SILENT_S: Final = 15.0
-"""One that has not answered for so long is ended."""
+MOST_UNANSWERED: Final = 3
+"""One that was asked so often and has not answered is ended."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
 END_S: Final = 5.0
 
@@ -59,6 +59,9 @@ class Processes:
         self._service, self._socks, self._setup = service, list(socks), setup
         self._places, self._say, self._command = places, say, tuple(command)
         self._all: dict[int, _One] = {}
+        """Those that listen, by number."""
+        self.told: set[_One] = set()
+        """Those that were told how to listen, and so of what changes."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self.restarts = 0
@@ -72,9 +75,13 @@ class Processes:
             RelayError: one of them cannot; none is left.
         """
         made = [_One(self, number) for number in range(len(self._socks))]
+        starts = [asyncio.ensure_future(one.start()) for one in made]
         try:
-            await asyncio.gather(*(one.start() for one in made))
+            await asyncio.gather(*starts)
         except BaseException:
+            for start in starts:
+                start.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
             await asyncio.gather(*(one.end(0.0) for one in made), return_exceptions=True)
             raise
         self._all = {one.number: one for one in made}
@@ -94,7 +101,7 @@ class Processes:
     def use(self, certified: Certified) -> None:
         """New connections see this certificate."""
         self._setup.certified = certified
-        for one in self._all.values():
+        for one in self.told:
             one.send(Kind.USE, 0, encoded(certified))
 
     async def close(self, seconds: float) -> None:
@@ -109,12 +116,12 @@ class Processes:
             sock.close()
 
     def _stands(self, name: str, standing: int) -> None:
-        for one in self._all.values():
+        for one in self.told:
             one.send(Kind.STANDING, standing, name.encode())
 
     def _stray(self, number: int, payload: bytes) -> None:
         one = self._all.get(number)
-        if one is not None:
+        if one is not None and one.near.link is not None and not one.near.link.is_full:
             one.send(Kind.HANDED, 0, payload)
 
     async def _watch(self, one: _One) -> None:
@@ -139,16 +146,21 @@ class Processes:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
+            except BaseException:
+                # Or it would outlive what it speaks for.
+                one.kill()
+                raise
             self._all[number] = one
             return one
 
     async def _beat(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(BEAT_S)
             for one in self._all.values():
-                if loop.time() - one.near.heard_at > SILENT_S:
+                # Not by the clock: it may be this process that did not run.
+                if one.near.unanswered >= MOST_UNANSWERED:
                     one.kill()
+                one.near.unanswered += 1
                 one.send(Kind.THERE, 0)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
@@ -206,6 +218,7 @@ class _One:
             0,
             encoded(msgspec.structs.replace(of._setup, number=self.number, standings=of._places.standings())),
         )
+        of.told.add(self)
         try:
             async with asyncio.timeout(START_S):
                 problem = await asyncio.shield(self.near.ready)
@@ -213,13 +226,13 @@ class _One:
             problem = f"it was not ready after {START_S:g} s"
         if problem:
             raise RelayError(problem)
-        self.near.heard_at = asyncio.get_running_loop().time()
 
     def _gone(self) -> None:
         self.near.link = None
-        self.near.lost()
+        self._all.told.discard(self)
         self._lost.set()
         self.kill()
+        self.near.lost()
 
     async def ended(self) -> None:
         """Wait until it has."""
@@ -237,9 +250,14 @@ class _One:
         """Let its clients take what is theirs, for at most ``seconds``, and end it."""
         if self._process is None:
             return
-        self.send(Kind.CLOSE, 0, encoded(float(max(0.0, seconds))))
+        loop = asyncio.get_running_loop()
+        until = loop.time() + max(0.0, seconds)
+        # What is on its way to a client is known there, what is not, here.
+        while self.near.owes and loop.time() < until:
+            await asyncio.sleep(0.01)
+        self.send(Kind.CLOSE, 0, encoded(max(0.0, until - loop.time())))
         try:
-            async with asyncio.timeout(max(0.0, seconds) + END_S):
+            async with asyncio.timeout(max(0.0, until - loop.time()) + END_S):
                 await self._process.wait()
         except TimeoutError:
             pass

@@ -52,7 +52,7 @@ class Server:
         datagram_bytes: of datagrams, where a path carries them; see `Sending`.
         offload: False does without GSO and GRO.
         lane: which of the processes on this port it is in; None: the only one.
-        stray: given the number of another process, and a datagram for it that came here.
+        stray: given the number of another process, and a datagram for it that came here, from where and when.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Server:
         datagram_bytes: int = LEAST,
         offload: bool = True,
         lane: Lane | None = None,
-        stray: Callable[[int, bytes, Address], None] = lambda number, data, address: None,
+        stray: Callable[[int, bytes, Address, float], None] = lambda number, data, address, came: None,
     ) -> None:
         self._service, self._configuration, self._ask = service, configuration, ask_certificate
         self._places, self._unread_s = Places() if places is None else places, unread_s
@@ -105,18 +105,20 @@ class Server:
         self._waiting.clear()
         self.datagrams.close()
 
-    def handed(self, data: bytes, address: Address) -> None:
+    def handed(self, data: bytes, address: Address, came: float) -> None:
         """A datagram for this process came to another one."""
-        self._arrived([(data, address)])
+        self._taken([(data, address)], came)
 
     def _arrived(self, datagrams: list[tuple[bytes, Address]]) -> None:
-        size, came = self._configuration.connection_id_length, self._loop.time() - self.datagrams.waited_s
-        lane = self._lane
+        self._taken(datagrams, self._loop.time() - self.datagrams.waited_s)
+
+    def _taken(self, datagrams: list[tuple[bytes, Address]], came: float) -> None:
+        size, lane = self._configuration.connection_id_length, self._lane
         for data, address in datagrams:
             if not data:
                 continue
             if lane is not None and (number := lane.of(data)) != lane.number:
-                self._stray(number, data, address)
+                self._stray(number, data, address, came)
                 continue
             try:
                 connection = self._found(data, address) if data[0] & 0x80 else self._known.get(data[1 : 1 + size])
