@@ -27,7 +27,7 @@ from benchmarks import callers
 from benchmarks.overload import head, quantile, serving
 from benchmarks.served import Served
 
-AT_ONCE = (1, 16, 64, 256)
+AT_ONCE = (1, 16, 64)
 CHUNK, EVERY_S = 256, 0.25
 STREAMS = 64
 PATH, TEXT = "/v1/screen/output", "text/plain"

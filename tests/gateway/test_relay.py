@@ -33,7 +33,7 @@ from aimds.errors import ConfigError
 from aimds.gateway import certificates, datagrams, lanes
 from aimds.gateway.batching import Batcher
 from aimds.gateway.bulk import Bulk
-from aimds.gateway.exchange import Fixed
+from aimds.gateway.exchange import Exchange
 from aimds.gateway.hooks import Hooks
 from aimds.gateway.identity import LOCAL, Peer
 from aimds.gateway.lanes import MOST_LANES, Lane
@@ -44,6 +44,7 @@ from aimds.gateway.relay import far, processes
 from aimds.gateway.relay.link import WINDOW, Certified, Kind, Setup, encoded
 from aimds.gateway.relay.processes import Processes, RelayError
 from aimds.gateway.server import connection
+from aimds.gateway.server.answering import PORTION
 from aimds.gateway.settings import Settings
 from aimds.gateway.single import One
 
@@ -533,7 +534,21 @@ def test_a_gateway_that_stood_still_ends_no_process_for_it(tmp_path: Path, monke
 
 
 def test_an_answer_that_is_complete_here_reaches_its_client_though_the_gateway_ends(tmp_path: Path) -> None:
-    content = b"a" * 900_000
+    pieces = 30
+
+    class Long(Exchange):
+        def __init__(self) -> None:
+            super().__init__()
+            self.begin(200, [("content-type", "text/plain")])
+            for _ in range(pieces):
+                self.send(b"a" * PORTION)
+            self.finish()
+
+    async def work() -> None:
+        # What else the gateway does, so that its link has to wait.
+        while True:
+            time.sleep(0.02)
+            await asyncio.sleep(0)
 
     async def test(one: Live) -> None:
         async with a_client(one.gateway.port) as plain:
@@ -541,19 +556,17 @@ def test_an_answer_that_is_complete_here_reaches_its_client_though_the_gateway_e
 
             def big(*arguments: Any) -> Any:
                 opened(*arguments)
-                return Fixed("big", 200, [("content-type", "text/plain")], content)
+                return Long()
 
             one.gateway.service.open = big  # type: ignore[method-assign]
+            working = one.begin(work())
             asked = plain.begin("/healthz", method="GET")
             await plain.until(lambda: plain.answers.get(asked, {}).get("body"))
             ending = one.begin(one.gateway.stop())
-            for _ in range(40):
-                # Other work of the gateway, so that its link has to wait.
-                one.loop.call_soon_threadsafe(time.sleep, 0.01)
-                await asyncio.sleep(0.005)
             found = await plain.answer(asked)
-            assert (len(found["body"]), found["over"]) == (len(content), True)
+            assert (len(found["body"]), found.get("over")) == (pieces * PORTION, True)
             await asyncio.to_thread(ending.result, 20)
+            working.cancel()
 
     with live(written(tmp_path)) as one:
         asyncio.run(test(one))
