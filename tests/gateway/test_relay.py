@@ -382,15 +382,17 @@ def test_a_reader_that_takes_nothing_stops_what_is_carried_to_it() -> None:
             slow.acknowledge_nothing()
             rows = ndjson({"text": "x" * 200}) * 4000
             slow.begin("/v1/screen/batch?verdict=full", rows, kind="application/x-ndjson")
-            await until(lambda: any(r.window <= 0 for r in one.near._requests.values()))
+            await until(lambda: any(r.window <= 0 and r.exchange.unsent for r in one.near._requests.values()))
+            await asyncio.sleep(0.2)
             (request,) = one.near._requests.values()
-            for _ in range(50):
-                await asyncio.sleep(0.002)
-            (far,) = one.server._known.values().__iter__().__next__()._requests.values()
-            assert far.exchange.unsent <= WINDOW + (64 << 10)
+            (server,) = set(one.server._known.values())
+            (here,) = server._requests.values()
+            # Verdicts come by whole pieces, of which one may be more than there is room for.
+            piece = 16 * 1500
+            assert WINDOW - piece <= here.exchange.unsent <= WINDOW + piece
             assert request.exchange.unsent < 2 << 20
 
-    running(test, relayed=True)
+    running(test, relayed=True, limits=Limits(deadline_ms=20_000, piece_rows=16))
 
 
 def test_a_body_is_read_no_faster_than_it_is_screened() -> None:
