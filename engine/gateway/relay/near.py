@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter as Counts
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ import msgspec
 from prometheus_client import Counter, Gauge
 
 from aimds.gateway.exchange import Exchange
+from aimds.gateway.feeding import PORTION, Feeding
 from aimds.gateway.headers import Head as RequestHead
 from aimds.gateway.identity import Peer
 from aimds.gateway.limits import source
@@ -36,8 +36,6 @@ from aimds.gateway.relay.link import (
     peer_of,
 )
 
-PORTION: Final = 64 << 10
-"""Bytes of a body that are handed on at a time, and of an answer."""
 MOST_UNSENT: Final = 8 << 20
 """Bytes of all answers on a connection that may wait here, beside a little of each."""
 MOST_HEAD_BYTES: Final = 1 << 20
@@ -47,13 +45,12 @@ OF_REQUESTS: Final = frozenset({Kind.OPEN, Kind.DATA, Kind.END, Kind.ABORT, Kind
 """Frames whose number is that of a request."""
 
 
-class _Request:
-    """One of them: what has come and is not wanted yet, and how much of the answer the other side takes."""
+class _Request(Feeding):
+    """One of them, and how much of its answer the other side takes."""
 
     def __init__(self, exchange: Exchange, connection: int) -> None:
-        self.exchange, self.connection = exchange, connection
-        self.held: deque[bytes] = deque()
-        self.over = self.told = self.begun = False
+        super().__init__(exchange)
+        self.connection = connection
         self.window = WINDOW
         self.moved_at = 0.0
         """When something became of it last."""
@@ -213,26 +210,11 @@ class Near:
             self._feed(number, request, WHEN.unpack(payload)[0])
 
     def _feed(self, number: int, request: _Request, came: float | None = None) -> None:
-        exchange, held, now = request.exchange, request.held, self._loop.time()
-        request.moved_at, taken = now, 0
-        if came is not None:
-            exchange.waited_s = max(0.0, now - came)
-        try:
-            while held and exchange.wants_data:
-                parts, size = [held.popleft()], 0
-                while held and (size := size + len(parts[-1])) < PORTION:
-                    parts.append(held.popleft())
-                content = parts[0] if len(parts) == 1 else b"".join(parts)
-                taken += len(content)
-                exchange.receive(content, now)
-            if request.over and not request.told and not held and not exchange.ended:
-                request.told = True
-                exchange.end(now)
-        except Exception as error:  # a body that nobody foresaw ends its own request alone
-            exchange.refuse(Problem("internal", f"{type(error).__name__}: {error}"))
-        exchange.waited_s = 0.0
+        now, taken = self._loop.time(), list[int]()
+        request.moved_at = now
+        request.feed(now, taken.append, 0.0 if came is None else max(0.0, now - came))
         if taken and not request.over:
-            self._send(Kind.CONSUMED, number, COUNT.pack(taken))
+            self._send(Kind.CONSUMED, number, COUNT.pack(sum(taken)))
 
     def _abort(self, number: int, payload: bytes) -> None:
         request = self._forget(number)

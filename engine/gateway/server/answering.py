@@ -8,6 +8,7 @@ from typing import Final
 
 from aioquic.h3.connection import ErrorCode
 
+from aimds.gateway.feeding import PORTION
 from aimds.gateway.packets import heads
 from aimds.gateway.packets.credit import Quic
 from aimds.gateway.packets.end import End
@@ -20,8 +21,6 @@ SEND_BUFFER = 256 << 10
 """Bytes of an answer that aioquic may hold, sent or not, until they are acknowledged."""
 LITTLE_SEND_BUFFER, MOST_BUFFERS = 32 << 10, 32
 """As much where more streams than so many have something to send or to be acknowledged."""
-PORTION = 64 << 10
-"""Bytes of a body that are handed on at a time, and of an answer."""
 SILENT_S: Final = 1.0
 """Without a packet and without an answer to probes, after which nothing is owed to a client any more."""
 DATA: Final = b"\0"

@@ -28,7 +28,7 @@ from aimds.gateway.packets.bounded import Bounded
 from aimds.gateway.packets.credit import Quic
 from aimds.gateway.packets.receiving import Arrived
 from aimds.gateway.problem import Problem
-from aimds.gateway.server.answering import PORTION, Answering
+from aimds.gateway.server.answering import Answering
 from aimds.gateway.server.requests import Opening, Request, Requests
 from aimds.metrics import Metrics
 
@@ -275,28 +275,9 @@ class Connection(Answering):
         return self._peer
 
     def _feed(self, stream_id: int, request: Request, *, fresh: bool = False) -> None:
-        exchange, held, now = request.exchange, request.held, self._loop.time()
-        if fresh:
-            # What waits for credit is kept back by us, what waits to be read is not.
-            exchange.waited_s = now - self.came
-        try:
-            while held and exchange.wants_data:
-                content = held.popleft()
-                if held:
-                    parts, size = [content], len(content)
-                    while held and size < PORTION:
-                        parts.append(held.popleft())
-                        size += len(parts[-1])
-                    content = b"".join(parts)
-                self.quic.hold(stream_id, -len(content))
-                exchange.receive(content, now)
-            # Where its acknowledgement was lost, the end of a body comes twice.
-            if request.over and not request.told and not held and not exchange.ended:
-                request.told = True
-                exchange.end(now)
-        except Exception as error:  # a body that nobody foresaw ends its own request alone
-            exchange.refuse(Problem("internal", f"{type(error).__name__}: {error}"))
-        exchange.waited_s = 0.0
+        now = self._loop.time()
+        # What waits for credit is kept back by us, what waits to be read is not.
+        request.feed(now, lambda size: self.quic.hold(stream_id, -size), now - self.came if fresh else 0.0)
 
     def _abandon(self) -> None:
         for request in self._requests.values():

@@ -6,7 +6,6 @@ which goes on from there.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +24,7 @@ from aioquic.h3.events import H3Event
 from aioquic.quic.events import StreamDataReceived
 
 from aimds.gateway.exchange import Exchange
+from aimds.gateway.feeding import Feeding
 from aimds.gateway.headers import KEY, MAX_KEY, Head
 from aimds.gateway.packets.kept import LINE_BYTES, Kept
 from aimds.gateway.packets.wire import pulled
@@ -54,15 +54,13 @@ class Opening:
     """Bytes of the body, where they are stated."""
 
 
-class Request:
-    """A stream: its exchange, and what was received but is not wanted yet."""
+class Request(Feeding):
+    """A stream."""
 
     def __init__(self, exchange: Exchange, size: int | None = None, *, plain: bool = False, bare: bool = False) -> None:
-        self.exchange = exchange
+        super().__init__(exchange)
         self.bare = bare
         """Its answer is sent without its body (RFC 9110, section 9.3.2)."""
-        self.held: deque[bytes] = deque()
-        self.over = self.told = self.begun = False
         self.heard_at = 0.0
         """When something of its body came last, or was of no use yet."""
         self.plain = plain
