@@ -162,7 +162,10 @@ def test_a_body_that_does_not_go_on_is_given_up_while_its_connection_lives(monke
     running(test)
 
 
-def test_who_waits_for_an_answer_is_not_given_up_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("relayed", [False, True])
+def test_who_waits_for_an_answer_is_not_given_up_however_long_it_takes(
+    relayed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "LOOK_S", 0.02)
     monkeypatch.setattr(Bulk, "idle_s", 0.1)
     screener = Slow()
@@ -180,7 +183,7 @@ def test_who_waits_for_an_answer_is_not_given_up_however_long_it_takes(monkeypat
             assert b"slow-request" in client.answers[stream]["body"].splitlines()[-1]
         await settled(one)
 
-    running(test, screener=screener, limits=Limits(deadline_ms=20_000))
+    running(test, screener=screener, limits=Limits(deadline_ms=20_000), relayed=relayed)
 
 
 def test_who_has_no_credit_left_for_the_rest_of_a_body_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

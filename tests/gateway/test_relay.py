@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import socket
-import ssl
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -26,13 +25,13 @@ from hypothesis import strategies as st
 from live import Live, Slow, live
 from quic import NOW, Running, a_client, body, ca, first_datagrams, running, server_certificate
 from test_network import network
+from test_places import trusting, written
 from waiting import until
 
 from aimds import AsyncClient
 from aimds.errors import ConfigError
 from aimds.gateway import certificates, datagrams, lanes
 from aimds.gateway.batching import Batcher
-from aimds.gateway.bulk import Bulk
 from aimds.gateway.exchange import Exchange
 from aimds.gateway.hooks import Hooks
 from aimds.gateway.identity import LOCAL, Peer
@@ -43,7 +42,6 @@ from aimds.gateway.protocol import Service
 from aimds.gateway.relay import far, processes
 from aimds.gateway.relay.link import WINDOW, Certified, Kind, Setup, encoded
 from aimds.gateway.relay.processes import Processes, RelayError
-from aimds.gateway.server import connection
 from aimds.gateway.server.answering import PORTION
 from aimds.gateway.settings import Settings
 from aimds.gateway.single import One
@@ -58,12 +56,8 @@ def trusted(tmp_path: Path) -> Path:
     return tmp_path / "ca.pem"
 
 
-def written(folder: Path, **more: Any) -> Settings:
-    issued = server_certificate()
-    (folder / "server.pem").write_bytes(issued.certificate)
-    (folder / "server.key").write_bytes(issued.key)
-    paths = {"certificate": folder / "server.pem", "key": folder / "server.key"}
-    return Settings(port=0, insecure=True, processes=COUNT, **paths, **more)
+def several(folder: Path, **more: Any) -> Settings:
+    return written(folder, processes=COUNT, **more)
 
 
 def client(one: Live, trusted: Path, **more: Any) -> AsyncClient:
@@ -151,7 +145,7 @@ def test_requests_over_several_processes_are_answered_as_over_one(tmp_path: Path
             big = await plain.ask("/v1/screen", body("a" * (9 << 20)))
             assert big["status"] == 413
 
-    with live(written(tmp_path)) as one:
+    with live(several(tmp_path)) as one:
         asyncio.run(test(one))
         assert counted(one, "aimds_requests_total", route="screen", status="413") == 1
         assert json.loads(one.ask("GET", "/v1/admin/status", context=trusting())[2])["quic_processes"] == {
@@ -160,10 +154,6 @@ def test_requests_over_several_processes_are_answered_as_over_one(tmp_path: Path
         }
         one.call(until(lambda: counted(one, LEFT, transport="quic") == 0))
         assert one.gateway.service.idle
-
-
-def trusting() -> ssl.SSLContext:
-    return ssl.create_default_context(cadata=ca().certificate.decode())
 
 
 def test_a_client_that_moves_stays_at_its_process(tmp_path: Path) -> None:
@@ -182,7 +172,7 @@ def test_a_client_that_moves_stays_at_its_process(tmp_path: Path) -> None:
             assert json.loads((await plain.answer(asked))["body"])["action"] == "block"
             assert lane_of(plain._quic) == lane
 
-    with live(written(tmp_path), screener) as one:
+    with live(several(tmp_path), screener) as one:
         asyncio.run(test(one))
         assert (of(one).restarts, counted(one, "aimds_denied_total", reason="datagram")) == (0, 0)
 
@@ -199,7 +189,7 @@ def test_where_the_kernel_does_not_look_processes_hand_on_what_is_not_theirs(
                 found = await ours.screen_table(texts)
                 assert found.column("request_id").to_pylist() == [str(i) for i in range(1000)]
 
-    with live(written(tmp_path)) as one:
+    with live(several(tmp_path)) as one:
         asyncio.run(test(one))
 
 
@@ -231,7 +221,7 @@ def test_a_process_that_ends_loses_its_connections_alone_and_another_takes_its_p
             for plain in clients.values():
                 plain.close()
 
-    with live(written(tmp_path), screener, say=said.append) as one:
+    with live(several(tmp_path), screener, say=said.append) as one:
         asyncio.run(test(one))
         assert of(one).restarts == 1
         assert any("process 1 that speaks QUIC has ended" in line for line in said)
@@ -241,7 +231,7 @@ def test_a_process_that_ends_loses_its_connections_alone_and_another_takes_its_p
 
 def test_a_process_that_hangs_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "BEAT_S", 0.5)
-    with live(written(tmp_path)) as one:
+    with live(several(tmp_path)) as one:
         pid = of(one).pids()[0]
         os.kill(pid, signal.SIGSTOP)
         one.call(until(lambda: of(one).restarts >= 1 and of(one).ready == COUNT))
@@ -264,7 +254,7 @@ def test_an_address_has_its_places_over_all_processes_and_tcp_together(tmp_path:
         async with a_client(one.gateway.port) as plain:
             assert (await plain.ask("/healthz", method="GET"))["status"] == 200
 
-    with live(written(tmp_path, connections_per_address=4)) as one:
+    with live(several(tmp_path, connections_per_address=4)) as one:
         asyncio.run(test(one))
         one.call(
             until(
@@ -295,7 +285,7 @@ def test_many_handshakes_with_a_token_come_back_to_the_process_that_gave_it() ->
 
 
 def test_a_certificate_is_taken_up_by_all_and_connections_stay(tmp_path: Path) -> None:
-    settings = written(tmp_path)
+    settings = several(tmp_path)
     other = certificates.authority("other", NOW)
     issued = certificates.issue(other, "server", ["127.0.0.1", "localhost"], NOW)
 
@@ -330,7 +320,7 @@ def test_what_is_under_way_is_answered_when_the_gateway_ends(tmp_path: Path) -> 
             assert found["body"].count(b'"action"') == 2000
             await asyncio.to_thread(ending.result, 20)
 
-    with live(written(tmp_path), screener) as one:
+    with live(several(tmp_path), screener) as one:
         pids = of(one).pids()
         asyncio.run(test(one))
         for pid in pids:
@@ -431,28 +421,6 @@ def test_a_client_that_leaves_takes_its_rows_out_of_the_queue() -> None:
     running(test, relayed=True)
 
 
-def test_a_body_that_does_not_go_on_is_given_up_and_one_that_waits_for_verdicts_is_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(connection, "LOOK_S", 0.02)
-    monkeypatch.setattr(Bulk, "idle_s", 0.2)
-    screener = Slow()
-
-    async def test(one: Running) -> None:
-        async with one.client() as plain:
-            rows = ndjson(*({"text": f"{i}"} for i in range(3000)))
-            stream = plain.begin("/v1/screen/batch", rows, end=False, kind="application/x-ndjson")
-            assert await asyncio.to_thread(screener.entered.wait, 20)
-            await asyncio.sleep(0.6)
-            assert plain.answers == {}
-            screener.go.set()
-            await plain.until(lambda: plain.answers.get(stream, {}).get("broken"))
-            assert plain.answers[stream]["body"].count(b'"action"') == 3000
-            assert b"slow-request" in plain.answers[stream]["body"].splitlines()[-1]
-
-    running(test, relayed=True, screener=screener, limits=Limits(deadline_ms=20_000))
-
-
 def test_what_the_processes_count_is_the_gateways() -> None:
     async def test(one: Running) -> None:
         async with one.client() as plain:
@@ -485,7 +453,7 @@ def test_of_many_clients_each_is_still_known_by_its_own_name(monkeypatch: pytest
 
 def test_processes_need_a_certificate(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"listen\.processes"):
-        replace(written(tmp_path), certificate=None, key=None).check()
+        replace(several(tmp_path), certificate=None, key=None).check()
 
 
 def test_a_frame_of_a_request_that_is_over_is_of_no_use() -> None:
@@ -529,7 +497,7 @@ def test_a_gateway_that_stood_still_ends_no_process_for_it(tmp_path: Path, monke
             time.sleep(0.6)
             await asyncio.sleep(0.12)
 
-    with live(written(tmp_path)) as one:
+    with live(several(tmp_path)) as one:
         pids = of(one).pids()
         one.call(stand_still())
         assert (of(one).pids(), of(one).restarts) == (pids, 0)
@@ -570,7 +538,7 @@ def test_an_answer_that_is_complete_here_reaches_its_client_though_the_gateway_e
             await asyncio.to_thread(ending.result, 20)
             working.cancel()
 
-    with live(written(tmp_path)) as one:
+    with live(several(tmp_path)) as one:
         asyncio.run(test(one))
 
 
