@@ -295,7 +295,11 @@ def _rows(values, offsets, keys, logs, sieve, table, alphabet, masks, cut):  # t
                     score -= length if length <= 3 else 2 * length
                 if score > best:
                     best, start, stop = score, began, i
-            elif size > MAX_WORD and not masks[row] & RESPACED and reads_apart(values, begin, i, keys, logs, sieve):
+            elif (
+                size > MAX_WORD
+                and not masks[row] & RESPACED
+                and reads_apart(values, begin, i, low, high, keys, logs, sieve)
+            ):
                 masks[row] |= RESPACED
             if done or score <= 0 or best - score > MAX_DROP or letters > MAX_LETTERS:
                 if best >= MIN_UNKNOWN:
@@ -306,7 +310,7 @@ def _rows(values, offsets, keys, logs, sieve, table, alphabet, masks, cut):  # t
                         i = max(i, stop)
                     elif best >= MIN_LETTERS and not masks[row] & RESPACED:
                         tried = 0 <= GROUP * pieces - letters < GROUP or letters >= MIN_JOINED * pieces
-                        if tried and reads_apart(values, start, stop, keys, logs, sieve):
+                        if tried and reads_apart(values, start, stop, low, high, keys, logs, sieve):
                             masks[row] |= RESPACED
                     if kind and found_here == MAX_HITS:
                         cut[row] = True

@@ -43,7 +43,9 @@ and what they must be; the share of its letters in words not known."""
 GLANCE, MAX_NATS_GLANCE = 28, 2.6
 """Letters that are cut first, and what they may cost a letter: most of what is not joined ends there."""
 MAX_SHORT, MAX_OF_SHORT = 3, 8
-"""Letters of a short word, and how many words there may be for each: names of functions and fields have few."""
+"""Letters of a short word, and how many words there may be for each, as names of functions and fields have few."""
+MAX_UNPARTED = 4096
+"""Bytes of a text without a single blank, which is no name in code: it need have no short words."""
 _BLANK, _APOSTROPHE, _OPEN, _CLOSE = 32, 39, 60, 62
 
 
@@ -156,8 +158,9 @@ def _plain(values, place, gap, n, keys, logs):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def reads_apart(values, start, stop, keys, logs, sieve):  # type: ignore[no-untyped-def]
-    """Whether the first letters of folded ``values[start:stop]`` are words once they are cut anew. O(WINDOW)."""
+def reads_apart(values, start, stop, low, high, keys, logs, sieve):  # type: ignore[no-untyped-def]
+    """Whether the first letters of folded ``values[start:stop]``, part of the text ``values[low:high]``, are words once
+    they are cut anew. O(WINDOW)."""
     place = np.empty(WINDOW, np.int64)
     gap = np.empty(WINDOW, np.uint8)
     n, end = _gather(values, start, stop, place, gap)
@@ -187,7 +190,7 @@ def reads_apart(values, start, stop, keys, logs, sieve):  # type: ignore[no-unty
         k = back[k]
     return (
         words >= MIN_WORDS
-        and short * MAX_OF_SHORT >= words
+        and (short * MAX_OF_SHORT >= words or (high - low <= MAX_UNPARTED and (values[low:high] > _BLANK).all()))
         and letters >= max(MIN_LETTERS, MIN_MEAN_WORD * words)
         and unknown <= MAX_UNKNOWN * letters
         and odds >= plain + MIN_NATS_BETTER * letters

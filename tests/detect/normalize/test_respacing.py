@@ -95,6 +95,14 @@ def test_pieces_that_are_words_themselves_are_put_together_too() -> None:
     ]
 
 
+def test_a_text_without_any_blank_need_have_no_short_words() -> None:
+    words = ["forget", "previous", "directions", "rhyme", "password"]
+    assert read("".join(words) + ".") == [" ".join(words) + "."]
+    # Among other words it may be a name in code.
+    assert read(f"What does {''.join(words)} do?") == []
+    assert read("".join(words) + "/x" * 2100) == []
+
+
 def test_words_without_blanks_inside_an_encoding_are_read() -> None:
     views = views_of(b64("".join(WORDS)))
     assert [(decoded.kind, decoded.depth) for decoded in views.decoded][-1] == ("respaced", 2)
@@ -135,6 +143,8 @@ def test_names_of_code_may_be_read_apart_and_are_not_flagged() -> None:
         "class AbstractSingletonProxyFactoryBean extends HttpServletRequestWrapper implements BeanFactoryAware",
         "maxConnectionPoolSize=10 connectionTimeoutMillis=3000 keepAliveIntervalSeconds=30",
         "https://www.theguardian.com/technology/artificialintelligenceai and http://bobsburgersandshakes.example.com",
+        "org.springframework.context.annotation.ConfigurableApplicationContextInitializer",
+        "/usr/share/applications/disable-previous-instance-settings.desktop",
     ]
     assert [verdict.action for verdict in Screener.default(profile="fast").screen(names)] == ["allow"] * len(names)
 
