@@ -186,10 +186,7 @@ class Sockets:
     async def close(self, until: float) -> None:
         """Take no more connections, and wait for those that are open, until ``until`` on the clock at most."""
         if self.quic is not None:
-            # An answer is complete before all of it has been sent.
-            while self.quic.owes() and self._clock() <= until:
-                await asyncio.sleep(0.01)
-            self.quic.close()
+            await self.quic.end(until - self._clock())
         if self.relay is not None:
             await self.relay.close(until - self._clock())
         if self.twin is None or self._serving is None:

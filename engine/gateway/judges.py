@@ -14,6 +14,7 @@ import msgspec
 import pyarrow as pa
 
 from aimds.errors import AimdsError
+from aimds.gateway import children
 from aimds.gateway.frames import SIZES, Asked, Found, Ready, Setup, packed, unpacked
 from aimds.gateway.judging import Judged
 from aimds.gateway.pieces import ARROW, Piece, joined
@@ -31,8 +32,6 @@ BEAT_S = 5.0
 """So often each process that is at nothing is asked whether it is there."""
 SILENT_S = 10.0
 """One that is at nothing and does not answer within so long is ended."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
-END_S = 5.0
 
 
 class JudgeError(AimdsError):
@@ -227,7 +226,7 @@ class Judges:
         return answer
 
     async def _revive(self, number: int) -> None:
-        setup, pause = self._setup, FIRST_PAUSE_S
+        setup, pauses = self._setup, children.pauses()
         # When all have been replaced meanwhile, so has this one.
         while setup is self._setup:
             self.restarts += 1
@@ -235,8 +234,7 @@ class Judges:
             try:
                 await one.start(setup, self._start_s)
             except JudgeError:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
+                await asyncio.sleep(next(pauses))
                 continue
             if setup is self._setup:
                 self._join(one)
@@ -319,9 +317,7 @@ class _Process:
 
     def kill(self) -> None:
         """End it, whatever it is at."""
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+        children.kill(self._process)
 
     async def ended(self) -> None:
         """Wait until it has."""
@@ -338,14 +334,7 @@ class _Process:
                 async with asyncio.timeout(WAIT_S):
                     await self._free.wait()
         process.stdin.close()
-        try:
-            async with asyncio.timeout(END_S):
-                await process.wait()
-        except TimeoutError:
-            self.kill()
-            await process.wait()
-        finally:
-            self.kill()
+        await children.ended(process)
 
 
 def _device(number: int) -> str:

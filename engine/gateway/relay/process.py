@@ -32,17 +32,12 @@ class Process:
 
     async def run(self, link_sock: socket.socket) -> None:
         """Serve."""
-        loop = asyncio.get_running_loop()
         link = await Link.over(link_sock, self._receive, lambda: self._end(0.0))
         self._far.use(link)
         telling = asyncio.ensure_future(self._tell())
-        until = await self._over + loop.time()
-        server = self._server
-        if server is not None:
-            # An answer is complete before all of it has been sent.
-            while server.owes() and loop.time() < until:
-                await asyncio.sleep(0.01)
-            server.close()
+        seconds = await self._over
+        if self._server is not None:
+            await self._server.end(seconds)
         telling.cancel()
         self._far.tell()
         link.close()

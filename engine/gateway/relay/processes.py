@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -12,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from aimds.errors import AimdsError
+from aimds.gateway import children
 from aimds.gateway.places import Places
 from aimds.gateway.protocol import Service
 from aimds.gateway.relay.link import Certified, Kind, Link, Setup, encoded
@@ -23,8 +23,6 @@ BEAT_S: Final = 5.0
 """So often each is asked whether it is there."""
 MOST_UNANSWERED: Final = 3
 """One that was asked so often and has not answered is ended."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
-END_S: Final = 5.0
 
 
 class RelayError(AimdsError):
@@ -134,7 +132,7 @@ class Processes:
             one = await self._revived(one.number)
 
     async def _revived(self, number: int) -> _One:
-        pause = FIRST_PAUSE_S
+        pauses = children.pauses()
         while True:
             self.restarts += 1
             one = _One(self, number)
@@ -142,9 +140,9 @@ class Processes:
                 await one.start()
             except RelayError as error:
                 await one.end(0.0)
+                pause = next(pauses)
                 self._say(f"{error}; tried again in {pause:g} s")
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
             except BaseException:
                 # Or it would outlive what it speaks for.
@@ -242,9 +240,7 @@ class _One:
 
     def kill(self) -> None:
         """End it, whatever it is at."""
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+        children.kill(self._process)
 
     async def end(self, seconds: float) -> None:
         """Let its clients take what is theirs, for at most ``seconds``, and end it."""
@@ -256,13 +252,6 @@ class _One:
         while self.near.owes and loop.time() < until:
             await asyncio.sleep(0.01)
         self.send(Kind.CLOSE, 0, encoded(max(0.0, until - loop.time())))
-        try:
-            async with asyncio.timeout(max(0.0, until - loop.time()) + END_S):
-                await self._process.wait()
-        except TimeoutError:
-            pass
-        finally:
-            self.kill()
-        await self._process.wait()
+        await children.ended(self._process, max(0.0, until - loop.time()) + children.END_S)
         if self.near.link is not None:
             self.near.link.close()

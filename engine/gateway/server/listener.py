@@ -92,9 +92,13 @@ class Server:
         """New connections see ``configuration``."""
         self._configuration = configuration
 
-    def owes(self) -> bool:
-        """Whether some of an answer that is complete has not arrived, at a client that is still there."""
-        return any(connection.owes() for connection in set(self._known.values()))
+    async def end(self, seconds: float) -> None:
+        """Wait, ``seconds`` at most, until what was answered has arrived where a client is still there, and `close`."""
+        until = self._loop.time() + seconds
+        # An answer is complete before all of it has been sent.
+        while self._loop.time() < until and any(connection.owes() for connection in set(self._known.values())):
+            await asyncio.sleep(0.01)
+        self.close()
 
     def close(self) -> None:
         """Tell all clients that it is over, and close the socket."""
