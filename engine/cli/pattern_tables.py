@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aimds.cli import terminal
-from aimds.jobs.report.excerpts import EVIDENCE, GAP, Mark, excerpt
+from aimds.excerpts import EVIDENCE, GAP, Mark, excerpt
 from aimds.printable import counted, tokens, visible
 
 if TYPE_CHECKING:

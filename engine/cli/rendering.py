@@ -14,7 +14,7 @@ from rich.text import Text
 
 from aimds.detect.meanings import Meanings, by_concepts
 from aimds.detect.readings import FOLDED, Reading, evidence_in, read_as
-from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, Mark, excerpt, size
+from aimds.excerpts import EVIDENCE, GAP, PII, Mark, excerpt, size
 from aimds.printable import tokens, visible
 from aimds.respond import session_findings
 from aimds.respond.sessions import BANDS, severity_band

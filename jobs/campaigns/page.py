@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from aimds.excerpts import size
 from aimds.jobs.campaigns.findings import Draft, Family, Findings
 from aimds.jobs.campaigns.map import HEIGHT, WIDTH, layout
 from aimds.jobs.report import charts, frame
 from aimds.jobs.report.charts import Series, number, percent
 from aimds.jobs.report.elements import card, day, period, threat_ids, threat_title, tile
-from aimds.jobs.report.excerpts import size
 from aimds.jobs.report.markup import Child, Html, h, join
 from aimds.printable import counted, visible
 

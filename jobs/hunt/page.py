@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Sequence
 from datetime import datetime
 
+from aimds.excerpts import EVIDENCE, GAP, Mark, excerpt
 from aimds.jobs.hunt.findings import Findings, Found, Group, Holders, Sample
 from aimds.jobs.report import charts, frame
 from aimds.jobs.report.charts import Series, number, percent
 from aimds.jobs.report.elements import card, day, period, threat_ids, threat_title, tile
-from aimds.jobs.report.excerpts import EVIDENCE, GAP, Mark, excerpt
 from aimds.jobs.report.markup import Child, Html, h
 from aimds.printable import counted, visible
 

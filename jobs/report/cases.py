@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+from aimds.excerpts import EVIDENCE, GAP, PII
 from aimds.jobs.report import charts
 from aimds.jobs.report.charts import action_css, number
 from aimds.jobs.report.elements import card, day, named, of_session, period, threat_title
-from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII
 from aimds.jobs.report.findings import Findings
 from aimds.jobs.report.markup import Child, Html, h, join
 from aimds.jobs.report.samples import Sample

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from aimds.detect.meanings import meanings_as_shipped
 from aimds.errors import DataError
-from aimds.jobs.report.excerpts import EVIDENCE, PII, Mark, Piece, excerpt
+from aimds.excerpts import EVIDENCE, PII, Mark, Piece, excerpt
 from aimds.jobs.report.verdict_files import DATETIME, VerdictFile, find, scanned_names, stream
 from aimds.jobs.scan.columns import Columns, resolve
 from aimds.taxonomy import CODES

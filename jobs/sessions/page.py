@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from aimds.analyze.attractors import LEAST
+from aimds.excerpts import EVIDENCE, GAP, PII, Mark, excerpt
 from aimds.jobs.report import frame
 from aimds.jobs.report.charts import action_css, number
 from aimds.jobs.report.elements import card, day, named, of_session, period, threat_title, tile
-from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, Mark, excerpt
 from aimds.jobs.report.markup import Child, Html, h
 from aimds.jobs.sessions.plots import numbered, phase, recurrence, scores
 from aimds.jobs.sessions.trace import Trace, Turn, share

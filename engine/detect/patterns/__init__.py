@@ -7,7 +7,7 @@ what comes within a pattern's threshold is confirmed by common subsequence and e
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from aimds import data
 from aimds.detect.features import Windows
-from aimds.detect.patterns import candidates, thresholds
+from aimds.detect.patterns import candidates, index_file, thresholds
 from aimds.detect.patterns.alignment import Alignment
 from aimds.detect.patterns.lexicon import Lexicon, fold, split
 from aimds.detect.patterns.pattern_file import Pattern, check, parse
@@ -80,20 +80,25 @@ class Bank:
     """P patterns ready to match; immutable, so that a batch sees one version.
 
     ``limits`` float32 (P,): threshold of each pattern as a normalised distance, 0 for one that is off. ``codes`` int8
-    (P,): threat codes.
+    (P,): threat codes. ``read_lexicon`` gives what `lexicon` is.
     """
 
     patterns: tuple[Pattern, ...]
     limits: F32
     codes: npt.NDArray[np.int8]
     version: str
-    lexicon: Lexicon
+    read_lexicon: Callable[[], Lexicon]
     index: Index
     _need: Offsets = field(init=False, repr=False, compare=False)
     """What a window must save on a pattern to be aligned with it at all, int64 (P,)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_need", self.index.need(self.limits * (1 + SLACK)))
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """Which words are near each other, and what each counts: what patterns that are added are read with."""
+        return self.read_lexicon()
 
     @classmethod
     def load(cls, folder: Path | None = None, *, calibrated: bool = True) -> Bank:
@@ -125,15 +130,27 @@ class Bank:
         Raises:
             ConfigError: a pattern has fewer than MIN_COUNTED words of weight above 0.
         """
-        order = sorted(range(len(patterns)), key=lambda k: _place(patterns[k]))
-        chosen = tuple(patterns[k] for k in order)
+        chosen = tuple(sorted(patterns, key=_place))
         words = split(fold([pattern.text for pattern in chosen]))
         for pattern, counted in zip(chosen, words, strict=True):
             if sum(lexicon.weight(word) > 0 for word in counted) < MIN_COUNTED:
                 raise ConfigError(f"pattern {pattern.id}", pattern.text, f"{MIN_COUNTED} words that count")
         index = Index.build([(p.lang, ws) for p, ws in zip(chosen, words, strict=True)], lexicon, synonyms=synonyms)
+        return cls._of(patterns, lambda: lexicon, limits, version, index)
+
+    @classmethod
+    def _of(
+        cls,
+        patterns: Sequence[Pattern],
+        read_lexicon: Callable[[], Lexicon],
+        limits: F32,
+        version: str,
+        index: Index,
+    ) -> Bank:
+        order = sorted(range(len(patterns)), key=lambda k: _place(patterns[k]))
+        chosen = tuple(patterns[k] for k in order)
         codes = np.array([CODES[pattern.threat] for pattern in chosen], np.int8)
-        return cls(chosen, np.asarray(limits, np.float32)[order], codes, version, lexicon, index)
+        return cls(chosen, np.asarray(limits, np.float32)[order], codes, version, read_lexicon, index)
 
     def with_patterns(
         self,
@@ -224,11 +241,11 @@ def _place(pattern: Pattern) -> tuple[bool, str, str]:
 
 @cache
 def _shipped() -> Bank:
-    return _read(data.path(SYNONYMS).parent)
+    return _read(data.path(SYNONYMS).parent, index_file.read)
 
 
-def _read(home: Path) -> Bank:
-    # The bank in a folder, without its thresholds.
+def _read(home: Path, made: Callable[[str], Index | None] = lambda version: None) -> Bank:
+    # The bank in a folder, without its thresholds; ``made`` gives its tables where there are some of that version.
     files = sorted((home / FOLDER).glob("*.toml"))
     if not files:
         raise ArtefactError(home / FOLDER, "holds no pattern files")
@@ -248,9 +265,12 @@ def _read(home: Path) -> Bank:
         raise ArtefactError(synonyms, "is missing")
     content = synonyms.read_bytes()
     digest.update(content)
-    limits = np.full(len(patterns), NEW_THRESHOLD, np.float32)
+    limits, version = np.full(len(patterns), NEW_THRESHOLD, np.float32), digest.hexdigest()
+    read_lexicon = cache(lambda: Lexicon.parse(synonyms, content))
+    if (index := made(version)) is not None:
+        return Bank._of(patterns, read_lexicon, limits, version, index)
     try:
-        return Bank.build(patterns, Lexicon.parse(synonyms, content), limits, digest.hexdigest())
+        return Bank.build(patterns, read_lexicon(), limits, version)
     except ConfigError as error:
         at_fault = seen.get(error.key.removeprefix("pattern "))
         if at_fault is None:  # a setting, not a pattern

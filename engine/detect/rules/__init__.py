@@ -11,6 +11,7 @@ from functools import cache, reduce
 from hashlib import sha256
 from operator import or_
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,10 @@ from aimds.detect.anchors import Anchors, Hits
 from aimds.detect.evidence import Evidence
 from aimds.detect.normalize import Views
 from aimds.detect.rowwise import any_bit
-from aimds.detect.rules.grams import BITS, marked, met, program
+from aimds.detect.rules import required_file
+from aimds.detect.rules.grams import BITS, marked, met
 from aimds.detect.rules.letters import forms
-from aimds.detect.rules.required import required
+from aimds.detect.rules.required_file import Required
 from aimds.detect.rules.shape import repetitions, suffixes
 from aimds.detect.rules.signatures import Signature, compiled, parse
 from aimds.schema import CHANNELS, UNTRUSTED_CHANNELS
@@ -43,13 +45,26 @@ _UNTRUSTED = tuple(CHANNELS.index(name) for name in UNTRUSTED_CHANNELS)
 class Rules:
     """All signatures of one file, ready to scan batches; what it finds depends on the rows alone."""
 
-    def __init__(self, signatures: tuple[Signature, ...], version: str, name: str = "signatures.toml") -> None:
+    def __init__(
+        self,
+        signatures: tuple[Signature, ...],
+        version: str,
+        name: str = "signatures.toml",
+        made: Required | None = None,
+    ) -> None:
         self.version = version
         self.signatures = signatures
-        self._regex = [compiled(s, name) if s.regex else None for s in signatures]
+        self._name = name
+        self._regex: list[Any] = [None] * len(signatures)
+        if made is None:
+            # What is shipped compiles; of other files it is said at once where an expression does not.
+            for number in range(len(signatures)):
+                self._expression(number)
         self._encoded = next((i for i, s in enumerate(signatures) if s.native == "encoded"), None)
-        self._folded = _Index([(i, s) for i, s in enumerate(signatures) if s.anchors and not s.raw], folded=True)
-        self._raw = _Index([(i, s) for i, s in enumerate(signatures) if s.anchors and s.raw], folded=False)
+        anchored = [(i, s) for i, s in enumerate(signatures) if s.anchors]
+        required = Required.of(signatures) if made is None else made
+        self._folded = _Index([(i, s) for i, s in anchored if not s.raw], required, folded=True)
+        self._raw = _Index([(i, s) for i, s in anchored if s.raw], required, folded=False)
         self._flagged = [(i, s.flags) for i, s in enumerate(signatures) if s.flags]
         self._flags = reduce(or_, (flags for _, flags in self._flagged), 0)
         self._shapes = [(i, s.native) for i, s in enumerate(signatures) if s.native in ("suffix", "repetition")]
@@ -98,7 +113,7 @@ class Rules:
         for view, number, first in pairs:
             if not self._heard(number, heard[view]):
                 continue
-            regex = self._regex[number]
+            regex = self._expression(number)
             if regex is None:
                 yield number, view, int(hits.start[first]), int(hits.end[first])
                 continue
@@ -117,7 +132,7 @@ class Rules:
             candidates += [(number, row) for row in np.flatnonzero(views.flags & np.uint32(flags)).tolist()]
         candidates += [(number, row) for row, number, _ in self._raw.find(values, offsets)[1]]
         for number, row in candidates:
-            regex = self._regex[number]
+            regex = self._expression(number)
             if regex is None or not self._heard(number, int(channels[row])):
                 continue
             raw = values[offsets[row] : offsets[row + 1]].tobytes()
@@ -127,6 +142,13 @@ class Rules:
         yield from (
             found for found in self._in_shape(values, offsets) if self._heard(found[0], int(channels[found[1]]))
         )
+
+    def _expression(self, number: int) -> Any:
+        # Compiled when it is wanted for the first time; None where a signature has none.
+        found, signature = self._regex[number], self.signatures[number]
+        if found is None and signature.regex:
+            found = self._regex[number] = compiled(signature, self._name)
+        return found
 
     def _heard(self, number: int, channel: int) -> bool:
         only = self.signatures[number].channels
@@ -145,17 +167,22 @@ class Rules:
 
 @cache
 def _shipped() -> Rules:
-    return _read(data.read_bytes("signatures.toml"), "signatures.toml")
+    raw, name = data.read_bytes("signatures.toml"), "signatures.toml"
+    return Rules(parse(raw, name), _version(raw), name, required_file.read(_version(raw)))
 
 
 def _read(raw: bytes, name: str) -> Rules:
-    return Rules(parse(raw, name), sha256(raw).hexdigest()[:12], name)
+    return Rules(parse(raw, name), _version(raw), name)
+
+
+def _version(raw: bytes) -> str:
+    return sha256(raw).hexdigest()[:12]
 
 
 class _Index:
     """Anchors of some signatures, and what else these need → (text, signature, first hit) candidates."""
 
-    def __init__(self, rows: list[tuple[int, Signature]], *, folded: bool) -> None:
+    def __init__(self, rows: list[tuple[int, Signature]], required: Required, *, folded: bool) -> None:
         owners: dict[bytes, list[int]] = {}
         for number, signature in rows:
             for literal in signature.anchors:
@@ -165,15 +192,7 @@ class _Index:
         listed = [sorted(set(owners[literal])) for literal in self._anchors.literals]
         self._bounds = np.cumsum([0, *map(len, listed)], dtype=np.int64)
         self._numbers = np.array([n for x in listed for n in x], np.int64)
-        # What the expressions require is a `program` of all, and each one's place in it.
-        self._spans = np.zeros((1 + max((number for number, _ in rows), default=0), 2), np.int32)
-        flat: list[int] = []
-        for number, signature in rows:
-            if signature.regex and folded:
-                start = len(flat)
-                flat += program(required(signature.regex))
-                self._spans[number] = start, len(flat)
-        self._flat = np.array(flat, np.int32)
+        self._required = required
 
     def find(self, values: U8, offsets: I64) -> tuple[Hits, list[list[int]]]:
         """Hits, and text, signature and index of the first hit of each pair of these, in order of both.
@@ -183,7 +202,7 @@ class _Index:
         hits = self._anchors.find(values, offsets)
         if not len(hits.text):
             return hits, []
-        able = _able(hits.text, hits.literal, self._bounds, self._numbers, values, offsets, self._spans, self._flat)
+        able = _able(hits.text, hits.literal, self._bounds, self._numbers, values, offsets, *self._required)
         return hits, able.tolist()
 
 

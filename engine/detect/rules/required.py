@@ -8,6 +8,7 @@ trigram index, 2012, https://swtch.com/~rsc/regexp/regexp4.html.
 from __future__ import annotations
 
 from itertools import product
+from math import fsum
 
 from aimds.detect.rules.letters import folds
 
@@ -51,7 +52,8 @@ def required(regex: str) -> tuple[frozenset[str], ...]:
 
 
 def _frequency(literals: Literals) -> float:
-    return sum(30.0 ** -len(literal) for literal in literals)
+    # The same in whatever order a set gives them.
+    return fsum(30.0 ** -len(literal) for literal in literals)
 
 
 def _with(exact: Literals | None, sets: list[Literals]) -> list[Literals]:

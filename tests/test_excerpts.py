@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimds.jobs.report.excerpts import EVIDENCE, GAP, PII, PLAIN, Mark, excerpt, size
+from aimds.excerpts import EVIDENCE, GAP, PII, PLAIN, Mark, excerpt, size
 
 HIDDEN = "\u202e\u2066\u200b\u200d\ufeff\x00\x1b\x07\r\u2028\u00ad\U000e0041\U000e0001\ue000\u3164\u2800\U000e0100"
 texts = st.text(st.one_of(st.characters(), st.sampled_from(HIDDEN + "ab \n\t́")), max_size=300)
