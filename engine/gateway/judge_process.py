@@ -33,7 +33,7 @@ def screener_of(screening: Screening) -> Screener:
     from aimds.respond.policy import Policy
     from aimds.screener import Screener
 
-    return Screener.default(
+    made = Screener.default(
         profile=screening.profile,
         policy=None if screening.policy is None else Policy.load(screening.policy),
         patterns=screening.patterns,
@@ -43,6 +43,8 @@ def screener_of(screening: Screening) -> Screener:
         cache_bytes=screening.cache_bytes,
         backend=screening.backend,
     )
+    made.detector.rules.compile()
+    return made
 
 
 def serve(incoming: BinaryIO, outgoing: BinaryIO, build: Callable[[Screening], Any] = screener_of) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
+import gzip
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,8 +72,12 @@ BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 
 
+def _base64_of(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
 def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+    return _base64_of(text.encode())
 
 
 def _lines(text: str, width: int, end: str = "\n") -> str:
@@ -195,6 +200,7 @@ ENCODINGS = (
     Disguise("base64 in lines", "encoding", lambda text, _: _lines(_base64(text), 76)),
     Disguise("base64 twice", "encoding", lambda text, _: _base64(_base64(text))),
     Disguise("base64 of ROT13", "encoding", lambda text, _: _base64(codecs.encode(text, "rot13")), latin=True),
+    Disguise("base64 of gzip", "encoding", lambda text, _: _base64_of(gzip.compress(text.encode(), mtime=0))),
     Disguise("base32", "encoding", lambda text, _: base64.b32encode(text.encode()).decode()),
     Disguise("base32hex", "encoding", lambda text, _: base64.b32hexencode(text.encode()).decode()),
     Disguise("base58", "encoding", lambda text, _: _number(text, BASE58)),

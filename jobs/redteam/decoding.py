@@ -8,6 +8,7 @@ import codecs
 import quopri
 import string
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import unescape
@@ -79,6 +80,11 @@ def _is_readable(text: str) -> bool:
 
 
 def _utf8(raw: bytes) -> str:
+    if raw[:2] == b"\x1f\x8b":
+        try:
+            raw = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(raw, MOST_CHARS)
+        except zlib.error as error:
+            raise ValueError(str(error)) from None
     return raw.decode("utf-8")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from aimds.detect.normalize.compressed import is_compressed
 from aimds.detect.normalize.digits import CLASSES, IN_64, VALUES_64, VALUES_85
 from aimds.detect.normalize.heads import MIN_BASE85, MIN_BLOB, printable, start64, start85
 from aimds.detect.normalize.utf8 import decode_at
@@ -101,9 +102,9 @@ def _continues(src, start, stop, held, have, buffer):  # type: ignore[no-untyped
 
 @njit(cache=True, nogil=True)
 def runs64(src, limit):  # type: ignore[no-untyped-def]
-    """Runs of base64 that hold text: int64 (R, 4) of (start, end without padding, padding, number of the text they
-    belong to). Lines of one wrapped text belong together, and so do chunks of whole digits with blanks or quotes
-    between them. At most ``limit`` runs.
+    """Runs of base64 that hold text or compressed bytes: int64 (R, 4) of (start, end without padding, padding, number
+    of the text they belong to). Lines of one wrapped text belong together, and so do chunks of whole digits with blanks
+    or quotes between them. At most ``limit`` runs.
     """
     out = np.empty((limit, 4), np.int64)
     buffer = np.empty(24, np.uint8)
@@ -112,6 +113,7 @@ def runs64(src, limit):  # type: ignore[no-untyped-def]
     total = longest = 0  # digits of the text so far, and of its longest run
     held = have = pads = 0  # its bits not yet used, and the padding of its last run
     end = -MAX_LINE_GAP - 1
+    opaque = False  # it begins as compressed bytes do, of which no other line reads like text
     i = 0
     while i < size and n < limit:
         if not CLASSES[src[i]] & IN_64:
@@ -130,10 +132,13 @@ def runs64(src, limit):  # type: ignore[no-untyped-def]
         line = gap == 2 and pads == 0 and length <= longest and longest >= MIN_BLOB
         line = line and (length >= 4 or padding > 0 or i == size)
         chunk = (length + padding) % 4 == 0 and length >= 2
-        if not ((line or (gap and chunk and have == 0)) and _continues(src, start, stop, held, have, buffer)):
+        behind = line or (gap and chunk and have == 0)
+        if not (behind and (opaque or _continues(src, start, stop, held, have, buffer))):
             begin = -1
+            opaque = False
             if length >= MIN_BLOB:
                 begin = int(start64(src, start, stop, buffer))
+                opaque = begin >= 0 and is_compressed(buffer, len(buffer))
             elif chunk and _continues(src, start, stop, 0, 0, buffer):
                 begin = start
             if begin < 0:

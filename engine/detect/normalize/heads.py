@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from aimds.detect.normalize.compressed import is_compressed
 from aimds.detect.normalize.digits import (
     RADIX_BASES,
     ROT13,
@@ -35,11 +36,14 @@ TURNED, ROTATED = 1, 2
 
 @njit(cache=True, nogil=True)
 def printable(buffer, n):  # type: ignore[no-untyped-def]
-    """Whether ``buffer[:n]`` is printable UTF-8, or UTF-16 of ASCII; the last character may be cut off.
+    """Whether ``buffer[:n]`` is printable UTF-8, or UTF-16 of ASCII; the last character may be cut off. Or begins as
+    compressed bytes do.
 
     One byte in eight may be something else from sixteen bytes on, so that a stray one does not hide the rest."""
     if n == 0:
         return False
+    if is_compressed(buffer, n):
+        return True
     spare = n >> 3 if n >= 16 else 0
     wide = n >= 4
     for k in range(n):

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from aimds.detect.normalize import blobs, candidates, ciphers, letters, respacing, word_decoders
+from aimds.detect.normalize import blobs, candidates, ciphers, compressed, letters, respacing, word_decoders
 from aimds.detect.normalize.decoders import DECODERS
 from aimds.detect.normalize.flags import Flag
 from aimds.detect.normalize.fold import Folded, fold
@@ -24,7 +24,7 @@ KINDS: tuple[str, ...] = (
     "quoted_printable", "rot13", "caesar", "atbash", "reversed", "upside_down", "morse", "nato", "pig_latin", "tags",
     "variation_selectors", "concatenation", "spread", "rejoined", "leetspeak", "ordinal", "braille",
     "uuencode", "punycode", "octal", "rot47", "polybius", "bacon", "respaced",
-    "base58", "base62", "base36",
+    "base58", "base62", "base36", compressed.KIND,
 )  # fmt: skip
 """What a view is: the text itself, or what it was decoded from."""
 
@@ -89,6 +89,7 @@ class Unwrapping:
     truncated: bool = False
     _seen: set[bytes] = field(default_factory=set)
     _bytes_left: int = 0
+    _inflated_left: int = 0
 
     def run(
         self, raw: Bytes, kept: Text, folded: Text, flags: int, mask: int, stretches: list[tuple[int, int, int]]
@@ -103,7 +104,7 @@ class Unwrapping:
             mask: bits of `aimds.detect.normalize.candidates` and `aimds.detect.normalize.ciphers`.
             stretches: (transformation, start, end) in ``folded``.
         """
-        self._bytes_left = self.limits.max_row_bytes
+        self._bytes_left = self._inflated_left = self.limits.max_row_bytes
         self._seen = {kept.values.tobytes()}
         if not self.limits.max_depth:
             return
@@ -135,7 +136,7 @@ class Unwrapping:
             if mask & bit:
                 some = list(islice(decode(kept, limit), MAX_PROPOSALS + 1))
                 self.truncated |= len(some) > MAX_PROPOSALS
-                found += some[:MAX_PROPOSALS]
+                found += [self._plain(one, limit) for one in some[:MAX_PROPOSALS]]
         cased = _with_case(folded, kept)
         rotated = [one.text for one in found if one.kind == "rot47"]
         for kind, start, stop in stretches:
@@ -154,6 +155,14 @@ class Unwrapping:
         if mask & ciphers.PIG_LATIN:
             found += word_decoders.pig_latin(folded, self.vocabulary, limit)
         return found
+
+    def _plain(self, proposal: Proposal, limit: int) -> Proposal:
+        # Of a hundred bytes there may be a hundred thousand, so what is decompressed has a bound of its own.
+        read = compressed.read(proposal, min(limit, self._inflated_left))
+        if read is not proposal:
+            self._inflated_left -= len(read.text)
+            self.truncated |= not self._inflated_left
+        return read
 
     def _follow(self, proposals: list[Proposal], before: Bytes, depth: int) -> None:
         # What is accepted of one kind becomes one view, so that a payload in pieces is read whole.

@@ -58,8 +58,7 @@ class Rules:
         self._regex: list[Any] = [None] * len(signatures)
         if made is None:
             # What is shipped compiles; of other files it is said at once where an expression does not.
-            for number in range(len(signatures)):
-                self._expression(number)
+            self.compile()
         self._encoded = next((i for i, s in enumerate(signatures) if s.native == "encoded"), None)
         anchored = [(i, s) for i, s in enumerate(signatures) if s.anchors]
         required = Required.of(signatures) if made is None else made
@@ -77,6 +76,11 @@ class Rules:
             ArtefactError: the file is damaged; names the signature.
         """
         return _shipped() if path is None else _read(path.read_bytes(), str(path))
+
+    def compile(self) -> None:
+        """Compile all expressions now, so that no text waits for one."""
+        for number in range(len(self.signatures)):
+            self._expression(number)
 
     def scan(self, texts: tuple[U8, I64], views: Views, channels: npt.NDArray[np.int8]) -> list[Evidence]:
         """What the signatures find in B rows, at most once per row and signature, in order of row and signature.

@@ -28,7 +28,7 @@ def run(text: str | bytes, limits: Limits | None = None) -> Views:
 
 LOOK_ALIKES = {
     "image": "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + noise(900)).decode(),
-    "gzip": base64.b64encode(zlib.compress(b"hello world " * 50)).decode(),
+    "compressed noise": base64.b64encode(zlib.compress(noise(600))).decode(),
     "SHA-1": "commit " + hashlib.sha1(b"q").hexdigest() + "\nMerge: 83ab2c1 9f1e02d",
     "SHA-256": " ".join(hashlib.sha256(bytes([k])).hexdigest() for k in range(20)),
     "UUIDs": " ".join(str(uuid.UUID(int=RANDOM.getrandbits(128))) for _ in range(30)),

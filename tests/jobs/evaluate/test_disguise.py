@@ -3,6 +3,7 @@
 import base64
 import binascii
 import codecs
+import gzip
 import html
 import quopri
 import unicodedata
@@ -46,6 +47,7 @@ DECODERS: dict[str, Callable[[str], str]] = {
     "base64 in lines": lambda text: base64.b64decode(text).decode(),
     "base64 twice": lambda text: base64.b64decode(base64.b64decode(text)).decode(),
     "base64 of ROT13": lambda text: codecs.decode(base64.b64decode(text).decode(), "rot13"),
+    "base64 of gzip": lambda text: gzip.decompress(base64.b64decode(text)).decode(),
     "base32": lambda text: base64.b32decode(text).decode(),
     "base32hex": lambda text: base64.b32hexdecode(text).decode(),
     "base58": lambda text: number(text, BASE58),
