@@ -148,6 +148,10 @@ class Deep:
         """All weights as they are computed with, float32; what only a GPU is given as a whole."""
         return dequantised(self.arrays)
 
+    def ready(self) -> None:
+        """Make the session of the CPU now: it takes a third of a second, which a text would wait."""
+        _ = self._session
+
     @cached_property
     def _session(self) -> Any:
         import onnxruntime
@@ -199,6 +203,9 @@ class Deep:
     def pooled(self, parts: Sequence[list[int]], untrusted: npt.NDArray[np.bool_], *, threads: int = 1) -> F32:
         """What the head sees of P ``parts`` that `Tokenizer.encode` gave, on the CPU: the mean of their states after
         each of the layers, end to end, float32 (P, layers * width)."""
+        if not len(parts):
+            # Many a run has no text for which a session has to be made.
+            return np.empty((0, len(self.arrays["head.weight"])), np.float32)
         session = self._session
 
         def run(k: int) -> F32:

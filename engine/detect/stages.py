@@ -121,6 +121,12 @@ class Detector:
         deep = "" if self.deep is None else f"+{self.deep.version}"
         return self.classifier.version + deep
 
+    def ready(self, place: Place = HOST) -> None:
+        """Make now what is else made when a text first asks for it, so that none waits."""
+        self.rules.compile()
+        if self.deep is not None and self.profile != "fast" and place.backend == "cpu":
+            self.deep.ready()
+
     @property
     def signature_version(self) -> str:
         """Changes whenever a signature, a kind of personal data, a pattern, its threshold, an exemplar or the probe

@@ -43,7 +43,7 @@ def screener_of(screening: Screening) -> Screener:
         cache_bytes=screening.cache_bytes,
         backend=screening.backend,
     )
-    made.detector.rules.compile()
+    made.detector.ready(made.place)
     return made
 
 

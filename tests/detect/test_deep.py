@@ -196,3 +196,11 @@ def test_a_card_or_vocabulary_that_cannot_be_is_refused_by_the_name_of_the_file(
     with pytest.raises(ArtefactError, match=problem) as caught:
         Deep.unpack("own/deep.npz", data.pack(arrays))
     assert "own/deep.npz" in str(caught.value)
+
+
+def test_nothing_is_made_for_no_text_and_all_of_it_when_it_is_asked_for(encoder: Deep) -> None:
+    fresh = dataclasses.replace(encoder)
+    assert fresh.pooled([], np.zeros(0, np.bool_)).shape == (0, len(fresh.arrays["head.weight"]))
+    assert "_session" not in vars(fresh)
+    fresh.ready()
+    assert "_session" in vars(fresh)
