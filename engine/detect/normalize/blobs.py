@@ -133,7 +133,12 @@ def runs64(src, limit):  # type: ignore[no-untyped-def]
         line = line and (length >= 4 or padding > 0 or i == size)
         chunk = (length + padding) % 4 == 0 and length >= 2
         behind = line or (gap and chunk and have == 0)
-        if not (behind and (opaque or _continues(src, start, stop, held, have, buffer))):
+        if behind and opaque:
+            # What reads like text, or begins so again, is a text of its own.
+            behind = length < MIN_BLOB or start64(src, start, stop, buffer) < 0
+        elif behind:
+            behind = _continues(src, start, stop, held, have, buffer)
+        if not behind:
             begin = -1
             opaque = False
             if length >= MIN_BLOB:

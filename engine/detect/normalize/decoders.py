@@ -16,6 +16,7 @@ import re2
 
 from aimds.detect.normalize import blobs, candidates, punycode, radix, rejoined, squares
 from aimds.detect.normalize.codes import decimal, octal, ordinals
+from aimds.detect.normalize.compressed import is_compressed
 from aimds.detect.normalize.concatenation import concatenation
 from aimds.detect.normalize.digits import ROT13, ROT47, VALUES_16, VALUES_32, VALUES_64
 from aimds.detect.normalize.heads import is_base32, printable
@@ -54,7 +55,12 @@ def base64(source: Text, limit: int) -> Iterator[Proposal]:
         runs = blobs.runs64(source.values[at:], RUNS_AT_ONCE)
         runs[:, :2] += at
         for number in np.unique(runs[:, 3]):
-            yield _base64_text(source, runs[runs[:, 3] == number], limit)
+            mine = runs[runs[:, 3] == number]
+            found = _base64_text(source, mine, limit)
+            yield found
+            if len(mine) > 1 and is_compressed(found.text.values, len(found.text)):
+                # Short lines behind what only looks compressed may be a text.
+                yield _base64_text(source, mine[1:], limit)
         if len(runs) < RUNS_AT_ONCE:
             return
         at = int(runs[-1, 1])

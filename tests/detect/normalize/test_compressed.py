@@ -76,6 +76,15 @@ def test_wrapped_lines_are_one_text() -> None:
     assert not views_of(lines).truncated[0]
 
 
+@pytest.mark.parametrize("heads", [1, 2, 12])
+@pytest.mark.parametrize("width", [4, 8, 12, 40, 60])
+def test_what_only_looks_compressed_hides_no_base64_behind_it(heads: int, width: int) -> None:
+    blob = in_base64(TEXT)
+    lines = [in_base64(b"\x1f\x8b\x08\x00" + Random(k).randbytes(50)) for k in range(heads)]
+    lines += [blob[at : at + width] for at in range(0, len(blob), width)]
+    assert TEXT in [one.text for one in views_of("\n".join(lines)).decoded]
+
+
 def test_what_was_compressed_may_be_encoded_again() -> None:
     views = views_of(in_base64(zipped(in_base64(TEXT).encode())))
     assert [(one.kind, one.depth) for one in views.decoded][-1] == ("base64", 2)
