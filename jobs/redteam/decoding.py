@@ -80,12 +80,10 @@ def _is_readable(text: str) -> bool:
 
 
 def _utf8(raw: bytes) -> str:
-    if raw[:2] == b"\x1f\x8b":
-        try:
-            raw = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(raw, MOST_CHARS)
-        except zlib.error as error:
-            raise ValueError(str(error)) from None
-    return raw.decode("utf-8")
+    try:
+        return zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(raw, MOST_CHARS).decode("utf-8", "ignore")
+    except zlib.error:
+        return raw.decode("utf-8")
 
 
 def _bare(stretch: str) -> str:

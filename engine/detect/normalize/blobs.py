@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from aimds.detect.normalize.compressed import is_compressed
 from aimds.detect.normalize.digits import CLASSES, IN_64, VALUES_64, VALUES_85
-from aimds.detect.normalize.heads import MIN_BASE85, MIN_BLOB, printable, start64, start85
+from aimds.detect.normalize.heads import MIN_BASE85, MIN_BLOB, is_compressed, printable, start64, start85
 from aimds.detect.normalize.utf8 import decode_at
 
 MAX_LINE_GAP = 8
@@ -135,7 +134,7 @@ def runs64(src, limit):  # type: ignore[no-untyped-def]
         behind = line or (gap and chunk and have == 0)
         if behind and opaque:
             # What reads like text, or begins so again, is a text of its own.
-            behind = length < MIN_BLOB or start64(src, start, stop, buffer) < 0
+            behind = line and (length < MIN_BLOB or start64(src, start, stop, buffer) < 0)
         elif behind:
             behind = _continues(src, start, stop, held, have, buffer)
         if not behind:

@@ -10,55 +10,48 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from numba import njit
 
+from aimds.detect.normalize.heads import is_compressed
 from aimds.detect.normalize.proposals import Proposal, Text
 
 KIND: Final = "compressed"
 MOST_LAYERS: Final = 4
 """Compressed bytes inside each other that are read."""
+MIN_DAMAGED: Final = 32
+"""Bytes that come before the damage, below which these are no compressed ones: noise gives a few as well."""
 PIECE: Final = 256
 """Bytes taken at a time: what is damaged gives what came before it."""
 EITHER: Final = 32 + zlib.MAX_WBITS
 """For zlib: the header says which of both formats it is."""
 
 
-@njit(cache=True, nogil=True)
-def is_compressed(buffer, n):  # type: ignore[no-untyped-def]
-    """Whether ``buffer[:n]`` begins as gzip does, or as zlib with a window of 32 KB at any level."""
-    if n < 8:
-        return False
-    if buffer[0] == 0x1F and buffer[1] == 0x8B:
-        return buffer[2] == 8 and buffer[3] < 32
-    second = buffer[1]
-    return buffer[0] == 0x78 and (second == 0x01 or second == 0x5E or second == 0x9C or second == 0xDA)
-
-
-def read(proposal: Proposal, limit: int) -> Proposal:
-    """``proposal`` as it is, or what its bytes are when they are decompressed, ``limit`` of them at most; each stands
-    for all that it was made of."""
+def read(proposal: Proposal, limit: int) -> tuple[Proposal, int]:
+    """``proposal`` as it is, or what its bytes are when they are decompressed, each of which stands for all that it was
+    made of; and how many bytes were made, those of layers between counted, at most ``limit``."""
     text = proposal.text
-    if not is_compressed(text.values, len(text)):
-        return proposal
-    values, whole, layers = text.values.tobytes(), True, 0
-    while layers < MOST_LAYERS and is_compressed(np.frombuffer(values, np.uint8), len(values)):
-        inner, complete = _inflated(values, limit)
-        if not inner:
+    values, whole, layers, made = text.values.tobytes(), True, 0, 0
+    while layers < MOST_LAYERS and begins(values) and made < limit:
+        inner, complete = _inflated(values, limit - made)
+        if not inner or (not complete and len(inner) < MIN_DAMAGED):
             break
-        values, whole, layers = inner, whole and complete, layers + 1
+        values, whole, layers, made = inner, whole and complete, layers + 1, made + len(inner)
     if not layers:
-        return proposal
+        return proposal, 0
     starts = np.full(len(values), text.starts.min(), np.int32)
     ends = np.full(len(values), text.ends.max(), np.int32)
     plain = Text(np.frombuffer(values, np.uint8), starts, ends)
-    return replace(proposal, kind=KIND, text=plain, cut=proposal.cut or not whole)
+    return replace(proposal, kind=KIND, text=plain, cut=proposal.cut or not whole), made
+
+
+def begins(content: bytes) -> bool:
+    """Whether ``content`` begins as compressed bytes do."""
+    return bool(is_compressed(np.frombuffer(content[:24], np.uint8), min(24, len(content))))
 
 
 def _inflated(content: bytes, limit: int) -> tuple[bytes, bool]:
-    # The bytes, and whether those are all.
-    inflating, out, width = zlib.decompressobj(EITHER), b"", PIECE
-    at = 0
-    while at < len(content) and len(out) < limit and not inflating.eof:
+    # The bytes of all that was compressed one behind the other, and whether those are all.
+    inflating, out, width, at = zlib.decompressobj(EITHER), b"", PIECE, 0
+    while at < len(content) and len(out) < limit:
         before, piece = inflating.copy(), content[at : at + width]
         try:
             out += inflating.decompress(inflating.unconsumed_tail + piece, limit - len(out))
@@ -68,4 +61,9 @@ def _inflated(content: bytes, limit: int) -> tuple[bytes, bool]:
                 return out, False
             # What comes before the damage in this piece counts too.
             inflating, width = before, 1
+        if inflating.eof:
+            rest = inflating.unused_data + content[at:]
+            if not begins(rest):
+                return out, True
+            inflating, content, at = zlib.decompressobj(EITHER), rest, 0
     return out, inflating.eof

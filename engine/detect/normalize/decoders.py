@@ -16,10 +16,10 @@ import re2
 
 from aimds.detect.normalize import blobs, candidates, punycode, radix, rejoined, squares
 from aimds.detect.normalize.codes import decimal, octal, ordinals
-from aimds.detect.normalize.compressed import is_compressed
+from aimds.detect.normalize.compressed import begins
 from aimds.detect.normalize.concatenation import concatenation
 from aimds.detect.normalize.digits import ROT13, ROT47, VALUES_16, VALUES_32, VALUES_64
-from aimds.detect.normalize.heads import is_base32, printable
+from aimds.detect.normalize.heads import first_line, is_base32, printable
 from aimds.detect.normalize.in_place import escaped, labelled
 from aimds.detect.normalize.proposals import Bytes, Places, Proposal, Text, Trust, joined, spelled
 from aimds.detect.normalize.spread import spread
@@ -58,7 +58,7 @@ def base64(source: Text, limit: int) -> Iterator[Proposal]:
             mine = runs[runs[:, 3] == number]
             found = _base64_text(source, mine, limit)
             yield found
-            if len(mine) > 1 and is_compressed(found.text.values, len(found.text)):
+            if len(mine) > 1 and begins(found.text.values[:24].tobytes()):
                 # Short lines behind what only looks compressed may be a text.
                 yield _base64_text(source, mine[1:], limit)
         if len(runs) < RUNS_AT_ONCE:
@@ -105,23 +105,34 @@ def base32(source: Text, limit: int) -> Iterator[Proposal]:
     """RFC 4648 §6, either case, padding optional, wrapped lines in capitals."""
     buffer = np.empty(24, np.uint8)
     for match in _BASE32.finditer(source.values.tobytes()):
-        at = np.arange(*match.span(), dtype=np.int64)
-        at = at[VALUES_32[source.values[at]] != 255]
-        digits = source.values[at]
-        if is_base32(digits, 0, len(digits), buffer):
-            text, cut = _from_digits(source, at, VALUES_32[source.values[at]], 5, limit)
-            yield Proposal("base32", text, Trust.LETTERS, cut)
+        for first in _first_lines(source, match.span(), VALUES_32, 5):
+            at = np.arange(first, match.end(), dtype=np.int64)
+            at = at[VALUES_32[source.values[at]] != 255]
+            digits = source.values[at]
+            if is_base32(digits, 0, len(digits), buffer):
+                text, cut = _from_digits(source, at, VALUES_32[source.values[at]], 5, limit)
+                yield Proposal("base32", text, Trust.LETTERS, cut)
+
+
+def _first_lines(source: Text, span: tuple[int, int], digits: Bytes, bits: int) -> Iterator[int]:
+    # A line of other bytes before it, as a checksum, hides no text, nor does what only looks compressed.
+    buffer, last = np.empty(24, np.uint8), -1
+    for plain in (False, True):
+        first = int(first_line(source.values, *span, digits, bits, plain, buffer))
+        if first not in (-1, last):
+            yield first
+        last = first
 
 
 def hexadecimal(source: Text, limit: int) -> Iterator[Proposal]:
     """RFC 4648 §8: one run, maybe in lines, or pairs with blanks, colons, ``0x`` or ``\\x`` between them."""
     for match in _HEX.finditer(source.values.tobytes()):
-        region = source.values[slice(*match.span())]
-        keep = VALUES_16[region] != 255
-        keep[:-1] &= (region[1:] | 32) != 120
-        at = np.flatnonzero(keep) + match.start()
-        text, cut = _from_digits(source, at, VALUES_16[source.values[at]], 4, limit)
-        if _is_text(text):
+        for first in _first_lines(source, match.span(), VALUES_16, 4):
+            region = source.values[first : match.end()]
+            keep = VALUES_16[region] != 255
+            keep[:-1] &= (region[1:] | 32) != 120
+            at = np.flatnonzero(keep) + first
+            text, cut = _from_digits(source, at, VALUES_16[source.values[at]], 4, limit)
             yield Proposal("hex", text, Trust.LETTERS, cut)
 
 

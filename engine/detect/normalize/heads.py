@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from aimds.detect.normalize.compressed import is_compressed
 from aimds.detect.normalize.digits import (
     RADIX_BASES,
     ROT13,
@@ -35,15 +34,32 @@ TURNED, ROTATED = 1, 2
 
 
 @njit(cache=True, nogil=True)
+def is_compressed(buffer, n):  # type: ignore[no-untyped-def]
+    """Whether ``buffer[:n]`` begins as gzip does (RFC 1952), or as zlib with a window of 32 KB (RFC 1950).
+
+    Text may have the same two letters."""
+    if n < 8:
+        return False
+    if buffer[0] == 0x1F:
+        return buffer[1] == 0x8B and buffer[2] == 8 and buffer[3] < 32
+    second = buffer[1]
+    known = second == 0x01 or second == 0x5E or second == 0x9C or second == 0xDA
+    return buffer[0] == 0x78 and known and not is_text(buffer, n)
+
+
+@njit(cache=True, nogil=True)
 def printable(buffer, n):  # type: ignore[no-untyped-def]
-    """Whether ``buffer[:n]`` is printable UTF-8, or UTF-16 of ASCII; the last character may be cut off. Or begins as
-    compressed bytes do.
+    """Whether ``buffer[:n]`` is text, or begins as compressed bytes do."""
+    return is_text(buffer, n) or is_compressed(buffer, n)
+
+
+@njit(cache=True, nogil=True)
+def is_text(buffer, n):  # type: ignore[no-untyped-def]
+    """Whether ``buffer[:n]`` is printable UTF-8, or UTF-16 of ASCII; the last character may be cut off.
 
     One byte in eight may be something else from sixteen bytes on, so that a stray one does not hide the rest."""
     if n == 0:
         return False
-    if is_compressed(buffer, n):
-        return True
     spare = n >> 3 if n >= 16 else 0
     wide = n >= 4
     for k in range(n):
@@ -87,6 +103,38 @@ def head(src, start, stop, digits, bits, buffer):  # type: ignore[no-untyped-def
             if n == len(buffer):
                 break
     return printable(buffer, n)
+
+
+@njit(cache=True, nogil=True)
+def first_line(src, start, stop, digits, bits, plain, buffer):  # type: ignore[no-untyped-def]
+    """Where the first line of ``src[start:stop]`` begins from which on its digits are text, or unless ``plain``
+    compressed bytes; -1 nowhere. What is no digit does not count, nor does ``0x``. O(stop - start)."""
+    line = start
+    while line < stop:
+        held = 0
+        have = 0
+        n = 0
+        i = line
+        while i < stop and n < len(buffer):
+            if i + 1 < stop and src[i] == 48 and src[i + 1] | 32 == 120:
+                i += 2
+                continue
+            digit = np.int64(digits[src[i]])
+            i += 1
+            if digit == 255:
+                continue
+            held = (held << bits | digit) & 0xFFFF
+            have += bits
+            if have >= 8:
+                have -= 8
+                buffer[n] = held >> have & 0xFF
+                n += 1
+        if is_text(buffer, n) or (not plain and is_compressed(buffer, n)):
+            return line
+        while line < stop and src[line] != 10:
+            line += 1
+        line += 1
+    return np.int64(-1)
 
 
 @njit(cache=True, nogil=True)

@@ -158,10 +158,10 @@ class Unwrapping:
 
     def _plain(self, proposal: Proposal, limit: int) -> Proposal:
         # Of a hundred bytes there may be a hundred thousand, so what is decompressed has a bound of its own.
-        read = compressed.read(proposal, min(limit, self._inflated_left))
-        if read is not proposal:
-            self._inflated_left -= len(read.text)
-            self.truncated |= not self._inflated_left
+        read, made = compressed.read(proposal, min(limit, self._inflated_left))
+        self._inflated_left -= made
+        if made:
+            self.truncated |= not self._inflated_left or compressed.begins(read.text.values[:24].tobytes())
         return read
 
     def _follow(self, proposals: list[Proposal], before: Bytes, depth: int) -> None:

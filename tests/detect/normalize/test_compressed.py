@@ -47,6 +47,7 @@ MAKERS: dict[str, Make] = {
     "zlib, stored": lambda text: zlib.compress(text, 0),
     "zlib, fast": lambda text: zlib.compress(text, 1),
     "zlib, best": lambda text: zlib.compress(text, 9),
+    "nothing, then gzip": lambda text: zipped(b"") + zipped(text),
     "gzip of gzip": lambda text: zipped(zipped(text)),
 }
 ENCODERS: dict[str, Callable[[bytes], str]] = {
@@ -83,6 +84,38 @@ def test_what_only_looks_compressed_hides_no_base64_behind_it(heads: int, width:
     lines = [in_base64(b"\x1f\x8b\x08\x00" + Random(k).randbytes(50)) for k in range(heads)]
     lines += [blob[at : at + width] for at in range(0, len(blob), width)]
     assert TEXT in [one.text for one in views_of("\n".join(lines)).decoded]
+
+
+def test_what_only_looks_compressed_hides_no_digits_behind_it() -> None:
+    for head in (b"\x1f\x8b\x08\x00" + Random(2).randbytes(50), Random(3).randbytes(54)):
+        for text in (
+            f"{head.hex()}\n{TEXT.hex()}",
+            f"{head.hex(' ')}\n{TEXT.hex(' ')}",
+            "\n".join(base64.b32encode(one).decode().rstrip("=") for one in (head, TEXT)),
+        ):
+            assert TEXT in [one.text for one in views_of(text).decoded]
+
+
+def test_a_blob_behind_a_compressed_one_is_read_too() -> None:
+    blobs = (in_base64(zipped(b"hello to everybody" + b"!" * k)) for k in range(9))
+    blob = next(blob for blob in blobs if "=" not in blob)
+    assert TEXT in [one.text for one in views_of(f"{blob} {in_base64(TEXT)}").decoded]
+
+
+def test_all_of_several_files_is_read() -> None:
+    assert read(in_base64(zipped(b"How nice the weather is today! ") + zipped(TEXT)))[0].endswith(ATTACK)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x^2 + y^2 = 25 is a circle, and we ask where the line meets it.",
+        "x^y or y^x, which of both is larger for the numbers we have?",
+    ],
+)
+def test_text_that_begins_like_a_header_is_text(text: str) -> None:
+    (found,) = views_of(in_base64(text.encode())).decoded
+    assert (found.kind, found.text.decode()) == ("base64", text)
 
 
 def test_what_was_compressed_may_be_encoded_again() -> None:
@@ -124,6 +157,7 @@ def test_a_bomb_is_opened_to_the_bound_and_said() -> None:
     for _ in range(MOST_LAYERS + 1):
         deep = zipped(deep)
     assert views_of(in_base64(deep)).decoded == ()
+    assert views_of(in_base64(deep)).truncated[0]
 
 
 def test_a_thousand_small_bombs_share_one_bound() -> None:
