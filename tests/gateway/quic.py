@@ -164,6 +164,18 @@ class Running:
                 offload=offload,
             )
 
+    def halt(self) -> Callable[[], None]:
+        """Have nothing judged until what this gives is called."""
+        going: list[bool] = []
+        work, self.worker.work = self.worker.work, lambda: None  # type: ignore[method-assign]
+        self.service.hooks = Hooks(lambda: work() if going else None, self.worker.unjudged, forwards)
+
+        def go_on() -> None:
+            going.append(True)
+            work()
+
+        return go_on
+
     async def relay(self) -> None:
         """Have what speaks QUIC in a process bring requests here: that process is this one, its link a real one."""
         ours, theirs = socket.socketpair()

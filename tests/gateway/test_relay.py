@@ -387,9 +387,7 @@ def test_a_reader_that_takes_nothing_stops_what_is_carried_to_it() -> None:
 
 def test_a_body_is_read_no_faster_than_it_is_screened() -> None:
     async def test(one: Running) -> None:
-        gate = asyncio.Event()
-        work, one.worker.work = one.worker.work, lambda: None  # type: ignore[method-assign]
-        one.service.hooks = Hooks(lambda: work() if gate.is_set() else None, one.worker.unjudged, lambda action: True)
+        go_on = one.halt()
         async with one.client() as plain:
             content = ndjson({"text": "x" * 1000}) * 2000
             stream = plain.begin("/v1/screen/batch", content, kind="application/x-ndjson")
@@ -397,8 +395,7 @@ def test_a_body_is_read_no_faster_than_it_is_screened() -> None:
                 await asyncio.sleep(0.002)
             (request,) = one.near._requests.values()
             assert sum(map(len, request.held)) <= WINDOW + (64 << 10)
-            gate.set()
-            work()
+            go_on()
             found = await plain.answer(stream)
             assert found["body"].count(b"\n") == 2000
 
@@ -591,9 +588,7 @@ def test_of_all_bodies_of_a_connection_so_much_is_carried_and_they_go_on(monkeyp
     monkeypatch.setattr(far, "MOST_AHEAD", 300_000)
 
     async def test(one: Running) -> None:
-        gate = asyncio.Event()
-        work, one.worker.work = one.worker.work, lambda: None  # type: ignore[method-assign]
-        one.service.hooks = Hooks(lambda: work() if gate.is_set() else None, one.worker.unjudged, lambda action: True)
+        go_on = one.halt()
         async with one.client() as plain:
             rows = ndjson({"text": "x" * 1000}) * 1000
             asked = [plain.begin("/v1/screen/batch", rows, kind="application/x-ndjson") for _ in range(6)]
@@ -601,8 +596,7 @@ def test_of_all_bodies_of_a_connection_so_much_is_carried_and_they_go_on(monkeyp
                 await asyncio.sleep(0.002)
             held = sum(len(part) for request in one.near._requests.values() for part in request.held)
             assert 0 < held <= 300_000 + WINDOW
-            gate.set()
-            work()
+            go_on()
             for stream in asked:
                 assert (await plain.answer(stream))["body"].count(b"\n") == 1000
 

@@ -112,9 +112,7 @@ def test_a_stream_answers_while_it_is_open() -> None:
 
 def test_credit_returns_as_rows_are_screened_and_not_as_bytes_come() -> None:
     async def test(one: Running) -> None:
-        gate = asyncio.Event()
-        work, one.worker.work = one.worker.work, lambda: None  # type: ignore[method-assign]
-        one.service.hooks = Hooks(lambda: work() if gate.is_set() else None, one.worker.unjudged, forwards)
+        go_on = one.halt()
         async with one.client() as client:
             content = ndjson({"text": "x" * 1000}) * 2000
             stream = client.begin("/v1/screen/batch", content, kind="application/x-ndjson")
@@ -124,8 +122,7 @@ def test_credit_returns_as_rows_are_screened_and_not_as_bytes_come() -> None:
             seen = connection._quic._streams[stream].receiver.highest_offset
             assert seen < 3 * STREAM_WINDOW < len(content)
             assert sum(connection.quic.held.values()) <= STREAM_WINDOW
-            gate.set()
-            work()
+            go_on()
             found = await client.answer(stream)
             assert found["body"].count(b"\n") == 2000
 

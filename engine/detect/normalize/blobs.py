@@ -142,7 +142,7 @@ def runs64(src, limit):  # type: ignore[no-untyped-def]
             opaque = False
             if length >= MIN_BLOB:
                 begin = int(start64(src, start, stop, buffer))
-                opaque = begin >= 0 and is_compressed(buffer, len(buffer))
+                opaque = begin >= 0 and is_compressed(buffer, min(len(buffer), (stop - begin) * 6 // 8))
             elif chunk and _continues(src, start, stop, 0, 0, buffer):
                 begin = start
             if begin < 0:

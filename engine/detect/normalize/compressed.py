@@ -12,13 +12,15 @@ from typing import Final
 import numpy as np
 
 from aimds.detect.normalize.heads import is_compressed
-from aimds.detect.normalize.proposals import Proposal, Text
+from aimds.detect.normalize.proposals import Bytes, Proposal, Text
 
 KIND: Final = "compressed"
 MOST_LAYERS: Final = 4
 """Compressed bytes inside each other that are read."""
 MIN_DAMAGED: Final = 32
 """Bytes that come before the damage, below which these are no compressed ones: noise gives a few as well."""
+HEAD: Final = 24
+"""Bytes by which they are told."""
 PIECE: Final = 256
 """Bytes taken at a time: what is damaged gives what came before it."""
 EITHER: Final = 32 + zlib.MAX_WBITS
@@ -30,7 +32,7 @@ def read(proposal: Proposal, limit: int) -> tuple[Proposal, int]:
     made of; and how many bytes were made, those of layers between counted, at most ``limit``."""
     text = proposal.text
     values, whole, layers, made = text.values.tobytes(), True, 0, 0
-    while layers < MOST_LAYERS and begins(values) and made < limit:
+    while layers < MOST_LAYERS and begins(np.frombuffer(values, np.uint8)) and made < limit:
         inner, complete = _inflated(values, limit - made)
         if not inner or (not complete and len(inner) < MIN_DAMAGED):
             break
@@ -43,9 +45,9 @@ def read(proposal: Proposal, limit: int) -> tuple[Proposal, int]:
     return replace(proposal, kind=KIND, text=plain, cut=proposal.cut or not whole), made
 
 
-def begins(content: bytes) -> bool:
-    """Whether ``content`` begins as compressed bytes do."""
-    return bool(is_compressed(np.frombuffer(content[:24], np.uint8), min(24, len(content))))
+def begins(values: Bytes) -> bool:
+    """Whether ``values`` uint8 (N,) begin as compressed bytes do."""
+    return bool(is_compressed(values, min(HEAD, len(values))))
 
 
 def _inflated(content: bytes, limit: int) -> tuple[bytes, bool]:
@@ -63,7 +65,7 @@ def _inflated(content: bytes, limit: int) -> tuple[bytes, bool]:
             inflating, width = before, 1
         if inflating.eof:
             rest = inflating.unused_data + content[at:]
-            if not begins(rest):
+            if not begins(np.frombuffer(rest, np.uint8)):
                 return out, True
             inflating, content, at = zlib.decompressobj(EITHER), rest, 0
     return out, inflating.eof

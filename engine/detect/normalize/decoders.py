@@ -58,7 +58,7 @@ def base64(source: Text, limit: int) -> Iterator[Proposal]:
             mine = runs[runs[:, 3] == number]
             found = _base64_text(source, mine, limit)
             yield found
-            if len(mine) > 1 and begins(found.text.values[:24].tobytes()):
+            if len(mine) > 1 and begins(found.text.values):
                 # Short lines behind what only looks compressed may be a text.
                 yield _base64_text(source, mine[1:], limit)
         if len(runs) < RUNS_AT_ONCE:
@@ -116,12 +116,15 @@ def base32(source: Text, limit: int) -> Iterator[Proposal]:
 
 def _first_lines(source: Text, span: tuple[int, int], digits: Bytes, bits: int) -> Iterator[int]:
     # A line of other bytes before it, as a checksum, hides no text, nor does what only looks compressed.
-    buffer, last = np.empty(24, np.uint8), -1
-    for plain in (False, True):
-        first = int(first_line(source.values, *span, digits, bits, plain, buffer))
-        if first not in (-1, last):
-            yield first
-        last = first
+    buffer = np.zeros(24, np.uint8)
+    first = int(first_line(source.values, *span, digits, bits, False, buffer))
+    if first < 0:
+        return
+    yield first
+    if begins(buffer):
+        behind = int(first_line(source.values, first, span[1], digits, bits, True, buffer))
+        if behind not in (-1, first):
+            yield behind
 
 
 def hexadecimal(source: Text, limit: int) -> Iterator[Proposal]:

@@ -160,7 +160,7 @@ def _plain(values, place, gap, n, keys, logs):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def reads_apart(values, start, stop, low, high, keys, logs, sieve):  # type: ignore[no-untyped-def]
     """Whether the first letters of folded ``values[start:stop]``, part of the text ``values[low:high]``, are words once
-    they are cut anew. O(WINDOW)."""
+    they are cut anew. O(WINDOW + MAX_UNPARTED)."""
     place = np.empty(WINDOW, np.int64)
     gap = np.empty(WINDOW, np.uint8)
     n, end = _gather(values, start, stop, place, gap)

@@ -161,7 +161,7 @@ class Unwrapping:
         read, made = compressed.read(proposal, min(limit, self._inflated_left))
         self._inflated_left -= made
         if made:
-            self.truncated |= not self._inflated_left or compressed.begins(read.text.values[:24].tobytes())
+            self.truncated |= not self._inflated_left or compressed.begins(read.text.values)
         return read
 
     def _follow(self, proposals: list[Proposal], before: Bytes, depth: int) -> None:

@@ -130,27 +130,27 @@ class Bank:
         Raises:
             ConfigError: a pattern has fewer than MIN_COUNTED words of weight above 0.
         """
-        chosen = tuple(sorted(patterns, key=_place))
+        order = sorted(range(len(patterns)), key=lambda k: _place(patterns[k]))
+        chosen = tuple(patterns[k] for k in order)
         words = split(fold([pattern.text for pattern in chosen]))
         for pattern, counted in zip(chosen, words, strict=True):
             if sum(lexicon.weight(word) > 0 for word in counted) < MIN_COUNTED:
                 raise ConfigError(f"pattern {pattern.id}", pattern.text, f"{MIN_COUNTED} words that count")
         index = Index.build([(p.lang, ws) for p, ws in zip(chosen, words, strict=True)], lexicon, synonyms=synonyms)
-        return cls._of(patterns, lambda: lexicon, limits, version, index)
+        return cls._of(chosen, lambda: lexicon, np.asarray(limits, np.float32)[order], version, index)
 
     @classmethod
     def _of(
         cls,
-        patterns: Sequence[Pattern],
+        patterns: tuple[Pattern, ...],
         read_lexicon: Callable[[], Lexicon],
         limits: F32,
         version: str,
         index: Index,
     ) -> Bank:
-        order = sorted(range(len(patterns)), key=lambda k: _place(patterns[k]))
-        chosen = tuple(patterns[k] for k in order)
-        codes = np.array([CODES[pattern.threat] for pattern in chosen], np.int8)
-        return cls(chosen, np.asarray(limits, np.float32)[order], codes, version, read_lexicon, index)
+        # Of patterns in bank order.
+        codes = np.array([CODES[pattern.threat] for pattern in patterns], np.int8)
+        return cls(patterns, limits, codes, version, read_lexicon, index)
 
     def with_patterns(
         self,
@@ -268,7 +268,7 @@ def _read(home: Path, made: Callable[[str], Index | None] = lambda version: None
     limits, version = np.full(len(patterns), NEW_THRESHOLD, np.float32), digest.hexdigest()
     read_lexicon = cache(lambda: Lexicon.parse(synonyms, content))
     if (index := made(version)) is not None:
-        return Bank._of(patterns, read_lexicon, limits, version, index)
+        return Bank._of(tuple(sorted(patterns, key=_place)), read_lexicon, limits, version, index)
     try:
         return Bank.build(patterns, read_lexicon(), limits, version)
     except ConfigError as error:
