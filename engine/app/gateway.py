@@ -143,6 +143,7 @@ class Gateway:
             Batcher(batch, settings.weights),
             Hooks(
                 work=self.worker.work,
+                rest=self.worker.rest,
                 unjudged=self.worker.unjudged,
                 forwards=lambda action: self.policy().playbook.forwards(action),
                 denied=functools.partial(self._upkeep.note, "denied"),

@@ -16,8 +16,23 @@ FORGET = 0.92
 CLIP = 4.0
 """One batch counts at most this many times what was expected: a compilation must not close the door for a minute."""
 LEAST_SPREAD = 1e-3
-MARGIN = 1.2
-"""On the estimate: batches vary, and tenants take turns by jobs, not by bytes."""
+MARGIN = 1.5
+"""On the estimate: batches vary, tenants take turns by jobs and not by bytes, and who asks counts the way to and fro. A
+queue that is shorter than it could be costs no verdict: it is never empty where there is too much to do."""
+
+
+class Overloaded(Problem):
+    """A request is refused, as its verdict would be there after ``needed_s`` and is due within ``slack_s``."""
+
+    def __init__(self, needed_s: float, slack_s: float, own_s: float) -> None:
+        detail = f"about {needed_s * 1e3:.0f} ms would be needed, the deadline is in {slack_s * 1e3:.0f} ms"
+        super().__init__("overloaded", detail, retry_after_s=max(needed_s - slack_s, own_s))
+        self.needed_s = needed_s
+
+
+def too_late() -> Problem:
+    """Of a request that was read when it was of no use any more."""
+    return Problem("deadline-exceeded", "the deadline passed before the request was read")
 
 
 class BatchTime:
@@ -94,12 +109,11 @@ def admit(load: Load, time: BatchTime, slack_s: float, longest_s: float) -> None
         Problem: ``overloaded``; or ``deadline-exceeded`` when no time is left at all.
     """
     if slack_s <= 0:
-        raise Problem("deadline-exceeded", "the deadline passed before the request was read")
+        raise too_late()
     if not load.ahead_work and not load.running_s:
         # An idle server always tries: an estimate that is too high is corrected by nothing else.
         return
     needed = MARGIN * finish_s(load, time)
     needed += min(longest_s, needed)
     if needed > slack_s:
-        detail = f"about {needed * 1e3:.0f} ms would be needed, the deadline is in {slack_s * 1e3:.0f} ms"
-        raise Problem("overloaded", detail, retry_after_s=max(needed - slack_s, time.seconds(load.own_work)))
+        raise Overloaded(needed, slack_s, time.seconds(load.own_work))

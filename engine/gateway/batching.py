@@ -19,6 +19,7 @@ from aimds.gateway.problem import Problem
 URGENCY_S = 0.05
 """What one step of urgency is worth in time. A bounded shift: the least urgent row waits longer, but not for ever."""
 DEFAULT_URGENCY = 3
+REST_S = 2e-3
 CONTENTION_STEP = 0.1
 STRETCH, STRETCH_EVERY = 1.5, 4
 """Every fourth batch may take half as long again: batches of one size do not tell their fixed cost from their pace."""
@@ -127,6 +128,10 @@ class Batcher:
         Raises:
             Problem: ``overloaded`` with the time to wait, or ``deadline-exceeded``.
         """
+        self._admitted(job, now)
+
+    def _admitted(self, job: Job, now: float) -> tuple[_Tenant | None, float]:
+        """The tenant of ``job``, where it has something waiting, and its weight; raises as `check`."""
         tenant = self._tenants.get(job.tenant)
         weight = self.weights.get(job.tenant, 1.0)
         if self._admission:
@@ -135,6 +140,7 @@ class Batcher:
         if self.queued_bytes + job.size_bytes > self.config.max_queue_bytes and self.queued_rows:
             wait = self.time.pace_s * self.queued_work / self.config.slots
             raise Problem("overloaded", f"{self.queued_bytes} bytes of text are waiting already", retry_after_s=wait)
+        return tenant, weight
 
     def submit(self, job: Job, now: float) -> None:
         """Put ``job`` into the queue.
@@ -142,9 +148,7 @@ class Batcher:
         Raises:
             Problem: as `check`; the job is not in the queue.
         """
-        self.check(job, now)
-        tenant = self._tenants.get(job.tenant)
-        weight = self.weights.get(job.tenant, 1.0)
+        tenant, weight = self._admitted(job, now)
         self._seq += 1
         if tenant is None:
             tenant = self._idle.pop(job.tenant, None) or _Tenant(job.tenant, weight)
@@ -194,6 +198,14 @@ class Batcher:
             self._ends.append(now + self.time.seconds(batch.work))
             return batch
         return batch if batch.late else None
+
+    def rest(self, now: float) -> float:
+        """Seconds for which what comes would only wait behind what waits already: until half of what the batches that
+        run are still expected to take, `REST_S` at most."""
+        if not self.queued_rows or self.running < self.config.slots:
+            return 0.0
+        left = min(self._ends) - now
+        return min(REST_S, max(left, self.time.base_s) / 2)
 
     def late(self, now: float) -> list[Job]:
         """Jobs past their deadline, taken out: for who looks now and then while no slot is free, since `poll` does not.
@@ -272,7 +284,8 @@ class Batcher:
         batches = 1 + ahead / max(min(full, mean * self.config.max_rows), 1.0)
         running = 0.0
         for end in self._ends:
-            running += max(0.0, end - now)
+            if end > now:
+                running += end - now
         if self._ends and not running:
             # Late itself, so it says nothing of when it ends.
             running = self.time.base_s

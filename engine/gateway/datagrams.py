@@ -27,6 +27,8 @@ TIMESPEC = struct.Struct("ll")
 BUFFER_BYTES = 4 << 20
 MOST_SEGMENTS = 64
 MOST_BYTES = 65_000
+ROOM_BYTES = 65_536
+"""Of a read, which no datagram, nor what came together, is beyond."""
 READS = 16
 MOST_QUEUED = 4096
 """Sends that wait for a full socket; beyond, datagrams are dropped as on a full network, and QUIC sends them again."""
@@ -71,6 +73,7 @@ class Datagrams:
         received: called with (datagram, address) pairs.
         offload: False does without GSO and GRO.
         reads: in a row before other work gets its turn; 0 leaves what comes in the socket.
+        rest: asked after each wake-up for how many seconds what comes may lie in the socket.
     """
 
     def __init__(
@@ -80,8 +83,9 @@ class Datagrams:
         *,
         offload: bool = True,
         reads: int = READS,
+        rest: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self.reads = reads
+        self.reads, self._rest = reads, rest
         self._socket, self._received = sock, received
         self._loop = asyncio.get_running_loop()
         self._out: list[tuple[bytes, Address]] = []
@@ -94,6 +98,8 @@ class Datagrams:
             except OSError:
                 self.segments = False
         self.dropped = 0
+        self._room = memoryview(bytearray(ROOM_BYTES))
+        """What is read into: memory that is new each time costs five times as much as what is read."""
         self._empty_at = self._loop.time()
         """Since when at the latest there was nothing in the socket, the last time that there was nothing."""
         self.waited_s = 0.0
@@ -185,28 +191,36 @@ class Datagrams:
 
     def _read(self) -> None:
         found: list[tuple[bytes, Address]] = []
+        room = self._room
         stamp, empty_at, now = 0.0, self._empty_at, self._loop.time()
         for _ in range(self.reads):
             try:
-                content, notes, _, address = self._socket.recvmsg(65_536, 64)
+                length, notes, _, address = self._socket.recvmsg_into([room], 64)
             except BlockingIOError:
                 self._empty_at = now
                 break
             except OSError:
                 # An earlier datagram could not be delivered; there may be more to read.
                 continue
-            size = len(content)
+            size = length
             for level, kind, value in notes:
                 if level == SOL_UDP and kind == UDP_GRO and len(value) >= 4:
                     size = struct.unpack_from("i", value)[0]
                 elif not stamp and level == socket.SOL_SOCKET and kind == TIMESTAMP and len(value) >= TIMESPEC.size:
                     seconds, nanoseconds = TIMESPEC.unpack_from(value)
                     stamp = seconds + nanoseconds / 1e9
-            if 0 < size < len(content):
-                found += [(content[at : at + size], address) for at in range(0, len(content), size)]
+            if 0 < size < length:
+                found += [(bytes(room[at : min(at + size, length)]), address) for at in range(0, length, size)]
             else:
-                found.append((content, address))
+                found.append((bytes(room[:length]), address))
         if found:
             # The clock may be set meanwhile, and nothing lay there when there was nothing.
             self.waited_s = min(max(0.0, time.time() - stamp), now - empty_at) if stamp else 0.0
             self._received(found)
+            if (pause_s := self._rest()) > 0 and not self.is_closing():
+                self._loop.remove_reader(self._socket.fileno())
+                self._loop.call_later(pause_s, self._go_on)
+
+    def _go_on(self) -> None:
+        if not self.is_closing():
+            self._loop.add_reader(self._socket.fileno(), self._read)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 from aimds.gateway.exchange import Exchange
@@ -21,9 +20,9 @@ class Feeding:
         self.held: deque[bytes] = deque()
         self.over = self.told = self.begun = False
 
-    def feed(self, now: float, taken: Callable[[int], None], waited_s: float = 0.0) -> None:
-        """Hand on what is wanted, which came ``waited_s`` ago; ``taken`` is told of each piece how large it is."""
-        exchange, held = self.exchange, self.held
+    def feed(self, now: float, waited_s: float = 0.0) -> int:
+        """Hand on what is wanted, which came ``waited_s`` ago; its bytes."""
+        exchange, held, taken = self.exchange, self.held, 0
         exchange.waited_s = waited_s
         try:
             while held and exchange.wants_data:
@@ -34,7 +33,7 @@ class Feeding:
                         parts.append(held.popleft())
                         size += len(parts[-1])
                     content = b"".join(parts)
-                taken(len(content))
+                taken += len(content)
                 exchange.receive(content, now)
             # Where its acknowledgement was lost, the end of a body comes twice.
             if self.over and not self.told and not held and not exchange.ended:
@@ -43,3 +42,4 @@ class Feeding:
         except Exception as error:  # a body that nobody foresaw ends its own request alone
             exchange.refuse(Problem("internal", f"{type(error).__name__}: {error}"))
         exchange.waited_s = 0.0
+        return taken

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus
@@ -32,9 +32,9 @@ class Head:
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    _read: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    _read: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def once(self, name: str, read: Callable[[], Found]) -> Found:
+    def once(self, name: Hashable, read: Callable[[], Found]) -> Found:
         """What ``read`` makes of these headers under ``name``: many requests have the same head, read only once.
 
         Raises:
@@ -44,6 +44,14 @@ class Head:
         if found is None:
             found = self._read[name] = read()
         return found
+
+    def note(self, name: Hashable, value: object) -> None:
+        """Keep ``value`` under ``name`` with these headers, in place of what there was."""
+        self._read[name] = value
+
+    def noted(self, name: Hashable) -> Any:
+        """What was kept under ``name``; None where nothing was."""
+        return self._read.get(name)
 
     def keyed(self, key: str) -> Head:
         """The same with this ``idempotency-key``, which nothing that is read once depends on."""

@@ -20,7 +20,8 @@ class Hooks:
     what was · ``state``: further members of ``/v1/admin/status`` · ``held``: sessions that are held and that an
     identity may see · ``release``: let one of a tenant go, for an identity; False where it is not held · ``gauges``:
     metrics are about to be read · ``ready``: there is something to judge with · ``alive``: there is, or can be again
-    without starting this process anew.
+    without starting this process anew · ``rest``: seconds for which requests may be left unread, as they would only
+    wait.
     """
 
     work: Callable[[], None]
@@ -33,4 +34,5 @@ class Hooks:
     release: Callable[[str | None, str, Identity], bool] = lambda tenant, session, identity: False
     gauges: Callable[[], None] = lambda: None
     ready: Callable[[], bool] = lambda: True
+    rest: Callable[[], float] = lambda: 0.0
     alive: Callable[[], bool] = lambda: True

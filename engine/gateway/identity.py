@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from aimds.errors import ConfigError
@@ -25,8 +25,11 @@ class Identity:
     kind: str
     rate: float | None = None
     burst: float | None = None
+    key: str = field(init=False, repr=False, compare=False)
+    """What its requests are counted under."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "key", f"{self.kind}:{self.name}")
         for role in self.roles:
             if role not in ROLES:
                 raise ConfigError(f"{self.name}.roles", role, "one of " + ", ".join(ROLES))

@@ -58,7 +58,7 @@ class Keys:
     """The keys of a file."""
 
     def __init__(self, entries: tuple[Entry, ...] = ()) -> None:
-        self._entries = {entry.ident: entry for entry in entries}
+        self._entries = {entry.ident: (entry, entry.identity()) for entry in entries}
 
     @classmethod
     def load(cls, path: Path) -> Keys:
@@ -77,13 +77,13 @@ class Keys:
             Problem: ``unauthenticated``; does not tell an unknown key from a wrong one.
         """
         ident, _, secret = key.removeprefix(PREFIX).partition(".")
-        entry = self._entries.get(ident)
+        entry, identity = self._entries.get(ident, (None, None))
         matches = hmac.compare_digest(_digest(secret), entry.digest if entry else _NO_DIGEST)
-        if entry is None or not matches:
+        if entry is None or identity is None or not matches:
             raise Problem("unauthenticated", "the API key is not known")
         if entry.expires is not None and entry.expires <= now:
             raise Problem("unauthenticated", "the API key has expired")
-        return entry.identity()
+        return identity
 
 
 def read(path: Path) -> tuple[Entry, ...]:

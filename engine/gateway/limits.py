@@ -52,7 +52,7 @@ class Rates:
             return
         general = self._burst if identity.rate is None else None
         burst = identity.burst or general or max(1.0, 2 * rate)
-        name = f"{identity.kind}:{identity.name}"
+        name = identity.key
         bucket = self._buckets.get(name)
         if bucket is None:
             bucket = self._buckets[name] = _Bucket(burst, now)
@@ -68,7 +68,7 @@ class Rates:
 
     def give_back(self, identity: Identity, rows: int) -> None:
         """What was taken for ``rows`` just now is not wanted."""
-        bucket = self._buckets.get(f"{identity.kind}:{identity.name}")
+        bucket = self._buckets.get(identity.key)
         if bucket is not None and (self._rate if identity.rate is None else identity.rate):
             bucket.tokens += rows
 
@@ -102,8 +102,10 @@ class Failures:
         Raises:
             Problem: ``too-many-failures``, with the time to wait.
         """
+        if not self._buckets or not self._rate:
+            return
         bucket = self._buckets.get(source(address))
-        if bucket is None or not self._rate:
+        if bucket is None:
             return
         tokens = min(self._burst, bucket.tokens + self._rate * max(0.0, now - bucket.at))
         if tokens < 1:

@@ -12,7 +12,7 @@ from aimds.gateway.identity import Identity
 from aimds.gateway.pieces import Desk, Piece
 from aimds.gateway.problem import Problem, too_large
 from aimds.gateway.rows import Row
-from aimds.gateway.screening import VERDICT_BYTES, Screening, failure, failures
+from aimds.gateway.screening import VERDICT_BYTES, Screening, failed, failure, failures, told
 
 PORTION: Final = 256
 """Lines that are read in one go before it is looked whether there is room for more answers."""
@@ -150,7 +150,14 @@ class Lines(Screening):
 
     def _place(self, group: _Group, now: float) -> None:
         """Queue ``group`` as one job, or where that is refused each of its rows that can be taken."""
-        if len(group.rows) == 1:
+        first, count = group.rows[0], len(group.rows)
+        slack_s = self._slack_s(first) - self.waited_s
+        refusal = self.desk.turned_away(self.identity, first.tenant, count, slack_s, now)
+        if refusal is not None:
+            rest = refusal.once("line", told)
+            self.send(b"".join([failed(one.request_id or "", rest) for one in group.rows]))
+            return
+        if count == 1:
             self._try(group, now)
             return
         try:
@@ -176,8 +183,7 @@ class Lines(Screening):
 
     def _queue(self, group: _Group, now: float, *, trial: bool = False) -> None:
         first = group.rows[0]
-        slack = self.slack_s if first.deadline_ms is None else first.deadline_ms / 1e3
-        slack = min(slack, self.desk.limits.max_deadline_ms / 1e3)
+        slack = self._slack_s(first)
         urgency = self.urgency if first.urgency is None else first.urgency
         piece = Piece(
             self.route,
@@ -192,6 +198,10 @@ class Lines(Screening):
         group.job = self.desk.place(piece, self.due(slack, now), urgency, now, trial=trial)
         self.jobs.add(group.job)
         self._waiting += len(group.rows)
+
+    def _slack_s(self, one: Row) -> float:
+        slack = self.slack_s if one.deadline_ms is None else one.deadline_ms / 1e3
+        return min(slack, self.desk.limits.max_deadline_ms / 1e3)
 
     def answered(self, group: _Group, lines: bytes, now: float) -> None:
         """All rows of ``group`` have their ``lines``."""

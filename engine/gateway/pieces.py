@@ -14,6 +14,7 @@ from aimds.gateway.identity import Identity
 from aimds.gateway.output import OutputConfig
 from aimds.gateway.problem import Problem
 from aimds.gateway.rows import Row, batch_of, lines, objects
+from aimds.gateway.turning_away import Refusal
 from aimds.gateway.under_way import Bodies
 
 OBJECTS, FULL, BRIEF, ARROW = "objects", "full", "brief", "arrow"
@@ -156,6 +157,12 @@ class Desk(Protocol):
     def expect(self, identity: Identity, rows: int, size: int, deadline: float, now: float) -> None:
         """Whether a piece of so many ``rows`` and ``size`` bytes of text would be queued, before anything is done for
         it, or raise a Problem."""
+
+    def turned_away(
+        self, identity: Identity, tenant: str | None, rows: int, slack_s: float, now: float
+    ) -> Refusal | None:
+        """Why each of ``rows`` texts of ``tenant``, due within ``slack_s``, is refused before anything is made of it;
+        None where they have to be placed."""
 
     def charge(self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False) -> None:
         """Count ``rows`` that are answered without being screened against the rate of ``identity``, or raise a Problem;

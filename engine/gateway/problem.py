@@ -6,6 +6,8 @@ import json
 import math
 from typing import Any
 
+import msgspec
+
 from aimds.errors import AimdsError, ConfigError
 
 CONTENT_TYPE = "application/problem+json"
@@ -65,7 +67,9 @@ class Problem(AimdsError):
 
     def body(self) -> bytes:
         """The error body as JSON, ASCII only."""
-        return json.dumps(self.document(), ensure_ascii=True).encode()
+        document = self.document()
+        body = msgspec.json.encode(document)
+        return body if body.isascii() else json.dumps(document, ensure_ascii=True).encode()
 
     def headers(self) -> list[tuple[str, str]]:
         """Headers that go with the body; Retry-After is in whole seconds (RFC 9110), at least one."""

@@ -26,9 +26,13 @@ from aimds.gateway.outputs import Response
 from aimds.gateway.pieces import Limits, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.single import One
+from aimds.gateway.turning_away import Refusal, TurningAway
 from aimds.gateway.under_way import Bodies, UnderWay
 from aimds.ids import short
 from aimds.metrics import Metrics, observed
+
+BUSY = frozenset({"overloaded", "deadline-exceeded"})
+"""Problems that more requests will have that come now."""
 
 
 class Service:
@@ -66,7 +70,9 @@ class Service:
         self.bodies = Bodies(self.limits.max_held_bytes)
         self.draining = False
         self._open = UnderWay()
+        self._away = TurningAway(batcher, self.rates)
         self._counters: dict[tuple[str, int], Counter] = {}
+        self._shed: dict[str, Counter] = {}
 
     def open(
         self,
@@ -92,12 +98,25 @@ class Service:
             if route.role is not None:
                 identity = self.access.identify(head, peer, route, now)
                 authorize(identity, route)
-            exchange = self._exchange(route, part, head, identity or LOCAL)
+            exchange = self._exchange(route, part, head, identity or LOCAL, peer, now)
             # Whose a row is, is read of it only when it comes.
             exchange.denied = lambda problem: self.deny(problem, method, target, peer, identity)
         except Problem as problem:
             exchange = self._refused(name, problem, method, target, peer, identity)
         return self._opened(exchange, identity)
+
+    def refusal(self, head: Head, peer: Peer, waited_s: float, now: float) -> Refusal | None:
+        """Why a text that begins with ``head``, and came ``waited_s`` ago, is refused with no request opened for
+        it; None where one has to be. See `TurningAway`."""
+        if self.draining or (found := self._away.by_head(head, peer, waited_s, now)) is None:
+            return None
+        self._refuse(found.problem, 1, now)
+        self._counted("screen", found.problem.status)
+        return found
+
+    def rest(self) -> float:
+        """Seconds for which requests may be left unread."""
+        return self.hooks.rest()
 
     def _page(self, pages: Pages, head: Head, peer: Peer, now: float) -> Exchange:
         if peer.early and head.method not in ("GET", "HEAD"):
@@ -135,14 +154,16 @@ class Service:
                 problem = Problem(problem.kind, f"{problem.detail} (not recorded: {type(error).__name__})")
         return problem
 
-    def _exchange(self, route: Route, part: str, head: Head, identity: Identity) -> Exchange:
+    def _exchange(self, route: Route, part: str, head: Head, identity: Identity, peer: Peer, now: float) -> Exchange:
         if route.name in ("screen", "turns", "batch", "stream", "output"):
             if self.draining:
                 raise Problem("draining", "no new requests are taken", retry_after_s=1.0)
             self._open.check(identity)
         match route.name:
             case "screen":
-                return One("screen", self, head, identity, self.answers)
+                one = One("screen", self, head, identity, self.answers)
+                self._away.seen(head, peer, identity, one.slack_s, now)
+                return one
             case "turns":
                 return One("turns", self, head, identity, self.answers, session=part)
             case "batch":
@@ -159,7 +180,10 @@ class Service:
 
     def _count(self, exchange: Exchange) -> None:
         # A client that left before an answer began has the status that proxies log for it.
-        key = exchange.route, exchange.status or 499
+        self._counted(exchange.route, exchange.status or 499)
+
+    def _counted(self, route: str, status: int) -> None:
+        key = route, status
         counter = self._counters.get(key)
         if counter is None:
             counter = self._counters[key] = self.metrics.requests.labels(key[0], str(key[1]))
@@ -187,7 +211,7 @@ class Service:
             self.batcher.submit(job, now)
         except Problem as problem:
             if not trial:
-                self.metrics.shed.labels(problem.kind).inc(job.rows)
+                self._refuse(problem, job.rows, now)
             elif taken:
                 self.rates.give_back(identity, job.rows)
             raise
@@ -206,8 +230,18 @@ class Service:
             self.rates.give_back(identity, rows)
             self.batcher.check(Job(short(identity.tenant or identity.name), rows, size, deadline), now)
         except Problem as problem:
-            self.metrics.shed.labels(problem.kind).inc(rows)
+            self._refuse(problem, rows, now)
             raise
+
+    def turned_away(
+        self, identity: Identity, tenant: str | None, rows: int, slack_s: float, now: float
+    ) -> Refusal | None:
+        """Why each of ``rows`` texts of ``tenant``, due within ``slack_s``, is refused; None where they have to be
+        placed."""
+        found = self._away.refusal(identity, tenant, rows, slack_s, now)
+        if found is not None:
+            self._refuse(found.problem, rows, now)
+        return found
 
     def charge(self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False) -> None:
         """Count ``rows`` that are answered without being screened against the rate of ``identity``; see `Rates.take`.
@@ -218,12 +252,20 @@ class Service:
         try:
             self.rates.take(identity, rows, now, admitted=admitted, apart=apart)
         except Problem as problem:
-            self.metrics.shed.labels(problem.kind).inc(rows)
+            self.shed(problem, rows)
             raise
 
     def shed(self, problem: Problem, n: int) -> None:
         """Count ``n`` rows that have no verdict for ``problem``."""
-        self.metrics.shed.labels(problem.kind).inc(n)
+        counter = self._shed.get(problem.kind)
+        if counter is None:
+            counter = self._shed[problem.kind] = self.metrics.shed.labels(problem.kind)
+        counter.inc(n)
+
+    def _refuse(self, problem: Problem, n: int, now: float) -> None:
+        if problem.kind in BUSY:
+            self._away.refused(now)
+        self.shed(problem, n)
 
     def cancel(self, job: Job) -> None:
         """Nobody waits for ``job`` any more."""

@@ -28,7 +28,7 @@ class Screening(Exchange):
         self.route, self.desk, self.identity = route, desk, identity
         most_ms = desk.limits.max_deadline_ms
         self.slack_s, self.urgency, self.form, self.tiers = head.once(
-            f"terms {deadline_ms}", lambda: _terms(head, deadline_ms, most_ms)
+            ("terms", deadline_ms), lambda: _terms(head, deadline_ms, most_ms)
         )
         if self.tiers and not desk.has_tiers:
             raise Problem("unprocessable", "route: this gateway has no model tiers to choose from")
@@ -69,6 +69,8 @@ class Screening(Exchange):
         Raises:
             Problem: ``overloaded``: too much is kept of all bodies together.
         """
+        if size <= LITTLE_HELD and not self._counted:
+            return
         counted = 0 if self.ended else max(0, size - LITTLE_HELD)
         if counted != self._counted:
             self.desk.bodies.take(self.identity, counted - self._counted)
@@ -134,19 +136,28 @@ def _terms(head: Head, deadline_ms: float, most_ms: float) -> tuple[float, int, 
 def keyed(head: Head, identity: Identity) -> tuple[str, str] | None:
     """The Idempotency-Key of a request, apart for each identity; None where it has none."""
     key = head.idempotency_key()
-    return None if key is None else (f"{identity.kind}:{identity.name}:{identity.tenant}", key)
+    return None if key is None else (f"{identity.key}:{identity.tenant}", key)
 
 
 def failure(ident: str, problem: Problem) -> bytes:
     """The line for a row that has no verdict."""
-    return failures([ident], problem)
+    return failed(ident, told(problem))
 
 
 def failures(idents: Sequence[str], problem: Problem) -> bytes:
     """The lines for rows that have no verdict, all for the same reason."""
-    told = rows.encoded(_told(problem))
-    rest = b"," + told[1:] + b"\n"
-    return b"".join([b'{"request_id":' + rows.encoded(ident) + rest for ident in idents])
+    rest = told(problem)
+    return b"".join([failed(ident, rest) for ident in idents])
+
+
+def failed(ident: str, rest: bytes) -> bytes:
+    """The line for a row that has no verdict, of what `told` says."""
+    return b'{"request_id":' + rows.encoded(ident) + rest
+
+
+def told(problem: Problem) -> bytes:
+    """What a line says of ``problem`` behind the name of its row."""
+    return b"," + rows.encoded(_told(problem))[1:] + b"\n"
 
 
 def _told(problem: Problem) -> dict[str, Any]:

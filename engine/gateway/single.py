@@ -22,7 +22,7 @@ class One(Screening):
     ) -> None:
         super().__init__(route, desk, head, identity, desk.limits.deadline_ms)
         self._most = desk.limits.max_body_bytes if session is None else desk.limits.max_turns_bytes
-        head.once(f"one {self._most}", lambda: _checked(head, self._most, desk.limits))
+        head.once(("one", self._most), lambda: _checked(head, self._most, desk.limits))
         self._session, self._answers = session, answers
         self._key = keyed(head, identity)
         self._path = head.path

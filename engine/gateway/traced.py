@@ -15,13 +15,15 @@ import pyarrow as pa
 
 from aimds.gateway.batching import Batch, Job
 from aimds.gateway.exchange import Exchange
-from aimds.gateway.identity import ROUTES, Identity
+from aimds.gateway.headers import Head
+from aimds.gateway.identity import ROUTES, Identity, Peer
 from aimds.gateway.judging import Judged
 from aimds.gateway.pieces import ARROW, OBJECTS, Piece
 from aimds.gateway.problem import Problem
 from aimds.gateway.protocol import Service
 from aimds.gateway.screening import Screening
 from aimds.gateway.tracing import Traces, answer
+from aimds.gateway.turning_away import Refusal
 
 PATHS = {route.name: route.path for route in ROUTES if route.role == "screen"}
 """Requests that are traced, with their path as it is written, ids left out."""
@@ -49,6 +51,10 @@ class TracedService(Service):
             with suppress(Exception):
                 self._begin(exchange, headers, began)
         return exchange
+
+    def refusal(self, head: Head, peer: Peer, waited_s: float, now: float) -> Refusal | None:
+        """Each request that is refused has a span, so it is opened."""
+        return None
 
     def _begin(self, exchange: Exchange, headers: list[tuple[bytes, bytes]], began: int) -> None:
         chosen, within = self.traces.chosen(headers)
@@ -169,6 +175,12 @@ class _Desk:
     def expect(self, identity: Identity, rows: int, size: int, deadline: float, now: float) -> None:
         """See `Service.expect`."""
         self._service.expect(identity, rows, size, deadline, now)
+
+    def turned_away(
+        self, identity: Identity, tenant: str | None, rows: int, slack_s: float, now: float
+    ) -> Refusal | None:
+        """Each row that is refused has a span, so it is placed."""
+        return None
 
     def charge(self, identity: Identity, rows: int, now: float, *, admitted: bool = False, apart: bool = False) -> None:
         """See `Service.charge`."""

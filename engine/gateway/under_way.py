@@ -81,4 +81,4 @@ class Bodies:
 
 
 def _name(identity: Identity | None) -> str:
-    return "" if identity is None else f"{identity.kind}:{identity.name}"
+    return "" if identity is None else identity.key

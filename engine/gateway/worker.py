@@ -85,6 +85,12 @@ class Worker:
             self._due = True
             self._loop.call_soon(self._dispatch)
 
+    def rest(self) -> float:
+        """See `Batcher.rest`: where a thread of this process judges, it can do so while nothing is read."""
+        if self._judges is not None or self._service is None:
+            return 0.0
+        return self._service.batcher.rest(self._clock())
+
     def _dispatch(self) -> None:
         self._due = False
         service, loop = self._service, self._loop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import sys
 from collections import Counter
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 from simulation import BASE_S, ROW_S, poisson, run
 
 from aimds.errors import ConfigError
-from aimds.gateway.batching import IDLE_TENANTS, URGENCY_S, Batch, BatchConfig, Batcher, Job
+from aimds.gateway.admission import BatchTime
+from aimds.gateway.batching import IDLE_TENANTS, REST_S, URGENCY_S, Batch, BatchConfig, Batcher, Job
 from aimds.gateway.problem import Problem
 
 FULL = 78
@@ -359,11 +361,14 @@ def steps(work: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()
+    # A collection may call Python too.
+    gc.disable()
     sys.settrace(trace)
     try:
         work()
     finally:
         sys.settrace(before)
+        gc.enable()
     return count
 
 
@@ -435,3 +440,30 @@ def test_the_estimate_learns_the_true_cost() -> None:
     run(batcher, poisson(0.7 * CAPACITY, 2.0, 8, 0.2))
     work = 60 * (128 + 200)
     assert batcher.time.seconds(work) == pytest.approx(BASE_S + ROW_S * 60, rel=0.1)
+
+
+def test_reading_may_rest_only_while_what_comes_would_wait_behind_others() -> None:
+    batcher = Batcher(BatchConfig(max_rows=1), time=BatchTime(0.02, 0.0))
+    assert batcher.rest(0.0) == 0.0
+    batcher.submit(job(9.0), 0.0)
+    # A slot is free.
+    assert batcher.rest(0.0) == 0.0
+    batch = batcher.poll(0.0)
+    assert batch is not None
+    # What comes now is the next.
+    assert batcher.rest(0.001) == 0.0
+    batcher.submit(job(9.0), 0.001)
+    assert batcher.rest(0.001) == REST_S
+    # Near the end of a batch it is short, so that the next is full; of one that takes longer, who knows.
+    assert batcher.rest(0.0) > 0
+    assert batcher.rest(10.0) == REST_S
+    batcher.finish(batch, 0.02)
+    assert batcher.rest(0.02) == 0.0
+
+
+def test_a_batch_that_takes_next_to_no_time_is_hardly_waited_for() -> None:
+    batcher = Batcher(BatchConfig(max_rows=1), time=BatchTime(1e-4, 0.0))
+    for _ in range(2):
+        batcher.submit(job(9.0), 0.0)
+    assert batcher.poll(0.0) is not None
+    assert 0 < batcher.rest(0.0) <= 5e-5

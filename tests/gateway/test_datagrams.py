@@ -463,3 +463,58 @@ def test_large_datagrams_cost_one_that_asks_for_little_nothing_but_a_probe(trust
         assert sizes.count(8_900) == 1
 
     running(test, datagram_bytes=8_900)
+
+
+def test_while_it_rests_what_comes_lies_in_the_socket_and_then_it_is_read() -> None:
+    async def test() -> None:
+        sock = datagrams.bound("127.0.0.1", 0)
+        address = sock.getsockname()
+        found: list[bytes] = []
+        rests = [0.2, 0.0, 0.0]
+        one = Datagrams(sock, lambda some: found.extend(data for data, _ in some), rest=lambda: rests.pop(0))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.sendto(b"first", address)
+            await until(lambda: found)
+            began = asyncio.get_running_loop().time()
+            other.sendto(b"second", address)
+            await asyncio.sleep(0.02)
+            assert found == [b"first"]
+            await until(lambda: len(found) == 2)
+            assert asyncio.get_running_loop().time() - began > 0.1
+            assert one.waited_s > 0.1
+            other.sendto(b"third", address)
+            await until(lambda: len(found) == 3)
+            assert found == [b"first", b"second", b"third"]
+            assert not rests
+            rests.append(0.05)
+            other.sendto(b"fourth", address)
+            await until(lambda: len(found) == 4)
+            # Closed meanwhile, it does not go on.
+            one.close()
+            await asyncio.sleep(0.1)
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("sizes", [(1, 1200, 1200, 1200, 7), (65_507,), (3000, 3000, 1)])
+def test_each_datagram_is_given_as_it_came(sizes: tuple[int, ...]) -> None:
+    async def test() -> None:
+        sock = datagrams.bound("127.0.0.1", 0)
+        found: list[bytes] = []
+        one = Datagrams(sock, lambda some: found.extend(data for data, _ in some))
+        source = Random(3)
+        sent = [source.randbytes(size) for size in sizes]
+        other = Datagrams(datagrams.bound("127.0.0.1", 0), lambda _: None)
+        for data in sent:
+            other.sendto(data, sock.getsockname())
+        other.flush()
+        await until(lambda: len(found) == len(sent))
+        # What was read into is used again: none of these may change with it.
+        other.sendto(bytes(1000), sock.getsockname())
+        other.flush()
+        await until(lambda: len(found) == len(sent) + 1)
+        assert found == [*sent, bytes(1000)]
+        one.close()
+        other.close()
+
+    asyncio.run(test())

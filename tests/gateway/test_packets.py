@@ -30,11 +30,11 @@ from hypothesis import strategies as st
 from quic import Client, Running, body, running
 
 from aimds.gateway.headers import Head
-from aimds.gateway.packets import heads
+from aimds.gateway.packets import heads, receiving
 from aimds.gateway.packets.answer import Answer
 from aimds.gateway.packets.credit import STREAMS
 from aimds.gateway.packets.pacing import LONGEST_PAUSE_S, MOST_PACKETS, Pacer
-from aimds.gateway.packets.receiving import MOST_RANGES
+from aimds.gateway.packets.receiving import LONE_S, MOST_RANGES
 from aimds.gateway.packets.wire import acknowledgement, pulled, varint
 from aimds.gateway.problem import Problem
 from aimds.gateway.server.connection import Connection
@@ -370,6 +370,66 @@ def test_keys_that_change_under_way_cost_no_answer() -> None:
                 client.request_key_update()
                 found = await asyncio.gather(*(client.ask("/v1/screen", body(ATTACK)) for _ in range(20)))
                 assert all(answer["status"] == 200 for answer in found)
+
+    running(test)
+
+
+def test_a_packet_alone_is_acknowledged_late_and_the_second_or_one_behind_a_gap_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert LONE_S < 0.025
+    monkeypatch.setattr(receiving, "LONE_S", 30.0)
+
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+            space = only(one).quic._ordinary()[0]
+
+            async def acknowledged() -> None:
+                async with asyncio.timeout(10):
+                    while space.ack_at is not None:
+                        await asyncio.sleep(0.001)
+
+            async def sent(number: int) -> None:
+                before = space.largest_received_packet
+                client._quic.send_ping(number)
+                client.transmit()
+                async with asyncio.timeout(10):
+                    while space.largest_received_packet == before:
+                        await asyncio.sleep(0)
+
+            # What is to be said of the first answer has been.
+            await sent(0)
+            await sent(1)
+            await acknowledged()
+            await sent(2)
+            assert space.ack_at > asyncio.get_running_loop().time() + 20
+            # What goes the other way takes it along.
+            stream = client.begin("/v1/screen", body("b"))
+            assert (await client.answer(stream))["status"] == 200
+            await acknowledged()
+            await sent(3)
+            await sent(4)
+            await acknowledged()
+            client._quic._packet_number += 1
+            await sent(5)
+            await acknowledged()
+
+    running(test)
+
+
+def test_what_the_other_end_waited_before_it_acknowledged_does_not_end_the_slow_start() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+            loss = only(one).quic._loss
+            measured: list[float] = []
+            loss._cc._rtt_monitor.is_rtt_increasing = lambda *, now, rtt: measured.append(rtt)
+            loss._cc.ssthresh = None
+            only(one).quic._waited_s = 0.02
+            loss._cc.on_rtt_measurement(now=1.0, rtt=0.021)
+            loss._cc.on_rtt_measurement(now=1.0, rtt=0.001)
+            assert measured == pytest.approx([0.001, 0.0])
 
     running(test)
 

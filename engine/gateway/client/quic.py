@@ -11,10 +11,11 @@ from typing import Any, Final
 from urllib.parse import SplitResult
 
 from aioquic.h3.connection import H3_ALPN, ErrorCode
-from aioquic.h3.events import DataReceived, HeadersReceived
+from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, QuicEvent, StreamDataReceived, StreamReset
 
+from aimds.gateway.client.answers import Answers
 from aimds.gateway.client.options import Options, trust
 from aimds.gateway.client.unanswered import silent, untrusted
 from aimds.gateway.datagrams import Address, Datagrams, bound, in_one_piece
@@ -49,6 +50,7 @@ class Quic(End):
     def __init__(self, quic: Transport) -> None:
         super().__init__(quic)
         self._http: Bounded | None = None
+        self._answers: Answers | None = None
         self.streams: dict[int, Told] = {}
         self.over = False
         self.distrust = ""
@@ -60,6 +62,7 @@ class Quic(End):
         """Hand events to their streams."""
         if isinstance(event, ProtocolNegotiated):
             self._http = Bounded(self.quic)
+            self._answers = Answers(self._http, self.streams)
             self.quic.arrived = self._arrived
         elif isinstance(event, ConnectionTerminated):
             if event.error_code in DISTRUST:
@@ -67,10 +70,14 @@ class Quic(End):
             self._broken()
         elif isinstance(event, StreamReset) and (told := self.streams.get(event.stream_id)) is not None:
             told(None)
-        elif isinstance(event, StreamDataReceived) and not event.stream_id & 3 and event.stream_id not in self.streams:
-            # Of a request that was given up.
+        elif isinstance(event, StreamDataReceived) and not event.stream_id & 3:
+            self._came(event)
             return
-        for found in self._http.handle_event(event) if self._http is not None else ():
+        if self._http is not None:
+            self._tell(self._http.handle_event(event))
+
+    def _tell(self, events: Sequence[H3Event]) -> None:
+        for found in events:
             if isinstance(found, (HeadersReceived, DataReceived)):
                 if (told := self.streams.get(found.stream_id)) is not None:
                     told(found)
@@ -79,11 +86,18 @@ class Quic(End):
 
     def _arrived(self, event: Arrived) -> None:
         content = event.parts[0] if len(event.parts) == 1 else b"".join(event.parts)
-        self.quic_event_received(StreamDataReceived(content, event.over, event.stream_id))
+        self._came(StreamDataReceived(content, event.over, event.stream_id))
+
+    def _came(self, event: StreamDataReceived) -> None:
+        """Something of an answer, unless its request was given up."""
+        if self._answers is not None and event.stream_id in self.streams:
+            self._tell(self._answers.read(event))
 
     def _broken(self) -> None:
         self.over = True
         self._heads.clear()
+        # It holds heads that came.
+        self._answers = None
         for told in list(self.streams.values()):
             told(None)
         self.room.set()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from aioquic.h3.connection import ErrorCode, H3Connection, ProtocolError
+import pylsqpack
+from aioquic.h3.connection import ErrorCode, H3Connection, ProtocolError, QpackDecompressionFailed
 from aioquic.h3.events import H3Event, Headers
 from aioquic.quic.events import StreamDataReceived
 
 from aimds.gateway.headers import FIELD_BYTES, MAX_HEADER_BYTES
+from aimds.gateway.packets.streams import Streams
 
 MOST_FRAME_BYTES: Final = 2 * MAX_HEADER_BYTES
 """Of a frame that is no DATA: so that a head that is only somewhat too large is told so."""
@@ -31,6 +33,10 @@ class Excess(ProtocolError):
 class Bounded(H3Connection):
     """As in aioquic; a connection on which more is kept than a frame may have is closed."""
 
+    def __init__(self, quic: Streams) -> None:
+        super().__init__(quic)
+        self._below = quic
+
     def _receive_stream_data(self, event: StreamDataReceived) -> list[H3Event]:
         found = super()._receive_stream_data(event)
         stream = self._stream.get(event.stream_id)
@@ -44,9 +50,21 @@ class Bounded(H3Connection):
             if len(frame_data) > MOST_FRAME_BYTES:
                 raise Excess("a head is too large")
             # A byte may stand for an entry of 4,096 in the table, and for a hundred in the static one.
-            if frame_data[:1] > b"\0" and more_lines(frame_data, MOST_LINES):
+            if len(frame_data) > MOST_LINES and frame_data[:1] > b"\0" and more_lines(frame_data, MOST_LINES):
                 raise Excess("a head has too many lines")
-        return super()._decode_headers(stream_id, frame_data)
+        try:
+            if frame_data is None:
+                said, headers = self._decoder.resume_header(stream_id)
+            else:
+                said, headers = self._decoder.feed_header(stream_id, frame_data)
+        except pylsqpack.DecompressionFailed as error:
+            raise QpackDecompressionFailed from error
+        if said:
+            # Heads that come together are acknowledged together.
+            self._decoder_bytes_sent += len(said)
+            assert self._local_decoder_stream_id is not None
+            self._below.send_later(self._local_decoder_stream_id, said)
+        return headers
 
 
 def more_lines(block: bytes, most: int) -> bool:

@@ -31,8 +31,11 @@ class Finished:
 
     def __contains__(self, stream_id: int) -> bool:
         number, kind = stream_id >> 2, stream_id & 3
+        stops = self._stops[kind]
+        if not stops or number >= stops[-1]:
+            return False
         at = bisect_right(self._starts[kind], number)
-        return at > 0 and number < self._stops[kind][at - 1]
+        return at > 0 and number < stops[at - 1]
 
     def __len__(self) -> int:
         return sum(map(len, self._starts))
@@ -45,6 +48,9 @@ class Finished:
         """``stream_id`` is over."""
         number, kind = stream_id >> 2, stream_id & 3
         starts, stops = self._starts[kind], self._stops[kind]
+        if stops and number == stops[-1]:
+            stops[-1], self._counts[kind] = number + 1, self._counts[kind] + 1
+            return
         at = bisect_right(starts, number)
         if at and number < stops[at - 1]:
             return
@@ -89,11 +95,12 @@ class Quic(Receiving):
         return self._held > self.connection_window - self.connection_window // 4
 
     def hold(self, stream_id: int, size: int) -> None:
-        """``size`` bytes of a stream are kept until they are wanted; below 0, so many were consumed."""
+        """``size`` bytes of a stream are kept until they are wanted; below 0, so many were consumed, and with 0 as many
+        as came."""
         self.held[stream_id] = self.held.get(stream_id, 0) + size
         self._held += size
         stream = self._streams.get(stream_id)
-        if stream is not None and size < 0 and not stream.receiver.is_finished:
+        if stream is not None and size <= 0 and not stream.receiver.is_finished:
             self._owed[stream_id] = stream
 
     def forget(self, stream_id: int) -> bool:

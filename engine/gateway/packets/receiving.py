@@ -26,6 +26,9 @@ ACK, PING, STREAM, STREAM_END = 0x02, 0x01, 0x08, 0x10
 MAX_DATA, MAX_STREAM_DATA = 0x10, 0x11
 MOST_PATHS = 8
 """Addresses of the other end that are remembered, the one in use among them."""
+LONE_S = 0.02
+"""After which a packet in order is acknowledged where no other follows: within the 25 ms that aioquic names (RFC 9000,
+section 13.2.1), and by then what goes the other way may have taken the acknowledgement along. The second is soon."""
 MOST_RANGES = 64
 """Ranges of packets that are remembered to be acknowledged (RFC 9000, section 13.2.3); they fit into one packet."""
 
@@ -115,13 +118,17 @@ class Receiving(Sending):
         if now != self._heard_at:
             # The same for all that was read together.
             self._heard_at, self._close_at = now, now + self._idle_timeout()
+        alone = space.ack_at is None and number == space.largest_received_packet + 1
         if number > space.largest_received_packet:
             space.largest_received_packet, space.largest_received_time = number, now
         space.ack_queue.add(number)
         if len(space.ack_queue) > MOST_RANGES:
             space.ack_queue.shift()
-        if eliciting and space.ack_at is None:
-            space.ack_at = now + self._ack_delay
+        if eliciting and alone:
+            space.ack_at = now + LONE_S
+        elif eliciting:
+            soon = now + self._ack_delay
+            space.ack_at = soon if space.ack_at is None else min(space.ack_at, soon)
 
     def _elsewhere(self) -> None:
         """Aioquic has read frames: its events keep their place, and streams may be over that nobody has looked at."""

@@ -47,6 +47,8 @@ class Sending(Carrying, ABC):
     def __init__(self, *, steered: Callable[[bytes], bytes] | None = None, **options: Any) -> None:
         self._unsaid = True
         """There may be connection ids that the other end has not been told."""
+        self._waited_s = 0.0
+        """What the other end says it waited before it acknowledged last."""
         super().__init__(**options)
         self._steered = steered
         if steered is not None:
@@ -78,12 +80,20 @@ class Sending(Carrying, ABC):
         self._loss.on_packet_sent = on_packet_sent  # type: ignore[method-assign]
         acked = self._loss.on_ack_received
 
-        def on_ack_received(*, ack_rangeset: RangeSet, **how: Any) -> None:
+        def on_ack_received(*, ack_rangeset: RangeSet, ack_delay: float, **how: Any) -> None:
             while len(ack_rangeset) > MOST_ACKED:
                 ack_rangeset.shift()
-            acked(ack_rangeset=ack_rangeset, **how)
+            self._waited_s = min(ack_delay, self._loss.max_ack_delay)
+            acked(ack_rangeset=ack_rangeset, ack_delay=ack_delay, **how)
 
         self._loss.on_ack_received = on_ack_received  # type: ignore[method-assign]
+        measured = self._loss._cc.on_rtt_measurement
+
+        def on_rtt_measurement(*, now: float, rtt: float) -> None:
+            # Or a path would be taken for full where the other end waits before it acknowledges.
+            measured(now=now, rtt=max(rtt - self._waited_s, 0.0))
+
+        self._loss._cc.on_rtt_measurement = on_rtt_measurement  # type: ignore[method-assign]
 
     def is_silent(self, since: float) -> bool:
         """Whether no packet has come ``since`` then, and the last `PROBES` were not answered (RFC 9002, 6.2)."""
@@ -100,6 +110,10 @@ class Sending(Carrying, ABC):
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
         """As in aioquic."""
+        if self._later:
+            later, self._later = self._later, {}
+            for stream_id, some in later.items():
+                self.send_stream_data(stream_id, bytes(some))
         if self._leaving:
             for stream in list(self._leaving.values()):
                 self._discard(stream)

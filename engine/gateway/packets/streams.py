@@ -39,6 +39,8 @@ class Streams(QuicConnection):
         """Streams whose credit may have to be raised."""
         self._leaving: dict[int, QuicStream] = {}
         """Streams that were broken off and may be over."""
+        self._later: dict[int, bytearray] = {}
+        """What goes out with the next packets, by stream."""
         super().__init__(**options)
 
     @property
@@ -61,6 +63,14 @@ class Streams(QuicConnection):
                 stream.sender = Answer(stream_id)
         stream.sender.write(data, end_stream)
         self._active[stream_id] = stream
+
+    def send_later(self, stream_id: int, data: bytes) -> None:
+        """Send ``data`` together with what else is sent so, once packets are written."""
+        some = self._later.get(stream_id)
+        if some is None:
+            self._later[stream_id] = bytearray(data)
+        else:
+            some += data
 
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         """As in aioquic."""

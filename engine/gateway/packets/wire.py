@@ -30,6 +30,8 @@ def pulled(content: bytes, at: int) -> tuple[int, int]:
     first = content[at]
     if first < 64:
         return first, at + 1
+    if first < 128:
+        return (first & 63) << 8 | content[at + 1], at + 2
     form = first >> 6
     stop = at + (1 << form)
     if stop > len(content):

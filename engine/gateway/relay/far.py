@@ -15,6 +15,7 @@ from aimds.gateway.limits import source
 from aimds.gateway.places import CROWDED, FULL, ROOM, Places
 from aimds.gateway.problem import Problem
 from aimds.gateway.relay.link import CONNECTION, COUNT, WHEN, WINDOW, Begun, Counted, Head, Kind, Link, Refusal, encoded
+from aimds.gateway.turning_away import Refusal as TurnedAway
 from aimds.metrics import Metrics
 
 MOST_PEERS, MOST_SHOWN = 4096, 1 << 20
@@ -168,6 +169,14 @@ class Far:
         begun = encoded(Begun(known, method, target, headers))
         self.link.send(Kind.OPEN, number, CONNECTION.pack(connection) + begun)
         return made
+
+    def refusal(self, head: RequestHead, peer: Peer, waited_s: float, now: float) -> TurnedAway | None:
+        """What is refused is known to the gateway alone."""
+        return None
+
+    def rest(self) -> float:
+        """Nothing is judged in this process."""
+        return 0.0
 
     def _over(self, number: int, connection: int) -> None:
         if self._requests.pop(number).leave():

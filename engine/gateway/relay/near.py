@@ -210,11 +210,10 @@ class Near:
             self._feed(number, request, WHEN.unpack(payload)[0])
 
     def _feed(self, number: int, request: _Request, came: float | None = None) -> None:
-        now, taken = self._loop.time(), list[int]()
-        request.moved_at = now
-        request.feed(now, taken.append, 0.0 if came is None else max(0.0, now - came))
+        request.moved_at = now = self._loop.time()
+        taken = request.feed(now, 0.0 if came is None else max(0.0, now - came))
         if taken and not request.over:
-            self._send(Kind.CONSUMED, number, COUNT.pack(sum(taken)))
+            self._send(Kind.CONSUMED, number, COUNT.pack(taken))
 
     def _abort(self, number: int, payload: bytes) -> None:
         request = self._forget(number)

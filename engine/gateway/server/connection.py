@@ -24,12 +24,15 @@ from aimds.gateway.datagrams import Address
 from aimds.gateway.exchange import Exchange
 from aimds.gateway.headers import Head
 from aimds.gateway.identity import Peer
+from aimds.gateway.packets import heads
 from aimds.gateway.packets.bounded import Bounded
 from aimds.gateway.packets.credit import Quic
 from aimds.gateway.packets.receiving import Arrived
+from aimds.gateway.packets.wire import varint
 from aimds.gateway.problem import Problem
-from aimds.gateway.server.answering import Answering
+from aimds.gateway.server.answering import DATA, Answering
 from aimds.gateway.server.requests import Opening, Request, Requests
+from aimds.gateway.turning_away import Refusal
 from aimds.metrics import Metrics
 
 MOST_UNSENT = 8 << 20
@@ -56,6 +59,15 @@ class Opens(Protocol):
         head: Head | None = None,
     ) -> Exchange:
         """The exchange of a request."""
+        ...
+
+    def refusal(self, head: Head, peer: Peer, waited_s: float, now: float) -> Refusal | None:
+        """Why a text that begins with ``head``, and came ``waited_s`` ago, is refused with no request opened for
+        it; None where one has to be."""
+        ...
+
+    def rest(self) -> float:
+        """Seconds for which requests may be left unread."""
         ...
 
 
@@ -96,10 +108,11 @@ class Connection(Answering):
 
     def _process_events(self) -> None:
         super()._process_events()
+        now = self._loop.time()
         while self._came:
             came, self._came = self._came, {}
             for stream_id, request in came.items():
-                self._feed(stream_id, request, fresh=True)
+                self._hand_on(stream_id, request, now, now - self.came)
         # Each stream that a client opened is of a request, was over before, or has no head yet.
         if self._quic._local_max_streams_bidi.used > self.quic.done + len(self._requests):
             self._look_later()
@@ -107,7 +120,7 @@ class Connection(Answering):
     def quic_event_received(self, event: QuicEvent) -> None:
         """Take in what the connection tells."""
         if isinstance(event, ProtocolNegotiated):
-            self._http = Bounded(self._quic)
+            self._http = Bounded(self.quic)
             self._reader = Requests(self._http)
             self.quic.arrived = self._arrived
         elif isinstance(event, HandshakeCompleted):
@@ -151,9 +164,8 @@ class Connection(Answering):
             if request is not None and request.plain:
                 if request.exchange.ended:
                     return
-                held = request.got
                 found = reader.body(stream_id, request, content, over)
-                self._hold(stream_id, request, request.got - held)
+                self._heard(stream_id, request)
             elif request is not None or stream_id in http._stream:
                 found = http.handle_event(StreamDataReceived(data=content, end_stream=over, stream_id=stream_id))
             else:
@@ -162,9 +174,11 @@ class Connection(Answering):
                     found = opening
                 else:
                     head, rest = opening
+                    if over and head.read is not None and self._turned_away(stream_id, head.read):
+                        return
                     request = self._open(stream_id, head)
                     found = reader.body(stream_id, request, rest, over)
-                    self._hold(stream_id, request, request.got)
+                    self._heard(stream_id, request)
         except ProtocolError as error:
             reader.close(error)
         for one in found:
@@ -183,9 +197,7 @@ class Connection(Answering):
             if size:
                 self._unread[stream_id] = size
 
-    def _hold(self, stream_id: int, request: Request, size: int) -> None:
-        if size:
-            self.quic.hold(stream_id, size)
+    def _heard(self, stream_id: int, request: Request) -> None:
         self._came[stream_id] = request
         request.heard_at = self._loop.time()
         if not request.over:
@@ -242,8 +254,9 @@ class Connection(Answering):
             return
         elif event.data:
             request.held.append(event.data)
+            request.fresh += len(event.data)
         request.over = request.over or event.stream_ended
-        self._hold(stream_id, request, len(event.data) if isinstance(event, DataReceived) else 0)
+        self._heard(stream_id, request)
 
     def _open(self, stream_id: int, head: Opening, *, plain: bool = True) -> Request:
         now = self._loop.time()
@@ -254,6 +267,17 @@ class Connection(Answering):
         if exchange.status or exchange.ended:
             self._wake(stream_id)
         return request
+
+    def _turned_away(self, stream_id: int, head: Head) -> bool:
+        """Answer at once that a text with ``head`` is refused, where that can be told by it alone."""
+        now = self._loop.time()
+        refusal = self._service.refusal(head, self._who(), now - self.came, now)
+        if refusal is None:
+            return False
+        self.quic.send_stream_data(stream_id, refusal.once("HTTP/3", _framed), True)
+        self.quic.forget(stream_id)
+        self._watch()
+        return True
 
     def _has_share(self) -> bool:
         exchanges = [request.exchange for request in self._requests.values()]
@@ -274,10 +298,16 @@ class Connection(Answering):
             self._peer = replace(self._peer, address=str(self._address[0]), moving=moving)
         return self._peer
 
-    def _feed(self, stream_id: int, request: Request, *, fresh: bool = False) -> None:
-        now = self._loop.time()
+    def _feed(self, stream_id: int, request: Request) -> None:
         # What waits for credit is kept back by us, what waits to be read is not.
-        request.feed(now, lambda size: self.quic.hold(stream_id, -size), now - self.came if fresh else 0.0)
+        self._hand_on(stream_id, request, self._loop.time(), 0.0)
+
+    def _hand_on(self, stream_id: int, request: Request, now: float, waited_s: float) -> None:
+        """Hand on what is wanted, and hold the rest."""
+        taken = request.feed(now, waited_s)
+        change, request.fresh = request.fresh - taken, 0
+        if change or (taken and not request.over):
+            self.quic.hold(stream_id, change)
 
     def _abandon(self) -> None:
         for request in self._requests.values():
@@ -309,3 +339,9 @@ class Connection(Answering):
         if not request.plain and self._reader is not None:
             self._reader.finish(stream_id)
         self.quic.forget(stream_id)
+
+
+def _framed(problem: Problem) -> bytes:
+    """All of the answer that ``problem`` is."""
+    body = problem.body()
+    return b"".join((heads.head(problem.status, tuple(problem.headers())), DATA, varint(len(body)), body))

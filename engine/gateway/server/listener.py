@@ -86,7 +86,7 @@ class Server:
         is taken in together, which costs less, and one that sends much does not keep the others waiting."""
         self._bytes = 0
         self._turn: asyncio.Handle | None = None
-        self.datagrams = Datagrams(sock, self._arrived, offload=offload, reads=READS)
+        self.datagrams = Datagrams(sock, self._arrived, offload=offload, reads=READS, rest=service.rest)
 
     def use(self, configuration: QuicConfiguration) -> None:
         """New connections see ``configuration``."""

@@ -68,6 +68,8 @@ class Request(Feeding):
         self.left = 0
         """Bytes that are still to come of a frame of data."""
         self.got, self.size = 0, size
+        self.fresh = 0
+        """Bytes of a body that nobody has seen yet, and that do not count as held."""
         self.rest = b""
         """The beginning of a frame."""
 
@@ -152,6 +154,7 @@ class Requests:
                 request.held.append(content[at:stop])
                 request.left -= stop - at
                 request.got += stop - at
+                request.fresh += stop - at
                 at = stop
                 continue
             try:
