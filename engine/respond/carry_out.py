@@ -85,7 +85,8 @@ class Responder:
         now: float = 0.0,
     ) -> None:
         self._notifier, self._lock = notifier, Lock()
-        self._quarantine, self._limits = Quarantine(most), RateLimits(most)
+        self._quarantine = Quarantine(most, lambda key: self._note("quarantine", key, None))
+        self._limits = RateLimits(most, lambda key: self._note("rate_limit", key, None))
         self._kinds: dict[str, Quarantine | RateLimits] = {"quarantine": self._quarantine, "rate_limit": self._limits}
         self._file, self._changes = file, list[Change]()
         self._filed: dict[tuple[str, Key], float] = {}

@@ -28,10 +28,11 @@ class Quarantine:
 
     Args:
         most: sessions held at once; of more, the one held longest goes, and ``dropped`` counts it.
+        gone: told of each that goes so.
     """
 
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
+    def __init__(self, most: int = MOST, gone: Callable[[Key], None] = lambda key: None) -> None:
+        self._most, self._gone = most, gone
         self._held: OrderedDict[Key, Hold] = OrderedDict()
         self._over: deque[tuple[Key, Hold]] = deque(maxlen=most)
         self.dropped = 0
@@ -48,12 +49,12 @@ class Quarantine:
         return hold
 
     def resume(self, key: Key, hold: Hold) -> None:
-        """Hold ``key`` as ``hold`` says, which another process began."""
+        """Hold ``key`` as ``hold`` says, which another process began. One that is held already keeps its place."""
         self._held[key] = hold
-        self._held.move_to_end(key)
         if len(self._held) > self._most:
-            self._held.popitem(last=False)
+            gone, _ = self._held.popitem(last=False)
             self.dropped += 1
+            self._gone(gone)
 
     @property
     def held(self) -> list[tuple[Key, Hold]]:
@@ -112,11 +113,11 @@ class RateLimits:
     """Sessions, or senders, that may send a few turns a minute: a bucket of one minute's turns each, full at first.
 
     Args:
-        most: as for `Quarantine`.
+        most, gone: as for `Quarantine`.
     """
 
-    def __init__(self, most: int = MOST) -> None:
-        self._holds = Quarantine(most)
+    def __init__(self, most: int = MOST, gone: Callable[[Key], None] = lambda key: None) -> None:
+        self._holds = Quarantine(most, gone)
         self._buckets: dict[Key, tuple[float, float]] = {}
 
     def __len__(self) -> int:

@@ -87,10 +87,11 @@ def _together(lines: list[bytes], found: Held) -> bool:
                 return False
             held.pop(key, None)
             continue
-        before = len(held)
+        before = held.get(key)
+        if before is not None and before.since != one.since:
+            # It was over and began anew; one that is held longer keeps its place.
+            del held[key]
         held[key] = Hold(one.since, endless if until is None else until, request_id)
-        if len(held) == before:
-            held[key] = held.pop(key)
     return True
 
 
@@ -103,7 +104,9 @@ def _singly(lines: list[bytes], found: Held) -> int:
             damaged += 1
             continue
         kind, key, hold = change
-        found[kind].pop(key, None)
+        before = found[kind].get(key)
+        if before is not None and (hold is None or before.since != hold.since):
+            del found[kind][key]
         if hold is not None:
             found[kind][key] = hold
     return damaged

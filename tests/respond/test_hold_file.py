@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import verdict_batches
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
 from verdict_batches import batch
@@ -392,6 +392,13 @@ def test_a_hold_is_on_the_disk_before_its_verdict_though_a_new_file_is_begun_in_
         ),
         max_size=40,
     )
+)
+# Of more than there is room for: one that had gone and is held anew, and one that is held longer.
+@example(
+    steps=[(0, 0, "quarantine"), (1, 0, "quarantine"), (2, 0, "quarantine"), (0, 0, "quarantine"), (0, 0, "crash")]
+)
+@example(
+    steps=[(0, 0, "quarantine"), (1, 1, "quarantine"), (0, 1, "quarantine"), (2, 1, "quarantine"), (0, 0, "crash")]
 )
 def test_with_crashes_anywhere_what_is_held_is_what_a_process_without_them_holds(
     tmp_path: Path, steps: list[tuple[int, int, str]]
