@@ -73,7 +73,6 @@ class Datagrams:
         received: called with (datagram, address) pairs.
         offload: False does without GSO and GRO.
         reads: in a row before other work gets its turn; 0 leaves what comes in the socket.
-        rest: asked after each wake-up for how many seconds what comes may lie in the socket.
     """
 
     def __init__(
@@ -83,9 +82,8 @@ class Datagrams:
         *,
         offload: bool = True,
         reads: int = READS,
-        rest: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self.reads, self._rest = reads, rest
+        self.reads = reads
         self._socket, self._received = sock, received
         self._loop = asyncio.get_running_loop()
         self._out: list[tuple[bytes, Address]] = []
@@ -217,10 +215,13 @@ class Datagrams:
             # The clock may be set meanwhile, and nothing lay there when there was nothing.
             self.waited_s = min(max(0.0, time.time() - stamp), now - empty_at) if stamp else 0.0
             self._received(found)
-            if (pause_s := self._rest()) > 0 and not self.is_closing():
-                self._loop.remove_reader(self._socket.fileno())
-                self._loop.call_later(pause_s, self._go_on)
 
-    def _go_on(self) -> None:
+    def pause(self) -> None:
+        """Leave what comes in the socket, until `go_on`."""
+        if not self.is_closing():
+            self._loop.remove_reader(self._socket.fileno())
+
+    def go_on(self) -> None:
+        """Read again."""
         if not self.is_closing():
             self._loop.add_reader(self._socket.fileno(), self._read)

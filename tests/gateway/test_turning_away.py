@@ -16,6 +16,7 @@ from aimds.gateway.batching import BatchConfig, Batcher, Job
 from aimds.gateway.headers import Head
 from aimds.gateway.identity import Identity, Peer
 from aimds.gateway.limits import Rates
+from aimds.gateway.server import listener
 from aimds.gateway.turning_away import ALIKE_S, RECENT_S, Refusal, TurningAway
 
 ADA = Identity("ada", "acme", frozenset({"screen"}), "key")
@@ -188,3 +189,60 @@ def test_over_quic_nothing_is_turned_away_once_it_drains() -> None:
     assert desk.service.refusal(begun, PEER, 0.0, desk.now) is not None
     desk.service.drain(desk.now)
     assert desk.service.refusal(begun, PEER, 0.0, desk.now) is None
+
+
+def test_the_loop_rests_while_a_thread_judges_and_others_wait_and_answers_all_of_them() -> None:
+    async def test(one: Running) -> None:
+        rests: list[float] = []
+        paused: list[float] = []
+        pause = one.server.datagrams.pause
+        one.server.datagrams.pause = lambda: paused.append(0.0) or pause()  # type: ignore[func-returns-value, method-assign]
+        one.service.hooks = dataclasses.replace(one.service.hooks, rest=lambda: rests.pop() if rests else 0.0)
+        async with one.client() as client:
+            for number in range(3):
+                before = len(paused)
+                began = asyncio.get_running_loop().time()
+                rests.append(0.2)
+                streams = [client.begin("/v1/screen", body(f"{number} {i}")) for i in range(20)]
+                assert [(await client.answer(stream))["status"] for stream in streams] == [200] * 20
+                assert len(paused) == before + 1
+                assert asyncio.get_running_loop().time() - began < 5
+            # Closed while it rests, it stays so.
+            rests.append(0.05)
+            client.begin("/v1/screen", body("last"))
+            async with asyncio.timeout(10):
+                while len(paused) < 4:
+                    await asyncio.sleep(0.001)
+            one.server.close()
+            await asyncio.sleep(0.1)
+            assert one.server.datagrams.is_closing()
+
+    running(test)
+
+
+def test_a_loop_that_has_much_to_read_rests_as_long_as_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(one: Running) -> None:
+        clock = [0.0]
+        later: list[float] = []
+        loop = asyncio.get_running_loop()
+        server = one.server
+
+        class Clock:
+            thread_time = staticmethod(lambda: clock[0])
+
+        monkeypatch.setattr(listener, "time", Clock)
+        monkeypatch.setattr(loop, "call_later", lambda wait_s, *_: later.append(wait_s))
+        one.service.hooks = dataclasses.replace(one.service.hooks, rest=lambda: 0.001)
+        server._began, server._turn = 0.0, None
+        for used_s, rest_s in ((0.0005, 0.001), (0.003, 0.003), (0.5, listener.SLICE_S)):
+            clock[0] = server._began + used_s
+            server._serve()
+            assert later.pop() == pytest.approx(rest_s)
+            assert not later
+            clock[0] += 0.1
+            server._go_on()
+            assert server._turn is None
+            assert server._began == clock[0]
+        monkeypatch.undo()
+
+    running(test)

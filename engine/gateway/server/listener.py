@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
@@ -35,6 +36,8 @@ IDLE_S = 60.0
 READS = 256
 TURN, PORTION, LITTLE = 8, 256, 16
 """Connections that are served before the loop gets its turn, and datagrams of each: few where more connections wait."""
+SLICE_S = 4e-3
+"""Of processor time, after which the loop rests as long where somebody judges in this process and others wait."""
 MOST_WAITING = 8 << 20
 """Bytes of datagrams that wait for their turn; beyond, they wait in the socket."""
 RETRY_AFTER = 256
@@ -86,7 +89,9 @@ class Server:
         is taken in together, which costs less, and one that sends much does not keep the others waiting."""
         self._bytes = 0
         self._turn: asyncio.Handle | None = None
-        self.datagrams = Datagrams(sock, self._arrived, offload=offload, reads=READS, rest=service.rest)
+        self._began = time.thread_time()
+        """Since when the loop has not rested."""
+        self.datagrams = Datagrams(sock, self._arrived, offload=offload, reads=READS)
 
     def use(self, configuration: QuicConfiguration) -> None:
         """New connections see ``configuration``."""
@@ -163,8 +168,23 @@ class Server:
                     connection.close(ErrorCode.H3_INTERNAL_ERROR)
         self.datagrams.flush()
         self.datagrams.reads = READS if self._bytes < MOST_WAITING else 0
-        if self._waiting:
+        used_s = time.thread_time() - self._began
+        if self._waiting and used_s < SLICE_S:
             self._turn = self._loop.call_soon(self._serve)
+        elif (rest_s := self._service.rest()) > 0:
+            # Who judges in this process has as much of it as has gone into reading.
+            self.datagrams.pause()
+            self._turn = self._loop.call_later(max(rest_s, min(used_s, SLICE_S)), self._go_on)
+        else:
+            self._began += used_s
+            if self._waiting:
+                self._turn = self._loop.call_soon(self._serve)
+
+    def _go_on(self) -> None:
+        self._turn, self._began = None, time.thread_time()
+        self.datagrams.go_on()
+        if self._waiting:
+            self._serve()
 
     def _found(self, data: bytes, address: Address) -> Connection | None:
         """The connection of a datagram with a long header, a new one where it begins one."""
