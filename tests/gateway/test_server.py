@@ -339,7 +339,8 @@ def below(known: dict[bytes, Any], served: list[str]) -> tuple[Any, list[Callabl
     metrics = SimpleNamespace(denied=SimpleNamespace(labels=lambda _: SimpleNamespace(inc=lambda: None)))
     server: Any = Server.__new__(Server)
     server._loop = SimpleNamespace(time=lambda: 0.0, call_soon=lambda call: turns.append(call) or call)
-    server._service = SimpleNamespace(metrics=metrics)
+    server._service = SimpleNamespace(metrics=metrics, rest=lambda: 0.0)
+    server._began = 0.0
     server._configuration = SimpleNamespace(connection_id_length=8)
     server._known, server._waiting, server._bytes, server._turn, server._lane = known, {}, 0, None, None
     server.datagrams = SimpleNamespace(
