@@ -7,7 +7,9 @@ travels in the token itself, or an address to fetch one from, is a reason to ref
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,7 +84,7 @@ def _key(item: dict[str, Any]) -> Key | None:
 
 
 class Jwks:
-    """Keys that are read again when they may have changed.
+    """Keys that are read again when they may have changed, from any thread; of several at once, who began last counts.
 
     Args:
         read: gives the content; a file is read here and now, an address by who owns the network, see ``remote``.
@@ -94,6 +96,7 @@ class Jwks:
         self._read, self.remote, self.source = read, remote, source
         self._keys: dict[str, Key] = {}
         self._tried = float("-inf")
+        self._begun, self._last, self._changing = itertools.count(1), 0, threading.Lock()
         self.wanted: Callable[[], None] = lambda: None
         """Called when an unknown id asks for a `refresh`."""
         self.generation = 0
@@ -105,14 +108,18 @@ class Jwks:
         Raises:
             AimdsError: why it cannot.
         """
-        self._tried = now
+        self._tried, mine = now, next(self._begun)
         content = self._read()
         if len(content) > MAX_JWKS:
             raise DataError("jwks", f"has {len(content)} bytes, at most {MAX_JWKS} are taken")
         keys = parse_jwks(content)
-        if keys != self._keys:
-            self._keys = keys
-            self.generation += 1
+        with self._changing:
+            # An answer that was long on its way does not undo what was read since.
+            if mine > self._last:
+                self._last = mine
+                if keys != self._keys:
+                    self._keys = keys
+                    self.generation += 1
 
     def get(self, kid: str, now: float) -> Key | None:
         """The key with this id, after another look at the source if it is unknown."""
@@ -165,11 +172,13 @@ class Tokens:
         if known is not None and known[1] > self._wall() and known[2] == self.keys.generation:
             return known[0]
         self._verified.pop(digest, None)
+        # Before the check: a key that is taken out while it goes on is not to count as one of the new set.
+        generation = self.keys.generation
         try:
             identity, until = self._check(token, now)
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError) as error:
             raise Problem("unauthenticated", f"the token is not valid: {str(error)[:200]}") from None
-        self._verified[digest] = identity, until, self.keys.generation
+        self._verified[digest] = identity, until, generation
         while len(self._verified) > MOST_CACHED:
             self._verified.popitem(last=False)
         return identity

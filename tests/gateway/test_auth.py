@@ -231,6 +231,43 @@ def test_a_key_set_that_breaks_leaves_the_old_one_in_force() -> None:
     assert source.get("r", 2.0) is not None
 
 
+def test_a_key_that_is_withdrawn_while_its_token_is_checked_is_not_believed_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    document, decode = jwks(), jwt.decode
+    one = tokens(lambda: document)
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        one.keys.refresh(1.0)
+        return decode(*args, **options)
+
+    document = json.dumps({"keys": [key for key in json.loads(jwks())["keys"] if key["kid"] != "r"]}).encode()
+    monkeypatch.setattr(jwt, "decode", meanwhile)
+    one.identity(token("r"), 0.0)
+    with pytest.raises(Problem, match="no key has the id"):
+        one.identity(token("r"), 2.0)
+
+
+def test_of_two_looks_at_a_key_set_the_later_one_counts_however_late_the_other_comes() -> None:
+    both = jwks()
+    left = json.dumps({"keys": [key for key in json.loads(both)["keys"] if key["kid"] != "r"]}).encode()
+    looks = 0
+
+    def read() -> bytes:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            source.refresh(1.0)
+            return both
+        return left
+
+    source = Jwks(read)
+    source.refresh(0.0)
+    assert looks == 2
+    assert source.get("r", 2.0) is None
+    assert source.get("e", 2.0) is not None
+
+
 def test_a_remote_key_set_is_never_fetched_while_a_request_waits() -> None:
     source = Jwks(lambda: pytest.fail("fetched"), remote=True)
     asked: list[str] = []
