@@ -1,18 +1,22 @@
-"""The streams of answers that the client reads itself, beside what aioquic makes of them."""
+"""The streams of answers that the client reads itself, beside what HTTP/3 by aioquic makes of them."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from types import SimpleNamespace
 from typing import Any
 
-from aioquic.h3.connection import FrameType, H3Connection, encode_frame
+import pylsqpack
+import pytest
+from aioquic.h3.connection import ErrorCode, FrameType, encode_frame
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
-from aioquic.quic.events import StreamDataReceived
+from aioquic.quic.events import ProtocolNegotiated, StreamDataReceived, StreamReset
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aimds.gateway.client.answers import MOST_BEGUN, Answers
+from aimds.gateway.client.quic import Quic
 from aimds.gateway.packets import heads
 from aimds.gateway.packets.bounded import Bounded
 
@@ -63,7 +67,7 @@ def both(parts: list[tuple[bytes, bool]], stream: int = 0) -> tuple[dict[str, An
     """What ``Answers`` and aioquic tell of a stream that comes in ``parts``."""
     ours, theirs = Below(), Below()
     bounded: Any = Bounded(ours)  # type: ignore[arg-type]
-    answers, oracle = Answers(bounded, {stream}), H3Connection(theirs)  # type: ignore[arg-type]
+    answers, oracle = Answers(bounded, {stream}), Bounded(theirs)  # type: ignore[arg-type]
     found: list[H3Event] = []
     expected: list[H3Event] = []
     for content, over in parts:
@@ -106,6 +110,7 @@ def answer(draw: st.DrawFn) -> list[tuple[bytes, bool]]:
 @example([(b"\1", False), (heads.head(200, ())[1:], True)])
 @example([(heads.head(200, ()) + b"\0\4ab", False), (b"cd\0\1e", True)])
 @example([(heads.head(200, ()) + b"\0", True)])
+@example([(heads.head(200, ()) + b"\0\2ab" + encode_frame(RESERVED, b"nothing"), True)])
 def test_an_answer_is_told_as_aioquic_tells_it(parts: list[tuple[bytes, bool]]) -> None:
     found, expected = both(parts)
     if expected["closed"] is None:
@@ -149,3 +154,116 @@ def test_answers_that_nobody_waits_for_any_more_are_not_remembered() -> None:
             waited.discard(stream)
     assert len(answers._begun) <= MOST_BEGUN
     assert 0 in answers._begun
+
+
+PLAIN = heads.head(200, ())
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [PLAIN + b"\0\4ab"],
+        [PLAIN, b"\0\4ab"],
+        [PLAIN + b"\0\4ab", b""],
+        [PLAIN + b"\0\4a", b"b"],
+        [PLAIN + b"\0\2ab\0\4cd"],
+        [PLAIN + b"\0\2ab\0"],
+        [heads.head(200, (("content-length", "2"),)) + b"\0\4ab"],
+        [PLAIN + b"\0\2ab" + encode_frame(RESERVED, b"nothing")[:-1]],
+        [PLAIN[:3]],
+    ],
+)
+def test_an_answer_that_ends_in_the_middle_of_a_frame_is_not_taken_for_whole(parts: list[bytes]) -> None:
+    for found in both([(part, place == len(parts)) for place, part in enumerate(parts, 1)]):
+        assert found["over"] == []
+        assert found["closed"] == ErrorCode.H3_FRAME_ERROR
+
+
+@pytest.mark.parametrize("stated", [(), (("content-length", "2"),)])
+def test_an_answer_whose_last_frame_says_nothing_is_over_with_it(stated: tuple[tuple[str, str], ...]) -> None:
+    found, _ = both([(heads.head(200, stated) + b"\0\2ab" + encode_frame(RESERVED, b"nothing"), True)])
+    assert (found["body"], found["over"], found["closed"]) == (b"ab", [2], None)
+
+
+def test_an_answer_may_follow_others_that_are_interim() -> None:
+    early = heads.head(103, (("content-length", "9"),)) + heads.head(100, ())
+    for cut in (0, 3, len(early)):
+        content = early + PLAIN + b"\0\2ab"
+        found, _ = both([(content[:cut], False), (content[cut:], True)])
+        assert [dict(one)[b":status"] for one in found["heads"]] == [b"200"]
+        assert (found["body"], found["over"], found["closed"]) == (b"ab", [2], None)
+
+
+@pytest.mark.parametrize("status", ["abc", "20", "2000", ""])
+def test_a_status_that_is_no_number_is_none(status: str) -> None:
+    _, block = pylsqpack.Encoder().encode(0, [(b":status", status.encode())])
+    found, expected = both([(encode_frame(FrameType.HEADERS, block), True)])
+    assert found == expected
+    assert (found["heads"], found["closed"]) == ([], ErrorCode.H3_MESSAGE_ERROR)
+
+
+class Waiting(Below):
+    """In the place of the connection of a client on which heads wait for the table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = pylsqpack.Encoder()
+        self.table = self.encoder.apply_settings(4096, 16)
+
+    def answer(self, stream: int, body: bytes) -> bytes:
+        """An answer of which the head waits for what comes to ``table``."""
+        lines = [(b":status", b"200"), (b"x-own", b"the same"), (b"content-length", b"%d" % len(body))]
+        block = b"\0"
+        while not block[0]:
+            # What comes once goes into no table.
+            more, block = self.encoder.encode(stream, lines)
+            self.table += more
+        return encode_frame(FrameType.HEADERS, block) + encode_frame(FrameType.DATA, body)
+
+    def cancel(self, *_: object) -> None:
+        """Nobody is told."""
+
+
+@pytest.mark.parametrize("over", [False, True])
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_head_that_waits_for_the_table_when_its_request_is_given_up_is_in_no_others_way(
+    over: bool, reset: bool
+) -> None:
+    async def test() -> None:
+        below: Any = Waiting()
+        quic, came = Quic(below), list[H3Event | None]()
+        quic._transmit_soon = lambda: None  # type: ignore[method-assign]
+        quic.quic_event_received(ProtocolNegotiated("h3"))
+        first, second = below.answer(0, b"ab"), below.answer(4, b"cd")
+        quic.streams |= {0: came.append, 4: came.append}
+        quic.quic_event_received(StreamDataReceived(first, over, 0))
+        quic.quic_event_received(StreamDataReceived(second, True, 4))
+        if reset:
+            quic.quic_event_received(StreamReset(0, 0))
+            assert came.pop() is None
+        quic.cancel(0)
+        quic.quic_event_received(StreamDataReceived(b"\2" + below.table, False, 7))
+        assert [
+            (type(event), event.stream_id) for event in came if isinstance(event, HeadersReceived | DataReceived)
+        ] == [
+            (HeadersReceived, 4),
+            (DataReceived, 4),
+        ]
+        assert below.closed is None
+        assert quic._http is not None
+        assert list(quic._http._stream) == [7]
+
+    asyncio.run(test())
+
+
+def test_of_a_stream_that_was_reset_nothing_is_kept() -> None:
+    async def test() -> None:
+        quic = Quic(Waiting())  # type: ignore[arg-type]
+        quic.quic_event_received(ProtocolNegotiated("h3"))
+        quic.streams[0] = lambda event: None
+        quic.quic_event_received(StreamDataReceived(PLAIN[:3], False, 0))
+        quic.quic_event_received(StreamReset(0, 0))
+        assert quic._http is not None
+        assert not quic._http._stream
+
+    asyncio.run(test())

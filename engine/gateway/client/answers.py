@@ -17,7 +17,7 @@ from aioquic.h3.connection import (
 from aioquic.h3.events import DataReceived, H3Event, Headers, HeadersReceived
 from aioquic.quic.events import StreamDataReceived
 
-from aimds.gateway.packets.bounded import Bounded
+from aimds.gateway.packets.bounded import Bounded, is_interim
 from aimds.gateway.packets.kept import LINE_BYTES, Kept
 from aimds.gateway.packets.wire import pulled
 
@@ -28,7 +28,6 @@ MOST_BEGUN: Final = 256
 """Answers that have begun, beyond which it is looked whether somebody still waits for each."""
 STATIC: Final = b"\0\0"
 """How a head begins that needs nothing but the static table (RFC 9204, section 4.5.1): the same bytes are the same."""
-INTERIM: Final = b"1"
 
 
 @dataclass(slots=True)
@@ -111,10 +110,9 @@ class Answers:
             try:
                 headers = self._http._decode_headers(stream_id, block)
                 validate_response_headers(headers, seen)
+                if is_interim(headers):
+                    return None
             except ProtocolError:
-                return None
-            if headers[0][1].startswith(INTERIM):
-                # Another head follows.
                 return None
             known = headers, seen.expected_content_length
             self._heads.put(block, known, sum(2 * (len(name) + len(value)) + LINE_BYTES for name, value in headers))

@@ -225,10 +225,12 @@ class AsyncClient:
                 done.set_exception(ConnectionError("the connection broke off"))
                 return
             if isinstance(event, HeadersReceived):
-                found.update((name.decode(), value.decode()) for name, value in event.headers)
+                found.update((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
             else:
                 parts.append(event.data)
-            if event.stream_ended:
+            if event.stream_ended and ":status" not in found:
+                done.set_exception(ConnectionError("the answer ended before its head"))
+            elif event.stream_ended:
                 done.set_result(Answer(int(found[":status"]), found, b"".join(parts)))
 
         key = headers.pop(KEY, None)

@@ -68,8 +68,10 @@ class Quic(End):
             if event.error_code in DISTRUST:
                 self.distrust = event.reason_phrase or "it was refused"
             self._broken()
-        elif isinstance(event, StreamReset) and (told := self.streams.get(event.stream_id)) is not None:
-            told(None)
+        elif isinstance(event, StreamReset):
+            self._finish(event.stream_id)
+            if (told := self.streams.get(event.stream_id)) is not None:
+                told(None)
         elif isinstance(event, StreamDataReceived) and not event.stream_id & 3:
             self._came(event)
             return
@@ -79,10 +81,16 @@ class Quic(End):
     def _tell(self, events: Sequence[H3Event]) -> None:
         for found in events:
             if isinstance(found, (HeadersReceived, DataReceived)):
-                if (told := self.streams.get(found.stream_id)) is not None:
+                told = self.streams.get(found.stream_id)
+                if told is not None:
                     told(found)
-                if found.stream_ended and self._http is not None:
-                    self._http._stream.pop(found.stream_id, None)
+                if found.stream_ended or (told is None and not found.stream_id & 3):
+                    # Of a request that was given up there may be a head that waited for the table.
+                    self._finish(found.stream_id)
+
+    def _finish(self, stream_id: int) -> None:
+        if self._http is not None:
+            self._http.finish(stream_id)
 
     def _arrived(self, event: Arrived) -> None:
         content = event.parts[0] if len(event.parts) == 1 else b"".join(event.parts)
@@ -164,8 +172,7 @@ class Quic(End):
         """Give up what is not over of a request: the server is told to stop (RFC 9114, section 4.1.1), and the other
         requests of the connection go on."""
         self.streams.pop(stream, None)
-        if self._http is not None:
-            self._http._stream.pop(stream, None)
+        self._finish(stream)
         if not self.over:
             self.quic.cancel(stream, ErrorCode.H3_REQUEST_CANCELLED)
             self._transmit_soon()

@@ -1,7 +1,8 @@
-"""HTTP/3 as aioquic reads it, with bounds on what the other end may have it keep.
+"""HTTP/3 as aioquic reads it, with bounds on what the other end may have it keep, and with ends that are ends.
 
 aioquic collects each frame but DATA until it is whole, whatever size it states, and gives out a head however often it
-repeats an entry of the table.
+repeats an entry of the table. It takes a stream that ends in the middle of its data for whole, does not see the end of
+one whose last frame it does not know, and takes the answer that follows an interim one for trailers.
 """
 
 from __future__ import annotations
@@ -9,8 +10,16 @@ from __future__ import annotations
 from typing import Final
 
 import pylsqpack
-from aioquic.h3.connection import ErrorCode, H3Connection, ProtocolError, QpackDecompressionFailed
-from aioquic.h3.events import H3Event, Headers
+from aioquic.h3.connection import (
+    ErrorCode,
+    H3Connection,
+    H3Stream,
+    HeadersState,
+    MessageError,
+    ProtocolError,
+    QpackDecompressionFailed,
+)
+from aioquic.h3.events import DataReceived, H3Event, Headers, HeadersReceived
 from aioquic.quic.events import StreamDataReceived
 
 from aimds.gateway.headers import FIELD_BYTES, MAX_HEADER_BYTES
@@ -22,6 +31,8 @@ MOST_LINES: Final = MAX_HEADER_BYTES // FIELD_BYTES
 """Of a head: more of them are too large, however short they are."""
 MOST_BITS: Final = 62
 """Of a number in a head (RFC 9204, section 4.1.1): to read one as long as its head takes the square of its bytes."""
+INTERIM: Final = b"1"
+"""How the status of an answer begins that another follows (RFC 9110, section 15.2)."""
 
 
 class Excess(ProtocolError):
@@ -30,8 +41,14 @@ class Excess(ProtocolError):
     error_code = ErrorCode.H3_EXCESSIVE_LOAD
 
 
+class Cut(ProtocolError):
+    """A stream ends in the middle of a frame (RFC 9114, section 7.1)."""
+
+    error_code = ErrorCode.H3_FRAME_ERROR
+
+
 class Bounded(H3Connection):
-    """As in aioquic; a connection on which more is kept than a frame may have is closed."""
+    """As in aioquic; a connection on which more is kept than a frame may have, or a frame is cut off, is closed."""
 
     def __init__(self, quic: Streams) -> None:
         super().__init__(quic)
@@ -44,6 +61,38 @@ class Bounded(H3Connection):
         if stream is not None and not stream.blocked and len(stream.buffer) > MOST_FRAME_BYTES:
             raise Excess("a frame is too large")
         return found
+
+    def _receive_request_or_push_data(self, stream: H3Stream, data: bytes, stream_ended: bool) -> list[H3Event]:
+        found = super()._receive_request_or_push_data(stream, data, stream_ended)
+        if not stream_ended or stream.blocked or stream.session_id is not None:
+            return found
+        if stream.frame_size is not None or stream.buffer:
+            raise Cut("the stream ended in the middle of a frame")
+        if not found or not getattr(found[-1], "stream_ended", False):
+            # The last of its frames are of a kind that says nothing (RFC 9114, section 9).
+            self._check_content_length(stream)
+            found.append(DataReceived(b"", stream.stream_id, True, stream.push_id))
+        return found
+
+    def _handle_request_or_push_frame(
+        self, frame_type: int, frame_data: bytes | None, stream: H3Stream, stream_ended: bool
+    ) -> list[H3Event]:
+        first = self._is_client and stream.headers_recv_state is HeadersState.INITIAL
+        found = super()._handle_request_or_push_frame(frame_type, frame_data, stream, stream_ended)
+        if first and found and isinstance(found[0], HeadersReceived) and is_interim(found[0].headers):
+            stream.headers_recv_state, stream.expected_content_length = HeadersState.INITIAL, None
+            return []
+        return found
+
+    def finish(self, stream_id: int) -> None:
+        """Nobody wants more of a stream: what is kept of it goes, but for a head that waits for the table, for which
+        aioquic would look."""
+        stream = self._stream.get(stream_id)
+        if stream is not None and stream.blocked:
+            # Nor does it count what its head says of a body that is gone.
+            stream.buffer, stream.receiving_ended = b"", False
+        elif stream is not None:
+            del self._stream[stream_id]
 
     def _decode_headers(self, stream_id: int, frame_data: bytes | None) -> Headers:
         if frame_data is not None:
@@ -65,6 +114,18 @@ class Bounded(H3Connection):
             assert self._local_decoder_stream_id is not None
             self._below.send_later(self._local_decoder_stream_id, said)
         return headers
+
+
+def is_interim(headers: Headers) -> bool:
+    """Whether another head of the same answer follows the one with ``headers``, which aioquic has found sound.
+
+    Raises:
+        MessageError: its status is no number of three digits.
+    """
+    status = headers[0][1]
+    if len(status) != 3 or not status.isdigit():
+        raise MessageError("the status of an answer is none")
+    return status.startswith(INTERIM)
 
 
 def more_lines(block: bytes, most: int) -> bool:

@@ -11,9 +11,7 @@ from typing import Final
 
 import pylsqpack
 from aioquic.h3.connection import (
-    ErrorCode,
     FrameType,
-    H3Connection,
     H3Stream,
     HeadersState,
     MessageError,
@@ -26,6 +24,7 @@ from aioquic.quic.events import StreamDataReceived
 from aimds.gateway.exchange import Exchange
 from aimds.gateway.feeding import Feeding
 from aimds.gateway.headers import KEY, MAX_KEY, Head
+from aimds.gateway.packets.bounded import Bounded, Cut
 from aimds.gateway.packets.kept import LINE_BYTES, Kept
 from aimds.gateway.packets.wire import pulled
 from aimds.gateway.problem import Problem
@@ -34,12 +33,6 @@ MOST_HEAD_BYTES: Final = 128 << 10
 """Of the heads that a connection keeps as they were read: some 80 ordinary ones."""
 RAW_KEY, LONGEST_KEY = KEY.encode(), b"k" * MAX_KEY
 DATA, HEADERS = int(FrameType.DATA), int(FrameType.HEADERS)
-
-
-class Cut(ProtocolError):
-    """A stream ends in the middle of a frame (RFC 9114, section 7.1)."""
-
-    error_code = ErrorCode.H3_FRAME_ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +70,7 @@ class Request(Feeding):
 class Requests:
     """Reads request streams of ``http``, whose tables it uses."""
 
-    def __init__(self, http: H3Connection) -> None:
+    def __init__(self, http: Bounded) -> None:
         self._http = http
         self._heads = Kept[tuple[tuple[bytes, bytes], ...], Opening](MOST_HEAD_BYTES)
 
@@ -182,13 +175,8 @@ class Requests:
         return self._http.handle_event(StreamDataReceived(data=content, end_stream=over, stream_id=stream_id))
 
     def finish(self, stream_id: int) -> None:
-        """The request is over: what aioquic has of its stream goes, but for a head that waits for the table, for which
-        aioquic would look."""
-        stream = self._http._stream.get(stream_id)
-        if stream is not None and stream.blocked:
-            stream.buffer = b""
-        elif stream is not None:
-            del self._http._stream[stream_id]
+        """The request is over."""
+        self._http.finish(stream_id)
 
     def close(self, error: ProtocolError) -> None:
         """End the connection as aioquic does."""
