@@ -221,11 +221,12 @@ class Responder:
             changes, self._changes = self._changes, []
         return changes
 
-    def _everything(self) -> list[Change]:
+    def _everything(self) -> tuple[list[Change], list[Change]]:
         with self._lock:
+            changes, self._changes = self._changes, []
             found: list[Change] = [(kind, key, hold) for kind, holds in self._kinds.items() for key, hold in holds.held]
             self._filed = {(kind, key): hold.until for kind, key, hold in found if hold is not None}
-        return found
+        return changes, found
 
     def _marks(
         self,

@@ -96,42 +96,46 @@ class HoldFile:
     def append(self, taken: Callable[[], list[Change]]) -> None:
         """Add the changes that ``taken`` gives, durably; where it fails ``say`` is told and the file is `behind`."""
         with self._lock:
-            changes = taken()
-            if not changes or self._closed:
-                return
-            lines = list(map(line, changes))
-            if self._since is not None:
-                self._since += lines
-            if self.behind:
-                return
-            try:
-                self._journal.append(b"".join(lines))
-            except DataError as error:
-                self.behind = True
-                self._say(f"holds would not outlive a restart: {error}")
-                return
-            self._lines += len(lines)
+            self._add(taken())
+
+    def _add(self, changes: list[Change]) -> None:
+        if not changes or self._closed:
+            return
+        lines = list(map(line, changes))
+        if self._since is not None:
+            self._since += lines
+        if self.behind:
+            return
+        try:
+            self._journal.append(b"".join(lines))
+        except DataError as error:
+            self.behind = True
+            self._say(f"holds would not outlive a restart: {error}")
+            return
+        self._lines += len(lines)
 
     def crowded(self, holds: int) -> bool:
         """Whether `rewrite` would make the file much shorter, where there are ``holds``."""
         return self._lines > 2 * holds + SLACK
 
-    def rewrite(self, taken: Callable[[], list[Change]]) -> None:
-        """Put all holds, which ``taken`` gives, in place of what is in the file; where it fails all stays as it is.
+    def rewrite(self, taken: Callable[[], tuple[list[Change], list[Change]]]) -> None:
+        """Put all holds in place of what is in the file; where it fails all stays as it is.
 
-        Changes go on being added meanwhile: they stand in both files. One of them that ``taken`` has seen already may
-        come once more, which changes nothing.
+        ``taken`` gives the changes that are not in the file, which are added to it as it stands, and all holds after
+        them. Changes go on being added meanwhile: they stand in both files.
         """
         with self._rewriting:
             with self._lock:
                 if self._closed:
                     return
-                changes = taken()
+                changes, holds = taken()
+                # Of no use in the new file, where they would change the order once more.
+                self._add(changes)
                 self._since = []
             lines: list[bytes] | None = None
             try:
                 # What takes long is done where nobody waits for it.
-                lines = list(map(line, changes))
+                lines = list(map(line, holds))
             finally:
                 with self._lock:
                     since, self._since = self._since, None

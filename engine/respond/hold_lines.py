@@ -62,8 +62,8 @@ def take(lines: list[bytes], found: Held) -> int:
 
 
 def _together(lines: list[bytes], found: Held) -> bool:
-    """Take ``lines`` into ``found``, together; False where one of them is not as nearly all are: then some may be there
-    already, and to take them once more changes nothing."""
+    """Take ``lines`` into ``found``, together; False where one of them is not as nearly all are: then none was taken,
+    since to take some once more would change their order."""
     if max(map(len, lines), default=0) >= MOST_LINE:
         return False
     texts = [line[_HASH + 1 :] for line in lines]
@@ -76,15 +76,16 @@ def _together(lines: list[bytes], found: Held) -> bool:
         return False
     if len(read) != len(lines):
         return False
+    for one in read:
+        if (one.session is None) == (one.sender is None) or (one.session is None and one.kind == "quarantine"):
+            return False
+        if one.request_id is None and one.since >= 0:
+            return False
     endless = math.inf
     for one in read:
-        session, sender, until, request_id = one.session, one.sender, one.until, one.request_id
-        if (session is None) == (sender is None) or (session is None and one.kind == "quarantine"):
-            return False
-        held, key = found[one.kind], (one.tenant, session, sender)
+        held, key = found[one.kind], (one.tenant, one.session, one.sender)
+        until, request_id = one.until, one.request_id
         if request_id is None:
-            if one.since >= 0:
-                return False
             held.pop(key, None)
             continue
         before = held.get(key)

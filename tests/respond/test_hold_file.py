@@ -372,14 +372,52 @@ def test_a_verdict_does_not_wait_while_the_file_is_written_anew(
     assert [key[1] for key, _ in opened(path).listed(102.0)["quarantine"]] == ["s", "t"]
 
 
-def test_a_hold_is_on_the_disk_before_its_verdict_though_a_new_file_is_begun_in_between(tmp_path: Path) -> None:
+def test_a_hold_is_on_the_disk_before_its_verdict_though_a_new_file_is_begun_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "holds"
     one = opened(path)
+    acted(one, 99.0, {**START, "session_id": "r"})
     one.held(POLICY, batch(START), 100.0)
-    one._everything()
-    assert one.settle()
+    line, met = hold_lines.line, list[bytes]()
+
+    def late(change: hold_lines.Change) -> bytes:
+        if change[1][1] == "r":
+            # The new file is begun, and the old one is what there is after a crash.
+            assert one.settle()
+            met.append(path.read_bytes())
+        return line(change)
+
+    monkeypatch.setattr(hold_file, "line", late)
+    assert one._file is not None
+    one._file.rewrite(one._everything)
+    assert len(met) == 1
+    assert b'"s"' in met[0]
     crashed(one)
-    assert [key[1] for key, _ in opened(path).listed(101.0)["quarantine"]] == ["s"]
+    assert [key[1] for key, _ in opened(path).listed(101.0)["quarantine"]] == ["r", "s"]
+
+
+def test_changes_that_a_new_file_has_seen_do_not_change_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "holds"
+    one = opened(path, most=2)
+    acted(one, 100.0, START, {**START, "session_id": "a"})
+    for number, name in enumerate(("b", "s", "c")):
+        one.held(POLICY, batch({**START, "session_id": name}), 101.0 + number)
+    assert one._file is not None
+    one._file.rewrite(one._everything)
+    assert one.settle()
+    assert [key[1] for key, _ in state(one, 105.0)["quarantine"]] == ["s", "c"]
+    crashed(one)
+    two = opened(path, 106.0, most=2)
+    assert [key[1] for key, _ in state(two, 106.0)["quarantine"]] == ["s", "c"]
+
+
+def test_lines_that_are_read_one_by_one_are_in_the_order_of_the_changes(tmp_path: Path) -> None:
+    path = tmp_path / "holds"
+    one = [["quarantine", None, name, None, since, None, "r"] for name, since in (("s", 1.0), ("s", 3.0), ("t", 4.0))]
+    gone, strange = ["quarantine", None, "s", None], ["quarantine", None, None, "sender", 5.0, None, "r"]
+    path.write_bytes(lines(one[0], gone, one[1], one[2], strange))
+    assert [key[1] for key, _ in state(opened(path, 6.0), 6.0)["quarantine"]] == ["s", "t"]
 
 
 @tried(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
