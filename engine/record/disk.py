@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from aimds.errors import DataError
@@ -29,10 +29,13 @@ def write_at(file: int, content: bytes, offset: int) -> None:
         rest, offset = rest[done:], offset + done
 
 
-def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+def replace(
+    path: Path, content: bytes, *, mode: int = 0o600, ready: Callable[[Path], object] = lambda partial: None
+) -> None:
     """Put ``content`` in place of ``path``, which holds the old or the new content at any moment; may raise OSError.
 
-    ``mode``: who may read it, whatever the umask of the process and the leavings of one that was killed.
+    ``mode``: who may read it, whatever the umask of the process and the leavings of one that was killed. ``ready``: is
+    told of the new file before that is put in place; what it raises leaves the old one.
     """
     partial = path.with_name(path.name + ".new")
     file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
@@ -42,6 +45,7 @@ def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+    ready(partial)
     os.replace(partial, path)
 
 

@@ -224,9 +224,9 @@ class Responder:
     def _everything(self) -> tuple[list[Change], list[Change]]:
         with self._lock:
             changes, self._changes = self._changes, []
-            found: list[Change] = [(kind, key, hold) for kind, holds in self._kinds.items() for key, hold in holds.held]
-            self._filed = {(kind, key): hold.until for kind, key, hold in found if hold is not None}
-        return changes, found
+            held = [(kind, key, hold) for kind, holds in self._kinds.items() for key, hold in holds.held]
+            self._filed = {(kind, key): hold.until for kind, key, hold in held}
+        return changes, [*held]
 
     def _marks(
         self,

@@ -155,11 +155,18 @@ class HoldFile:
         self.behind = False
 
     def _replace(self, lines: list[bytes]) -> None:
-        disk.replace(self._path, b"".join([MARK, *lines]))
+        made: list[Journal] = []
+        try:
+            # Locked before it has its name, or another process could open it in between.
+            disk.replace(self._path, b"".join([MARK, *lines]), ready=lambda partial: made.append(Journal(partial)))
+        except BaseException:
+            for one in made:
+                one.close()
+            raise
         disk.sync_folder(self._path.parent)
         self._journal.close()
-        self._journal = Journal(self._path)
-        self._lines = len(lines)
+        (self._journal,) = made
+        self._journal.path, self._lines = self._path, len(lines)
 
     def close(self) -> None:
         """Let others open the file, once it is whole: a `rewrite` under way is waited for."""

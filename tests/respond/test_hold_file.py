@@ -213,7 +213,7 @@ def test_a_damaged_file_stays_until_what_is_sound_of_it_is_on_the_disk(
 ) -> None:
     (tmp_path / "holds").write_bytes(lines(GOOD) + b"damaged\n")
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path, content: bytes, **_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
@@ -342,6 +342,30 @@ def test_a_session_that_is_held_again_and_again_does_not_make_the_file_grow(tmp_
     expected = state(one, 809.0)
     crashed(one)
     assert state(opened(tmp_path / "holds", 809.0), 809.0) == expected
+
+
+def test_no_other_process_has_the_file_while_it_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, told = tmp_path / "holds", list[str]()
+    one = opened(path)
+    acted(one, 1.0, START)
+
+    def other(folder: Path) -> None:
+        with pytest.raises(DataError, match="another process") as caught:
+            HoldFile(path, told.append)
+        told.append(str(caught.value))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hold_file.disk, "sync_folder", other)
+        assert one._file is not None
+        one._file.rewrite(one._everything)
+    assert len(told) == 1
+    acted(one, 2.0, {**START, "session_id": "t"})
+    assert not one._file.behind
+    crashed(one)
+    assert [key[1] for key, _ in state(opened(path, 3.0), 3.0)["quarantine"]] == ["s", "t"]
+    assert os.listdir(tmp_path) == ["holds"]
 
 
 def test_a_verdict_does_not_wait_while_the_file_is_written_anew(
