@@ -207,6 +207,7 @@ class Waiting(Below):
 
     def __init__(self) -> None:
         super().__init__()
+        self.held: dict[int, int] = {}
         self.encoder = pylsqpack.Encoder()
         self.table = self.encoder.apply_settings(4096, 16)
 
@@ -222,6 +223,12 @@ class Waiting(Below):
 
     def cancel(self, *_: object) -> None:
         """Nobody is told."""
+
+    def hold(self, stream_id: int, size: int) -> None:
+        self.held[stream_id] = self.held.get(stream_id, 0) + size
+
+    def forget(self, stream_id: int) -> None:
+        del self.held[stream_id]
 
 
 @pytest.mark.parametrize("over", [False, True])
@@ -242,6 +249,8 @@ def test_a_head_that_waits_for_the_table_when_its_request_is_given_up_is_in_no_o
             quic.quic_event_received(StreamReset(0, 0))
             assert came.pop() is None
         quic.cancel(0)
+        # No credit returns for what is kept.
+        assert below.held == {4: len(second)}
         quic.quic_event_received(StreamDataReceived(b"\2" + below.table, False, 7))
         assert [
             (type(event), event.stream_id) for event in came if isinstance(event, HeadersReceived | DataReceived)
@@ -252,6 +261,7 @@ def test_a_head_that_waits_for_the_table_when_its_request_is_given_up_is_in_no_o
         assert below.closed is None
         assert quic._http is not None
         assert list(quic._http._stream) == [7]
+        assert below.held == {}
 
     asyncio.run(test())
 

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
+import pylsqpack
 import pytest
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.asyncio.server import serve
@@ -21,6 +22,7 @@ from quic import ca, server_certificate
 
 from aimds import AsyncClient
 from aimds.gateway.client import ServerError
+from aimds.gateway.client.quic import Transport
 from aimds.gateway.packets import heads
 from aimds.gateway.packets.wire import varint
 
@@ -35,7 +37,7 @@ def data(content: bytes) -> bytes:
 class Liar(QuicConnectionProtocol):
     """Sends ``answers``, one for each request, each in portions as one reads them; the last ends the stream."""
 
-    answers: list[list[bytes]]
+    answers: ClassVar[list[list[bytes]]]
 
     def quic_event_received(self, event: QuicEvent) -> None:
         if not isinstance(event, StreamDataReceived) or event.stream_id & 3 or not event.end_stream:
@@ -50,7 +52,9 @@ class Liar(QuicConnectionProtocol):
 
 
 @asynccontextmanager
-async def lying(folder: Path, answers: list[list[bytes]], **options: Any) -> AsyncIterator[AsyncClient]:
+async def lying(
+    folder: Path, answers: list[list[bytes]], kind: type[Liar] | None = None, **options: Any
+) -> AsyncIterator[AsyncClient]:
     """A client of a server that sends ``answers``."""
     (folder / "ca.pem").write_bytes(ca().certificate)
     settings = QuicConfiguration(is_client=False, alpn_protocols=H3_ALPN)
@@ -58,7 +62,7 @@ async def lying(folder: Path, answers: list[list[bytes]], **options: Any) -> Asy
     settings.certificate = x509.load_pem_x509_certificate(issued.certificate)
     key: Any = load_pem_private_key(issued.key, None)
     settings.private_key = key
-    kind = type("One", (Liar,), {"answers": answers})
+    kind = kind or type("One", (Liar,), {"answers": answers})
     server = await serve("127.0.0.1", 0, configuration=settings, create_protocol=kind)
     port = server._transport.get_extra_info("sockname")[1]
     try:
@@ -147,4 +151,43 @@ def test_answers_side_by_side_are_not_mixed(tmp_path: Path) -> None:
 
     found, said = told(tmp_path, answers, ask)
     assert sorted(found) == list(range(60))
+    assert said == []
+
+
+def test_of_a_body_behind_a_head_that_waits_for_the_table_no_more_comes_than_one_window(tmp_path: Path) -> None:
+    encoder, lines = pylsqpack.Encoder(), [(b":status", b"200"), (b"x-own", b"the same")]
+    table, block = encoder.apply_settings(4096, 16), b"\0"
+    while not block[0]:
+        more, block = encoder.encode(0, lines)
+        table += more
+    body = b"x" * (3 << 20)
+    answer = b"\1" + varint(len(block)) + block + data(body)
+    below: list[Liar] = []
+
+    class Late(Liar):
+        answers: ClassVar = [[answer]]
+
+        def connection_made(self, transport: Any) -> None:
+            below.append(self)
+            super().connection_made(transport)
+
+    async def ask(client: AsyncClient) -> None:
+        asked = asyncio.ensure_future(client.request("GET", "/v1/status"))
+        kept = 0
+        for _ in range(50):
+            await asyncio.sleep(0.01)
+            http = None if client._quic is None else client._quic._http
+            kept = 0 if http is None or 0 not in http._stream else len(http._stream[0].buffer)
+        assert 0 < kept <= Transport.stream_window
+        one = below[0]
+        number = one._quic.get_next_available_stream_id(is_unidirectional=True)
+        one._send(number, b"\2" + table, False)
+        found = await asked
+        assert (found.headers["x-own"], found.body) == ("the same", body)
+        assert client._quic is not None
+        assert client._quic.quic._held == 0
+        assert not client._quic.quic.held
+
+    found, said = told(tmp_path, [], ask, kind=Late)
+    assert found is None
     assert said == []

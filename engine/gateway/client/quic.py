@@ -39,7 +39,8 @@ Told = Callable[[HeadersReceived | DataReceived | None], None]
 
 
 class Transport(Credit):
-    """The connection below. What comes is taken at once, so credit returns as it comes."""
+    """The connection below. What comes is taken at once, so credit returns as it comes, but for what is behind a head
+    that waits for the table."""
 
     stream_window, connection_window = 1 << 20, 16 << 20
 
@@ -81,6 +82,8 @@ class Quic(End):
     def _tell(self, events: Sequence[H3Event]) -> None:
         for found in events:
             if isinstance(found, (HeadersReceived, DataReceived)):
+                if kept := self.quic.held.get(found.stream_id):
+                    self.quic.hold(found.stream_id, -kept)
                 told = self.streams.get(found.stream_id)
                 if told is not None:
                     told(found)
@@ -91,6 +94,8 @@ class Quic(End):
     def _finish(self, stream_id: int) -> None:
         if self._http is not None:
             self._http.finish(stream_id)
+        if stream_id in self.quic.held:
+            self.quic.forget(stream_id)
 
     def _arrived(self, event: Arrived) -> None:
         content = event.parts[0] if len(event.parts) == 1 else b"".join(event.parts)
@@ -100,6 +105,8 @@ class Quic(End):
         """Something of an answer, unless its request was given up."""
         if self._answers is not None and event.stream_id in self.streams:
             self._tell(self._answers.read(event))
+            if self._http is not None and self._http.waits(event.stream_id):
+                self.quic.hold(event.stream_id, len(event.data))
 
     def _broken(self) -> None:
         self.over = True

@@ -84,6 +84,11 @@ class Bounded(H3Connection):
             return []
         return found
 
+    def waits(self, stream_id: int) -> bool:
+        """Whether the head of a stream waits for the table, and what comes of the stream is kept until then."""
+        stream = self._stream.get(stream_id)
+        return stream is not None and stream.blocked
+
     def finish(self, stream_id: int) -> None:
         """Nobody wants more of a stream: what is kept of it goes, but for a head that waits for the table, for which
         aioquic would look."""
