@@ -202,6 +202,22 @@ def test_a_status_that_is_no_number_is_none(status: str) -> None:
     assert (found["heads"], found["closed"]) == ([], ErrorCode.H3_MESSAGE_ERROR)
 
 
+@pytest.mark.parametrize(
+    ("stream", "content"),
+    [
+        (0, PLAIN + encode_frame(FrameType.PUSH_PROMISE, b"")),
+        (0, PLAIN + encode_frame(FrameType.PUSH_PROMISE, b"\x40")),
+        (3, b"\0" + encode_frame(FrameType.SETTINGS, b"\1")),
+    ],
+)
+def test_a_frame_whose_content_is_none_of_its_kind_ends_the_connection(stream: int, content: bytes) -> None:
+    below = Below()
+    bounded: Any = Bounded(below)  # type: ignore[arg-type]
+    event = StreamDataReceived(data=content, end_stream=False, stream_id=stream)
+    Answers(bounded, {0}).read(event) if not stream else bounded.handle_event(event)
+    assert below.closed == ErrorCode.H3_FRAME_ERROR
+
+
 class Waiting(Below):
     """In the place of the connection of a client on which heads wait for the table."""
 

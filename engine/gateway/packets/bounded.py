@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 import pylsqpack
+from aioquic._buffer import BufferReadError
 from aioquic.h3.connection import (
     ErrorCode,
     H3Connection,
@@ -20,7 +21,7 @@ from aioquic.h3.connection import (
     QpackDecompressionFailed,
 )
 from aioquic.h3.events import DataReceived, H3Event, Headers, HeadersReceived
-from aioquic.quic.events import StreamDataReceived
+from aioquic.quic.events import QuicEvent, StreamDataReceived
 
 from aimds.gateway.headers import FIELD_BYTES, MAX_HEADER_BYTES
 from aimds.gateway.packets.streams import Streams
@@ -53,6 +54,15 @@ class Bounded(H3Connection):
     def __init__(self, quic: Streams) -> None:
         super().__init__(quic)
         self._below = quic
+
+    def handle_event(self, event: QuicEvent) -> list[H3Event]:
+        """As in aioquic; a frame whose content is no such frame ends the connection, and raises nothing."""
+        try:
+            return super().handle_event(event)
+        except (BufferReadError, AssertionError):
+            self._is_done = True
+            self._quic.close(error_code=ErrorCode.H3_FRAME_ERROR, reason_phrase="a frame is not as its kind has to be")
+            return []
 
     def _receive_stream_data(self, event: StreamDataReceived) -> list[H3Event]:
         found = super()._receive_stream_data(event)
