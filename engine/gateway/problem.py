@@ -68,7 +68,11 @@ class Problem(AimdsError):
     def body(self) -> bytes:
         """The error body as JSON, ASCII only."""
         document = self.document()
-        body = msgspec.json.encode(document)
+        try:
+            body = msgspec.json.encode(document)
+        except UnicodeEncodeError:
+            # Half a pair of surrogates, which a token may have in its JSON.
+            body = b"\xff"
         return body if body.isascii() else json.dumps(document, ensure_ascii=True).encode()
 
     def headers(self) -> list[tuple[str, str]]:

@@ -104,6 +104,12 @@ def asked(one: Desk, headers: list[tuple[bytes, bytes]], peer: Peer | None = Non
     return exchange.status
 
 
+def test_a_token_that_is_refused_for_what_is_no_text_is_answered_all_the_same() -> None:
+    exchange = desk(tokens=tokens()).open("/v1/screen", authorized(raw_token({"alg": "RS256", "crit": ["\ud800"]}, {})))
+    assert exchange.status == 401
+    assert "\ud800" in document(exchange)["detail"]
+
+
 @pytest.mark.parametrize("kid", ["r", "e"])
 def test_a_valid_token_is_an_identity(kid: str) -> None:
     found = tokens().identity(token(kid), 0.0)
