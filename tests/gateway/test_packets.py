@@ -21,6 +21,7 @@ from aioquic.h3.connection import (
     encode_frame,
     validate_request_headers,
 )
+from aioquic.quic.congestion.base import QuicRttMonitor
 from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.quic.recovery import QuicPacketPacer
 from aioquic.quic.stream import QuicStreamSender
@@ -429,7 +430,21 @@ def test_what_the_other_end_waited_before_it_acknowledged_does_not_end_the_slow_
             only(one).quic._waited_s = 0.02
             loss._cc.on_rtt_measurement(now=1.0, rtt=0.021)
             loss._cc.on_rtt_measurement(now=1.0, rtt=0.001)
-            assert measured == pytest.approx([0.001, 0.0])
+            assert measured == pytest.approx([0.001, 0.001])
+
+    running(test)
+
+
+def test_another_end_that_says_it_waited_all_the_time_does_not_end_the_slow_start() -> None:
+    async def test(one: Running) -> None:
+        async with one.client() as client:
+            assert (await client.ask("/v1/screen", body("a")))["status"] == 200
+            quic = only(one).quic
+            control = quic._loss._cc
+            quic._waited_s, control.ssthresh, control._rtt_monitor = 0.02, None, QuicRttMonitor()
+            for number in range(40):
+                control.on_rtt_measurement(now=1e6 + number, rtt=0.02)
+            assert control.ssthresh is None
 
     running(test)
 

@@ -16,7 +16,7 @@ from aioquic.quic.connection import QuicConnectionState
 from aioquic.quic.packet import QuicFrameType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicSentPacket
 from aioquic.quic.rangeset import RangeSet
-from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.quic.recovery import K_GRANULARITY, QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 
 from aimds.gateway.packets.answer import Answer
@@ -90,8 +90,8 @@ class Sending(Carrying, ABC):
         measured = self._loss._cc.on_rtt_measurement
 
         def on_rtt_measurement(*, now: float, rtt: float) -> None:
-            # Or a path would be taken for full where the other end waits before it acknowledges.
-            measured(now=now, rtt=max(rtt - self._waited_s, 0.0))
+            # Or a path is taken for full where the other end waits; with nothing left, each would grow by a quarter.
+            measured(now=now, rtt=max(rtt - self._waited_s, K_GRANULARITY))
 
         self._loss._cc.on_rtt_measurement = on_rtt_measurement  # type: ignore[method-assign]
 
