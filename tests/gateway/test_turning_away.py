@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+from aioquic.h3.connection import ErrorCode
 from desk import JSON, NDJSON, PEER, Desk, document, documents, feed, ndjson
 from quic import Running, body, running
 
@@ -174,6 +175,28 @@ def test_over_quic_each_that_is_turned_away_has_one_whole_answer_and_the_next_ar
             async with asyncio.timeout(5):
                 while any(not name & 3 for name in connection.quic._streams):
                     await asyncio.sleep(0.01)
+
+    running(test, access=As())
+
+
+def test_over_quic_one_that_is_broken_off_as_it_comes_ends_no_other() -> None:
+    async def test(one: Running) -> None:
+        go_on, service = one.halt(), one.service
+        service.batcher.time = BatchTime(30.0, 0.0)
+        async with one.client() as client:
+            waiting = client.begin("/v1/screen", body("waits"))
+            async with asyncio.timeout(20):
+                while not service.batcher.queued_rows:
+                    await asyncio.sleep(0.01)
+            assert [(await client.ask("/v1/screen", body("more")))["status"] for _ in range(3)] == [429] * 3
+            # Both are there when the server looks.
+            client._quic.stop_stream(client.begin("/v1/screen", body("more")), ErrorCode.H3_REQUEST_CANCELLED)
+            client.transmit()
+            assert (await client.ask("/v1/screen", body("more")))["status"] == 429
+            service.batcher.time = BatchTime()
+            go_on()
+            assert (await client.answer(waiting))["status"] == 200
+            assert service.open_requests == 0
 
     running(test, access=As())
 

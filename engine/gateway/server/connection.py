@@ -270,6 +270,9 @@ class Connection(Answering):
 
     def _turned_away(self, stream_id: int, head: Head) -> bool:
         """Answer at once that a text with ``head`` is refused, where that can be told by it alone."""
+        if not self.quic.takes_more(stream_id):
+            # It was broken off together with what came of it, which the next event says.
+            return False
         now = self._loop.time()
         refusal = self._service.refusal(head, self._who(), now - self.came, now)
         if refusal is None:
