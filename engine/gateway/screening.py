@@ -136,7 +136,8 @@ def _terms(head: Head, deadline_ms: float, most_ms: float) -> tuple[float, int, 
 def keyed(head: Head, identity: Identity) -> tuple[str, str] | None:
     """The Idempotency-Key of a request, apart for each identity; None where it has none."""
     key = head.idempotency_key()
-    return None if key is None else (f"{identity.key}:{identity.tenant}", key)
+    # In quotes: a token may have colons in both, and a tenant may be called None.
+    return None if key is None else (f"{identity.key!r}:{identity.tenant!r}", key)
 
 
 def failure(ident: str, problem: Problem) -> bytes:

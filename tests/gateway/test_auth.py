@@ -25,7 +25,7 @@ from aimds.gateway import certificates, keys
 from aimds.gateway.auth import Auth, Credentials
 from aimds.gateway.certificates import Chains, Issued
 from aimds.gateway.identity import Identity, Peer
-from aimds.gateway.keys import Keys
+from aimds.gateway.keys import ANY_TENANT, Keys
 from aimds.gateway.limits import Failures, Rates
 from aimds.gateway.problem import Problem
 from aimds.gateway.tokens import RETRY_S, Jwks, TokenConfig, Tokens, parse_jwks
@@ -108,6 +108,18 @@ def test_a_token_that_is_refused_for_what_is_no_text_is_answered_all_the_same() 
     exchange = desk(tokens=tokens()).open("/v1/screen", authorized(raw_token({"alg": "RS256", "crit": ["\ud800"]}, {})))
     assert exchange.status == 401
     assert "\ud800" in document(exchange)["detail"]
+
+
+def test_no_two_tokens_share_what_is_kept_under_an_idempotency_key() -> None:
+    named = [("a:b", "c"), ("a", "b:c"), ("a", "None"), ("a", ANY_TENANT)]
+    one = desk(tokens=tokens())
+    for number, (subject, tenant) in enumerate(named):
+        headers = [*authorized(token(sub=subject, tenant=tenant)), (b"idempotency-key", b"k")]
+        exchange = one.open("/v1/screen", headers, peer=Peer("192.0.2.1"))
+        exchange.receive(json.dumps({"text": str(number)}).encode(), one.now)
+        exchange.end(one.now)
+        one.run()
+        assert exchange.status == 200
 
 
 @pytest.mark.parametrize("kid", ["r", "e"])
