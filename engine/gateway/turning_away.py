@@ -24,6 +24,8 @@ RECENT_S: Final = 1.0
 """How long a refusal is a sign that there will be more, and a sender counts as seen."""
 ALIKE_S: Final = 0.005
 """How long what a tenant's text needs is not worked out anew."""
+ALIKE: Final = 2.0
+"""By how much deadlines may differ of those that are told the same."""
 MOST_TENANTS: Final = 1024
 _SEEN: Final = "seen"
 
@@ -36,6 +38,8 @@ class Refusal:
     needed_s: float
     """From ``at`` on, for a verdict."""
     at: float
+    slack_s: float = 0.0
+    """Within which it was due for which it was worked out."""
     _made: dict[str, bytes] = field(default_factory=dict)
 
     def once(self, name: str, made: Callable[[Problem], bytes]) -> bytes:
@@ -103,7 +107,9 @@ class TurningAway:
         if slack_s <= 0:
             return self._late
         last = self._last.get(tenant)
-        if last is not None and now - last.at < ALIKE_S and self._batcher.queued_rows:
+        recent = last is not None and now - last.at < ALIKE_S and self._batcher.queued_rows
+        # It says how much time there was, and so when to come again.
+        if last is not None and recent and last.slack_s / ALIKE <= slack_s <= last.slack_s * ALIKE:
             # In the time that has gone by since, no more than so much was done of what it would wait for.
             return last if slack_s < last.needed_s - (now - last.at) else None
         try:
@@ -111,7 +117,7 @@ class TurningAway:
         except Overloaded as problem:
             if len(self._last) >= MOST_TENANTS:
                 self._last.clear()
-            self._last[tenant] = last = Refusal(problem.with_traceback(None), problem.needed_s, now)
+            self._last[tenant] = last = Refusal(problem.with_traceback(None), problem.needed_s, now, slack_s)
             return last
         except Problem:
             return None

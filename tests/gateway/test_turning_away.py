@@ -75,6 +75,15 @@ def test_one_that_has_more_time_than_those_before_is_looked_at_by_itself() -> No
     assert away.by_head(later, PEER, 0.0, 100.0) is None
 
 
+def test_who_has_another_deadline_is_told_when_to_come_again_with_that() -> None:
+    away, _ = told(full())
+    for slack_s in (0.01, 40.0):
+        refusal = away.refusal(ADA, "acme", 1, slack_s, 100.0)
+        assert refusal is not None
+        assert f"the deadline is in {slack_s * 1e3:.0f} ms" in refusal.problem.detail
+        assert refusal.problem.retry_after_s == pytest.approx(refusal.needed_s - slack_s)
+
+
 def test_one_that_is_late_already_is_told_so() -> None:
     away, begun = told(Batcher())
     refusal = away.by_head(begun, PEER, SLACK_S, 100.0)
