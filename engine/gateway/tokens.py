@@ -208,7 +208,11 @@ class Tokens:
         if not isinstance(subject, str) or not subject:
             raise ValueError("sub is no text")
         for name, value in (("sub", subject), (config.tenant_claim, tenant)):
-            if isinstance(value, str) and short(value) != value:
+            if not isinstance(value, str):
+                continue
+            if any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise ValueError(f"{name} holds half a pair of surrogates, which is no text")
+            if short(value) != value:
                 raise ValueError(f"{name} is longer than {MAX_ID_BYTES} bytes")
         if not isinstance(tenant, str) or not tenant:
             raise ValueError(f"{config.tenant_claim} is missing; {ANY_TENANT!r} is any tenant")

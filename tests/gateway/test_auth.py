@@ -139,6 +139,8 @@ def test_a_valid_token_is_an_identity(kid: str) -> None:
         ({"sub": ""}, "sub"),
         ({"sub": "a" * 513}, "sub is longer than 512 bytes"),
         ({"tenant": "a" * 513}, "tenant is longer than 512 bytes"),
+        ({"sub": "a\ud800"}, "sub holds half a pair"),
+        ({"tenant": "\udfff"}, "tenant holds half a pair"),
         ({"aud": "another"}, "udience"),
         ({"aud": None}, "aud"),
         ({"iss": "https://evil.example"}, "ssuer"),
