@@ -1,7 +1,7 @@
 """Who is screened next, and with whom: batches form while workers are busy, fair between tenants, EDF within one.
 
-Time comes in as an argument. A slot that is free takes what is there at once, be it one row; nothing waits for a batch
-to fill. Tenants share the slots by weight (start-time fair queueing, doi:10.1109/90.649569); within a tenant the
+Time comes in as an argument. A slot that is free takes what is there at once, be it one row; for a batch to fill it waits
+only where others are refused. Tenants share the slots by weight (start-time fair queueing, doi:10.1109/90.649569); within a tenant the
 earliest deadline goes first, urgency (RFC 9218) shifting it.
 """
 
@@ -23,6 +23,10 @@ REST_S = 2e-3
 CONTENTION_STEP = 0.1
 STRETCH, STRETCH_EVERY = 1.5, 4
 """Every fourth batch may take half as long again: batches of one size do not tell their fixed cost from their pace."""
+RECENT_S = 1.0
+"""How long a refusal is a sign that there will be more."""
+GATHER = 0.5
+"""Of the longest batch: what a slot that came free waits for where others are refused."""
 IDLE_TENANTS = 1024
 """Tenants without work whose place in the order is remembered before it is looked whether it still matters."""
 
@@ -121,6 +125,7 @@ class Batcher:
         self._weight = self._contention = 0.0
         self._seq = self._turn = 0
         self._ends: list[float] = []
+        self._freed = self._refused = float("-inf")
 
     def check(self, job: Job, now: float) -> None:
         """Whether there is room for ``job``.
@@ -199,6 +204,20 @@ class Batcher:
             return batch
         return batch if batch.late else None
 
+    def refused(self, now: float) -> None:
+        """Something was, as there is too much to do."""
+        self._refused = now
+
+    def gather(self, now: float) -> float:
+        """Seconds for which a slot that came free waits for more where something was refused just now: small batches
+        cost most a row, and who judges them takes the time in which others are read and refused."""
+        if not self.queued_rows or self.running or now - self._refused > RECENT_S:
+            return 0.0
+        enough_s = GATHER * self.longest_s
+        if self.time.seconds(self.queued_work) >= enough_s or self.queued_rows >= self.config.max_rows:
+            return 0.0
+        return max(self._freed + enough_s - now, 0.0)
+
     def rest(self, now: float) -> float:
         """Seconds for which what comes would only wait behind what waits already: until half of what the batches that
         run are still expected to take, `REST_S` at most."""
@@ -228,6 +247,7 @@ class Batcher:
         self.running -= 1
         # Slots are alike, so the earliest expected end may stand for the batch that really ended.
         self._ends.remove(min(self._ends))
+        self._freed = now
         self.time.observe(batch.work, now - batch.started)
 
     def cancel(self, job: Job) -> None:

@@ -13,15 +13,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aimds.gateway.admission import Overloaded, too_late
-from aimds.gateway.batching import Batcher, Job
+from aimds.gateway.batching import RECENT_S, Batcher, Job
 from aimds.gateway.headers import KEY, Head
 from aimds.gateway.identity import Identity, Peer
 from aimds.gateway.limits import Rates
 from aimds.gateway.problem import Problem
 from aimds.ids import short
 
-RECENT_S: Final = 1.0
-"""How long a refusal is a sign that there will be more, and a sender counts as seen."""
 ALIKE_S: Final = 0.005
 """How long what a tenant's text needs is not worked out anew."""
 ALIKE: Final = 2.0
@@ -73,6 +71,7 @@ class TurningAway:
     def refused(self, now: float) -> None:
         """Something was, as there is too much to do."""
         self._until = now + RECENT_S
+        self._batcher.refused(now)
 
     def seen(self, head: Head, peer: Peer, identity: Identity, slack_s: float, now: float) -> None:
         """A text with ``head`` of ``peer`` may come in and is due within ``slack_s``."""

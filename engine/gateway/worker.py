@@ -64,6 +64,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = self._closed = False
         self._look_at: asyncio.TimerHandle | None = None
+        self._gathers: asyncio.TimerHandle | None = None
 
     def attach(self, service: Service) -> None:
         """Judge for ``service``, on the running loop."""
@@ -95,6 +96,12 @@ class Worker:
         self._due = False
         service, loop = self._service, self._loop
         if service is None or loop is None or self._closed:
+            return
+        if self._gathers is not None:
+            self._gathers.cancel()
+            self._gathers = None
+        if self._judges is None and (wait_s := service.batcher.gather(self._clock())) > 0:
+            self._gathers = loop.call_later(wait_s, self._dispatch)
             return
         while (batch := service.poll(self._clock())) is not None:
             pieces = [job.payload for job in batch.jobs]
@@ -195,8 +202,9 @@ class Worker:
         """End the threads when their batches are done; a batch in another process is given up, and what waits for one
         is not judged any more."""
         self._closed = True
-        if self._look_at is not None:
-            self._look_at.cancel()
+        for timer in (self._look_at, self._gathers):
+            if timer is not None:
+                timer.cancel()
         for task in self._tasks:
             task.cancel()
         self._threads.shutdown(wait=True)

@@ -19,7 +19,7 @@ from simulation import BASE_S, ROW_S, poisson, run
 
 from aimds.errors import ConfigError
 from aimds.gateway.admission import BatchTime
-from aimds.gateway.batching import IDLE_TENANTS, REST_S, URGENCY_S, Batch, BatchConfig, Batcher, Job
+from aimds.gateway.batching import GATHER, IDLE_TENANTS, RECENT_S, REST_S, URGENCY_S, Batch, BatchConfig, Batcher, Job
 from aimds.gateway.problem import Problem
 
 FULL = 78
@@ -467,3 +467,32 @@ def test_a_batch_that_takes_next_to_no_time_is_hardly_waited_for() -> None:
         batcher.submit(job(9.0), 0.0)
     assert batcher.poll(0.0) is not None
     assert 0 < batcher.rest(0.0) <= 5e-5
+
+
+def test_a_slot_waits_for_more_only_where_others_are_refused_and_for_half_a_batch_at_most() -> None:
+    batcher = Batcher(BatchConfig(max_rows=4, max_batch_ms=40.0), time=BatchTime(0.001, 0.0))
+    batcher.submit(job(9.0), 0.0)
+    batch = batcher.poll(0.0)
+    assert batch is not None
+    batcher.submit(job(9.0), 0.001)
+    batcher.finish(batch, 0.002)
+    assert batcher.gather(0.002) == 0.0
+    batcher.refused(0.003)
+    assert batcher.gather(0.004) == pytest.approx(GATHER * 0.04 - 0.002)
+    assert batcher.gather(0.002 + GATHER * 0.04) == 0.0
+    for _ in range(3):
+        assert batcher.gather(0.004) > 0
+        batcher.submit(job(9.0), 0.004)
+    # As many as a batch may have.
+    assert batcher.gather(0.004) == 0.0
+    batch = batcher.poll(0.004)
+    assert batch is not None
+    assert batch.rows == 4
+    # Nobody waits, and while a batch runs it is that which is waited for.
+    assert batcher.gather(0.004) == 0.0
+    batcher.submit(job(9.0), 0.005)
+    assert batcher.gather(0.005) == 0.0
+    batcher.finish(batch, 0.006)
+    assert batcher.gather(0.006) > 0
+    # Nothing was refused for long.
+    assert batcher.gather(0.003 + RECENT_S + 0.001) == 0.0

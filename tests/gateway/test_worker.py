@@ -46,3 +46,46 @@ def test_what_is_queued_as_the_worker_closes_is_left_alone() -> None:
     runs, waits = asyncio.run(test())
     assert (told, screener.batches) == ([], [1])
     assert (runs.status, waits.ended) == (200, False)
+
+
+def test_where_others_are_refused_a_batch_waits_for_what_makes_it_full_and_not_for_ever() -> None:
+    screener = Slow()
+    screener.go.set()
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        worker = Worker(screener)
+        batcher = Batcher(BatchConfig(max_rows=4, max_batch_ms=60_000))
+        hooks = Hooks(worker.work, worker.unjudged, forwards)
+        service = Service(batcher, hooks, limits=Limits(deadline_ms=300_000, max_deadline_ms=300_000))
+        worker.attach(service)
+
+        def asked() -> Exchange:
+            one = service.open("POST", "/v1/screen", JSON, PEER, loop.time())
+            one.receive(body("a"), loop.time())
+            one.end(loop.time())
+            return one
+
+        async def answered(*some: Exchange) -> None:
+            async with asyncio.timeout(20):
+                while not all(one.ended for one in some):
+                    await asyncio.sleep(0.001)
+
+        await answered(asked())
+        batcher.refused(loop.time() + 100)
+        waiting = [asked() for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert not any(one.ended for one in waiting)
+        await answered(asked(), *waiting)
+        assert screener.batches == [1, 4]
+        batcher.config = BatchConfig(max_rows=4, max_batch_ms=100)
+        await answered(asked())
+        left = asked()
+        batcher.config = BatchConfig(max_rows=4, max_batch_ms=60_000)
+        worker.work()
+        await asyncio.sleep(0.01)
+        worker.close()
+        assert not left.ended
+
+    asyncio.run(test())
+    assert screener.batches == [1, 4, 1]
