@@ -1,8 +1,8 @@
 """Who is screened next, and with whom: batches form while workers are busy, fair between tenants, EDF within one.
 
-Time comes in as an argument. A slot that is free takes what is there at once, be it one row; for a batch to fill it waits
-only where others are refused. Tenants share the slots by weight (start-time fair queueing, doi:10.1109/90.649569); within a tenant the
-earliest deadline goes first, urgency (RFC 9218) shifting it.
+Time comes in as an argument. A slot that is free takes what is there at once, be it one row; only where others are
+refused it waits for a batch to fill. Tenants share the slots by weight (start-time fair queueing,
+doi:10.1109/90.649569); within a tenant the earliest deadline goes first, urgency (RFC 9218) shifting it.
 """
 
 from __future__ import annotations
