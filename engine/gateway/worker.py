@@ -102,7 +102,13 @@ class Worker:
             self._gathers = None
         if self._judges is None and (wait_s := service.batcher.gather(self._clock())) > 0:
             self._gathers = loop.call_later(wait_s, self._dispatch)
-            return
+        else:
+            self._begin(service, loop)
+        # What runs may not end for long, and who waits is told in time all the same.
+        if service.batcher.queued_rows and self._look_at is None:
+            self._look_at = loop.call_later(LOOK_S, self._look, service)
+
+    def _begin(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
         while (batch := service.poll(self._clock())) is not None:
             pieces = [job.payload for job in batch.jobs]
             if self._judges is not None:
@@ -113,9 +119,6 @@ class Worker:
                 continue
             future = self._threads.submit(self._judge, pieces)
             future.add_done_callback(lambda done, batch=batch: _call(loop, self._done, batch, done))  # type: ignore[misc]
-        # What runs may not end for long, and who waits is told in time all the same.
-        if service.batcher.queued_rows and self._look_at is None:
-            self._look_at = loop.call_later(LOOK_S, self._look, service)
 
     def _look(self, service: Service) -> None:
         self._look_at = None

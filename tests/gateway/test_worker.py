@@ -89,3 +89,32 @@ def test_where_others_are_refused_a_batch_waits_for_what_makes_it_full_and_not_f
 
     asyncio.run(test())
     assert screener.batches == [1, 4, 1]
+
+
+def test_who_waits_for_a_fuller_batch_beyond_its_deadline_is_told_in_time() -> None:
+    screener = Slow()
+    screener.go.set()
+
+    async def test() -> tuple[int, int]:
+        loop = asyncio.get_running_loop()
+        worker = Worker(screener)
+        batcher = Batcher(BatchConfig(max_rows=4, max_batch_ms=60_000))
+        service = Service(
+            batcher, Hooks(worker.work, worker.unjudged, forwards), limits=Limits(deadline_ms=400, max_deadline_ms=400)
+        )
+        worker.attach(service)
+        found = []
+        async with asyncio.timeout(20):
+            for _ in range(2):
+                one = service.open("POST", "/v1/screen", JSON, PEER, loop.time())
+                one.receive(body("a"), loop.time())
+                one.end(loop.time())
+                while not one.ended:
+                    await asyncio.sleep(0.001)
+                found.append(one.status)
+                batcher.refused(loop.time() + 100)
+        worker.close()
+        return found[0], found[1]
+
+    assert asyncio.run(test()) == (200, 504)
+    assert screener.batches == [1]
